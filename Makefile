@@ -1,0 +1,46 @@
+# `make demo` and `make test` need only python3 (3.11 or newer) and make; each sets up .venv by itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check lint types docs build clean
+
+demo: $(VENV)/.local-installed
+	$(BIN)/sightline run studies/quickstart.yaml --out runs/quickstart
+	@echo "open runs/quickstart/report.html in a browser"
+
+test: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest
+
+check: lint types docs test
+
+lint: $(VENV)/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev-installed
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest tests/test_docs.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch is named first, so that the pinned build is taken and not whatever a dependency asks for
+$(VENV)/.local-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) torch
+	$(PIP) --editable '.[local]'
+	@touch $@
+
+$(VENV)/.dev-installed: $(VENV)/.local-installed
+	$(PIP) --editable '.[local,dev]'
+	@touch $@
+
+build: $(VENV)/.dev-installed
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache

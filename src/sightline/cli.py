@@ -1,0 +1,202 @@
+"""The command line: `sightline run`, the single stages, and what there is. No logic lives here."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from sightline import __version__
+from sightline.errors import SightlineError
+
+if TYPE_CHECKING:
+    from sightline.study.run import Run
+
+app = typer.Typer(
+    name="sightline",
+    help=(
+        "Measure, attack and defend the safety of multimodal language models.\n\n"
+        "A study file names targets, benchmarks, attacks, defenses and judges; `sightline run STUDY.yaml` "
+        "crafts, answers, judges and reports, and takes up an interrupted run where it stopped."
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+testbed = typer.Typer(help="The small models that Sightline brings along.", no_args_is_help=True)
+app.add_typer(testbed, name="testbed")
+
+StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML); see `studies/quickstart.yaml`.")]
+RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, made by `sightline run`.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sightline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME beside the study.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most N cases per benchmark.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be done.")] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Go on in the folder of a run whose study has changed.")
+    ] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Repeat the rows that ended in an error.")
+    ] = False,
+    eval_logs: Annotated[
+        bool, typer.Option("--eval-logs", help="Also write logs/*.eval for `inspect view` (unredacted).")
+    ] = False,
+) -> None:
+    """Run a study: craft, answer, judge, report. Run it again to resume.
+
+    Example: `sightline run studies/quickstart.yaml`
+    """
+    from sightline.terminal import show_counts, show_plan, terminal_progress
+
+    if dry_run:
+        show_plan(study, limit)
+        return
+    from sightline.study.run import open_run
+
+    with terminal_progress() as progress:
+        session = open_run(
+            study, out=out, limit=limit, progress=progress, extend=extend, retry_errors=retry_errors
+        )
+        session.prepare()
+        counts = asyncio.run(session.all_stages())
+    show_counts(counts)
+    _report(session.folder, fresh=bool(counts))
+    if eval_logs:
+        from sightline.bridge.eval_logs import write_eval_logs
+
+        logs = write_eval_logs(session.folder, session.folder / "logs")
+        typer.echo(
+            f"{len(logs)} logs in {session.folder / 'logs'}: inspect view --log-dir {session.folder / 'logs'}"
+        )
+
+
+def _report(folder: Path, *, fresh: bool) -> None:
+    path = folder / "report.html"
+    if fresh or not path.exists():
+        from sightline.report import write
+
+        path = write(folder)
+    typer.echo(f"report: {path}")
+
+
+def _stage(folder: Path, act: Callable[[Run], object], *, retry_errors: bool = False) -> None:
+    from sightline.study.run import reopen_run
+    from sightline.terminal import terminal_progress
+
+    with terminal_progress() as progress:
+        session = reopen_run(folder, progress=progress, retry_errors=retry_errors)
+        session.prepare()
+        act(session)
+
+
+@app.command()
+def craft(folder: RunFolder) -> None:
+    """Make the artifacts of a run that are not there yet."""
+    _stage(folder, lambda session: session.craft())
+
+
+@app.command()
+def answer(
+    folder: RunFolder,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Repeat errors.")] = False,
+) -> None:
+    """Ask the targets whatever they have not answered yet."""
+    _stage(folder, lambda session: asyncio.run(session.answer()), retry_errors=retry_errors)
+
+
+@app.command()
+def judge(
+    folder: RunFolder,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Repeat errors.")] = False,
+) -> None:
+    """Judge the responses that have no verdict yet, and write results.parquet."""
+
+    def act(session: Run) -> None:
+        asyncio.run(session.judge())
+        session.tabulate()
+
+    _stage(folder, act, retry_errors=retry_errors)
+
+
+@app.command()
+def report(folder: RunFolder) -> None:
+    """Write report.html from results.parquet."""
+    _report(folder, fresh=True)
+
+
+@app.command("list")
+def list_methods(
+    kind: Annotated[
+        str, typer.Argument(help="targets, benchmarks, attacks, defenses or judges; all if left out.")
+    ] = "",
+) -> None:
+    """What there is: every target form, benchmark, attack, defense and judge, with its source."""
+    from sightline.terminal import show_list
+
+    show_list(kind)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="Name of a benchmark, attack, defense or judge.")]) -> None:
+    """The card of a method: paper, threat model, settings with their defaults, presets."""
+    from sightline.terminal import show_card
+
+    show_card(name)
+
+
+@testbed.command("build")
+def build(
+    name: Annotated[str, typer.Argument(help="Model to train.")] = "linear",
+    out: Annotated[Path, typer.Option(help="Folder for weights and checkpoints.")] = Path("runs/testbed"),
+) -> None:
+    """Train a small model from scratch on the invented world (resumable)."""
+    from sightline.terminal import build_testbed
+
+    build_testbed(name, out)
+
+
+@testbed.command("check")
+def check(
+    name: Annotated[str, typer.Argument(help="Model, optionally @variant.")] = "linear",
+    weights: Annotated[Path | None, typer.Option(help="Folder of `testbed build`; default: shipped.")] = None,
+) -> None:
+    """Measure again what the model's card says."""
+    from sightline.terminal import check_testbed
+
+    check_testbed(name, weights)
+
+
+def main() -> NoReturn:
+    """Entry point: one line for what the user can mend, a traceback only for our own bugs."""
+    try:
+        app(standalone_mode=True)
+    except SightlineError as wrong:
+        typer.secho(f"error: {wrong}", err=True, fg=typer.colors.RED)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.secho("stopped; run the same command again to go on", err=True)
+        sys.exit(130)
+    sys.exit(0)

@@ -1,0 +1,182 @@
+"""The seams: what an attack, a defense, a judge, a benchmark and a target must offer.
+
+A method is a frozen dataclass of settings that satisfies one of these protocols and is registered by
+the decorator of its kind (`sightline.registry`). It sees the outside world only through the arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from sightline.cases import Case, Conversation, Image
+from sightline.records import Draft, Pixels, Response, Verdict
+
+if TYPE_CHECKING:
+    from sightline.registry import Card
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How a reply is sampled. Temperature 0 is greedy. `max_tokens` counts new tokens."""
+
+    max_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+class Images(Protocol):
+    """Read access to pictures by hash, and a place for new ones."""
+
+    def read(self, sha256: str) -> bytes:
+        """The exact file bytes. Raises UsageError if the blob is absent or damaged."""
+        ...
+
+    def pixels(self, image: Image) -> Pixels:
+        """Decoded RGB pixels, uint8, height x width x 3."""
+        ...
+
+    def put(self, data: bytes) -> Image:
+        """Keep a picture file; the same bytes are stored once. Raises UsageError if it is no picture."""
+        ...
+
+
+class Release(Protocol):
+    """An official release as the user has it: a folder or a zip; names are resolved case-insensitively."""
+
+    root: Path
+
+    def exists(self, name: str) -> bool:
+        """Whether a member of that name is there (any letter case)."""
+        ...
+
+    def text(self, name: str) -> str:
+        """A text member, UTF-8 (a byte-order mark is dropped). Raises UsageError naming where it looked."""
+        ...
+
+    def image(self, name: str) -> Image:
+        """A picture member, kept in the run's blobs. An absent or broken one has `problem` set."""
+        ...
+
+    def draw(self, pixels: Pixels) -> Image:
+        """A picture that the benchmark makes itself, kept as PNG in the run's blobs."""
+        ...
+
+    def listing(self, folder: str) -> list[tuple[str, int]]:
+        """Names and sizes of the pictures of a folder, sorted; empty if it is absent. Enters the digest."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Note what the user should know but need not mend, such as an unexpected number of rows."""
+        ...
+
+
+class Benchmark(Protocol):
+    """A named source of cases. `needs_root` says whether the user must name a release folder."""
+
+    card: ClassVar[Card]
+    needs_root: ClassVar[bool]
+
+    def cases(self, release: Release) -> Iterator[Case]:
+        """All cases in release order, streamed. Never drops a row: a bad one raises or has a problem."""
+        ...
+
+
+def _unheard(_step: int, _loss: float) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Craft:
+    """The whole outside world of an attack.
+
+    `seed` is derived from the row's key; `report(step, loss)` shows progress; `images` opens the
+    case's pictures.
+    """
+
+    images: Images
+    seed: int = 0
+    report: Callable[[int, float], None] = _unheard
+
+
+class Attack(Protocol):
+    """Cases -> one draft per case, in the same order."""
+
+    card: ClassVar[Card]
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """Yield one draft per case. Raises ContractError if it cannot keep its promise."""
+        ...
+
+
+class Target(Protocol):
+    """Whatever answers. `id` names model, weights digest, defenses and settings that matter."""
+
+    @property
+    def id(self) -> str:
+        """Stable identity; part of the key of every response."""
+        ...
+
+    async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
+        """One reply. Provider blocks and failures are data (`stop`); TransientError asks for a retry."""
+        ...
+
+
+class Generate(Protocol):
+    """What a defense may call, as often as it wants; each call is recorded and counted."""
+
+    async def __call__(self, conversation: Conversation, *, purpose: str = "answer") -> Response:
+        """Ask the inner target. `purpose` names the call in the record."""
+        ...
+
+
+class Defense(Protocol):
+    """Asynchronous middleware around `generate`.
+
+    `calls` is how often it asks the inner target for one answer if nothing ends it early.
+    """
+
+    card: ClassVar[Card]
+
+    @property
+    def calls(self) -> int:
+        """Inner calls per answer, at most; for the plan of a run."""
+        ...
+
+    async def __call__(self, conversation: Conversation, generate: Generate) -> Response:
+        """The reply that the user sees."""
+        ...
+
+
+class Judge(Protocol):
+    """(case, what was shown, reply) -> verdict."""
+
+    card: ClassVar[Card]
+
+    @property
+    def id(self) -> str:
+        """Name, hash of lists or prompts, grader model, and whether the image is seen."""
+        ...
+
+    async def judge(self, case: Case, shown: Conversation, response: Response) -> Verdict:
+        """One verdict; an unreadable one is `Outcome.unparsed`, a failure `Outcome.error`."""
+        ...
+
+
+OpenTarget = Callable[[str], Target]
+"""Target string -> target, with the run's pictures already attached."""
+
+
+@runtime_checkable
+class NeedsTarget(Protocol):
+    """A judge that asks a model: the study binds it to a way of opening targets before use."""
+
+    def bind(self, open_target: OpenTarget) -> Judge:
+        """The same judge, able to ask its grader."""
+        ...
+
+
+Params = Mapping[str, object]

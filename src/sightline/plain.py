@@ -1,0 +1,178 @@
+"""Plain (JSON-ready) forms of cases and records, and back; fields at their default are left out.
+
+Written by hand rather than by a validation library: every sample passes here several times, and the
+files are our own. A value that is missing or of the wrong shape raises KeyError or TypeError.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sightline.cases import Case, Conversation, Expected, Image, Part, Turn
+from sightline.records import NO_COST, Artifact, Call, Cost, Outcome, Response, Verdict
+
+Plain = dict[str, Any]
+
+
+def _without_defaults(**fields: Any) -> Plain:
+    return {key: value for key, value in fields.items() if value not in (None, "", (), {}, [])}
+
+
+def plain_part(part: Part) -> str | Plain:
+    """Text as it is; an image as a mapping."""
+    if isinstance(part, str):
+        return part
+    found: Plain = {"sha256": part.sha256, "width": part.width, "height": part.height}
+    if part.media != "image/png":
+        found["media"] = part.media
+    if part.problem is not None:
+        found["problem"] = part.problem
+    return found
+
+
+def plain_conversation(conversation: Conversation) -> Plain:
+    """`{"turns": [{"role": ..., "parts": [...]}]}`."""
+    return {
+        "turns": [
+            {"role": turn.role, "parts": [plain_part(part) for part in turn.parts]}
+            for turn in conversation.turns
+        ]
+    }
+
+
+def conversation_of(plain: Plain) -> Conversation:
+    """Back from `plain_conversation`."""
+    return Conversation(
+        tuple(
+            Turn(
+                turn["role"],
+                tuple(part if isinstance(part, str) else Image(**part) for part in turn["parts"]),
+            )
+            for turn in plain["turns"]
+        )
+    )
+
+
+def plain_cost(cost: Cost) -> Plain:
+    """Only what was used; seconds to the microsecond."""
+    if cost is NO_COST:
+        return {}
+    found = {name: getattr(cost, name) for name in Cost.__slots__}
+    found["seconds"] = round(cost.seconds, 6)
+    return {name: value for name, value in found.items() if value}
+
+
+def cost_of(plain: Plain | None) -> Cost:
+    """Back from `plain_cost`."""
+    return Cost(**plain) if plain else NO_COST
+
+
+def plain_case(case: Case) -> Plain:
+    """A case as a mapping."""
+    return {
+        "id": case.id,
+        "conversation": plain_conversation(case.conversation),
+        "behavior": case.behavior,
+        "expected": case.expected.value,
+        "category": case.category,
+        "group": case.group,
+        **_without_defaults(
+            hazard=case.hazard, twin=case.twin, answer=case.answer, wordings=dict(case.wordings)
+        ),
+    }
+
+
+def case_of(plain: Plain) -> Case:
+    """Back from `plain_case`; keys of the row itself are ignored."""
+    return Case(
+        id=plain["id"],
+        conversation=conversation_of(plain["conversation"]),
+        behavior=plain["behavior"],
+        expected=Expected(plain["expected"]),
+        category=plain["category"],
+        group=plain["group"],
+        hazard=plain.get("hazard", ""),
+        twin=plain.get("twin"),
+        answer=plain.get("answer"),
+        wordings=plain.get("wordings", {}),
+    )
+
+
+def plain_artifact(artifact: Artifact) -> Plain:
+    """An artifact as a mapping, its key first."""
+    return {
+        "key": artifact.key,
+        "case_id": artifact.case_id,
+        "conversation": plain_conversation(artifact.conversation),
+        **_without_defaults(
+            crafted_on=artifact.crafted_on,
+            norms=dict(artifact.norms),
+            trace=artifact.trace,
+            cost=plain_cost(artifact.cost),
+            note=artifact.note,
+            problem=artifact.problem,
+        ),
+    }
+
+
+def artifact_of(plain: Plain) -> Artifact:
+    """Back from `plain_artifact`."""
+    return Artifact(
+        key=plain["key"],
+        case_id=plain["case_id"],
+        conversation=conversation_of(plain["conversation"]),
+        crafted_on=plain.get("crafted_on"),
+        norms=plain.get("norms", {}),
+        trace=tuple((int(step), float(loss)) for step, loss in plain.get("trace", ())),
+        cost=cost_of(plain.get("cost")),
+        note=plain.get("note", ""),
+        problem=plain.get("problem"),
+    )
+
+
+def plain_response(response: Response) -> Plain:
+    """A response as a mapping."""
+    return {
+        "text": response.text,
+        "stop": response.stop,
+        **_without_defaults(
+            raw=response.raw,
+            error=response.error,
+            flags=response.flags,
+            calls=[{name: getattr(call, name) for name in Call.__slots__} for call in response.calls],
+            cost=plain_cost(response.cost),
+        ),
+    }
+
+
+def response_of(plain: Plain) -> Response:
+    """Back from `plain_response`."""
+    return Response(
+        text=plain["text"],
+        stop=plain["stop"],
+        raw=plain.get("raw"),
+        error=plain.get("error"),
+        flags=tuple(plain.get("flags", ())),
+        calls=tuple(Call(**call) for call in plain.get("calls", ())),
+        cost=cost_of(plain.get("cost")),
+    )
+
+
+def plain_verdict(verdict: Verdict) -> Plain:
+    """A verdict as a mapping."""
+    return {
+        "outcome": verdict.outcome.value,
+        "judge": verdict.judge,
+        **_without_defaults(score=verdict.score, reason=verdict.reason, cost=plain_cost(verdict.cost)),
+    }
+
+
+def verdict_of(plain: Plain) -> Verdict:
+    """Back from `plain_verdict`."""
+    return Verdict(
+        outcome=Outcome(plain["outcome"]),
+        judge=plain["judge"],
+        score=plain.get("score"),
+        reason=plain.get("reason", ""),
+        cost=cost_of(plain.get("cost")),
+    )

@@ -1,0 +1,140 @@
+"""What the stages exchange: draft -> artifact -> response -> verdict -> result row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.cases import Case, Conversation
+
+Pixels = NDArray[np.uint8]
+"""Height x width x 3, RGB, 0..255: what an image file holds after decoding."""
+
+
+class Outcome(StrEnum):
+    """What happened to one sample. The set is closed: every sample is exactly one of these."""
+
+    refused = "refused"
+    complied = "complied"
+    partial = "partial"
+    off_topic = "off_topic"
+    blocked_provider = "blocked_provider"
+    blocked_defense = "blocked_defense"
+    unparsed = "unparsed"
+    error = "error"
+
+
+SCORED = frozenset(Outcome) - {Outcome.unparsed, Outcome.error}
+"""Outcomes that say something about the target; the other two leave a sample unscored."""
+
+WITHHELD = frozenset({Outcome.refused, Outcome.blocked_provider, Outcome.blocked_defense})
+"""Outcomes in which the user did not get an answer on grounds of safety."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a row used. Calls and tokens are counts; `flops` operations; `seconds` wall time."""
+
+    calls_target: int = 0
+    calls_aux: int = 0
+    calls_judge: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    forwards: int = 0
+    backwards: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.calls_target + other.calls_target,
+            self.calls_aux + other.calls_aux,
+            self.calls_judge + other.calls_judge,
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.forwards + other.forwards,
+            self.backwards + other.backwards,
+            self.flops + other.flops,
+            self.seconds + other.seconds,
+        )
+
+
+NO_COST = Cost()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What an attack proposes for one case, before anything was written or measured.
+
+    `image` (uint8, height x width x 3) replaces the pictures of the last user turn; without it, and
+    with `keep_images`, the case's own pictures stay. `text` replaces its text (None = keep).
+    The picture stands before the text. `clean` is the picture that was perturbed, if any, for norms.
+    """
+
+    case: Case
+    text: str | None = None
+    image: Pixels | None = None
+    keep_images: bool = True
+    clean: Pixels | None = None
+    trace: tuple[tuple[int, float], ...] = ()
+    cost: Cost = NO_COST
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A sealed draft: its conversation shows only written files, and its norms were measured on them."""
+
+    key: str
+    case_id: str
+    conversation: Conversation
+    crafted_on: str | None = None
+    norms: Mapping[str, float] = field(default_factory=dict)
+    trace: tuple[tuple[int, float], ...] = ()
+    cost: Cost = NO_COST
+    note: str = ""
+    problem: str | None = None
+
+
+Stop = Literal["stop", "length", "content_filter", "blocked_defense", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One inner call that a defense made: what was asked last, what came back."""
+
+    purpose: str
+    asked: str
+    text: str
+    stop: Stop
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """A target's reply. `text` is what the user sees; `raw` what the bare model wrote, if different."""
+
+    text: str
+    stop: Stop = "stop"
+    raw: str | None = None
+    error: str | None = None
+    flags: tuple[str, ...] = ()
+    calls: tuple[Call, ...] = ()
+    cost: Cost = NO_COST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A judge's reading of a response. `score` is on the judge's own scale, None if it has none."""
+
+    outcome: Outcome
+    judge: str
+    score: float | None = None
+    reason: str = ""
+    cost: Cost = NO_COST

@@ -1,0 +1,272 @@
+"""Cards, the four registering decorators, and look-up by name without loading what is not asked for.
+
+A method lives in the module of its name (`sightline.attacks.figstep`); third parties register through
+the entry-point groups `sightline.attacks`, `sightline.defenses`, `sightline.judges`, `sightline.benchmarks`.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from sightline.cases import ThreatModel
+from sightline.digests import digest, sha256_file
+from sightline.errors import AbsentExtraError, UsageError, nearest
+
+Kind = Literal["attack", "defense", "judge", "benchmark"]
+KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
+T = TypeVar("T")
+Presets = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What is known of a method without running it.
+
+    Attributes:
+        summary: first line of the module's docstring.
+        paper: where it was published ('' for our own controls).
+        source: official repository and path, or our own.
+        version: raised by hand when the meaning of its results changes.
+        presets: named settings; 'paper' (or 'default') is the class's defaults.
+        threat: for attacks.
+        extra: pip extra that it needs ('' = none).
+        code: digest of the method's own file and of its data files, part of the key of its rows.
+    """
+
+    kind: Kind
+    name: str
+    summary: str
+    doc: str
+    factory: type[Any]
+    paper: str = ""
+    source: str = ""
+    version: int = 1
+    presets: Presets = field(default_factory=dict)
+    threat: ThreatModel | None = None
+    extra: str = ""
+    code: str = ""
+
+
+_cards: dict[tuple[Kind, str], Card] = {}
+
+
+def _code_digest(module_file: str | None, data: tuple[str, ...]) -> str:
+    """Digest of a method's module and of the data files beside it; '' for code typed at a prompt."""
+    if module_file is None:
+        return ""
+    here = Path(module_file)
+    return digest([sha256_file(path) for path in (here, *(here.parent / name for name in data))])
+
+
+def _registering(
+    kind: Kind, name: str, data: tuple[str, ...] = (), **facts: Any
+) -> Callable[[type[T]], type[T]]:
+    def register(cls: type[T]) -> type[T]:
+        module = sys.modules[cls.__module__]
+        doc = inspect.getdoc(module) or inspect.getdoc(cls) or ""
+        card = Card(
+            kind=kind,
+            name=name,
+            summary=doc.splitlines()[0] if doc else "",
+            doc=doc,
+            factory=cls,
+            code=_code_digest(module.__file__, data),
+            **facts,
+        )
+        cls.card = card  # type: ignore[attr-defined]
+        _cards[kind, name] = card
+        return cls
+
+    return register
+
+
+def attack(
+    name: str,
+    *,
+    threat: ThreatModel,
+    paper: str = "",
+    source: str = "",
+    version: int = 1,
+    presets: Presets | None = None,
+    extra: str = "",
+    data: tuple[str, ...] = (),
+) -> Callable[[type[T]], type[T]]:
+    """Register a frozen dataclass with `craft` as the attack `name`. `data`: files beside the module."""
+    return _registering(
+        "attack",
+        name,
+        data,
+        threat=threat,
+        paper=paper,
+        source=source,
+        version=version,
+        presets=presets or {},
+        extra=extra,
+    )
+
+
+class _Decorator:
+    """The registering decorator of a kind of method that has no facts of its own."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+
+    def __call__(
+        self,
+        name: str,
+        *,
+        paper: str = "",
+        source: str = "",
+        version: int = 1,
+        presets: Presets | None = None,
+        extra: str = "",
+        data: tuple[str, ...] = (),
+    ) -> Callable[[type[T]], type[T]]:
+        """Register a frozen dataclass under `name`. `data`: files beside the module that it reads."""
+        facts = {"paper": paper, "source": source, "version": version, "extra": extra}
+        return _registering(self.kind, name, data, presets=presets or {}, **facts)
+
+
+defense = _Decorator("defense")
+judge = _Decorator("judge")
+benchmark = _Decorator("benchmark")
+
+
+@cache
+def _modules(kind: Kind) -> dict[str, str]:
+    """Method name -> module, of our own folder and of third parties' entry points."""
+    package = f"sightline.{kind}s"
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    found = {
+        info.name: f"{package}.{info.name}"
+        for info in pkgutil.iter_modules(folders)
+        if not info.name.startswith("_") and not info.ispkg
+    }
+    for point in importlib.metadata.entry_points(group=package):
+        found.setdefault(point.name, point.value.partition(":")[0])
+    return found
+
+
+def names(kind: Kind) -> list[str]:
+    """Names of all methods of a kind, sorted; nothing is imported."""
+    registered = {name for k, name in _cards if k == kind}
+    return sorted(set(_modules(kind)) | registered)
+
+
+def card(kind: Kind, name: str) -> Card:
+    """The card of a method; its module is imported on first use.
+
+    Raises:
+        UsageError: for an unknown name (the nearest names are offered).
+        AbsentExtraError: if the module needs a package that is not installed.
+    """
+    if (kind, name) not in _cards:
+        module = _modules(kind).get(name)
+        if module is None:
+            raise UsageError(nearest(name, names(kind), kind))
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as absent:
+            if (absent.name or "").startswith("sightline"):
+                raise
+            raise AbsentExtraError(f"{kind} {name!r}", "local", str(absent.name)) from absent
+        if (kind, name) not in _cards:
+            raise UsageError(f"module {module} does not register a {kind} called {name!r}")
+    return _cards[kind, name]
+
+
+def make(kind: Kind, name: str, *, preset: str | None = None, **params: Any) -> Any:
+    """Construct a method from its name, an optional preset and settings (which override the preset).
+
+    Raises:
+        UsageError: unknown name, preset or setting, or a value of the wrong type or range.
+    """
+    found = card(kind, name)
+    settings: dict[str, Any] = {}
+    if preset is not None and preset not in ("paper", "default"):
+        if preset not in found.presets:
+            raise UsageError(nearest(preset, {*found.presets, "default"}, f"preset of {kind} {name!r}"))
+        settings.update(found.presets[preset])
+    settings.update(params)
+    known = {f.name for f in dataclasses.fields(found.factory) if f.init}
+    for key in settings:
+        if key not in known:
+            raise UsageError(nearest(key, known, f"setting of {kind} {name!r}"))
+    try:
+        return TypeAdapter(found.factory).validate_python(settings)
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"{kind} {name!r}, setting {where!r}: {first['msg']}, got {first['input']!r}"
+        ) from None
+
+
+def settings(method: Any) -> dict[str, Any]:
+    """The settings of a method that differ from its defaults, by name."""
+    changed = {}
+    for f in dataclasses.fields(method):
+        value = getattr(method, f.name)
+        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+        if f.init and f.repr and value != default:
+            changed[f.name] = value
+    return changed
+
+
+def spec(method: Any) -> str:
+    """One-line form that `parse` reads back: `figstep(font_px=40)`; defaults are left out."""
+    inside = ", ".join(f"{key}={value!r}" for key, value in settings(method).items())
+    return f"{method.card.name}({inside})" if inside else str(method.card.name)
+
+
+def parse(kind: Kind, text: str) -> Any:
+    """Construct a method from `name`, `name(key=literal, ...)` or `name(preset='fit')`.
+
+    Nothing is evaluated: values must be Python literals; a bare word is taken as a string.
+
+    Raises:
+        UsageError: if the text is not of that form or names something unknown.
+    """
+    shape = f"{kind} {text!r}: write name or name(setting=value, ...)"
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError):
+        raise UsageError(shape) from None
+    if isinstance(tree, ast.Name):
+        return make(kind, tree.id)
+    if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name) or tree.args:
+        raise UsageError(shape)
+    params: dict[str, Any] = {}
+    for keyword in tree.keywords:
+        if keyword.arg is None:
+            raise UsageError(shape)
+        if isinstance(keyword.value, ast.Name):
+            params[keyword.arg] = keyword.value.id
+            continue
+        try:
+            params[keyword.arg] = ast.literal_eval(keyword.value)
+        except ValueError:
+            raise UsageError(shape) from None
+    return make(kind, tree.func.id, **params)
+
+
+def identity(method: Any) -> str:
+    """Digest of what decides a method's results: name, all settings, version and the code of its file."""
+    found: Card = method.card
+    values = {f.name: getattr(method, f.name) for f in dataclasses.fields(method) if f.init}
+    return digest(found.kind, found.name, values, found.version, found.code)

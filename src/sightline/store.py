@@ -1,0 +1,227 @@
+"""Files of a run: blobs by hash, append-only record shards, the set of keys done, compaction to Parquet.
+
+Layout of a run folder::
+
+    blobs/ab/ab12...          exact picture bytes by SHA-256, written once
+    records/STAGE/NAME.jsonl  one shard per writing process; a torn last line is skipped and repeated
+    records/STAGE.parquet     a finished stage, one row per key, sorted by order of first appearance
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import orjson
+from PIL import Image as PilImage
+
+from sightline.cases import Image, Media
+from sightline.digests import sha256_bytes
+from sightline.errors import UsageError
+from sightline.records import Pixels
+
+MEDIA: dict[str, Media] = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+}
+MAX_PIXELS = 100_000_000
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """PNG file of uint8 RGB pixels (height x width x 3), at compression level 1 (fast, lossless)."""
+    buffer = io.BytesIO()
+    PilImage.fromarray(pixels, "RGB").save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def decode_picture(data: bytes) -> Pixels:
+    """uint8 RGB pixels (height x width x 3) of a picture file; transparency is laid on white.
+
+    Raises:
+        UsageError: if it is not a whole picture of a known format, or larger than 100 megapixels.
+    """
+    try:
+        with PilImage.open(io.BytesIO(data), formats=tuple(MEDIA)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise UsageError(f"picture of {picture.width}x{picture.height} pixels is too large")
+            if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+                rgba = picture.convert("RGBA")
+                ground = PilImage.new("RGBA", rgba.size, "white")
+                return np.asarray(PilImage.alpha_composite(ground, rgba).convert("RGB"))
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as broken:
+        raise UsageError(f"not a readable picture: {broken}") from broken
+
+
+def describe_picture(data: bytes) -> Image:
+    """`Image` of a picture file's bytes, after decoding it whole.
+
+    Raises:
+        UsageError: as `decode_picture`.
+    """
+    pixels = decode_picture(data)
+    with PilImage.open(io.BytesIO(data), formats=tuple(MEDIA)) as picture:
+        media = MEDIA[str(picture.format)]
+    return Image(sha256_bytes(data), pixels.shape[1], pixels.shape[0], media)
+
+
+class Blobs:
+    """Pictures by hash in a folder, with a small cache of decoded pixels.
+
+    Satisfies `contracts.Images`.
+    """
+
+    def __init__(self, folder: Path, cache_bytes: int = 64_000_000) -> None:
+        self.folder = folder
+        self._known: dict[str, Image] = {}
+        self._decoded: OrderedDict[str, Pixels] = OrderedDict()
+        self._free = cache_bytes
+
+    def path(self, sha256: str) -> Path:
+        """Where a blob lies. Raises UsageError if `sha256` is not a hash (never a path of its own)."""
+        if _HASH.fullmatch(sha256) is None:
+            raise UsageError(f"{sha256!r} is not the SHA-256 of a picture")
+        return self.folder / sha256[:2] / sha256
+
+    def put(self, data: bytes) -> Image:
+        """Keep a picture file; the same bytes are written once.
+
+        Raises:
+            UsageError: if `data` is not a readable picture.
+        """
+        sha256 = sha256_bytes(data)
+        if sha256 not in self._known:
+            image = describe_picture(data)
+            path = self.path(sha256)
+            if not path.exists():
+                write_atomically(path, data)
+            self._known[sha256] = image
+        return self._known[sha256]
+
+    def put_pixels(self, pixels: Pixels) -> Image:
+        """Keep uint8 RGB pixels (height x width x 3) as a PNG file."""
+        return self.put(encode_png(pixels))
+
+    def read(self, sha256: str) -> bytes:
+        """The exact bytes of a blob.
+
+        Raises:
+            UsageError: if it is absent, or its content no longer has that hash.
+        """
+        path = self.path(sha256)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise UsageError(f"{path}: picture is missing; run `sightline craft` again") from None
+        if sha256_bytes(data) != sha256:
+            raise UsageError(f"{path}: content has changed since it was written; delete it and craft again")
+        return data
+
+    def pixels(self, image: Image) -> Pixels:
+        """Decoded pixels, uint8 RGB, height x width x 3; read-only, cached by least recent use.
+
+        Raises:
+            UsageError: if the picture has a problem, is absent or damaged.
+        """
+        if image.problem is not None:
+            raise UsageError(image.problem)
+        if image.sha256 in self._decoded:
+            self._decoded.move_to_end(image.sha256)
+            return self._decoded[image.sha256]
+        pixels = decode_picture(self.read(image.sha256))
+        pixels.setflags(write=False)
+        self._decoded[image.sha256] = pixels
+        self._free -= pixels.nbytes
+        while self._free < 0 and len(self._decoded) > 1:
+            _, old = self._decoded.popitem(last=False)
+            self._free += old.nbytes
+        return pixels
+
+
+Row = dict[str, Any]
+
+
+class ShardWriter:
+    """Appends rows to one JSONL shard; whole lines only, flushed to the system per batch.
+
+    One writer owns one file: its name holds the process id and a random part, so that workers never
+    share a shard. After a crash the next run writes a new shard.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f"{os.getpid()}-", suffix=".jsonl")
+        self._file = os.fdopen(handle, "wb", buffering=0)
+        self.path = Path(name)
+
+    def append(self, rows: Iterable[Any]) -> None:
+        """Write rows (dataclasses or mappings) in one system call; they survive `kill -9` afterwards."""
+        lines = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+        if lines:
+            self._file.write(lines)
+
+    def close(self) -> None:
+        """Force the rows to disk; an empty shard is removed."""
+        if self._file.closed:
+            return
+        empty = self._file.tell() == 0
+        os.fsync(self._file.fileno())
+        self._file.close()
+        if empty:
+            self.path.unlink()
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_shards(folder: Path) -> Iterator[Row]:
+    """Rows of all shards of a stage, oldest shard first, streamed.
+
+    A torn last line (the process was killed while writing) is skipped: its row is simply not done.
+
+    Raises:
+        UsageError: naming file and line, if a line before the last cannot be read.
+    """
+    shards = sorted(folder.glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    for path in shards:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    yield orjson.loads(line)
+                except orjson.JSONDecodeError as broken:
+                    raise UsageError(
+                        f"{path}:{number}: damaged record ({broken}). Delete the line to do its row again."
+                    ) from None

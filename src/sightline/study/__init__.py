@@ -1,0 +1,1 @@
+"""A study: the grid of targets, benchmarks, attacks and defenses, run in four resumable stages."""

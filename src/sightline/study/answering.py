@@ -1,0 +1,142 @@
+"""Stage answer: artifacts x defended targets -> responses; failures are outcomes, not exceptions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from sightline.contracts import Decoding, Target
+from sightline.errors import ContractError, SightlineError, TransientError
+from sightline.plain import conversation_of, plain_response
+from sightline.records import Cost, Response
+from sightline.rng import seed_of
+from sightline.store import Row
+from sightline.study.casebook import Book
+from sightline.study.grid import Column, answer_key, chunks
+from sightline.study.progress import Progress
+from sightline.study.stages import Count, Stage, Todo
+from sightline.tables import Table
+
+STAGE = "answer"
+BACKOFF_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one row sends: an artifact's row, and which try it is."""
+
+    artifact: Row
+    epoch: int
+
+
+async def answer(
+    books: Sequence[Book],
+    columns: Sequence[Column],
+    targets: Iterable[Target],
+    records: Path,
+    progress: Progress,
+    *,
+    decoding: Decoding,
+    epochs: int,
+    concurrency: int,
+    retries: int,
+    retry_errors: bool = False,
+) -> Count:
+    """Ask every target every artifact that it has not answered yet, one target after the other.
+
+    Raises:
+        ContractError: if an artifact of the grid is missing (the craft stage was not finished).
+    """
+    stage: Stage[Asked] = Stage(
+        records / STAGE, progress, is_error=lambda row: row["stop"] == "error", retry_errors=retry_errors
+    )
+    targets = list(targets)
+    cells = sum(column.size(book.expected) for book in books for column in columns)
+    progress.start(STAGE, cells * len(targets) * epochs, 0)
+    with Table(stage.folder) as table, Table(records / "craft") as crafted:
+        for target in targets:
+
+            async def ask(asked: Asked, target: Target = target) -> Row:
+                return await respond(target, asked, decoding, retries)
+
+            pending = _pending(stage, table, crafted, books, columns, target.id, decoding, epochs)
+            await stage.run(pending, ask, concurrency)
+    stage.close()
+    return stage.count
+
+
+def _pending(
+    stage: Stage[Asked],
+    table: Table,
+    crafted: Table,
+    books: Sequence[Book],
+    columns: Sequence[Column],
+    target: str,
+    decoding: Decoding,
+    epochs: int,
+) -> Iterator[Todo[Asked]]:
+    for book in books:
+        for column in columns:
+            for rows in chunks(book.rows()):
+                artifacts = column.keys(column.select(rows))
+                for epoch in range(epochs):
+                    keys = [answer_key(artifact, target, decoding, epoch) for artifact in artifacts]
+                    shown = partial(_asked, crafted, artifacts, epoch)
+                    yield from stage.missing(table, keys, shown)
+
+
+def _asked(crafted: Table, artifacts: Sequence[str], epoch: int, wanted: list[int]) -> list[Asked]:
+    found = crafted.rows([artifacts[index] for index in wanted])
+    if None in found:
+        raise ContractError("an artifact of the grid is missing: run the craft stage first")
+    return [Asked(row, epoch) for row in found if row is not None]
+
+
+async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int) -> Row:
+    """One response row: provider failures are retried with growing pauses and then become an error outcome.
+
+    A request whose picture cannot be read is never sent.
+    """
+    artifact = asked.artifact
+    problem = artifact.get("problem")
+    if problem is not None:
+        response = Response(text="", stop="error", error=problem)
+    else:
+        response = await _generate(target, artifact, replace(decoding, seed=_seed(decoding, asked)), retries)
+    return {"artifact": artifact["key"], "epoch": asked.epoch, **plain_response(response)}
+
+
+def _seed(decoding: Decoding, asked: Asked) -> int:
+    """Greedy decoding needs none, so that equal requests stay equal; sampling gets one per row and try."""
+    if decoding.temperature == 0:
+        return decoding.seed
+    return seed_of("decode", decoding.seed, asked.artifact["key"], asked.epoch, bits=31)
+
+
+async def _generate(target: Target, artifact: Row, decoding: Decoding, retries: int) -> Response:
+    conversation = conversation_of(artifact["conversation"])
+    started = time.perf_counter()
+    failure = ""
+    for attempt in range(retries + 1):
+        try:
+            response = await target.generate(conversation, decoding)
+        except TransientError as passing:
+            failure = str(passing)
+            if attempt < retries:
+                await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
+        except ContractError:
+            raise
+        except SightlineError as wrong:
+            failure = str(wrong)
+            break
+        except Exception as bug:  # one poisoned row must not end a run of many; it is counted as an error
+            failure = f"{type(bug).__name__}: {bug}"
+            break
+        else:
+            cost = response.cost + Cost(seconds=time.perf_counter() - started)
+            return replace(response, cost=cost)
+    return Response(text="", stop="error", error=failure, cost=Cost(seconds=time.perf_counter() - started))

@@ -1,0 +1,143 @@
+"""The first step of a run: each benchmark is read once and its cases are kept in order."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from sightline import registry
+from sightline.cases import Case
+from sightline.digests import digest
+from sightline.errors import UsageError
+from sightline.plain import plain_case
+from sightline.release import OfficialRelease
+from sightline.store import Blobs, Row, ShardWriter, write_atomically
+from sightline.study.config import Source
+from sightline.study.grid import case_key, chunks
+from sightline.study.progress import Progress
+from sightline.tables import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """The cases of one benchmark in a run folder.
+
+    `release` is the digest of what was read; `expected` counts cases by what a safe model does.
+    """
+
+    source: Source
+    folder: Path
+    release: str
+    expected: dict[str, int]
+    warnings: tuple[str, ...] = ()
+
+    def rows(self) -> Iterator[Row]:
+        """Cases as plain rows with their key, streamed in release order."""
+        with Table(self.folder) as table:
+            yield from table
+
+
+def sampled(cases: Iterable[Case], limit: int) -> Iterator[Case]:
+    """At most `limit` cases, taken in turn from every (expectation, category), in release order."""
+    everything = list(cases)
+    piles: dict[tuple[str, str], list[int]] = {}
+    for index, case in enumerate(everything):
+        piles.setdefault((case.expected.value, case.category), []).append(index)
+    chosen: list[int] = []
+    depth = 0
+    while len(chosen) < min(limit, len(everything)):
+        for pile in piles.values():
+            if depth < len(pile) and len(chosen) < limit:
+                chosen.append(pile[depth])
+        depth += 1
+    return (everything[index] for index in sorted(chosen))
+
+
+def read_cases(source: Source, records: Path, blobs: Blobs, progress: Progress) -> Book:
+    """Read a benchmark into `records/cases-ID`, or find it there from an earlier run.
+
+    Found again means: the texts and picture lists that were read then are read now and have the same
+    digest; the pictures themselves are in the blobs. A changed release is read anew into its own folder.
+
+    Raises:
+        UsageError: from the benchmark, naming file and row; also for two cases of one id.
+    """
+    identity = digest(registry.identity(source.benchmark), source.limit)
+    memo = records / f"cases-{identity[:16]}.json"
+    release = OfficialRelease(source.root, blobs)
+    facts = _remembered(memo, release)
+    if facts is None:
+        release = OfficialRelease(source.root, blobs)
+        facts = _read_anew(source, records, identity, release, progress)
+        write_atomically(memo, orjson.dumps(facts))
+    for warning in facts["warnings"]:
+        progress.note(f"{source.label}: {warning}")
+    return Book(
+        source=source,
+        folder=records / facts["folder"],
+        release=facts["release"],
+        expected=facts["expected"],
+        warnings=tuple(facts["warnings"]),
+    )
+
+
+def _remembered(memo: Path, release: OfficialRelease) -> Row | None:
+    """What an earlier run noted of this benchmark, if the release still reads the same."""
+    if not memo.exists():
+        return None
+    facts: Row = orjson.loads(memo.read_bytes())
+    try:
+        for name in facts["texts"]:
+            release.text(name)
+        for name in facts["listings"]:
+            release.listing(name)
+    except UsageError:
+        return None
+    return facts if release.digest() == facts["release"] else None
+
+
+def _read_anew(
+    source: Source, records: Path, identity: str, release: OfficialRelease, progress: Progress
+) -> Row:
+    """Read all cases into a folder that gets its final name when it is whole."""
+    unfinished = records / f"cases-{identity[:16]}.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    _write_cases(source, unfinished, source.benchmark.cases(release), progress)
+    with Table(unfinished) as table:
+        counts = Counter(row["expected"] for row in table)
+        table.compact()
+    folder = f"cases-{digest(identity, release.digest())[:16]}"
+    unfinished.with_name(f"{unfinished.name}.parquet").replace(records / f"{folder}.parquet")
+    shutil.rmtree(unfinished)
+    return {
+        "folder": folder,
+        "release": release.digest(),
+        "expected": dict(counts),
+        "warnings": release.warnings,
+        **release.read_names(),
+    }
+
+
+def _write_cases(source: Source, folder: Path, cases: Iterator[Case], progress: Progress) -> None:
+    """Append all cases; ids must be unique, or rows could not be told apart."""
+    wanted = sampled(cases, source.limit) if source.limit else cases
+    seen: set[bytes] = set()
+    progress.start(f"read {source.label}", 0, 0)
+    with ShardWriter(folder) as writer:
+        for batch in chunks(wanted):
+            for case in batch:
+                name = bytes.fromhex(digest(case.id))
+                if name in seen:
+                    raise UsageError(f"{source.label}: two cases are called {case.id!r}; ids must differ")
+                seen.add(name)
+            rows = [plain_case(case) for case in batch]
+            writer.append({"key": case_key(row), **row} for row in rows)
+            progress.advance(len(batch))
+    progress.finish()
+    if not seen:
+        raise UsageError(f"{source.label}: the benchmark has no cases with these settings")

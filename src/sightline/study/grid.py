@@ -1,0 +1,82 @@
+"""The grid: which attack meets which case, the key of every row, and the shape of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from sightline import registry
+from sightline.contracts import Decoding
+from sightline.digests import digest
+from sightline.store import Row
+from sightline.study.config import NamedAttack, NamedDefense, Source, Study
+
+ATTACKABLE = frozenset({"refuse", "comply"})
+"""Attacks run on requests and on their benign twins; utility cases are only asked plainly."""
+
+CHUNK = 1024
+V = TypeVar("V")
+
+
+def chunks(rows: Iterator[V], size: int = CHUNK) -> Iterator[list[V]]:
+    """`rows` in lists of at most `size`."""
+    while batch := list(islice(rows, size)):
+        yield batch
+
+
+def applies(attack: NamedAttack, expected: str) -> bool:
+    """Whether a study runs `attack` on cases of this expectation."""
+    return attack.attack.card.name == "none" or expected in ATTACKABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One attack of the grid, with what its rows' keys need."""
+
+    named: NamedAttack
+    identity: str
+    seed: int
+
+    @classmethod
+    def of(cls, named: NamedAttack, study: Study) -> Column:
+        """The column of `named` in `study`."""
+        return cls(named, registry.identity(named.attack), study.seed)
+
+    def select(self, cases: Sequence[Row]) -> list[Row]:
+        """The rows of `cases` that this attack meets."""
+        return [row for row in cases if applies(self.named, row["expected"])]
+
+    def size(self, expected: Mapping[str, int]) -> int:
+        """Number of cases that this attack meets, from counts by expectation."""
+        return sum(number for what, number in expected.items() if applies(self.named, what))
+
+    def keys(self, cases: Sequence[Row]) -> list[str]:
+        """Key of the artifact of each case: case content, attack with settings and code, seed."""
+        return [digest("craft", row["key"], self.identity, self.seed) for row in cases]
+
+
+def case_key(row: Row) -> str:
+    """Key of a case: its whole content, so that a larger sample of a benchmark reuses a smaller one's rows."""
+    return digest("case", row)
+
+
+def answer_key(artifact: str, target: str, decoding: Decoding, epoch: int) -> str:
+    """Key of a response: what is shown, to whom (weights and defenses are in its id), how, which try."""
+    return digest("answer", artifact, target, decoding, epoch)
+
+
+def judge_key(answer: str, content: str, judge: str, identity: str) -> str:
+    """Key of a verdict: which response, what it said, and the judge with its lists, prompts and code."""
+    return digest("judge", answer, content, judge, identity)
+
+
+def response_hash(response: Row) -> str:
+    """Digest of what a judge reads of a response: visible text, how it stopped, its error."""
+    return digest(response["text"], response["stop"], response.get("error"))
+
+
+def cell_name(source: Source, target: str, attack: NamedAttack, defense: NamedDefense) -> str:
+    """`benchmark | target | attack | defense`."""
+    return f"{source.label} | {target} | {attack.label} | {defense.label}"

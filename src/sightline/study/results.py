@@ -1,0 +1,164 @@
+"""`results.parquet`: one row per answered sample and judge, streamed in grid order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sightline import registry
+from sightline.contracts import Judge
+from sightline.digests import digest
+from sightline.errors import ContractError
+from sightline.plain import cost_of
+from sightline.records import WITHHELD, Outcome
+from sightline.store import Row
+from sightline.study.casebook import Book
+from sightline.study.config import NamedDefense, Study
+from sightline.study.grid import Column, cell_name, response_hash
+from sightline.study.judging import Sample, samples, verdict_key
+from sightline.study.progress import Progress
+from sightline.tables import Table
+
+RESULTS = "results.parquet"
+_NAME = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        *((name, _NAME) for name in ("study", "cell", "target", "target_hash", "crafted_on", "attack")),
+        *((name, _NAME) for name in ("attack_params", "oracle", "defense", "benchmark", "release")),
+        ("case_id", pa.string()),
+        ("group", pa.string()),
+        *((name, _NAME) for name in ("hazard", "category", "expected")),
+        ("epoch", pa.int32()),
+        ("sample", pa.binary(16)),
+        ("artifact", pa.binary(16)),
+        ("response_hash", pa.binary(16)),
+        ("outcome", _NAME),
+        ("judge", _NAME),
+        ("score", pa.float32()),
+        ("refused", pa.bool_()),
+        ("success", pa.bool_()),
+        *((name, pa.int32()) for name in ("calls_target", "calls_aux", "calls_judge")),
+        *((name, pa.int32()) for name in ("tokens_in", "tokens_out")),
+        ("flops", pa.float32()),
+        ("seconds", pa.float32()),
+        ("error", pa.string()),
+    ]
+)
+
+
+def tabulate(
+    study: Study,
+    books: Sequence[Book],
+    columns: Sequence[Column],
+    targets: Sequence[tuple[str, NamedDefense, str]],
+    judges: Sequence[Judge],
+    folder: Path,
+    progress: Progress,
+) -> Path:
+    """Write `results.parquet` of a judged run; `targets` are (name, defense, id of the defended target).
+
+    Raises:
+        ContractError: if any sample of the grid has no verdict.
+    """
+    records = folder / "records"
+    total = sum(column.size(book.expected) for book in books for column in columns)
+    progress.start("table", total * len(targets) * study.epochs * len(judges), 0)
+    path = folder / RESULTS
+    fresh = folder / f"{RESULTS}.new"
+    identities = [(judge.id, registry.identity(judge)) for judge in judges]
+    with (
+        Table(records / "craft") as crafted,
+        Table(records / "answer") as answered,
+        Table(records / "judge") as judged,
+        pq.ParquetWriter(fresh, SCHEMA, compression="zstd", compression_level=9) as writer,
+    ):
+        for name, defense, identity in targets:
+            for book in books:
+                for column in columns:
+                    constant = _cell_columns(study, book, column, name, defense, identity)
+                    cell = samples(book, column, identity, study.decoding, study.epochs, crafted, answered)
+                    for batch in cell:
+                        rows = list(_rows(batch, identities, judged))
+                        writer.write_batch(_record_batch(rows, constant))
+                        progress.advance(len(rows))
+    fresh.replace(path)
+    progress.finish()
+    return path
+
+
+def _cell_columns(
+    study: Study, book: Book, column: Column, target: str, defense: NamedDefense, identity: str
+) -> dict[str, Any]:
+    threat = column.named.attack.card.threat
+    return {
+        "study": study.name,
+        "cell": cell_name(book.source, target, column.named, defense),
+        "target": target,
+        "target_hash": digest(identity)[:16],
+        "attack": column.named.label,
+        "attack_params": registry.spec(column.named.attack),
+        "oracle": threat.oracle if threat else "none",
+        "defense": defense.label,
+        "benchmark": book.source.label,
+        "release": book.release[:16],
+    }
+
+
+def _rows(batch: list[Sample], judges: list[tuple[str, str]], judged: Table) -> Iterator[Row]:
+    for judge, identity in judges:
+        verdicts = judged.rows([verdict_key(sample, judge, identity) for sample in batch])
+        for sample, verdict in zip(batch, verdicts, strict=True):
+            if verdict is None:
+                raise ContractError(
+                    f"case {sample.case['id']} has no verdict by {judge}: run the judge stage first"
+                )
+            yield _row(sample, verdict)
+
+
+def _row(sample: Sample, verdict: Row) -> Row:
+    case, response = sample.case, sample.response
+    cost = cost_of(response.get("cost")) + cost_of(verdict.get("cost")) + cost_of(sample.artifact.get("cost"))
+    outcome = verdict["outcome"]
+    return {
+        "crafted_on": sample.artifact.get("crafted_on"),
+        "case_id": case["id"],
+        "group": case["group"],
+        "hazard": case.get("hazard", ""),
+        "category": case["category"],
+        "expected": case["expected"],
+        "epoch": response["epoch"],
+        "sample": bytes.fromhex(response["key"]),
+        "artifact": bytes.fromhex(sample.artifact["key"]),
+        "response_hash": bytes.fromhex(response_hash(response)),
+        "outcome": outcome,
+        "judge": verdict["judge"],
+        "score": verdict.get("score"),
+        "refused": Outcome(outcome) in WITHHELD,
+        "success": outcome == Outcome.complied.value,
+        "calls_target": cost.calls_target,
+        "calls_aux": cost.calls_aux,
+        "calls_judge": cost.calls_judge,
+        "tokens_in": cost.tokens_in,
+        "tokens_out": cost.tokens_out,
+        "flops": cost.flops,
+        "seconds": cost.seconds,
+        "error": response.get("error") or (verdict.get("reason") if outcome == "error" else None),
+    }
+
+
+def _record_batch(rows: list[Row], constant: dict[str, Any]) -> pa.RecordBatch:
+    arrays = []
+    for column in SCHEMA:
+        if column.name in constant:
+            values: list[Any] = [constant[column.name]] * len(rows)
+        else:
+            values = [row[column.name] for row in rows]
+        if pa.types.is_dictionary(column.type):
+            arrays.append(pa.array(values, pa.string()).dictionary_encode().cast(column.type))
+        else:
+            arrays.append(pa.array(values, column.type))
+    return pa.record_batch(arrays, schema=SCHEMA)

@@ -1,0 +1,204 @@
+"""Running a study in a folder: read cases, craft, answer, judge, tabulate; every stage resumes by key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from sightline import targets
+from sightline.contracts import Judge, NeedsTarget, Target
+from sightline.digests import sha256_file
+from sightline.store import Blobs, write_atomically
+from sightline.study import lock as locks
+from sightline.study.answering import answer
+from sightline.study.casebook import Book, read_cases
+from sightline.study.config import NamedDefense, Study, load
+from sightline.study.crafting import craft
+from sightline.study.grid import Column
+from sightline.study.judging import judge_all
+from sightline.study.progress import Progress, Silent
+from sightline.study.results import RESULTS, tabulate
+from sightline.study.stages import Count
+from sightline.tables import Table
+
+COMPLETE = "records/complete.json"
+
+
+@dataclass(slots=True)
+class Run:
+    """A study in its folder. `extend` accepts a changed study; `retry_errors` repeats error outcomes."""
+
+    study: Study
+    folder: Path
+    progress: Progress = field(default_factory=Silent)
+    extend: bool = False
+    retry_errors: bool = False
+    blobs: Blobs = field(init=False)
+    books: list[Book] = field(init=False, default_factory=list)
+    judges: list[Judge] = field(init=False, default_factory=list)
+    columns: list[Column] = field(init=False, default_factory=list)
+    _targets: dict[str, Target] = field(init=False, default_factory=dict)
+    _lock: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        self.blobs = Blobs(self.folder / "blobs")
+
+    @property
+    def records(self) -> Path:
+        """Folder of the stages' rows."""
+        return self.folder / "records"
+
+    def target(self, name: str) -> Target:
+        """The target of that name, opened once."""
+        if name not in self._targets:
+            self._targets[name] = targets.open_target(name, self.blobs)
+        return self._targets[name]
+
+    def defended(self) -> list[tuple[str, NamedDefense, Target]]:
+        """Every (target name, defense, defended target) of the grid; one target's rows stand together."""
+        return [
+            (name, defense, self.target(defense.around(name)))
+            for name in self.study.targets
+            for defense in self.study.defenses
+        ]
+
+    def prepare(self) -> None:
+        """Open what the study names, read its cases, and hold its lock.
+
+        Raises:
+            UsageError: for whatever the user has to mend, before anything is sent to a target.
+        """
+        identities = [(name, defense.label, target.id) for name, defense, target in self.defended()]
+        self.judges = [
+            judge.bind(self.target) if isinstance(judge, NeedsTarget) else judge
+            for judge in self.study.judges
+        ]
+        self.columns = [Column.of(named, self.study) for named in self.study.attacks]
+        self.books = [
+            read_cases(source, self.records, self.blobs, self.progress) for source in self.study.sources
+        ]
+        resolved = locks.resolve(self.study, self.books, identities, self.judges)
+        locks.hold(self.folder, resolved, extend=self.extend)
+        self._lock = locks.lock_digest(resolved)
+
+    def complete(self) -> bool:
+        """Whether the whole study was finished under this very lock and its table is untouched."""
+        try:
+            mark = orjson.loads((self.folder / COMPLETE).read_bytes())
+            whole: bool = mark == self._mark()
+        except (FileNotFoundError, orjson.JSONDecodeError):
+            return False
+        return whole and not self.retry_errors
+
+    def _mark(self) -> Mapping[str, str]:
+        return {"lock": self._lock, "results": sha256_file(self.folder / RESULTS)}
+
+    def craft(self) -> Count:
+        """Stage craft, then compaction."""
+        count = craft(self.books, self.columns, self.records, self.blobs, self.progress)
+        self._compact("craft")
+        return count
+
+    async def answer(self) -> Count:
+        """Stage answer, then compaction."""
+        count = await answer(
+            self.books,
+            self.columns,
+            [target for _, _, target in self.defended()],
+            self.records,
+            self.progress,
+            decoding=self.study.decoding,
+            epochs=self.study.epochs,
+            concurrency=self.study.concurrency,
+            retries=self.study.retries,
+            retry_errors=self.retry_errors,
+        )
+        self._compact("answer")
+        return count
+
+    async def judge(self) -> Count:
+        """Stage judge, then compaction."""
+        count = await judge_all(
+            self.books,
+            self.columns,
+            [target.id for _, _, target in self.defended()],
+            self.judges,
+            self.records,
+            self.progress,
+            decoding=self.study.decoding,
+            epochs=self.study.epochs,
+            concurrency=self.study.concurrency,
+            retry_errors=self.retry_errors,
+        )
+        self._compact("judge")
+        return count
+
+    def tabulate(self) -> Path:
+        """Write `results.parquet` and mark the run complete."""
+        answering = [(name, defense, target.id) for name, defense, target in self.defended()]
+        path = tabulate(
+            self.study, self.books, self.columns, answering, self.judges, self.folder, self.progress
+        )
+        write_atomically(self.folder / COMPLETE, orjson.dumps(self._mark()))
+        return path
+
+    async def all_stages(self) -> dict[str, Count]:
+        """Craft, answer, judge and tabulate; nothing if the run is complete."""
+        if self.complete():
+            return {}
+        counts = await self.craft_answer_judge()
+        self.tabulate()
+        return counts
+
+    async def craft_answer_judge(self) -> dict[str, Count]:
+        """The three stages that make records."""
+        return {"craft": self.craft(), "answer": await self.answer(), "judge": await self.judge()}
+
+    def _compact(self, stage: str) -> None:
+        with Table(self.records / stage) as table:
+            table.compact()
+
+    def plan(self) -> dict[str, int]:
+        """What a run does from nothing: cells, cases, artifacts, responses, verdicts; calls at most."""
+        per_target = sum(column.size(book.expected) for book in self.books for column in self.columns)
+        samples = per_target * len(self.study.targets) * self.study.epochs
+        calls = sum(defense.calls for defense in self.study.defenses)
+        return {
+            "cells": len(self.books) * len(self.columns) * len(self.study.targets) * len(self.study.defenses),
+            "cases": sum(sum(book.expected.values()) for book in self.books),
+            "artifacts": per_target,
+            "responses": samples * len(self.study.defenses),
+            "target_calls": samples * calls,
+            "verdicts": samples * len(self.study.defenses) * len(self.judges),
+        }
+
+
+def open_run(
+    study: Path,
+    *,
+    out: Path | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    extend: bool = False,
+    retry_errors: bool = False,
+) -> Run:
+    """The run of a study file; its folder is `out`, or `runs/NAME` under the current folder.
+
+    Raises:
+        UsageError: naming file, line and cure.
+    """
+    checked = load(study, limit=limit)
+    folder = out if out is not None else Path("runs") / checked.name
+    return Run(checked, folder, progress or Silent(), extend=extend, retry_errors=retry_errors)
+
+
+def reopen_run(folder: Path, *, progress: Progress | None = None, retry_errors: bool = False) -> Run:
+    """The run that lies in `folder`, from its lock.
+
+    Raises:
+        UsageError: if there is none, or if it cannot be taken up as it is.
+    """
+    return Run(locks.study_of(folder), folder, progress or Silent(), retry_errors=retry_errors)

@@ -1,0 +1,86 @@
+"""Sealing: a draft becomes an artifact only after its picture was written, read back and measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sightline.cases import Image, ThreatModel
+from sightline.contracts import Images
+from sightline.errors import ContractError
+from sightline.records import Artifact, Draft, Pixels
+from sightline.store import encode_png
+
+
+def norms_of(clean: Pixels, written: Pixels) -> dict[str, float]:
+    """l_inf and l_2 of the difference in raw 0..255 units, and the share of pixels that changed.
+
+    Raises:
+        ContractError: if the two pictures differ in size.
+    """
+    if clean.shape != written.shape:
+        raise ContractError(f"perturbed picture is {written.shape}, the clean one {clean.shape}")
+    difference = written.astype(np.int32) - clean.astype(np.int32)
+    return {
+        "linf": float(np.abs(difference).max(initial=0)),
+        "l2": float(np.sqrt(np.square(difference, dtype=np.float64).sum())),
+        "changed": float((difference != 0).any(axis=2).mean()),
+    }
+
+
+def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Artifact:
+    """Write the draft's picture as PNG, read it back, measure it, and check the threat model's promise.
+
+    The conversation keeps its other turns; in the last user turn the picture (or the case's own, with
+    `keep_images`) stands before the text. A picture of the release that could not be read becomes the
+    artifact's `problem`.
+
+    Raises:
+        ContractError: if the draft edits what its threat model does not allow, or exceeds its eps.
+    """
+    before = draft.case.conversation
+    own = next((turn for turn in reversed(before.turns) if turn.role == "user"), None)
+    text = draft.text if draft.text is not None else before.last_user_text()
+    norms: dict[str, float] = {}
+    shown: tuple[Image, ...]
+    if draft.image is not None:
+        _check_pixels(draft.image)
+        image = images.put(encode_png(draft.image))
+        if draft.clean is not None:
+            norms = norms_of(draft.clean, images.pixels(image))
+            if threat.eps is not None and norms["linf"] > threat.eps.raw:
+                raise ContractError(
+                    f"case {draft.case.id}: linf {norms['linf']:g} on the written file, "
+                    f"more than eps {threat.eps.raw:g}"
+                )
+        shown = (image,)
+    else:
+        shown = own.images if own is not None and draft.keep_images else ()
+    if draft.text is None and draft.image is None and draft.keep_images:
+        conversation = before  # untouched, whatever the order of its parts
+    else:
+        _check_edits(draft, threat, had_images=bool(own and own.images))
+        conversation = before.with_last_user(*shown, text)
+    problem = next((image.problem for image in conversation.images if image.problem is not None), None)
+    return Artifact(
+        key=key,
+        case_id=draft.case.id,
+        conversation=conversation,
+        norms=norms,
+        trace=draft.trace,
+        cost=draft.cost,
+        note=draft.note,
+        problem=problem,
+    )
+
+
+def _check_pixels(pixels: Pixels) -> None:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ContractError(f"a draft's picture is uint8 h x w x 3, got {pixels.dtype} {pixels.shape}")
+
+
+def _check_edits(draft: Draft, threat: ThreatModel, *, had_images: bool) -> None:
+    edits_image = draft.image is not None or (had_images and not draft.keep_images)
+    if edits_image and "image" not in threat.may_edit:
+        raise ContractError(f"case {draft.case.id}: the threat model does not allow editing the image")
+    if draft.text is not None and "text" not in threat.may_edit:
+        raise ContractError(f"case {draft.case.id}: the threat model does not allow editing the text")

@@ -1,0 +1,189 @@
+"""A stage's rows by key: an index over JSONL shards and the compacted Parquet file, in flat memory.
+
+One row costs 24 bytes of memory here (a 128-bit key and where the row lies), so that 10^6 rows are
+looked up without holding them. Rows come back in the order in which they were first written.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from sightline.errors import UsageError
+from sightline.store import Row
+
+GROUP_ROWS = 16_384
+_KEY_PREFIX = b'{"key":"'
+_KEY_AT = slice(len(_KEY_PREFIX), len(_KEY_PREFIX) + 32)
+_PARQUET = 1 << 62
+_SHARD_BITS = 44
+
+
+def key_array(keys: Sequence[str]) -> NDArray[np.uint64]:
+    """Hexadecimal keys (32 characters each) as an (n, 2) array of unsigned 64-bit halves."""
+    return np.frombuffer(bytes.fromhex("".join(keys)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+
+
+class Table:
+    """Read access to `folder` (shards) and `folder.parquet` (compacted); call `close` or use `with`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.parquet = folder.with_name(f"{folder.name}.parquet")
+        self._shards: list[Any] = []
+        self._groups: OrderedDict[int, list[bytes]] = OrderedDict()
+        self._file: Any = None
+        keys: list[NDArray[np.uint64]] = []
+        places: list[NDArray[np.int64]] = []
+        if self.parquet.exists():
+            self._index_parquet(keys, places)
+        shards = sorted(folder.glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+        for number, path in enumerate(shards):
+            self._index_shard(number, path, keys, places)
+        all_keys = np.concatenate(keys) if keys else np.empty((0, 2), np.uint64)
+        all_places = np.concatenate(places) if places else np.empty(0, np.int64)
+        self._build(all_keys, all_places)
+
+    def _index_parquet(self, keys: list[NDArray[np.uint64]], places: list[NDArray[np.int64]]) -> None:
+        import pyarrow.parquet as pq
+
+        self._file = pq.ParquetFile(self.parquet)
+        start = 0
+        for group in range(self._file.num_row_groups):
+            column = self._file.read_row_group(group, columns=["key"]).column("key").combine_chunks()
+            raw = np.frombuffer(column.buffers()[1], dtype=">u8")
+            keys.append(raw.astype(np.uint64).reshape(-1, 2)[: len(column)])
+            places.append(np.arange(start, start + len(column), dtype=np.int64) | _PARQUET)
+            start += len(column)
+
+    def _index_shard(
+        self, number: int, path: Path, keys: list[NDArray[np.uint64]], places: list[NDArray[np.int64]]
+    ) -> None:
+        file = path.open("rb")
+        self._shards.append(file)
+        found: list[bytes] = []
+        offsets: list[int] = []
+        offset = 0
+        for line in file:
+            if not line.endswith(b"\n"):
+                break  # torn by a kill: the row is not done
+            if not line.startswith(_KEY_PREFIX):
+                raise UsageError(
+                    f"{path}: damaged record at byte {offset}. Delete the line to do its row again."
+                )
+            found.append(line[_KEY_AT])
+            offsets.append(offset)
+            offset += len(line)
+        if found:
+            try:
+                halves = np.frombuffer(bytes.fromhex(b"".join(found).decode()), dtype=">u8")
+            except ValueError:
+                raise UsageError(
+                    f"{path}: a record's key is damaged. Delete the file to do its rows again."
+                ) from None
+            keys.append(halves.astype(np.uint64).reshape(-1, 2))
+            places.append(np.array(offsets, dtype=np.int64) | (number << _SHARD_BITS))
+
+    def _build(self, keys: NDArray[np.uint64], places: NDArray[np.int64]) -> None:
+        """Sort by key; of rows with the same key the last written counts, at the first one's position."""
+        order = np.lexsort((keys[:, 1], keys[:, 0]))  # stable: equal keys stay in order of writing
+        ordered = keys[order]
+        fresh = np.ones(len(order), dtype=bool)
+        fresh[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+        first = np.flatnonzero(fresh)
+        last = np.append(first[1:], len(order))[: len(first)] - 1
+        self._high = np.ascontiguousarray(ordered[first, 0])
+        self._low = np.ascontiguousarray(ordered[first, 1])
+        self._places = places[order[last]] if len(order) else places
+        self._order = np.argsort(order[first], kind="stable")
+
+    def __len__(self) -> int:
+        return len(self._high)
+
+    def find(self, keys: Sequence[str]) -> NDArray[np.int64]:
+        """Row numbers of `keys`, -1 where a key is absent."""
+        if not keys or not len(self):
+            return np.full(len(keys), -1, dtype=np.int64)
+        wanted = key_array(keys)
+        at = np.minimum(np.searchsorted(self._high, wanted[:, 0]), len(self) - 1)
+        hit = (self._high[at] == wanted[:, 0]) & (self._low[at] == wanted[:, 1])
+        return np.where(hit, at, -1)
+
+    def missing(self, keys: Sequence[str]) -> list[int]:
+        """Positions in `keys` whose rows are not there."""
+        return [int(i) for i in np.flatnonzero(self.find(keys) < 0)]
+
+    def _line(self, row: int) -> bytes:
+        place = int(self._places[row])
+        if place & _PARQUET:
+            number = place & ~_PARQUET
+            group = number // GROUP_ROWS
+            if group not in self._groups:
+                records = self._file.read_row_group(group, columns=["record"]).column("record")
+                self._groups[group] = [value.encode() for value in records.to_pylist()]
+                if len(self._groups) > 2:
+                    self._groups.popitem(last=False)
+            return self._groups[group][number % GROUP_ROWS]
+        file = self._shards[place >> _SHARD_BITS]
+        file.seek(place & ((1 << _SHARD_BITS) - 1))
+        return bytes(file.readline())
+
+    def rows(self, keys: Sequence[str]) -> list[Row | None]:
+        """Rows of `keys` in that order, None where absent."""
+        return [orjson.loads(self._line(int(row))) if row >= 0 else None for row in self.find(keys)]
+
+    def __iter__(self) -> Iterator[Row]:
+        """All rows, streamed in the order in which their keys were first written."""
+        for row in self._order:
+            yield orjson.loads(self._line(int(row)))
+
+    def compact(self) -> None:
+        """Write all rows to one Parquet file (`key` 16 bytes, `record` JSON), then drop the shards.
+
+        The file appears whole or not at all; a crash in between leaves rows twice, which the index
+        resolves by key.
+        """
+        if not self._shards:
+            return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = pa.schema([("key", pa.binary(16)), ("record", pa.string())])
+        fresh = self.parquet.with_name(f"{self.parquet.name}.new")
+        with pq.ParquetWriter(
+            fresh, schema, compression="zstd", compression_level=9, use_dictionary=False
+        ) as writer:
+            for start in range(0, len(self), GROUP_ROWS):
+                chosen = self._order[start : start + GROUP_ROWS]
+                halves = np.stack([self._high[chosen], self._low[chosen]], axis=1).astype(">u8")
+                keys = [part.tobytes() for part in halves]
+                records = [self._line(int(row)).rstrip(b"\n").decode() for row in chosen]
+                batch = pa.record_batch([pa.array(keys, pa.binary(16)), pa.array(records)], schema=schema)
+                writer.write_batch(batch, row_group_size=GROUP_ROWS)
+        fresh.replace(self.parquet)
+        for shard in self._shards:
+            shard.close()
+            Path(shard.name).unlink()
+        self._shards = []
+
+    def close(self) -> None:
+        """Release the files."""
+        for shard in self._shards:
+            shard.close()
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,159 @@
+"""What the command line shows: progress bars, tables of methods, cards, counts. Texts are never markup."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from sightline import registry
+from sightline.errors import UsageError, nearest
+from sightline.registry import KINDS, Card, Kind
+
+if TYPE_CHECKING:
+    from sightline.study.stages import Count
+
+console = Console()
+
+TARGET_FORMS = {
+    "vlm/FOLDER-OR-ID": "a Hugging Face image-text-to-text model, run here (extra: local)",
+    "testbed/NAME[@VARIANT]": "a small model that Sightline brings along (extra: local)",
+    "defended/DEFENSE:TARGET": "any target behind a defense; nests",
+    "replay/RUN-OR-FILE": "answers stored by an earlier run",
+    "scripted/FILE.yaml": "answers by rule, for tests",
+    "openai/... anthropic/... google/... vllm/... openai-api/...": "every Inspect provider",
+}
+
+
+class TerminalProgress:
+    """Progress bars, one per stage. Satisfies `study.progress.Progress`."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        self._bars = bars
+        self._task: Any = None
+        self._errors = 0
+
+    def start(self, stage: str, total: int, done: int) -> None:
+        """A new bar; a total of 0 means unknown."""
+        self._errors = 0
+        self._task = self._bars.add_task(stage, total=total or None, completed=done, errors="")
+
+    def advance(self, rows: int = 1, *, errors: int = 0) -> None:
+        """Move the bar."""
+        self._errors += errors
+        shown = f"{self._errors} errors" if self._errors else ""
+        self._bars.update(self._task, advance=rows, errors=shown)
+
+    def finish(self) -> None:
+        """Fill the bar."""
+        task = self._bars.tasks[self._task]
+        self._bars.update(self._task, total=task.completed, completed=task.completed)
+
+    def note(self, text: str) -> None:
+        """Print above the bars."""
+        self._bars.console.print(f"note: {escape(text)}")
+
+
+@contextmanager
+def terminal_progress() -> Iterator[TerminalProgress]:
+    """Progress bars on standard error while the block runs."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[red]{task.fields[errors]}"),
+    )
+    with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
+        yield TerminalProgress(bars)
+
+
+def show_counts(counts: Mapping[str, Count]) -> None:
+    """What each stage did."""
+    if not counts:
+        console.print("nothing to do: the run is complete")
+        return
+    table = Table("stage", "rows", "from before", "made now", "errors", box=None)
+    for stage, count in counts.items():
+        table.add_row(stage, *map(str, (count.expected, count.present, count.written, count.errors)))
+    console.print(table)
+    if any(count.errors for count in counts.values()):
+        console.print("Errors are outcomes of their own; repeat them with --retry-errors.")
+
+
+def show_plan(study: Path, limit: int | None) -> None:
+    """Exact counts of what a run would do, without a request to any target."""
+    from sightline.study.run import open_run
+
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_run(study, out=Path(folder), limit=limit)
+        session.prepare()
+        plan = session.plan()
+    table = Table("what", "count", box=None)
+    for what, count in plan.items():
+        table.add_row(what.replace("_", " "), f"{count:,}")
+    console.print(table)
+
+
+def show_list(what: str) -> None:
+    """Names, one-sentence summaries and sources of all methods of a kind (all kinds if '')."""
+    plural: dict[str, Kind] = {f"{kind}s": kind for kind in KINDS}
+    if what and what not in plural and what != "targets":
+        raise UsageError(nearest(what, [*plural, "targets"], "kind of thing to list"))
+    if what in ("", "targets"):
+        table = Table("target", "what it is", title="targets", title_justify="left", box=None)
+        for form, text in TARGET_FORMS.items():
+            table.add_row(escape(form), escape(text))
+        console.print(table)
+    for title, kind in plural.items():
+        if what not in ("", title):
+            continue
+        table = Table("name", "what it does", "source", "needs", title=title, title_justify="left", box=None)
+        for name in registry.names(kind):
+            card = registry.card(kind, name)
+            table.add_row(name, escape(card.summary), escape(card.paper or "ours"), card.extra)
+        console.print(table)
+
+
+def _found(name: str) -> list[Card]:
+    kinds: list[Kind] = [kind for kind in KINDS if name in registry.names(kind)]
+    if not kinds:
+        raise UsageError(nearest(name, {n for kind in KINDS for n in registry.names(kind)}, "method"))
+    return [registry.card(kind, name) for kind in kinds]
+
+
+def show_card(name: str) -> None:
+    """Everything a card holds, with the settings and their defaults."""
+    for card in _found(name):
+        console.print(f"[bold]{escape(card.name)}[/bold] ({card.kind}, version {card.version})\n")
+        console.print(escape(card.doc), highlight=False)
+        facts = Table(box=None, show_header=False)
+        for label, value in (("paper", card.paper), ("source", card.source), ("needs", card.extra)):
+            if value:
+                facts.add_row(label, escape(value))
+        if card.threat is not None:
+            threat = card.threat
+            facts.add_row("attacker", threat.attacker)
+            facts.add_row("access", threat.access)
+            facts.add_row("oracle", threat.oracle)
+            facts.add_row("may edit", ", ".join(sorted(threat.may_edit)))
+        console.print(facts)
+        settings = Table("setting", "default", title="settings", title_justify="left", box=None)
+        for field in dataclasses.fields(card.factory):
+            if field.init and field.repr:
+                default = field.default if field.default is not dataclasses.MISSING else "(required)"
+                settings.add_row(field.name, escape(repr(default)))
+        if settings.row_count:
+            console.print(settings)
+        for preset, values in card.presets.items():
+            console.print(f"preset {escape(preset)}: {escape(repr(dict(values)))}")

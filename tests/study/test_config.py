@@ -1,0 +1,91 @@
+"""Study files: every mistake is one message with file, line and cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import toys  # noqa: F401  (registers the toy methods)
+
+from sightline.errors import UsageError
+from sightline.study.config import load, parse
+
+GOOD = """study: s
+benchmarks: [toy_questions]
+targets: [scripted/echo]
+judges: [toy_judge]
+"""
+
+
+def test_a_small_study_is_read_with_its_defaults() -> None:
+    study = parse(GOOD)
+    assert study.name == "s"
+    assert [named.label for named in study.attacks] == ["none"]
+    assert study.defenses[0].defense is None
+    assert study.decoding.temperature == 0.0
+    assert study.defenses[0].around("scripted/echo") == "scripted/echo"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("study: s\n  oops: [", 2, "not valid YAML"),
+        ("just words", 1, "a study file is a mapping"),
+        (GOOD + "atacks: [none]\n", 5, "Did you mean 'attacks'"),
+        (GOOD + "attacks: [fig_step]\n", 5, "Did you mean 'figstep'"),
+        (GOOD + "attacks: []\n", 5, "at least 1 item"),
+        (GOOD + "attacks:\n  - none\n  - none\n", 7, "stands here twice"),
+        (GOOD + "seed: minus\n", 5, "valid integer"),
+        (GOOD + "decoding:\n  max_token: 3\n", 6, "Did you mean 'max_tokens'"),
+        (GOOD + "decoding:\n  temperature: -1\n", 6, "greater than or equal to 0"),
+        (GOOD + "study: again\n", 5, "given twice"),
+        (GOOD.replace("toy_judge", "toy_juge"), 4, "Did you mean 'toy_judge'"),
+        (GOOD.replace("[toy_judge]", "[{name: toy_judge, dwon: true}]"), 4, "Did you mean 'down'"),
+        (GOOD.replace("[toy_judge]", "[{name: toy_judge, down: maybe}]"), 4, "valid boolean"),
+        (GOOD.replace("[toy_judge]", "[{name: toy_judge, preset: x}]"), 4, "unknown preset"),
+        (GOOD.replace("study: s", "study: ../../etc"), 1, "should match pattern"),
+        (GOOD.replace("[toy_questions]", "[figstep_safebench]"), 2, "add `root:`"),
+        (
+            GOOD.replace("[toy_questions]", "[{name: figstep_safebench, root: /not/there}]"),
+            2,
+            "does not exist",
+        ),
+        ("study: s\ntargets: [a/b]\njudges: [toy_judge]\n", 1, "'benchmarks' is missing"),
+        (GOOD.replace("[scripted/echo]", "[a/b, a/b]"), 3, "stands here twice"),
+    ],
+)
+def test_a_mistake_names_the_line_and_the_cure(text: str, line: int, message: str) -> None:
+    with pytest.raises(UsageError) as wrong:
+        parse(text, name="my.yaml")
+    assert str(wrong.value).startswith(f"my.yaml:{line}: "), str(wrong.value)
+    assert message in str(wrong.value)
+
+
+def test_settings_in_parentheses_mean_the_same_as_keys() -> None:
+    spelled = parse(GOOD.replace("[toy_questions]", "['toy_questions(n=4)']"))
+    keyed = parse(GOOD.replace("[toy_questions]", "[{name: toy_questions, n: 4}]"))
+    assert spelled.sources[0].benchmark == keyed.sources[0].benchmark
+
+
+def test_two_forms_of_one_attack_get_their_own_labels() -> None:
+    study = parse(
+        GOOD + "attacks: [{name: figstep, preset: testbed}, {name: figstep, preset: fit}, {name: none}]\n"
+    )
+    assert [named.label for named in study.attacks] == ["figstep:testbed", "figstep:fit", "none"]
+
+
+def test_relative_roots_start_at_the_study_file(tmp_path: Path) -> None:
+    (tmp_path / "release").mkdir()
+    path = tmp_path / "s.yaml"
+    path.write_text(GOOD.replace("[toy_questions]", "[{name: figstep_safebench, root: release}]"))
+    assert load(path).sources[0].root == tmp_path / "release"
+
+
+def test_an_absent_study_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no such study file.*quickstart"):
+        load(tmp_path / "nope.yaml")
+
+
+def test_code_in_yaml_is_refused() -> None:
+    with pytest.raises(UsageError, match="not valid YAML"):
+        parse(GOOD + "seed: !!python/object/apply:os.system ['true']\n")

@@ -1,0 +1,256 @@
+"""A whole study on toy methods: stages, resume, drift, errors, closed counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from toys import ToyTarget
+
+from sightline.errors import UsageError
+from sightline.study import answering
+from sightline.study.config import parse
+from sightline.study.run import Run
+
+STUDY = """
+study: toy
+seed: 3
+benchmarks: [{name: toy_questions, n: 30}]
+targets: [toy/a]
+attacks: [toy_plain, toy_dots]
+judges: [toy_judge]
+concurrency: 8
+retries: 2
+"""
+Make = Callable[..., Run]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    monkeypatch.setattr(answering, "BACKOFF_SECONDS", 0.0)
+
+    def build(text: str = STUDY, target: ToyTarget | None = None, **options: bool) -> Run:
+        chosen = target or ToyTarget()
+        monkeypatch.setattr("sightline.targets.open_target", lambda name, images: chosen, raising=False)
+        run = Run(parse(text), tmp_path / "run", **options)
+        run.prepare()
+        return run
+
+    return build
+
+
+def table(run: Run) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = pq.read_table(run.folder / "results.parquet").to_pylist()
+    return rows
+
+
+def test_every_sample_of_the_grid_is_one_row(make: Make) -> None:
+    run = make()
+    counts = asyncio.run(run.all_stages())
+    rows = table(run)
+    # 20 requests and twins under two attacks; toy_plain is not called `none`, so utility cases are left out
+    assert len(rows) == 40
+    assert counts["craft"].written == 40
+    assert counts["answer"].written == 40
+    assert {(row["attack"], row["outcome"]) for row in rows} == {
+        ("toy_plain", "refused"),
+        ("toy_dots", "complied"),
+    }
+    assert all(row["calls_target"] == 1 for row in rows)
+
+
+def test_second_run_does_nothing(make: Make) -> None:
+    asyncio.run(make().all_stages())
+    again = ToyTarget()
+    run = make(target=again)
+    assert run.complete()
+    assert asyncio.run(run.all_stages()) == {}
+    assert again.calls == []
+
+
+def test_resume_asks_only_what_is_missing(make: Make) -> None:
+    run = make()
+    run.craft()
+    asyncio.run(run.answer())
+    # forget the verdicts' table and the last answers: as if killed in the answer stage
+    (run.records / "answer.parquet").unlink()
+    target = ToyTarget()
+    run = make(target=target)
+    run.craft()
+    count = asyncio.run(run.answer())
+    assert count.present == 0
+    assert len(target.calls) == 40
+    target = ToyTarget()
+    run = make(target=target)
+    assert asyncio.run(run.answer()).present == 40
+    assert target.calls == []
+
+
+def test_dots_do_not_depend_on_the_other_cases(make: Make, tmp_path: Path) -> None:
+    run = make()
+    run.craft()
+    first = {row["case_id"]: row["artifact"] for row in _finish(run)}
+    other = Run(parse(STUDY.replace("n: 30", "n: 12")), tmp_path / "other")
+    other.prepare()
+    other.craft()
+    second = {row["case_id"]: row["artifact"] for row in _finish(other)}
+    blobs = {path.name for path in (tmp_path / "other" / "blobs").glob("*/*")}
+    assert blobs < {path.name for path in (tmp_path / "run" / "blobs").glob("*/*")}
+    assert len(second) == 8
+    assert len(first) == 20
+
+
+def _finish(run: Run) -> list[dict[str, object]]:
+    asyncio.run(run.answer())
+    asyncio.run(run.judge())
+    run.tabulate()
+    return [row for row in table(run) if row["attack"] == "toy_dots"]
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        (("seed: 3", "seed: 4"), "+seed: 4"),
+        (("toy_judge", "{name: toy_judge, down: true}"), "down=True"),
+        (("n: 30", "n: 33"), "n=33"),
+        (("retries: 2", "retries: 2\ndecoding: {max_tokens: 5}"), "max_tokens: 5"),
+    ],
+)
+def test_a_changed_study_is_refused_with_the_difference(
+    make: Make, change: tuple[str, str], shown: str
+) -> None:
+    asyncio.run(make().all_stages())
+    with pytest.raises(UsageError, match="made from a different study") as refused:
+        make(STUDY.replace(*change))
+    assert shown in str(refused.value)
+    assert "--extend" in str(refused.value)
+
+
+def test_a_changed_target_is_refused(make: Make) -> None:
+    asyncio.run(make().all_stages())
+    with pytest.raises(UsageError, match="toy@2"):
+        make(target=ToyTarget(id="toy@2"))
+
+
+def test_extend_reuses_what_is_still_wanted(make: Make) -> None:
+    asyncio.run(make().all_stages())
+    target = ToyTarget()
+    run = make(
+        STUDY.replace("[toy_plain, toy_dots]", "[toy_plain, {name: toy_plain, tag: b, label: b}]"),
+        target=target,
+        extend=True,
+    )
+    counts = asyncio.run(run.all_stages())
+    assert (counts["answer"].present, counts["answer"].written) == (20, 20)
+    assert len(target.calls) == 20
+    assert {row["attack"] for row in table(run)} == {"toy_plain", "b"}
+    assert (run.folder / "study.lock.1.yaml").exists()
+
+
+def test_concurrency_is_no_drift(make: Make) -> None:
+    asyncio.run(make().all_stages())
+    assert make(STUDY.replace("concurrency: 8", "concurrency: 2")).complete()
+
+
+def test_a_passing_failure_is_retried_and_a_lasting_one_is_an_error(make: Make) -> None:
+    target = ToyTarget(fail_first=3, always_fail=("question 0",))
+    run = make(target=target)
+    counts = asyncio.run(run.all_stages())
+    rows = table(run)
+    assert len(rows) == 40
+    assert counts["answer"].errors == 2
+    errors = [row for row in rows if row["outcome"] == "error"]
+    assert {row["case_id"] for row in errors} == {"toy/0"}
+    assert all(row["error"] == "503 try later" for row in errors)
+    assert not any(row["refused"] or row["success"] for row in errors)
+
+
+def test_retry_errors_repeats_only_errors(make: Make) -> None:
+    asyncio.run(make(target=ToyTarget(always_fail=("question 0",))).all_stages())
+    healed = ToyTarget()
+    run = make(target=healed, retry_errors=True)
+    counts = asyncio.run(run.all_stages())
+    assert counts["answer"].written == 2
+    assert healed.calls == ["question 0", "question 0"]
+    assert "error" not in {row["outcome"] for row in table(run)}
+
+
+def test_an_unexpected_exception_is_one_error_row(make: Make) -> None:
+    class Buggy(ToyTarget):
+        async def generate(self, conversation, decoding):  # type: ignore[no-untyped-def]
+            if conversation.last_user_text() == "question 1":
+                raise ZeroDivisionError("oops")
+            return await super().generate(conversation, decoding)
+
+    run = make(target=Buggy())
+    asyncio.run(run.all_stages())
+    errors = [row for row in table(run) if row["outcome"] == "error"]
+    assert [row["error"] for row in errors] == ["ZeroDivisionError: oops"] * 2
+
+
+def test_unreadable_picture_is_an_error_and_nothing_is_sent(make: Make) -> None:
+    """Others send the text alone when the picture does not load; then an attack is measured without it."""
+    target = ToyTarget()
+    text = STUDY.replace("n: 30", "n: 30, broken: true").replace("[toy_plain, toy_dots]", "[toy_plain]")
+    run = make(text, target=target)
+    asyncio.run(run.all_stages())
+    rows = table(run)
+    assert len(rows) == 20
+    assert {row["outcome"] for row in rows} == {"error"}
+    assert {row["error"] for row in rows} == {"picture 7.png is not readable"}
+    assert target.calls == []
+
+
+def test_an_attack_that_cannot_work_on_a_case_leaves_an_error(make: Make) -> None:
+    text = STUDY.replace("[toy_plain, toy_dots]", "[{name: toy_dots, fails: [toy/4]}]")
+    run = make(text)
+    counts = asyncio.run(run.all_stages())
+    assert counts["craft"].errors == 1
+    errors = [row for row in table(run) if row["outcome"] == "error"]
+    assert [(row["case_id"], row["error"]) for row in errors] == [("toy/4", "case toy/4: nothing to draw")]
+
+
+def test_judge_down_is_an_error_of_every_row(make: Make) -> None:
+    run = make(STUDY.replace("[toy_judge]", "[{name: toy_judge, down: true}]"))
+    asyncio.run(run.all_stages())
+    rows = table(run)
+    assert len(rows) == 40
+    assert {row["outcome"] for row in rows} == {"error"}
+    assert "judge is down" in str(rows[0]["error"])
+
+
+def test_one_picture_is_stored_once(make: Make) -> None:
+    run = make(STUDY.replace("n: 30", "n: 30, picture: true").replace("[toy_plain, toy_dots]", "[toy_plain]"))
+    asyncio.run(run.all_stages())
+    assert len([path for path in (run.folder / "blobs").glob("*/*") if path.is_file()]) == 1
+
+
+def test_epochs_and_none(make: Make) -> None:
+    run = make(STUDY + "epochs: 2\n")
+    asyncio.run(run.all_stages())
+    rows = table(run)
+    assert len(rows) == 80
+    assert len({row["sample"] for row in rows}) == 80
+
+
+def test_limit_takes_from_every_expectation(make: Make) -> None:
+    run = make(STUDY.replace("n: 30", "n: 60, limit: 12").replace("toy_plain, toy_dots", "toy_plain"))
+    assert sum(run.books[0].expected.values()) == 12
+    assert set(run.books[0].expected) == {"refuse", "comply", "answer"}
+
+
+def test_plan_is_exact(make: Make) -> None:
+    run = make()
+    plan = run.plan()
+    counts = asyncio.run(run.all_stages())
+    assert plan == {
+        "cells": 2,
+        "cases": 30,
+        "artifacts": counts["craft"].written,
+        "responses": counts["answer"].written,
+        "target_calls": 40,
+        "verdicts": counts["judge"].written,
+    }

@@ -1,0 +1,148 @@
+"""Blobs, shards and tables: what is written is read back, torn lines are not, memory stays flat."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image as PilImage
+
+from sightline.digests import digest
+from sightline.errors import UsageError
+from sightline.store import Blobs, ShardWriter, decode_picture, encode_png, read_shards
+from sightline.tables import Table
+
+
+def keyed(number: int, **more: object) -> dict[str, object]:
+    return {"key": digest(number), "n": number, **more}
+
+
+@settings(max_examples=25, deadline=None)
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_png_round_trip_is_the_identity(pixels: np.ndarray) -> None:
+    np.testing.assert_array_equal(decode_picture(encode_png(pixels)), pixels)
+
+
+def test_same_bytes_are_stored_once(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    data = encode_png(np.zeros((4, 5, 3), np.uint8))
+    first, second = blobs.put(data), Blobs(tmp_path).put(data)
+    assert first == second
+    assert (first.width, first.height) == (5, 4)
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+    assert blobs.read(first.sha256) == data
+
+
+def test_a_changed_blob_is_noticed(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    image = blobs.put_pixels(np.zeros((4, 4, 3), np.uint8))
+    blobs.path(image.sha256).write_bytes(encode_png(np.ones((4, 4, 3), np.uint8)))
+    with pytest.raises(UsageError, match="content has changed"):
+        blobs.read(image.sha256)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "A" * 64, "ab", "", "g" * 64])
+def test_a_hash_is_never_a_path(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="not the SHA-256"):
+        Blobs(tmp_path).read(name)
+
+
+NOISE = encode_png(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"no picture", NOISE[: len(NOISE) // 2]], ids=["empty", "text", "half"]
+)
+def test_a_broken_picture_is_refused(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(UsageError, match="not a readable picture"):
+        Blobs(tmp_path).put(data)
+
+
+def test_transparency_is_laid_on_white() -> None:
+    buffer = io.BytesIO()
+    PilImage.new("RGBA", (1, 1), (0, 0, 0, 0)).save(buffer, "PNG")
+    assert decode_picture(buffer.getvalue()).tolist() == [[[255, 255, 255]]]
+
+
+def test_pixel_cache_is_bounded_and_read_only(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path, cache_bytes=2 * 16 * 16 * 3)
+    images = [blobs.put_pixels(np.full((16, 16, 3), i, np.uint8)) for i in range(5)]
+    for image in images:
+        assert not blobs.pixels(image).flags.writeable
+    assert len(blobs._decoded) == 2
+
+
+def test_a_torn_last_line_is_skipped(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path) as writer:
+        writer.append([keyed(1), keyed(2)])
+    with writer.path.open("ab") as file:
+        file.write(b'{"key":"' + b"0" * 20)
+    assert [row["n"] for row in read_shards(tmp_path)] == [1, 2]
+    with Table(tmp_path) as table:
+        assert [row["n"] for row in table] == [1, 2]
+        assert table.missing([digest(1), digest(3)]) == [1]
+
+
+def test_damage_inside_a_shard_is_told_with_its_line(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path) as writer:
+        writer.append([keyed(1)])
+    writer.path.write_bytes(b"garbage\n" + writer.path.read_bytes())
+    with pytest.raises(UsageError, match=r"jsonl:1: damaged record"):
+        list(read_shards(tmp_path))
+    with pytest.raises(UsageError, match="damaged record at byte 0"):
+        Table(tmp_path)
+
+
+def test_an_empty_shard_leaves_no_file(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path / "stage"):
+        pass
+    assert list((tmp_path / "stage").iterdir()) == []
+
+
+def test_later_rows_replace_earlier_ones_in_place(tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    with ShardWriter(folder) as writer:
+        writer.append([keyed(1, v="old"), keyed(2, v="x")])
+    with ShardWriter(folder) as writer:
+        writer.append([keyed(1, v="new"), keyed(3, v="y")])
+    for _ in range(2):
+        with Table(folder) as table:
+            assert [(row["n"], row["v"]) for row in table] == [(1, "new"), (2, "x"), (3, "y")]
+            table.compact()
+    assert not list(folder.glob("*.jsonl"))
+    assert folder.with_name("stage.parquet").exists()
+
+
+def test_rows_after_compaction_join_the_compacted_ones(tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    for part in (range(0, 40_000), range(40_000, 40_010)):
+        with ShardWriter(folder) as writer:
+            writer.append(keyed(i) for i in part)
+        with Table(folder) as table:
+            table.compact()
+    with Table(folder) as table:
+        assert len(table) == 40_010
+        wanted = [digest(i) for i in (39_999, 0, 40_009, -1, 20_000)]
+        assert [row and row["n"] for row in table.rows(wanted)] == [39_999, 0, 40_009, None, 20_000]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 20), max_size=40), st.lists(st.integers(0, 25), max_size=10))
+def test_table_agrees_with_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, written: list[int], asked: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("table") / "stage"
+    truth: dict[int, int] = {}
+    with ShardWriter(folder) as writer:
+        for version, number in enumerate(written):
+            writer.append([keyed(number, version=version)])
+            truth[number] = version
+    with Table(folder) as table:
+        assert [(row["n"], row["version"]) for row in table] == list(truth.items())
+        found = table.rows([digest(number) for number in asked])
+        assert [row and row["version"] for row in found] == [truth.get(number) for number in asked]
