@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check lint types docs build clean
+.PHONY: demo test check lint types docs docs-write build clean
 
 demo: $(VENV)/.local-installed
 	$(BIN)/sightline run studies/quickstart.yaml --out runs/quickstart
@@ -25,6 +25,9 @@ types: $(VENV)/.dev-installed
 
 docs: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest tests/test_docs.py
+
+docs-write: $(VENV)/.dev-installed
+	$(BIN)/python docs/write_methods.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

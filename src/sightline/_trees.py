@@ -185,7 +185,7 @@ class ZipTree:
             parts = tuple(fold(part) for part in member_parts(info.filename))
         except UsageError:
             return False
-        if parts[0] == "__macosx" or parts[-1].startswith("._"):
+        if parts[0] == "__macosx":
             return True  # what macOS adds beside each file
         self._by_name.setdefault(parts[-1], []).append((parts, info))
         self._by_folder.setdefault(parts[:-1], []).append(info)

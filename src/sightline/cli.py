@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -15,6 +14,8 @@ from sightline.errors import SightlineError
 
 if TYPE_CHECKING:
     from sightline.study.run import Run
+
+T = TypeVar("T")
 
 app = typer.Typer(
     name="sightline",
@@ -81,7 +82,7 @@ def run(
             study, out=out, limit=limit, progress=progress, extend=extend, retry_errors=retry_errors
         )
         session.prepare()
-        counts = asyncio.run(session.all_stages())
+        counts = _wait(session.all_stages())
     show_counts(counts)
     _report(session.folder, fresh=bool(counts))
     if eval_logs:
@@ -91,6 +92,12 @@ def run(
         typer.echo(
             f"{len(logs)} logs in {session.folder / 'logs'}: inspect view --log-dir {session.folder / 'logs'}"
         )
+
+
+def _wait(work: Coroutine[object, object, T]) -> T:
+    import asyncio
+
+    return asyncio.run(work)
 
 
 def _report(folder: Path, *, fresh: bool) -> None:
@@ -124,7 +131,7 @@ def answer(
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Repeat errors.")] = False,
 ) -> None:
     """Ask the targets whatever they have not answered yet."""
-    _stage(folder, lambda session: asyncio.run(session.answer()), retry_errors=retry_errors)
+    _stage(folder, lambda session: _wait(session.answer()), retry_errors=retry_errors)
 
 
 @app.command()
@@ -135,7 +142,7 @@ def judge(
     """Judge the responses that have no verdict yet, and write results.parquet."""
 
     def act(session: Run) -> None:
-        asyncio.run(session.judge())
+        _wait(session.judge())
         session.tabulate()
 
     _stage(folder, act, retry_errors=retry_errors)
@@ -182,11 +189,12 @@ def build(
 def check(
     name: Annotated[str, typer.Argument(help="Model, optionally @variant.")] = "linear",
     weights: Annotated[Path | None, typer.Option(help="Folder of `testbed build`; default: shipped.")] = None,
+    card: Annotated[bool, typer.Option("--card", help="Measure all variants and write CARD.md.")] = False,
 ) -> None:
-    """Measure again what the model's card says."""
+    """Measure again what the model's card says; exit status 2 if a figure misses its band."""
     from sightline.terminal import check_testbed
 
-    check_testbed(name, weights)
+    check_testbed(name, weights, card)
 
 
 def main() -> NoReturn:

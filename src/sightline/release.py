@@ -7,7 +7,8 @@ first among the files, then in the zip files that lie in one of its folders, and
 from __future__ import annotations
 
 import io
-import zipfile
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from sightline._trees import FolderTree, Member, Parts, Tree, ZipTree, fold, member_parts
@@ -18,6 +19,7 @@ from sightline.errors import UsageError
 from sightline.records import Pixels
 from sightline.store import encode_png
 
+HINT_PATHS = 200
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 
@@ -129,6 +131,8 @@ class OfficialRelease:
             return found
         for depth in range(len(parts) - 1, -1, -1):
             rest = parts[depth:]
+            if len(rest) == 1 and self._has_alike(parts):
+                continue
             for stem, inner in self._zips_in(parts[:depth]):
                 found = inner.find(rest)
                 if found is None and len(rest) > 1 and fold(rest[0]) == stem:
@@ -136,6 +140,15 @@ class OfficialRelease:
                 if found is not None:
                     return found
         return None
+
+    def _has_alike(self, parts: Parts) -> bool:
+        """Whether files of this kind lie in the folder: then a zip beside them holds something else.
+
+        FigStep's release has its pages and a zip of screenshots in one folder.
+        """
+        kind = Path(parts[-1]).suffix.lower()
+        members = self._tree.files(parts[:-1]) if self._tree is not None else {}
+        return any(fold(name).endswith(kind) for name in members)
 
     def _pictures(self, folder: Parts) -> dict[str, Member]:
         if self._tree is None:
@@ -184,17 +197,21 @@ class OfficialRelease:
         return f"{name} not found; looked in {', '.join(looked)}. {cure}{self._hint(name)}"
 
     def _hint(self, name: str) -> str:
-        """Where the release lies if the user named the folder above it."""
+        """Where the release lies if the user named a folder above or below it."""
         if not isinstance(self._tree, FolderTree):
             return ""
-        above = [path for pattern in ("*", "*/*") for path in sorted(self.root.glob(pattern))[:200]]
-        for path in above:
-            if path.is_dir() and FolderTree(path).find(member_parts(name)) is not None:
-                return f" There is one in {path}."
-            if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path) and path.parent != self.root:
-                return f" There is a zip file at {path}."
+        below = (path for pattern in ("*", "*/*") for path in islice(self.root.glob(pattern), HINT_PATHS))
+        for path in (*self.root.resolve().parents[:2], *sorted(below)):
+            with suppress(UsageError):
+                if path.is_dir() and FolderTree(path).find(member_parts(name)) is not None:
+                    return f" There is one in {path}."
         return ""
 
 
 def _only_pictures(members: dict[str, Member]) -> dict[str, Member]:
-    return {name: member for name, member in members.items() if fold(name).endswith(PICTURE_SUFFIXES)}
+    """Without the companions ('._x.png') that macOS leaves on other systems' disks."""
+    return {
+        name: member
+        for name, member in members.items()
+        if fold(name).endswith(PICTURE_SUFFIXES) and not name.startswith("._")
+    }

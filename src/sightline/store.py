@@ -12,10 +12,9 @@ from __future__ import annotations
 import io
 import os
 import re
-import tempfile
+import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,15 +41,12 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    fresh = path.with_name(f".new-{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def encode_png(pixels: Pixels) -> bytes:
@@ -176,9 +172,8 @@ class ShardWriter:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f"{os.getpid()}-", suffix=".jsonl")
-        self._file = os.fdopen(handle, "wb", buffering=0)
-        self.path = Path(name)
+        self.path = folder / f"{os.getpid()}-{secrets.token_hex(8)}.jsonl"
+        self._file = self.path.open("xb", buffering=0)
 
     def append(self, rows: Iterable[Any]) -> None:
         """Write rows (dataclasses or mappings) in one system call; they survive `kill -9` afterwards."""

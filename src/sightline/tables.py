@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -68,27 +69,26 @@ class Table:
     ) -> None:
         file = path.open("rb")
         self._shards.append(file)
-        found: list[bytes] = []
-        offsets: list[int] = []
         offset = 0
-        for line in file:
-            if not line.endswith(b"\n"):
-                break  # torn by a kill: the row is not done
-            if not line.startswith(_KEY_PREFIX):
-                raise UsageError(
-                    f"{path}: damaged record at byte {offset}. Delete the line to do its row again."
-                )
-            found.append(line[_KEY_AT])
-            offsets.append(offset)
-            offset += len(line)
-        if found:
+        while True:
+            found: list[bytes] = []
+            offsets: list[int] = []
+            for line in islice(file, GROUP_ROWS):
+                if not line.endswith(b"\n"):
+                    break  # torn by a kill: the row is not done
+                if not line.startswith(_KEY_PREFIX):
+                    cure = "Delete the line to do its row again."
+                    raise UsageError(f"{path}: damaged record at byte {offset}. {cure}")
+                found.append(line[_KEY_AT])
+                offsets.append(offset)
+                offset += len(line)
+            if not found:
+                return
             try:
-                halves = np.frombuffer(bytes.fromhex(b"".join(found).decode()), dtype=">u8")
+                keys.append(key_array([b"".join(found).decode()]))
             except ValueError:
-                raise UsageError(
-                    f"{path}: a record's key is damaged. Delete the file to do its rows again."
-                ) from None
-            keys.append(halves.astype(np.uint64).reshape(-1, 2))
+                cure = "Delete the file to do its rows again."
+                raise UsageError(f"{path}: a record's key is damaged. {cure}") from None
             places.append(np.array(offsets, dtype=np.int64) | (number << _SHARD_BITS))
 
     def _build(self, keys: NDArray[np.uint64], places: NDArray[np.int64]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from sightline import registry
-from sightline.errors import UsageError, nearest
+from sightline.errors import AbsentExtraError, UsageError, nearest
 from sightline.registry import KINDS, Card, Kind
 
 if TYPE_CHECKING:
@@ -157,3 +158,56 @@ def show_card(name: str) -> None:
             console.print(settings)
         for preset, values in card.presets.items():
             console.print(f"preset {escape(preset)}: {escape(repr(dict(values)))}")
+
+
+def build_testbed(name: str, out: Path) -> None:
+    """Train with a bar per stage; the loss stands beside it."""
+    _need_local("testbed build")
+    from sightline.testbed.build import build
+    from sightline.testbed.train import Progress as Step
+
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=2) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(step: Step) -> None:
+            if step.stage not in tasks:
+                tasks[step.stage] = bars.add_task(step.stage, total=step.steps, figures="")
+            figures = " ".join(f"{key} {value:.2f}" for key, value in step.figures.items())
+            bars.update(tasks[step.stage], completed=step.step, figures=figures)
+
+        folder = build(name, out, report=report)
+    console.print(f"weights: {folder}; measure them with `sightline testbed check {name} --weights {out}`")
+
+
+def check_testbed(name: str, weights: Path | None, card: bool) -> None:
+    """Measure and print; with `card`, every variant, into CARD.md beside the weights.
+
+    Raises:
+        UsageError: naming the figures that miss their band.
+    """
+    _need_local("testbed check")
+    if card:
+        from sightline.testbed.card import write_card
+
+        console.print(f"card: {write_card(name.partition('@')[0], weights, console.print)}")
+        return
+    from sightline.testbed.check import check
+
+    rows = check(name, weights, lambda line: console.print(line, markup=False, highlight=False))
+    missed = [row.name for row in rows if not row.passed]
+    if missed:
+        raise UsageError(f"{name}: outside their band: {', '.join(missed)}")
+    console.print(f"{name}: all {sum(bool(row.band) for row in rows)} figures with a band are inside it")
+
+
+def _need_local(what: str) -> None:
+    for module in ("torch", "transformers"):
+        if importlib.util.find_spec(module) is None:
+            raise AbsentExtraError(what, "local", module)

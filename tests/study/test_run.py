@@ -242,6 +242,11 @@ def test_limit_takes_from_every_expectation(make: Make) -> None:
     assert set(run.books[0].expected) == {"refuse", "comply", "answer"}
 
 
+def test_two_cases_of_one_name_are_refused(make: Make) -> None:
+    with pytest.raises(UsageError, match="two cases are called 'toy/0'"):
+        make(STUDY.replace("n: 30", "n: 30, doubled: true"))
+
+
 def test_plan_is_exact(make: Make) -> None:
     run = make()
     plan = run.plan()

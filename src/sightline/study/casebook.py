@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import orjson
 
 from sightline import registry
@@ -16,7 +18,8 @@ from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.plain import plain_case
 from sightline.release import OfficialRelease
-from sightline.store import Blobs, Row, ShardWriter, write_atomically
+from sightline.rng import seed_of
+from sightline.store import Blobs, Row, ShardWriter, read_shards, write_atomically
 from sightline.study.config import Source
 from sightline.study.grid import case_key, chunks
 from sightline.study.progress import Progress
@@ -107,9 +110,8 @@ def _read_anew(
     """Read all cases into a folder that gets its final name when it is whole."""
     unfinished = records / f"cases-{identity[:16]}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
-    _write_cases(source, unfinished, source.benchmark.cases(release), progress)
+    counts = _write_cases(source, unfinished, source.benchmark.cases(release), progress)
     with Table(unfinished) as table:
-        counts = Counter(row["expected"] for row in table)
         table.compact()
     folder = f"cases-{digest(identity, release.digest())[:16]}"
     unfinished.with_name(f"{unfinished.name}.parquet").replace(records / f"{folder}.parquet")
@@ -123,21 +125,25 @@ def _read_anew(
     }
 
 
-def _write_cases(source: Source, folder: Path, cases: Iterator[Case], progress: Progress) -> None:
-    """Append all cases; ids must be unique, or rows could not be told apart."""
+def _write_cases(source: Source, folder: Path, cases: Iterator[Case], progress: Progress) -> Counter[str]:
+    """Append all cases and count them by expectation; ids must be unique, or rows could not be told apart."""
     wanted = sampled(cases, source.limit) if source.limit else cases
-    seen: set[bytes] = set()
+    ids = array("Q")  # 64 bits of each id's digest: flat memory for a million cases
+    counts: Counter[str] = Counter()
     progress.start(f"read {source.label}", 0, 0)
     with ShardWriter(folder) as writer:
         for batch in chunks(wanted):
-            for case in batch:
-                name = bytes.fromhex(digest(case.id))
-                if name in seen:
-                    raise UsageError(f"{source.label}: two cases are called {case.id!r}; ids must differ")
-                seen.add(name)
             rows = [plain_case(case) for case in batch]
+            ids.extend(seed_of(row["id"], bits=64) for row in rows)
+            counts.update(row["expected"] for row in rows)
             writer.append({"key": case_key(row), **row} for row in rows)
             progress.advance(len(batch))
     progress.finish()
-    if not seen:
+    if not ids:
         raise UsageError(f"{source.label}: the benchmark has no cases with these settings")
+    values, times = np.unique(np.frombuffer(ids, dtype=np.uint64), return_counts=True)
+    if len(values) < len(ids):
+        doubled = set(values[times > 1].tolist())
+        name = next(row["id"] for row in read_shards(folder) if seed_of(row["id"], bits=64) in doubled)
+        raise UsageError(f"{source.label}: two cases are called {name!r}; ids must differ")
+    return counts

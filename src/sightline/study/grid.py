@@ -58,7 +58,7 @@ class Column:
 
 
 def case_key(row: Row) -> str:
-    """Key of a case: its whole content, so that a larger sample of a benchmark reuses a smaller one's rows."""
+    """Key of a case: its whole content, so that a larger sample reuses the rows of a smaller one."""
     return digest("case", row)
 
 

@@ -1,0 +1,141 @@
+"""The command line as a user meets it: help, lists, cards, one-line errors, a run and its resumption."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sightline.cli import main
+
+QUICK = """
+study: cli
+benchmarks: [testbed_requests]
+targets: [scripted/typographic]
+attacks: [none, {name: figstep, preset: testbed}]
+judges: [{name: refusal_prefix, phrases: testbed}]
+limit: 12
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def sightline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """The command in this process (a process of its own costs seconds), in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*words: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["sightline", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return Done(code if isinstance(code, int) else 0, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(QUICK)
+    return path
+
+
+def test_help_teaches(sightline: Command) -> None:
+    done = sightline("--help")
+    assert done.returncode == 0
+    for command in ("run", "craft", "answer", "judge", "report", "list", "show", "testbed"):
+        assert command in done.stdout
+    assert "resume" in sightline("run", "--help").stdout.lower()
+
+
+def test_lists_name_every_method(sightline: Command) -> None:
+    done = sightline("list")
+    assert done.returncode == 0, done.stderr
+    for name in ("figstep", "mm_safetybench", "self_moderation", "refusal_prefix", "vlm/"):
+        assert name in done.stdout
+    assert "Did you mean 'attacks'" in sightline("list", "atacks").stderr
+
+
+def test_a_card_shows_paper_threat_model_and_settings(sightline: Command) -> None:
+    done = sightline("show", "figstep")
+    for text in ("2311.05608", "attacker", "black", "canvas_px", "760", "preset fit"):
+        assert text in done.stdout, text
+    assert "Did you mean 'figstep'" in sightline("show", "fig_step").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "nowhere.yaml"), "no such study file"),
+        (("craft", "."), "not a run folder"),
+        (("show", "nothing_like_it"), "unknown method"),
+        (("testbed", "check", "cubic"), "unknown testbed model"),
+    ],
+)
+def test_errors_are_one_line_without_a_traceback(
+    sightline: Command, words: tuple[str, ...], message: str
+) -> None:
+    done = sightline(*words)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_plan_run_and_resume(sightline: Command, study: Path, tmp_path: Path) -> None:
+    plan = sightline("run", str(study), "--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    assert "24" in plan.stdout
+    assert not (tmp_path / "runs").exists()
+
+    done = sightline("run", str(study))
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "cli"
+    assert {"study.lock.yaml", "results.parquet", "report.html"} <= {path.name for path in folder.iterdir()}
+
+    again = sightline("run", str(study))
+    assert "nothing to do" in again.stdout
+    for stage in ("craft", "answer", "judge", "report"):
+        assert sightline(stage, "runs/cli").returncode == 0
+
+    study.write_text(QUICK.replace("limit: 12", "limit: 14"))
+    drifted = sightline("run", str(study))
+    assert drifted.returncode == 2
+    assert "different study" in drifted.stderr
+    assert sightline("run", str(study), "--extend").returncode == 0
+
+
+def test_without_torch_a_local_target_says_what_to_install(
+    sightline: Command, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "torch" else real(name, *more)
+    )
+    study.write_text(QUICK.replace("scripted/typographic", "testbed/linear"))
+    done = sightline("run", str(study))
+    assert done.returncode == 2
+    assert "pip install 'sightline[local]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_as_a_process_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-m", "sightline", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("sightline ")

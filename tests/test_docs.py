@@ -1,0 +1,74 @@
+"""Docs stay true: their Python runs, their links exist, the methods page is what the code says."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def name_of(path: Path) -> str:
+    return path.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_to_files_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_code_in_docs_is_right(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, (language, code) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8"))):
+        if language == "python":
+            module = f"docs_{page.stem}_{number}"
+            path = tmp_path / f"{module}.py"
+            path.write_text(code, encoding="utf-8")
+            spec = importlib.util.spec_from_file_location(module, path)
+            assert spec is not None
+            assert spec.loader is not None
+            loaded = importlib.util.module_from_spec(spec)
+            monkeypatch.setitem(sys.modules, module, loaded)
+            spec.loader.exec_module(loaded)
+        elif language == "yaml":
+            yaml.safe_load(code)
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/add_*.md")), ids=name_of)
+def test_how_to_pages_stay_short(page: Path) -> None:
+    assert len(page.read_text(encoding="utf-8").splitlines()) <= 50
+
+
+def test_methods_page_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("write_methods", ROOT / "docs" / "write_methods.py")
+    assert spec is not None
+    assert spec.loader is not None
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    written = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert written == writer.text(), "run `make docs-write`"
+
+
+def test_ready_studies_are_valid() -> None:
+    from sightline.study.config import load
+
+    for path in (ROOT / "studies").glob("*.yaml"):
+        assert load(path).sources
+
+
+def test_every_figure_in_readme_names_its_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.split("## Measured", 1)[1].split("\n## ", 1)[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert rows
+    for row in rows:
+        assert row.count("`") >= 2, f"no command in {row!r}"

@@ -1,0 +1,146 @@
+"""Rules of the house that a machine can check: import arrows, forbidden calls and names, sizes, cards."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from sightline import registry
+from sightline.registry import KINDS
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "sightline"
+FILES = sorted(SRC.rglob("*.py"))
+
+# Layers from the bottom up; a module may import its own layer's folder and everything below.
+LAYERS = [
+    {"errors", "cases", "records", "digests", "rng", "plain", "fonts"},
+    {"contracts", "registry", "store", "tables", "release", "_trees"},
+    {"targets", "metrics", "testbed"},
+    {"attacks", "defenses", "judges", "benchmarks"},
+    {"study", "report"},
+    {"bridge"},
+    {"terminal", "cli", "__main__"},
+]
+# Imports inside functions that cross the arrow on purpose: one look-up by name each.
+LAZY = {("targets", "bridge"), ("registry", "attacks"), ("targets", "defenses")}
+PURE = {"attacks", "defenses", "judges", "metrics"}
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "print", "input", "breakpoint"}
+FORBIDDEN_NAMES = re.compile(r"(Base|Manager|Helper|Handler|Processor|Utils?)$")
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def part(path: Path) -> str:
+    """The folder or top-level module of a file of the package."""
+    return path.relative_to(SRC).parts[0].removesuffix(".py")
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    for child in ast.walk(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            yield child.module
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+def test_imports_point_one_way(path: Path) -> None:
+    here = part(path)
+    if here == "__init__":
+        return
+    height = next((i for i, layer in enumerate(LAYERS) if here in layer), None)
+    assert height is not None, f"{here} has no layer: put it into LAYERS"
+    allowed = set().union(*LAYERS[: height + 1])
+    for name in imports(tree(path)):
+        if name.startswith("sightline.") and (there := name.split(".")[1]) not in allowed:
+            known = any(there in layer for layer in LAYERS)
+            assert not known or (here, there) in LAZY, f"{path.name} imports {name} against the arrow"
+        root = name.split(".")[0]
+        if root == "inspect_ai":
+            assert here == "bridge", f"{path.name}: only the bridge imports Inspect"
+        if root in {"torch", "transformers"}:
+            assert here in {"targets", "testbed", "whitebox"}, f"{path.name}: {root} belongs to the models"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+def test_no_forbidden_call_or_name(path: Path) -> None:
+    assert path.stem not in {"utils", "helpers", "common", "misc"}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in FORBIDDEN_CALLS, f"{path}:{node.lineno}: {node.func.id}()"
+            if part(path) in PURE and not path.stem.startswith("_"):
+                assert node.func.id != "open", f"{path}:{node.lineno}: methods do no input or output"
+        if isinstance(node, ast.ClassDef):
+            assert not FORBIDDEN_NAMES.search(node.name), f"{path}:{node.lineno}: class {node.name}"
+    wanted = {"pickle", "dill", "joblib", "shelve", "marshal", "requests", "tqdm", "argparse"}
+    assert not wanted & {name.split(".")[0] for name in imports(tree(path))}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+def test_sizes(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    method = part(path) in {"attacks", "defenses", "judges", "benchmarks"}
+    assert lines <= (300 if method else 450), f"{path.name} has {lines} lines: does it hold one idea?"
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 80, f"{path.name}: {node.name} has {length} lines"
+
+
+def _methods() -> list[tuple[registry.Kind, str]]:
+    folders = {kind: SRC / f"{kind}s" for kind in KINDS}
+    return [
+        (kind, path.stem)
+        for kind, folder in folders.items()
+        for path in sorted(folder.glob("*.py"))
+        if not path.stem.startswith("_")
+    ]
+
+
+@pytest.mark.parametrize(("kind", "name"), _methods())
+def test_every_method_has_a_whole_card_a_test_and_a_row_in_the_docs(kind: registry.Kind, name: str) -> None:
+    card = registry.card(kind, name)
+    assert card.summary.endswith("."), f"{name}: the first docstring line is one sentence"
+    assert len(card.summary) <= 120
+    assert card.code
+    assert kind != "attack" or card.threat is not None
+    for preset in card.presets:
+        assert registry.make(kind, name, preset=preset) is not None
+    tests = ROOT / "tests"
+    assert any(name in path.read_text(encoding="utf-8") for path in tests.glob(f"{kind}s/test_*.py")), (
+        f"{name} has no test under tests/{kind}s"
+    )
+    assert f"`{name}`" in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), f"{name}: no docs row"
+
+
+@pytest.mark.parametrize(
+    "module", ["sightline", "sightline.cli", "sightline.registry", "sightline.testbed.world"]
+)
+def test_light_imports_load_nothing_heavy(module: str) -> None:
+    heavy = {"torch", "transformers", "inspect_ai", "ray", "pyarrow", "altair", "duckdb"}
+    code = f"import sys, {module}; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_listing_the_methods_loads_no_model_library() -> None:
+    code = (
+        "import sys; from sightline import registry\n"
+        "for kind in registry.KINDS:\n"
+        "    for name in registry.names(kind): registry.card(kind, name)\n"
+        "print(sorted({'torch', 'transformers', 'inspect_ai'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
