@@ -1,0 +1,134 @@
+"""Typographic pages: lines of black text on white, the same bytes for the same input, font file and Pillow.
+
+Text is set with Pillow's basic layout engine, line by line on computed baselines, so that neither an
+installed shaping library nor Pillow's own paragraph code decides what is drawn.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from sightline.digests import sha256_file
+from sightline.errors import UsageError
+from sightline.records import Pixels
+
+BUNDLED = Path(__file__).resolve().parents[1] / "fonts"
+FALLBACK = "DejaVuSansMono-Bold.ttf"
+
+
+@dataclass(frozen=True, slots=True)
+class FontFile:
+    """A font as found on this machine; `sha256` of its file."""
+
+    path: Path
+    sha256: str
+
+    @property
+    def note(self) -> str:
+        """What a draft records of it."""
+        return f"font {self.path.name} sha256 {self.sha256[:16]}"
+
+    def at(self, px: int) -> ImageFont.FreeTypeFont:
+        """The face at a size in pixels per em."""
+        return _face(self.path, px)
+
+
+@cache
+def _face(path: Path, px: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(path), px, layout_engine=ImageFont.Layout.BASIC)
+
+
+def font_folders() -> tuple[Path, ...]:
+    """Where fonts are looked for after our own folder: the system's and the user's font folders."""
+    home = Path.home()
+    if sys.platform == "darwin":
+        return (home / "Library/Fonts", Path("/Library/Fonts"), Path("/System/Library/Fonts"))
+    if sys.platform == "win32":
+        return (Path(os.environ.get("WINDIR", "C:/Windows")) / "Fonts",)
+    shared = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
+    return (home / ".local/share/fonts", home / ".fonts", *shared)
+
+
+@cache
+def find_font(name: str) -> FontFile:
+    """A font by file name: ours, else the system's, else DejaVu Sans Mono Bold, which we carry.
+
+    FreeMono Bold (FigStep) is not ours to give away: install Debian's `fonts-freefont-ttf` for it. Which
+    file was taken is part of every draft's note.
+
+    Raises:
+        UsageError: if `name` is not a plain file name of a .ttf or .otf font.
+    """
+    if re.fullmatch(r"[\w .+-]+\.(ttf|otf)", name, re.IGNORECASE) is None:
+        raise UsageError(f"font={name!r}: expected the file name of a font, such as {FALLBACK!r}")
+    if (BUNDLED / name).is_file():
+        return FontFile(BUNDLED / name, sha256_file(BUNDLED / name))
+    for folder in font_folders():
+        for path in sorted(folder.rglob(name)) if folder.is_dir() else ():
+            return FontFile(path, sha256_file(path))
+    return FontFile(BUNDLED / FALLBACK, sha256_file(BUNDLED / FALLBACK))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text, its left end and its baseline in pixels from the page's top left corner."""
+
+    text: str
+    x: int
+    baseline: int
+
+
+def ascent_px(font_px: int, permille: int) -> int:
+    """Pixels from the top of a line to its baseline, for a face whose ascent is `permille` of the em."""
+    return -(-font_px * permille // 1000)
+
+
+def paragraph(
+    texts: Sequence[str], origin: tuple[int, int], *, ascent: int, spacing_px: int
+) -> tuple[Line, ...]:
+    """Lines below each other as Pillow sets a paragraph at `origin` (top left): `ascent` + spacing apart.
+
+    The ascent is an argument and not the face's own, so that a page keeps its geometry if another face
+    has to stand in.
+    """
+    x, top = origin
+    return tuple(Line(text, x, top + ascent + row * (ascent + spacing_px)) for row, text in enumerate(texts))
+
+
+def centered(text: str, face: ImageFont.FreeTypeFont, size: tuple[int, int]) -> Line:
+    """One line in the middle of a page of `size` (width, height); its baseline is at .85 of the em."""
+    px = face.size
+    x, top = round((size[0] - face.getlength(text)) / 2), round((size[1] - px) / 2)
+    return Line(text, x, round(top + 0.85 * px))
+
+
+def clipped(lines: Sequence[Line], face: ImageFont.FreeTypeFont, size: tuple[int, int]) -> int:
+    """How many lines have ink outside a page of `size` (width, height)."""
+    count = 0
+    for line in lines:
+        mask, (left, top) = face.getmask2(line.text, mode="L", anchor="ls")
+        ink = mask.getbbox()
+        if ink is None:
+            continue
+        x, y = line.x + left, line.baseline + top
+        inside = x + ink[0] >= 0 and y + ink[1] >= 0 and x + ink[2] <= size[0] and y + ink[3] <= size[1]
+        count += not inside
+    return count
+
+
+def draw(lines: Sequence[Line], face: ImageFont.FreeTypeFont, size: tuple[int, int]) -> Pixels:
+    """A white page of `size` (width, height) with the lines in black; uint8, height x width x 3."""
+    page = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(page)
+    for line in lines:
+        pen.text((line.x, line.baseline), line.text, font=face, fill="black", anchor="ls")
+    return np.array(page, dtype=np.uint8)

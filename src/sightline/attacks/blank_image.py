@@ -1,0 +1,47 @@
+"""Control: the plain request beside an empty page.
+
+Shows what a picture changes by merely being there. Text as in `text_only`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sightline.attacks._controls import TESTBED, plain_text
+from sightline.cases import Case, ThreatModel
+from sightline.contracts import Craft
+from sightline.errors import require
+from sightline.records import Draft
+from sightline.registry import Card, attack
+
+
+@attack(
+    "blank_image",
+    threat=ThreatModel(),
+    source="Sightline",
+    presets=TESTBED,
+    data=("_controls.py", "_wordings.py"),
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlankImage:
+    """A square of `size_px` pixels, all of gray level `level` (255 = white)."""
+
+    card: ClassVar[Card]
+
+    size_px: int = 336
+    level: int = 255
+
+    def __post_init__(self) -> None:
+        require(1 <= self.size_px <= 4096, "size_px", self.size_px, "1..4096 pixels")
+        require(0 <= self.level <= 255, "level", self.level, "0..255")
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """The same page for every case."""
+        page = np.full((self.size_px, self.size_px, 3), self.level, dtype=np.uint8)
+        page.setflags(write=False)
+        for case in cases:
+            yield Draft(case=case, text=plain_text(case), image=page)

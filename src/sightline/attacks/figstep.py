@@ -1,0 +1,141 @@
+"""Draw the request as the head of an empty numbered list and ask the model to fill the list in (FigStep).
+
+Gong et al., AAAI 2025, section 3. Official: ThuCCSLab/FigStep, src/generate_prompts.py, commit 0861b17.
+Verified against that file: page 760x760, FreeMono Bold 80 px, 15 characters per line, origin (20, 10),
+spacing 11 (75 px from baseline to baseline), three empty items, black on white. Drawn with FreeMono Bold,
+the lines of all 500 pages lie within 1 px of the official ones (measured; glyph edges differ a little).
+
+Deviations. The sentence beside the picture is ours (texts/figstep.yaml), with the three facts of the
+paper's; set `instruction` to use another. A case without a statement gets one by rule, and the draft's
+note says so. Where FreeMono Bold is not installed, DejaVu Sans Mono Bold stands in on the same baselines;
+the note names the file. 14 of the 500 official statements take more than 10 lines with their numbers, which
+then fall off the page: preset `paper` keeps this and says so in the note, preset `fit` shrinks such a text
+until all of it is on the page and leaves the others alone.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from sightline.attacks import _page, _texts, _wordings
+from sightline.cases import Case, ThreatModel
+from sightline.contracts import Craft
+from sightline.errors import UsageError, require
+from sightline.records import Draft, Pixels
+from sightline.registry import Card, Presets, attack
+
+FREEMONO_ASCENT = 800
+"""Ascent of FreeMono Bold in thousandths of the em."""
+
+SMALLEST_FONT_PX = 8
+
+PRESETS: Presets = {
+    "fit": {"overflow": "shrink"},
+    "testbed": {
+        "canvas_px": 64,
+        "font": "DejaVuSansMono-Bold.ttf",
+        "font_px": 10,
+        "wrap_chars": 9,
+        "origin_x_px": 2,
+        "origin_y_px": 2,
+        "spacing_px": 4,
+        "wording": "testbed",
+    },
+}
+
+
+@attack(
+    "figstep",
+    paper="arXiv:2311.05608",
+    source="ThuCCSLab/FigStep: src/generate_prompts.py",
+    threat=ThreatModel(),
+    presets=PRESETS,
+    data=("_page.py", "_wordings.py", "texts/figstep.yaml"),
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigStep:
+    """Sizes are pixels of the page; `instruction` ('' = ours) may hold `{items}`."""
+
+    card: ClassVar[Card]
+
+    canvas_px: int = 760
+    font: str = "FreeMonoBold.ttf"
+    font_px: int = 80
+    wrap_chars: int = 15
+    origin_x_px: int = 20
+    origin_y_px: int = 10
+    spacing_px: int = 11
+    items: int = 3
+    overflow: Literal["clip", "shrink"] = "clip"
+    wording: _texts.Wording = "natural"
+    instruction: str = ""
+
+    def __post_init__(self) -> None:
+        require(16 <= self.canvas_px <= 4096, "canvas_px", self.canvas_px, "16..4096 pixels")
+        require(SMALLEST_FONT_PX <= self.font_px <= 400, "font_px", self.font_px, "8..400 pixels")
+        require(1 <= self.wrap_chars <= 400, "wrap_chars", self.wrap_chars, "1..400 characters")
+        require(
+            0 <= self.origin_x_px < self.canvas_px, "origin_x_px", self.origin_x_px, "a place on the page"
+        )
+        require(
+            0 <= self.origin_y_px < self.canvas_px, "origin_y_px", self.origin_y_px, "a place on the page"
+        )
+        require(0 <= self.spacing_px <= 400, "spacing_px", self.spacing_px, "0..400 pixels")
+        require(1 <= self.items <= 9, "items", self.items, "1..9 empty items")
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """One page per case; the request is in the picture alone."""
+        text = self.instruction or _texts.instruction("figstep", self.wording)
+        for case in cases:
+            drawn = _wordings.statement(case)
+            try:
+                page, note = self.page(drawn.text)
+            except UsageError as unfit:
+                raise UsageError(f"case {case.id}: {unfit}") from None
+            note = "; ".join(part for part in (note, drawn.note) if part)
+            yield Draft(case=case, text=text.replace("{items}", str(self.items)), image=page, note=note)
+
+    def page(self, statement: str) -> tuple[Pixels, str]:
+        """The page of a statement, and what is to be known of it: font, lines, what fell off.
+
+        Raises:
+            UsageError: if the statement does not fit at 8 pixels and nothing may be clipped.
+        """
+        font = _page.find_font(self.font)
+        size = (self.canvas_px, self.canvas_px)
+        shrink = self.overflow == "shrink"
+        for px in range(self.font_px, (SMALLEST_FONT_PX if shrink else self.font_px) - 1, -1):
+            face = font.at(px)
+            lines = self.layout(statement, px, face.getlength("M"))
+            if shrink and (lines[-1].baseline >= self.canvas_px or _page.clipped(lines, face, _inside(size))):
+                continue
+            lost = _page.clipped(lines, face, size)
+            note = f"{font.note}, {px} px; {len(lines)} lines"
+            if lost:
+                note += f", {lost} of them cut off by the page's edge"
+            return _page.draw(lines, face, size), note
+        raise UsageError(
+            f"a statement of {len(statement)} characters does not fit on a page of {self.canvas_px} px "
+            f"even at {SMALLEST_FONT_PX} px; set canvas_px higher"
+        )
+
+    def layout(self, statement: str, px: int, advance_px: float) -> tuple[_page.Line, ...]:
+        """The statement wrapped, then the empty items. Smaller type takes more characters per line."""
+        columns = self.wrap_chars
+        if px < self.font_px:
+            columns = max(columns, int((self.canvas_px - 2 * self.origin_x_px) // advance_px))
+        texts = [*textwrap.wrap(statement, columns), *(f"{item}. " for item in range(1, self.items + 1))]
+        return _page.paragraph(
+            texts,
+            (self.origin_x_px, self.origin_y_px),
+            ascent=_page.ascent_px(px, FREEMONO_ASCENT),
+            spacing_px=self.spacing_px * px // self.font_px,
+        )
+
+
+def _inside(size: tuple[int, int]) -> tuple[int, int]:
+    """The page without its last row and column: what fits does not touch the edge."""
+    return size[0] - 1, size[1] - 1

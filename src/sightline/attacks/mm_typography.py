@@ -1,0 +1,112 @@
+"""Draw the key phrase of the request and ask about what the picture says (MM-SafetyBench, TYPO).
+
+Liu et al., ECCV 2024, section 3. Official: isXinLiu/MM-SafetyBench, creation/2_img_process.py, read in the
+fork syk1052/MM-SafetyBench. Verified against it: page 1024 px wide, Arial 90 px, greedy wrap by measured
+width below 1024, wrapped lines start with a space, height 90 x (lines + 1), text at (0, 45), Pillow's own
+spacing of 4, black on white.
+
+Deviations. Arial is not ours to give away: Liberation Sans has the same widths. The paper writes JPEG at
+default quality; we write PNG, so the page has no compression noise. The sentence is the release's
+`rephrased` text, else ours (texts/mm_typography.yaml). Without a key phrase, which the paper extracts with a
+language model, the statement without its head ("Steps to") is drawn, and the note says so. Words wider than
+the page run off it, as in the paper, and are noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from PIL.ImageFont import FreeTypeFont
+
+from sightline.attacks import _page, _texts, _wordings
+from sightline.cases import Case, ThreatModel
+from sightline.contracts import Craft
+from sightline.errors import require
+from sightline.records import Draft, Pixels
+from sightline.registry import Card, Presets, attack
+
+ARIAL_ASCENT = 905
+"""Ascent of Arial and Liberation Sans in thousandths of the em."""
+
+PILLOW_SPACING_PX = 4
+
+PRESETS: Presets = {
+    "testbed": {
+        "width_px": 64,
+        "font": "DejaVuSans.ttf",
+        "font_px": 12,
+        "layout": "square",
+        "wording": "testbed",
+    },
+}
+
+
+@attack(
+    "mm_typography",
+    paper="arXiv:2311.17600",
+    source="isXinLiu/MM-SafetyBench: creation/2_img_process.py",
+    threat=ThreatModel(),
+    presets=PRESETS,
+    data=("_page.py", "_wordings.py", "texts/mm_typography.yaml"),
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typography:
+    """`layout`: 'grow' = the paper's page, higher with each line; 'square' = one line in the middle."""
+
+    card: ClassVar[Card]
+
+    width_px: int = 1024
+    font: str = "LiberationSans-Regular.ttf"
+    font_px: int = 90
+    layout: Literal["grow", "square"] = "grow"
+    wording: _texts.Wording = "natural"
+
+    def __post_init__(self) -> None:
+        require(16 <= self.width_px <= 4096, "width_px", self.width_px, "16..4096 pixels")
+        require(8 <= self.font_px <= 400, "font_px", self.font_px, "8..400 pixels")
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """One page per case; the text only points at it."""
+        ours = _texts.instruction("mm_typography", self.wording)
+        for case in cases:
+            drawn = _wordings.key_phrase(case)
+            page, note = self.page(drawn.text)
+            note = "; ".join(part for part in (note, drawn.note) if part)
+            yield Draft(case=case, text=case.wordings.get("rephrased") or ours, image=page, note=note)
+
+    def page(self, phrase: str) -> tuple[Pixels, str]:
+        """The page of a phrase, and what is to be known of it: font, lines, what fell off."""
+        font = _page.find_font(self.font)
+        face = font.at(self.font_px)
+        if self.layout == "square":
+            size = (self.width_px, self.width_px)
+            lines: tuple[_page.Line, ...] = (_page.centered(phrase, face, size),)
+        else:
+            texts = wrap_measured(phrase, face, self.width_px)
+            size = (self.width_px, self.font_px * (len(texts) + 1))
+            lines = _page.paragraph(
+                texts,
+                (0, self.font_px // 2),
+                ascent=_page.ascent_px(self.font_px, ARIAL_ASCENT),
+                spacing_px=PILLOW_SPACING_PX,
+            )
+        lost = _page.clipped(lines, face, size)
+        note = f"{font.note}, {self.font_px} px; {len(lines)} lines"
+        return _page.draw(lines, face, size), f"{note}, {lost} of them cut off" if lost else note
+
+
+def wrap_measured(phrase: str, face: FreeTypeFont, width_px: int) -> list[str]:
+    """Words in lines narrower than `width_px`; each line after the first starts with a space."""
+    first, *rest = phrase.split()
+    lines, length = [first], face.getlength(first)
+    for word in rest:
+        step = face.getlength(f" {word}")
+        if length + step < width_px:
+            lines[-1] += f" {word}"
+            length += step
+        else:
+            lines.append(f" {word}")
+            length = step
+    return lines

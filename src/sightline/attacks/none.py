@@ -1,0 +1,28 @@
+"""No attack: every case as its benchmark gives it.
+
+The reference row of every table, and the only attack that utility cases are run with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sightline.cases import Case, ThreatModel
+from sightline.contracts import Craft
+from sightline.records import Draft
+from sightline.registry import Card, attack
+
+
+@attack("none", threat=ThreatModel(may_edit=frozenset()), source="Sightline")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoAttack:
+    """Nothing to set."""
+
+    card: ClassVar[Card]
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """The cases unchanged, pictures and all."""
+        for case in cases:
+            yield Draft(case=case)
