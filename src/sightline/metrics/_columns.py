@@ -1,0 +1,195 @@
+"""`results.parquet` as integer codes: grouping and pairing of 10^6 rows without a string in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.cases import Expected
+from sightline.errors import ContractError, UsageError
+from sightline.metrics.rates import OUTCOMES, Counts
+
+CELL = (
+    "benchmark",
+    "release",
+    "target",
+    "attack",
+    "attack_params",
+    "crafted_on",
+    "oracle",
+    "defense",
+    "judge",
+)
+"""Columns that make a cell: what is equal in all of its samples."""
+TEXTS = (*CELL, "case_id", "group", "category", "hazard", "expected", "outcome")
+COSTS = ("calls_target", "calls_aux", "calls_judge", "tokens_in", "tokens_out", "flops", "seconds")
+EXPECTED = tuple(Expected)
+
+Ints = NDArray[np.int64]
+
+
+class Codes(NamedTuple):
+    """One text column: a number per row, and the texts that the numbers stand for."""
+
+    codes: Ints
+    texts: list[str]
+
+
+class Grouped(NamedTuple):
+    """Distinct combinations of columns (`keys`: combinations x columns) with outcome counts of each."""
+
+    keys: Ints
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The rows, sorted by cell and sample. `cell` numbers `cells`, whose values are in the order of `CELL`.
+
+    `sample` numbers (case, epoch) over the whole table; `outcome` and `expected` index `OUTCOMES` and
+    `EXPECTED`; the other codes index the texts of the same name.
+    """
+
+    cells: list[tuple[str, ...]]
+    starts: Ints
+    cell: Ints
+    sample: Ints
+    case: Codes
+    epoch: Ints
+    group: Codes
+    category: Codes
+    hazard: Codes
+    expected: Ints
+    outcome: Ints
+    costs: dict[str, NDArray[np.float64]]
+
+    def rows(self, cell: int) -> slice:
+        """The rows of a cell, sorted by sample."""
+        return slice(int(self.starts[cell]), int(self.starts[cell + 1]))
+
+    def counted(self, chosen: slice | NDArray[np.bool_], *by: Ints) -> Grouped:
+        """Outcome counts of the chosen rows, grouped by code columns."""
+        columns = [column[chosen] for column in by]
+        combined, keys = combine(columns)
+        flat = np.bincount(
+            combined * len(OUTCOMES) + self.outcome[chosen], minlength=len(keys) * len(OUTCOMES)
+        )
+        return Grouped(keys, flat.reshape(len(keys), len(OUTCOMES)).astype(np.int64))
+
+
+def combine(columns: Sequence[Ints]) -> tuple[Ints, Ints]:
+    """One code per row for the combination of `columns`, and the combinations (sorted, n x columns)."""
+    combined = np.zeros(len(columns[0]), dtype=np.int64)
+    first = np.zeros(0, dtype=np.int64)
+    for column in columns:
+        width = int(column.max()) + 1 if len(column) else 1
+        _, first, combined = np.unique(combined * width + column, return_index=True, return_inverse=True)
+    return combined, np.column_stack([column[first] for column in columns])
+
+
+def read_columns(results: Any) -> Columns:
+    """Read a result table (a run folder, a Parquet file or a pyarrow table) as codes.
+
+    Raises:
+        UsageError: if it cannot be read, is empty or lacks a column.
+        ContractError: for an outcome outside the closed set, or a sample that a judge has twice.
+    """
+    table, where = _table(results)
+    absent = [name for name in (*TEXTS, "epoch", *COSTS) if name not in table.column_names]
+    if absent:
+        raise UsageError(
+            f"{where}: no column {', '.join(absent)}; write the table again with `sightline report`"
+        )
+    if not table.num_rows:
+        raise UsageError(f"{where}: the table has no rows; run the study first")
+    texts = {name: _codes(table.column(name)) for name in TEXTS}
+    outcome = _known(texts["outcome"], [value.value for value in OUTCOMES], "outcome", where)
+    expected = _known(texts["expected"], [value.value for value in EXPECTED], "expected", where)
+    epoch = table.column("epoch").to_numpy().astype(np.int64)
+    case = texts["case_id"]
+    sample = combine([texts["benchmark"].codes, texts["release"].codes, case.codes, epoch])[0]
+    cell, keys = combine([texts[name].codes for name in CELL])
+    order = np.lexsort((sample, cell))
+    cell, sample = cell[order], sample[order]
+    cells = [
+        tuple(texts[name].texts[code] for name, code in zip(CELL, key, strict=True)) for key in keys.tolist()
+    ]
+    twice = np.flatnonzero((cell[1:] == cell[:-1]) & (sample[1:] == sample[:-1]))
+    if len(twice):
+        row = order[twice[0]]
+        name = " | ".join(cells[cell[twice[0]]])
+        raise ContractError(
+            f"{where}: {len(twice)} samples stand twice; the first is {case.texts[case.codes[row]]} in {name}"
+        )
+    return Columns(
+        cells=cells,
+        starts=np.searchsorted(cell, np.arange(len(cells) + 1)),
+        cell=cell,
+        sample=sample,
+        case=Codes(case.codes[order], case.texts),
+        epoch=epoch[order],
+        group=Codes(texts["group"].codes[order], texts["group"].texts),
+        category=Codes(texts["category"].codes[order], texts["category"].texts),
+        hazard=Codes(texts["hazard"].codes[order], texts["hazard"].texts),
+        expected=expected[order],
+        outcome=outcome[order],
+        costs={name: _floats(table.column(name))[order] for name in COSTS},
+    )
+
+
+def _table(results: Any) -> tuple[Any, str]:
+    if not isinstance(results, str | Path):
+        return results, "results"
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(results)
+    path = path / "results.parquet" if path.is_dir() else path
+    try:
+        schema = pq.read_schema(path)
+        wanted = [name for name in (*TEXTS, "epoch", *COSTS) if name in schema.names]
+        return pq.read_table(path, columns=wanted, read_dictionary=list(TEXTS)), str(path)
+    except FileNotFoundError:
+        raise UsageError(f"{path} is missing: finish the run with `sightline run`") from None
+    except (pa.ArrowInvalid, OSError) as broken:
+        raise UsageError(f"{path} cannot be read ({broken}): delete it and report again") from None
+
+
+def _codes(column: Any) -> Codes:
+    """Codes of a text column in alphabetic order, whatever the order of rows and chunks; null is ''."""
+    import pyarrow as pa
+
+    parts = []
+    numbers: dict[str, int] = {}
+    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+        encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        local = [numbers.setdefault(text or "", len(numbers)) for text in encoded.dictionary.to_pylist()]
+        missing = numbers.setdefault("", len(numbers)) if encoded.null_count else 0
+        indices = encoded.indices.fill_null(len(local)).to_numpy(zero_copy_only=False)
+        parts.append(np.array([*local, missing], dtype=np.int64)[indices])
+    texts = sorted(numbers)
+    rank = np.empty(len(texts), dtype=np.int64)
+    rank[[numbers[text] for text in texts]] = np.arange(len(texts))
+    return Codes(rank[np.concatenate(parts)], texts)
+
+
+def _floats(column: Any) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = np.nan_to_num(column.to_numpy().astype(np.float64), nan=0.0)
+    return values
+
+
+def _known(column: Codes, known: list[str], name: str, where: str) -> Ints:
+    """Codes translated into positions in `known`."""
+    used = np.unique(column.codes)
+    for code in used:
+        if column.texts[code] not in known:
+            rows = int(np.count_nonzero(column.codes == code))
+            found = f"{rows} rows have {name} {column.texts[code]!r}"
+            raise ContractError(f"{where}: {found}, which is none of {', '.join(known)}")
+    places = np.array([known.index(text) if text in known else -1 for text in column.texts], dtype=np.int64)
+    return places[column.codes]
