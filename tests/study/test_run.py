@@ -191,6 +191,21 @@ def test_an_unexpected_exception_is_one_error_row(make: Make) -> None:
     assert [row["error"] for row in errors] == ["ZeroDivisionError: oops"] * 2
 
 
+def test_what_the_user_must_mend_stops_the_run_and_keeps_what_is_done(make: Make) -> None:
+    class WrongKey(ToyTarget):
+        async def generate(self, conversation, decoding):  # type: ignore[no-untyped-def]
+            if len(self.calls) == 5:
+                raise UsageError("toy/a: 401, set TOY_API_KEY")
+            return await super().generate(conversation, decoding)
+
+    run = make(target=WrongKey())
+    with pytest.raises(UsageError, match="set TOY_API_KEY"):
+        asyncio.run(run.all_stages())
+    mended = ToyTarget()
+    asyncio.run(make(target=mended).all_stages())
+    assert len(mended.calls) == 35
+
+
 def test_unreadable_picture_is_an_error_and_nothing_is_sent(make: Make) -> None:
     """Others send the text alone when the picture does not load; then an attack is measured without it."""
     target = ToyTarget()

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sightline.contracts import Decoding, Target
-from sightline.errors import ContractError, SightlineError, TransientError
+from sightline.errors import ContractError, TransientError, UsageError
 from sightline.plain import conversation_of, plain_response
 from sightline.records import Cost, Response
 from sightline.rng import seed_of
@@ -100,6 +100,9 @@ async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int
     """One response row: provider failures are retried with growing pauses and then become an error outcome.
 
     A request whose picture cannot be read is never sent.
+
+    Raises:
+        UsageError: what the user has to mend before any row can succeed; finished rows are kept.
     """
     artifact = asked.artifact
     problem = artifact.get("problem")
@@ -128,11 +131,8 @@ async def _generate(target: Target, artifact: Row, decoding: Decoding, retries: 
             failure = str(passing)
             if attempt < retries:
                 await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
-        except ContractError:
-            raise
-        except SightlineError as wrong:
-            failure = str(wrong)
-            break
+        except (ContractError, UsageError):
+            raise  # a wrong key or an unknown model: every further row would fail alike
         except Exception as bug:  # one poisoned row must not end a run of many; it is counted as an error
             failure = f"{type(bug).__name__}: {bug}"
             break

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sightline import registry
 from sightline.contracts import Decoding, Judge
-from sightline.errors import ContractError, SightlineError
+from sightline.errors import ContractError, TransientError, UsageError
 from sightline.plain import case_of, conversation_of, plain_verdict, response_of
 from sightline.records import Outcome, Verdict
 from sightline.store import Row
@@ -115,9 +115,9 @@ async def _verdict(judge: Judge, sample: Sample) -> Row:
     shown = conversation_of(sample.artifact["conversation"])
     try:
         verdict = await judge.judge(case, shown, response_of(sample.response))
-    except ContractError:
+    except (ContractError, UsageError):
         raise
-    except SightlineError as down:
+    except TransientError as down:
         verdict = Verdict(outcome=Outcome.error, judge=judge.id, reason=f"judge failed: {down}")
     except Exception as bug:  # as in the answer stage: counted, not fatal
         verdict = Verdict(
