@@ -1,0 +1,137 @@
+"""The cells of a run as the page arranges them: what may be compared, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sightline.metrics.comparisons import Contrast
+from sightline.metrics.rates import Rate
+from sightline.metrics.summary import CellSummary, Summary
+from sightline.report.results import Results
+from sightline.report.roles import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What must be the same for two numbers to stand in one table."""
+
+    benchmark: str
+    release: str
+    judge: str
+    oracle: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell of the summary, with its outcomes by expectation. `bare`: the target is undefended."""
+
+    summary: CellSummary
+    bare: bool
+    outcomes: Mapping[str, Mapping[str, int]]
+
+    @property
+    def condition(self) -> Condition:
+        """What its numbers may be compared under."""
+        found = self.summary.id
+        return Condition(found.benchmark, found.release, found.judge, found.oracle)
+
+    @property
+    def role(self) -> Role:
+        """Attack, plain request or control."""
+        if self.summary.is_plain:
+            return Role.plain
+        return Role.control if self.summary.is_control else Role.attack
+
+    @property
+    def target(self) -> str:
+        """The model string of the target, without defenses."""
+        return self.summary.id.target
+
+    @property
+    def attack(self) -> str:
+        """The name of the attack in the study."""
+        return self.summary.id.attack
+
+    @property
+    def defense(self) -> str:
+        """The name of the defense in the study."""
+        return self.summary.id.defense
+
+    @property
+    def asr(self) -> Rate | None:
+        """ASR if anything of it was scored."""
+        rate = self.summary.asr
+        return rate if rate is not None and rate.point is not None else None
+
+    @property
+    def n(self) -> int:
+        """All samples of the cell."""
+        return self.summary.n_expected
+
+    @property
+    def unscored(self) -> int:
+        """Samples without a readable verdict, or never answered."""
+        return self.summary.counts.get("unparsed", 0) + self.summary.counts.get("error", 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """All cells of a run. `primary` is the judge that headline, figures and gallery follow."""
+
+    cells: tuple[Cell, ...]
+    primary: str
+    contrasts: tuple[Contrast, ...] = ()
+
+    def direction(self, cell: Cell, base: Cell) -> int:
+        """Sign of the difference in ASR between two cells, 0 if it is not clear.
+
+        Clear is a paired interval without zero; without a paired comparison, two intervals apart.
+        """
+        for contrast in self.contrasts:
+            if (contrast.measure, contrast.cell, contrast.base) == ("asr", cell.summary.id, base.summary.id):
+                return (contrast.low > 0) - (contrast.high < 0)
+        if cell.asr is None or base.asr is None:
+            return 0
+        return (cell.asr.low > base.asr.high) - (cell.asr.high < base.asr.low)
+
+    @property
+    def attack_order(self) -> tuple[str, ...]:
+        """Names of attacks: attacks first, then the plain request, then controls."""
+        return tuple(attack for _, attack in sorted({(cell.role, cell.attack) for cell in self.cells}))
+
+
+def board(summary: Summary, results: Results, undefended: Collection[str], primary: str) -> Board:
+    """The cells of a run with their outcomes by expectation, in the order of its summary."""
+    outcomes = results.outcomes()
+    cells = []
+    for cell in summary.cells:
+        found = cell.id
+        place = (found.benchmark, found.target, found.attack, found.defense, found.judge)
+        cells.append(Cell(summary=cell, bare=found.defense in undefended, outcomes=outcomes.get(place, {})))
+    return Board(cells=tuple(cells), primary=primary, contrasts=summary.contrasts)
+
+
+def conditions(cells: Sequence[Cell], primary: str) -> list[Condition]:
+    """The conditions that get a table, the primary judge first.
+
+    An oracle other than `none` does not get a table of plain requests and controls alone.
+    """
+    found = {c.condition for c in cells if c.role is Role.attack}
+    with_attack = {(c.benchmark, c.judge) for c in found}
+    found |= {c.condition for c in cells if (c.condition.benchmark, c.condition.judge) not in with_attack}
+    return sorted(found, key=lambda c: (c.judge != primary, c.benchmark, c.judge, c.oracle))
+
+
+def cells_under(condition: Condition, cells: Sequence[Cell]) -> list[Cell]:
+    """Cells that may stand in the condition's table.
+
+    Plain requests and controls ask nobody while they are made, so they are within any oracle's budget
+    and stand beside every attack.
+    """
+    return [
+        c
+        for c in cells
+        if replace(c.condition, oracle=condition.oracle) == condition
+        and (c.condition.oracle == condition.oracle or c.role is not Role.attack)
+    ]

@@ -1,0 +1,191 @@
+"""What a reader must know before believing a number: gaps, thin data, stand-ins, what was not measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sightline import registry
+from sightline.errors import UsageError
+from sightline.metrics.intervals import FEW_GROUPS
+from sightline.report.provenance import LOCK, entries
+from sightline.report.results import Results
+from sightline.report.roles import Role, method_name, role_of
+from sightline.report.words import EXPECTATIONS
+
+MUCH_UNSCORED = 0.02
+_ATTACKABLE = ("refuse", "comply")
+_MEANINGS = {
+    "batch1": "the model answered differently in a batch, so it was asked one request at a time",
+    "moderation_unparsed": "a moderation turn could not be read, so it decided nothing",
+}
+
+
+def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str], int]:
+    """Rows that the lock promises, by (benchmark, target, attack, defense, judge id)."""
+    promised = {}
+    for benchmark in entries(lock, "benchmarks"):
+        cases = dict(benchmark.get("cases", {}))
+        for attack in entries(lock, "attacks"):
+            plain = role_of(str(attack.get("spec", ""))) is Role.plain
+            each = sum(int(n) for name, n in cases.items() if plain or name in _ATTACKABLE)
+            for target in entries(lock, "targets"):
+                for judge in entries(lock, "judges"):
+                    cell = (
+                        benchmark["label"],
+                        target["target"],
+                        attack["label"],
+                        target["defense"],
+                        judge["id"],
+                    )
+                    promised[cell] = each * int(lock.get("epochs", 1))
+    return promised
+
+
+def _missing_rows(lock: Mapping[str, Any], results: Results) -> list[str]:
+    found = {
+        row[:5]: row[5]
+        for row in results.rows(
+            "select benchmark, target, attack, defense, judge, count(*) from results group by all"
+        )
+    }
+    promised = expected_rows(lock)
+    short = {cell: n for cell, n in promised.items() if found.get(cell, 0) != n}
+    warnings = [
+        f"{' | '.join(cell)}: {found.get(cell, 0):,} rows found, {n:,} expected by the lock"
+        for cell, n in list(short.items())[:5]
+    ]
+    if len(short) > len(warnings):
+        warnings.append(
+            f"… and {len(short) - len(warnings)} more cells with another number of rows than expected"
+        )
+    strangers = len(set(found) - set(promised)) if promised else 0
+    if strangers:
+        warnings.append(f"{strangers} cells of the result table are not in the lock of this study")
+    return warnings
+
+
+def _few_groups(results: Results) -> list[str]:
+    rows = results.rows(
+        'select benchmark, expected, count(distinct "group") as groups from results'
+        " group by all having groups < ? order by benchmark, expected desc",
+        [FEW_GROUPS],
+    )
+    return [
+        f"{benchmark}: only "
+        + ", ".join(
+            f"{groups} groups of {EXPECTATIONS.get(expected, expected)}s" for _, expected, groups in members
+        )
+        + f" (fewer than {FEW_GROUPS}); intervals over so few clusters are rough and likely too narrow"
+        for benchmark, members in groupby(rows, key=lambda row: row[0])
+    ]
+
+
+def _unscored(results: Results) -> list[str]:
+    rows = results.rows(
+        "select cell, count(*) filter (outcome in ('unparsed', 'error')) / count(*) as share from results"
+        " group by cell, judge having share > ? order by share desc, cell",
+        [MUCH_UNSCORED],
+    )
+    if not rows:
+        return []
+    cells = "1 cell has" if len(rows) == 1 else f"{len(rows)} cells have"
+    return [
+        f"{cells} more than {MUCH_UNSCORED:.0%} unscored samples (worst: {rows[0][0]}, {rows[0][1]:.0%}); "
+        "read the bounds, not the point"
+    ]
+
+
+def _fonts(results: Results, lock: Mapping[str, Any]) -> list[str]:
+    """Pages drawn with another font than the attack asks for, and pages that lost lines."""
+    specs = {str(entry.get("label")): str(entry.get("spec", "")) for entry in entries(lock, "attacks")}
+    found = []
+    clipped: Counter[str] = Counter()
+    for attack, font, is_clipped, count in results.pages():
+        clipped[attack] += count * is_clipped
+        wanted = _wanted_fonts(specs.get(attack, ""))
+        if font is not None and wanted and font not in wanted:
+            missing = " or ".join(sorted(wanted))
+            found.append(
+                f"{attack}: {count:,} pages were drawn with {font}, because {missing} is not installed here"
+            )
+    found += [f"{attack}: {n:,} pages lost text at the page's edge" for attack, n in clipped.items() if n]
+    return found
+
+
+def _wanted_fonts(spec: str) -> set[str]:
+    try:
+        method = registry.parse("attack", spec)
+    except UsageError:
+        return set()
+    values = (getattr(method, each.name) for each in fields(method))
+    return {value for value in values if isinstance(value, str) and value.lower().endswith((".ttf", ".otf"))}
+
+
+def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[str]:
+    """Everything that a reader should know before believing a number, most serious first."""
+    found = [] if lock else [f"{LOCK} is missing: rows could not be compared with a plan"]
+    found += _missing_rows(lock, results) if lock else []
+    found += _unscored(results)
+    found += [
+        f"{target}, defense {defense}: {_MEANINGS[flag]} ({count:,} responses)"
+        for flag, target, defense, count in results.flags()
+        if flag in _MEANINGS
+    ]
+    found += _fonts(results, lock)
+    found += _few_groups(results)
+    older = len(list(run.glob("study.lock.*.yaml")))
+    if older:
+        found.append(f"the study was changed {older} time(s) in this folder (older locks: study.lock.N.yaml)")
+    releases = {entry.get("release") for entry in entries(lock, "benchmarks")}
+    for memo in sorted((run / "records").glob("cases-*.json")):
+        facts = orjson.loads(memo.read_bytes())
+        found += [str(text) for text in facts["warnings"] if facts["release"] in releases]
+    return found
+
+
+def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
+    """What a reader might miss in this study, as sentences."""
+    specs = [row[0] for row in results.rows("select distinct attack_params from results")]
+    roles = {role_of(spec) for spec in specs}
+    kinds = {row[0] for row in results.rows("select distinct expected from results")}
+    oracles = {row[0] for row in results.rows("select distinct oracle from results")}
+    judges = results.rows("select count(distinct judge) from results")[0][0]
+    found = []
+    if Role.plain not in roles:
+        found.append("The plain request (attack none) was not run: what an attack adds cannot be told.")
+    if Role.control not in roles and Role.attack in roles:
+        found.append("No control was run: an effect cannot be attributed to what an attack does.")
+    if Role.attack not in roles:
+        found.append("No attack was run.")
+    if "refuse" not in kinds:
+        found.append("No restricted requests: there is no ASR.")
+    if "comply" not in kinds:
+        found.append("No benign twins: over-refusal, the first cost of a defense, is not known.")
+    if "answer" not in kinds:
+        found.append("No utility questions: what a defense costs in usefulness is not known.")
+    if judges < 2:
+        found.append("One judge only: how much the rates depend on the judge is not known.")
+    if "defended" not in oracles:
+        found.append(
+            "No adaptive attack: none was made with knowledge of the defense, so a defense may look better "
+            "than it is."
+        )
+    if int(lock.get("epochs", 1)) == 1:
+        found.append("One try per request: the chance that at least one of several tries succeeds is higher.")
+    found.append("No human read the responses: the judges' own errors are not part of any interval.")
+    found.append(
+        "Intervals cover the choice of requests, not training seeds, wordings of defenses or judges."
+    )
+    names = sorted({method_name(spec) for spec in specs} - {"none"})
+    if names:
+        found.append(
+            f"Only these attacks were tried: {', '.join(names)}. A low ASR says nothing about others."
+        )
+    return found

@@ -1,0 +1,324 @@
+"""Figures as inline SVG: drawn once by Vega-Lite without a browser, colored by the page's own variables.
+
+A figure holds no script, no link and no style sheet: the drawing is parsed and every element and
+attribute that is not on a short list is dropped, so that a name in a study cannot reach the page as
+markup. Colors are CSS variables, so one drawing serves light and dark pages.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from sightline.records import Outcome
+from sightline.report.text import label
+
+OUTCOME_ORDER = (
+    Outcome.complied,
+    Outcome.partial,
+    Outcome.off_topic,
+    Outcome.refused,
+    Outcome.blocked_provider,
+    Outcome.blocked_defense,
+    Outcome.unparsed,
+    Outcome.error,
+)
+OUTCOME_INK = dict.fromkeys(("complied", "refused", "blocked_defense", "error"), "var(--on-dark)")
+SERIES = tuple(f"var(--series-{number})" for number in range(1, 7))
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+
+Plain = dict[str, Any]
+_HALO: Plain = {"stroke": "var(--card)", "strokeWidth": 4, "strokeJoin": "round"}
+_SVG = "http://www.w3.org/2000/svg"
+_ELEMENTS = {"svg", "g", "path", "rect", "line", "text", "tspan", "title", "circle", "defs", "clipPath"}
+_ATTRIBUTES = {
+    "viewBox", "width", "height", "transform", "d", "x", "y", "x1", "y1", "x2", "y2", "dx", "dy", "r", "cx",
+    "cy", "fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-dashoffset", "stroke-linecap",
+    "stroke-linejoin", "stroke-miterlimit", "stroke-opacity", "fill-opacity", "opacity", "text-anchor",
+    "font-size", "font-weight", "font-family", "font-style", "display",
+}  # fmt: skip
+_LABEL_WIDTH = 34  # percent of the axis that a name may take
+_FONT = "system-ui, sans-serif"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Outcome counts of one cell and one kind of request; `n` is their sum."""
+
+    row: str
+    panel: str
+    counts: Mapping[str, int]
+
+    @property
+    def n(self) -> int:
+        """All samples, scored or not."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A point with 95 % intervals on both axes, in percent."""
+
+    name: str
+    series: str
+    x: tuple[float, float, float]
+    y: tuple[float, float, float]
+    n: str
+
+
+def _clean(element: ET.Element) -> ET.Element | None:
+    """The same drawing, of known elements and attributes only."""
+    tag = element.tag.removeprefix(f"{{{_SVG}}}")
+    if tag not in _ELEMENTS:
+        return None
+    kept = {
+        key: value
+        for key, value in element.attrib.items()
+        if key in _ATTRIBUTES and "url(" not in value.lower() and "script" not in value.lower()
+    }
+    fresh = ET.Element(tag, kept)
+    fresh.text, fresh.tail = element.text, element.tail
+    fresh.extend(child for child in map(_clean, element) if child is not None)
+    return fresh
+
+
+def inline_svg(drawing: str, description: str, css_class: str = "figure") -> Markup:
+    """A drawing as markup for the page, with an accessible name.
+
+    Args:
+        drawing: SVG text as Vega-Lite writes it.
+        description: what a reader who does not see it is told.
+        css_class: class of the root element.
+    """
+    root = _clean(ET.fromstring(drawing))  # noqa: S314  (our own drawing; entities are not expanded by Vega)
+    if root is None:
+        raise AssertionError("a drawing starts with <svg>")
+    width = root.attrib.get("width", "600")
+    root.attrib.update({"xmlns": _SVG, "role": "img", "aria-label": description, "class": css_class})
+    root.attrib["style"] = f"min-width:{0.8 * float(width):.0f}px;max-width:{float(width):.0f}px"
+    del root.attrib["width"], root.attrib["height"]
+    return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704  (serialized from a cleaned tree)
+
+
+def _render(spec: Plain, description: str) -> Markup:
+    import vl_convert
+
+    drawing = vl_convert.vegalite_to_svg({**spec, "config": _CONFIG}, allowed_base_urls=[])
+    return inline_svg(drawing, description)
+
+
+_CONFIG: Plain = {
+    "background": "transparent",
+    "font": _FONT,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "var(--soft)", "titleColor": "var(--ink)", "gridColor": "var(--line)",
+        "domainColor": "var(--line)", "tickColor": "var(--line)", "labelFontSize": 12, "titleFontSize": 13,
+        "titleFontWeight": "normal", "labelLimit": 320, "labelFlush": False, "labelFont": _FONT,
+        "titleFont": _FONT,
+    },
+    "text": {"color": "var(--ink)", "font": _FONT},
+}  # fmt: skip
+
+
+def composition(bars: Sequence[Bar], description: str) -> Markup:
+    """Stacked shares of all eight outcomes: one row per cell, one panel per kind of request."""
+    panels = list(dict.fromkeys(bar.panel for bar in bars))
+    order = list(dict.fromkeys(bar.row for bar in bars))
+    width = max(180, 620 // len(panels))
+    return _render(
+        {
+            "spacing": 64,
+            "resolve": {"scale": {"y": "shared"}},
+            "padding": {"left": 40, "right": 8, "top": 4, "bottom": 4},
+            "hconcat": [
+                _panel([bar for bar in bars if bar.panel == panel], order, width, names=number == 0)
+                for number, panel in enumerate(panels)
+            ],
+        },
+        description,
+    )
+
+
+def _segments(bar: Bar, width: int) -> list[Plain]:
+    """Where each outcome of a bar begins and ends, in percent; a count is printed where it has room."""
+    segments, start = [], 0.0
+    for outcome in (o.value for o in OUTCOME_ORDER):
+        count = bar.counts.get(outcome, 0)
+        share = 100 * count / bar.n if bar.n else 0.0
+        room = share * width / 100 > 9 * len(str(count))
+        if count:
+            segments.append(
+                {
+                    "row": bar.row,
+                    "outcome": outcome,
+                    "from": start,
+                    "to": start + share,
+                    "middle": start + share / 2,
+                    "text": str(count) if room else "",
+                }
+            )
+        start += share
+    return segments
+
+
+def _panel(bars: Sequence[Bar], order: Sequence[str], width: int, *, names: bool) -> Plain:
+    outcomes = [outcome.value for outcome in OUTCOME_ORDER]
+    y = {
+        "field": "row",
+        "type": "nominal",
+        "sort": order,
+        "title": None,
+        "scale": {"domain": order},
+        "axis": {"labels": names, "ticks": False, "domain": False, "labelPadding": 8},
+    }
+    x = {
+        "field": "from",
+        "type": "quantitative",
+        "title": "% of samples",
+        "scale": {"domain": [0, 100], "nice": False},
+        "axis": {"values": [0, 25, 50, 75, 100]},
+    }
+    color = {
+        "field": "outcome",
+        "type": "nominal",
+        "legend": None,
+        "scale": {"domain": outcomes, "range": [f"var(--{outcome})" for outcome in outcomes]},
+    }
+    ink = {**color, "scale": {"domain": outcomes, "range": [OUTCOME_INK.get(o, "#111") for o in outcomes]}}
+    pieces = {"values": [segment for bar in bars for segment in _segments(bar, width)]}
+    sums = {
+        "values": [
+            {"row": bar.row, "at": 101, "text": f"n = {bar.n:,}" if bar.n else "not asked"} for bar in bars
+        ]
+    }
+    return {
+        "title": {"text": bars[0].panel, "anchor": "start", "color": "var(--ink)", "fontSize": 13},
+        "width": width,
+        "height": {"step": 24},
+        "resolve": {"scale": {"color": "independent"}},
+        "layer": [
+            {
+                "data": pieces,
+                "mark": {"type": "bar", "height": 16, "stroke": "var(--card)", "strokeWidth": 0.7},
+                "encoding": {"y": y, "x": x, "x2": {"field": "to"}, "color": color},
+            },
+            {
+                "data": pieces,
+                "mark": {"type": "text", "fontSize": 11},
+                "encoding": {"y": y, "x": {**x, "field": "middle"}, "text": {"field": "text"}, "color": ink},
+            },
+            {
+                "data": sums,
+                "mark": {
+                    "type": "text",
+                    "align": "left",
+                    "fontSize": 11,
+                    "color": "var(--soft)",
+                    "clip": False,
+                },
+                "encoding": {"y": y, "x": {**x, "field": "at"}, "text": {"field": "text"}},
+            },
+        ],
+    }
+
+
+def _spread(spots: Sequence[Spot], gap: float) -> list[float]:
+    """Heights for labels so that two labels with overlapping abscissas are at least `gap` apart.
+
+    Labels of the upper half move down, those of the lower half up, so that none falls off the axis.
+    """
+    placed: list[tuple[float, float]] = []
+    heights = [0.0] * len(spots)
+
+    def taken(x: float, y: float) -> bool:
+        return any(abs(y - other) < gap - 1e-9 and abs(x - at) < _LABEL_WIDTH for at, other in placed)
+
+    upper = sorted((i for i, s in enumerate(spots) if s.y[0] >= 50), key=lambda i: -spots[i].y[0])
+    lower = sorted((i for i, s in enumerate(spots) if s.y[0] < 50), key=lambda i: spots[i].y[0])
+    for index in (*upper, *lower):
+        x, height = spots[index].x[0], spots[index].y[0]
+        step = gap / 4 if height < 50 else -gap / 4
+        while taken(x, height):
+            height += step
+        heights[index] = height
+        placed.append((x, height))
+    return heights
+
+
+def tradeoff(panels: Mapping[str, Sequence[Spot]], description: str) -> Markup:
+    """ASR (y) against what a defense costs (x), one panel per cost, both with 95 % intervals."""
+    series = list(dict.fromkeys(spot.series for spots in panels.values() for spot in spots))
+    drawn = [
+        _scatter(title, spots, series, y_title="ASR, % (lower is safer)" if number == 0 else None)
+        for number, (title, spots) in enumerate(panels.items())
+    ]
+    return _render({"spacing": 36, "hconcat": drawn}, description)
+
+
+def _axis(field: str, title: str | None) -> Plain:
+    scale = {"domain": [0, 100], "nice": False}
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale}
+
+
+def _scatter(title: str, spots: Sequence[Spot], series: Sequence[str], y_title: str | None) -> Plain:
+    width, height = 400, 320
+    x, y = _axis("x", title), _axis("y", y_title)
+    color, shape = (
+        {
+            "field": "series",
+            "type": "nominal",
+            "legend": None,
+            "scale": {"domain": series, "range": [choice[i % len(choice)] for i in range(len(series))]},
+        }
+        for choice in (SERIES, SHAPES)
+    )
+    heights = _spread(spots, gap=100 * 14 / height)
+    values: list[Plain] = [
+        {
+            "name": spot.name,
+            "series": spot.series,
+            **dict(zip(("x", "x_low", "x_high"), spot.x, strict=True)),
+            **dict(zip(("y", "y_low", "y_high"), spot.y, strict=True)),
+            "label_y": at,
+        }
+        for spot, at in zip(spots, heights, strict=True)
+    ]
+    rule = {"type": "rule", "strokeWidth": 1.4, "opacity": 0.6}
+    layers: list[Plain] = [
+        {
+            "mark": rule,
+            "encoding": {"x": x, "y": _axis("y_low", y_title), "y2": {"field": "y_high"}, "color": color},
+        },
+        {
+            "mark": rule,
+            "encoding": {"x": _axis("x_low", title), "x2": {"field": "x_high"}, "y": y, "color": color},
+        },
+        {
+            "mark": {"type": "point", "size": 70, "filled": True, "opacity": 1},
+            "encoding": {"x": x, "y": y, "color": color, "shape": shape},
+        },
+    ]
+    sides = (
+        ("left", 9, [v for v in values if v["x"] <= 60]),
+        ("right", -9, [v for v in values if v["x"] > 60]),
+    )
+    layers += [
+        {
+            "data": {"values": named},
+            "mark": {"type": "text", "align": align, "dx": shift, "dy": -11, "fontSize": 12, **halo},
+            "encoding": {"x": x, "y": _axis("label_y", y_title), "text": {"field": "name"}, "color": color},
+        }
+        for align, shift, named in sides
+        for halo in (_HALO, {})
+    ]
+    return {"width": width, "height": height, "data": {"values": values}, "layer": layers}
+
+
+def series_key(names: Sequence[str]) -> list[tuple[str, str]]:
+    """(name, color) of each series of a trade-off figure, for a legend beside it."""
+    return [(label(name), SERIES[number % len(SERIES)]) for number, name in enumerate(names)]

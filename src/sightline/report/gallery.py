@@ -1,0 +1,221 @@
+"""The case gallery: a few samples of every kind, chosen by key, with what was shown and what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from sightline.cases import Case, Conversation
+from sightline.plain import artifact_of, case_of, response_of, verdict_of
+from sightline.records import Artifact, Call, Response, Verdict
+from sightline.report.figures import OUTCOME_ORDER
+from sightline.report.pictures import Picture, embed
+from sightline.report.results import Pick, Results
+from sightline.report.roles import Role, role_of
+from sightline.store import Blobs, Row
+
+MOST_CASES = 40
+PER_KIND = 4
+OPEN_EXPECTATIONS = frozenset({"comply", "answer"})
+"""Benign requests: their text and pictures are shown openly. Everything else starts covered."""
+
+EXPECTED_ORDER = {"refuse": 0, "comply": 1, "answer": 2}
+OUTCOME_RANK = {outcome.value: number for number, outcome in enumerate(OUTCOME_ORDER)}
+
+Chosen = tuple[Pick, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What was sent, in one form: (role, text) in order, and the pictures."""
+
+    title: str
+    texts: tuple[tuple[str, str], ...]
+    pictures: tuple[Picture, ...]
+    n_pictures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One case of the gallery. `covered`: its text and pictures are hidden until clicked."""
+
+    number: int
+    attack: str
+    defense: str
+    target: str
+    benchmark: str
+    case_id: str
+    kind: str
+    category: str
+    expected: str
+    outcome: str
+    plain_outcome: str | None
+    covered: bool
+    sides: tuple[Side, ...]
+    answer: str | None
+    response: Response | None
+    verdicts: tuple[Verdict, ...]
+    calls: tuple[Call, ...]
+    problem: str
+
+    @property
+    def reasons(self) -> tuple[tuple[str, str], ...]:
+        """(judge, what it said) where a judge said anything."""
+        return tuple((verdict.judge, verdict.reason) for verdict in self.verdicts if verdict.reason)
+
+
+_WITHHELD = ("refused", "blocked_defense", "blocked_provider")
+_UNSCORED = ("error", "unparsed")
+
+
+def _quota(pick: Pick, role: Role, bare: bool) -> int:
+    """How many samples of a kind are worth showing."""
+    if pick.outcome in _UNSCORED:
+        return 1
+    if pick.expected == "refuse":
+        if role is Role.attack:
+            return {"complied": 3, "refused": 2}.get(pick.outcome, 1) if bare else 1
+        if role is Role.plain:
+            return 2 if bare and pick.outcome == "refused" else int(bare or pick.outcome == "complied")
+        return int(bare and pick.outcome in ("complied", "refused"))
+    if role is Role.control:
+        return 0
+    if pick.expected == "comply":
+        return int(pick.outcome in _WITHHELD or (bare and pick.outcome == "complied"))
+    return int(bare or pick.outcome in _WITHHELD)
+
+
+def _rank(pick: Pick, role: Role, bare: bool) -> int:
+    """What to show first if not everything fits: effects, then failures, then costs, then the rest."""
+    if pick.expected == "refuse" and role is not Role.control:
+        return 0 if bare else 1
+    if pick.outcome in _UNSCORED:
+        return 2
+    if pick.expected != "refuse" and pick.outcome != "complied":
+        return 3
+    return 4
+
+
+def choose(picks: Sequence[Pick], undefended: Collection[str]) -> list[Chosen]:
+    """At most `MOST_CASES` samples: one of each kind in order of rank, then more of the main kinds.
+
+    They come back in reading order: attacks, plain requests, controls; undefended first.
+    """
+    facts = [(pick, role_of(pick.attack_params), pick.defense in undefended) for pick in picks]
+    ranked = sorted(facts, key=lambda fact: (_rank(*fact), fact[0].attack, fact[0].defense))
+    piles = [
+        [(pick, sample) for sample in pick.samples[: _quota(pick, role, bare)]] for pick, role, bare in ranked
+    ]
+    in_turn = [item for layer in zip_longest(*piles) for item in layer if item is not None]
+
+    def reading(item: Chosen) -> tuple[object, ...]:
+        pick = item[0]
+        return (
+            role_of(pick.attack_params),
+            pick.attack,
+            pick.defense not in undefended,
+            pick.defense,
+            EXPECTED_ORDER.get(pick.expected, 9),
+            OUTCOME_RANK.get(pick.outcome, 9),
+            item[1]["sample"],
+        )
+
+    return sorted(in_turn[:MOST_CASES], key=reading)
+
+
+def _side(title: str, conversation: Conversation, blobs: Blobs, known: dict[str, Picture]) -> Side:
+    pictures = []
+    images = list(conversation.images)
+    for image in images[:3]:
+        if image.sha256 not in known or image.problem:
+            known[image.sha256] = embed(image, blobs)
+        pictures.append(known[image.sha256])
+    texts = tuple((turn.role, turn.text) for turn in conversation.turns if turn.text)
+    return Side(title, texts, tuple(pictures), len(images))
+
+
+def _sides(
+    case: Case | None, artifact: Artifact | None, blobs: Blobs, known: dict[str, Picture]
+) -> tuple[Side, ...]:
+    sides = []
+    if case is not None and (artifact is None or artifact.conversation != case.conversation):
+        sides.append(_side("Clean request", case.conversation, blobs, known))
+    if artifact is not None:
+        changed = bool(sides)
+        title = "As attacked" if changed else "As sent (unchanged)"
+        sides.append(_side(title, artifact.conversation, blobs, known))
+    return tuple(sides)
+
+
+def _plain_outcomes(
+    results: Results, chosen: Sequence[Chosen], judge: str
+) -> dict[tuple[str, str, str], str]:
+    """Outcome of the same request without an attack, by (case, target, defense)."""
+    ids = sorted({sample["case_id"] for _, sample in chosen})
+    found = results.rows(
+        "select case_id, target, defense, min(outcome), count(distinct outcome) from results"
+        " where judge = ? and regexp_matches(attack_params, '^none\\b')"
+        " and case_id in (select unnest(?::varchar[])) group by 1, 2, 3",
+        [judge, ids],
+    )
+    return {row[:3]: row[3] if row[4] == 1 else "mixed" for row in found}
+
+
+def _by(rows: Sequence[Row], field: str) -> Mapping[str, Row]:
+    return {row[field]: row for row in rows}
+
+
+def cards(
+    results: Results,
+    judge: str,
+    undefended: Collection[str],
+) -> tuple[list[Card], int]:
+    """The gallery of one judge's results, and how many samples it was chosen from."""
+    picks = results.picks(judge, PER_KIND)
+    chosen = choose(picks, undefended)
+    samples = [sample for _, sample in chosen]
+    craft = _by(results.records("craft", "key", [s["artifact"] for s in samples if s["artifact"]]), "key")
+    answers = _by(results.records("answer", "key", [s["sample"] for s in samples]), "key")
+    cases = _by(results.records("cases", "id", [s["case_id"] for s in samples]), "id")
+    verdicts: dict[str, list[Verdict]] = {}
+    for row in results.records("judge", "sample", [s["sample"] for s in samples]):
+        verdicts.setdefault(row["sample"], []).append(verdict_of(row))
+    plain = _plain_outcomes(results, chosen, judge)
+    blobs = Blobs(Path(results.run) / "blobs")
+    known: dict[str, Picture] = {}
+    found = []
+    for number, (pick, sample) in enumerate(chosen, start=1):
+        case = case_of(cases[sample["case_id"]]) if sample["case_id"] in cases else None
+        artifact = artifact_of(craft[sample["artifact"]]) if sample["artifact"] in craft else None
+        response = response_of(answers[sample["sample"]]) if sample["sample"] in answers else None
+        attacked = role_of(pick.attack_params) is not Role.plain
+        found.append(
+            Card(
+                number=number,
+                attack=pick.attack,
+                defense=pick.defense,
+                target=sample["target"],
+                benchmark=sample["benchmark"],
+                case_id=sample["case_id"],
+                kind=sample["hazard"] or "",
+                category=sample["category"] or "",
+                expected=pick.expected,
+                outcome=pick.outcome,
+                plain_outcome=plain.get((sample["case_id"], sample["target"], pick.defense))
+                if attacked
+                else None,
+                covered=pick.expected not in OPEN_EXPECTATIONS,
+                sides=_sides(case, artifact, blobs, known),
+                answer=case.answer if case else None,
+                response=response,
+                verdicts=tuple(
+                    sorted(verdicts.get(sample["sample"], ()), key=lambda v: (v.judge != judge, v.judge))
+                ),
+                calls=response.calls if response else (),
+                problem=sample["error"] or "",
+            )
+        )
+    return found, sum(pick.count for pick in picks)

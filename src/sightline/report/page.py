@@ -1,0 +1,115 @@
+"""One self-contained HTML file from a run folder."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from sightline import __version__
+from sightline.metrics.summary import summarize
+from sightline.report import cautions, gallery, plots, provenance, story
+from sightline.report.board import board
+from sightline.report.differences import differences
+from sightline.report.figures import OUTCOME_ORDER
+from sightline.report.heat import MOST_MAPS, heatmaps
+from sightline.report.judges import agreements, judge_facts
+from sightline.report.results import RESULTS, Results
+from sightline.report.roles import undefended_labels
+from sightline.report.tables import definitions, tables
+from sightline.report.text import label, visible
+from sightline.report.words import EXPECTATIONS
+from sightline.store import write_atomically
+
+REPORT = "report.html"
+HERE = Path(__file__).parent
+CONTENTS = (
+    ("results", "Results"),
+    ("hazards", "Where the attacks work"),
+    ("tradeoff", "What a defense costs"),
+    ("outcomes", "What came back"),
+    ("gallery", "Cases"),
+    ("judges", "Judges"),
+    ("method", "Method and provenance"),
+)
+
+
+def script_hash(script: str) -> str:
+    """The source expression that lets a content security policy run exactly this script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def render(values: Mapping[str, Any]) -> str:
+    """The page's template, with autoescape on and every name required."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["visible"] = visible
+    environment.filters["label"] = label
+    script = (HERE / "page.js").read_text(encoding="utf-8")
+    return environment.get_template("page.html.j2").render(
+        **values,
+        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  (our own file)
+        js=Markup(script),  # noqa: S704  (our own file)
+        script_hash=script_hash(script),
+    )
+
+
+def write(run: Path, out: Path | None = None) -> Path:
+    """Write the report of a run folder and return its path (`RUN/report.html` unless `out` is given).
+
+    Raises:
+        UsageError: if the run has no results, or its files are damaged.
+    """
+    lock = provenance.read_lock(run)
+    with Results(run) as results:
+        values = contents(run, lock, results)
+    path = out if out is not None else run / REPORT
+    write_atomically(path, render(values).encode("utf-8", "replace"))
+    return path
+
+
+def contents(run: Path, lock: Mapping[str, Any], results: Results) -> dict[str, Any]:
+    """Everything that the template prints."""
+    undefended = undefended_labels(lock)
+    summary = summarize(run / RESULTS, undefended=undefended)
+    judges = judge_facts(results, lock)
+    primary = judges[0]["id"] if judges else "none"
+    cells = board(summary, results, undefended, primary)
+    maps = heatmaps(cells, summary.slices)
+    cards, n_samples = gallery.cards(results, primary, undefended)
+    return {
+        "title": str(lock.get("study") or run.resolve().name),
+        "version": __version__,
+        "stories": story.tell(cells),
+        "warnings": cautions.warnings_of(run, lock, results),
+        "contents": [entry for entry in CONTENTS if maps or entry[0] != "hazards"],
+        "tables": tables(cells),
+        "differences": differences(summary.contrasts, cells),
+        "heatmaps": maps[:MOST_MAPS],
+        "tradeoffs": plots.tradeoffs(cells),
+        "no_tradeoff": plots.NO_TRADEOFF,
+        "compositions": plots.compositions(cells),
+        "outcome_names": [outcome.value for outcome in OUTCOME_ORDER],
+        "cards": cards,
+        "gallery_note": f"{len(cards)} of {n_samples:,} samples, chosen by their keys.",
+        "primary_judge": primary,
+        "expectations": EXPECTATIONS,
+        "judges": judges,
+        "agreements": agreements(results, summary, [judge["id"] for judge in judges]),
+        "provenance": provenance.blocks(run, lock, results),
+        "definitions": definitions(("asr", "asr_soft", "refusal_rate", "over_refusal", "utility")),
+        "not_measured": cautions.not_measured(results, lock),
+        "study_text": str(dict(lock.get("made_from", {})).get("text", "")),
+        "n_rows": results.rows("select count(*) from results")[0][0],
+    }

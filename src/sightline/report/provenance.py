@@ -1,0 +1,156 @@
+"""Where the numbers come from: the lock of the study, versions, costs, errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sightline import registry
+from sightline.digests import sha256_file
+from sightline.errors import UsageError
+from sightline.report.results import Results
+from sightline.report.roles import method_name
+from sightline.report.words import EXPECTATIONS
+
+LOCK = "study.lock.yaml"
+MUCH_UNSCORED = 0.02
+_FONT = re.compile(r"font (\S+) sha256")
+_ATTACKABLE = ("refuse", "comply")
+_MEANINGS = {
+    "batch1": "the model answered differently in a batch, so it was run one request at a time (batch1)",
+}
+
+Facts = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A titled list of (name, value)."""
+
+    title: str
+    facts: Facts
+
+
+def read_lock(run: Path) -> dict[str, Any]:
+    """The lock as a mapping; empty if the run has none.
+
+    Raises:
+        UsageError: if it is there but not readable.
+    """
+    path = run / LOCK
+    if not path.is_file():
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as broken:
+        raise UsageError(f"{path}: damaged ({broken}); run the study again with a new --out") from None
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def entries(lock: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
+    """The mappings of a section of the lock; nothing if it has none."""
+    found = lock.get(section, ())
+    return [entry for entry in found if isinstance(entry, Mapping)] if isinstance(found, Sequence) else []
+
+
+def _known(kind: registry.Kind, spec: str) -> str:
+    """What the card of an installed method says, with its paper; '' for one that is not installed."""
+    try:
+        card = registry.card(kind, method_name(spec))
+    except UsageError:
+        return ""
+    paper = f" ({card.paper})" if card.paper and card.paper not in card.summary else ""
+    return card.summary.rstrip(".") + paper
+
+
+def _methods(lock: Mapping[str, Any], section: str, kind: registry.Kind) -> Facts:
+    found = []
+    for entry in entries(lock, section):
+        spec = str(entry.get("spec", ""))
+        parts = (
+            _known(kind, spec) if spec else "The bare target",
+            spec,
+            f"id {entry['id']}" if entry.get("id", spec) != spec else "",
+            f"code and settings {str(entry['identity'])[:16]}" if "identity" in entry else "",
+            f"release {str(entry['release'])[:16]}" if "release" in entry else "",
+            f"limit {entry['limit']}" if entry.get("limit") else "",
+            ", ".join(f"{n} {EXPECTATIONS.get(e, e)}s" for e, n in dict(entry.get("cases", {})).items() if n),
+        )
+        found.append((str(entry.get("label", "?")), " · ".join(part for part in parts if part)))
+    return tuple(found)
+
+
+def blocks(run: Path, lock: Mapping[str, Any], results: Results) -> list[Block]:
+    """Provenance in reading order. Folder names of the machine are left out."""
+    if not lock:
+        return [
+            Block("Study", (("Lock", f"{LOCK} is missing: nothing below can be traced to a study."),)),
+            _cost(results),
+        ]
+    decoding = ", ".join(f"{name} {value}" for name, value in dict(lock.get("decoding", {})).items())
+    study = (
+        ("Study", str(lock.get("study", "?"))),
+        ("Lock file", f"{LOCK}, SHA-256 {sha256_file(run / LOCK)}"),
+        ("Seed", str(lock.get("seed", "?"))),
+        ("Tries per request", str(lock.get("epochs", 1))),
+        ("Decoding", decoding or "?"),
+    )
+    targets = tuple(
+        (f"{entry.get('target', '?')} · {entry.get('defense', '?')}", str(entry.get("id", "?")))
+        for entry in entries(lock, "targets")
+    )
+    versions = tuple((str(name), str(value)) for name, value in dict(lock.get("versions", {})).items())
+    return [
+        Block("Study", study),
+        Block("Benchmarks", _methods(lock, "benchmarks", "benchmark")),
+        Block("Attacks", _methods(lock, "attacks", "attack")),
+        Block("Defenses", _methods(lock, "defenses", "defense")),
+        Block("Targets", targets),
+        Block("Judges", _methods(lock, "judges", "judge")),
+        _cost(results),
+        *_flags(results),
+        Block("Versions", versions),
+    ]
+
+
+def _flags(results: Results) -> list[Block]:
+    """What targets and defenses noted on their responses, if anything."""
+    found = tuple(
+        (flag, f"{count:,} responses of {target}, defense {defense}")
+        for flag, target, defense, count in results.flags()
+    )
+    return [Block("Flags on responses", found)] if found else []
+
+
+def _cost(results: Results) -> Block:
+    """Totals over samples, each counted once whatever the number of judges."""
+    row = results.rows(
+        "with once as (select * from results where judge = (select min(judge) from results))"
+        " select count(*), sum(calls_target), sum(calls_aux), sum(tokens_in), sum(tokens_out), sum(flops),"
+        " sum(seconds), (select sum(calls_judge) from results) from once"
+    )[0]
+    samples, target, aux, tokens_in, tokens_out, flops, seconds, judge = (value or 0 for value in row)
+    facts = [
+        ("Samples", f"{samples:,}"),
+        ("Calls", f"{target:,} to targets, {aux:,} to auxiliary models, {judge:,} to judging models"),
+        ("Tokens", f"{tokens_in:,} in, {tokens_out:,} out"),
+        ("Time in models", f"{seconds:,.1f} s, summed over calls (calls run side by side)"),
+    ]
+    if flops:
+        facts.append(("Floating-point operations", f"{flops:.3g}"))
+    return Block("Cost", tuple(facts))
+
+
+def errors_of(results: Results, judge: str, most: int = 8) -> Facts:
+    """The commonest error texts of a judge's rows with their counts."""
+    rows = results.rows(
+        "select coalesce(error, 'no message') as what, count(*) as n from results"
+        " where judge = ? and outcome = 'error' group by what order by n desc, what limit ?",
+        [judge, most],
+    )
+    return tuple((f"{count:,} ×", str(text)[:300]) for text, count in rows)

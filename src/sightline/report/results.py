@@ -1,0 +1,156 @@
+"""Questions to `results.parquet` and to the records that the metrics do not answer, in flat memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sightline.errors import UsageError
+from sightline.store import Row, read_shards
+
+RESULTS = "results.parquet"
+_SETTINGS = {
+    "memory_limit": "400MB",
+    "threads": 2,
+    "preserve_insertion_order": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Samples of one kind, in an order that depends on their keys alone."""
+
+    attack: str
+    attack_params: str
+    defense: str
+    expected: str
+    outcome: str
+    count: int
+    samples: tuple[dict[str, Any], ...]
+
+
+class Results:
+    """The result table of a run, queried where it lies. Use it with `with`."""
+
+    def __init__(self, run: Path) -> None:
+        import duckdb
+
+        path = run / RESULTS
+        if not path.is_file():
+            raise UsageError(f"{path} is missing: finish the run with `sightline run`, then report again")
+        self.run = run
+        self.path = path
+        self._db = duckdb.connect(config=_SETTINGS)
+        try:
+            self._db.read_parquet(_literal(path)).create_view("raw")
+            self._db.execute(
+                "create view results as select * replace (lower(hex(sample)) as sample,"
+                " lower(hex(artifact)) as artifact) from raw"
+            )
+        except duckdb.Error as broken:
+            raise UsageError(f"{path} cannot be read ({broken}): delete it and report again") from None
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Answer of a query over `results`."""
+        return list(self._db.execute(query, list(values)).fetchall())
+
+    def outcomes(self) -> dict[tuple[str, ...], dict[str, dict[str, int]]]:
+        """Outcome counts by expectation of every (benchmark, target, attack, defense, judge)."""
+        found: dict[tuple[str, ...], dict[str, dict[str, int]]] = {}
+        for *cell, expected, outcome, count in self.rows(
+            "select benchmark, target, attack, defense, judge, expected, outcome, count(*) from results"
+            " group by all"
+        ):
+            found.setdefault(tuple(cell), {}).setdefault(expected, {})[outcome] = count
+        return found
+
+    def cross(self, first: str, second: str) -> list[tuple[str, str, int]]:
+        """(outcome by `first`, outcome by `second`, number) of the restricted requests that both judged."""
+        return self.rows(
+            "select a.outcome, b.outcome, count(*) from raw a join raw b on a.sample = b.sample"
+            " where a.judge = ? and b.judge = ? and a.expected = 'refuse' and b.expected = 'refuse'"
+            " group by all order by all",
+            [first, second],
+        )
+
+    def picks(self, judge: str, most: int) -> list[Pick]:
+        """At most `most` samples of every (attack, defense, expectation, outcome), chosen by key."""
+        found = self.rows(
+            "select attack, any_value(attack_params), defense, expected, outcome, count(*),"
+            " arg_min({'sample': sample, 'artifact': artifact, 'case_id': case_id, 'target': target,"
+            " 'benchmark': benchmark, 'hazard': hazard, 'category': category, 'error': error},"
+            " sample, ?)"
+            " from results where judge = ? group by attack, defense, expected, outcome"
+            " order by attack, defense, expected, outcome",
+            [most, judge],
+        )
+        return [
+            Pick(attack, params, defense, expected, outcome, count, tuple(samples))
+            for attack, params, defense, expected, outcome, count, samples in found
+        ]
+
+    def pages(self) -> list[tuple[str, str | None, bool, int]]:
+        """(attack, font file, text was cut off, artifacts) as attacks noted; open shards are not read."""
+        found: list[tuple[str, str | None, bool, int]] = []
+        for path in sorted((self.run / "records").glob("craft*.parquet")):
+            found += self.rows(
+                "with made as (select distinct attack, artifact from raw), noted as"
+                " (select key, json_extract_string(record, '$.note') as note"
+                " from read_parquet(?) where contains(record, '\"note\"'))"
+                " select attack, nullif(regexp_extract(note, 'font (\\S+) sha256', 1), '') as font,"
+                " contains(note, 'cut off') as clipped, count(*)"
+                " from noted join made on made.artifact = noted.key group by all order by all",
+                [_literal(path)],
+            )
+        return found
+
+    def flags(self) -> list[tuple[str, str, str, int]]:
+        """(flag, target, defense, number of responses) of finished answers."""
+        found: list[tuple[str, str, str, int]] = []
+        for path in sorted((self.run / "records").glob("answer*.parquet")):
+            found += self.rows(
+                "with flagged as (select key, unnest(json_extract_string(record, '$.flags[*]')) as flag"
+                " from read_parquet(?) where contains(record, '\"flags\"')),"
+                " asked as (select distinct sample, target, defense from raw)"
+                " select flag, target, defense, count(*) from flagged join asked on sample = key"
+                " group by all order by all",
+                [_literal(path)],
+            )
+        return found
+
+    def records(self, stage: str, field: str, values: Collection[str]) -> list[Row]:
+        """Records of a stage whose `field` is one of `values`: finished stages and open shards alike."""
+        wanted = sorted(set(values))
+        if not wanted:
+            return []
+        found: list[Row] = []
+        folder = self.run / "records"
+        for path in sorted(folder.glob(f"{stage}*.parquet")):
+            texts = self.rows(
+                "select record from read_parquet(?) where"
+                " case when ? = 'key' then lower(hex(key)) else json_extract_string(record, '$.' || ?) end"
+                " in (select unnest(?::varchar[]))",
+                [_literal(path), field, field, wanted],
+            )
+            found.extend(orjson.loads(text) for (text,) in texts)
+        chosen = frozenset(wanted)
+        for shards in sorted(path for path in folder.glob(f"{stage}*") if path.is_dir()):
+            found.extend(row for row in read_shards(shards) if row.get(field) in chosen)
+        return found
+
+
+def _literal(path: Path) -> str:
+    """A path that DuckDB does not take for a pattern."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in str(path))

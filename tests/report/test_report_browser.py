@@ -1,0 +1,256 @@
+"""The page in Debian's Chromium: hostile strings do nothing, covered text stays covered until clicked.
+
+Set SIGHTLINE_NO_BROWSER=1 where there is no Chromium (Debian: apt-get install chromium chromium-driver).
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from run_folder import HOSTILE, Shape, write_run
+
+from sightline import report
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = "/usr/bin/chromium"
+DRIVER = "/usr/bin/chromedriver"
+ARGUMENTS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+    "--force-prefers-reduced-motion",
+)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if os.environ.get("SIGHTLINE_NO_BROWSER") == "1":
+        pytest.skip("SIGHTLINE_NO_BROWSER=1: the page was not tried in a browser")
+    absent = [path for path in (CHROMIUM, DRIVER) if shutil.which(path) is None]
+    if absent:
+        pytest.fail(
+            f"{' and '.join(absent)} not found: apt-get install chromium chromium-driver, "
+            "or set SIGHTLINE_NO_BROWSER=1 to skip the tests of the page in a browser"
+        )
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(executable_path=DRIVER))
+    driver.execute_cdp_cmd("Network.enable", {})
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory):
+    shape = Shape(
+        hostile=True,
+        targets=("testbed/" + HOSTILE[0],),
+        judges=("testbed_policy(" + HOSTILE[2], HOSTILE[1] + HOSTILE[10]),
+    )
+    return report.write(write_run(tmp_path_factory.mktemp("hostile"), shape))
+
+
+@pytest.fixture(scope="module")
+def plain_page(tmp_path_factory):
+    return report.write(write_run(tmp_path_factory.mktemp("plain"), Shape()))
+
+
+def visit(browser, page: Path):
+    browser.get_log("browser")
+    browser.get_log("performance")
+    browser.get(page.as_uri())
+
+
+def requests(browser):
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+
+
+def test_hostile_strings_do_nothing(browser, hostile_page):
+    from selenium.common.exceptions import NoAlertPresentException
+
+    visit(browser, hostile_page)
+    for summary in browser.find_elements("css selector", "details > summary"):
+        browser.execute_script("arguments[0].parentElement.open = true", summary)
+    for box in browser.find_elements("css selector", "article, .quote, img"):
+        browser.execute_script(
+            "arguments[0].dispatchEvent(new MouseEvent('mouseover', {bubbles: true}))", box
+        )
+    with pytest.raises(NoAlertPresentException):
+        browser.switch_to.alert  # noqa: B018
+    assert browser.title.endswith("Sightline report")
+    assert (
+        browser.find_elements("css selector", "#injected, iframe, object, embed, form, base, foreignObject")
+        == []
+    )
+    assert len(browser.find_elements("css selector", "script")) == 1
+    assert len(browser.find_elements("css selector", "style, link[rel=stylesheet]")) == 1
+    assert (
+        browser.find_elements("css selector", "a:not([href^='#']), link[href^='http'], link[href^='//']")
+        == []
+    )
+    assert browser.find_element("css selector", "body").is_displayed()
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    asked = requests(browser)
+    assert asked[0].startswith("file://")
+    assert [url for url in asked[1:] if not url.startswith("data:")] == []
+    # the strings are on the page, as text
+    body = browser.execute_script("return document.body.textContent")
+    for evil in (HOSTILE[0], HOSTILE[2], HOSTILE[9], HOSTILE[10]):
+        assert evil in body
+
+
+def test_the_policy_stops_what_escaping_would_miss(browser, plain_page, tmp_path):
+    """A broken page of the same policy: a handler, a foreign script and a request are all refused."""
+    evil = (
+        "<img src='https://example.invalid/x.png' onerror=\"document.title='owned'\">"
+        "<script>document.title='owned'</script>"
+    )
+    broken = tmp_path / "broken.html"
+    broken.write_text(plain_page.read_text(encoding="utf-8").replace("<h1>", evil + "<h1>"), encoding="utf-8")
+    visit(browser, broken)
+    assert browser.title != "owned"
+    violations = [
+        e["message"] for e in browser.get_log("browser") if "Content Security Policy" in e["message"]
+    ]
+    assert len(violations) >= 2
+
+
+def test_covered_text_appears_on_click_only(browser, plain_page):
+    visit(browser, plain_page)
+    secret = next(
+        q
+        for q in browser.find_elements("css selector", ".quote")
+        if "SECRETRAW" in q.get_attribute("textContent")
+    )
+    assert not secret.is_displayed()
+    assert "SECRETRAW" not in browser.execute_script("return document.body.innerText")
+    summary = secret.find_element("xpath", "..").find_element("css selector", "summary")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", summary)
+    summary.click()
+    assert secret.is_displayed()
+    assert "SECRETRAW" in secret.text
+
+
+def test_no_restricted_quote_is_visible_at_first(browser, plain_page):
+    visit(browser, plain_page)
+    seen = 0
+    for article in browser.find_elements("css selector", "article.case"):
+        if not article.find_element("css selector", ".meta").text.startswith("restricted"):
+            continue
+        seen += 1
+        quotes = article.find_elements("css selector", ".quote:not(.empty)")
+        assert quotes
+        assert not any(quote.is_displayed() for quote in quotes)
+        for image in article.find_elements("css selector", "img"):
+            assert "blur" in image.value_of_css_property("filter")
+    assert seen > 10
+
+
+def test_picture_is_blurred_until_clicked_or_toggled_by_keyboard(browser, plain_page):
+    visit(browser, plain_page)
+    cover = browser.find_element("css selector", "label.cover")
+    image, box = (cover.find_element("css selector", name) for name in ("img", "input"))
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", cover)
+    assert image.value_of_css_property("filter").startswith("blur")
+    cover.click()
+    assert image.value_of_css_property("filter") == "none"
+    box.send_keys(" ")
+    assert image.value_of_css_property("filter").startswith("blur")
+
+
+def test_one_button_uncovers_and_covers_everything(browser, plain_page):
+    visit(browser, plain_page)
+    button = browser.find_element("id", "uncover")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button)
+    state = "return [...document.querySelectorAll('#cases details.covered')].map((d) => d.open)"
+    button.click()
+    opened = browser.execute_script(state)
+    assert len(opened) > 20
+    assert all(opened)
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    assert not any(browser.execute_script(state))
+
+
+def test_without_scripts_everything_still_works(browser, plain_page):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        visit(browser, plain_page)
+        assert not browser.find_element("id", "uncover").is_displayed()
+        box = browser.find_element("css selector", "details.covered")
+        box.find_element("css selector", "summary").click()
+        assert box.find_element("css selector", ".quote").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("page", ["plain_page", "hostile_page"])
+def test_all_pictures_decode(browser, page, request):
+    visit(browser, request.getfixturevalue(page))
+    sizes = browser.execute_script("return [...document.images].map((i) => i.complete && i.naturalWidth)")
+    assert len(sizes) > 20
+    assert all(sizes)
+
+
+@pytest.mark.parametrize("page", ["plain_page", "hostile_page"])
+def test_page_fits_a_phone(browser, page, request):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True},
+    )
+    try:
+        visit(browser, request.getfixturevalue(page))
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+CONTRAST = """
+const luminance = (text) => {
+  const [r, g, b] = text.match(/[0-9.]+/g).slice(0, 3).map((v) => v / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = (node) => {
+  for (let n = node; n; n = n.parentElement) {
+    const color = getComputedStyle(n).backgroundColor;
+    if (!/, 0\\)$/.test(color) && color !== "transparent") return color;
+  }
+  return "rgb(255, 255, 255)";
+};
+return [...document.querySelectorAll(arguments[0])].filter((n) => n.getClientRects().length).map((n) => {
+  const [a, b] = [luminance(getComputedStyle(n).color), luminance(ground(n))].sort((x, y) => y - x);
+  return [(a + 0.05) / (b + 0.05), n.tagName + "." + n.className + ": " + n.textContent.slice(0, 40)];
+}).filter(([ratio]) => ratio < 4.5);
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_in_light_and_dark(browser, plain_page, scheme):
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    try:
+        visit(browser, plain_page)
+        body = browser.find_element("css selector", "body").value_of_css_property("background-color")
+        assert (body == "rgba(20, 24, 29, 1)") == (scheme == "dark")
+        weak = browser.execute_script(
+            CONTRAST, "p, th, td, td b, td small, h1, h2, h3, h4, li, a, summary, dt, dd, .ci, .chip"
+        )
+        assert weak == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

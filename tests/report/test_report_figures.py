@@ -1,0 +1,81 @@
+"""Drawings: closed bars, no foreign markup, labels that do not overlap."""
+
+import itertools
+import xml.etree.ElementTree as ET
+
+import pytest
+from run_folder import HOSTILE
+
+from sightline.records import Outcome
+from sightline.report.figures import OUTCOME_ORDER, Bar, Spot, _spread, composition, inline_svg, tradeoff
+from sightline.report.text import label
+
+BARS = [
+    Bar(label(name), panel, {"complied": 6, "refused": 3, "error": 1})
+    for name in ("none · none", *HOSTILE[:6])
+    for panel in ("Restricted requests", "Benign twins")
+]
+SPOT = Spot("none", "figstep", (94, 88, 97), (88, 81, 93), "72")
+
+
+def texts(svg):
+    return [element.text for element in ET.fromstring(svg).iter() if element.tag.endswith("text")]
+
+
+def test_every_outcome_has_a_place_in_the_bars():
+    assert set(OUTCOME_ORDER) == set(Outcome)
+
+
+def test_bar_counts_and_totals_are_printed():
+    svg = composition([Bar("figstep · none", "Restricted requests", {"complied": 60, "refused": 12})], "d")
+    assert {"60", "12", "n = 72", "figstep · none", "Restricted requests"} <= set(texts(svg))
+
+
+def test_bar_of_nothing_says_so():
+    svg = composition([Bar("a", "p", {"complied": 1}), Bar("b", "p", {})], "d")
+    assert "not asked" in texts(svg)
+
+
+@pytest.mark.parametrize(
+    "svg",
+    [composition(BARS, "what it shows"), tradeoff({"utility": [SPOT], HOSTILE[0]: [SPOT]}, "what it shows")],
+    ids=["composition", "tradeoff"],
+)
+def test_drawing_holds_only_shapes_and_text(svg):
+    root = ET.fromstring(svg)
+    assert root.attrib["aria-label"] == "what it shows"
+    for element in root.iter():
+        assert element.tag.rpartition("}")[2] in {
+            "svg",
+            "g",
+            "path",
+            "rect",
+            "line",
+            "text",
+            "tspan",
+            "circle",
+            "title",
+        }
+        assert not any(name.startswith("on") or "href" in name for name in element.attrib)
+    assert "script>" not in svg.replace("&lt;/script&gt;", "").replace("&lt;script&gt;", "")
+
+
+def test_foreign_elements_and_attributes_are_dropped():
+    drawing = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10" onload="x()"><script>x()</script>'
+        '<a href="javascript:x()"><text>t</text></a><text onclick="x()" fill="url(http://e.invalid)">kept</text>'
+        "<foreignObject><p>p</p></foreignObject></svg>"
+    )
+    assert "x()" not in inline_svg(drawing, "d")
+    assert texts(inline_svg(drawing, "d")) == ["kept"]
+    assert "e.invalid" not in inline_svg(drawing, "d")
+
+
+@pytest.mark.parametrize("y", [0, 3, 49, 50, 97, 100])
+def test_labels_of_close_points_are_pushed_apart_and_stay_on_the_axis(y):
+    spots = [Spot(str(i), "s", (50 + i, 0, 100), (y, 0, 100), "") for i in range(6)]
+    assert all(0 <= height <= 100 for height in _spread(spots, gap=5))
+    heights = sorted(_spread(spots, gap=5))
+    assert all(b - a >= 5 - 1e-9 for a, b in itertools.pairwise(heights))
+    far = [Spot("a", "s", (5, 0, 10), (50, 0, 100), ""), Spot("b", "s", (95, 0, 100), (50, 0, 100), "")]
+    assert _spread(far, gap=5) == [50, 50]

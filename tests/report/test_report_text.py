@@ -1,0 +1,65 @@
+"""The border between untrusted text and markup."""
+
+import html
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from run_folder import HOSTILE
+
+from sightline.report.text import is_unseen, label, visible
+
+TAGS = re.compile(r'<span class="(?:unseen|cut)">[^<>]*</span>')
+
+
+@pytest.mark.parametrize(
+    ("text", "markup"),
+    [
+        ('a < b & "c"', "a &lt; b &amp; &#34;c&#34;"),
+        ("tab\tand\nline", "tab\tand\nline"),
+        ("one\r\ntwo", "one\ntwo"),
+        ("a\x00b", 'a<span class="unseen">U+0000</span>b'),
+        ("\u202ex", '<span class="unseen">U+202E</span>x'),
+        ("\U000e0041", '<span class="unseen">U+E0041</span>'),
+        ("é café 漢字 🙂", "é café 漢字 🙂"),
+        ("e\u0301\u0301\u0301\u0301\u0301", 'e\u0301\u0301\u0301<span class="unseen">mark</span>'),
+    ],
+)
+def test_visible_markup(text, markup):
+    assert str(visible(text)) == markup
+
+
+def test_visible_says_how_much_was_cut():
+    assert (
+        str(visible("x" * 1600, limit=1500)) == "x" * 1500 + ' <span class="cut">… 100 characters more</span>'
+    )
+
+
+@given(st.text(alphabet=st.characters(codec=None), max_size=60))
+def test_visible_never_lets_markup_or_unseen_characters_through(text):
+    markup = str(visible(text))
+    rest = TAGS.sub("", markup)
+    assert "<" not in rest
+    assert ">" not in rest
+    assert not any(is_unseen(c) for c in markup)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=("C", "Z", "M")), max_size=60))
+def test_visible_keeps_every_ordinary_character(text):
+    assert html.unescape(str(visible(text))) == text
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_label_is_one_short_visible_line(text):
+    line = label(text)
+    assert len(line) <= 80
+    assert "\n" not in line
+    assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in line)
+
+
+def test_label_names_what_cannot_be_seen():
+    assert label("a\u202eb") == "a‹U+202E›b"
+    assert label("two\n lines") == "two lines"
+    assert label("x" * 100, 10) == "x" * 9 + "…"
