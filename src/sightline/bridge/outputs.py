@@ -1,0 +1,95 @@
+"""Responses as Inspect outputs and back, without loss between our own two ends."""
+
+from __future__ import annotations
+
+from inspect_ai.model import ContentText, ModelOutput, ModelUsage, StopReason
+
+from sightline.bridge.failures import LONGEST_MESSAGE, not_answered, without_secrets
+from sightline.errors import TransientError
+from sightline.plain import plain_response, response_of
+from sightline.records import Cost, Response, Stop
+
+KEY = "sightline"
+"""Where our part of an Inspect metadata dictionary lies."""
+
+CHARACTERS_PER_TOKEN = 4
+
+STOPS: dict[StopReason, Stop] = {
+    "stop": "stop",
+    "tool_calls": "stop",
+    "unknown": "stop",
+    "max_tokens": "length",
+    "model_length": "length",
+    "content_filter": "content_filter",
+}
+REASONS: dict[Stop, StopReason] = {
+    "stop": "stop",
+    "length": "max_tokens",
+    "content_filter": "content_filter",
+    "blocked_defense": "content_filter",
+}
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of a text by its length alone, where Inspect would download a vocabulary to count them."""
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
+
+
+def _cost(usage: ModelUsage | None) -> Cost:
+    if usage is None:
+        return Cost(calls_target=1)
+    read, written = usage.input_tokens_cache_read or 0, usage.input_tokens_cache_write or 0
+    tokens_in = usage.input_tokens + read + written
+    return Cost(calls_target=1, tokens_in=tokens_in, tokens_out=usage.output_tokens)
+
+
+def _withheld(output: ModelOutput) -> bool:
+    """Whether the provider's interface marks the reply as a refusal (OpenAI's `refusal` field)."""
+    content = output.message.content
+    return not isinstance(content, str) and any(
+        isinstance(part, ContentText) and bool(part.refusal) for part in content
+    )
+
+
+def to_response(output: ModelOutput, *secrets: str | None) -> Response:
+    """What a provider answered. An answer of ours that went through Inspect comes back whole.
+
+    Provider blocks are `content_filter`; a request that the provider found too long, or a reply
+    without any choice, is an `error`: the model never answered.
+    """
+    cost = _cost(output.usage)
+    if output.empty:
+        return Response(text="", stop="error", error="the provider sent a reply without choices", cost=cost)
+    ours = (output.metadata or {}).get(KEY)
+    if ours is not None and ours["response"]["text"] == output.completion:
+        return response_of(ours["response"])
+    said = output.completion
+    if not_answered(output):
+        words = without_secrets(said, *secrets)[:LONGEST_MESSAGE]
+        if output.stop_reason == "model_length":
+            return Response(text="", stop="error", error=f"the request is too long: {words}", cost=cost)
+        return Response(text="", stop="content_filter", flags=(f"provider: {words}",), cost=cost)
+    if output.stop_reason == "unknown" and not said:
+        return Response(text="", stop="error", error="the provider sent an empty reply", cost=cost)
+    stop: Stop = "content_filter" if _withheld(output) else STOPS[output.stop_reason]
+    flags = () if output.usage is not None else ("no usage reported",)
+    return Response(text=said, stop=stop, flags=flags, cost=cost)
+
+
+def to_output(response: Response, model: str, target: str) -> ModelOutput:
+    """A response of ours as an Inspect output; the raw reply and inner calls are in its metadata.
+
+    Raises:
+        TransientError: for an `error` response: Inspect must see a failed sample, not an empty answer.
+    """
+    if response.stop == "error":
+        raise TransientError(response.error or "the target failed without saying why")
+    output = ModelOutput.from_content(model, response.text, stop_reason=REASONS[response.stop])
+    used = response.cost
+    output.usage = ModelUsage(
+        input_tokens=used.tokens_in,
+        output_tokens=used.tokens_out,
+        total_tokens=used.tokens_in + used.tokens_out,
+    )
+    output.metadata = {KEY: {"target": target, "response": plain_response(response)}}
+    return output

@@ -1,0 +1,282 @@
+"""Providers through Inspect's model layer, against a local server with ordered weather."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai_server import Server, Weather, reply
+
+from sightline.bridge.inspect_target import InspectTarget, Patience, generate_config
+from sightline.cases import Conversation, Image, Turn
+from sightline.contracts import Decoding
+from sightline.errors import UsageError
+from sightline.records import Response
+from sightline.store import Blobs
+
+KEY = "sk-secret-abcdef123"
+PATIENCE = Patience(max_retries=2, attempt_timeout=1, timeout=5, first_wait=0.02, longest_wait=0.05)
+
+
+def open_target(server: Server, blobs: Blobs, **model_args: Any) -> InspectTarget:
+    return InspectTarget(
+        "openai-api/test/m", blobs, patience=PATIENCE, base_url=server.url, api_key=KEY, **model_args
+    )
+
+
+def ask(target: InspectTarget, *parts: str | Image, decoding: Decoding | None = None) -> Response:
+    return asyncio.run(target.generate(Conversation.user(*parts), decoding or Decoding()))
+
+
+def test_request_holds_the_messages_and_the_exact_picture_bytes(
+    server: Server, blobs: Blobs, picture: Image
+) -> None:
+    target = open_target(server, blobs)
+    conversation = Conversation(
+        (
+            Turn("system", ("be kind",)),
+            Turn("user", ("before", picture, "after")),
+            Turn("assistant", ("hm",)),
+            Turn("user", ("and now ?",)),
+        )
+    )
+    response = asyncio.run(target.generate(conversation, Decoding(max_tokens=9)))
+    sent = server.requests[0]["messages"]
+    assert [message["role"] for message in sent] == ["system", "user", "assistant", "user"]
+    assert [part["type"] for part in sent[1]["content"]] == ["text", "image_url", "text"]
+    assert sent[1]["content"][1]["image_url"]["url"].startswith("data:image/png;base64,")
+    assert server.pictures() == [blobs.read(picture.sha256)]
+    assert (sent[0]["content"], sent[2]["content"], sent[3]["content"]) == ("be kind", "hm", "and now ?")
+    assert response == Response(text="a harmless answer", cost=response.cost)
+    assert (response.cost.calls_target, response.cost.tokens_in, response.cost.tokens_out) == (1, 11, 7)
+
+
+@pytest.mark.parametrize(
+    ("decoding", "sent"),
+    [
+        (Decoding(), {"max_tokens": 128, "temperature": 0.0}),
+        (Decoding(max_tokens=5, seed=3), {"max_tokens": 5, "temperature": 0.0}),
+        (
+            Decoding(temperature=0.7, top_p=0.9, seed=3),
+            {"max_tokens": 128, "temperature": 0.7, "top_p": 0.9, "seed": 3},
+        ),
+    ],
+)
+def test_decoding_is_sent_and_neutral_settings_are_not(
+    server: Server, blobs: Blobs, decoding: Decoding, sent: dict[str, Any]
+) -> None:
+    ask(open_target(server, blobs), "hello", decoding=decoding)
+    assert {k: v for k, v in server.requests[0].items() if k not in ("model", "messages")} == sent
+    assert generate_config(decoding).max_tokens == decoding.max_tokens
+
+
+FAILING = [
+    ("status 429", Weather(status=429, body={"error": {"message": f"slow down {KEY}"}}), True),
+    ("status 500", Weather(status=500, body={"error": {"message": "oops"}}), True),
+    ("status 503", Weather(status=503, raw=b"<html>busy</html>"), True),
+    ("time-out", Weather(delay=1.3, body=reply("late")), True),
+    ("cut connection", Weather(body=reply("half an answer"), cut_after=60), True),
+    ("bare JSON string", Weather(raw=b'"hello"'), True),
+    ("malformed JSON", Weather(raw=b"{not json"), False),
+    ("status 400", Weather(status=400, body={"error": {"message": "bad picture"}}), False),
+    ("status 403", Weather(status=403, body={"error": {"message": "not for you"}}), False),
+    ("no choices", Weather(body={**reply("x"), "choices": []}), False),
+    (
+        "too long",
+        Weather(status=400, body={"error": {"message": "long", "code": "context_length_exceeded"}}),
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("weather", "transient"), [f[1:] for f in FAILING], ids=[f[0] for f in FAILING])
+def test_a_lasting_failure_is_an_error_with_an_empty_text_within_bounds(
+    server: Server, blobs: Blobs, picture: Image, weather: Weather, transient: bool
+) -> None:
+    server.usual = weather
+    started = time.monotonic()
+    response = ask(open_target(server, blobs, max_retries=0), picture, "what is this ?")  # of the SDK
+    assert time.monotonic() - started < 5
+    assert response.stop == "error"
+    assert response.text == ""
+    assert response.error
+    assert response.flags == (("transient",) if transient else ())
+    assert KEY not in response.error
+    assert "what is this" not in response.error, "the request must not be repeated in error texts"
+    # every attempt carried the picture: no text-only fallback
+    assert all(server.pictures(i) == [blobs.read(picture.sha256)] for i in range(len(server.requests)))
+    assert len(server.requests) == (PATIENCE.max_retries + 1 if transient else 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "weather",
+    [
+        Weather(status=429, body={"error": {"message": "slow"}}),
+        Weather(status=500, body={"error": {"message": "oops"}}),
+        Weather(body=reply("half an answer that is cut"), cut_after=40),
+    ],
+    ids=["429", "500", "cut"],
+)
+def test_a_passing_failure_is_tried_again(
+    server: Server, blobs: Blobs, weather: Weather, stream: bool
+) -> None:
+    server.weather = [weather]
+    response = ask(open_target(server, blobs, stream=stream), "hello")
+    assert response.text == "a harmless answer"
+    assert response.stop == "stop"
+    assert response.cost.calls_target == 1
+    assert len(server.requests) == 2
+
+
+def test_retry_after_is_obeyed(server: Server, blobs: Blobs) -> None:
+    late = Weather(status=429, body={"error": {"message": "slow"}}, headers={"Retry-After": "0.3"})
+    server.weather = [late, late]
+    assert ask(open_target(server, blobs), "hello").text == "a harmless answer"
+    pauses = [after - before for before, after in zip(server.times, server.times[1:], strict=False)]
+    assert len(pauses) == 2
+    assert all(pause >= 0.29 for pause in pauses)
+
+
+def test_a_stream_cut_for_good_is_an_error_and_not_half_an_answer(server: Server, blobs: Blobs) -> None:
+    server.usual = Weather(body=reply("this is a long answer that is cut"), cut_after=500)
+    response = ask(open_target(server, blobs, stream=True), "hello")
+    assert (response.text, response.stop, response.flags) == ("", "error", ("transient",))
+
+
+@pytest.mark.parametrize(
+    ("body", "stop", "text"),
+    [
+        (reply("done"), "stop", "done"),
+        (reply("cut off by the limit", "length"), "length", "cut off by the limit"),
+        (reply("begun", "content_filter"), "content_filter", "begun"),
+        (reply(None, refusal="that I will not do"), "content_filter", "that I will not do"),
+        (reply(""), "stop", ""),
+    ],
+    ids=["stop", "length", "filter", "refusal field", "empty"],
+)
+def test_how_a_reply_ended(server: Server, blobs: Blobs, body: dict[str, Any], stop: str, text: str) -> None:
+    server.usual = Weather(body=body)
+    response = ask(open_target(server, blobs), "hello")
+    assert (response.stop, response.text, response.error) == (stop, text, None)
+
+
+@pytest.mark.parametrize("code", ["content_filter", "content_policy_violation"])
+def test_a_blocked_request_is_a_provider_block_whose_message_is_not_the_models_words(
+    server: Server, blobs: Blobs, code: str
+) -> None:
+    server.usual = Weather(status=400, body={"error": {"message": "request was filtered", "code": code}})
+    response = ask(open_target(server, blobs), "hello")
+    assert (response.stop, response.text) == ("content_filter", "")
+    assert response.flags == ("provider: request was filtered",)
+
+
+def test_a_reply_without_usage_is_flagged_and_no_token_is_counted_over_the_network(
+    server: Server, blobs: Blobs, only_loopback: list[object]
+) -> None:
+    server.usual = Weather(body=reply("fine", usage=False))
+    response = ask(open_target(server, blobs), "hello")
+    assert response.flags == ("no usage reported",)
+    assert (response.cost.tokens_in, response.cost.tokens_out) == (0, 0)
+    assert only_loopback == []
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "API key"), (404, "does not know this model")])
+def test_what_no_request_can_survive_is_a_usage_error_without_the_key(
+    server: Server, blobs: Blobs, status: int, words: str
+) -> None:
+    server.usual = Weather(status=status, body={"error": {"message": f"Incorrect API key {KEY}"}})
+    with pytest.raises(UsageError, match=words) as caught:
+        ask(open_target(server, blobs), "hello")
+    assert KEY not in str(caught.value)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("problem", ["picture 7.png is broken", None])
+def test_an_unreadable_picture_is_never_sent(server: Server, blobs: Blobs, problem: str | None) -> None:
+    image = Image("ab" * 32 if problem is None else "", 4, 4, problem=problem)
+    response = ask(open_target(server, blobs), image, "what is this ?")
+    assert response.stop == "error"
+    assert (problem or "picture is missing") in (response.error or "")
+    assert server.requests == []
+
+
+def test_connections_are_bounded(server: Server, blobs: Blobs) -> None:
+    server.usual = Weather(body=reply("slow"), delay=0.05)
+    patience = Patience(max_connections=3)
+    target = InspectTarget("openai-api/bound/m", blobs, patience=patience, base_url=server.url, api_key=KEY)
+
+    async def many() -> list[Response]:
+        asked = (target.generate(Conversation.user(f"number {i}"), Decoding()) for i in range(12))
+        return await asyncio.gather(*asked)
+
+    assert all(response.text == "slow" for response in asyncio.run(many()))
+    assert server.most_in_flight == 3
+
+
+def test_works_again_in_a_new_event_loop(server: Server, blobs: Blobs) -> None:
+    target = open_target(server, blobs)
+    assert [ask(target, "hello").text for _ in range(3)] == ["a harmless answer"] * 3
+
+
+def test_nothing_is_gathered_between_calls(server: Server, blobs: Blobs) -> None:
+    from inspect_ai.event import ModelEvent
+
+    target = open_target(server, blobs)
+
+    async def several() -> int:
+        for _ in range(5):
+            await target.generate(Conversation.user("hello"), Decoding())
+        gc.collect()
+        return sum(type(each) is ModelEvent for each in gc.get_objects())
+
+    assert asyncio.run(several()) <= 1
+
+
+def test_library_use_writes_no_file(
+    server: Server, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ask(open_target(server, blobs), "hello")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_id_names_the_provider_and_its_arguments_but_no_key(server: Server, blobs: Blobs) -> None:
+    one = open_target(server, blobs)
+    same = InspectTarget("openai-api/test/m", blobs, base_url=server.url, api_key="sk-other-key-000")
+    other = InspectTarget("openai-api/test/m", blobs, base_url=server.url + "/x", api_key=KEY)
+    assert one.id.startswith("openai-api/test/m[")
+    assert one.id == same.id != other.id
+
+
+def test_unknown_provider_offers_the_nearest(blobs: Blobs) -> None:
+    with pytest.raises(UsageError, match=r"opnai.*Did you mean 'openai'"):
+        InspectTarget("opnai/gpt-4o", blobs)
+
+
+def test_absent_key_is_told_on_opening(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(UsageError, match=r"'openai/gpt-4o' cannot be opened: .*OPENAI_API_KEY"):
+        InspectTarget("openai/gpt-4o", blobs)
+
+
+def test_absent_provider_package_is_told_on_opening(blobs: Blobs) -> None:
+    with pytest.raises(UsageError, match=r"'groq/m' cannot be opened: .*pip install groq"):
+        InspectTarget("groq/m", blobs)
+
+
+def test_no_vocabulary_is_fetched_to_count_tokens(blobs: Blobs, only_loopback: list[object]) -> None:
+    response = ask(InspectTarget("mockllm/model", blobs), "a request of some length")
+    assert (response.stop, response.text) == ("stop", "Default output from mockllm/model")
+    assert response.cost.tokens_in > 0
+    assert only_loopback == []
+
+
+@pytest.mark.parametrize("setting", ["max_connections", "attempt_timeout", "timeout"])
+def test_patience_checks_its_ranges(setting: str) -> None:
+    with pytest.raises(UsageError, match=setting):
+        Patience(**{setting: 0})
