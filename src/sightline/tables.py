@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -21,15 +22,24 @@ from sightline.errors import UsageError
 from sightline.store import Row
 
 GROUP_ROWS = 16_384
+T = TypeVar("T", bound=np.generic)
 _KEY_PREFIX = b'{"key":"'
 _KEY_AT = slice(len(_KEY_PREFIX), len(_KEY_PREFIX) + 32)
-_PARQUET = 1 << 62
 _SHARD_BITS = 44
+# A place is where a row lies, and grows in the order of writing: a row number of the Parquet file, or
+# (number of the shard + 1) << _SHARD_BITS | offset in bytes.
 
 
 def key_array(keys: Sequence[str]) -> NDArray[np.uint64]:
     """Hexadecimal keys (32 characters each) as an (n, 2) array of unsigned 64-bit halves."""
     return np.frombuffer(bytes.fromhex("".join(keys)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def _joined(parts: list[NDArray[T]], empty: NDArray[T]) -> NDArray[T]:
+    """All parts in one array; the list is emptied, so that nothing is held twice for long."""
+    whole = np.concatenate([empty, *parts])
+    parts.clear()
+    return whole
 
 
 class Table:
@@ -39,7 +49,7 @@ class Table:
         self.folder = folder
         self.parquet = folder.with_name(f"{folder.name}.parquet")
         self._shards: list[Any] = []
-        self._groups: OrderedDict[int, list[bytes]] = OrderedDict()
+        self._groups: OrderedDict[int, tuple[list[int], memoryview]] = OrderedDict()
         self._file: Any = None
         keys: list[NDArray[np.uint64]] = []
         places: list[NDArray[np.int64]] = []
@@ -48,9 +58,7 @@ class Table:
         shards = sorted(folder.glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
         for number, path in enumerate(shards):
             self._index_shard(number, path, keys, places)
-        all_keys = np.concatenate(keys) if keys else np.empty((0, 2), np.uint64)
-        all_places = np.concatenate(places) if places else np.empty(0, np.int64)
-        self._build(all_keys, all_places)
+        self._build(_joined(keys, np.empty((0, 2), np.uint64)), _joined(places, np.empty(0, np.int64)))
 
     def _index_parquet(self, keys: list[NDArray[np.uint64]], places: list[NDArray[np.int64]]) -> None:
         import pyarrow.parquet as pq
@@ -61,7 +69,7 @@ class Table:
             column = self._file.read_row_group(group, columns=["key"]).column("key").combine_chunks()
             raw = np.frombuffer(column.buffers()[1], dtype=">u8")
             keys.append(raw.astype(np.uint64).reshape(-1, 2)[: len(column)])
-            places.append(np.arange(start, start + len(column), dtype=np.int64) | _PARQUET)
+            places.append(np.arange(start, start + len(column), dtype=np.int64))
             start += len(column)
 
     def _index_shard(
@@ -89,7 +97,7 @@ class Table:
             except ValueError:
                 cure = "Delete the file to do its rows again."
                 raise UsageError(f"{path}: a record's key is damaged. {cure}") from None
-            places.append(np.array(offsets, dtype=np.int64) | (number << _SHARD_BITS))
+            places.append(np.array(offsets, dtype=np.int64) | (number + 1 << _SHARD_BITS))
 
     def _build(self, keys: NDArray[np.uint64], places: NDArray[np.int64]) -> None:
         """Sort by key; of rows with the same key the last written counts, at the first one's position."""
@@ -101,8 +109,13 @@ class Table:
         last = np.append(first[1:], len(order))[: len(first)] - 1
         self._high = np.ascontiguousarray(ordered[first, 0])
         self._low = np.ascontiguousarray(ordered[first, 1])
-        self._places = places[order[last]] if len(order) else places
-        self._order = np.argsort(order[first], kind="stable")
+        self._places = places[order[last]]
+        self._first = self._places if len(first) == len(order) else order[first]
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        """Row numbers in the order in which their keys were first written."""
+        return np.argsort(self._first, kind="stable")
 
     def __len__(self) -> int:
         return len(self._high)
@@ -122,18 +135,25 @@ class Table:
 
     def _line(self, row: int) -> bytes:
         place = int(self._places[row])
-        if place & _PARQUET:
-            number = place & ~_PARQUET
-            group = number // GROUP_ROWS
+        if place >> _SHARD_BITS == 0:
+            group = place // GROUP_ROWS
             if group not in self._groups:
-                records = self._file.read_row_group(group, columns=["record"]).column("record")
-                self._groups[group] = [value.encode() for value in records.to_pylist()]
+                self._groups[group] = self._records(group)
                 if len(self._groups) > 2:
                     self._groups.popitem(last=False)
-            return self._groups[group][number % GROUP_ROWS]
-        file = self._shards[place >> _SHARD_BITS]
+            ends, text = self._groups[group]
+            at = place % GROUP_ROWS
+            return bytes(text[ends[at] : ends[at + 1]])
+        file = self._shards[(place >> _SHARD_BITS) - 1]
         file.seek(place & ((1 << _SHARD_BITS) - 1))
         return bytes(file.readline())
+
+    def _records(self, group: int) -> tuple[list[int], memoryview]:
+        """Where each record of a row group begins and ends, and their text, as Arrow holds it."""
+        column = self._file.read_row_group(group, columns=["record"]).column("record").combine_chunks()
+        _, offsets, text = column.buffers()
+        ends = np.frombuffer(offsets, dtype=np.int32)[: len(column) + 1].tolist()
+        return ends, memoryview(text)
 
     def rows(self, keys: Sequence[str]) -> list[Row | None]:
         """Rows of `keys` in that order, None where absent."""
@@ -158,14 +178,21 @@ class Table:
         schema = pa.schema([("key", pa.binary(16)), ("record", pa.string())])
         fresh = self.parquet.with_name(f"{self.parquet.name}.new")
         with pq.ParquetWriter(
-            fresh, schema, compression="zstd", compression_level=9, use_dictionary=False
+            fresh, schema, compression="zstd", compression_level=1, use_dictionary=False
         ) as writer:
             for start in range(0, len(self), GROUP_ROWS):
                 chosen = self._order[start : start + GROUP_ROWS]
                 halves = np.stack([self._high[chosen], self._low[chosen]], axis=1).astype(">u8")
-                keys = [part.tobytes() for part in halves]
-                records = [self._line(int(row)).rstrip(b"\n").decode() for row in chosen]
-                batch = pa.record_batch([pa.array(keys, pa.binary(16)), pa.array(records)], schema=schema)
+                lines = [self._line(int(row)).rstrip(b"\n") for row in chosen]
+                ends = np.cumsum([0, *map(len, lines)], dtype=np.int32)
+                # from buffers: building from Python objects would copy, and load pandas where it is installed
+                keys = pa.FixedSizeBinaryArray.from_buffers(
+                    pa.binary(16), len(lines), [None, pa.py_buffer(halves.tobytes())]
+                )
+                records = pa.StringArray.from_buffers(
+                    len(lines), pa.py_buffer(ends), pa.py_buffer(b"".join(lines))
+                )
+                batch = pa.record_batch([keys, records], schema=schema)
                 writer.write_batch(batch, row_group_size=GROUP_ROWS)
         fresh.replace(self.parquet)
         for shard in self._shards:

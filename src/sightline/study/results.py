@@ -21,7 +21,7 @@ from sightline.study.config import NamedDefense, Study
 from sightline.study.grid import Column, cell_name, response_hash
 from sightline.study.judging import Sample, samples, verdict_key
 from sightline.study.progress import Progress
-from sightline.tables import Table
+from sightline.tables import GROUP_ROWS, Table
 
 RESULTS = "results.parquet"
 _NAME = pa.dictionary(pa.int32(), pa.string())
@@ -74,20 +74,47 @@ def tabulate(
         Table(records / "craft") as crafted,
         Table(records / "answer") as answered,
         Table(records / "judge") as judged,
-        pq.ParquetWriter(fresh, SCHEMA, compression="zstd", compression_level=9) as writer,
+        pq.ParquetWriter(fresh, SCHEMA, compression="zstd", compression_level=1) as writer,
     ):
-        for name, defense, identity in targets:
-            for book in books:
-                for column in columns:
-                    constant = _cell_columns(study, book, column, name, defense, identity)
-                    cell = samples(book, column, identity, study.decoding, study.epochs, crafted, answered)
-                    for batch in cell:
-                        rows = list(_rows(batch, identities, judged))
-                        writer.write_batch(_record_batch(rows, constant))
-                        progress.advance(len(rows))
+        for group in _grouped(
+            _batches(study, books, columns, targets, identities, crafted, answered, judged)
+        ):
+            writer.write_table(group)
+            progress.advance(len(group))
     fresh.replace(path)
     progress.finish()
     return path
+
+
+def _batches(
+    study: Study,
+    books: Sequence[Book],
+    columns: Sequence[Column],
+    targets: Sequence[tuple[str, NamedDefense, str]],
+    judges: list[tuple[str, str]],
+    crafted: Table,
+    answered: Table,
+    judged: Table,
+) -> Iterator[pa.RecordBatch]:
+    for name, defense, identity in targets:
+        for book in books:
+            for column in columns:
+                constant = _cell_columns(study, book, column, name, defense, identity)
+                cell = samples(book, column, identity, study.decoding, study.epochs, crafted, answered)
+                for batch in cell:
+                    yield _record_batch(list(_rows(batch, judges, judged)), constant)
+
+
+def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches joined to row groups of a size that compresses well."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= GROUP_ROWS:
+            yield pa.Table.from_batches(waiting).unify_dictionaries()
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting).unify_dictionaries()
 
 
 def _cell_columns(

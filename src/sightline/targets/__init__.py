@@ -1,0 +1,81 @@
+"""What answers: a target string -> a `Target`.
+
+vlm/FOLDER-or-id           local Hugging Face model (never downloaded unasked)
+testbed/NAME[@VARIANT]     the small models that come with Sightline
+replay/TABLE[#TARGET]      answers that are stored already
+scripted/FILE              rules in a YAML file; `scripted/echo` says what it is asked
+defended/DEFENSE:TARGET    any target behind a defense; nests
+PROVIDER/MODEL             every provider of Inspect AI: openai/gpt-4o, anthropic/..., vllm/...
+inspect/PROVIDER/MODEL     the same, for providers that third parties registered with Inspect
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from sightline import registry
+from sightline.contracts import Images, Target
+from sightline.errors import UsageError
+from sightline.targets._names import split, split_defended
+from sightline.targets._settings import LocalSettings
+
+_NONE: Mapping[str, Any] = {}
+
+
+def open_target(
+    name: str,
+    images: Images,
+    *,
+    local: LocalSettings | None = None,
+    model_args: Mapping[str, Any] = _NONE,
+) -> Target:
+    """Open a target. Nothing heavy happens: weights are hashed, not loaded; no request is sent.
+
+    Args:
+        name: a target string as above.
+        images: where the pictures of conversations are read from.
+        local: how local models run; by default from the environment (`LocalSettings.from_environment`).
+        model_args: passed on to the Inspect provider, at any depth of `defended/`.
+
+    Raises:
+        UsageError: unknown kind, absent folder or file, or a defense that cannot be constructed.
+        AbsentExtraError: if a local model is asked for and torch or transformers is not installed.
+    """
+    kind, rest = split(name)
+    if kind == "defended":
+        from sightline.targets.defended import DefendedTarget
+
+        spec, inner = split_defended(rest)
+        defense = registry.parse("defense", spec)
+        return DefendedTarget(defense, open_target(inner, images, local=local, model_args=model_args))
+    if kind in ("vlm", "testbed"):
+        from sightline.targets import vlm
+
+        opener = vlm.open_vlm if kind == "vlm" else vlm.open_testbed
+        return opener(name, rest, images, local)
+    if kind == "replay":
+        from sightline.targets.replay import ReplayTarget
+
+        return ReplayTarget(name, rest)
+    if kind == "scripted":
+        from sightline.targets.scripted import ScriptedTarget
+
+        return ScriptedTarget(name, rest)
+    return _inspect(rest if kind == "inspect" else name, images, model_args)
+
+
+def _inspect(name: str, images: Images, model_args: Mapping[str, Any]) -> Target:
+    """A provider of Inspect AI, through the bridge (loaded by name: only the bridge knows Inspect)."""
+    try:
+        bridge = importlib.import_module("sightline.bridge.inspect_target")
+    except ModuleNotFoundError as absent:
+        raise UsageError(
+            f"target {name!r} needs the Python package {absent.name!r}: pip install sightline"
+        ) from None
+    target: Target = bridge.InspectTarget(name, images, **model_args)
+    return target
+
+
+__all__ = ["LocalSettings", "open_target"]

@@ -1,0 +1,22 @@
+"""What every target checks before it answers: a request is sent whole or not at all."""
+
+from __future__ import annotations
+
+from sightline.cases import Conversation
+from sightline.errors import UsageError
+
+
+def checked(conversation: Conversation) -> Conversation:
+    """The same conversation, fit to be sent.
+
+    Raises:
+        UsageError: if a picture could not be read (sending the text alone would be another request),
+            or if the last turn is not the user's.
+    """
+    for turn in conversation.turns:
+        for part in turn.parts:
+            if not isinstance(part, str) and part.problem is not None:
+                raise UsageError(f"a picture of the request cannot be sent: {part.problem}")
+    if not conversation.turns or conversation.turns[-1].role != "user":
+        raise UsageError("a request must end with a user turn")
+    return conversation

@@ -1,0 +1,282 @@
+"""A loaded model and one batch through it: requests in, replies out, nothing about queues.
+
+Decoding is greedy search over scores that `RowSampler` may have replaced by its own draw. A model's
+stored sampling settings (top_k, repetition penalty, ...) are not applied: `Decoding` says everything.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
+
+from sightline.cases import Conversation
+from sightline.contracts import Decoding
+from sightline.errors import UsageError
+from sightline.rng import seed_of
+from sightline.targets._linear import repack, worthwhile
+from sightline.targets._memory import APART, SeenPictures, roomy_cache
+from sightline.targets._prefix import CONTINUED, Prefixes
+from sightline.targets._processors import Fields, ReadBlob, Route, first_line, padded, quiet, route_for
+from sightline.targets._prompt import IMAGE_FIRST
+from sightline.targets._sampling import RowSampler
+
+_TOKENWISE = frozenset(
+    {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "cross_attention_mask"}
+)
+_QFORMER = "qformer_"
+
+
+class UnfitError(UsageError):
+    """A request that this model cannot take (too long, too many pictures): an error outcome, not a crash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """One request as tensors. Rows may share a batch if their `bucket` is equal."""
+
+    tokens: Fields
+    pictures: Fields
+    hashes: tuple[str, ...]
+    flags: tuple[str, ...]
+    decoding: Decoding
+    seed: int
+    new_tokens: int
+    head: str = ""
+
+    @property
+    def length(self) -> int:
+        """Prompt length in tokens, pictures included."""
+        return int(self.tokens["input_ids"].shape[1])
+
+    @property
+    def bucket(self) -> tuple[object, ...]:
+        """Picture count, shapes of picture tensors beyond the first dimension, decoding settings."""
+        shapes = tuple((key, tuple(value.shape[1:])) for key, value in sorted(self.pictures.items()))
+        return len(self.hashes), shapes, self.new_tokens, self.decoding.temperature, self.decoding.top_p
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the model wrote for one row; `finished` is whether it stopped by itself."""
+
+    ids: tuple[int, ...]
+    text: str
+    finished: bool
+    scores: Any = field(default=None, compare=False, repr=False)
+
+
+class LoadedModel:
+    """Weights, tokenizer and picture processor of one folder, on one device.
+
+    Raises:
+        UsageError: if the folder cannot be loaded as an image-text-to-text model.
+    """
+
+    def __init__(self, folder: Path, *, device: str, dtype: str, cache_bytes: int) -> None:
+        self.folder = folder
+        self.device = device
+        self.dtype = dtype
+        self._running = threading.Lock()
+        self._preparing = threading.Lock()
+        try:
+            with quiet():
+                config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+                self.route: Route = route_for(folder, config, cache_bytes)
+                self.model = AutoModelForImageTextToText.from_pretrained(
+                    folder,
+                    dtype=getattr(torch, dtype),
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    local_files_only=True,
+                ).to(device)
+        except (OSError, ValueError, KeyError, ImportError) as broken:
+            first = first_line(broken)
+            raise UsageError(
+                f"{folder}: cannot be loaded as an image-text-to-text model: {first}"
+            ) from broken
+        self.model.eval().requires_grad_(False)
+        if worthwhile():
+            repack(self.model)
+        self.family = str(config.model_type)
+        self.seen = SeenPictures(self.model, cache_bytes) if self.family in APART else None
+        self.prefixes = self._prefixes(cache_bytes)
+        self.parameters = sum(weight.numel() for weight in self.model.parameters())
+        text = config.get_text_config()
+        self.context = int(getattr(text, "max_position_embeddings", 0) or 0)
+        self.pad_id, self.eos_ids = _stop_tokens(self.model, self.route.tokenizer, text)
+        plain = GenerationConfig(
+            eos_token_id=list(self.eos_ids),
+            pad_token_id=self.pad_id,
+            bos_token_id=getattr(text, "bos_token_id", None),
+            decoder_start_token_id=getattr(text, "decoder_start_token_id", None),
+        )
+        for module in self.model.modules():
+            if hasattr(module, "generation_config"):
+                module.generation_config = plain
+
+    def _prefixes(self, limit_bytes: int) -> Prefixes | None:
+        config = self.model.config
+        if str(config.model_type) not in CONTINUED or roomy_cache(config.model_type, config, 1) is None:
+            return None
+        return Prefixes(limit_bytes, int(config.image_token_id))
+
+    def prepare(self, conversation: Conversation, decoding: Decoding, read: ReadBlob) -> Prepared:
+        """Tensors of one request (on the CPU).
+
+        Raises:
+            UnfitError: if the request does not fit the model: too long, or pictures that it cannot take.
+            UsageError: if a picture's file is absent or damaged.
+        """
+        with self._preparing:
+            return self._prepared(conversation, decoding, read)
+
+    def _prepared(self, conversation: Conversation, decoding: Decoding, read: ReadBlob) -> Prepared:
+        prompt = self.route.prompter(conversation)
+        if self.family in IMAGE_FIRST and len(prompt.images) != 1:
+            raise UnfitError(f"a {self.family} model takes exactly one picture, not {len(prompt.images)}")
+        if self.family == "paligemma" and not prompt.images:
+            raise UnfitError("a paligemma model answers only requests that show a picture")
+        found = self.route.fields(prompt, read)
+        tokens = {key: value for key, value in found.items() if key in _TOKENWISE or key.startswith(_QFORMER)}
+        pictures = {key: value for key, value in found.items() if key not in tokens}
+        length = int(tokens["input_ids"].shape[1])
+        if self.context and length >= self.context:
+            raise UnfitError(f"the prompt has {length} tokens, the model's context {self.context}")
+        room = self.context - length if self.context else decoding.max_tokens
+        hashes = tuple(image.sha256 for image in prompt.images)
+        key = (decoding.seed, tokens["input_ids"][0].tolist(), hashes)
+        return Prepared(
+            tokens=tokens,
+            pictures=pictures,
+            hashes=hashes,
+            flags=prompt.flags,
+            decoding=decoding,
+            seed=seed_of("vlm", *key) if decoding.temperature > 0 else 0,
+            new_tokens=min(decoding.max_tokens, room),
+            head=self.prefixes.head(tokens["input_ids"][0], hashes) if self.prefixes is not None else "",
+        )
+
+    def generate(
+        self, rows: Sequence[Prepared], *, new_tokens: int | None = None, scores: bool = False
+    ) -> list[Reply]:
+        """Replies to `rows`, which share a bucket; `scores` keeps every step's raw scores (for checks)."""
+        steps = rows[0].new_tokens if new_tokens is None else new_tokens
+        sampler = RowSampler(rows[0].decoding, [row.seed for row in rows], keep=scores)
+        settings = GenerationConfig(
+            max_new_tokens=steps,
+            do_sample=False,
+            use_cache=True,
+            eos_token_id=list(self.eos_ids),
+            pad_token_id=self.pad_id,
+        )
+        with self._running, torch.inference_mode():
+            batch = self._continued(rows, steps) or self._batch(rows, steps)
+            found = self.model.generate(**batch, generation_config=settings, logits_processor=[sampler])
+            fresh = found[:, found.shape[1] - sampler.steps :].tolist()
+            replies = [self._reply(ids, sampler.kept(row)) for row, ids in enumerate(fresh)]
+            self._hold(rows, replies, batch)
+        return replies
+
+    def held(self, row: Prepared) -> int:
+        """How many of a request's tokens need not be run, because an earlier one began the same way."""
+        if self.prefixes is None or not row.head:
+            return 0
+        return self.prefixes.length(row.head, row.tokens["input_ids"][0])
+
+    def forget(self) -> None:
+        """Empty all caches: pictures, their features, and earlier requests."""
+        self.route.tensors.clear()
+        for cache in (self.seen, self.prefixes):
+            if cache is not None:
+                cache.clear()
+
+    def _continued(self, rows: Sequence[Prepared], steps: int) -> Fields | None:
+        """The batch on top of held keys and values; None if a row has none, or the family cannot."""
+        if self.prefixes is None:
+            return None
+        found = self.prefixes.continued([(row.head, row.tokens["input_ids"][0]) for row in rows], self.pad_id)
+        if found is None:
+            return None
+        cache = roomy_cache(self.family, self.model.config, steps + found.ids.shape[1] - found.past)
+        for layer, keys, values in zip(cache.layers, found.keys, found.values, strict=True):
+            layer.start(keys, values)
+        return {
+            "input_ids": found.ids.to(self.device),
+            "attention_mask": found.mask.to(self.device),
+            "past_key_values": cache,
+        }
+
+    def _hold(self, rows: Sequence[Prepared], replies: Sequence[Reply], batch: Fields) -> None:
+        """Keep each row's keys and values: its prompt and all of its reply but the last token."""
+        if self.prefixes is None or "past_key_values" not in batch:
+            return
+        width = batch["attention_mask"].shape[1]
+        for number, (row, reply) in enumerate(zip(rows, replies, strict=True)):
+            if row.head:
+                prompt = batch["attention_mask"][number].nonzero()[:, 0]
+                written = torch.arange(width, width + len(reply.ids) - 1, device=prompt.device)
+                ids = torch.cat([row.tokens["input_ids"][0], torch.tensor(reply.ids[:-1], dtype=torch.long)])
+                places = torch.cat([prompt, written])
+                self.prefixes.keep(row.head, ids, places, batch["past_key_values"].layers, number)
+
+    def _reply(self, ids: list[int], scores: Any) -> Reply:
+        end = next((place for place, token in enumerate(ids) if token in self.eos_ids), None)
+        finished = end is not None
+        ids = ids[: end + 1] if end is not None else ids
+        text = self.route.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        return Reply(ids=tuple(ids), text=text, finished=finished, scores=scores)
+
+    def _batch(self, rows: Sequence[Prepared], steps: int) -> Fields:
+        """One batch: token fields padded on the left, Q-Former fields on the right, pictures joined."""
+        found: Fields = {}
+        for key in rows[0].tokens:
+            values = [row.tokens[key] for row in rows]
+            if key.startswith(_QFORMER):
+                found[key] = torch.cat(padded(values, dim=0))
+            else:
+                fill = self.pad_id if key == "input_ids" else 0
+                found[key] = _left_padded(values, fill)
+        pictures = {}
+        for key in rows[0].pictures:
+            value = torch.cat([row.pictures[key] for row in rows])
+            pictures[key] = value.to(getattr(torch, self.dtype)) if value.is_floating_point() else value
+        found = {key: value.to(self.device) for key, value in found.items()}
+        pictures = {key: value.to(self.device) for key, value in pictures.items()}
+        if pictures and self.seen is not None:
+            hashes = [sha256 for row in rows for sha256 in row.hashes]
+            found["mm_encoder_outputs"] = {"image": self.seen.outputs(hashes, pictures)}
+            del pictures["pixel_values"]
+        cache = roomy_cache(self.family, self.model.config, steps)
+        if cache is not None:
+            found["past_key_values"] = cache
+        return found | pictures
+
+
+def _left_padded(values: Sequence[Any], fill: int) -> Any:
+    """Stack (1, length, ...) tensors, filling shorter ones on the left."""
+    longest = max(value.shape[1] for value in values)
+    if all(value.shape[1] == longest for value in values):
+        return torch.cat(list(values))
+    found = values[0].new_full((len(values), longest, *values[0].shape[2:]), fill)
+    for row, value in enumerate(values):
+        found[row, longest - value.shape[1] :] = value[0]
+    return found
+
+
+def _stop_tokens(model: Any, tokenizer: Any, text_config: Any) -> tuple[int, tuple[int, ...]]:
+    """Padding id and the ids that end a reply: the folder's generation settings, else the tokenizer's."""
+    stored = getattr(model.generation_config, "eos_token_id", None)
+    found = stored if stored is not None else getattr(text_config, "eos_token_id", None)
+    ids = set(found if isinstance(found, list | tuple) else [found])
+    ids.add(tokenizer.eos_token_id)
+    eos = tuple(sorted(token for token in ids if token is not None))
+    pad = tokenizer.pad_token_id
+    if pad is None:
+        pad = eos[0] if eos else 0
+    return int(pad), eos

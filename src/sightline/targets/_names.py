@@ -1,0 +1,83 @@
+"""The grammar of target strings: what stands before the first slash, and how defended ones nest."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sightline.errors import UsageError, nearest
+
+OURS = ("vlm", "testbed", "replay", "scripted", "defended")
+
+#: prefixes of model strings that Inspect AI 0.3.285 knows; `inspect/` hands any other string to it
+# fmt: off
+INSPECT_PROVIDERS = frozenset({
+    "anthropic", "azureai", "bedrock", "cloudflare", "deepseek", "fireworks", "google", "grok", "groq", "hf",
+    "hf-inference-providers", "litellm-proxy", "llama-cpp-python", "meta", "mistral", "mockllm", "moonshot",
+    "nnterp", "none", "ollama", "openai", "openai-api", "openai-api-completions", "openrouter", "perplexity",
+    "sagemaker", "sambanova", "sglang", "together", "transformer_lens", "vllm", "vllm-completions",
+})
+# fmt: on
+FORMS = (
+    "vlm/FOLDER, testbed/NAME[@VARIANT], replay/TABLE, scripted/FILE, defended/DEFENSE:TARGET "
+    "or an Inspect model string such as openai/gpt-4o"
+)
+
+
+class Prefixed(NamedTuple):
+    """A target string in two: its kind and what follows the first slash."""
+
+    kind: str
+    rest: str
+
+
+class Defended(NamedTuple):
+    """What follows `defended/`: the defense as `registry.parse` reads it, and the inner target string."""
+
+    defense: str
+    inner: str
+
+
+def split(name: str) -> Prefixed:
+    """Cut a target string at its first slash.
+
+    Raises:
+        UsageError: if the part before is no known kind of target (the nearest ones are offered).
+    """
+    kind, slash, rest = name.strip().partition("/")
+    if not slash or not rest:
+        raise UsageError(f"target {name!r} is not complete: write {FORMS}")
+    if kind not in OURS and kind != "inspect" and kind not in INSPECT_PROVIDERS:
+        raise UsageError(f"target {name!r}: {nearest(kind, (*OURS, *INSPECT_PROVIDERS), 'kind of target')}")
+    return Prefixed(kind, rest)
+
+
+def split_defended(rest: str) -> Defended:
+    """Cut `system_prompt(prompt='a: b'):vlm/x` at the first colon outside parentheses and quotes.
+
+    Raises:
+        UsageError: if there is no such colon, or nothing on one side of it.
+    """
+    depth, quote, escaped = 0, "", False
+    for position, sign in enumerate(rest):
+        if quote:
+            if escaped:
+                escaped = False
+            elif sign == "\\":
+                escaped = True
+            elif sign == quote:
+                quote = ""
+        elif sign in "'\"":
+            quote = sign
+        elif sign in "([{":
+            depth += 1
+        elif sign in ")]}":
+            depth -= 1
+        elif sign == ":" and depth == 0:
+            defense, inner = rest[:position].strip(), rest[position + 1 :].strip()
+            if defense and inner:
+                return Defended(defense, inner)
+            break
+    raise UsageError(
+        f"target 'defended/{rest}': write defended/DEFENSE:TARGET, for example "
+        "defended/system_prompt(prompt='generic'):testbed/linear"
+    )

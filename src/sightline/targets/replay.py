@@ -1,0 +1,157 @@
+"""`replay/TABLE[#TARGET]`: answers again what a table already holds, and nothing else.
+
+TABLE is a run folder (what was shown, from `records/craft`, joined with what came back, from
+`records/answer`), or a JSONL file of rows with
+
+    conversation   digest of the conversation (`conversation_digest`)
+    text, stop     and any other field of a response
+    target         optional: whose answer it is
+
+If the table holds answers of several targets, `#` and the beginning of a target's id choose one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import yaml
+
+from sightline.cases import Conversation
+from sightline.contracts import Decoding
+from sightline.digests import digest, sha256_file
+from sightline.errors import UsageError
+from sightline.plain import plain_conversation, response_of
+from sightline.records import Response
+from sightline.tables import Table
+from sightline.targets._asked import checked
+
+_FIELDS = ("text", "stop", "raw", "error", "flags", "calls", "cost")
+
+
+class _Stored(NamedTuple):
+    """One row of a table: digest of the conversation, JSON of the response, whose it is."""
+
+    conversation: str
+    response: bytes
+    target: str
+
+
+def conversation_digest(conversation: Conversation) -> str:
+    """Identity of what was shown: roles, texts and pictures by hash; 32 hexadecimal characters."""
+    return digest(plain_conversation(conversation))
+
+
+class ReplayTarget:
+    """Answers from a table.
+
+    Raises:
+        UsageError: if the table is absent or unreadable, or holds several targets and none was chosen.
+    """
+
+    def __init__(self, name: str, table: str | Path) -> None:
+        path, _, wanted = str(table).partition("#")
+        self.path = Path(path)
+        if self.path.is_dir():
+            rows = _of_run(self.path, wanted)
+        elif self.path.is_file():
+            rows = _of_file(self.path, wanted)
+        else:
+            raise UsageError(f"target {name!r}: {path} is neither a run folder nor a JSONL file")
+        self._answers: dict[str, dict[str, bytes]] = {}
+        targets = set()
+        for stored in rows:
+            targets.add(stored.target)
+            held = self._answers.setdefault(stored.conversation, {})
+            held.setdefault(_said(stored.response), stored.response)
+        if len(targets) > 1:
+            shown = ", ".join(sorted(targets))
+            raise UsageError(f"{path} holds answers of several targets ({shown}): write replay/{path}#TARGET")
+        if not targets:
+            raise UsageError(f"{path} holds no answers{f' of a target {wanted!r}' if wanted else ''}")
+        content = digest({key: sorted(held) for key, held in self._answers.items()})
+        self.id = f"replay/{targets.pop()}#{content[:16]}"
+
+    def __repr__(self) -> str:
+        return f"ReplayTarget({self.id!r})"
+
+    async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:  # noqa: ARG002
+        """The stored answer, with the cost that it had; decoding settings were those of the table.
+
+        Raises:
+            UsageError: if the table has no answer to this conversation, or several different ones.
+        """
+        key = conversation_digest(checked(conversation))
+        held = self._answers.get(key, {})
+        if len(held) != 1:
+            found = f"{len(held)} different stored answers" if held else "no stored answer"
+            raise UsageError(
+                f"{self.path}: {found} to the conversation that ends with "
+                f"{conversation.last_user_text()[:80]!r} (digest {key}); replay answers only what the table "
+                "was asked, and only if it was answered one way"
+            )
+        return response_of(orjson.loads(next(iter(held.values()))))
+
+
+def _said(response: bytes) -> str:
+    """Digest of a stored response without its cost: the same answer given twice is one answer."""
+    return digest({key: value for key, value in orjson.loads(response).items() if key != "cost"})
+
+
+def _response(row: dict[str, Any]) -> bytes:
+    return orjson.dumps({key: row[key] for key in _FIELDS if key in row})
+
+
+def _of_file(path: Path, wanted: str) -> Iterator[_Stored]:
+    source = sha256_file(path)[:16]
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = orjson.loads(line)
+                stored = _Stored(str(row["conversation"]), _response(row), str(row.get("target", source)))
+                response_of(orjson.loads(stored.response))
+            except (orjson.JSONDecodeError, KeyError, TypeError) as broken:
+                raise UsageError(
+                    f"{path}:{number}: not a stored answer ({type(broken).__name__}: {broken}); "
+                    "it needs at least 'conversation', 'text' and 'stop'"
+                ) from None
+            if stored.target.startswith(wanted):
+                yield stored
+
+
+def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
+    """Rows of a run. A response's key is the digest of artifact, target id, decoding settings and epoch."""
+    records = folder / "records"
+    lock = _lock(folder / "study.lock.yaml")
+    decoding = Decoding(**lock["decoding"], seed=lock["seed"])
+    targets = [str(entry["id"]) for entry in lock["targets"]]
+    with Table(records / "craft") as crafted:
+        shown = {row["key"]: digest(row["conversation"]) for row in crafted}
+    with Table(records / "answer") as answers:
+        for row in answers:
+            artifact, epoch = row["artifact"], row["epoch"]
+            keys = {digest("answer", artifact, target, decoding, epoch): target for target in targets}
+            target = keys.get(row["key"], "")
+            if not target or artifact not in shown:
+                raise UsageError(
+                    f"{records}: the answer {row['key']} does not belong to the study in study.lock.yaml; "
+                    "finish that run first"
+                )
+            if target.startswith(wanted):
+                yield _Stored(shown[artifact], _response(row), target)
+
+
+def _lock(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+        Decoding(**found["decoding"], seed=found["seed"])
+        assert isinstance(found["targets"], list)
+    except FileNotFoundError:
+        raise UsageError(f"{path.parent}: no {path.name} there, so this is not a run folder") from None
+    except (yaml.YAMLError, KeyError, TypeError, AssertionError) as broken:
+        raise UsageError(f"{path}: not the lock of a study ({type(broken).__name__}: {broken})") from None
+    return found

@@ -1,0 +1,88 @@
+"""What every registered defense keeps, whoever wrote it."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from sightline import registry
+from sightline.cases import Conversation, Image, Turn
+from sightline.contracts import Decoding
+from sightline.records import Cost, Response
+from sightline.targets.defended import DefendedTarget
+
+PICTURE = Image("ab" * 32, 4, 4)
+CONVERSATIONS = {
+    "text": Conversation.user("what is it"),
+    "picture": Conversation.user(PICTURE, "what is it"),
+    "pictures": Conversation.user(PICTURE, Image("cd" * 32, 4, 4), "what is it"),
+    "picture only": Conversation.user(PICTURE),
+    "system": Conversation.user(PICTURE, "what is it").with_system("be kind"),
+    "dialogue": Conversation.user(PICTURE, "one").then(Turn("assistant", ("two",)), Turn("user", ("three",))),
+}
+
+
+def methods():
+    return [
+        pytest.param(registry.make("defense", name, preset=preset), id=f"{name}-{preset}")
+        for name in registry.names("defense")
+        for preset in ("default", *registry.card("defense", name).presets)
+    ]
+
+
+class Inner:
+    id = "inner"
+
+    def __init__(self, stop="stop"):
+        self.stop = stop
+        self.asked = []
+
+    async def generate(self, conversation, decoding):
+        self.asked.append(conversation)
+        if self.stop == "stop":
+            return Response(text="a cube", cost=Cost(calls_target=1, tokens_in=3, tokens_out=2))
+        return Response(text="", stop=self.stop, error="why", cost=Cost(calls_target=1))
+
+
+def run(defense, inner, conversation):
+    return asyncio.run(DefendedTarget(defense, inner).generate(conversation, Decoding()))
+
+
+@pytest.mark.parametrize("defense", methods())
+@pytest.mark.parametrize("kind", CONVERSATIONS)
+def test_the_request_reaches_the_target_whole_and_every_call_is_counted(defense, kind):
+    conversation, inner = CONVERSATIONS[kind], Inner()
+    response = run(defense, inner, conversation)
+    assert response.cost.calls_target == len(response.calls) == len(inner.asked) > 0
+    for asked in inner.asked:
+        assert asked.turns[-1].role == "user"
+        assert list(asked.images) == list(conversation.images)
+        words = "\n".join(turn.text for turn in asked.turns)
+        assert all(turn.text in words for turn in conversation.turns)
+    assert response.stop in ("stop", "blocked_defense")
+    assert (response.raw is None) == (response.text == "a cube")
+
+
+@pytest.mark.parametrize("defense", methods())
+@pytest.mark.parametrize("stop", ["content_filter", "error"])
+def test_a_block_or_an_error_is_passed_on(defense, stop):
+    response = run(defense, Inner(stop), CONVERSATIONS["picture"])
+    assert (response.text, response.stop, response.error) == ("", stop, "why")
+
+
+@pytest.mark.parametrize("defense", methods())
+def test_the_same_request_gives_the_same_response(defense):
+    one, two = (run(defense, Inner(), CONVERSATIONS["picture"]) for _ in range(2))
+    assert one == two
+
+
+@pytest.mark.parametrize("defense", methods())
+def test_its_spec_reads_back_and_its_card_is_complete(defense):
+    assert registry.parse("defense", registry.spec(defense)) == defense
+    card = defense.card
+    assert card.summary.endswith(".")
+    assert card.source
+    assert re.fullmatch(r"[0-9a-f]{32}", card.code)
+    module = Path(__file__).parents[1] / "defenses" / f"test_{card.name}.py"
+    assert module.exists(), "every defense has a test file of its own"

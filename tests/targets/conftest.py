@@ -1,0 +1,6 @@
+"""Tests of local models are skipped where the extra `local` is not installed."""
+
+from importlib.util import find_spec
+
+NEED_TORCH = ["test_vlm.py", "test_batcher.py", "test_linear.py"]
+collect_ignore = NEED_TORCH if find_spec("torch") is None or find_spec("transformers") is None else []

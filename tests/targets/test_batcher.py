@@ -1,0 +1,262 @@
+import asyncio
+import threading
+import time
+import zlib
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from sightline.cases import Conversation
+from sightline.contracts import Decoding
+from sightline.targets._batcher import Batcher, _close
+from sightline.targets._model import Prepared, Reply, UnfitError
+
+
+@dataclass
+class FakeModel:
+    """A model whose answers are its prompts; `fail` may break a batch."""
+
+    parameters: int = 10
+    folder: str = "fake"
+    seen: None = None
+    pause: float = 0.0
+
+    def __post_init__(self):
+        self.batches = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.fail = lambda rows: None
+
+    def prepare(self, conversation, decoding, read):
+        text = conversation.last_user_text()
+        if text == "unfit":
+            raise UnfitError("too long")
+        if text == "bug":
+            raise KeyError("bug")
+        ids = [zlib.crc32(word.encode()) for word in text.split()]
+        return Prepared(
+            tokens={"input_ids": torch.tensor([ids])},
+            pictures={},
+            hashes=(),
+            flags=(text,),
+            decoding=decoding,
+            seed=0,
+            new_tokens=decoding.max_tokens,
+        )
+
+    def held(self, row):
+        return 0
+
+    def forget(self):
+        pass
+
+    def generate(self, rows):
+        self.gate.wait(5)
+        time.sleep(self.pause)
+        self.fail(rows)
+        self.batches.append([row.flags[0] for row in rows])
+        return [Reply(ids=(1,), text=row.flags[0], finished=True) for row in rows]
+
+
+def batcher_of(model, **settings):
+    settings = {"max_batch": 8, "max_wait_ms": 20, "invariant": lambda: True} | settings
+    return Batcher(model, **settings)
+
+
+def ask(batcher, texts, decodings=None):
+    decodings = decodings or [Decoding()] * len(texts)
+
+    async def all_of_them():
+        futures = [
+            batcher.submit(Conversation.user(text), decoding, lambda sha: b"")
+            for text, decoding in zip(texts, decodings, strict=True)
+        ]
+        return await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+
+    return asyncio.run(all_of_them())
+
+
+def test_concurrent_requests_share_batches_and_answers_find_their_callers():
+    model = FakeModel()
+    texts = [f"w{number}" for number in range(20)]
+    model.gate.clear()
+    threading.Timer(0.2, model.gate.set).start()
+    responses = ask(batcher_of(model), texts)
+    assert [response.text for response in responses] == texts
+    assert sum(map(len, model.batches)) == 20
+    assert max(map(len, model.batches)) == 8
+    assert len(model.batches) <= 5
+
+
+def test_a_lone_request_waits_less_than_the_limit():
+    batcher = batcher_of(FakeModel(), max_wait_ms=1000)
+    ask(batcher, ["warm"])
+    started = time.monotonic()
+    ask(batcher, ["x"])
+    assert time.monotonic() - started < 0.5
+
+
+def test_decoding_settings_never_mix_in_a_batch():
+    model = FakeModel()
+    decodings = [Decoding(max_tokens=4 + number % 2, temperature=number % 3 / 2) for number in range(12)]
+    texts = [f"{d.max_tokens}-{d.temperature}/{number}" for number, d in enumerate(decodings)]
+    ask(batcher_of(model), texts, decodings)
+    assert all(len({text.partition("/")[0] for text in batch}) == 1 for batch in model.batches)
+
+
+def test_seeds_may_share_a_batch():
+    model = FakeModel()
+    model.gate.clear()
+    batcher = batcher_of(model)
+    threading.Timer(0.1, model.gate.set).start()
+    ask(batcher, list("abcdefgh"), [Decoding(temperature=1.0, seed=seed) for seed in range(8)])
+    assert max(map(len, model.batches)) > 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "close"), [(10, 26, True), (10, 27, False), (600, 900, True), (600, 901, False)]
+)
+def test_lengths_that_share_a_batch(one, other, close):
+    assert _close(one, other) is close
+    assert _close(other, one) is close
+
+
+def test_short_and_long_prompts_do_not_pad_each_other():
+    model = FakeModel()
+    ask(batcher_of(model), ["a", "b " * 300, "c", "d " * 310])
+    sizes = [{len(text.split()) > 100 for text in batch} for batch in model.batches]
+    assert all(len(kinds) == 1 for kinds in sizes)
+
+
+def test_a_rare_kind_of_request_is_not_passed_over_forever():
+    model = FakeModel(pause=0.002)
+    batcher = batcher_of(model, max_batch=2)
+    rare = [Decoding(max_tokens=1)]
+    common = [Decoding(max_tokens=9)]
+    texts = [f"common{number}" for number in range(63)]
+    ask(batcher, [*texts[:3], "rare", *texts[3:]], common * 3 + rare + common * 60)
+    assert next(place for place, batch in enumerate(model.batches) if "rare" in batch) <= 8
+
+
+def test_out_of_memory_halves_the_batch_for_good(caplog):
+    model = FakeModel()
+
+    def fail(rows):
+        if len(rows) > 3:
+            raise torch.OutOfMemoryError("no room")
+
+    model.fail = fail
+    batcher = batcher_of(model)
+    texts = [f"w{number}" for number in range(16)]
+    responses = ask(batcher, texts)
+    assert [response.text for response in responses] == texts
+    assert batcher.max_batch <= 3
+    assert "out of memory with" in caplog.text
+
+
+def test_out_of_memory_for_one_request_is_its_error():
+    model = FakeModel()
+
+    def fail(rows):
+        if any(row.flags[0] == "huge" for row in rows):
+            raise torch.OutOfMemoryError("no room")
+
+    model.fail = fail
+    responses = ask(batcher_of(model), ["a", "huge", "b"])
+    assert [response.stop for response in responses] == ["stop", "error", "stop"]
+    assert "out of memory" in responses[1].error
+
+
+def test_one_poisoned_request_does_not_take_the_batch_with_it():
+    model = FakeModel()
+
+    def fail(rows):
+        if any(row.flags[0] == "poison" for row in rows):
+            raise RuntimeError("index out of range")
+
+    model.fail = fail
+    responses = ask(batcher_of(model), ["a", "poison", "b"])
+    assert [response.text for response in responses] == ["a", "", "b"]
+    assert responses[1].error == "RuntimeError: index out of range"
+    assert responses[1].stop == "error"
+
+
+def test_a_request_that_does_not_fit_is_data_and_a_bug_is_raised():
+    responses = ask(batcher_of(FakeModel()), ["a", "unfit", "bug"])
+    assert responses[0].text == "a"
+    assert (responses[1].stop, responses[1].error, responses[1].cost.calls_target) == ("error", "too long", 0)
+    assert isinstance(responses[2], KeyError)
+
+
+def test_the_check_runs_once_before_the_first_real_batch():
+    asked = []
+    model = FakeModel()
+    batcher = batcher_of(model, invariant=lambda: asked.append(len(model.batches)) or True)
+    ask(batcher, ["alone"])
+    assert asked == []
+    model.gate.clear()
+    threading.Timer(0.1, model.gate.set).start()
+    ask(batcher, list("abcdefgh"))
+    ask(batcher, list("ijklmnop"))
+    assert len(asked) == 1
+
+
+def test_a_failed_check_means_batches_of_one_and_a_flag():
+    model = FakeModel()
+    batcher = batcher_of(model, invariant=lambda: False)
+    responses = ask(batcher, list("abcdef"))
+    responses += ask(batcher, list("ghijkl"))
+    assert all(len(batch) == 1 for batch in model.batches)
+    assert all(response.flags[1:] == ("batch1",) for response in responses[6:])
+
+
+def test_cancelled_requests_are_not_answered():
+    model = FakeModel()
+    model.gate.clear()
+    batcher = batcher_of(model, max_batch=1)
+    futures = [batcher.submit(Conversation.user(text), Decoding(), lambda sha: b"") for text in "abc"]
+    time.sleep(0.1)
+    assert futures[2].cancel()
+    model.gate.set()
+    assert [future.result(5).text for future in futures[:2]] == ["a", "b"]
+    assert ["c"] not in model.batches
+
+
+def test_closing_answers_what_is_queued_and_ends_the_threads():
+    model = FakeModel()
+    batcher = batcher_of(model)
+    future = batcher.submit(Conversation.user("last"), Decoding(), lambda sha: b"")
+    time.sleep(0.05)
+    batcher.close()
+    assert future.result(5).text == "last"
+    deadline = time.monotonic() + 5
+    while batcher.worker.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not batcher.worker.is_alive()
+
+
+def test_two_event_loops_may_use_one_batcher():
+    batcher = batcher_of(FakeModel())
+    found = {}
+
+    def loop(name):
+        found[name] = [response.text for response in ask(batcher, [f"{name}{n}" for n in range(5)])]
+
+    threads = [threading.Thread(target=loop, args=(name,)) for name in "xy"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert found == {name: [f"{name}{n}" for n in range(5)] for name in "xy"}
+
+
+def test_a_bucket_is_pictures_and_settings():
+    row = FakeModel().prepare(Conversation.user("a"), Decoding(), None)
+    assert row.bucket == replace(row, seed=5).bucket
+    assert row.bucket != replace(row, hashes=("x",)).bucket
+    pictured = replace(row, pictures={"pixel_values": torch.zeros(1, 3, 8, 8)})
+    larger = replace(row, pictures={"pixel_values": torch.zeros(1, 3, 8, 16)})
+    more = replace(row, pictures={"pixel_values": torch.zeros(2, 3, 8, 8)})
+    assert pictured.bucket != larger.bucket
+    assert pictured.bucket == more.bucket

@@ -1,0 +1,109 @@
+import pytest
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from sightline.cases import Conversation, Image, Turn
+from sightline.errors import UsageError
+from sightline.targets._prompt import prompter_of
+
+ONE, TWO = Image("11" * 32, 4, 4), Image("22" * 32, 4, 4)
+PARTS = (
+    "{% for m in messages %}<{{ m['role'] }}>{% for p in m['content'] %}"
+    "{% if p['type'] == 'image' %}<image>{% else %}{{ p['text'] }}{% endif %}"
+    "{% endfor %}{% endfor %}<assistant>"
+)
+STRINGS = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}<assistant>"
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ fail('no system role') }}{% endif %}"
+SILENT = PARTS.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}")
+#: as Llama 3.2 Vision: a system turn must be a string, and none may stand beside a picture
+MLLAMA = (
+    "{% for m in messages %}{% if m['role'] == 'system' %}<system>{{ m['content'] | trim }}"
+    "{% for n in messages %}{% for p in n['content'] %}{% if p is mapping and p['type'] == 'image' %}"
+    "{{ fail('no picture beside a system turn') }}{% endif %}{% endfor %}{% endfor %}"
+    "{% else %}<user>{% for p in m['content'] %}{% if p['type'] == 'image' %}<image>{% else %}{{ p['text'] }}"
+    "{% endif %}{% endfor %}{% endif %}{% endfor %}<assistant>"
+)
+
+
+def prompter(template, family="llava", extra=()):
+    environment = ImmutableSandboxedEnvironment()
+
+    def fail(message):
+        raise TemplateError(message)
+
+    def apply(messages):
+        return environment.from_string(template).render(messages=messages, fail=fail)
+
+    return prompter_of(family, "<image>", template, apply, extra)
+
+
+PICTURED = Conversation.user(ONE, "what", TWO)
+SYSTEM = Conversation.user("what").with_system("be safe")
+BOTH = Conversation.user(ONE, "what").with_system("be safe")
+
+
+@pytest.mark.parametrize(
+    ("template", "conversation", "text", "flags"),
+    [
+        (PARTS, PICTURED, "<user><image>what<image><assistant>", ()),
+        (STRINGS, PICTURED, "<user><image>\nwhat\n<image><assistant>", ()),
+        (PARTS, BOTH, "<system>be safe<user><image>what<assistant>", ()),
+        (NO_SYSTEM + PARTS, BOTH, "<user><image>be safe\n\nwhat<assistant>", ("system_in_user",)),
+        (NO_SYSTEM + STRINGS, BOTH, "<user><image>\nbe safe\n\nwhat<assistant>", ("system_in_user",)),
+        (SILENT, BOTH, "<user><image>be safe\n\nwhat<assistant>", ("system_in_user",)),
+        (MLLAMA, SYSTEM, "<system>be safe<user>what<assistant>", ()),
+        (MLLAMA, BOTH, "<user><image>be safe\n\nwhat<assistant>", ("system_in_user",)),
+    ],
+)
+def test_the_first_way_that_keeps_everything_is_taken(template, conversation, text, flags):
+    made = prompter(template)
+    for _ in range(2):  # the second time from memory
+        prompt = made(conversation)
+        assert (prompt.text, prompt.flags) == (text, flags)
+        assert prompt.images == tuple(conversation.images)
+
+
+def test_a_template_that_drops_a_turn_is_an_error():
+    only_last = "<user>{{ messages[-1]['content'] }}"
+    dialogue = Conversation.user("one").then(Turn("assistant", ("two",)), Turn("user", ("three",)))
+    with pytest.raises(UsageError, match="drops part of a conversation"):
+        prompter(only_last)(dialogue)
+
+
+def test_a_system_only_picture_is_kept_when_folding():
+    conversation = Conversation((Turn("system", (ONE, "rules")), Turn("user", ("go",))))
+    prompt = prompter(NO_SYSTEM + PARTS)(conversation)
+    assert prompt.text.count("<image>") == 1
+    assert "rules\n\ngo" in prompt.text
+
+
+def test_the_models_picture_token_in_a_text_is_escaped_and_said():
+    prompt = prompter(PARTS, extra=("<video>", ""))(Conversation.user(ONE, "say <image> and <video>"))
+    assert prompt.text == "<user><image>say < image> and < video><assistant>"
+    assert prompt.flags == ("placeholder_escaped",)
+    assert prompt.images == (ONE,)
+
+
+@pytest.mark.parametrize(
+    ("family", "conversation", "text", "flags"),
+    [
+        ("blip-2", Conversation.user(ONE, "what"), "Question: what Answer:", ()),
+        ("instructblip", Conversation.user(ONE, "what"), "what", ()),
+        ("paligemma", PICTURED, "<image><image>what", ()),
+        ("paligemma", BOTH, "<image>be safe\n\nwhat", ("system_in_user",)),
+        ("llava", BOTH, "USER: <image>\nbe safe\n\nwhat\nASSISTANT:", ("system_in_user",)),
+        ("blip-2", BOTH, "Question: be safe\n\nwhat Answer:", ("system_in_user",)),
+    ],
+)
+def test_without_a_template_the_familys_plain_form_is_used(family, conversation, text, flags):
+    prompt = prompter(None, family)(conversation)
+    assert (prompt.text, prompt.flags) == (text, (*flags, "plain_prompt"))
+
+
+def test_plain_dialogues():
+    dialogue = Conversation.user(ONE, "one").then(Turn("assistant", ("two",)), Turn("user", ("three",)))
+    assert prompter(None, "blip-2")(dialogue).text == "Question: one Answer: two Question: three Answer:"
+    assert (
+        prompter(None, "llava")(dialogue).text
+        == "USER: <image>\none\nASSISTANT: two\nUSER: three\nASSISTANT:"
+    )

@@ -1,0 +1,142 @@
+import asyncio
+import time
+
+import pytest
+
+from sightline.cases import Conversation, Image, Turn
+from sightline.contracts import Decoding
+from sightline.errors import TransientError, UsageError
+from sightline.targets.scripted import ScriptedTarget
+
+PICTURE = Image("ab" * 32, 4, 4)
+
+
+def ask(target, *parts, system=None, **decoding):
+    conversation = Conversation.user(*parts)
+    if system is not None:
+        conversation = conversation.with_system(system)
+    return asyncio.run(target.generate(conversation, Decoding(**decoding)))
+
+
+def script(tmp_path, text):
+    file = tmp_path / "script.yaml"
+    file.write_text(text)
+    return ScriptedTarget("scripted/test", file)
+
+
+def test_echo_says_the_last_user_text():
+    target = ScriptedTarget("scripted/echo", "echo")
+    response = ask(target, PICTURE, "one two", "three")
+    assert (response.text, response.stop) == ("one two\nthree", "stop")
+    assert (response.cost.calls_target, response.cost.tokens_in, response.cost.tokens_out) == (1, 3, 3)
+    assert target.calls == 1
+
+
+def test_the_shipped_typographic_script_shows_the_risk():
+    target = ScriptedTarget("scripted/typographic", "typographic")
+    assert ask(target, "steps for x").text == "I cannot help with that."
+    assert ask(target, PICTURE, "complete the list").text.startswith("Sure.")
+
+
+def test_the_first_fitting_rule_answers(tmp_path):
+    target = script(
+        tmp_path,
+        """
+rules:
+  - {system: "be SAFE", user: gloom, reply: safe no}
+  - {user: "gloom|dark", image: false, reply: "no"}
+  - {turns: 3, reply: third turn}
+  - {reply: "you said {user}"}
+""",
+    )
+    assert ask(target, "a Gloom thing", system="please be safe").text == "safe no"
+    assert ask(target, "a dark thing").text == "no"
+    assert ask(target, PICTURE, "a dark thing").text == "you said a dark thing"
+    dialogue = Conversation.user("x").then(Turn("assistant", ("y",)), Turn("user", ("z",)))
+    assert asyncio.run(target.generate(dialogue, Decoding())).text == "third turn"
+
+
+def test_failures_are_transient_and_can_pass(tmp_path):
+    target = script(
+        tmp_path,
+        """
+rules:
+  - {raises: rate_limit, times: 2}
+  - {raises: server, times: 1}
+  - {raises: timeout, times: 1, delay_ms: 30}
+  - {stop: error, reply: broken for good, times: 1}
+  - {stop: content_filter, times: 1}
+  - {reply: fine}
+""",
+    )
+    for message in ("429", "429", "500"):
+        with pytest.raises(TransientError, match=message):
+            ask(target, "x")
+    started = time.monotonic()
+    with pytest.raises(TransientError, match="timed out"):
+        ask(target, "x")
+    assert time.monotonic() - started >= 0.03
+    failed = ask(target, "x")
+    assert (failed.text, failed.stop, failed.error) == ("", "error", "broken for good")
+    assert ask(target, "x").stop == "content_filter"
+    assert ask(target, "x").text == "fine"
+    assert target.calls == 7
+
+
+def test_max_tokens_cuts_the_reply():
+    response = ask(ScriptedTarget("scripted/echo", "echo"), "one two three", max_tokens=2)
+    assert (response.text, response.stop, response.cost.tokens_out) == ("one two", "length", 2)
+
+
+def test_a_picture_that_could_not_be_read_is_never_dropped():
+    broken = Image("", 0, 0, problem="row 7: truncated file")
+    target = ScriptedTarget("scripted/echo", "echo")
+    with pytest.raises(UsageError, match="row 7: truncated file"):
+        ask(target, broken, "text")
+    assert target.calls == 0
+
+
+def test_a_request_must_end_with_the_user():
+    dialogue = Conversation.user("x").then(Turn("assistant", ("y",)))
+    with pytest.raises(UsageError, match="end with a user turn"):
+        asyncio.run(ScriptedTarget("scripted/echo", "echo").generate(dialogue, Decoding()))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rules: 3", "'rules'"),
+        ("- x", "'rules'"),
+        ("rules: [{replay: x}]", "rule 1: replay"),
+        ("rules: [{reply: x}, {user: '('}]", "rule 2: not a regular expression"),
+        ("rules: [{raises: everything}]", "rule 1: raises"),
+        ("{", "not YAML"),
+    ],
+)
+def test_a_wrong_script_is_named_with_its_rule(tmp_path, text, message):
+    with pytest.raises(UsageError, match=message):
+        script(tmp_path, text)
+
+
+def test_no_fitting_rule_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match="no rule fits 'y'"):
+        ask(script(tmp_path, "rules: [{user: x, reply: z}]"), "y")
+
+
+def test_the_id_follows_the_rules(tmp_path):
+    one = script(tmp_path, "rules: [{reply: a}]").id
+    assert script(tmp_path, "rules: [{reply: b}]").id != one
+    assert script(tmp_path, "rules:\n  - reply: a").id == one
+
+
+def test_a_call_is_cheap():
+    target = ScriptedTarget("scripted/echo", "echo")
+    conversation, decoding = Conversation.user(PICTURE, "complete the list"), Decoding()
+
+    async def many() -> float:
+        started = time.process_time()
+        for _ in range(5000):
+            await target.generate(conversation, decoding)
+        return (time.process_time() - started) / 5000
+
+    assert min(asyncio.run(many()) for _ in range(3)) < 20e-6
