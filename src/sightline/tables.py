@@ -35,11 +35,21 @@ def key_array(keys: Sequence[str]) -> NDArray[np.uint64]:
     return np.frombuffer(bytes.fromhex("".join(keys)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
 
 
-def _joined(parts: list[NDArray[T]], empty: NDArray[T]) -> NDArray[T]:
+def _joined(parts: list[NDArray[T]]) -> NDArray[T]:
     """All parts in one array; the list is emptied, so that nothing is held twice for long."""
-    whole = np.concatenate([empty, *parts])
+    whole = np.concatenate(parts)
     parts.clear()
     return whole
+
+
+def compacted_rows(folder: Path) -> Iterator[Row]:
+    """Rows of a compacted folder in order, streamed without an index."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(folder.with_name(f"{folder.name}.parquet")) as file:
+        for batch in file.iter_batches(1024, columns=["record"]):
+            for record in batch.column("record").to_pylist():
+                yield orjson.loads(record)
 
 
 class Table:
@@ -58,7 +68,10 @@ class Table:
         shards = sorted(folder.glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
         for number, path in enumerate(shards):
             self._index_shard(number, path, keys, places)
-        self._build(_joined(keys, np.empty((0, 2), np.uint64)), _joined(places, np.empty(0, np.int64)))
+        self._high = self._low = np.empty(0, np.uint64)
+        self._places = self._first = np.empty(0, np.int64)
+        if keys:
+            self._build(_joined(keys), _joined(places))
 
     def _index_parquet(self, keys: list[NDArray[np.uint64]], places: list[NDArray[np.int64]]) -> None:
         import pyarrow.parquet as pq
@@ -102,15 +115,15 @@ class Table:
     def _build(self, keys: NDArray[np.uint64], places: NDArray[np.int64]) -> None:
         """Sort by key; of rows with the same key the last written counts, at the first one's position."""
         order = np.lexsort((keys[:, 1], keys[:, 0]))  # stable: equal keys stay in order of writing
-        ordered = keys[order]
-        fresh = np.ones(len(order), dtype=bool)
-        fresh[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-        first = np.flatnonzero(fresh)
-        last = np.append(first[1:], len(order))[: len(first)] - 1
-        self._high = np.ascontiguousarray(ordered[first, 0])
-        self._low = np.ascontiguousarray(ordered[first, 1])
-        self._places = places[order[last]]
-        self._first = self._places if len(first) == len(order) else order[first]
+        self._high = keys[order, 0]
+        self._low = keys[order, 1]
+        self._places = self._first = places[order]
+        again = np.flatnonzero((self._high[1:] == self._high[:-1]) & (self._low[1:] == self._low[:-1])) + 1
+        if len(again):
+            first = np.delete(np.arange(len(order)), again)
+            last = np.append(first[1:], len(order)) - 1
+            self._high, self._low = self._high[first], self._low[first]
+            self._first, self._places = self._first[first], self._places[last]
 
     @cached_property
     def _order(self) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pages import case
+from shipped import shipped
 
 from sightline import registry
 from sightline.cases import Image, ThreatModel
@@ -19,7 +20,7 @@ from sightline.study.seal import seal
 
 def every_attack():
     """Each attack by itself and in each of its presets, by the spec that a study would hold."""
-    for name in registry.names("attack"):
+    for name in shipped("attack"):
         presets = registry.card("attack", name).presets
         yield from (
             name,

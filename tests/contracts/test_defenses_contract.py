@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from shipped import shipped
 
 from sightline import registry
 from sightline.cases import Conversation, Image, Turn
@@ -26,7 +27,7 @@ CONVERSATIONS = {
 def methods():
     return [
         pytest.param(registry.make("defense", name, preset=preset), id=f"{name}-{preset}")
-        for name in registry.names("defense")
+        for name in shipped("defense")
         for preset in ("default", *registry.card("defense", name).presets)
     ]
 

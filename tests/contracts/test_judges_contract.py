@@ -7,6 +7,7 @@ import inspect
 from typing import Any
 
 import pytest
+from shipped import shipped
 
 from sightline import registry
 from sightline.cases import Case, Conversation, Expected
@@ -55,7 +56,7 @@ def judged(judge: Judge, item: Case, response: Response) -> Verdict:
     return asyncio.run(judge.judge(item, item.conversation, response))
 
 
-JUDGES = registry.names("judge")
+JUDGES = shipped("judge")
 
 
 @pytest.mark.parametrize("name", JUDGES)

@@ -137,6 +137,8 @@ async def _generate(target: Target, artifact: Row, decoding: Decoding, retries: 
             failure = f"{type(bug).__name__}: {bug}"
             break
         else:
+            if response.cost.seconds:
+                return response  # a local model knows its share of the machine; waiting in line is no cost
             cost = response.cost + Cost(seconds=time.perf_counter() - started)
             return replace(response, cost=cost)
     return Response(text="", stop="error", error=failure, cost=Cost(seconds=time.perf_counter() - started))

@@ -23,7 +23,7 @@ from sightline.store import Blobs, Row, ShardWriter, read_shards, write_atomical
 from sightline.study.config import Source
 from sightline.study.grid import case_key, chunks
 from sightline.study.progress import Progress
-from sightline.tables import Table
+from sightline.tables import Table, compacted_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,7 @@ class Book:
 
     def rows(self) -> Iterator[Row]:
         """Cases as plain rows with their key, streamed in release order."""
-        with Table(self.folder) as table:
-            yield from table
+        return compacted_rows(self.folder)
 
 
 def sampled(cases: Iterable[Case], limit: int) -> Iterator[Case]:

@@ -179,9 +179,11 @@ class Batcher:
             self._check()
         while batch:
             part, batch = batch[: self.max_batch], batch[self.max_batch :]
+            started = time.perf_counter()
             replies = self._run([waiting.row for waiting in part])
+            share = (time.perf_counter() - started) / len(part)
             for waiting, reply in zip(part, replies, strict=True):
-                response = self._response(waiting.row, reply)
+                response = self._response(waiting.row, reply, share)
                 if response.stop != "error":
                     self._answered[waiting.asked] = response
                 waiting.answer.set_result(response)
@@ -223,11 +225,11 @@ class Batcher:
         self.rows += len(rows)
         return replies
 
-    def _response(self, row: Prepared, reply: Reply | str) -> Response:
-        """Cost by formula: flops = 2 x parameters x tokens. Seconds are measured by who asked."""
+    def _response(self, row: Prepared, reply: Reply | str, seconds: float) -> Response:
+        """Flops by formula, 2 x parameters x tokens; seconds are the row's share of its batch."""
         flags = (*row.flags, *self._flags)
         if isinstance(reply, str):
-            cost = Cost(calls_target=1, tokens_in=row.length)
+            cost = Cost(calls_target=1, tokens_in=row.length, seconds=seconds)
             return Response(text="", stop="error", error=reply, flags=flags, cost=cost)
         tokens = row.length + len(reply.ids)
         cost = Cost(
@@ -235,6 +237,7 @@ class Batcher:
             tokens_in=row.length,
             tokens_out=len(reply.ids),
             flops=2.0 * self.model.parameters * tokens,
+            seconds=seconds,
         )
         stop: Stop = "stop" if reply.finished else "length"
         return Response(text=reply.text, stop=stop, flags=flags, cost=cost)
