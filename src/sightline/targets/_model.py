@@ -6,6 +6,7 @@ stored sampling settings (top_k, repetition penalty, ...) are not applied: `Deco
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ _TOKENWISE = frozenset(
     {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "cross_attention_mask"}
 )
 _QFORMER = "qformer_"
+_THREADS = torch.get_num_threads()
+SMALL_PARAMETERS = 50_000_000
 
 
 class UnfitError(UsageError):
@@ -101,12 +104,13 @@ class LoadedModel:
                 f"{folder}: cannot be loaded as an image-text-to-text model: {first}"
             ) from broken
         self.model.eval().requires_grad_(False)
+        self.parameters = sum(weight.numel() for weight in self.model.parameters())
+        self._fit_to_cpu()
         if worthwhile():
             repack(self.model)
         self.family = str(config.model_type)
         self.seen = SeenPictures(self.model, cache_bytes) if self.family in APART else None
         self.prefixes = self._prefixes(cache_bytes)
-        self.parameters = sum(weight.numel() for weight in self.model.parameters())
         text = config.get_text_config()
         self.context = int(getattr(text, "max_position_embeddings", 0) or 0)
         self.pad_id, self.eos_ids = _stop_tokens(self.model, self.route.tokenizer, text)
@@ -119,6 +123,17 @@ class LoadedModel:
         for module in self.model.modules():
             if hasattr(module, "generation_config"):
                 module.generation_config = plain
+
+    def _fit_to_cpu(self) -> None:
+        """Small matrices on a CPU: one thread (a second one mostly spins), attention without its wrapper.
+
+        The model loaded last decides for the process; `OMP_NUM_THREADS` decides for the user.
+        """
+        small = self.device == "cpu" and self.parameters < SMALL_PARAMETERS
+        if small:
+            self.model.set_attn_implementation("eager")
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(1 if small else _THREADS)
 
     def _prefixes(self, limit_bytes: int) -> Prefixes | None:
         config = self.model.config
