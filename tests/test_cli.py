@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,11 @@ def test_plan_run_and_resume(sightline: Command, study: Path, tmp_path: Path) ->
     assert "nothing to do" in again.stdout
     for stage in ("craft", "answer", "judge", "report"):
         assert sightline(stage, "runs/cli").returncode == 0
+
+    page = folder / "report.html"
+    os.utime(page, ns=(0, 0))  # as if the table had been written again without the page
+    sightline("run", str(study))
+    assert page.stat().st_mtime_ns > (folder / "results.parquet").stat().st_mtime_ns
 
     study.write_text(QUICK.replace("limit: 12", "limit: 14"))
     drifted = sightline("run", str(study))

@@ -98,6 +98,21 @@ def test_damage_inside_a_shard_is_told_with_its_line(tmp_path: Path) -> None:
         Table(tmp_path)
 
 
+def test_two_rows_glued_by_a_full_disk_are_told(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path) as writer:
+        writer.append([keyed(1), keyed(2)])
+    first, second = writer.path.read_bytes().splitlines(keepends=True)
+    writer.path.write_bytes(first[:-4] + second)
+    with Table(tmp_path) as table, pytest.raises(UsageError, match="a record is damaged"):
+        table.rows([digest(1)])
+
+
+def test_a_damaged_parquet_file_is_told_with_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "stage.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(UsageError, match=r"stage.parquet: damaged .*delete it"):
+        Table(tmp_path / "stage")
+
+
 def test_an_empty_shard_leaves_no_file(tmp_path: Path) -> None:
     with ShardWriter(tmp_path / "stage"):
         pass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 from sightline import __version__
-from sightline.errors import SightlineError
+from sightline.errors import SightlineError, StoppedError
 
 if TYPE_CHECKING:
     from sightline.study.run import Run
@@ -97,12 +97,15 @@ def run(
 def _wait(work: Coroutine[object, object, T]) -> T:
     import asyncio
 
-    return asyncio.run(work)
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise StoppedError("stopped; run the same command again to go on") from None
 
 
 def _report(folder: Path, *, fresh: bool) -> None:
-    path = folder / "report.html"
-    if fresh or not path.exists():
+    path, results = folder / "report.html", folder / "results.parquet"
+    if fresh or not path.exists() or path.stat().st_mtime_ns < results.stat().st_mtime_ns:
         from sightline.report import write
 
         path = write(folder)
@@ -201,10 +204,10 @@ def main() -> NoReturn:
     """Entry point: one line for what the user can mend, a traceback only for our own bugs."""
     try:
         app(standalone_mode=True)
+    except StoppedError as stopped:
+        typer.secho(str(stopped), err=True)
+        sys.exit(130)
     except SightlineError as wrong:
         typer.secho(f"error: {wrong}", err=True, fg=typer.colors.RED)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.secho("stopped; run the same command again to go on", err=True)
-        sys.exit(130)
     sys.exit(0)

@@ -29,6 +29,10 @@ class AbsentExtraError(UsageError):
         super().__init__(f"{what} needs the Python package {module!r}: pip install 'sightline[{extra}]'")
 
 
+class StoppedError(SightlineError):
+    """The user stopped the work; what is done is kept."""
+
+
 def nearest(name: str, known: Iterable[str], what: str) -> str:
     """One sentence for an unknown `name`: the nearest known names first, then all of them."""
     options = sorted(known)

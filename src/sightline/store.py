@@ -35,6 +35,7 @@ MEDIA: dict[str, Media] = {
     "GIF": "image/gif",
 }
 MAX_PIXELS = 100_000_000
+_MAKE_AGAIN = "delete records/craft.parquet and records/cases-*.json of the run, then run it again"
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -134,9 +135,9 @@ class Blobs:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise UsageError(f"{path}: picture is missing; run `sightline craft` again") from None
+            raise UsageError(f"{path}: picture is missing; {_MAKE_AGAIN}") from None
         if sha256_bytes(data) != sha256:
-            raise UsageError(f"{path}: content has changed since it was written; delete it and craft again")
+            raise UsageError(f"{path}: content has changed since it was written; {_MAKE_AGAIN}")
         return data
 
     def pixels(self, image: Image) -> Pixels:
@@ -174,12 +175,15 @@ class ShardWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{os.getpid()}-{secrets.token_hex(8)}.jsonl"
         self._file = self.path.open("xb", buffering=0)
+        self._length = 0
 
     def append(self, rows: Iterable[Any]) -> None:
         """Write rows (dataclasses or mappings) in one system call; they survive `kill -9` afterwards."""
         lines = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
-        if lines:
-            self._file.write(lines)
+        if lines and self._file.write(lines) != len(lines):
+            self._file.truncate(self._length)
+            raise UsageError(f"{self.path}: the disk is full; make room and run the same command again")
+        self._length += len(lines)
 
     def close(self) -> None:
         """Force the rows to disk; an empty shard is removed."""

@@ -6,6 +6,7 @@ looked up without holding them. Rows come back in the order in which they were f
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -74,9 +75,14 @@ class Table:
             self._build(_joined(keys), _joined(places))
 
     def _index_parquet(self, keys: list[NDArray[np.uint64]], places: list[NDArray[np.int64]]) -> None:
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        self._file = pq.ParquetFile(self.parquet)
+        try:
+            self._file = pq.ParquetFile(self.parquet)
+        except pa.ArrowInvalid as broken:
+            cure = "delete it and run again to do its rows again"
+            raise UsageError(f"{self.parquet}: damaged ({broken}); {cure}") from None
         start = 0
         for group in range(self._file.num_row_groups):
             column = self._file.read_row_group(group, columns=["key"]).column("key").combine_chunks()
@@ -168,14 +174,22 @@ class Table:
         ends = np.frombuffer(offsets, dtype=np.int32)[: len(column) + 1].tolist()
         return ends, memoryview(text)
 
+    def _row(self, row: int) -> Row:
+        try:
+            found: Row = orjson.loads(self._line(row))
+        except orjson.JSONDecodeError as broken:
+            cure = "Delete its line to do the row again."
+            raise UsageError(f"{self.folder}: a record is damaged ({broken}). {cure}") from None
+        return found
+
     def rows(self, keys: Sequence[str]) -> list[Row | None]:
         """Rows of `keys` in that order, None where absent."""
-        return [orjson.loads(self._line(int(row))) if row >= 0 else None for row in self.find(keys)]
+        return [self._row(int(row)) if row >= 0 else None for row in self.find(keys)]
 
     def __iter__(self) -> Iterator[Row]:
         """All rows, streamed in the order in which their keys were first written."""
         for row in self._order:
-            yield orjson.loads(self._line(int(row)))
+            yield self._row(int(row))
 
     def compact(self) -> None:
         """Write all rows to one Parquet file (`key` 16 bytes, `record` JSON), then drop the shards.
@@ -207,6 +221,8 @@ class Table:
                 )
                 batch = pa.record_batch([keys, records], schema=schema)
                 writer.write_batch(batch, row_group_size=GROUP_ROWS)
+        with fresh.open("rb") as written:
+            os.fsync(written.fileno())  # before the shards go: they may be all that is on disk
         fresh.replace(self.parquet)
         for shard in self._shards:
             shard.close()

@@ -81,6 +81,14 @@ def test_relative_roots_start_at_the_study_file(tmp_path: Path) -> None:
     assert load(path).sources[0].root == tmp_path / "release"
 
 
+def test_the_nearest_limit_counts() -> None:
+    text = GOOD.replace(
+        "[toy_questions]", "[{name: toy_questions, limit: 10}, {name: toy_questions, label: b}]"
+    )
+    assert [source.limit for source in parse(text + "limit: 40\n").sources] == [10, 40]
+    assert [source.limit for source in parse(text + "limit: 40\n", limit=5).sources] == [5, 5]
+
+
 def test_an_absent_study_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no such study file.*quickstart"):
         load(tmp_path / "nope.yaml")

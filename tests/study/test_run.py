@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from toys import ToyTarget
 from sightline.errors import UsageError
 from sightline.study import answering
 from sightline.study.config import parse
+from sightline.study.holding import hold
 from sightline.study.run import Run
 
 STUDY = """
@@ -255,6 +258,50 @@ def test_limit_takes_from_every_expectation(make: Make) -> None:
     run = make(STUDY.replace("n: 30", "n: 60, limit: 12").replace("toy_plain, toy_dots", "toy_plain"))
     assert sum(run.books[0].expected.values()) == 12
     assert set(run.books[0].expected) == {"refuse", "comply", "answer"}
+
+
+def test_new_answers_make_a_finished_run_incomplete(make: Make) -> None:
+    asyncio.run(make(target=ToyTarget(always_fail=("question 0",))).all_stages())
+    asyncio.run(make(retry_errors=True).answer())
+    run = make()
+    assert not run.complete()
+    asyncio.run(run.all_stages())
+    assert "error" not in {row["outcome"] for row in table(run)}
+
+
+def test_retry_errors_crafts_again(make: Make) -> None:
+    run = make(STUDY.replace("[toy_plain, toy_dots]", "[{name: toy_dots, fails: [toy/4]}]"))
+    assert run.craft().errors == 1
+    again = make(
+        STUDY.replace("[toy_plain, toy_dots]", "[{name: toy_dots, fails: [toy/4]}]"), retry_errors=True
+    )
+    assert again.craft().written == 1
+
+
+def test_two_judges_that_are_the_same_in_effect_are_refused_before_anything_is_asked(make: Make) -> None:
+    with pytest.raises(UsageError, match="same in effect"):
+        make(STUDY.replace("[toy_judge]", "[toy_judge, {name: toy_judge, remark: x}]"))
+
+
+def test_only_one_process_works_in_a_folder(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from sightline.study.holding import hold\n"
+    code += "hold(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(UsageError, match="another sightline process"):
+        hold(tmp_path)
+    other.kill()
+    other.communicate()
+    hold(tmp_path)
+    hold(tmp_path)
+
+
+def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="not a folder that can be written"):
+        hold(tmp_path / "file")
 
 
 def test_two_cases_of_one_name_are_refused(make: Make) -> None:

@@ -237,7 +237,7 @@ def _labels(entries: Sequence[MethodEntry], section: str, located: _Located) -> 
 
 
 def load(path: Path, *, limit: int | None = None) -> Study:
-    """Read and check a study file; `limit` overrides the file's.
+    """Read and check a study file; `limit` overrides a benchmark's own, which overrides the file's.
 
     Raises:
         UsageError: with file, line and cure, for anything the user has to mend.
@@ -277,7 +277,7 @@ def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int |
         name=file.study,
         seed=file.seed,
         sources=tuple(
-            _source(entry, label, index, located, folder, limit or file.limit)
+            _source(entry, label, index, located, folder, limit, file.limit)
             for index, (entry, label) in enumerate(
                 zip(file.benchmarks, _labels(file.benchmarks, "benchmarks", located), strict=True)
             )
@@ -308,7 +308,13 @@ def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int |
 
 
 def _source(
-    entry: BenchmarkEntry, label: str, index: int, located: _Located, folder: Path, limit: int | None
+    entry: BenchmarkEntry,
+    label: str,
+    index: int,
+    located: _Located,
+    folder: Path,
+    limit: int | None,
+    default_limit: int | None,
 ) -> Source:
     where: Where = ("benchmarks", index)
     benchmark: Benchmark = _make("benchmark", entry, where, located)
@@ -322,4 +328,4 @@ def _source(
         raise located.complain(
             (*where, "root"), f"{root} does not exist; name the folder or zip of the release"
         )
-    return Source(label=label, benchmark=benchmark, root=root, limit=limit or entry.limit)
+    return Source(label=label, benchmark=benchmark, root=root, limit=limit or entry.limit or default_limit)

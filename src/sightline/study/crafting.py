@@ -23,7 +23,13 @@ STAGE = "craft"
 
 
 def craft(
-    books: Sequence[Book], columns: Sequence[Column], records: Path, blobs: Blobs, progress: Progress
+    books: Sequence[Book],
+    columns: Sequence[Column],
+    records: Path,
+    blobs: Blobs,
+    progress: Progress,
+    *,
+    retry_errors: bool = False,
 ) -> Count:
     """Make every artifact of the grid that is not there yet.
 
@@ -33,7 +39,9 @@ def craft(
     Raises:
         ContractError: if an attack breaks its threat model's promise.
     """
-    stage: Stage[Row] = Stage(records / STAGE, progress, is_error=lambda row: "problem" in row)
+    stage: Stage[Row] = Stage(
+        records / STAGE, progress, is_error=lambda row: "problem" in row, retry_errors=retry_errors
+    )
     total = sum(column.size(book.expected) for book in books for column in columns)
     progress.start(STAGE, total, 0)
     with Table(stage.folder) as table:

@@ -11,6 +11,7 @@ import orjson
 from sightline import targets
 from sightline.contracts import Judge, NeedsTarget, Target
 from sightline.digests import sha256_file
+from sightline.errors import UsageError
 from sightline.store import Blobs, write_atomically
 from sightline.study import lock as locks
 from sightline.study.answering import answer
@@ -18,6 +19,7 @@ from sightline.study.casebook import Book, read_cases
 from sightline.study.config import NamedDefense, Study, load
 from sightline.study.crafting import craft
 from sightline.study.grid import Column
+from sightline.study.holding import hold
 from sightline.study.judging import judge_all
 from sightline.study.progress import Progress, Silent
 from sightline.study.results import RESULTS, tabulate
@@ -71,11 +73,15 @@ class Run:
         Raises:
             UsageError: for whatever the user has to mend, before anything is sent to a target.
         """
+        hold(self.folder)
         identities = [(name, defense.label, target.id) for name, defense, target in self.defended()]
         self.judges = [
             judge.bind(self.target) if isinstance(judge, NeedsTarget) else judge
             for judge in self.study.judges
         ]
+        twins = [judge.id for judge in self.judges if [j.id for j in self.judges].count(judge.id) > 1]
+        if twins:
+            raise UsageError(f"two judges of the study are the same in effect: {twins[0]}; leave one out")
         self.columns = [Column.of(named, self.study) for named in self.study.attacks]
         self.books = [
             read_cases(source, self.records, self.blobs, self.progress) for source in self.study.sources
@@ -98,12 +104,16 @@ class Run:
 
     def craft(self) -> Count:
         """Stage craft, then compaction."""
-        count = craft(self.books, self.columns, self.records, self.blobs, self.progress)
+        self._begin()
+        count = craft(
+            self.books, self.columns, self.records, self.blobs, self.progress, retry_errors=self.retry_errors
+        )
         self._compact("craft")
         return count
 
     async def answer(self) -> Count:
         """Stage answer, then compaction."""
+        self._begin()
         count = await answer(
             self.books,
             self.columns,
@@ -121,6 +131,7 @@ class Run:
 
     async def judge(self) -> Count:
         """Stage judge, then compaction."""
+        self._begin()
         count = await judge_all(
             self.books,
             self.columns,
@@ -156,6 +167,10 @@ class Run:
     async def craft_answer_judge(self) -> dict[str, Count]:
         """The three stages that make records."""
         return {"craft": self.craft(), "answer": await self.answer(), "judge": await self.judge()}
+
+    def _begin(self) -> None:
+        """A stage may write rows: until the table is written again, the run is not complete."""
+        (self.folder / COMPLETE).unlink(missing_ok=True)
 
     def _compact(self, stage: str) -> None:
         with Table(self.records / stage) as table:

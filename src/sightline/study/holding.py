@@ -1,0 +1,40 @@
+"""One process at a time works in a run folder; the system lets go when that process ends, however it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO
+
+from sightline.errors import UsageError
+
+try:
+    import fcntl
+except ImportError:  # no such lock on Windows: two processes in one folder are the user's care there
+    fcntl = None  # type: ignore[assignment]
+
+BUSY = "records/.busy"
+_held: dict[Path, IO[bytes]] = {}
+
+
+def hold(folder: Path) -> None:
+    """Keep `folder` for this process; once is enough.
+
+    Raises:
+        UsageError: if another process works there, or the folder cannot be written.
+    """
+    path = folder.resolve() / BUSY
+    if path in _held and path.exists():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("wb")
+    except OSError as unfit:
+        raise UsageError(f"{folder}: not a folder that can be written ({unfit.strerror})") from None
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            cure = "wait for it, or choose another --out"
+            raise UsageError(f"{folder}: another sightline process works in this folder; {cure}") from None
+    _held[path] = file
