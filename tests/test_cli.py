@@ -87,6 +87,7 @@ def test_a_card_shows_paper_threat_model_and_settings(sightline: Command) -> Non
         (("run", "nowhere.yaml"), "no such study file"),
         (("craft", "."), "not a run folder"),
         (("show", "nothing_like_it"), "unknown method"),
+        (("show", "vlm"), "a kind of target"),
         (("testbed", "check", "cubic"), "unknown testbed model"),
     ],
 )

@@ -53,7 +53,7 @@ def _root(
 @app.command()
 def run(
     study: StudyFile,
-    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME beside the study.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME in this folder.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most N cases per benchmark.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be done.")] = False,
     extend: Annotated[
@@ -207,6 +207,11 @@ def main() -> NoReturn:
     except StoppedError as stopped:
         typer.secho(str(stopped), err=True)
         sys.exit(130)
+    except ImportError as broken:
+        if (broken.name or "").split(".")[0] == "sightline":
+            raise
+        typer.secho(f"error: a needed package cannot be imported: {broken}", err=True, fg=typer.colors.RED)
+        sys.exit(2)
     except SightlineError as wrong:
         typer.secho(f"error: {wrong}", err=True, fg=typer.colors.RED)
         sys.exit(2)

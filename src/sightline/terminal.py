@@ -89,11 +89,14 @@ def show_counts(counts: Mapping[str, Count]) -> None:
         table.add_row(stage, *map(str, (count.expected, count.present, count.written, count.errors)))
     console.print(table)
     if any(count.errors for count in counts.values()):
-        console.print("Errors are outcomes of their own; repeat them with --retry-errors.")
+        console.print(
+            "Errors are outcomes of their own. Repeat them with --retry-errors; after mending files of a "
+            "release, with --extend."
+        )
 
 
 def show_plan(study: Path, limit: int | None) -> None:
-    """Exact counts of what a run would do, without a request to any target."""
+    """Exact counts of what a run does from nothing, without a request to any target."""
     from sightline.study.run import open_run
 
     with tempfile.TemporaryDirectory() as folder:
@@ -120,6 +123,8 @@ def show_list(what: str) -> None:
         if what not in ("", title):
             continue
         table = Table("name", "what it does", "source", "needs", title=title, title_justify="left", box=None)
+        if kind == "defense":
+            table.add_row("none", "The target as it is.", "", "")
         for name in registry.names(kind):
             card = registry.card(kind, name)
             table.add_row(name, escape(card.summary), escape(card.paper or "ours"), card.extra)
@@ -128,6 +133,8 @@ def show_list(what: str) -> None:
 
 def _found(name: str) -> list[Card]:
     kinds: list[Kind] = [kind for kind in KINDS if name in registry.names(kind)]
+    if not kinds and name in ("vlm", "testbed", "defended", "replay", "scripted"):
+        raise UsageError(f"{name!r} is a kind of target; see `sightline list targets`")
     if not kinds:
         raise UsageError(nearest(name, {n for kind in KINDS for n in registry.names(kind)}, "method"))
     return [registry.card(kind, name) for kind in kinds]
@@ -156,6 +163,7 @@ def show_card(name: str) -> None:
                 settings.add_row(field.name, escape(repr(default)))
         if settings.row_count:
             console.print(settings)
+        console.print("preset paper, or default: the defaults above")
         for preset, values in card.presets.items():
             console.print(f"preset {escape(preset)}: {escape(repr(dict(values)))}")
 

@@ -30,6 +30,8 @@ def test_a_small_study_is_read_with_its_defaults() -> None:
     ("text", "line", "message"),
     [
         ("study: s\n  oops: [", 2, "not valid YAML"),
+        (GOOD + "seed: &x [*x]\n", 5, "an alias stands inside of what it names"),
+        (GOOD + "decoding: &x\n  max_tokens: *x\n", 5, "an alias stands inside of what it names"),
         ("just words", 1, "a study file is a mapping"),
         (GOOD + "atacks: [none]\n", 5, "Did you mean 'attacks'"),
         (GOOD + "attacks: [fig_step]\n", 5, "Did you mean 'figstep'"),

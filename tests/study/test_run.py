@@ -283,6 +283,12 @@ def test_two_judges_that_are_the_same_in_effect_are_refused_before_anything_is_a
         make(STUDY.replace("[toy_judge]", "[toy_judge, {name: toy_judge, remark: x}]"))
 
 
+def test_a_wrong_target_names_its_line(tmp_path: Path) -> None:
+    text = STUDY.replace("[toy/a]", "\n  - scripted/echo\n  - testbde/linear\n")
+    with pytest.raises(UsageError, match=r"^my.yaml:7: targets.1: .*testbed"):
+        Run(parse(text, name="my.yaml"), tmp_path).prepare()
+
+
 def test_only_one_process_works_in_a_folder(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from sightline.study.holding import hold\n"
     code += "hold(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"

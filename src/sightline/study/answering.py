@@ -131,6 +131,8 @@ async def _generate(target: Target, artifact: Row, decoding: Decoding, retries: 
             failure = str(passing)
             if attempt < retries:
                 await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
+        except ImportError as broken:
+            raise UsageError(f"{target.id}: a needed package cannot be imported: {broken}") from broken
         except (ContractError, UsageError):
             raise  # a wrong key or an unknown model: every further row would fail alike
         except Exception as bug:  # one poisoned row must not end a run of many; it is counted as an error

@@ -67,6 +67,15 @@ class Run:
             for defense in self.study.defenses
         ]
 
+    def _open_targets(self) -> None:
+        """Open every target of the study; a complaint names the line of the file."""
+        for name in self.study.targets:
+            try:
+                for defense in self.study.defenses:
+                    self.target(defense.around(name))
+            except UsageError as wrong:
+                raise UsageError(f"{self.study.places.get(name, name)}: {wrong}") from None
+
     def prepare(self) -> None:
         """Open what the study names, read its cases, and hold its lock.
 
@@ -74,6 +83,7 @@ class Run:
             UsageError: for whatever the user has to mend, before anything is sent to a target.
         """
         hold(self.folder)
+        self._open_targets()
         identities = [(name, defense.label, target.id) for name, defense, target in self.defended()]
         self.judges = [
             judge.bind(self.target) if isinstance(judge, NeedsTarget) else judge
