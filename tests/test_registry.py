@@ -33,6 +33,13 @@ def test_bare_words_are_strings() -> None:
         "",
         "a.b",
         "a;b",
+        "toy_plain(tag={[]: 1})",
+        "toy_plain(tag='x', tag='y')",
+        "toy_plain(tag=" + "(" * 3000 + ")" * 3000 + ")",
+        "toy_plain(tag=" + "-" * 90_000 + "1)",
+        "toy_plain(preset=[])",
+        "toy_plain(kind='x')",
+        "toy_plain(name='x')",
     ],
 )
 def test_nothing_is_evaluated(text: str) -> None:

@@ -69,6 +69,36 @@ def test_transparency_is_laid_on_white() -> None:
     assert decode_picture(buffer.getvalue()).tolist() == [[[255, 255, 255]]]
 
 
+@pytest.mark.parametrize("transparent", [None, 0x8012])
+def test_gray_of_sixteen_bits_keeps_its_upper_eight(transparent: int | None) -> None:
+    buffer = io.BytesIO()
+    samples = np.array([[0, 0x00FF, 0x0100], [0x8012, 0x8013, 0xFFFF]], np.uint16)
+    options = {} if transparent is None else {"transparency": transparent}
+    PilImage.fromarray(samples).save(buffer, "PNG", **options)
+    pixels = decode_picture(buffer.getvalue())
+    clear = 0x80 if transparent is None else 255
+    assert pixels[:, :, 0].tolist() == [[0, 0, 1], [clear, 0x80, 255]]
+    assert (pixels == pixels[:, :, :1]).all()
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_every_mode_of_eight_bits_is_read(mode: str) -> None:
+    buffer = io.BytesIO()
+    PilImage.new("RGB", (2, 1), "white").convert(mode).save(buffer, "PNG")
+    assert decode_picture(buffer.getvalue()).tolist() == [[[255] * 3] * 2]
+
+
+def test_an_unknown_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    PilImage.new("CMYK", (2, 1)).save(buffer, "JPEG")
+    assert decode_picture(buffer.getvalue()).min() > 250
+    monkeypatch.setattr("sightline.store._MODES", ("RGB",))
+    with pytest.raises(UsageError, match="picture of mode CMYK is not read; save it as 8-bit RGB"):
+        decode_picture(buffer.getvalue())
+
+
 def test_pixel_cache_is_bounded_and_read_only(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path, cache_bytes=2 * 16 * 16 * 3)
     images = [blobs.put_pixels(np.full((16, 16, 3), i, np.uint8)) for i in range(5)]

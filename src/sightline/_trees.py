@@ -21,6 +21,8 @@ MAX_MEMBER_BYTES = 256_000_000
 """No single text, picture or inner zip of a release is larger; more is a zip bomb or a mistake."""
 
 Parts = tuple[str, ...]
+Stamp = tuple[str | int, ...]
+"""What changes when a file's content may have changed; compared instead of reading it again."""
 
 
 def fold(name: str) -> str:
@@ -46,10 +48,14 @@ def member_parts(name: str) -> Parts:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of a tree: where it lies (for messages), its size in bytes, how to read at most `n` of them."""
+    """A file of a tree: where it lies (for messages), its size in bytes, how to read at most `n` of them.
+
+    `stamp` is path, size and time of change (ns); in a zip also the member's name, size and CRC.
+    """
 
     where: str
     size: int
+    stamp: Stamp
     read_at_most: Callable[[int], bytes]
 
     def read(self) -> bytes:
@@ -132,7 +138,9 @@ class FolderTree:
             with path.open("rb") as file:
                 return file.read(count)
 
-        return Member(str(path), path.stat().st_size, read)
+        found = path.stat()
+        inside = str(self._real / path.relative_to(self._root))
+        return Member(str(path), found.st_size, (inside, found.st_size, found.st_mtime_ns), read)
 
     def find(self, parts: Parts) -> Member | None:
         """The file of that name, exact letter case first."""
@@ -158,11 +166,12 @@ class FolderTree:
 class ZipTree:
     """A zip file. Whatever folders stand above the release's own layout inside it do not count.
 
-    Members with unsafe names and symbolic links are left out, with a warning.
+    Members with unsafe names and symbolic links are left out, with a warning. `stamp` is the zip file's.
     """
 
-    def __init__(self, source: Path | io.BytesIO, label: str) -> None:
+    def __init__(self, source: Path | io.BytesIO, label: str, stamp: Stamp) -> None:
         self.label = label
+        self._stamp = stamp
         self.warnings: list[str] = []
         try:
             self._zip = zipfile.ZipFile(source)
@@ -196,7 +205,8 @@ class ZipTree:
             with self._zip.open(info) as file:
                 return file.read(count)
 
-        return Member(f"{self.label}: {info.filename}", info.file_size, read)
+        stamp = (*self._stamp, info.filename, info.file_size, info.CRC)
+        return Member(f"{self.label}: {info.filename}", info.file_size, stamp, read)
 
     def find(self, parts: Parts) -> Member | None:
         """The file whose path ends with `parts`; the one nearest to the top, if there are several."""

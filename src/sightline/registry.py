@@ -30,6 +30,8 @@ Kind = Literal["attack", "defense", "judge", "benchmark"]
 KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
+_UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
+"""What `ast` raises for text that is no literal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +192,7 @@ def card(kind: Kind, name: str) -> Card:
     return _cards[kind, name]
 
 
-def make(kind: Kind, name: str, *, preset: str | None = None, **params: Any) -> Any:
+def make(kind: Kind, name: str, /, *, preset: str | None = None, **params: Any) -> Any:
     """Construct a method from its name, an optional preset and settings (which override the preset).
 
     Raises:
@@ -199,8 +201,8 @@ def make(kind: Kind, name: str, *, preset: str | None = None, **params: Any) -> 
     found = card(kind, name)
     settings: dict[str, Any] = {}
     if preset is not None and preset not in ("paper", "default"):
-        if preset not in found.presets:
-            raise UsageError(nearest(preset, {*found.presets, "default"}, f"preset of {kind} {name!r}"))
+        if not isinstance(preset, str) or preset not in found.presets:
+            raise UsageError(nearest(str(preset), {*found.presets, "default"}, f"preset of {kind} {name!r}"))
         settings.update(found.presets[preset])
     settings.update(params)
     known = {f.name for f in dataclasses.fields(found.factory) if f.init}
@@ -245,7 +247,7 @@ def parse(kind: Kind, text: str) -> Any:
     shape = f"{kind} {text!r}: write name or name(setting=value, ...)"
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError):
+    except _UNREADABLE:
         raise UsageError(shape) from None
     if isinstance(tree, ast.Name):
         return make(kind, tree.id)
@@ -253,14 +255,14 @@ def parse(kind: Kind, text: str) -> Any:
         raise UsageError(shape)
     params: dict[str, Any] = {}
     for keyword in tree.keywords:
-        if keyword.arg is None:
+        if keyword.arg is None or keyword.arg in params:
             raise UsageError(shape)
         if isinstance(keyword.value, ast.Name):
             params[keyword.arg] = keyword.value.id
             continue
         try:
             params[keyword.arg] = ast.literal_eval(keyword.value)
-        except ValueError:
+        except _UNREADABLE:
             raise UsageError(shape) from None
     return make(kind, tree.func.id, **params)
 

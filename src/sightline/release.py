@@ -10,8 +10,9 @@ import io
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from sightline._trees import FolderTree, Member, Parts, Tree, ZipTree, fold, member_parts
+from sightline._trees import FolderTree, Member, Parts, Stamp, Tree, ZipTree, fold, member_parts
 from sightline.cases import Image
 from sightline.contracts import Images
 from sightline.digests import digest, sha256_bytes
@@ -21,6 +22,13 @@ from sightline.store import encode_png
 
 HINT_PATHS = 200
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+
+
+class Seen(NamedTuple):
+    """A picture as it was read: SHA-256 of its content ('' = absent or unreadable) and its stamp then."""
+
+    sha256: str = ""
+    stamp: Stamp = ()
 
 
 class OfficialRelease:
@@ -39,9 +47,12 @@ class OfficialRelease:
         if self._given and self.root.is_dir():
             self._tree = FolderTree(self.root)
         elif self._given and self.root.is_file():
-            self._tree = ZipTree(self.root, str(self.root))
+            found = self.root.stat()
+            stamp = (str(self.root.resolve()), found.st_size, found.st_mtime_ns)
+            self._tree = ZipTree(self.root, str(self.root), stamp)
         self._zips: dict[Parts, list[tuple[str, ZipTree]]] = {}
         self._texts: dict[str, str] = {}
+        self._pictures_seen: dict[str, Seen] = {}
         self._listings: dict[str, list[tuple[str, int]]] = {}
 
     @property
@@ -84,15 +95,29 @@ class OfficialRelease:
     def image(self, name: str) -> Image:
         """A picture member, kept in the run's blobs. An absent or unreadable one has `problem` set."""
         where = f"{self.root}: {name}"
+        self._pictures_seen[name] = Seen()
         try:
             member = self._find(member_parts(name))
             if member is None:
                 return Image("", 0, 0, problem=f"picture {name} not found in {self.root}")
             where = member.where
-            return self._images.put(member.read())
+            data = member.read()
+            self._pictures_seen[name] = Seen(sha256_bytes(data), member.stamp)
+            return self._images.put(data)
         except UsageError as broken:
             message = str(broken)
             return Image("", 0, 0, problem=message if where in message else f"{where}: {message}")
+
+    def look_again(self, name: str, before: Seen) -> None:
+        """Note a picture as read, for the digest. Its content is read only if its stamp has changed."""
+        now = Seen()
+        with suppress(UsageError):
+            member = self._find(member_parts(name))
+            if member is not None and member.stamp == before.stamp:
+                now = before
+            elif member is not None:
+                now = Seen(sha256_bytes(member.read()), member.stamp)
+        self._pictures_seen[name] = now
 
     def draw(self, pixels: Pixels) -> Image:
         """A picture that the benchmark makes itself, kept as PNG in the run's blobs."""
@@ -106,16 +131,24 @@ class OfficialRelease:
         return sizes
 
     def digest(self) -> str:
-        """Identity of the release as read: content of its texts, names and sizes of the listed pictures.
+        """Identity of the release as read: content of its texts and pictures, names and sizes of listings.
 
-        A folder and a zip of the same files have the same digest. The pictures' content is not read for
-        it: each case names its picture by hash.
+        A folder and a zip of the same files have the same digest. Pictures that were listed and not read
+        count by name and size.
         """
-        return digest(self._texts, self._listings)
+        pictures = {fold(name): seen.sha256 for name, seen in self._pictures_seen.items()}
+        return digest({**self._texts, **pictures}, self._listings)
 
-    def read_names(self) -> dict[str, list[str]]:
-        """Names of the texts read and of the folders listed so far: reading them again gives the digest."""
-        return {"texts": sorted(self._texts), "listings": sorted(self._listings)}
+    def read_names(self) -> dict[str, Any]:
+        """Names of the texts read, the folders listed and the pictures read, these with hash and stamp.
+
+        Plain (JSON-ready); reading all of it again gives the digest (see `look_again` for the pictures).
+        """
+        return {
+            "texts": sorted(self._texts),
+            "listings": sorted(self._listings),
+            "pictures": {name: [seen.sha256, *seen.stamp] for name, seen in self._pictures_seen.items()},
+        }
 
     def close(self) -> None:
         """Close the zip files."""
@@ -181,8 +214,8 @@ class OfficialRelease:
 
     def _open(self, member: Member) -> ZipTree:
         if isinstance(self._tree, FolderTree):
-            return ZipTree(Path(member.where), member.where)
-        return ZipTree(io.BytesIO(member.read()), member.where)
+            return ZipTree(Path(member.where), member.where, member.stamp)
+        return ZipTree(io.BytesIO(member.read()), member.where, member.stamp)
 
     def _absent(self, name: str) -> str:
         cure = (

@@ -36,6 +36,8 @@ MEDIA: dict[str, Media] = {
 }
 MAX_PIXELS = 100_000_000
 _MAKE_AGAIN = "delete records/craft.parquet and records/cases-*.json of the run, then run it again"
+_DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # what Pillow calls a gray PNG of 16 bits
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -60,13 +62,22 @@ def encode_png(pixels: Pixels) -> bytes:
 def decode_picture(data: bytes) -> Pixels:
     """uint8 RGB pixels (height x width x 3) of a picture file; transparency is laid on white.
 
+    Of 16-bit samples the upper eight bits count (Pillow itself would clip grays to almost white).
+
     Raises:
-        UsageError: if it is not a whole picture of a known format, or larger than 100 megapixels.
+        UsageError: if it is not a whole picture of a known format and mode, or larger than 100 megapixels.
     """
     try:
         with PilImage.open(io.BytesIO(data), formats=tuple(MEDIA)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise UsageError(f"picture of {picture.width}x{picture.height} pixels is too large")
+            if picture.mode in _DEEP_GRAY:
+                samples = np.asarray(picture)
+                gray = (samples >> 8).astype(np.uint8)
+                gray[samples == picture.info.get("transparency", -1)] = 255
+                return np.repeat(gray[:, :, None], 3, axis=2)
+            if picture.mode not in _MODES:
+                raise UsageError(f"picture of mode {picture.mode} is not read; save it as 8-bit RGB")
             if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
                 rgba = picture.convert("RGBA")
                 ground = PilImage.new("RGBA", rgba.size, "white")

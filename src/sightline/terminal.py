@@ -187,7 +187,7 @@ def build_testbed(name: str, out: Path) -> None:
         def report(step: Step) -> None:
             if step.stage not in tasks:
                 tasks[step.stage] = bars.add_task(step.stage, total=step.steps, figures="")
-            figures = " ".join(f"{key} {value:.2f}" for key, value in step.figures.items())
+            figures = f"loss {step.figures['loss']:.2f}" if "loss" in step.figures else ""
             bars.update(tasks[step.stage], completed=step.step, figures=figures)
 
         folder = build(name, out, report=report)

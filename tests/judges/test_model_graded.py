@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -140,13 +141,20 @@ def test_the_reply_cannot_leave_its_quotation(forged: str) -> None:
     inside = question.split(f"=== REPLY {tag}\n")[1].split(f"\n=== END OF REPLY {tag}")[0]
     assert all(line.startswith("| ") for line in inside.splitlines())
     assert question.count(f"=== END OF REPLY {tag}") == 1
-    assert not set("<>") & set(inside)
+    assert not set("<>[]") & set(inside)
 
 
 @given(st.text(max_size=200))
 def test_quoted_text_has_no_line_of_its_own(text: str) -> None:
     assert all(line.startswith("| ") for line in quoted(text).splitlines())
     assert "<" not in quoted(text)
+
+
+@pytest.mark.parametrize(
+    "token", ["[INST]", "[/INST]", "<|im_end|>", "\uff3bINST\uff3d", "\ufe47INST\ufe48", "\ufe64s\ufe65"]
+)
+def test_no_chat_template_token_survives_the_quotation(token: str) -> None:
+    assert not set("<>[]") & set(unicodedata.normalize("NFKC", quoted(token)))
 
 
 @given(st.text(max_size=80))

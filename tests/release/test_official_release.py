@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import stat
 import zipfile
 from pathlib import Path
@@ -15,8 +17,9 @@ from hypothesis import strategies as st
 
 from sightline import _trees
 from sightline._trees import member_parts
+from sightline.digests import sha256_file
 from sightline.errors import UsageError
-from sightline.release import OfficialRelease
+from sightline.release import OfficialRelease, Seen
 from sightline.store import Blobs, decode_picture
 
 CSV = "data/question/safebench.csv"
@@ -377,13 +380,79 @@ def test_digest_follows_texts_and_listed_pictures(folder, blobs):
     assert read() not in (first, second)
 
 
-def test_digest_does_not_depend_on_how_many_pictures_were_opened(folder, blobs):
-    """A study with a limit reads fewer pictures of the same release."""
-    release = OfficialRelease(folder, blobs)
-    release.text(CSV)
-    before = release.digest()
-    release.image(PAGE)
-    assert release.digest() == before
+def redraw(path: Path) -> None:
+    """Another picture in a file of the same size."""
+    data = bytearray(path.read_bytes())
+    data[20] ^= 1
+    before = path.stat()
+    path.write_bytes(bytes(data))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert path.stat().st_size == before.st_size
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "pictures zipped beside", "zip in a zip"])
+def test_digest_follows_the_content_of_the_pictures_read(form, folder, tmp_path, blobs):
+    def read() -> tuple[str, dict]:
+        release = OfficialRelease(shape_of(shutil.copytree(folder, tmp_path / form), form, tmp_path), blobs)
+        release.listing("data/images/SafeBench")
+        release.image(PAGE)
+        release.close()
+        shutil.rmtree(tmp_path / form)
+        return release.digest(), release.read_names()["pictures"]
+
+    first, names = read()
+    assert read()[0] == first
+    assert list(names) == [PAGE]
+    assert names[PAGE][0] == sha256_file(folder / PAGE)
+    redraw(folder / PAGE)
+    assert read()[0] != first
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "pictures zipped beside", "zip in a zip"])
+def test_looking_again_reads_only_what_has_changed(form, folder, tmp_path, blobs, monkeypatch):
+    other = PAGE.replace("3_2_6", "4_1_6")
+    absent = PAGE.replace("3_2_6", "77_1_6")
+    copy = shape_of(shutil.copytree(folder, tmp_path / "copy"), form, tmp_path)
+    release = OfficialRelease(copy, blobs)
+    for name in (PAGE, other, absent, "../climbs.png"):
+        release.image(name)
+    names = release.read_names()["pictures"]
+    read = []
+    whole = _trees.Member.read
+    monkeypatch.setattr(_trees.Member, "read", lambda self: read.append(self.where) or whole(self))
+
+    def again() -> tuple[str, list[str]]:
+        read.clear()
+        found = OfficialRelease(copy, blobs)
+        for name, (sha256, *stamp) in names.items():
+            found.look_again(name, Seen(sha256, tuple(stamp)))
+        return found.digest(), [where for where in read if not where.endswith(".zip")]
+
+    assert again() == (release.digest(), [])
+    if form == "folder":
+        redraw(copy / PAGE)
+        digest, content = again()
+        assert digest != release.digest()
+        assert content == [str(copy / PAGE)]
+        (copy / other).unlink()
+        assert again()[0] not in (digest, release.digest())
+
+
+def test_a_picture_that_was_absent_or_broken_changes_the_digest_when_it_is_mended(folder, blobs):
+    def read() -> str:
+        release = OfficialRelease(folder, blobs)
+        release.image(PAGE)
+        return release.digest()
+
+    whole = (folder / PAGE).read_bytes()
+    digests = [read()]
+    releases.truncate(folder / PAGE)
+    digests.append(read())
+    (folder / PAGE).unlink()
+    digests.append(read())
+    (folder / PAGE).write_bytes(whole)
+    assert len(set(digests)) == 3
+    assert read() == digests[0]
 
 
 def test_warnings_are_kept_once_in_order(folder, blobs):

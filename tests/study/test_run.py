@@ -325,5 +325,6 @@ def test_plan_is_exact(make: Make) -> None:
         "artifacts": counts["craft"].written,
         "responses": counts["answer"].written,
         "target_calls": 40,
+        "reply_tokens_at_most": 40 * 128,
         "verdicts": counts["judge"].written,
     }

@@ -236,6 +236,53 @@ def test_closing_answers_what_is_queued_and_ends_the_threads():
     assert not batcher.worker.is_alive()
 
 
+def test_closing_answers_what_is_still_being_prepared():
+    model = FakeModel()
+    ready, prepare = threading.Event(), model.prepare
+    model.prepare = lambda *asked: ready.wait(5) and prepare(*asked)
+    batcher = batcher_of(model)
+    futures = [batcher.submit(Conversation.user(text), Decoding(), lambda sha: b"") for text in "abc"]
+    batcher.close()
+    batcher.close()
+    late = batcher.submit(Conversation.user("late"), Decoding(), lambda sha: b"")
+    ready.set()
+    assert [future.result(5).text for future in futures] == ["a", "b", "c"]
+    with pytest.raises(RuntimeError, match="shutdown"):
+        late.result(5)
+    batcher.worker.join(5)
+    assert not batcher.worker.is_alive()
+
+
+def test_a_worker_that_fails_fails_every_request_and_closes(caplog):
+    model = FakeModel()
+    prepare = model.prepare
+    preparing = threading.Event()
+
+    def slow(conversation, decoding, read):
+        if conversation.last_user_text() == "slow":
+            preparing.wait(5)
+        return prepare(conversation, decoding, read)
+
+    def broken(row):
+        raise KeyError("held")
+
+    model.prepare, model.held = slow, broken
+    batcher = batcher_of(model)
+    futures = [batcher.submit(Conversation.user(text), Decoding(), lambda sha: b"") for text in ("a", "slow")]
+    with pytest.raises(KeyError, match="held"):
+        futures[0].result(5)
+    batcher.worker.join(5)
+    assert batcher.closed
+    assert not batcher.worker.is_alive()
+    preparing.set()
+    with pytest.raises(KeyError, match="held"):
+        futures[1].result(5)
+    late = batcher.submit(Conversation.user("late"), Decoding(), lambda sha: b"")
+    with pytest.raises(RuntimeError, match="shutdown"):
+        late.result(5)
+    assert "the batching thread failed" in caplog.text
+
+
 def test_two_event_loops_may_use_one_batcher():
     batcher = batcher_of(FakeModel())
     found = {}

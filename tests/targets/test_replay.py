@@ -55,8 +55,10 @@ def test_another_picture_or_word_is_another_question(tmp_path):
         Conversation.user("what is it"),
         Conversation.user(PICTURE, "what is that"),
     ):
-        with pytest.raises(UsageError, match="no stored answer"):
+        with pytest.raises(UsageError, match="no stored answer") as refused:
             replayed(target, other)
+        assert conversation_digest(other) in str(refused.value)
+        assert "what is" not in str(refused.value)  # a request's text never reaches the terminal
 
 
 def test_the_same_answer_twice_is_one_and_two_answers_are_an_error(tmp_path):
@@ -133,12 +135,26 @@ def test_a_run_folder_is_replayed_by_target(finished):
             assert replace(old, cost=replace(old.cost, seconds=0.0)) == new
 
 
+def test_an_extended_run_replays_what_its_lock_names(finished, tmp_path):
+    folder = shutil.copytree(finished.folder, tmp_path / "extended")
+    smaller = parse(STUDY.replace("[none, {name: self_moderation, rounds: 1}]", "[none]"))
+    run = Run(smaller, folder, extend=True)
+    run.prepare()
+    target = ReplayTarget("replay/x", folder)  # one target is left, so none need be chosen
+    assert target.id.startswith("replay/scripted/typographic#")
+    with Table(folder / "records" / "craft") as crafted:
+        shown = conversation_of(next(iter(crafted))["conversation"])
+    assert replayed(target, shown).stop == "stop"
+    with pytest.raises(UsageError, match="no answers of a target 'defended/'"):
+        ReplayTarget("replay/x", f"{folder}#defended/")
+
+
 def test_a_foreign_answer_in_a_run_is_refused(finished, tmp_path):
     folder = shutil.copytree(finished.folder, tmp_path / "copy")
     lock = yaml.safe_load((folder / "study.lock.yaml").read_text())
     for change in ({"seed": 4}, {"decoding": lock["decoding"] | {"max_tokens": 41}}):
         (folder / "study.lock.yaml").write_text(yaml.safe_dump(lock | change))
-        with pytest.raises(UsageError, match="does not belong to the study"):
+        with pytest.raises(UsageError, match="none of the 16 answers belongs to the study"):
             ReplayTarget("replay/x", f"{folder}#scripted/")
     (folder / "study.lock.yaml").write_text("targets: 3")
     with pytest.raises(UsageError, match="not the lock of a study"):

@@ -119,8 +119,10 @@ def test_a_wrong_script_is_named_with_its_rule(tmp_path, text, message):
 
 
 def test_no_fitting_rule_is_an_error(tmp_path):
-    with pytest.raises(UsageError, match="no rule fits 'y'"):
-        ask(script(tmp_path, "rules: [{user: x, reply: z}]"), "y")
+    with pytest.raises(UsageError, match="no rule fits") as refused:
+        ask(script(tmp_path, "rules: [{user: x, reply: z}]"), "forge a glimber")
+    assert "glimber" not in str(refused.value)  # a request's text never reaches the terminal
+    assert "(15 characters); add a last rule without conditions" in str(refused.value)
 
 
 def test_the_id_follows_the_rules(tmp_path):

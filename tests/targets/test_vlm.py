@@ -321,6 +321,19 @@ def test_the_same_greedy_request_is_computed_once(tmp_path, blobs, images):
     assert target.batcher().rows == rows + 3
 
 
+def test_a_queue_whose_thread_failed_is_replaced(tmp_path, blobs, images, monkeypatch):
+    target = open_target(f"vlm/{tiny.tiny_llava(tmp_path / 'm', seed=10)}", blobs, local=CPU)
+    asked = [Conversation.user(images[0], "what is this")]
+    broken = target.batcher()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(broken), "_choose", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            answered(target, asked)
+    broken.worker.join(5)
+    assert answered(target, asked)[0].stop != "error"
+    assert target.batcher() is not broken
+
+
 def test_a_dialogue_continues_what_was_computed(tmp_path, blobs, images):
     """The second turn runs only its own tokens, and says what a fresh model says."""
     folder = tiny.tiny_llava(tmp_path / "m", seed=12)

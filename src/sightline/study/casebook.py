@@ -17,7 +17,7 @@ from sightline.cases import Case
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.plain import plain_case
-from sightline.release import OfficialRelease
+from sightline.release import OfficialRelease, Seen
 from sightline.rng import seed_of
 from sightline.store import Blobs, Row, ShardWriter, read_shards, write_atomically
 from sightline.study.config import Source
@@ -63,8 +63,9 @@ def sampled(cases: Iterable[Case], limit: int) -> Iterator[Case]:
 def read_cases(source: Source, records: Path, blobs: Blobs, progress: Progress) -> Book:
     """Read a benchmark into `records/cases-ID`, or find it there from an earlier run.
 
-    Found again means: the texts and picture lists that were read then are read now and have the same
-    digest; the pictures themselves are in the blobs. A changed release is read anew into its own folder.
+    Found again means: the texts, picture lists and pictures that were read then have the same digest now;
+    a picture whose path, size and time of change are the same is not read again. A changed release is read
+    anew into its own folder.
 
     Raises:
         UsageError: from the benchmark, naming file and row; also for two cases of one id.
@@ -72,10 +73,13 @@ def read_cases(source: Source, records: Path, blobs: Blobs, progress: Progress) 
     identity = digest(registry.identity(source.benchmark), source.limit)
     memo = records / f"cases-{identity[:16]}.json"
     release = OfficialRelease(source.root, blobs)
-    facts = _remembered(memo, release)
-    if facts is None:
+    found = _remembered(memo, release)
+    if found is None:
         release = OfficialRelease(source.root, blobs)
         facts = _read_anew(source, records, identity, release, progress)
+    else:
+        facts = found | release.read_names()
+    if facts != found:
         write_atomically(memo, orjson.dumps(facts))
     for warning in facts["warnings"]:
         progress.note(f"{source.label}: {warning}")
@@ -93,6 +97,8 @@ def _remembered(memo: Path, release: OfficialRelease) -> Row | None:
     if not memo.exists():
         return None
     facts: Row = orjson.loads(memo.read_bytes())
+    if "pictures" not in facts:
+        return None
     try:
         for name in facts["texts"]:
             release.text(name)
@@ -100,6 +106,8 @@ def _remembered(memo: Path, release: OfficialRelease) -> Row | None:
             release.listing(name)
     except UsageError:
         return None
+    for name, (sha256, *stamp) in facts["pictures"].items():
+        release.look_again(name, Seen(sha256, tuple(stamp)))
     return facts if release.digest() == facts["release"] else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,7 +114,7 @@ class Study:
     """A checked study: methods are constructed, names are known, labels are unique.
 
     `text`, `folder` and `limit` (the override) are what it was parsed from, so that a run folder can
-    be taken up again without the file.
+    be taken up again without the file; `places` says where each target stands in it.
     """
 
     name: str
@@ -131,6 +131,7 @@ class Study:
     text: str = field(default="", repr=False)
     folder: Path = Path()
     limit: int | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Located:
@@ -180,18 +181,24 @@ def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], _Located]:
     return plain, located
 
 
-def _forbid_repeated_keys(node: yaml.Node, located: _Located) -> None:
-    """YAML takes the last of two equal keys silently; a study must not."""
+def _forbid_repeated_keys(node: yaml.Node, located: _Located, above: tuple[yaml.Node, ...] = ()) -> None:
+    """YAML takes the last of two equal keys silently; a study must not. Nor may an alias hold itself."""
+    if any(node is other for other in above):
+        line = node.start_mark.line + 1
+        raise UsageError(
+            f"{located.name}:{line}: an alias stands inside of what it names; write the value out"
+        )
+    above = (*above, node)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
                 raise UsageError(f"{located.name}:{key.start_mark.line + 1}: {key.value!r} is given twice")
             seen.add(key.value)
-            _forbid_repeated_keys(value, located)
+            _forbid_repeated_keys(value, located, above)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _forbid_repeated_keys(value, located)
+            _forbid_repeated_keys(value, located, above)
 
 
 def _first_complaint(invalid: ValidationError, located: _Located) -> UsageError:
@@ -304,6 +311,10 @@ def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int |
         text=text,
         folder=folder,
         limit=limit,
+        places={
+            target: f"{name}:{located.line(('targets', index))}: targets.{index}"
+            for index, target in enumerate(file.targets)
+        },
     )
 
 

@@ -197,6 +197,7 @@ class Run:
             "artifacts": per_target,
             "responses": samples * len(self.study.defenses),
             "target_calls": samples * calls,
+            "reply_tokens_at_most": samples * calls * self.study.decoding.max_tokens,
             "verdicts": samples * len(self.study.defenses) * len(self.judges),
         }
 

@@ -17,7 +17,8 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +50,7 @@ class Batcher:
 
     `invariant` is asked once, before the first batch of several rows; if it says no, rows run alone
     and their responses carry the flag `batch1`. `batches` counts forward runs, `rows` answered rows.
+    If the worker itself fails, every waiting request raises that failure and the batcher is `closed`.
     """
 
     def __init__(
@@ -68,13 +70,17 @@ class Batcher:
         self._pending: list[_Waiting] = []
         self._answered: OrderedDict[_Asked, Response] = OrderedDict()
         self._preparing = 0
+        self._ended: Exception | None = None
         self._counting = threading.Lock()
         self._prepare = ThreadPoolExecutor(1, thread_name_prefix="sightline-prepare")
         self.worker = threading.Thread(target=self._work, name="sightline-batcher", daemon=True)
         self.worker.start()
 
     def submit(self, conversation: Conversation, decoding: Decoding, read: ReadBlob) -> Future[Response]:
-        """Queue a request; the future holds its response, or the exception that it raised."""
+        """Queue a request; the future holds its response, or the exception that it raised.
+
+        A closed batcher takes no requests: the future holds a RuntimeError.
+        """
         answer: Future[Response] = Future()
         known = self._answered.get((conversation, decoding))
         if known is not None:
@@ -82,7 +88,12 @@ class Batcher:
             return answer
         with self._counting:
             self._preparing += 1
-        self._prepare.submit(self._prepare_one, conversation, decoding, read, answer)
+        try:
+            self._prepare.submit(self._prepare_one, conversation, decoding, read, answer)
+        except RuntimeError as closed:  # shut down
+            with self._counting:
+                self._preparing -= 1
+            answer.set_exception(closed)
         return answer
 
     def _prepare_one(
@@ -91,7 +102,7 @@ class Batcher:
         try:
             if not answer.cancelled():
                 row = self.model.prepare(conversation, decoding, read)
-                self._arrivals.put(_Waiting(row, (conversation, decoding), answer))
+                self._arrive(_Waiting(row, (conversation, decoding), answer))
         except UnfitError as unfit:
             if answer.set_running_or_notify_cancel():
                 answer.set_result(Response(text="", stop="error", error=str(unfit)))
@@ -102,33 +113,60 @@ class Batcher:
             with self._counting:
                 self._preparing -= 1
 
+    def _arrive(self, waiting: _Waiting) -> None:
+        """Hand a prepared request to the worker. Raises what the worker ended with, if it has ended."""
+        with self._counting:
+            if self._ended is not None:
+                raise self._ended
+            self._arrivals.put(waiting)
+
     def forget(self) -> None:
         """Compute everything anew from now on (for measurements)."""
         self._answered.clear()
         self.model.forget()
 
     def close(self) -> None:
-        """Let both threads end after what is queued."""
+        """Let both threads end after what is queued, also what is still to be prepared."""
         self.closed = True
+        with suppress(RuntimeError):  # closed before
+            self._prepare.submit(self._arrivals.put, None)
         self._prepare.shutdown(wait=False)
-        self._arrivals.put(None)
 
     def _work(self) -> None:
-        while self._pending or self._open:
-            if not self._pending:
-                self._take(None)
-                self._gather()
-            while self._take(0):
-                pass
-            if not self._pending:
-                continue
-            batch = self._choose()
-            try:
-                self._answer(batch)
-            except Exception as broken:  # handed to every caller, who waits for a future
-                for waiting in batch:
-                    if not waiting.answer.done():
-                        waiting.answer.set_exception(broken)
+        ended: Exception = RuntimeError("the queue of this model is closed")
+        try:
+            while self._pending or self._open:
+                self._step()
+        except Exception as broken:  # handed to every caller, who waits for a future
+            _log.exception("%s: the batching thread failed", self.model.folder)
+            ended = broken
+        self._end(ended)
+
+    def _step(self) -> None:
+        """Wait for requests and answer one batch."""
+        if not self._pending:
+            self._take(None)
+            self._gather()
+        while self._take(0):
+            pass
+        if not self._pending:
+            return
+        batch = self._choose()
+        try:
+            self._answer(batch)
+        except Exception as broken:  # handed to the callers of this batch, who wait for a future
+            _fail(batch, broken)
+
+    def _end(self, ended: Exception) -> None:
+        """Fail whatever waits, and whatever arrives from now on."""
+        self.closed = True
+        self._prepare.shutdown(wait=False)
+        with self._counting:
+            self._ended = ended
+            while not self._arrivals.empty():
+                self._take(0)
+        _fail(self._pending, ended)
+        self._pending = []
 
     def _take(self, timeout: float | None) -> bool:
         """Move one arrival to the pending requests; False if none came in `timeout` seconds."""
@@ -241,6 +279,12 @@ class Batcher:
         )
         stop: Stop = "stop" if reply.finished else "length"
         return Response(text=reply.text, stop=stop, flags=flags, cost=cost)
+
+
+def _fail(requests: list[_Waiting], broken: Exception) -> None:
+    for waiting in requests:
+        with suppress(InvalidStateError):  # answered or cancelled
+            waiting.answer.set_exception(broken)
 
 
 def _close(first: int, other: int) -> bool:

@@ -88,8 +88,8 @@ class ReplayTarget:
         if len(held) != 1:
             found = f"{len(held)} different stored answers" if held else "no stored answer"
             raise UsageError(
-                f"{self.path}: {found} to the conversation that ends with "
-                f"{conversation.last_user_text()[:80]!r} (digest {key}); replay answers only what the table "
+                f"{self.path}: {found} to the conversation with digest {key}, which ends with a user text "
+                f"of {len(conversation.last_user_text())} characters; replay answers only what the table "
                 "was asked, and only if it was answered one way"
             )
         return response_of(orjson.loads(next(iter(held.values()))))
@@ -124,7 +124,11 @@ def _of_file(path: Path, wanted: str) -> Iterator[_Stored]:
 
 
 def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
-    """Rows of a run. A response's key is the digest of artifact, target id, decoding settings and epoch."""
+    """Rows of a run. A response's key is the digest of artifact, target id, decoding settings and epoch.
+
+    A run that was extended also holds answers of targets, or under settings, that its lock no longer
+    names; they are left out.
+    """
     records = folder / "records"
     lock = _lock(folder / "study.lock.yaml")
     decoding = Decoding(**lock["decoding"], seed=lock["seed"])
@@ -132,17 +136,26 @@ def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
     with Table(records / "craft") as crafted:
         shown = {row["key"]: digest(row["conversation"]) for row in crafted}
     with Table(records / "answer") as answers:
+        ours = 0
         for row in answers:
             artifact, epoch = row["artifact"], row["epoch"]
             keys = {digest("answer", artifact, target, decoding, epoch): target for target in targets}
-            target = keys.get(row["key"], "")
-            if not target or artifact not in shown:
+            target = keys.get(row["key"])
+            if target is None:
+                continue
+            if artifact not in shown:
                 raise UsageError(
-                    f"{records}: the answer {row['key']} does not belong to the study in study.lock.yaml; "
-                    "finish that run first"
+                    f"{records}: what was shown for the answer {row['key']} is not in records/craft; "
+                    "run `sightline craft` on that folder first"
                 )
+            ours += 1
             if target.startswith(wanted):
                 yield _Stored(shown[artifact], _response(row), target)
+        if len(answers) and not ours:
+            raise UsageError(
+                f"{records}: none of the {len(answers)} answers belongs to the study in study.lock.yaml; "
+                "finish that run first"
+            )
 
 
 def _lock(path: Path) -> dict[str, Any]:

@@ -113,7 +113,10 @@ class ScriptedTarget:
             if rule.quick or rule.fits(conversation, last):
                 rule.used += 1
                 return await _answer(rule, last, decoding)
-        raise UsageError(f"{self.id}: no rule fits {last.text[:80]!r}; add a last rule without conditions")
+        raise UsageError(
+            f"{self.id}: no rule fits the request with digest {digest(last.text)} "
+            f"({len(last.text)} characters); add a last rule without conditions"
+        )
 
 
 async def _answer(rule: _Rule, last: Turn, decoding: Decoding) -> Response:

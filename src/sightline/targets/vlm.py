@@ -99,7 +99,7 @@ class VlmTarget:
         settings = self._settings
         key = (self.weights, model.dtype, model.device, settings.max_batch, settings.max_wait_ms)
         with _loading:
-            if key not in _batchers:
+            if key not in _batchers or _batchers[key].closed:
                 _batchers[key] = Batcher(
                     model,
                     max_batch=settings.max_batch,
