@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,24 @@ def test_analysis_tables_read_the_logs(run: Run, logs: list[EvalLog], tmp_path: 
     assert set(samples["score_testbed_policy"]) == {
         row["outcome"] for row in rows_of(run) if "testbed" in row["judge"]
     }
+
+
+def test_behaviors_come_from_the_books_that_the_lock_names(run: Run, tmp_path: Path) -> None:
+    """After --extend with a changed release the older books still lie in the folder."""
+    copy = tmp_path / "run"
+    shutil.copytree(run.folder, copy)
+    wanted = {}
+    for book in list((copy / "records").glob("cases-*.parquet")):
+        table = pq.read_table(book)
+        rows = [json.loads(text) for text in table["record"].to_pylist()]
+        wanted |= {row["id"]: row["behavior"] for row in rows}
+        stale = [json.dumps({**row, "behavior": "of an older release"}) for row in rows]
+        for prefix in ("0", "f"):  # sorted before and after any book in use
+            name = f"cases-{prefix * 8}{book.stem[-8:]}.parquet"
+            pq.write_table(table.set_column(1, "record", [stale]), copy / "records" / name)
+    logs = [read_eval_log(str(path)) for path in write_eval_logs(copy, tmp_path / "logs")]
+    found = {str(sample.id): sample.metadata["behavior"] for log in logs for sample in log.samples or []}
+    assert found == {name: wanted[name] for name in found}
 
 
 def test_writing_again_replaces(run: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from sightline.bridge.inspect_target import InspectTarget, Patience, generate_co
 from sightline.cases import Conversation, Image, Turn
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
-from sightline.records import Response
+from sightline.judges._stops import stopped
+from sightline.records import Outcome, Response, Verdict
 from sightline.store import Blobs
 
 KEY = "sk-secret-abcdef123"
@@ -154,7 +156,7 @@ def test_a_stream_cut_for_good_is_an_error_and_not_half_an_answer(server: Server
         (reply("done"), "stop", "done"),
         (reply("cut off by the limit", "length"), "length", "cut off by the limit"),
         (reply("begun", "content_filter"), "content_filter", "begun"),
-        (reply(None, refusal="that I will not do"), "content_filter", "that I will not do"),
+        (reply(None, refusal="that I will not do"), "stop", "that I will not do"),
         (reply(""), "stop", ""),
     ],
     ids=["stop", "length", "filter", "refusal field", "empty"],
@@ -172,7 +174,53 @@ def test_a_blocked_request_is_a_provider_block_whose_message_is_not_the_models_w
     server.usual = Weather(status=400, body={"error": {"message": "request was filtered", "code": code}})
     response = ask(open_target(server, blobs), "hello")
     assert (response.stop, response.text) == ("content_filter", "")
-    assert response.flags == ("provider: request was filtered",)
+    assert response.flags == ("provider_message",), "a flag is a constant: reports count and print flags"
+    assert response.error == "request was filtered"
+    assert stopped(response, "j") == Verdict(
+        outcome=Outcome.blocked_provider, judge="j", reason="provider's content filter"
+    )
+
+
+def test_a_refusal_that_the_interface_marks_is_the_models_own_and_not_a_block(
+    server: Server, blobs: Blobs
+) -> None:
+    server.usual = Weather(body=reply(None, refusal="not with me"))
+    response = ask(open_target(server, blobs), "hello")
+    assert [flag.partition(":")[0] for flag in response.flags] == ["model_refusal"]
+    verdict = stopped(response, "j")
+    assert verdict is not None
+    assert verdict.outcome is Outcome.refused
+
+
+def test_a_marked_refusal_that_the_provider_also_filtered_is_a_block(server: Server, blobs: Blobs) -> None:
+    server.usual = Weather(body=reply(None, "content_filter", refusal="not with me"))
+    response = ask(open_target(server, blobs), "hello")
+    assert response.stop == "content_filter"
+    verdict = stopped(response, "j")
+    assert verdict is not None
+    assert verdict.outcome is Outcome.blocked_provider
+
+
+class Moderated:
+    """Answers openly; a second, moderating call is refused by the interface."""
+
+    id = "moderated"
+
+    def __init__(self, inner: InspectTarget) -> None:
+        self.inner = inner
+
+    async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
+        answer = await self.inner.generate(conversation, decoding)
+        second = await self.inner.generate(conversation, decoding)
+        return replace(answer, flags=(*second.flags, *answer.flags))
+
+
+def test_a_refused_inner_call_does_not_make_the_answer_a_refusal(server: Server, blobs: Blobs) -> None:
+    server.weather = [Weather(body=reply("here you are")), Weather(body=reply(None, refusal="not with me"))]
+    target = Moderated(open_target(server, blobs))
+    response = asyncio.run(target.generate(Conversation.user("hello"), Decoding()))
+    assert response.flags
+    assert stopped(response, "j") is None
 
 
 def test_a_reply_without_usage_is_flagged_and_no_token_is_counted_over_the_network(
@@ -253,6 +301,33 @@ def test_id_names_the_provider_and_its_arguments_but_no_key(server: Server, blob
     assert one.id == same.id != other.id
 
 
+@pytest.mark.parametrize("name", ["openai-api/localx/m", "openai/m"])
+def test_id_follows_the_address_that_the_environment_names_but_not_its_password(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    service = "LOCALX" if "localx" in name else "OPENAI"
+    monkeypatch.setenv(f"{service}_API_KEY", KEY)
+
+    def identity(address: str) -> str:
+        monkeypatch.setenv(f"{service}_BASE_URL", address)
+        return InspectTarget(name, blobs).id
+
+    here = identity("http://127.0.0.1:8000/v1")
+    assert here.startswith(f"{name}[")
+    assert identity("http://127.0.0.1:9000/v1") != here
+    assert identity("http://127.0.0.1:8000/v2") != here
+    assert identity("http://user:secret@127.0.0.1:8000/v1/?token=abc") == here
+    given = InspectTarget(name, blobs, base_url="http://127.0.0.1:8000/v1")
+    assert given.id == here, "an address means the same wherever it was named"
+
+
+def test_id_of_the_providers_own_address_is_the_plain_name(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert InspectTarget("openai/m", blobs, api_key=KEY).id == "openai/m"
+
+
 def test_unknown_provider_offers_the_nearest(blobs: Blobs) -> None:
     with pytest.raises(UsageError, match=r"opnai.*Did you mean 'openai'"):
         InspectTarget("opnai/gpt-4o", blobs)
@@ -280,3 +355,10 @@ def test_no_vocabulary_is_fetched_to_count_tokens(blobs: Blobs, only_loopback: l
 def test_patience_checks_its_ranges(setting: str) -> None:
     with pytest.raises(UsageError, match=setting):
         Patience(**{setting: 0})
+
+
+def test_a_missing_key_is_told_without_markup(blobs, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(UsageError, match="OPENAI_API_KEY") as told:
+        InspectTarget("openai/gpt-4o", blobs)
+    assert "[bold]" not in str(told.value)

@@ -80,10 +80,17 @@ def test_providers_are_opened_through_the_bridge_with_their_arguments(blobs, mon
             opened.append((name, images, args))
             return "target"
 
+        @staticmethod
+        def Patience(max_retries):
+            return f"{max_retries} retries"
+
     monkeypatch.setitem(sys.modules, "sightline.bridge.inspect_target", Bridge)
     assert open_target("openai-api/here/model", blobs, model_args={"base_url": "u"}) == "target"
-    assert open_target("inspect/third/party", blobs) == "target"
-    assert opened == [("openai-api/here/model", blobs, {"base_url": "u"}), ("third/party", blobs, {})]
+    assert open_target("inspect/third/party", blobs, retries=2) == "target"
+    assert opened == [
+        ("openai-api/here/model", blobs, {"base_url": "u", "patience": None}),
+        ("third/party", blobs, {"patience": "2 retries"}),
+    ]
 
 
 def test_no_torch_no_local_model_but_a_cure(blobs, monkeypatch):

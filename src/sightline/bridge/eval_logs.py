@@ -9,7 +9,7 @@ picture's SHA-256 stands in its place, so that a log still says exactly what was
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -44,11 +44,12 @@ from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
 from sightline.plain import conversation_of, response_of
 from sightline.records import Response
+from sightline.report.recorded import BookName, current_books
 from sightline.store import Blobs, Row
 from sightline.study import lock as locks
 from sightline.study.grid import judge_key
 from sightline.study.results import RESULTS
-from sightline.tables import Table
+from sightline.tables import Table, compacted_rows
 
 BATCH_ROWS = 4096
 
@@ -62,7 +63,7 @@ class _Run:
     crafted: Table
     answered: Table
     judged: Table
-    behaviors: dict[str, str]
+    behaviors: dict[tuple[BookName, str], str]
     blobs: Blobs
     log_images: bool
 
@@ -99,7 +100,7 @@ def write_eval_logs(run: Path, out: Path, *, log_images: bool = True) -> list[Pa
         Table(records / "answer") as answered,
         Table(records / "judge") as judged,
     ):
-        behaviors = dict(_behaviors(records))
+        behaviors = dict(_behaviors(current_books(records, lock)))
         opened = _Run(lock, created, crafted, answered, judged, behaviors, Blobs(run / "blobs"), log_images)
         cells = groupby(_rows(results), lambda row: row["cell"])
         return [_write_cell(opened, list(rows), out) for _, rows in cells]
@@ -111,12 +112,11 @@ def _rows(results: Path) -> Iterator[Row]:
             yield from batch.to_pylist()
 
 
-def _behaviors(records: Path) -> Iterator[tuple[str, str]]:
-    """What each case asks for, by case id."""
-    for path in sorted(records.glob("cases-*.parquet")):
-        with Table(path.with_suffix("")) as table:
-            for row in table:
-                yield row["id"], row["behavior"]
+def _behaviors(books: Mapping[BookName, Path]) -> Iterator[tuple[tuple[BookName, str], str]]:
+    """What each case of the given books asks for, by book and case id."""
+    for name, path in books.items():
+        for row in compacted_rows(path.with_suffix("")):
+            yield (name, row["id"]), row["behavior"]
 
 
 def _write_cell(run: _Run, rows: Sequence[Row], out: Path) -> Path:
@@ -252,7 +252,7 @@ def _sample(
         scores=dict(_scores(run, group, response.text, names)),
         metadata={
             **{key: first[key] for key in ("expected", "category", "group", "hazard", "attack", "defense")},
-            "behavior": run.behaviors.get(first["case_id"], ""),
+            "behavior": run.behaviors.get(((first["benchmark"], first["release"]), first["case_id"]), ""),
             "artifact": first["artifact"].hex(),
             "response_hash": first["response_hash"].hex(),
             "pictures": [image.sha256 for image in conversation.images],

@@ -13,12 +13,16 @@ request of the study could do better.
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai._util.registry import registry_find, registry_unqualified_name
 from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput, get_model
+from rich.errors import MarkupError
+from rich.text import Text
 from tenacity import wait_exponential, wait_random
 
 from sightline.bridge.failures import failed, without_secrets
@@ -78,7 +82,7 @@ def _open(name: str, patience: Patience, model_args: dict[str, Any]) -> Model:
     try:
         model = get_model(name, config=config, memoize=False, **model_args)
     except (PrerequisiteError, ValueError, TypeError) as unusable:
-        words = " ".join(without_secrets(str(unusable), *_secrets(model_args)).split())
+        words = " ".join(without_secrets(_unmarked(str(unusable)), *_secrets(model_args)).split())
         raise UsageError(f"target {name!r} cannot be opened: {words}") from None
     growing = wait_exponential(multiplier=patience.first_wait, max=patience.longest_wait)
     wait = growing + wait_random(0, patience.first_wait / 2)
@@ -88,12 +92,36 @@ def _open(name: str, patience: Patience, model_args: dict[str, Any]) -> Model:
     return model
 
 
+def _unmarked(text: str) -> str:
+    """Inspect's errors are written for Rich; ours are plain."""
+    try:
+        return Text.from_markup(text).plain.removeprefix("ERROR: ")
+    except MarkupError:
+        return text
+
+
 async def _estimated_tokens(text: str) -> int:
     return estimate_tokens(text)
 
 
 def _secrets(model_args: dict[str, Any]) -> tuple[str, ...]:
     return tuple(str(value) for key, value in model_args.items() if key in SECRET_ARGS)
+
+
+def _address(model: Model) -> str | None:
+    """Where requests go, without user, password and query; None is the provider's own default.
+
+    Some providers leave the address that the environment names to their SDK: then its client is asked.
+    """
+    address = model.api.base_url
+    if not address:
+        found = str(getattr(getattr(model.api, "client", None), "base_url", None) or "")
+        named = [value for name, value in os.environ.items() if name.endswith("_BASE_URL") and value]
+        address = found if any(found.startswith(value.rstrip("/")) for value in named) else None
+    if not address:
+        return None
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}{parts.path.rstrip('/')}"
 
 
 def generate_config(decoding: Decoding) -> GenerateConfig:
@@ -128,12 +156,14 @@ class InspectTarget:
         self._model_args = model_args
         self._model = _open(name, self.patience, model_args)
         self._loop: asyncio.AbstractEventLoop | None = None
-        open_args = sorted((key, str(value)) for key, value in model_args.items() if key not in SECRET_ARGS)
-        self._id = f"{name}[{digest(open_args)[:12]}]" if open_args else name
+        unsaid = SECRET_ARGS | {"base_url"}
+        open_args = sorted((key, str(value)) for key, value in model_args.items() if key not in unsaid)
+        address = _address(self._model)
+        self._id = f"{name}[{digest(open_args, address)[:12]}]" if open_args or address else name
 
     @property
     def id(self) -> str:
-        """The Inspect model string, with a digest of provider arguments other than keys."""
+        """The Inspect model string, with a digest of the address and of arguments other than keys."""
         return self._id
 
     def _model_here(self) -> Model:

@@ -6,11 +6,15 @@ from inspect_ai.model import ContentText, ModelOutput, ModelUsage, StopReason
 
 from sightline.bridge.failures import LONGEST_MESSAGE, not_answered, without_secrets
 from sightline.errors import TransientError
+from sightline.judges._stops import refusal_flag
 from sightline.plain import plain_response, response_of
 from sightline.records import Cost, Response, Stop
 
 KEY = "sightline"
 """Where our part of an Inspect metadata dictionary lies."""
+
+PROVIDER_MESSAGE = "provider_message"
+"""Flag of a reply whose `error` holds the provider's own words on why it blocked the request."""
 
 CHARACTERS_PER_TOKEN = 4
 
@@ -44,7 +48,7 @@ def _cost(usage: ModelUsage | None) -> Cost:
 
 
 def _withheld(output: ModelOutput) -> bool:
-    """Whether the provider's interface marks the reply as a refusal (OpenAI's `refusal` field)."""
+    """Whether the interface marks the reply as the model's own refusal (OpenAI's `refusal` field)."""
     content = output.message.content
     return not isinstance(content, str) and any(
         isinstance(part, ContentText) and bool(part.refusal) for part in content
@@ -54,7 +58,8 @@ def _withheld(output: ModelOutput) -> bool:
 def to_response(output: ModelOutput, *secrets: str | None) -> Response:
     """What a provider answered. An answer of ours that went through Inspect comes back whole.
 
-    Provider blocks are `content_filter`; a request that the provider found too long, or a reply
+    Provider blocks are `content_filter`, with the provider's words in `error`; what the model itself
+    refused ends as it ended and carries a flag. A request that the provider found too long, or a reply
     without any choice, is an `error`: the model never answered.
     """
     cost = _cost(output.usage)
@@ -68,12 +73,14 @@ def to_response(output: ModelOutput, *secrets: str | None) -> Response:
         words = without_secrets(said, *secrets)[:LONGEST_MESSAGE]
         if output.stop_reason == "model_length":
             return Response(text="", stop="error", error=f"the request is too long: {words}", cost=cost)
-        return Response(text="", stop="content_filter", flags=(f"provider: {words}",), cost=cost)
+        return Response(
+            text="", stop="content_filter", error=words or None, flags=(PROVIDER_MESSAGE,), cost=cost
+        )
     if output.stop_reason == "unknown" and not said:
         return Response(text="", stop="error", error="the provider sent an empty reply", cost=cost)
-    stop: Stop = "content_filter" if _withheld(output) else STOPS[output.stop_reason]
-    flags = () if output.usage is not None else ("no usage reported",)
-    return Response(text=said, stop=stop, flags=flags, cost=cost)
+    refused = (refusal_flag(said),) if _withheld(output) else ()
+    flags = refused if output.usage is not None else (*refused, "no usage reported")
+    return Response(text=said, stop=STOPS[output.stop_reason], flags=flags, cost=cost)
 
 
 def to_output(response: Response, model: str, target: str) -> ModelOutput:

@@ -20,6 +20,7 @@ from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessage, GenerateConfig
 from inspect_ai.model._model import active_model
+from rich.markup import escape
 
 from sightline import __version__, registry
 from sightline.bridge.inspect_target import Patience
@@ -168,7 +169,7 @@ def build_task(recipe: Recipe) -> Task:
         judge = open_judge(spec)
         asked = asked_model()
     except UsageError as wrong:
-        raise PrerequisiteError(str(wrong)) from None
+        raise PrerequisiteError(escape(str(wrong))) from None  # Inspect prints it as markup
     attack = recipe.open_attack()
     artifacts = digest([artifact["key"] for _, artifact in pairs])
     facts = {

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sightline.cases import Case, Conversation
-from sightline.plain import artifact_of, case_of, response_of, verdict_of
+from sightline.plain import artifact_of, case_of, response_of
 from sightline.records import Artifact, Call, Response, Verdict
+from sightline.report import recorded
 from sightline.report.figures import OUTCOME_ORDER
 from sightline.report.pictures import Picture, embed
 from sightline.report.results import Pick, Results
@@ -170,6 +171,7 @@ def _by(rows: Sequence[Row], field: str) -> Mapping[str, Row]:
 
 def cards(
     results: Results,
+    lock: Mapping[str, Any],
     judge: str,
     undefended: Collection[str],
 ) -> tuple[list[Card], int]:
@@ -179,16 +181,15 @@ def cards(
     samples = [sample for _, sample in chosen]
     craft = _by(results.records("craft", "key", [s["artifact"] for s in samples if s["artifact"]]), "key")
     answers = _by(results.records("answer", "key", [s["sample"] for s in samples]), "key")
-    cases = _by(results.records("cases", "id", [s["case_id"] for s in samples]), "id")
-    verdicts: dict[str, list[Verdict]] = {}
-    for row in results.records("judge", "sample", [s["sample"] for s in samples]):
-        verdicts.setdefault(row["sample"], []).append(verdict_of(row))
+    cases = recorded.cases(results, lock, samples)
+    verdicts = recorded.verdicts(results, lock, [s["sample"] for s in samples])
     plain = _plain_outcomes(results, chosen, judge)
     blobs = Blobs(Path(results.run) / "blobs")
     known: dict[str, Picture] = {}
     found = []
     for number, (pick, sample) in enumerate(chosen, start=1):
-        case = case_of(cases[sample["case_id"]]) if sample["case_id"] in cases else None
+        row = cases.get((sample["benchmark"], sample["case_id"]))
+        case = case_of(row) if row is not None else None
         artifact = artifact_of(craft[sample["artifact"]]) if sample["artifact"] in craft else None
         response = response_of(answers[sample["sample"]]) if sample["sample"] in answers else None
         attacked = role_of(pick.attack_params) is not Role.plain

@@ -87,7 +87,7 @@ def contents(run: Path, lock: Mapping[str, Any], results: Results) -> dict[str, 
     primary = judges[0]["id"] if judges else "none"
     cells = board(summary, results, undefended, primary)
     maps = heatmaps(cells, summary.slices)
-    cards, n_samples = gallery.cards(results, primary, undefended)
+    cards, n_samples = gallery.cards(results, lock, primary, undefended)
     return {
         "title": str(lock.get("study") or run.resolve().name),
         "version": __version__,

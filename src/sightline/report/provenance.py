@@ -19,6 +19,7 @@ from sightline.report.words import EXPECTATIONS
 
 LOCK = "study.lock.yaml"
 MUCH_UNSCORED = 0.02
+MOST_FLAGS = 40
 _FONT = re.compile(r"font (\S+) sha256")
 _ATTACKABLE = ("refuse", "comply")
 _MEANINGS = {
@@ -119,12 +120,15 @@ def blocks(run: Path, lock: Mapping[str, Any], results: Results) -> list[Block]:
 
 
 def _flags(results: Results) -> list[Block]:
-    """What targets and defenses noted on their responses, if anything."""
-    found = tuple(
+    """What targets and defenses noted on their responses, if anything; the commonest if it is much."""
+    noted = results.flags()
+    found = [
         (flag, f"{count:,} responses of {target}, defense {defense}")
-        for flag, target, defense, count in results.flags()
-    )
-    return [Block("Flags on responses", found)] if found else []
+        for flag, target, defense, count in noted[:MOST_FLAGS]
+    ]
+    if len(noted) > MOST_FLAGS:
+        found.append(("…", f"{len(noted) - MOST_FLAGS:,} rarer ones are in the records"))
+    return [Block("Flags on responses", tuple(found))] if found else []
 
 
 def _cost(results: Results) -> Block:

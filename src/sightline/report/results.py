@@ -90,7 +90,8 @@ class Results:
         found = self.rows(
             "select attack, any_value(attack_params), defense, expected, outcome, count(*),"
             " arg_min({'sample': sample, 'artifact': artifact, 'case_id': case_id, 'target': target,"
-            " 'benchmark': benchmark, 'hazard': hazard, 'category': category, 'error': error},"
+            " 'benchmark': benchmark, 'release': release, 'hazard': hazard, 'category': category,"
+            " 'error': error},"
             " sample, ?)"
             " from results where judge = ? group by attack, defense, expected, outcome"
             " order by attack, defense, expected, outcome",
@@ -117,27 +118,36 @@ class Results:
         return found
 
     def flags(self) -> list[tuple[str, str, str, int]]:
-        """(flag, target, defense, number of responses) of finished answers."""
+        """(kind of flag, target, defense, number of responses) of finished answers, commonest first.
+
+        What stands behind a colon in a flag is of one response only, and is left out.
+        """
         found: list[tuple[str, str, str, int]] = []
         for path in sorted((self.run / "records").glob("answer*.parquet")):
             found += self.rows(
-                "with flagged as (select key, unnest(json_extract_string(record, '$.flags[*]')) as flag"
+                "with noted as (select key, unnest(json_extract_string(record, '$.flags[*]')) as noted"
                 " from read_parquet(?) where contains(record, '\"flags\"')),"
+                " flagged as (select distinct key, split_part(noted, ':', 1) as flag from noted),"
                 " asked as (select distinct sample, target, defense from raw)"
-                " select flag, target, defense, count(*) from flagged join asked on sample = key"
-                " group by all order by all",
+                " select flag, target, defense, count(*) as n from flagged join asked on sample = key"
+                " group by all order by n desc, flag, target, defense",
                 [_literal(path)],
             )
         return found
 
-    def records(self, stage: str, field: str, values: Collection[str]) -> list[Row]:
-        """Records of a stage whose `field` is one of `values`: finished stages and open shards alike."""
+    def records(
+        self, stage: str, field: str, values: Collection[str], *, only: Path | None = None
+    ) -> list[Row]:
+        """Records of a stage whose `field` is one of `values`: finished stages and open shards alike.
+
+        With `only`, a Parquet file, nothing else is read.
+        """
         wanted = sorted(set(values))
         if not wanted:
             return []
         found: list[Row] = []
         folder = self.run / "records"
-        for path in sorted(folder.glob(f"{stage}*.parquet")):
+        for path in [only] if only is not None else sorted(folder.glob(f"{stage}*.parquet")):
             texts = self.rows(
                 "select record from read_parquet(?) where"
                 " case when ? = 'key' then lower(hex(key)) else json_extract_string(record, '$.' || ?) end"
@@ -145,6 +155,8 @@ class Results:
                 [_literal(path), field, field, wanted],
             )
             found.extend(orjson.loads(text) for (text,) in texts)
+        if only is not None:
+            return found
         chosen = frozenset(wanted)
         for shards in sorted(path for path in folder.glob(f"{stage}*") if path.is_dir()):
             found.extend(row for row in read_shards(shards) if row.get(field) in chosen)

@@ -66,7 +66,7 @@ class StudyFile(BaseModel):
     epochs: Annotated[int, Field(ge=1, le=1000)] = 1
     limit: Annotated[int, Field(ge=1)] | None = None
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
-    retries: Annotated[int, Field(ge=0, le=20)] = 3
+    retries: Annotated[int, Field(ge=0, le=20)] = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ class Study:
     decoding: Decoding
     epochs: int = 1
     concurrency: int = 64
-    retries: int = 3
+    retries: int = 5
     text: str = field(default="", repr=False)
     folder: Path = Path()
     limit: int | None = None

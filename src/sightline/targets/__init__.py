@@ -30,6 +30,7 @@ def open_target(
     *,
     local: LocalSettings | None = None,
     model_args: Mapping[str, Any] = _NONE,
+    retries: int | None = None,
 ) -> Target:
     """Open a target. Nothing heavy happens: weights are hashed, not loaded; no request is sent.
 
@@ -38,6 +39,7 @@ def open_target(
         images: where the pictures of conversations are read from.
         local: how local models run; by default from the environment (`LocalSettings.from_environment`).
         model_args: passed on to the Inspect provider, at any depth of `defended/`.
+        retries: how often a provider is asked again after a passing failure; None for its default.
 
     Raises:
         UsageError: unknown kind, absent folder or file, or a defense that cannot be constructed.
@@ -49,7 +51,8 @@ def open_target(
 
         spec, inner = split_defended(rest)
         defense = registry.parse("defense", spec)
-        return DefendedTarget(defense, open_target(inner, images, local=local, model_args=model_args))
+        bare = open_target(inner, images, local=local, model_args=model_args, retries=retries)
+        return DefendedTarget(defense, bare)
     if kind in ("vlm", "testbed"):
         from sightline.targets import vlm
 
@@ -63,10 +66,10 @@ def open_target(
         from sightline.targets.scripted import ScriptedTarget
 
         return ScriptedTarget(name, rest)
-    return _inspect(rest if kind == "inspect" else name, images, model_args)
+    return _inspect(rest if kind == "inspect" else name, images, model_args, retries)
 
 
-def _inspect(name: str, images: Images, model_args: Mapping[str, Any]) -> Target:
+def _inspect(name: str, images: Images, model_args: Mapping[str, Any], retries: int | None) -> Target:
     """A provider of Inspect AI, through the bridge (loaded by name: only the bridge knows Inspect)."""
     try:
         bridge = importlib.import_module("sightline.bridge.inspect_target")
@@ -74,7 +77,8 @@ def _inspect(name: str, images: Images, model_args: Mapping[str, Any]) -> Target
         raise UsageError(
             f"target {name!r} needs the Python package {absent.name!r}: pip install sightline"
         ) from None
-    target: Target = bridge.InspectTarget(name, images, **model_args)
+    patience = None if retries is None else bridge.Patience(max_retries=retries)
+    target: Target = bridge.InspectTarget(name, images, patience=patience, **model_args)
     return target
 
 
