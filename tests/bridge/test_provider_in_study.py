@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,12 @@ CASES = 12
 def study(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("WEATHERED_API_KEY", "sk-not-a-real-key")
     monkeypatch.setenv("WEATHERED_BASE_URL", server.url)
-    quick = Patience(max_retries=1, attempt_timeout=2, first_wait=0.01, longest_wait=0.02)
-    monkeypatch.setattr(inspect_target, "Patience", lambda: quick)
+    quick = partial(Patience, attempt_timeout=2, first_wait=0.01, longest_wait=0.02)
+    monkeypatch.setattr(inspect_target, "Patience", quick)
     return json.dumps(
         {
             "study": "weathered",
+            "retries": 1,
             "benchmarks": [{"name": "testbed_requests", "limit": CASES}],
             "targets": ["openai-api/weathered/m"],
             "attacks": [{"name": "figstep", "preset": "testbed"}],
