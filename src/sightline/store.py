@@ -52,6 +52,14 @@ def write_atomically(path: Path, data: bytes) -> None:
         fresh.unlink(missing_ok=True)
 
 
+def cache_folder() -> Path:
+    """Folder of files that only save time: `$SIGHTLINE_CACHE`, else the user's cache folder."""
+    named = os.environ.get("SIGHTLINE_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline"
+
+
 def encode_png(pixels: Pixels) -> bytes:
     """PNG file of uint8 RGB pixels (height x width x 3), at compression level 1 (fast, lossless)."""
     buffer = io.BytesIO()

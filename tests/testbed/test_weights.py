@@ -13,11 +13,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from sightline.digests import sha256_file
 from sightline.errors import ContractError, UsageError
 from sightline.testbed import check, grading, render, wordings
 from sightline.testbed.answering import Ask, Model
 from sightline.testbed.grading import Grade
-from sightline.testbed.weights import MANIFEST, SHIPPED, materialize, names, read_manifest, sha256_of, verify
+from sightline.testbed.weights import MANIFEST, SHIPPED, materialize, names, read_manifest, verify
 from sightline.testbed.world import world
 
 RESTRICTED = world().select(restricted=True, split="heldout")
@@ -59,10 +60,10 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
     folder = materialize("linear", cache=tmp_path)
-    whole = sha256_of(folder / "model.safetensors")
+    whole = sha256_file(folder / "model.safetensors")
     (folder / "model.safetensors").write_bytes(b"broken")
     assert materialize("linear", cache=tmp_path) == folder
-    assert sha256_of(folder / "model.safetensors") == whole
+    assert sha256_file(folder / "model.safetensors") == whole
     assert [path.name for path in (tmp_path / "testbed").iterdir()] == [folder.name]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,19 +11,11 @@ import orjson
 
 from sightline.digests import sha256_file
 from sightline.errors import AbsentExtraError, UsageError
-from sightline.store import write_atomically
+from sightline.store import cache_folder, write_atomically
 
 _DIGESTED = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt", ".tiktoken"})
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _DOWNLOADED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
-
-
-def cache_folder() -> Path:
-    """Folder of small files that only save time: `$SIGHTLINE_CACHE`, else the user's cache folder."""
-    named = os.environ.get("SIGHTLINE_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline"
 
 
 def need_local(what: str, modules: Iterable[str] = ("torch", "transformers", "safetensors")) -> None:

@@ -20,8 +20,8 @@ from sightline.cases import Conversation, Image, Part, Turn
 from sightline.contracts import Decoding
 from sightline.digests import digest, sha256_bytes
 from sightline.rng import numpy_rng
-from sightline.store import encode_png
-from sightline.targets._files import cache_folder, read_json, write_json
+from sightline.store import cache_folder, encode_png
+from sightline.targets._files import read_json, write_json
 from sightline.targets._model import LoadedModel, Prepared, Reply, UnfitError
 
 NEW_TOKENS = 8

@@ -15,8 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sightline.digests import sha256_file
 from sightline.errors import ContractError, UsageError, nearest
-from sightline.testbed.weights import MANIFEST, sha256_of
+from sightline.testbed.weights import MANIFEST
 
 if TYPE_CHECKING:
     from sightline.testbed.train import Progress, Settings, Spent, Stage
@@ -119,7 +120,7 @@ def export(checkpoints: Path, folder: Path) -> None:
 def _write_manifest(name: str, folder: Path, facts: dict[str, Any]) -> None:
     """Write sizes, hashes, versions and costs beside the weights."""
     files: dict[str, dict[str, Any]] = {
-        path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        path.name: {"sha256": sha256_file(path), "bytes": path.stat().st_size}
         for path in sorted(folder.iterdir())
         if path.name not in (MANIFEST, "CARD.md")
     }

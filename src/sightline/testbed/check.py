@@ -8,13 +8,13 @@ Intervals are 95 %, by bootstrap over topics (clusters); where all clusters agre
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from sightline.metrics.intervals import cluster_sums, ratio_interval
 from sightline.testbed import grading, render, wordings
 from sightline.testbed.answering import Ask, Model
 from sightline.testbed.grading import Grade
@@ -57,14 +57,6 @@ class Row:
         return f"<= {self.at_most:.2f}" if self.at_most is not None else ""
 
 
-def wilson(k: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of k successes in n trials."""
-    p, scale = k / n, 1 + z * z / n
-    middle = (p + z * z / (2 * n)) / scale
-    half = z / scale * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def row(
     name: str,
     hits: Sequence[bool],
@@ -74,17 +66,8 @@ def row(
     at_most: float | None = None,
 ) -> Row:
     """Make a row of hits with an interval over groups."""
-    names = sorted(set(groups))
-    table = {g: [hit for hit, group in zip(hits, groups, strict=True) if group == g] for g in names}
-    right = np.array([sum(table[g]) for g in names], dtype=float)
-    size = np.array([len(table[g]) for g in names], dtype=float)
-    if right.sum() in (0, size.sum()):
-        low, high = wilson(float(right.sum() > 0) * len(names), len(names))
-    else:
-        rng = np.random.default_rng(SEED)
-        draws = rng.integers(0, len(names), (4000, len(names)))
-        rates = right[draws].sum(1) / size[draws].sum(1)
-        low, high = (float(v) for v in np.quantile(rates, (0.025, 0.975)))
+    right, size = cluster_sums(groups, [float(hit) for hit in hits], [1.0] * len(hits))
+    low, high, _ = ratio_interval(right, size, seed=SEED)
     return Row(name=name, k=sum(hits), n=len(hits), low=low, high=high, at_least=at_least, at_most=at_most)
 
 

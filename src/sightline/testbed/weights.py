@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from sightline.digests import sha256_file
 from sightline.errors import ContractError, UsageError, nearest
+from sightline.store import cache_folder
 
 SHIPPED = Path(__file__).resolve().parent / "weights"
 MANIFEST = "manifest.json"
@@ -40,19 +41,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of a folder of weights."""
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
     return manifest
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def cache_folder() -> Path:
-    """Return where joined folders are kept: $SIGHTLINE_CACHE, else the user's cache folder."""
-    own = os.environ.get("SIGHTLINE_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline"
 
 
 def materialize(name: str = "linear", *, root: Path = SHIPPED, cache: Path | None = None) -> Path:
@@ -99,7 +87,7 @@ def _sealed(folder: Path) -> bool:
     seal, joined = folder / _SEAL, folder / JOINED
     if not (seal.is_file() and joined.is_file()):
         return False
-    return bool(json.loads(seal.read_text("utf-8"))["sha256"] == sha256_of(joined))
+    return bool(json.loads(seal.read_text("utf-8"))["sha256"] == sha256_file(joined))
 
 
 def verify(source: Path, manifest: dict[str, Any]) -> None:
@@ -112,7 +100,7 @@ def verify(source: Path, manifest: dict[str, Any]) -> None:
         path = source / file
         if not path.is_file():
             raise ContractError(f"{path} is missing: reinstall sightline, or run `sightline testbed build`")
-        if sha256_of(path) != facts["sha256"]:
+        if sha256_file(path) != facts["sha256"]:
             raise ContractError(f"{path} is not the file its manifest names: reinstall sightline")
 
 
@@ -130,5 +118,5 @@ def _join(source: Path, manifest: dict[str, Any], variant: str, target: Path) ->
         tensors |= {key: value.astype(np.float32) for key, value in load_file(source / part).items()}
     save_file(tensors, target / JOINED, metadata={"format": "pt"})
     (target / JOINED).chmod(0o644)
-    seal = {"model": manifest["name"], "variant": variant, "sha256": sha256_of(target / JOINED)}
+    seal = {"model": manifest["name"], "variant": variant, "sha256": sha256_file(target / JOINED)}
     (target / _SEAL).write_text(json.dumps(seal, indent=2) + "\n", "utf-8")
