@@ -40,7 +40,6 @@ from sightline.store import Blobs
 from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.targets import vlm
-from sightline.testbed.weights import names as shipped
 
 Evaluate = Callable[..., EvalLog]
 SHIELD = "defended/system_prompt(prompt='testbed'):"
@@ -130,8 +129,6 @@ def test_both_routes_send_and_say_and_judge_the_same(
     shield: str,
     model: str,
 ) -> None:
-    if model.startswith("testbed/") and model.removeprefix("testbed/") not in shipped():
-        pytest.skip(f"{model} is not built here")
     seen: list[Conversation] = []
     answer = vlm.VlmTarget.generate
 

@@ -487,10 +487,6 @@ def test_a_folder_without_a_processor_says_what_is_absent(tmp_path, blobs):
 
 
 def test_the_shipped_testbed_model_is_a_target_like_any_other(blobs):
-    from sightline.testbed import weights
-
-    if "linear" not in weights.names():
-        pytest.skip("this checkout has no testbed weights")
     with pytest.raises(UsageError, match="'linear'"):
         open_target("testbed/linaer", blobs, local=CPU)
     target = open_target("testbed/linear", blobs, local=CPU)
