@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -63,6 +64,16 @@ def test_every_sample_of_the_grid_is_one_row(make: Make) -> None:
         ("toy_dots", "complied"),
     }
     assert all(row["calls_target"] == 1 for row in rows)
+
+
+def test_flags_of_a_response_stand_in_the_results(make: Make) -> None:
+    class Alone(ToyTarget):
+        async def generate(self, conversation, decoding):  # type: ignore[no-untyped-def]
+            return replace(await super().generate(conversation, decoding), flags=("batch1", "plain_prompt"))
+
+    run = make(target=Alone())
+    asyncio.run(run.all_stages())
+    assert {row["flags"] for row in table(run)} == {"batch1;plain_prompt"}
 
 
 def test_second_run_does_nothing(make: Make) -> None:

@@ -45,6 +45,7 @@ SCHEMA = pa.schema(
         *((name, pa.int32()) for name in ("tokens_in", "tokens_out")),
         ("flops", pa.float32()),
         ("seconds", pa.float32()),
+        ("flags", _NAME),
         ("error", pa.string()),
     ]
 )
@@ -173,6 +174,7 @@ def _row(sample: Sample, verdict: Row) -> Row:
         "tokens_out": cost.tokens_out,
         "flops": cost.flops,
         "seconds": cost.seconds,
+        "flags": ";".join(response.get("flags", ())),
         "error": response.get("error") or (verdict.get("reason") if outcome == "error" else None),
     }
 
