@@ -22,7 +22,7 @@ FILES = sorted(SRC.rglob("*.py"))
 # Layers from the bottom up; a module may import its own layer's folder and everything below.
 LAYERS = [
     {"errors", "cases", "records", "digests", "rng", "plain", "fonts"},
-    {"contracts", "registry", "store", "tables", "release", "_trees"},
+    {"contracts", "registry", "keys", "store", "tables", "release", "_trees"},
     {"targets", "metrics", "testbed"},
     {"attacks", "defenses", "judges", "benchmarks"},
     {"study", "report"},

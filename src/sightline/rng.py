@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 
 from sightline.digests import digest
@@ -17,8 +15,3 @@ def seed_of(*key: object, bits: int = 63) -> int:
 def numpy_rng(*key: object) -> np.random.Generator:
     """NumPy generator determined by `key`."""
     return np.random.default_rng(seed_of(*key))
-
-
-def python_rng(*key: object) -> random.Random:
-    """Standard-library generator determined by `key`."""
-    return random.Random(seed_of(*key))

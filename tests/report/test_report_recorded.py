@@ -16,9 +16,9 @@ from test_report_page import Node, Tree
 
 from sightline import report
 from sightline.digests import digest
+from sightline.keys import judge_key
 from sightline.report import provenance, recorded
 from sightline.report.results import Results
-from sightline.study.grid import judge_key
 
 SMALL = Shape(prompts=1, utility=6)
 Rows = list[dict[str, Any]]

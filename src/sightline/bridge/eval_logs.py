@@ -42,12 +42,12 @@ from sightline.bridge.scoring import rates
 from sightline.cases import Conversation, Part, Turn
 from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
+from sightline.keys import judge_key
 from sightline.plain import conversation_of, response_of
 from sightline.records import Response
 from sightline.report.recorded import BookName, current_books
 from sightline.store import Blobs, Row
 from sightline.study import lock as locks
-from sightline.study.grid import judge_key
 from sightline.study.results import RESULTS
 from sightline.tables import Table, compacted_rows
 

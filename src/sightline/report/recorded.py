@@ -10,13 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.digests import digest
+from sightline.keys import book_identity, book_name, judge_key
 from sightline.plain import verdict_of
 from sightline.records import Verdict
 from sightline.report.provenance import entries
 from sightline.report.results import Results
 from sightline.store import Row
-from sightline.study.grid import judge_key
 
 RELEASE_SHOWN = 16
 """Characters of a release's digest in `results.parquet`."""
@@ -34,8 +33,8 @@ def current_books(records: Path, lock: Mapping[str, Any]) -> dict[BookName, Path
     found = {}
     for entry in entries(lock, "benchmarks"):
         release = str(entry.get("release"))
-        identity = digest(entry.get("identity"), entry.get("limit"))  # as study.casebook names its books
-        path = records / f"cases-{digest(identity, release)[:16]}.parquet"
+        identity = book_identity(str(entry.get("identity")), entry.get("limit"))
+        path = records / f"{book_name(identity, release)}.parquet"
         if path.is_file():
             found[str(entry.get("label")), release[:RELEASE_SHOWN]] = path
     return found

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from sightline.contracts import Decoding, Target
 from sightline.errors import ContractError, TransientError, UsageError
+from sightline.keys import answer_key
 from sightline.plain import conversation_of, plain_response
 from sightline.records import Cost, Response
 from sightline.rng import seed_of
 from sightline.store import Row
-from sightline.study.casebook import Book
-from sightline.study.grid import Column, answer_key, chunks
+from sightline.study.casebook import Book, artifacts_in
+from sightline.study.grid import Column, chunks
 from sightline.study.progress import Progress
 from sightline.study.stages import Count, Stage, Todo
 from sightline.tables import Table
@@ -55,7 +56,7 @@ async def answer(
         records / STAGE, progress, is_error=lambda row: row["stop"] == "error", retry_errors=retry_errors
     )
     targets = list(targets)
-    cells = sum(column.size(book.expected) for book in books for column in columns)
+    cells = artifacts_in(books, columns)
     progress.start(STAGE, cells * len(targets) * epochs, 0)
     with Table(stage.folder) as table, Table(records / "craft") as crafted:
         for target in targets:

@@ -14,14 +14,14 @@ import orjson
 
 from sightline import registry
 from sightline.cases import Case
-from sightline.digests import digest
 from sightline.errors import UsageError
+from sightline.keys import book_identity, book_name, case_key
 from sightline.plain import plain_case
 from sightline.release import OfficialRelease, Seen
 from sightline.rng import seed_of
 from sightline.store import Blobs, Row, ShardWriter, read_shards, write_atomically
 from sightline.study.config import Source
-from sightline.study.grid import case_key, chunks
+from sightline.study.grid import Column, chunks
 from sightline.study.progress import Progress
 from sightline.tables import Table, compacted_rows
 
@@ -42,6 +42,11 @@ class Book:
     def rows(self) -> Iterator[Row]:
         """Cases as plain rows with their key, streamed in release order."""
         return compacted_rows(self.folder)
+
+
+def artifacts_in(books: Iterable[Book], columns: Iterable[Column]) -> int:
+    """Number of artifacts of a grid: every case with every attack that meets it."""
+    return sum(column.size(book.expected) for column in columns for book in books)
 
 
 def sampled(cases: Iterable[Case], limit: int) -> Iterator[Case]:
@@ -70,7 +75,7 @@ def read_cases(source: Source, records: Path, blobs: Blobs, progress: Progress) 
     Raises:
         UsageError: from the benchmark, naming file and row; also for two cases of one id.
     """
-    identity = digest(registry.identity(source.benchmark), source.limit)
+    identity = book_identity(registry.identity(source.benchmark), source.limit)
     memo = records / f"cases-{identity[:16]}.json"
     release = OfficialRelease(source.root, blobs)
     found = _remembered(memo, release)
@@ -120,7 +125,7 @@ def _read_anew(
     counts = _write_cases(source, unfinished, source.benchmark.cases(release), progress)
     with Table(unfinished) as table:
         table.compact()
-    folder = f"cases-{digest(identity, release.digest())[:16]}"
+    folder = book_name(identity, release.digest())
     unfinished.with_name(f"{unfinished.name}.parquet").replace(records / f"{folder}.parquet")
     shutil.rmtree(unfinished)
     return {

@@ -12,7 +12,7 @@ from sightline.plain import case_of, plain_artifact
 from sightline.records import Artifact
 from sightline.rng import seed_of
 from sightline.store import Blobs, Row
-from sightline.study.casebook import Book
+from sightline.study.casebook import Book, artifacts_in
 from sightline.study.grid import Column, chunks
 from sightline.study.progress import Progress
 from sightline.study.seal import seal
@@ -42,7 +42,7 @@ def craft(
     stage: Stage[Row] = Stage(
         records / STAGE, progress, is_error=lambda row: "problem" in row, retry_errors=retry_errors
     )
-    total = sum(column.size(book.expected) for book in books for column in columns)
+    total = artifacts_in(books, columns)
     progress.start(STAGE, total, 0)
     with Table(stage.folder) as table:
         for book in books:

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import TypeVar
 
 from sightline import registry
-from sightline.contracts import Decoding
 from sightline.digests import digest
 from sightline.store import Row
 from sightline.study.config import NamedAttack, NamedDefense, Source, Study
@@ -55,26 +54,6 @@ class Column:
     def keys(self, cases: Sequence[Row]) -> list[str]:
         """Key of the artifact of each case: case content, attack with settings and code, seed."""
         return [digest("craft", row["key"], self.identity, self.seed) for row in cases]
-
-
-def case_key(row: Row) -> str:
-    """Key of a case: its whole content, so that a larger sample reuses the rows of a smaller one."""
-    return digest("case", row)
-
-
-def answer_key(artifact: str, target: str, decoding: Decoding, epoch: int) -> str:
-    """Key of a response: what is shown, to whom (weights and defenses are in its id), how, which try."""
-    return digest("answer", artifact, target, decoding, epoch)
-
-
-def judge_key(answer: str, content: str, judge: str, identity: str) -> str:
-    """Key of a verdict: which response, what it said, and the judge with its lists, prompts and code."""
-    return digest("judge", answer, content, judge, identity)
-
-
-def response_hash(response: Row) -> str:
-    """Digest of what a judge reads of a response: visible text, how it stopped, its error."""
-    return digest(response["text"], response["stop"], response.get("error"))
 
 
 def cell_name(source: Source, target: str, attack: NamedAttack, defense: NamedDefense) -> str:

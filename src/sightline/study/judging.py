@@ -9,11 +9,12 @@ from pathlib import Path
 from sightline import registry
 from sightline.contracts import Decoding, Judge
 from sightline.errors import ContractError, TransientError, UsageError
+from sightline.keys import answer_key, judge_key, response_hash
 from sightline.plain import case_of, conversation_of, plain_verdict, response_of
 from sightline.records import Outcome, Verdict
 from sightline.store import Row
-from sightline.study.casebook import Book
-from sightline.study.grid import Column, answer_key, chunks, judge_key, response_hash
+from sightline.study.casebook import Book, artifacts_in
+from sightline.study.grid import Column, chunks
 from sightline.study.progress import Progress
 from sightline.study.stages import Count, Stage, Todo, choose
 from sightline.tables import Table
@@ -83,7 +84,7 @@ async def judge_all(
         is_error=lambda row: row["outcome"] == Outcome.error.value,
         retry_errors=retry_errors,
     )
-    cells = sum(column.size(book.expected) for book in books for column in columns)
+    cells = artifacts_in(books, columns)
     progress.start(STAGE, cells * len(targets) * epochs * len(judges), 0)
     with (
         Table(stage.folder) as table,

@@ -13,12 +13,13 @@ from sightline import registry
 from sightline.contracts import Judge
 from sightline.digests import digest
 from sightline.errors import ContractError
+from sightline.keys import response_hash
 from sightline.plain import cost_of
 from sightline.records import WITHHELD, Outcome
 from sightline.store import Row
-from sightline.study.casebook import Book
+from sightline.study.casebook import Book, artifacts_in
 from sightline.study.config import NamedDefense, Study
-from sightline.study.grid import Column, cell_name, response_hash
+from sightline.study.grid import Column, cell_name
 from sightline.study.judging import Sample, samples, verdict_key
 from sightline.study.progress import Progress
 from sightline.tables import GROUP_ROWS, Table
@@ -66,7 +67,7 @@ def tabulate(
         ContractError: if any sample of the grid has no verdict.
     """
     records = folder / "records"
-    total = sum(column.size(book.expected) for book in books for column in columns)
+    total = artifacts_in(books, columns)
     progress.start("table", total * len(targets) * study.epochs * len(judges), 0)
     path = folder / RESULTS
     fresh = folder / f"{RESULTS}.new"

@@ -15,7 +15,7 @@ from sightline.errors import UsageError
 from sightline.store import Blobs, write_atomically
 from sightline.study import lock as locks
 from sightline.study.answering import answer
-from sightline.study.casebook import Book, read_cases
+from sightline.study.casebook import Book, artifacts_in, read_cases
 from sightline.study.config import NamedDefense, Study, load
 from sightline.study.crafting import craft
 from sightline.study.grid import Column
@@ -188,7 +188,7 @@ class Run:
 
     def plan(self) -> dict[str, int]:
         """What a run does from nothing: cells, cases, artifacts, responses, verdicts; calls at most."""
-        per_target = sum(column.size(book.expected) for book in self.books for column in self.columns)
+        per_target = artifacts_in(self.books, self.columns)
         samples = per_target * len(self.study.targets) * self.study.epochs
         calls = sum(defense.calls for defense in self.study.defenses)
         return {

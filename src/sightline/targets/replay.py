@@ -23,6 +23,7 @@ from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.digests import digest, sha256_file
 from sightline.errors import UsageError
+from sightline.keys import answer_key
 from sightline.plain import plain_conversation, response_of
 from sightline.records import Response
 from sightline.tables import Table
@@ -139,7 +140,7 @@ def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
         ours = 0
         for row in answers:
             artifact, epoch = row["artifact"], row["epoch"]
-            keys = {digest("answer", artifact, target, decoding, epoch): target for target in targets}
+            keys = {answer_key(artifact, target, decoding, epoch): target for target in targets}
             target = keys.get(row["key"])
             if target is None:
                 continue

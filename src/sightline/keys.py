@@ -1,0 +1,37 @@
+"""Keys of rows and names of case books: digests of everything that decides what they hold."""
+
+from __future__ import annotations
+
+from sightline.contracts import Decoding
+from sightline.digests import digest
+from sightline.store import Row
+
+
+def book_identity(benchmark: str, limit: int | None) -> str:
+    """Digest of what is read of a benchmark: its identity and the number of cases."""
+    return digest(benchmark, limit)
+
+
+def book_name(identity: str, release: str) -> str:
+    """Name under `records/` of the cases that a benchmark made of a release (its digest)."""
+    return f"cases-{digest(identity, release)[:16]}"
+
+
+def case_key(row: Row) -> str:
+    """Key of a case: its whole content, so that a larger sample reuses the rows of a smaller one."""
+    return digest("case", row)
+
+
+def answer_key(artifact: str, target: str, decoding: Decoding, epoch: int) -> str:
+    """Key of a response: what is shown, to whom (weights and defenses are in its id), how, which try."""
+    return digest("answer", artifact, target, decoding, epoch)
+
+
+def judge_key(answer: str, content: str, judge: str, identity: str) -> str:
+    """Key of a verdict: which response, what it said, and the judge with its lists, prompts and code."""
+    return digest("judge", answer, content, judge, identity)
+
+
+def response_hash(response: Row) -> str:
+    """Digest of what a judge reads of a response: visible text, how it stopped, its error."""
+    return digest(response["text"], response["stop"], response.get("error"))
