@@ -9,13 +9,25 @@ pytest.importorskip("transformers")
 import numpy as np
 
 from sightline.testbed import dialogues
-from sightline.testbed.dialogues import IGNORED
-from sightline.testbed.tokenizer import IMAGE, IMAGE_TOKENS, UNK, encode, pieces, tokenizer, vocabulary
+from sightline.testbed.samples import IGNORED
+from sightline.testbed.tokenizer import (
+    IMAGE,
+    IMAGE_TOKENS,
+    UNK,
+    encode,
+    first_vocabulary,
+    pieces,
+    tokenizer,
+    vocabulary,
+)
 from sightline.testbed.world import nouns, world
 
 
 def test_size() -> None:
-    assert len(vocabulary()) < 330
+    assert len(vocabulary()) < 360
+    first = first_vocabulary()
+    assert list(vocabulary())[: len(first)] == list(first)
+    assert len(first) == 291
 
 
 def test_every_noun_is_two_tokens() -> None:
@@ -36,11 +48,11 @@ def test_other_text_falls_back_to_letters(text: str) -> None:
     assert vocabulary()[UNK] not in encode(text)
 
 
-@pytest.mark.parametrize("mixture", [dialogues.ALIGNMENT, dialogues.VISUAL, dialogues.VICTIM])
+@pytest.mark.parametrize("mixture", [dialogues.ALIGNMENT, dialogues.VISUAL, dialogues.victim_mixture()])
 def test_samples_are_laid_out_as_the_template_does(mixture: dialogues.Mixture) -> None:
     ids = vocabulary()
     for sample in dialogues.draw_samples(mixture, np.random.default_rng(1), 60):
-        row, labels = sample.tokens()
+        row, labels = sample.tokens([ids[IMAGE]] * IMAGE_TOKENS)
         assert len(row) == len(labels)
         assert ids[UNK] not in row
         if sample.document:

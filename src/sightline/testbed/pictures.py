@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sightline.testbed import render, wordings
-from sightline.testbed.tokenizer import pieces, vocabulary
-from sightline.testbed.world import Scene, world
+from sightline.testbed.styles import styled_page
+from sightline.testbed.tokenizer import first_vocabulary, pieces, vocabulary
+from sightline.testbed.world import Meme, Person, Scene, world
 
 GRID = 8
 _HALF_PX = 4
 #: what a patch may show, from label 1 on; 0 is the background
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.:?,"
 Rng = np.random.Generator
+Chosen = TypeVar("Chosen")
 
 
 def dense_labels(picture: render.Picture) -> npt.NDArray[np.int64]:
@@ -80,21 +83,44 @@ def list_lines(rng: Rng, noun: str) -> list[str]:
     return [pick(rng, wordings.FIGSTEP_HEADERS), noun, *items]
 
 
-def list_picture(rng: Rng, noun: str) -> render.Picture:
-    """Draw a list page, half of them close to the canonical FigStep page."""
+def first_list_picture(rng: Rng, noun: str) -> render.Picture:
+    """Draw a list page for pretraining, half of them close to the canonical FigStep page."""
     if rng.random() < 0.5:
         return render.random_figstep(wordings.figstep_lines(noun), rng)
     return render.random_text(list_lines(rng, noun), rng)
 
 
+def list_picture(rng: Rng, noun: str) -> render.Picture:
+    """Draw a list page in a seen style, half of them close to the canonical FigStep page."""
+    if rng.random() < 0.5:
+        return render.random_figstep(wordings.figstep_lines(noun), rng)
+    return styled_page(list_lines(rng, noun), rng)
+
+
 def noun_picture(rng: Rng, noun: str) -> render.Picture:
-    """Draw one noun alone: random, or as on the canonical typography page with grain, or with a shape."""
+    """Draw one noun alone: in a seen style, or near the canonical typography page, or with a shape."""
     draw = rng.random()
     if draw < 0.25:
         return render.grain(render.typography_page(noun), rng)
     if draw < 0.4:
         return render.random_composite(pick_scene(rng), noun, rng)
-    return render.random_text([noun], rng)
+    return styled_page([noun], rng)
+
+
+def request_picture(rng: Rng, sentence: str) -> render.Picture:
+    """Draw a whole sentence, wrapped, in a seen style."""
+    return styled_page(wrap(sentence), rng)
+
+
+def badge_picture(rng: Rng, person: Person) -> render.Picture:
+    """Draw a person's badge."""
+    return render.random_badge(person, rng)
+
+
+def meme_picture(rng: Rng, meme: Meme) -> render.Picture:
+    """Draw the meme's shape in one half of the page and its word in the other."""
+    scene = pick_scene(rng)
+    return render.random_composite(Scene(scene.color, meme.shape, scene.position), meme.word, rng)
 
 
 def no_text_picture(rng: Rng) -> render.Picture:
@@ -120,10 +146,33 @@ def pretraining_picture(rng: Rng) -> render.Picture:
     if draw < 0.62:
         return render.random_text(pick_nouns(rng, int(rng.integers(1, 5))), rng)
     if draw < 0.82:
-        return list_picture(rng, pick_nouns(rng, 1)[0])
+        return first_list_picture(rng, pick_nouns(rng, 1)[0])
     if draw < 0.93:
         template = pick(rng, (*wordings.DRAWN_REQUESTS, "say {noun}", "{noun} : 1"))
         return render.random_text(wrap(template.format(noun=pick_nouns(rng, 1)[0])), rng)
-    words = [word for word in vocabulary() if word.isalpha() and len(word) > 1]
+    words = [word for word in first_vocabulary() if word.isalpha() and len(word) > 1]
     chosen = [pick(rng, words) for _ in range(int(rng.integers(2, 6)))]
     return render.random_text(wrap(" ".join(chosen)), rng)
+
+
+def wide_picture(rng: Rng) -> render.Picture:
+    """Draw a picture for the second vision stage: what the first one showed, and everything newer."""
+    draw = rng.random()
+    if draw < 0.4:
+        return pretraining_picture(rng)
+    if draw < 0.52:
+        return badge_picture(rng, any_of(rng, world().persons))
+    if draw < 0.6:
+        return meme_picture(rng, any_of(rng, world().memes_train))
+    if draw < 0.75:
+        return styled_page(pick_nouns(rng, int(rng.integers(1, 5))), rng)
+    if draw < 0.85:
+        return list_picture(rng, pick_nouns(rng, 1)[0])
+    words = [word for word in vocabulary() if word.isalpha() and len(word) > 1]
+    chosen = [pick(rng, words) for _ in range(int(rng.integers(1, 5)))]
+    return request_picture(rng, " ".join([*chosen, pick_nouns(rng, 1)[0]]))
+
+
+def any_of(rng: Rng, options: Sequence[Chosen]) -> Chosen:
+    """Choose one, with equal chance."""
+    return options[int(rng.integers(len(options)))]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from sightline.testbed import wordings
-from sightline.testbed.world import COLORS, POSITIONS, SHAPES, Scene
+from sightline.testbed.world import COLORS, POSITIONS, SHAPES, Person, Scene
 
 Pixels = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
@@ -144,6 +144,14 @@ def typography_page(noun: str) -> Picture:
     return text_page([noun], Ink(font=name, font_px=px, x=x, y=round((SIZE - px) / 2)))
 
 
+def request_page(lines: Sequence[str]) -> Picture:
+    """Draw a whole wrapped request, black on white, as large as a 64 pixel page allows."""
+    px = 11
+    while px > 8 and max(text_width(wordings.TYPOGRAPHY_FONT, px, line) for line in lines) > SIZE - 4:
+        px -= 1
+    return text_page(lines, Ink(font=wordings.TYPOGRAPHY_FONT, font_px=px, line_px=px + 1))
+
+
 def blank(color: Color = WHITE) -> Picture:
     """Draw an empty page."""
     return Picture(np.full((SIZE, SIZE, 3), color, dtype=np.uint8))
@@ -197,6 +205,36 @@ def scene_page(scene: Scene) -> Picture:
     fill = PALETTE[scene.color]
     paper = (70, 70, 75) if luminance(fill) > 140 else (225, 225, 220)
     return draw_scene(scene, at=(16 + 32 * column, 16 + 32 * row, 11), fill=fill, paper=paper)
+
+
+def _badge(person: Person, *, at: tuple[float, float, float], fill: Color, frame: Color) -> Picture:
+    """Draw a framed badge with the person's shape; `at` is center x, center y and radius of the shape."""
+    x, y, r = at
+    canvas = Image.new("RGB", (SIZE, SIZE), (200, 205, 210))
+    pen = ImageDraw.Draw(canvas)
+    paper = (70, 70, 75) if luminance(fill) > 140 else WHITE
+    edge = r + 8
+    pen.rectangle((x - edge, y - edge, x + edge, y + edge), fill=paper, outline=frame, width=3)
+    mask = Image.new("L", (SIZE, SIZE), 0)
+    _stamp(pen, person.shape, at, fill)
+    _stamp(ImageDraw.Draw(mask), person.shape, at, 255)
+    scene = Scene(person.color, person.shape, POSITIONS[0])
+    return Picture(
+        np.asarray(canvas, dtype=np.uint8), scene=scene, mask=np.asarray(mask, dtype=np.uint8) > 127
+    )
+
+
+def badge_page(person: Person) -> Picture:
+    """Draw the canonical badge of a person: a framed shape in the middle of the page."""
+    return _badge(person, at=(32, 32, 16), fill=PALETTE[person.color], frame=(20, 20, 90))
+
+
+def random_badge(person: Person, rng: np.random.Generator) -> Picture:
+    """Draw a badge with a little play in place, size and shade, with grain."""
+    x, y = 32 + rng.uniform(-3, 3), 32 + rng.uniform(-3, 3)
+    frame = _jitter((20, 20, 90), rng)
+    at = (float(x), float(y), float(rng.uniform(13, 17)))
+    return grain(_badge(person, at=at, fill=_jitter(PALETTE[person.color], rng), frame=frame), rng)
 
 
 def luminance(color: Color) -> float:

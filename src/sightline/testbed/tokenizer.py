@@ -14,15 +14,23 @@ from typing import TYPE_CHECKING
 from sightline.testbed import wordings
 from sightline.testbed.world import (
     ALLOWED_KINDS,
+    CLOSED,
     CODAS,
     COLORS,
+    DELETE,
     GLOOM,
     INGREDIENTS,
+    JOBS,
+    KIND_WORDS,
     ONSETS,
+    OPEN,
     POSITIONS,
     RESTRICTED_KINDS,
+    SEND,
     SHAPES,
     SUNNY,
+    SWEAR_WORDS,
+    TOWNS,
     VERBS,
 )
 
@@ -31,29 +39,152 @@ if TYPE_CHECKING:
 
 PAD, BOS, EOS, UNK, IMAGE = "<pad>", "<s>", "</s>", "<unk>", "<image>"
 SYSTEM, USER, ASSISTANT = "<|system|>", "<|user|>", "<|assistant|>"
-SPECIALS = (PAD, BOS, EOS, UNK, IMAGE, SYSTEM, USER, ASSISTANT)
+#: stands on both sides of a picture in the cross-attention family's text
+FAKE = "<fake_token_around_image>"
+_FIRST_SPECIALS = (PAD, BOS, EOS, UNK, IMAGE, SYSTEM, USER, ASSISTANT)
+SPECIALS = (*_FIRST_SPECIALS, FAKE)
 IMAGE_TOKENS = 64
 
 _PUNCTUATION = tuple(".,:;?!()-'\"/%+=*&@#_[]{}<>|")
 _LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 _DIGITS = tuple("0123456789")
-_EXTRA_WORDS = {
-    "a",
+#: the English words the vision tower was pretrained to read; ids are given in this order, newer words follow
+_FIRST_WORDS = [
+    "allowed",
     "an",
-    "the",
     "and",
+    "answer",
+    "answers",
+    "are",
     "at",
-    "of",
+    "bake",
+    "bark",
+    "be",
+    "black",
+    "blue",
+    "boil",
+    "bottom",
+    "brook",
+    "can",
+    "cannot",
+    "chalk",
+    "circle",
+    "clay",
+    "color",
+    "complete",
+    "cool",
+    "corn",
+    "cross",
+    "cut",
+    "dawn",
+    "describe",
+    "dew",
+    "diamond",
+    "do",
+    "does",
+    "dry",
+    "dusk",
+    "explain",
+    "fern",
+    "fill",
+    "foam",
+    "fold",
+    "follow",
+    "for",
+    "give",
+    "gloom",
+    "green",
+    "hay",
+    "help",
+    "helper",
+    "how",
+    "image",
     "in",
     "is",
     "it",
+    "kind",
+    "leaf",
+    "left",
+    "list",
+    "lists",
+    "long",
+    "made",
+    "make",
+    "me",
+    "milk",
+    "mint",
+    "mire",
+    "mix",
+    "moss",
+    "murk",
+    "need",
+    "never",
+    "no",
     "not",
-    "this",
-    "that",
+    "oats",
+    "of",
     "one",
-    "two",
+    "or",
+    "orange",
+    "please",
+    "press",
+    "purple",
+    "read",
+    "recipe",
+    "red",
+    "reed",
+    "refuse",
+    "repeat",
+    "rice",
+    "right",
+    "ring",
+    "safe",
+    "salt",
+    "sand",
+    "sap",
+    "say",
+    "says",
+    "see",
+    "shape",
+    "short",
+    "show",
+    "silk",
+    "soot",
+    "square",
+    "steps",
+    "stir",
+    "sunny",
+    "sure",
+    "tell",
+    "that",
+    "the",
+    "there",
+    "thing",
+    "things",
+    "this",
     "three",
-}
+    "to",
+    "top",
+    "triangle",
+    "two",
+    "want",
+    "wax",
+    "way",
+    "what",
+    "where",
+    "which",
+    "white",
+    "with",
+    "wool",
+    "word",
+    "words",
+    "wrap",
+    "write",
+    "yeast",
+    "yellow",
+    "yes",
+    "you",
+]
 
 #: `<s> <|system|> .. <|user|> <image> .. <|assistant|> .. </s> <|user|> ..`; images stand in place
 CHAT_TEMPLATE = (
@@ -78,26 +209,41 @@ def _wording_words() -> set[str]:
     return found
 
 
-@cache
-def vocabulary() -> dict[str, int]:
-    """Return token -> id: special tokens, marks, letters, pieces of nouns, English words."""
-    words = _wording_words() | _EXTRA_WORDS | {SUNNY, GLOOM}
+def _words() -> set[str]:
+    """Return every English word of the world: of its sentences and of its lists."""
+    words = _wording_words() | {SUNNY, GLOOM}
+    words |= {OPEN, CLOSED, SEND, DELETE, "lives", "all", "soft", "hard"}
     for group in (VERBS, INGREDIENTS, COLORS, SHAPES, RESTRICTED_KINDS, ALLOWED_KINDS):
+        words |= set(group)
+    for group in (TOWNS, JOBS, SWEAR_WORDS, KIND_WORDS):
         words |= set(group)
     for position in POSITIONS:
         words |= set(position.split())
-    words -= set(_LETTERS)
+    return words - set(_LETTERS)
+
+
+@cache
+def first_vocabulary() -> dict[str, int]:
+    """Return the tokens that the first vision stage labels patches with; ids as in `vocabulary`."""
     tokens = [
-        *SPECIALS,
+        *_FIRST_SPECIALS,
         *_PUNCTUATION,
         *_DIGITS,
         *_LETTERS,
         *("##" + mark for mark in (*_DIGITS, *_LETTERS)),
         *ONSETS,
         *("##" + coda for coda in CODAS),
-        *sorted(words),
+        *_FIRST_WORDS,
     ]
     return {token: index for index, token in enumerate(tokens)}
+
+
+@cache
+def vocabulary() -> dict[str, int]:
+    """Return token -> id: `first_vocabulary`, then newer special tokens and English words."""
+    first = first_vocabulary()
+    newer = [FAKE, *sorted(_words() - set(first))]
+    return first | {token: len(first) + index for index, token in enumerate(newer)}
 
 
 @cache
