@@ -100,8 +100,25 @@ def test_without_a_template_the_familys_plain_form_is_used(family, conversation,
     assert (prompt.text, prompt.flags) == (text, (*flags, "plain_prompt"))
 
 
+@pytest.mark.parametrize("template", [PARTS, STRINGS])
+def test_a_family_that_puts_the_picture_first_is_shown_none(template):
+    prompt = prompter(template, "blip-2")(BOTH)
+    assert (prompt.text, prompt.images) == ("<system>be safe<user>what<assistant>", (ONE,))
+    later = Conversation.user("a").then(Turn("assistant", ("b",)), Turn("user", (ONE, "c")))
+    prompt = prompter(template, "blip-2")(later)
+    assert (prompt.text, prompt.flags) == ("<user>a<assistant>b<user>c<assistant>", ("picture_first",))
+    alone = prompter(template, "blip-2")(Conversation.user(ONE))
+    assert (alone.text, alone.images) == ("<user><assistant>", (ONE,))
+    folded = prompter(NO_SYSTEM + template, "blip-2")(Conversation.user(ONE).with_system("be safe"))
+    assert (folded.text, folded.flags) == ("<user>be safe<assistant>", ("system_in_user",))
+
+
 def test_plain_dialogues():
     dialogue = Conversation.user(ONE, "one").then(Turn("assistant", ("two",)), Turn("user", ("three",)))
+    assert (
+        prompter(None, "idefics")(dialogue).text
+        == "User:<image> one\nAssistant: two\nUser: three\nAssistant:"
+    )
     assert prompter(None, "blip-2")(dialogue).text == "Question: one Answer: two Question: three Answer:"
     assert (
         prompter(None, "llava")(dialogue).text

@@ -83,12 +83,30 @@ def mixed(images):
 
 def fits(family, conversation):
     count = sum(1 for _ in conversation.images)
-    return {"blip2": count == 1, "instructblip": count == 1, "paligemma": count > 0}.get(family, True)
+    fitting = {
+        "blip2": count == 1,
+        "blip2_chat": count <= 1,
+        "instructblip": count == 1,
+        "paligemma": count > 0,
+    }
+    return fitting.get(family, True)
+
+
+def as_a_plain_user(family, processor, text, pictures):
+    """What the library's processor makes of a prompt."""
+    if family == "idefics":  # takes texts and pictures in one list, and writes <s> itself
+        first, *rest = text.split("<image>")
+        prompt = [first]
+        for picture, piece in zip(pictures, rest, strict=True):
+            prompt += [picture, piece] if piece.strip() else [picture]
+        return processor(text=[prompt])
+    images = {"images": pictures} if pictures else {}
+    return processor(text=text, **images, return_tensors="pt")
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_answers_do_not_depend_on_the_batch(family, folders, blobs, images):
-    """D16, on ten families: mixed sizes, lengths, text only, several pictures, dialogues."""
+    """D16, on twelve families: mixed sizes, lengths, text only, several pictures, dialogues."""
     name = f"vlm/{folders(family)}"
     batched = open_target(name, blobs, local=CPU)
     single = open_target(name, blobs, local=LocalSettings(device="cpu", max_batch=1))
@@ -114,11 +132,11 @@ def test_it_says_what_the_library_says(family, folders, blobs, images):
     for conversation, response in zip(asked, answered(target, asked), strict=True):
         text = target.loaded().route.prompter(conversation).text
         pictures = [PilImage.fromarray(blobs.pixels(image)) for image in conversation.images]
-        given = {"images": pictures} if pictures else {}
-        inputs = processor(text=text, **given, return_tensors="pt")
+        inputs = as_a_plain_user(family, processor, text, pictures)
         inputs.pop("labels", None)
+        speaker = model if pictures or family != "blip2_chat" else model.language_model
         with torch.inference_mode():
-            ids = model.generate(**inputs, max_new_tokens=6, do_sample=False)[0]
+            ids = speaker.generate(**inputs, max_new_tokens=6, do_sample=False)[0]
         prompt = inputs["input_ids"][0]
         if ids[: len(prompt)].tolist() == prompt.tolist():  # the BLIP families return new tokens only
             ids = ids[len(prompt) :]
@@ -279,6 +297,64 @@ def test_one_picture_models_refuse_other_counts_as_errors(folders, blobs, images
     none, two = answered(target, [Conversation.user("what"), Conversation.user(images[0], images[1], "what")])
     assert (none.stop, two.stop) == ("error", "error")
     assert "exactly one picture, not 2" in two.error
+
+
+def test_blip_2_with_a_chat_template_is_asked_without_picture_too(folders, blobs, images):
+    """The template is used, its own picture token is not: the processor writes all of them, in front."""
+    target = open_target(f"vlm/{folders('blip2_chat')}", blobs, local=CPU)
+    dialogue = Conversation.user("what is red").then(
+        Turn("assistant", ("b",)), Turn("user", (images[0], "now"))
+    )
+    two = Conversation.user(images[0], images[1], "what")
+    one, none, late, many = answered(
+        target, [Conversation.user(images[0], "what"), Conversation.user("what"), dialogue, two]
+    )
+    assert one.cost.tokens_in == none.cost.tokens_in + 4
+    assert (one.flags, none.flags, late.flags) == ((), (), ("picture_first",))
+    assert late.stop != "error"
+    assert "at most one picture, not 2" in many.error
+    model = target.loaded()
+    row = model.prepare(dialogue, SHORT, blobs.read)
+    picture = model.model.config.image_token_id
+    assert [place for place, token in enumerate(row.tokens["input_ids"][0]) if token == picture] == [
+        0,
+        1,
+        2,
+        3,
+    ]
+
+
+def test_idefics_tensors_are_those_of_its_own_processor(folders, blobs, images):
+    """Oracle, and what it must never do: download a text that is an address."""
+    folder = folders("idefics")
+    processor = AutoProcessor.from_pretrained(folder, backend="pil")
+    model = open_target(f"vlm/{folder}", blobs, local=CPU).loaded()
+    asked = mixed(images)
+    for place, eos in ((0, "now </s> a"), (6, "a </s> b")):  # behind </s> the picture is out of sight
+        asked.append(
+            asked[place].then(Turn("assistant", (eos,)), Turn("user", (images[2], "what </s> this")))
+        )
+    for conversation in asked:
+        row = model.prepare(conversation, SHORT, blobs.read)
+        pictures = [PilImage.fromarray(blobs.pixels(image)) for image in conversation.images]
+        text = model.route.prompter(conversation).text
+        expected = as_a_plain_user("idefics", processor, text, pictures)
+        if not pictures:  # one feature of zeros stands for the library's picture of zeros
+            assert set(row.pictures) == {"image_hidden_states"}
+            assert not expected.pop("pixel_values").any()
+        for key, value in expected.items():
+            found = (row.tokens | row.pictures)[key]
+            assert torch.equal(found.to(value.dtype), value), key
+    address = Conversation.user(images[0], "http://127.0.0.1/picture.png", images[1], "what")
+    row = model.prepare(address, SHORT, blobs.read)
+    assert row.pictures["pixel_values"].shape[:2] == (1, 2)
+
+
+def test_idefics_without_a_template(tmp_path, blobs, images):
+    target = open_target(f"vlm/{tiny.tiny_idefics(tmp_path / 'm', template=None)}", blobs, local=CPU)
+    asked = Conversation.user(images[0], "what is this")
+    assert target.loaded().route.prompter(asked).text == "User:<image> what is this\nAssistant:"
+    assert answered(target, [asked])[0].flags == ("plain_prompt",)
 
 
 def test_an_unreadable_picture_is_never_dropped(folders, blobs):

@@ -204,6 +204,59 @@ def tiny_blip2(folder: Path) -> Path:
     return folder
 
 
+def tiny_blip2_chat(folder: Path) -> Path:
+    """BLIP-2 with a Llama and a chat template; asked with one picture or none."""
+    from transformers import (
+        Blip2Config,
+        Blip2ForConditionalGeneration,
+        Blip2Processor,
+        Blip2QFormerConfig,
+        Blip2VisionConfig,
+        LlamaConfig,
+    )
+    from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+    words = tokenizer(template=PARTS_TEMPLATE)  # its <image> would be one too many: the processor adds all
+    processor = Blip2Processor(
+        BlipImageProcessorPil(size={"height": SIZE, "width": SIZE}), words, num_query_tokens=4
+    )
+    config = Blip2Config(
+        vision_config=Blip2VisionConfig(**_vision()).to_dict(),
+        qformer_config=Blip2QFormerConfig(**_qformer()).to_dict(),
+        text_config=LlamaConfig(**_llama(len(words)), tie_word_embeddings=True).to_dict(),
+        num_query_tokens=4,
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+    )
+    torch.manual_seed(0)
+    model = Blip2ForConditionalGeneration(config)
+    torch.nn.init.normal_(model.query_tokens)  # zeros in a fresh model: all queries would be one
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def tiny_idefics(folder: Path, *, template: str | None = PARTS_TEMPLATE) -> Path:
+    from transformers import IdeficsConfig, IdeficsForVisionText2Text, IdeficsProcessor
+    from transformers.models.idefics.image_processing_pil_idefics import IdeficsImageProcessorPil
+
+    words = tokenizer("<image>", "<fake_token_around_image>", template=template)
+    vision = {key: value for key, value in _vision().items() if key != "hidden_size"} | {"embed_dim": 32}
+    text = {key: value for key, value in _llama(len(words)).items() if key != "num_key_value_heads"}
+    config = IdeficsConfig(
+        vision_config=vision,
+        additional_vocab_size=0,
+        alpha_initializer="ones",  # zeros in a fresh model: pictures would not matter
+        alpha_type="vector",
+        **text,
+    )
+    torch.manual_seed(0)
+    IdeficsForVisionText2Text(config).save_pretrained(folder)
+    IdeficsProcessor(IdeficsImageProcessorPil(image_size=SIZE), words, image_size=SIZE).save_pretrained(
+        folder
+    )
+    return folder
+
+
 def tiny_idefics3(folder: Path) -> Path:
     from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor, LlamaConfig
     from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
@@ -451,6 +504,8 @@ FAMILIES = {
     "llava": tiny_llava,
     "llava_next": tiny_llava_next,
     "blip2": tiny_blip2,
+    "blip2_chat": tiny_blip2_chat,
+    "idefics": tiny_idefics,
     "idefics3": tiny_idefics3,
     "qwen2_vl": tiny_qwen2_vl,
 }

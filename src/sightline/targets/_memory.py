@@ -24,7 +24,18 @@ Fields = dict[str, Any]
 #: families whose vision features are a list, one entry per picture, and depend on that picture only
 APART = frozenset({"llava", "qwen2_vl", "qwen2_5_vl"})
 _PLAIN_CACHE = frozenset(
-    {"llava", "llava_next", "idefics2", "idefics3", "smolvlm", "paligemma", "qwen2_vl", "qwen2_5_vl"}
+    {
+        "llava",
+        "llava_next",
+        "blip-2",
+        "idefics",
+        "idefics2",
+        "idefics3",
+        "smolvlm",
+        "paligemma",
+        "qwen2_vl",
+        "qwen2_5_vl",
+    }
 )
 
 
@@ -65,7 +76,7 @@ def _roomy(states: Any, length: int) -> Any:
 
 def roomy_cache(family: str, config: Any, room: int) -> Any:
     """A cache with room for `room` new tokens; None where the library's own must be used."""
-    if family not in _PLAIN_CACHE:
+    if family not in _PLAIN_CACHE or config.get_text_config().is_encoder_decoder:
         return None
     cache = DynamicCache(config=config.get_text_config(decoder=True))
     if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):

@@ -28,7 +28,14 @@ from sightline.targets._prompt import IMAGE_FIRST
 from sightline.targets._sampling import RowSampler
 
 _TOKENWISE = frozenset(
-    {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "cross_attention_mask"}
+    {
+        "input_ids",
+        "attention_mask",
+        "token_type_ids",
+        "mm_token_type_ids",
+        "cross_attention_mask",
+        "image_attention_mask",
+    }
 )
 _QFORMER = "qformer_"
 _THREADS = torch.get_num_threads()
@@ -109,6 +116,8 @@ class LoadedModel:
         if worthwhile():
             repack(self.model)
         self.family = str(config.model_type)
+        self._talks = self.family == "blip-2" and self.route.prompter.apply is not None
+        self._talks = self._talks and bool(config.use_decoder_only_language_model)
         self.seen = SeenPictures(self.model, cache_bytes) if self.family in APART else None
         self.prefixes = self._prefixes(cache_bytes)
         text = config.get_text_config()
@@ -131,7 +140,8 @@ class LoadedModel:
         """
         small = self.device == "cpu" and self.parameters < SMALL_PARAMETERS
         if small:
-            self.model.set_attn_implementation("eager")
+            with quiet():
+                self.model.set_attn_implementation("eager")
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(1 if small else _THREADS)
 
@@ -153,10 +163,7 @@ class LoadedModel:
 
     def _prepared(self, conversation: Conversation, decoding: Decoding, read: ReadBlob) -> Prepared:
         prompt = self.route.prompter(conversation)
-        if self.family in IMAGE_FIRST and len(prompt.images) != 1:
-            raise UnfitError(f"a {self.family} model takes exactly one picture, not {len(prompt.images)}")
-        if self.family == "paligemma" and not prompt.images:
-            raise UnfitError("a paligemma model answers only requests that show a picture")
+        self._check_count(len(prompt.images))
         found = self.route.fields(prompt, read)
         tokens = {key: value for key, value in found.items() if key in _TOKENWISE or key.startswith(_QFORMER)}
         pictures = {key: value for key, value in found.items() if key not in tokens}
@@ -177,6 +184,15 @@ class LoadedModel:
             head=self.prefixes.head(tokens["input_ids"][0], hashes) if self.prefixes is not None else "",
         )
 
+    def _check_count(self, pictures: int) -> None:
+        """BLIP-2 with a chat template was trained as a dialogue model and is also asked without picture."""
+        if self.family in IMAGE_FIRST and pictures != 1:
+            if pictures or not self._talks:
+                wanted = "at most" if self._talks else "exactly"
+                raise UnfitError(f"a {self.family} model takes {wanted} one picture, not {pictures}")
+        elif self.family == "paligemma" and not pictures:
+            raise UnfitError("a paligemma model answers only requests that show a picture")
+
     def generate(
         self, rows: Sequence[Prepared], *, new_tokens: int | None = None, scores: bool = False
     ) -> list[Reply]:
@@ -192,7 +208,10 @@ class LoadedModel:
         )
         with self._running, torch.inference_mode():
             batch = self._continued(rows, steps) or self._batch(rows, steps)
-            found = self.model.generate(**batch, generation_config=settings, logits_processor=[sampler])
+            speaker = self.model
+            if self.family in IMAGE_FIRST and not rows[0].hashes:
+                speaker = self.model.language_model  # the whole model's `generate` demands pixels
+            found = speaker.generate(**batch, generation_config=settings, logits_processor=[sampler])
             fresh = found[:, found.shape[1] - sampler.steps :].tolist()
             replies = [self._reply(ids, sampler.kept(row)) for row, ids in enumerate(fresh)]
             self._hold(rows, replies, batch)

@@ -1,9 +1,10 @@
 """Prompt and pictures -> tensors of one request, each distinct picture preprocessed once.
 
-Two routes, both on Pillow (never torchvision): the model's own processor with its picture processor
-wrapped in a cache; and, for Qwen2-VL and Qwen2.5-VL, whose combined processor needs torchvision for
+Three routes, all on Pillow (never torchvision): the model's own processor with its picture processor
+wrapped in a cache; for Qwen2-VL and Qwen2.5-VL, whose combined processor needs torchvision for
 videos, the picture processor and the tokenizer by hand: a placeholder becomes
-`grid_t * grid_h * grid_w / merge_size**2` tokens, and `mm_token_type_ids` marks them.
+`grid_t * grid_h * grid_w / merge_size**2` tokens, and `mm_token_type_ids` marks them; and one for
+Idefics-1 (`_idefics`).
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def _bytes(fields: Fields) -> int:
     return sum(value.nbytes for value in fields.values() if isinstance(value, torch.Tensor))
 
 
-def _picture(sha256: str, read: ReadBlob) -> PilImage.Image:
+def decoded(sha256: str, read: ReadBlob) -> PilImage.Image:
+    """A stored picture, as the families' processors take it."""
     return PilImage.fromarray(decode_picture(read(sha256)), "RGB")
 
 
@@ -136,7 +138,7 @@ class _OncePerPicture:
 
     def _make(self, sha256: str, settings: Mapping[str, Any]) -> Fields:
         assert self._read is not None
-        picture = _picture(sha256, self._read)
+        picture = decoded(sha256, self._read)
         return dict(self._inner([[picture]] if self._nested else [picture], **settings))
 
     def __getattr__(self, name: str) -> Any:
@@ -223,7 +225,7 @@ class QwenRoute:
         return found | merged(parts, dim=0) if parts else found
 
     def _make(self, sha256: str, read: ReadBlob) -> Fields:
-        return dict(self._pictures([_picture(sha256, read)], return_tensors="pt"))
+        return dict(self._pictures([decoded(sha256, read)], return_tensors="pt"))
 
 
 def _token(owner: Any, name: str) -> str:
@@ -273,6 +275,10 @@ def route_for(folder: Path, config: Any, cache_bytes: int) -> Route:
                 tokenizer = AutoTokenizer.from_pretrained(folder, **local)
                 return QwenRoute(pictures, tokenizer, int(config.image_token_id), family, tensors)
             processor = AutoProcessor.from_pretrained(folder, backend="pil", **local)
+            if family == "idefics":
+                from sightline.targets._idefics import IdeficsRoute
+
+                return IdeficsRoute(processor, int(config.vision_config.embed_dim), tensors)
         except (OSError, ValueError, ImportError, KeyError) as broken:
             raise UsageError(
                 f"{folder}: the processor of this {family} model cannot be loaded ({first_line(broken)}). "

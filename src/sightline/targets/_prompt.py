@@ -7,9 +7,12 @@ per picture. What had to be changed on the way is said in flags:
                           before the first user turn's
     plain_prompt          there is no usable chat template: the family's published plain form
     placeholder_escaped   the text held the model's own picture token, which would stand for a picture
+    picture_first         the model sees its picture before everything; here it came after the first turn
 
 Plain forms: BLIP-2 "Question: ... Answer:", InstructBLIP and PaliGemma the bare instruction (earlier
-turns before it, line by line), all others "USER: ... ASSISTANT:" (Vicuna, as LLaVA-1.5 was trained).
+turns before it, line by line), Idefics-1 "User: ... Assistant:" (its instruct models end every turn with
+<end_of_utterance>: give their folder a chat template), all others "USER: ... ASSISTANT:" (Vicuna, as
+LLaVA-1.5 was trained).
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from sightline.errors import UsageError
 Message = dict[str, Any]
 ApplyTemplate = Callable[[list[Message]], str]
 
-#: families whose processor puts the picture before the text by itself: no placeholder in the prompt
+#: families whose processor puts the picture before the text by itself: the prompt does not show it
 IMAGE_FIRST = frozenset({"blip-2", "instructblip"})
 
 
@@ -63,13 +66,16 @@ class Prompter:
             UsageError: if no form of the template keeps the whole conversation.
         """
         clean, escaped = self._escaped(conversation)
-        flags = ("placeholder_escaped",) if escaped else ()
+        flags: tuple[str, ...] = ("placeholder_escaped",) if escaped else ()
         images = tuple(clean.images)
+        if self.family in IMAGE_FIRST:
+            flags += ("picture_first",) if _late(clean) else ()
+            clean = _texts(clean)
         if self.apply is None:
             plain, folded = self._plain(clean)
             return Prompt(plain, images, (*flags, *folded, "plain_prompt"))
         has_system = any(turn.role == "system" for turn in clean.turns)
-        kind = (has_system, bool(images))
+        kind = (has_system, any(True for _ in clean.images))
         ways = _WAYS if has_system else _WAYS[:2]
         first = self._found.get(kind, 0)
         for number in (first, *(n for n in range(len(ways)) if n != first)):
@@ -94,7 +100,7 @@ class Prompter:
     def _whole(self, text: str, conversation: Conversation) -> bool:
         parts = [part for turn in conversation.turns for part in turn.parts]
         pictures = sum(not isinstance(part, str) for part in parts)
-        if self.family not in IMAGE_FIRST and text.count(self.placeholder) != pictures:
+        if text.count(self.placeholder) != pictures:
             return False
         if "{'type'" in text and not any(isinstance(part, str) and "{'type'" in part for part in parts):
             return False
@@ -123,7 +129,7 @@ class Prompter:
 
     def _plain(self, conversation: Conversation) -> tuple[str, tuple[str, ...]]:
         folded, flags = _fold(conversation)
-        mark = "" if self.family in IMAGE_FIRST else self.placeholder
+        mark = self.placeholder
         said = [
             (turn.role, "\n".join(part for part in turn.parts if isinstance(part, str)), len(turn.images))
             for turn in folded.turns
@@ -134,9 +140,27 @@ class Prompter:
         if self.family in ("instructblip", "paligemma"):
             pictures = mark * sum(count for *_, count in said)
             return pictures + "\n".join(text for _, text, _ in said), flags
+        if self.family == "idefics":
+            lines = [f"{role.title()}:{mark * count} {text}" for role, text, count in said]
+            return "\n".join((*lines, "Assistant:")), flags
         names = {"user": "USER", "assistant": "ASSISTANT"}
         lines = [f"{names[role]}: {(mark + chr(10)) * count}{text}" for role, text, count in said]
         return "\n".join((*lines, "ASSISTANT:")), flags
+
+
+def _texts(conversation: Conversation) -> Conversation:
+    """The conversation without its pictures; a turn that only showed one stays, empty."""
+    turns = (
+        Turn(turn.role, tuple(part for part in turn.parts if isinstance(part, str)) or ("",))
+        for turn in conversation.turns
+    )
+    return Conversation(tuple(turns))
+
+
+def _late(conversation: Conversation) -> bool:
+    """Whether a picture is shown after the first turn that is not the system's."""
+    said = [turn for turn in conversation.turns if turn.role != "system"]
+    return any(turn.images for turn in said[1:])
 
 
 def _fold(conversation: Conversation) -> tuple[Conversation, tuple[str, ...]]:
@@ -147,7 +171,7 @@ def _fold(conversation: Conversation) -> tuple[Conversation, tuple[str, ...]]:
     rest = [turn for turn in conversation.turns if turn.role != "system"]
     first = next(number for number, turn in enumerate(rest) if turn.role == "user")
     pictures = tuple(part for part in rest[first].parts if not isinstance(part, str))
-    texts = tuple(part for part in rest[first].parts if isinstance(part, str))
+    texts = tuple(part for part in rest[first].parts if isinstance(part, str) and part)
     instructions = "\n".join(part for part in system if isinstance(part, str))
     pictures += tuple(part for part in system if not isinstance(part, str))
     leading = bool(rest[first].parts) and not isinstance(rest[first].parts[0], str)

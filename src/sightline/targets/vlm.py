@@ -1,7 +1,7 @@
 """Local Hugging Face image-text-to-text models: `vlm/FOLDER-or-id`, and `testbed/NAME` through it.
 
 Any family that `AutoModelForImageTextToText` knows and whose pictures can be processed without
-torchvision: tried are LLaVA, LLaVA-NeXT, BLIP-2, InstructBLIP, Idefics2/3, Mllama, PaliGemma, and
+torchvision: tried are LLaVA, LLaVA-NeXT, BLIP-2, InstructBLIP, Idefics-1/2/3, Mllama, PaliGemma, and
 Qwen2-VL / Qwen2.5-VL by a route of their own. Weights are loaded on the first question, once per
 process; opening a target only hashes its files.
 """

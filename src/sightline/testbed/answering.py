@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sightline.testbed.render import Pixels
+from sightline.testbed.tokenizer import IMAGE
 
 if TYPE_CHECKING:
-    from transformers import LlavaForConditionalGeneration, LlavaProcessor
+    from torch import Tensor
 
 MAX_NEW_TOKENS = 40
 
@@ -45,35 +46,56 @@ class Ask:
 
 
 class Model:
-    """A model together with its processor."""
+    """A model together with its processor; of any of the testbed's families."""
 
-    def __init__(self, model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> None:
+    def __init__(self, model: Any, processor: Any) -> None:
         """Take a loaded model; it is used as it is."""
         self.model = model.eval()
         self.processor = processor
+        self._kind = str(model.config.model_type)
+
+    def text(self, ask: Ask) -> str:
+        """Return the prompt as the chat template writes it."""
+        owner = self.processor if getattr(self.processor, "chat_template", None) else self.processor.tokenizer
+        return str(owner.apply_chat_template(ask.messages(), add_generation_prompt=True, tokenize=False))
+
+    def inputs(self, asks: Sequence[Ask]) -> dict[str, Tensor]:
+        """Return what `generate` takes, padded on the left; either all questions show a picture or none."""
+        texts = [self.text(ask) for ask in asks]
+        shown = [ask.pixels for ask in asks if ask.pixels is not None]
+        if self._kind == "idefics":
+            found = self.processor(text=[self._pieces(*pair) for pair in zip(asks, texts, strict=True)])
+        else:
+            images = {"images": shown} if shown else {}
+            found = self.processor(text=texts, **images, padding=True, return_tensors="pt")
+        return {name: value for name, value in found.items() if name != "token_type_ids"}
+
+    def _pieces(self, ask: Ask, text: str) -> list[Any]:
+        """Text and picture in reading order, as `IdeficsProcessor` takes them; it writes `<s>` itself."""
+        from PIL import Image
+
+        pieces: list[Any] = text.removeprefix(self.processor.tokenizer.bos_token).split(IMAGE)
+        if ask.pixels is not None:
+            pieces.insert(1, Image.fromarray(ask.pixels))
+        return pieces
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def answers(self, asks: Sequence[Ask], batch: int = 64) -> list[str]:
         """Return one greedy answer per question, in order."""
-        texts = [
-            self.processor.apply_chat_template(ask.messages(), add_generation_prompt=True, tokenize=False)
-            for ask in asks
-        ]
-        order = sorted(range(len(asks)), key=lambda i: (asks[i].pixels is None, len(texts[i])))
+        lengths = [len(self.text(ask)) for ask in asks]
+        order = sorted(range(len(asks)), key=lambda i: (asks[i].pixels is None, lengths[i]))
         found = [""] * len(asks)
         for seen in (True, False):
             some = [i for i in order if (asks[i].pixels is not None) == seen]
             for start in range(0, len(some), batch):
                 rows = some[start : start + batch]
-                images = [asks[i].pixels for i in rows] if seen else None
-                inputs = self.processor(
-                    images=images, text=[texts[i] for i in rows], padding=True, return_tensors="pt"
-                )
-                length = inputs["input_ids"].shape[1]
-                inputs.pop("token_type_ids", None)
-                out = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
-                for i, text in zip(
-                    rows, self.processor.batch_decode(out[:, length:], skip_special_tokens=True), strict=True
-                ):
+                inputs = self.inputs([asks[i] for i in rows])
+                speaker = self.model
+                if self._kind == "blip-2" and not seen:
+                    speaker = self.model.language_model  # the whole model's `generate` demands pixels
+                out = speaker.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
+                fresh = out[:, inputs["input_ids"].shape[1] :]
+                texts = self.processor.tokenizer.batch_decode(fresh, skip_special_tokens=True)
+                for i, text in zip(rows, texts, strict=True):
                     found[i] = text.strip()
         return found
