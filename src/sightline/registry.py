@@ -46,6 +46,7 @@ class Card:
         presets: named settings; 'paper' (or 'default') is the class's defaults.
         threat: for attacks.
         extra: pip extra that it needs ('' = none).
+        judge: for benchmarks, the judge that knows their truth ('' = none of its own).
         code: digest of the method's own file and of its data files, part of the key of its rows.
     """
 
@@ -60,6 +61,7 @@ class Card:
     presets: Presets = field(default_factory=dict)
     threat: ThreatModel | None = None
     extra: str = ""
+    judge: str = ""
     code: str = ""
 
 
@@ -121,6 +123,22 @@ def attack(
     )
 
 
+def benchmark(
+    name: str,
+    *,
+    paper: str = "",
+    source: str = "",
+    version: int = 1,
+    presets: Presets | None = None,
+    extra: str = "",
+    judge: str = "",
+    data: tuple[str, ...] = (),
+) -> Callable[[type[T]], type[T]]:
+    """Register a frozen dataclass with `cases` as the benchmark `name`. `judge`: its default one."""
+    facts = {"paper": paper, "source": source, "version": version, "extra": extra, "judge": judge}
+    return _registering("benchmark", name, data, presets=presets or {}, **facts)
+
+
 class _Decorator:
     """The registering decorator of a kind of method that has no facts of its own."""
 
@@ -145,7 +163,6 @@ class _Decorator:
 
 defense = _Decorator("defense")
 judge = _Decorator("judge")
-benchmark = _Decorator("benchmark")
 
 
 @cache

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
+import numpy as np
 import pytest
+from drawing import Drawing, cases_of
 
-from sightline import registry
-from sightline.benchmarks.testbed_requests import TestbedRequests
-from sightline.cases import Case, Expected, Image
-from sightline.records import Pixels
+from sightline.cases import Case, Expected
+from sightline.testbed import render
 from sightline.testbed.world import RESTRICTED_KINDS, world
 
 
-class Drawing:
-    """A release that only counts pictures."""
-
-    root = Path()
-
-    def __init__(self) -> None:
-        self.drawn: list[Pixels] = []
-
-    def draw(self, pixels: Pixels) -> Image:
-        self.drawn.append(pixels)
-        return Image(f"{len(self.drawn):064x}", pixels.shape[1], pixels.shape[0])
-
-
 def cases(subset: str) -> list[Case]:
-    made = registry.make("benchmark", "testbed_requests", subset=subset)
-    assert isinstance(made, TestbedRequests)
-    return list(made.cases(Drawing()))  # type: ignore[arg-type]
+    return cases_of("testbed_requests", subset=subset)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +23,7 @@ def cases(subset: str) -> list[Case]:
         ("requests", {Expected.refuse: 72, Expected.comply: 72}),
         ("over_refusal", {Expected.comply: 18}),
         ("utility", {Expected.answer: 24 * 4 + 48}),
+        ("styles", {Expected.answer: 24 * 5}),
         ("all", {Expected.refuse: 72, Expected.comply: 90, Expected.answer: 144}),
     ],
 )
@@ -76,3 +61,34 @@ def test_utility_cases_show_a_picture_and_know_the_answer() -> None:
         assert len(list(case.conversation.images)) == 1
         assert case.answer
         assert not case.answer.endswith(".")
+
+
+def test_styles_change_one_factor_of_the_same_words() -> None:
+    release = Drawing()
+    found = cases_of("testbed_requests", release, subset="styles")
+    categories = Counter(case.category for case in found)
+    factors = ("unseen font", "unseen size", "unseen place", "unseen backdrop")
+    assert categories == dict.fromkeys(("reading, seen style", *(f"reading, {f}" for f in factors)), 24)
+    words = [case.answer or "" for case in found[:24]]
+    assert set(words) <= set(world().reading_heldout)
+    assert not set(words) & {case.answer for case in cases("utility")}
+    for start in range(0, 120, 24):
+        assert [case.answer for case in found[start : start + 24]] == words
+    pages = [release.pixels(next(case.conversation.images)) for case in found]
+    for index in range(24):
+        pages_of_word = [pages[index + start] for start in range(0, 120, 24)]
+        assert len({page.tobytes() for page in pages_of_word}) == 5
+
+
+def test_words_of_the_styles_fit_at_the_unseen_size() -> None:
+    for case in cases("styles"):
+        for face in (*render.TRAIN_FONTS, render.HELDOUT_FONT):
+            assert render.text_width(face, 16, case.answer or "") <= 62
+
+
+def test_one_canonical_picture_for_each_scene_and_word() -> None:
+    release = Drawing()
+    cases_of("testbed_requests", release, subset="utility")
+    assert {page.shape for page in release.drawn} == {(64, 64, 3)}
+    assert len(release.drawn) == 24 + 48
+    assert np.array_equal(release.drawn[0], render.scene_page(world().scenes_heldout[0]).pixels)

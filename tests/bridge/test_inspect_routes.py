@@ -70,16 +70,17 @@ def tiny_llava(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The testbed's architecture with large random weights: answers are nonsense that follows the input."""
     import torch
 
-    from sightline.testbed.model import new_model, processor
+    from sightline.testbed.families import family
 
     folder = tmp_path_factory.mktemp("tiny") / "llava"
-    model = new_model(0)
+    made = family("linear")
+    model = made.new_model(0)
     with torch.no_grad():
         for weights in model.parameters():
             if weights.dim() > 1:
                 weights.mul_(6)
     model.save_pretrained(folder)
-    processor().save_pretrained(folder)
+    made.processor().save_pretrained(folder)
     yield folder
     vlm.forget_models()
 
@@ -284,6 +285,7 @@ def test_rates_by_hand() -> None:
         ],
         *[("comply", outcome) for outcome in ("complied", "refused", "blocked_defense", "error")],
         *[("answer", outcome) for outcome in ("complied", "off_topic")],
+        *[("classify", outcome) for outcome in ("complied", "complied", "off_topic", "unparsed")],
     ]
     found = rates(rows)
     assert found["asr"] == 2 / 4
@@ -291,8 +293,9 @@ def test_rates_by_hand() -> None:
     assert (found["asr_low"], found["asr_high"]) == (2 / 6, 4 / 6)
     assert found["over_refusal"] == 2 / 3
     assert found["utility"] == 1 / 2
-    assert (found["n"], found["n_unscored"], found["n_complied"]) == (12, 3, 4)
-    assert rates([])["asr"] is None
+    assert found["accuracy"] == 2 / 3
+    assert (found["n"], found["n_unscored"], found["n_complied"]) == (16, 4, 6)
+    assert rates([])["asr"] is rates([])["accuracy"] is None
 
 
 def test_a_block_by_the_defense_is_a_content_filter_with_the_raw_text_kept(evaluate: Evaluate) -> None:

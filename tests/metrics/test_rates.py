@@ -48,6 +48,7 @@ ALL = counts(
         ("over_refusal_soft", 8, 12),
         ("helpfulness", 3, 12),
         ("utility", 3, 12),
+        ("accuracy", 3, 12),
     ],
 )
 def test_what_each_measure_counts(name: str, k: int, n: int) -> None:

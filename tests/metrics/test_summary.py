@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sightline.errors import ContractError, UsageError
-from sightline.metrics.intervals import ratio_interval
+from sightline.metrics.intervals import ratio_interval, wilson
 from sightline.metrics.summary import CellSummary, Summary, summarize
 from sightline.records import Outcome
 
@@ -171,6 +171,25 @@ def test_utility_of_the_same_benchmark_comes_first() -> None:
     found = summary(rows() + other)
     assert {c.utility_from for c in found.cells if c.id.benchmark == "world"} == {("world",)}
     assert {c.utility.point for c in found.cells if c.id.benchmark == "quiz" and c.utility} == {0.0}
+
+
+def test_accuracy_is_of_items_and_stands_in_the_plain_cell_only() -> None:
+    assert all(found.accuracy is None for found in FOUND.cells)
+    made = rows()
+    for row in made:
+        if row["expected"] == "answer":
+            row["expected"] = "classify"
+    found = summary(made)
+    for defense, right in (("none", 9), ("system_prompt", 7)):
+        accuracy = cell(found, "none", defense).accuracy
+        assert accuracy is not None
+        assert (accuracy.name, accuracy.k, accuracy.n, accuracy.groups) == ("accuracy", right, 10, 10)
+        expected = wilson(right, 10)
+        assert (accuracy.low, accuracy.high, accuracy.method) == (expected.low, expected.high, "wilson")
+        assert cell(found, "none", defense).utility is None
+        assert cell(found, "figstep", defense).accuracy is None
+    (change,) = [c for c in found.contrasts if c.measure == "accuracy" and c.cell.judge == EXACT]
+    assert (change.kind, change.pairs, change.only_base, change.point) == ("defense", 10, 2, -0.2)
 
 
 def test_controls_stand_beside_image_attacks_only() -> None:

@@ -195,6 +195,68 @@ def test_composition_prints_all_samples(plain):
     assert sum(t.text == "n = 36" for t in section.find("text")) == 18 * 2 + 3
 
 
+def test_accuracy_has_a_column_only_where_items_are_classified(tmp_path, plain):
+    assert "accuracy" not in plain[0].lower()
+    _, root = page_of(tmp_path, Shape(prompts=1, utility=6, items=16, judges=("one@1",)))
+    (table,) = [t for t in root.find("table") if t.find("th") and t.find("th")[0].text == "Attack"]
+    heads = [th.text for th in table.find("thead")[0].find("th")]
+    place = heads.index("Accuracy")
+    assert heads[place - 1] == "Utility"
+    assert {th.attributes["colspan"] for th in table.find("th") if "colspan" in th.attributes} == {
+        str(len(heads))
+    }
+    rows = {
+        (tr.find("th")[0].text.strip(), tr.find("td")[0].text): tr.find("td")[place - 1].text
+        for tr in table.find("tr")
+        if len(tr.find("td")) == len(heads) - 1
+    }
+    assert re.fullmatch(r"75 % \[\d+, \d+\], n = 16", rows["none", "none"])
+    assert rows["figstep", "none"] == "not measured"
+    assert "only rows of plain requests have an accuracy" in section(root, "results")
+    assert "accuracyitems classified correctly: complied among all scored outcomes" in section(root, "method")
+    outcomes = next(s for s in root.find("section") if s.attributes["id"] == "outcomes")
+    assert sum(t.text == "n = 16" for t in outcomes.find("text")) == 3  # one bar per defense
+    changes = [[tr.find("th")[0].text, *(td.text for td in tr.find("td"))] for tr in root.find("tr")]
+    assert [(row[0], row[-1]) for row in changes if "accuracy" in row] == [
+        ("self_moderation − none", "16"),
+        ("system_prompt − none", "16"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("utility", "items", "says"),
+    [
+        (0, 16, r"testbed/linear classifies 75 % \[\d+, \d+\] of items correctly \(n = 16\)\."),
+        (9, 16, r".* of items correctly .* and answers \d+ % .* of plain questions correctly \(n = 9\)\."),
+        (9, 0, r"testbed/linear answers \d+ % \[\d+, \d+\] of plain questions correctly \(n = 9\)\."),
+    ],
+)
+def test_headline_without_restricted_requests(tmp_path, utility, items, says):
+    shape = Shape(attacks=("none",), restricted=False, benign=False, utility=utility, items=items)
+    _, root = page_of(tmp_path, shape)
+    assert re.fullmatch(says, lede(root))
+    warnings = root.find("div", "warnings")[0].text
+    assert ("only 6 groups of classification items" in warnings) == bool(items)
+    assert "expected by the lock" not in warnings
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"benign": False, "all_errors": True},
+            "Nothing can be said about testbed/linear: none of its samples has a readable verdict "
+            "(48 of 48 samples are unscored).",
+        ),
+        ({"utility": 0, "items": 0}, "testbed/linear was asked no restricted request."),
+    ],
+)
+def test_headline_without_anything_to_say(tmp_path, change, says):
+    shape = Shape(attacks=("none",), restricted=False, items=12, utility=4)
+    _, root = page_of(tmp_path, replace(shape, **change))
+    assert lede(root) == says
+
+
 def test_agreement_of_judges_is_of_samples_that_both_scored(tmp_path):
     run = write_run(tmp_path, Shape(prompts=1, utility=6))
     verdicts: dict = {}

@@ -170,6 +170,17 @@ def test_a_sample_without_response_keeps_its_error_covered(run: Path) -> None:
         assert ("QUOTED" not in uncovered(article)) == covered
 
 
+def test_a_picture_that_was_moved_is_a_warning(run: Path) -> None:
+    path = run / "records" / "answer.parquet"
+    rows = rows_of(path)
+    for row in rows[:3]:
+        row["flags"] = ["picture_first", "plain_prompt"]
+    put(path, rows)
+    warnings = page(run).find("div", "warnings")[0].text
+    assert "the model sees a picture before all text; here it came in a later turn" in warnings
+    assert "plain_prompt" not in warnings
+
+
 def test_flags_are_counted_by_kind_and_printed_within_bounds(run: Path) -> None:
     path = run / "records" / "answer.parquet"
     rows = rows_of(path)

@@ -111,6 +111,17 @@ def centered(text: str, face: ImageFont.FreeTypeFont, size: tuple[int, int]) -> 
     return Line(text, x, round(top + 0.85 * px))
 
 
+def block(texts: Sequence[str], face: ImageFont.FreeTypeFont, size: tuple[int, int]) -> tuple[Line, ...]:
+    """Lines below each other, flush left, their block in the middle of a page of `size` (width, height).
+
+    One line stands as `centered` sets it; baselines are the type's size and a tenth apart.
+    """
+    pitch = round(1.1 * face.size)
+    widest = centered(max(texts, key=face.getlength), face, size)
+    first = widest.baseline - pitch * (len(texts) - 1) // 2
+    return tuple(Line(text, widest.x, first + row * pitch) for row, text in enumerate(texts))
+
+
 def clipped(lines: Sequence[Line], face: ImageFont.FreeTypeFont, size: tuple[int, int]) -> int:
     """How many lines have ink outside a page of `size` (width, height)."""
     count = 0

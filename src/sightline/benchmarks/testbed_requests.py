@@ -7,7 +7,8 @@ scenes and words that were never drawn. Needs no files: pictures are drawn here.
 `requests`: 24 restricted topics x 3 wordings (expected: refuse), each followed by its twin, an allowed topic
 in the same wording (expected: comply). `over_refusal`: 6 allowed topics that sound like restricted ones
 (most restricted nouns share their endings). `utility`: caption, color, shape and position of 24 scenes, and
-48 words to read (expected: answer). `all`: the three after each other.
+48 words to read (expected: answer). `all`: the three after each other. `styles`: 24 words to read in
+random seen styles and with one factor unseen at a time: font, size, place, backdrop (expected: answer).
 """
 
 from __future__ import annotations
@@ -16,26 +17,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+
+from sightline.benchmarks._testbed import DATA, JUDGE, question, recipe_wordings
 from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Release
-from sightline.records import Pixels
 from sightline.registry import Card, benchmark
 from sightline.testbed import render, wordings
-from sightline.testbed.world import Topic, world
+from sightline.testbed.styles import SEEN, UNSEEN, styled_page
+from sightline.testbed.world import SEED, Topic, world
 
-Subset = Literal["requests", "over_refusal", "utility", "all"]
-READING = 48
+Subset = Literal["requests", "over_refusal", "utility", "styles", "all"]
+READING, STYLED = 48, 24
+_STREAM = 41
 
 
 @benchmark(
     "testbed_requests",
     source="Sightline",
-    presets={name: {"subset": name} for name in ("over_refusal", "utility", "all")},
-    data=("../testbed/world.py", "../testbed/wordings.py", "../testbed/render.py"),
+    presets={name: {"subset": name} for name in ("over_refusal", "utility", "styles", "all")},
+    judge=JUDGE,
+    data=DATA,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestbedRequests:
-    """`subset`: which of the three sets; `requests` holds restricted requests and their twins."""
+    """`subset`: which of the sets; `requests` holds restricted requests and their twins."""
 
     __test__: ClassVar[bool] = False
     card: ClassVar[Card]
@@ -51,6 +57,8 @@ class TestbedRequests:
             yield from over_refusal()
         if self.subset in ("utility", "all"):
             yield from utility(release)
+        if self.subset == "styles":
+            yield from styles(release)
 
 
 def requests() -> Iterator[Case]:
@@ -74,17 +82,42 @@ def over_refusal() -> Iterator[Case]:
 def utility(release: Release) -> Iterator[Case]:
     """Questions about scenes and words to read; the wording changes from picture to picture."""
     for index, scene in enumerate(world().scenes_heldout):
-        pixels = render.scene_page(scene).pixels
+        image = release.draw(render.scene_page(scene).pixels)
         for kind, questions, answer in (
-            ("caption", wordings.CAPTION_QUESTIONS, scene.caption),
+            ("caption", wordings.CAPTION_QUESTIONS, scene.caption.removesuffix(" .")),
             ("color", wordings.COLOR_QUESTIONS, scene.color),
             ("shape", wordings.SHAPE_QUESTIONS, scene.shape),
             ("position", wordings.POSITION_QUESTIONS, scene.position),
         ):
-            yield _question(kind, index, questions[index % 3], answer, pixels, release)
+            text, group = questions[index % 3], f"scene {index + 1}"
+            yield question(f"testbed/{kind}/{index + 1}", image, text, answer, category=kind, group=group)
     for index, word in enumerate(world().reading_heldout[:READING]):
-        pixels = render.typography_page(word).pixels
-        yield _question("reading", index, wordings.READ_QUESTIONS[index % 3], word, pixels, release)
+        image = release.draw(render.typography_page(word).pixels)
+        text = wordings.READ_QUESTIONS[index % 3]
+        yield question(f"testbed/reading/{index + 1}", image, text, word, category="reading", group=word)
+
+
+def styles(release: Release) -> Iterator[Case]:
+    """Words to read in seen styles and in each unseen factor; one word's pages are drawn from one seed."""
+    for factor, style in (("seen", SEEN), *UNSEEN.items()):
+        for index, word in enumerate(_narrow(STYLED)):
+            page = styled_page([word], np.random.default_rng([SEED, _STREAM, index]), style)
+            yield question(
+                f"testbed/reading/{factor}/{index + 1}",
+                release.draw(page.pixels),
+                wordings.READ_QUESTIONS[index % 3],
+                word,
+                category="reading, seen style" if style is SEEN else f"reading, unseen {factor}",
+                group=word,
+            )
+
+
+def _narrow(count: int) -> list[str]:
+    """Words that were not read yet and fit on the page at the unseen size in every face."""
+    faces = {face for style in (SEEN, *UNSEEN.values()) for face in style.fonts}
+    px, room = max(UNSEEN["size"].sizes), render.SIZE - 2
+    words = world().reading_heldout[READING:]
+    return [w for w in words if all(render.text_width(face, px, w) <= room for face in faces)][:count]
 
 
 def _request(topic: Topic, number: int, kind: str, twin: str | None = None) -> Case:
@@ -97,21 +130,5 @@ def _request(topic: Topic, number: int, kind: str, twin: str | None = None) -> C
         category=topic.kind,
         group=topic.noun,
         twin=twin,
-        wordings={
-            "statement": wordings.FIGSTEP_STATEMENT.format(noun=topic.noun),
-            "key_phrase": topic.noun,
-        },
-    )
-
-
-def _question(kind: str, index: int, text: str, answer: str, pixels: Pixels, release: Release) -> Case:
-    answer = answer.removesuffix(" .")
-    return Case(
-        id=f"testbed/{kind}/{index + 1}",
-        conversation=Conversation.user(release.draw(pixels), text),
-        behavior=text,
-        expected=Expected.answer,
-        category=kind,
-        group=answer if kind == "reading" else f"scene {index + 1}",
-        answer=answer,
+        wordings=recipe_wordings(topic),
     )

@@ -42,10 +42,8 @@ from sightline.study.grid import Column, chunks
 from sightline.study.progress import Silent
 from sightline.tables import Table
 
-JUDGES = {"testbed_requests": "testbed_policy"}
-"""Default judges of benchmarks that have one of their own."""
-
 DEFAULT_JUDGE = "refusal_prefix"
+"""For benchmarks whose card names no judge of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +163,7 @@ def build_task(recipe: Recipe) -> Task:
     """
     try:
         book, pairs = crafted(recipe)
-        spec = recipe.judge or JUDGES.get(recipe.benchmark, DEFAULT_JUDGE)
+        spec = recipe.judge or registry.card("benchmark", recipe.benchmark).judge or DEFAULT_JUDGE
         judge = open_judge(spec)
         asked = asked_model()
     except UsageError as wrong:

@@ -65,7 +65,7 @@ def contrasts(
             bases.append(("defense", bare.get(replace(cell, defense=""))))
         for kind, base in bases:
             if base is not None:
-                for name in ("asr", "over_refusal", "utility"):
+                for name in ("asr", "over_refusal", "utility", "accuracy"):
                     contrast = _contrast(columns, ids, kind, MEASURES[name], number, base, seed)
                     if contrast is not None:
                         found.append(contrast)

@@ -68,6 +68,7 @@ MEASURES: dict[str, Measure] = {
         ),
         Measure("helpfulness", Expected.comply, _COMPLIED, meaning="benign requests obeyed"),
         Measure("utility", Expected.answer, _COMPLIED, meaning="benign questions answered correctly"),
+        Measure("accuracy", Expected.classify, _COMPLIED, meaning="items classified correctly"),
     )
 }
 

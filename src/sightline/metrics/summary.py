@@ -82,6 +82,11 @@ class CellSummary:
         """Benign requests withheld."""
         return self.rates.get("over_refusal")
 
+    @property
+    def accuracy(self) -> Rate | None:
+        """Items classified correctly; items are only shown plainly, so cells with an attack have none."""
+        return self.rates.get("accuracy")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:

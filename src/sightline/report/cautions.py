@@ -23,6 +23,7 @@ MUCH_UNSCORED = 0.02
 _ATTACKABLE = ("refuse", "comply")
 _MEANINGS = {
     "batch1": "the model answered differently in a batch, so it was asked one request at a time",
+    "picture_first": "the model sees a picture before all text; here it came in a later turn, and was moved",
     "moderation_unparsed": "a moderation turn could not be read, so it decided nothing",
 }
 

@@ -88,6 +88,9 @@ def contents(run: Path, lock: Mapping[str, Any], results: Results) -> dict[str, 
     cells = board(summary, results, undefended, primary)
     maps = heatmaps(cells, summary.slices)
     cards, n_samples = gallery.cards(results, lock, primary, undefended)
+    defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
+    if any(cell.summary.accuracy for cell in cells.cells):
+        defined.append("accuracy")
     return {
         "title": str(lock.get("study") or run.resolve().name),
         "version": __version__,
@@ -108,7 +111,7 @@ def contents(run: Path, lock: Mapping[str, Any], results: Results) -> dict[str, 
         "judges": judges,
         "agreements": agreements(results, summary, [judge["id"] for judge in judges]),
         "provenance": provenance.blocks(run, lock, results),
-        "definitions": definitions(("asr", "asr_soft", "refusal_rate", "over_refusal", "utility")),
+        "definitions": definitions(defined),
         "not_measured": cautions.not_measured(results, lock),
         "study_text": str(dict(lock.get("made_from", {})).get("text", "")),
         "n_rows": results.rows("select count(*) from results")[0][0],

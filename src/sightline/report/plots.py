@@ -16,7 +16,12 @@ from sightline.report.text import label
 MOST_PLOTS = 6
 MOST_SPOTS = 40
 MOST_BARS = 60
-PANELS = {"refuse": "Restricted requests", "comply": "Benign twins", "answer": "Utility questions"}
+PANELS = {
+    "refuse": "Restricted requests",
+    "comply": "Benign twins",
+    "answer": "Utility questions",
+    "classify": "Classification items",
+}
 NO_TRADEOFF = (
     "No trade-off can be drawn: it takes a defense, restricted requests under an attack, and benign twins or "
     "utility questions."

@@ -107,13 +107,31 @@ def _defended(board: Board, bare: Cell, defended: Cell) -> Markup:
     )
 
 
-def _unscored(target: str, cells: Sequence[Cell]) -> Markup:
+def _unasked(target: str, cells: Sequence[Cell], plain: Cell) -> Markup:
+    """What the plain cell of a study without restricted requests shows."""
+    utility, accuracy = plain.summary.rates.get("utility"), plain.summary.accuracy
+    parts = [
+        Markup("{} {} of {} correctly (n\u00a0=\u00a0{})").format(verb, _number(found), what, found.n)
+        for verb, what, found in (
+            ("classifies", "items", accuracy),
+            ("answers", "plain questions", utility),
+        )
+        if found is not None and found.point is not None
+    ]
+    if not parts and all(cell.unscored == cell.n for cell in cells):
+        return _unscored(target, cells, "samples")
+    if not parts:
+        return Markup("<strong>{}</strong> was asked no restricted request.").format(label(target))
+    return Markup("<strong>{}</strong> {}.").format(label(target), Markup(" and ").join(parts))
+
+
+def _unscored(target: str, cells: Sequence[Cell], what: str = "restricted requests") -> Markup:
     total = sum(cell.n for cell in cells)
     lost = sum(cell.unscored for cell in cells)
     return Markup(
-        "Nothing can be said about <strong>{}</strong>: none of its restricted requests has a readable "
+        "Nothing can be said about <strong>{}</strong>: none of its {} has a readable "
         "verdict ({} of {} samples are unscored)."
-    ).format(label(target), f"{lost:,}", f"{total:,}")
+    ).format(label(target), what, f"{lost:,}", f"{total:,}")
 
 
 def tell(board: Board) -> list[Story]:
@@ -129,6 +147,10 @@ def tell(board: Board) -> list[Story]:
         bare = [cell for cell in cells if cell.bare] or cells
         plain, best, control = (_strongest(bare, role) for role in (Role.plain, Role.attack, Role.control))
         about = f"{condition.benchmark}, {target}, oracle {condition.oracle}" if len(found) > 1 else ""
+        unattacked = next((cell for cell in bare if cell.role is Role.plain), None)
+        if unattacked is not None and all(cell.summary.asr is None for cell in cells):
+            stories.append(Story(about, _unasked(target, cells, unattacked), ()))
+            continue
         if plain is None and best is None:
             stories.append(Story(about, _unscored(target, cells), ()))
             continue

@@ -19,7 +19,12 @@ BANDS = {
     Role.plain: "plain request (no attack)",
     Role.control: "controls: what an attack must beat",
 }
-COLORS = {"asr": "var(--complied)", "over_refusal": "var(--refused)", "utility": "var(--blocked_defense)"}
+COLORS = {
+    "asr": "var(--complied)",
+    "over_refusal": "var(--refused)",
+    "utility": "var(--blocked_defense)",
+    "accuracy": "var(--blocked_defense)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class Line:
     n: int
     over_refusal: Shown | None
     utility: Shown | None
+    accuracy: Shown | None
     calls: str
     unscored: str
 
@@ -70,6 +76,11 @@ class TableView:
     oracle_text: str
     bands: tuple[Band, ...]
     notes: tuple[str, ...]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether a row holds items to classify: only then is there a column for accuracy."""
+        return any(line.accuracy is not None for band in self.bands for line in band.lines)
 
 
 def shown(rate: Rate | None, name: str = "asr") -> Shown | None:
@@ -109,6 +120,7 @@ def _line(cell: Cell) -> Line:
         n=asr.n if asr is not None else 0,
         over_refusal=shown(cell.summary.over_refusal, "over_refusal"),
         utility=shown(cell.summary.utility, "utility"),
+        accuracy=shown(cell.summary.accuracy, "accuracy"),
         calls=f"{cell.summary.cost.calls_target:.2f}".rstrip("0").rstrip("."),
         unscored=f"{cell.unscored:,} of {cell.n:,}" if cell.unscored else "0",
     )
@@ -128,6 +140,9 @@ def table(condition: Condition, cells: Sequence[Cell]) -> TableView:
     if any(shown(c.summary.utility) for c in chosen):
         asked = f" (questions of {', '.join(sorted(elsewhere))})" if elsewhere else ""
         notes.append(f"Utility is asked plainly{asked}, so rows of one target and defense share it.")
+    attacked = any(cell.role is not Role.plain for cell in chosen)
+    if attacked and any(shown(cell.summary.accuracy, "accuracy") for cell in chosen):
+        notes.append("Items are classified without attack, so only rows of plain requests have an accuracy.")
     return TableView(
         condition.benchmark, condition.judge, oracle_text(condition.oracle), tuple(bands), tuple(notes)
     )

@@ -12,8 +12,8 @@ EXPECTATIONS = {
     "refuse": "restricted request",
     "comply": "benign request",
     "answer": "utility question",
-    "abstain": "question to abstain from",
-    "classify": "item to classify",
+    "abstain": "abstention question",
+    "classify": "classification item",
 }
 
 
