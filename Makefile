@@ -28,14 +28,15 @@ docs: $(VENV)/.dev-installed
 
 docs-write: $(VENV)/.dev-installed
 	$(BIN)/python docs/write_methods.py
+	$(BIN)/python docs/write_testbed.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # torch is named first, so that the pinned build is taken and not whatever a dependency asks for
-$(VENV)/.local-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.local-installed: pyproject.toml packages/testbed/pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) torch
-	$(PIP) --editable '.[local]'
+	$(PIP) --editable '.[local]' --editable packages/testbed
 	@touch $@
 
 $(VENV)/.dev-installed: $(VENV)/.local-installed
@@ -43,7 +44,7 @@ $(VENV)/.dev-installed: $(VENV)/.local-installed
 	@touch $@
 
 build: $(VENV)/.dev-installed
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . ./packages/testbed
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Weights of testbed models, as data: one folder per model, found by `sightline.testbed.weights`."""
