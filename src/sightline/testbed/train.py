@@ -26,7 +26,14 @@ Dtype = Literal["bf16", "fp32"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a build depends on besides the code."""
+    """What a build depends on besides the code.
+
+    Attributes:
+        seed: of weights and data.
+        threads: of torch; another number gives other weights.
+        dtype: of matrix products; another one gives other weights.
+        save_every: steps between checkpoints.
+    """
 
     seed: int = 20261120
     threads: int = 1
@@ -118,7 +125,7 @@ def run_stage(
         report: called about every 20 steps.
     """
     path = folder / f"{stage.name}.safetensors"
-    folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
         [{"params": list(module.parameters()), "lr": 0.0, "name": name} for name, module in groups.items()],
         betas=(0.9, 0.98),
