@@ -67,10 +67,10 @@ def model_name(folder: Path) -> str:
 
         materialize("linear")
     except (UsageError, ImportError, OSError):
-        from sightline.testbed.model import new_model, processor
+        from sightline.testbed.families import family
 
-        new_model(0).save_pretrained(folder / "random")
-        processor().save_pretrained(folder / "random")
+        family("linear").new_model(0).save_pretrained(folder / "random")
+        family("linear").processor().save_pretrained(folder / "random")
         return f"vlm/{folder / 'random'}"
     return "testbed/linear"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sightline.cli import main
+from sightline.testbed.weights import SHIPPED, find, names
 
 QUICK = """
 study: cli
@@ -79,6 +81,57 @@ def test_a_card_shows_paper_threat_model_and_settings(sightline: Command) -> Non
     for text in ("2311.05608", "attacker", "black", "canvas_px", "760", "preset fit"):
         assert text in done.stdout, text
     assert "Did you mean 'figstep'" in sightline("show", "fig_step").stderr
+
+
+def test_testbed_models_are_listed_with_what_they_are(
+    sightline: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words in (("list",), ("list", "targets")):
+        shown = sightline(*words).stdout
+        lines = {line.split()[0]: line.partition("  ")[2].strip() for line in shown.splitlines() if line}
+        for name in names():
+            about = find(name).about if "@" in name else f"variant {find(name).variant}"
+            assert about in lines[f"testbed/{name}"], name
+    assert "testbed/linear@vit" not in sightline("list", "judges").stdout
+    monkeypatch.setattr("sightline.testbed.weights.roots", lambda: (SHIPPED,))
+    shown = sightline("list", "targets").stdout
+    assert "queries, cross_attention and more variants of linear: `pip" in shown
+    assert "testbed/queries" not in shown
+    wanting = sightline("show", "testbed/queries")
+    assert (wanting.returncode, wanting.stdout) == (2, "")
+    assert "optional package: `pip install sightline-testbed`" in wanting.stderr
+    monkeypatch.setattr("sightline.testbed.weights.roots", lambda: (SHIPPED, SHIPPED.parent))
+    assert "pip install" not in sightline("list", "targets").stdout
+
+
+def test_a_testbed_model_is_shown(sightline: Command) -> None:
+    done = sightline("show", "testbed/linear")
+    assert done.returncode == 0, done.stderr
+    for text in ("linear@victim", find("linear").about, "LlavaForConditional", "width 192", "CARD.md"):
+        assert text in done.stdout, text
+    assert find("linear@vit").about in sightline("show", "testbed/linear@vit").stdout
+    assert "Did you mean 'linear@vit'" in sightline("show", "testbed/linear@vti").stderr
+
+
+def test_check_reads_the_folder_of_a_build(
+    sightline: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    asked: list[object] = []
+
+    def check(name: str, roots: object, say: object) -> list[object]:
+        asked.append((name, roots))
+        return []
+
+    monkeypatch.setattr("sightline.testbed.check.check", check)
+    done = sightline("testbed", "check", "linear@vit", "--weights", str(tmp_path))
+    assert done.returncode == 2
+    assert "no model is in it" in done.stderr
+    (tmp_path / "main").mkdir()
+    shutil.copytree(SHIPPED / "linear", tmp_path / "main" / "linear")
+    assert sightline("testbed", "check", "linear@vit", "--weights", str(tmp_path)).returncode == 0
+    assert sightline("testbed", "check").returncode == 0
+    assert asked == [("linear@vit", (tmp_path / "main",)), ("linear", None)]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -51,14 +52,24 @@ def test_how_to_pages_stay_short(page: Path) -> None:
     assert len(page.read_text(encoding="utf-8").splitlines()) <= 50
 
 
-def test_methods_page_is_what_the_code_says() -> None:
-    spec = importlib.util.spec_from_file_location("write_methods", ROOT / "docs" / "write_methods.py")
+def script(name: str) -> ModuleType:
+    """A script of the docs folder as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    writer = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(writer)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_methods_page_is_what_the_code_says() -> None:
     written = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    assert written == writer.text(), "run `make docs-write`"
+    assert written == script("write_methods").text(), "run `make docs-write`"
+
+
+def test_testbed_page_is_what_the_cards_say() -> None:
+    written = (ROOT / "docs" / "testbed.md").read_text(encoding="utf-8")
+    assert written == script("write_testbed").page(written), "run `make docs-write`"
 
 
 def test_ready_studies_are_valid() -> None:

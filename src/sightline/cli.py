@@ -170,7 +170,11 @@ def list_methods(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="Name of a benchmark, attack, defense or judge.")]) -> None:
+def show(
+    name: Annotated[
+        str, typer.Argument(help="Name of a benchmark, attack, defense or judge, or testbed/NAME.")
+    ],
+) -> None:
     """The card of a method: paper, threat model, settings with their defaults, presets."""
     from sightline.terminal import show_card
 
@@ -179,13 +183,20 @@ def show(name: Annotated[str, typer.Argument(help="Name of a benchmark, attack, 
 
 @testbed.command("build")
 def build(
-    name: Annotated[str, typer.Argument(help="Model to train.")] = "linear",
+    name: Annotated[
+        str, typer.Argument(help="linear, queries, cross_attention, linear-0.5m or linear-1.2m.")
+    ] = "linear",
     out: Annotated[Path, typer.Option(help="Folder for weights and checkpoints.")] = Path("runs/testbed"),
+    second: Annotated[bool, typer.Option("--second-seed", help="Also train the variant seed2.")] = False,
 ) -> None:
-    """Train a small model from scratch on the invented world (resumable)."""
+    """Train a small model and its variants from scratch on the invented world.
+
+    Interrupt it and run it again to go on. Models built into the same folder share the stages before their
+    own (eyes, language model). Each takes one to two hours of one core and about 3 GB of memory.
+    """
     from sightline.terminal import build_testbed
 
-    build_testbed(name, out)
+    build_testbed(name, out, second)
 
 
 @testbed.command("check")
@@ -198,6 +209,23 @@ def check(
     from sightline.terminal import check_testbed
 
     check_testbed(name, weights, card)
+
+
+@testbed.command("curves")
+def curves(
+    name: Annotated[str, typer.Argument(help="linear, queries or cross_attention.")] = "linear",
+    out: Annotated[Path, typer.Option(help="Folder of `testbed build`, with checkpoints.")] = Path(
+        "runs/testbed"
+    ),
+) -> None:
+    """Trace risk 3: text refusals along visual tuning, by learning rate and rehearsal (resumable).
+
+    Tunes the aligned language model again behind the built model's eyes, three seeds per condition, and asks
+    the same text requests every 15 steps. Takes about a quarter of an hour of one core per family.
+    """
+    from sightline.terminal import trace_testbed
+
+    trace_testbed(name, out)
 
 
 def main() -> NoReturn:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ from sightline.registry import KINDS, Card, Kind
 
 if TYPE_CHECKING:
     from sightline.study.stages import Count
+    from sightline.testbed.train import Progress as Step
 
 console = Console()
 
@@ -119,6 +122,7 @@ def show_list(what: str) -> None:
         for form, text in TARGET_FORMS.items():
             table.add_row(escape(form), escape(text))
         console.print(table)
+        _list_testbed()
     for title, kind in plural.items():
         if what not in ("", title):
             continue
@@ -131,6 +135,48 @@ def show_list(what: str) -> None:
         console.print(table)
 
 
+def _list_testbed() -> None:
+    """The testbed's models that are installed, and how to get the others."""
+    from sightline.testbed.weights import HOW_TO_GET, OPTIONAL_MODELS, find, names, roots
+
+    table = Table("model", "what it is", title="testbed models", title_justify="left", box=None)
+    for name in names():
+        found = find(name)
+        about = found.about if "@" in name else f"{found.family}, variant {found.variant}"
+        table.add_row(f"testbed/{name}", escape(about))
+    console.print(table)
+    if len(roots()) == 1:
+        others = f"{', '.join(OPTIONAL_MODELS)} and more variants of linear"
+        console.print(f"{others}: {HOW_TO_GET}", markup=False, highlight=False)
+
+
+def show_model(name: str) -> None:
+    """What a testbed model is: architecture, variant, sizes, files, card.
+
+    Args:
+        name: such as ``linear`` or ``linear@vit``.
+
+    Raises:
+        UsageError: for an unknown name, or one whose package is not installed.
+    """
+    from sightline.testbed.weights import find
+
+    found = find(name)
+    config = json.loads((found.folder / "config.json").read_text("utf-8"))
+    card = found.folder / "CARD.md"
+    console.print(f"[bold]testbed/{escape(found.model)}@{escape(found.variant)}[/bold] (target)\n")
+    console.print(escape(found.about), highlight=False)
+    facts = Table(box=None, show_header=False)
+    facts.add_row("architecture", escape(f"{found.family}: {', '.join(config['architectures'])}"))
+    facts.add_row("size", escape(", ".join(f"{what} {number}" for what, number in found.size.items())))
+    facts.add_row("weights", escape(", ".join(part.path.name for part in found.parts)))
+    facts.add_row("folder", escape(str(found.folder)))
+    if card.is_file():
+        facts.add_row("card", escape(str(card)))
+    facts.add_row("measure", escape(f"sightline testbed check {found.model}@{found.variant}"))
+    console.print(facts)
+
+
 def _found(name: str) -> list[Card]:
     kinds: list[Kind] = [kind for kind in KINDS if name in registry.names(kind)]
     if not kinds and name in ("vlm", "testbed", "defended", "replay", "scripted"):
@@ -141,12 +187,16 @@ def _found(name: str) -> list[Card]:
 
 
 def show_card(name: str) -> None:
-    """Everything a card holds, with the settings and their defaults."""
+    """Everything a card holds, with the settings and their defaults; `testbed/NAME` is a model."""
+    if name.startswith("testbed/"):
+        show_model(name.removeprefix("testbed/"))
+        return
     for card in _found(name):
         console.print(f"[bold]{escape(card.name)}[/bold] ({card.kind}, version {card.version})\n")
         console.print(escape(card.doc), highlight=False)
         facts = Table(box=None, show_header=False)
-        for label, value in (("paper", card.paper), ("source", card.source), ("needs", card.extra)):
+        lines = {"paper": card.paper, "source": card.source, "needs": card.extra, "judge": card.judge}
+        for label, value in lines.items():
             if value:
                 facts.add_row(label, escape(value))
         if card.threat is not None:
@@ -168,14 +218,11 @@ def show_card(name: str) -> None:
             console.print(f"preset {escape(preset)}: {escape(repr(dict(values)))}")
 
 
-def build_testbed(name: str, out: Path) -> None:
-    """Train with a bar per stage; the loss stands beside it."""
-    _need_local("testbed build")
-    from sightline.testbed.build import build
-    from sightline.testbed.train import Progress as Step
-
+@contextmanager
+def _stage_bars(figures: Sequence[str]) -> Iterator[Callable[[Step], None]]:
+    """Show a bar per stage of training, with some of its figures beside it."""
     columns = (
-        TextColumn("{task.description:<12}"),
+        TextColumn("{task.description:<24}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -187,28 +234,66 @@ def build_testbed(name: str, out: Path) -> None:
         def report(step: Step) -> None:
             if step.stage not in tasks:
                 tasks[step.stage] = bars.add_task(step.stage, total=step.steps, figures="")
-            figures = f"loss {step.figures['loss']:.2f}" if "loss" in step.figures else ""
-            bars.update(tasks[step.stage], completed=step.step, figures=figures)
+            shown = "  ".join(f"{name} {step.figures[name]:.2f}" for name in figures if name in step.figures)
+            bars.update(tasks[step.stage], completed=step.step, figures=shown)
 
-        folder = build(name, out, report=report)
-    console.print(f"weights: {folder}; measure them with `sightline testbed check {name} --weights {out}`")
+        yield report
+
+
+def build_testbed(name: str, out: Path, second: bool) -> None:
+    """Train with a bar per stage; the loss stands beside it. In the end, say what it took."""
+    _need_local("testbed build")
+    import resource  # not on Windows
+
+    from sightline.testbed.build import build
+
+    with _stage_bars(["loss"]) as report:
+        build(name, out, second=second, report=report)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    minutes = time.process_time() / 60
+    console.print(f"{minutes:.0f} CPU minutes in this process, {peak:.1f} GB of memory at most")
+    console.print(f"weights: {out}; measure them with `sightline testbed check {name} --weights {out}`")
+
+
+def trace_testbed(name: str, out: Path) -> None:
+    """Trace risk 3 from the checkpoints of a build, with a bar per run."""
+    _need_local("testbed curves")
+    from sightline.testbed.build import CHECKPOINTS
+    from sightline.testbed.curves import trace
+
+    path = out / "risk3" / f"{name}.json"
+    with _stage_bars(["refused", "obeyed"]) as report:
+        trace(name, out / CHECKPOINTS, path, report=report)
+    console.print(f"points: {path}")
 
 
 def check_testbed(name: str, weights: Path | None, card: bool) -> None:
     """Measure and print; with `card`, every variant, into CARD.md beside the weights.
 
+    Args:
+        name: such as ``linear`` or ``linear@vit``.
+        weights: folder of a build; what is installed if none.
+        card: also write the card.
+
     Raises:
-        UsageError: naming the figures that miss their band.
+        UsageError: naming the figures that miss their band, or for a folder without models.
     """
     _need_local("testbed check")
+    from sightline.testbed.weights import roots_in
+
+    roots = None if weights is None else roots_in(weights)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False)
+
     if card:
         from sightline.testbed.card import write_card
 
-        console.print(f"card: {write_card(name.partition('@')[0], weights, console.print)}")
+        say(f"card: {write_card(name.partition('@')[0], roots, say)}")
         return
     from sightline.testbed.check import check
 
-    rows = check(name, weights, lambda line: console.print(line, markup=False, highlight=False))
+    rows = check(name, roots, say)
     missed = [row.name for row in rows if not row.passed]
     if missed:
         raise UsageError(f"{name}: outside their band: {', '.join(missed)}")
