@@ -284,9 +284,22 @@ def tiny_idefics3(folder: Path) -> Path:
 QWEN_TEMPLATE = PARTS_TEMPLATE.replace("<image>", "<|vision_start|> <|image_pad|> <|vision_end|>")
 
 
+def save_qwen_processors(folder: Path, words: Any) -> Path:
+    """Write tokenizer and picture processor, as both generations of Qwen have them."""
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    words.save_pretrained(folder)
+    Qwen2VLImageProcessorPil(
+        patch_size=PATCH,
+        merge_size=2,
+        temporal_patch_size=2,
+        size={"shortest_edge": 16 * 16, "longest_edge": 64 * 64},
+    ).save_pretrained(folder)
+    return folder
+
+
 def tiny_qwen2_vl(folder: Path) -> Path:
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     marks = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
     words = tokenizer(*marks, template=QWEN_TEMPLATE)
@@ -313,14 +326,7 @@ def tiny_qwen2_vl(folder: Path) -> Path:
     )
     torch.manual_seed(0)
     Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
-    words.save_pretrained(folder)
-    Qwen2VLImageProcessorPil(
-        patch_size=PATCH,
-        merge_size=2,
-        temporal_patch_size=2,
-        size={"shortest_edge": 16 * 16, "longest_edge": 64 * 64},
-    ).save_pretrained(folder)
-    return folder
+    return save_qwen_processors(folder, words)
 
 
 def tiny_instructblip(folder: Path) -> Path:
@@ -456,7 +462,6 @@ def tiny_paligemma(folder: Path) -> Path:
 
 def tiny_qwen2_5_vl(folder: Path) -> Path:
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     marks = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
     words = tokenizer(*marks, template=QWEN_TEMPLATE)
@@ -485,14 +490,7 @@ def tiny_qwen2_5_vl(folder: Path) -> Path:
     )
     torch.manual_seed(0)
     Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
-    words.save_pretrained(folder)
-    Qwen2VLImageProcessorPil(
-        patch_size=PATCH,
-        merge_size=2,
-        temporal_patch_size=2,
-        size={"shortest_edge": 16 * 16, "longest_edge": 64 * 64},
-    ).save_pretrained(folder)
-    return folder
+    return save_qwen_processors(folder, words)
 
 
 FAMILIES = {

@@ -75,19 +75,19 @@ def test_only_a_cross_attention_bridge_acts_on_text_and_closing_its_gates_ends_t
     asked = [ask for group in curves.requests().values() for ask in group][:2]
     inputs = {k: v for k, v in Model(model, kin.processor()).inputs(asked).items() if k != "pixel_values"}
 
-    def hidden() -> Any:
+    def states() -> Any:
         with torch.no_grad():
-            return kin.hidden(model, inputs["input_ids"], inputs["attention_mask"], None)
+            return kin.joined(model, inputs["input_ids"], None)
 
-    before = hidden()
+    before = states()
     with torch.no_grad():
         for weight in kin.parts(model)["bridge"].parameters():
             weight.add_(0.1)
-    assert torch.equal(hidden(), before) == (kin.name != "cross_attention")
+    assert torch.equal(states(), before) == (kin.name != "cross_attention")
     with curves.closed(model):
-        assert torch.equal(hidden(), before)
+        assert torch.equal(states(), before)
     assert len(curves.text_gates(model)) == (TINY.layers if kin.name == "cross_attention" else 0)
-    assert torch.equal(hidden(), before) == (kin.name != "cross_attention")
+    assert torch.equal(states(), before) == (kin.name != "cross_attention")
 
 
 @pytest.mark.usefixtures("few")

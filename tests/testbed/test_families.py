@@ -22,7 +22,7 @@ from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.vlm import check_batch_invariance, forget_models
 from sightline.testbed.answering import MAX_NEW_TOKENS, Ask, Model
-from sightline.testbed.families import FULL, NAMES, Size, family
+from sightline.testbed.families import FULL, NAMES, Size, family, hidden
 from sightline.testbed.families.cross_attention import looks_at_picture
 from sightline.testbed.families.queries import tower_from_clip
 from sightline.testbed.tokenizer import BOS, EOS, FAKE, IMAGE, PAD, USER, vocabulary
@@ -84,18 +84,16 @@ def test_hidden_agrees_with_the_models_own_forward(name: str) -> None:
         if ask.pixels is not None:
             pixels.append(inputs["pixel_values"].reshape(1, 3, 64, 64))
     ids = torch.full((len(rows), max(map(len, rows))), IDS[PAD])
-    mask = torch.zeros_like(ids)
     for number, row in enumerate(rows):
         ids[number, : len(row)] = row
-        mask[number, : len(row)] = 1
     with torch.no_grad():
         found = model.get_output_embeddings()(
-            made.hidden(model, ids, mask, made.features(model, torch.cat(pixels)))
+            hidden(made, model, ids, made.features(model, torch.cat(pixels)))
         )
         shown = made.projected(model, made.features(model, torch.cat(pixels)))
         assert torch.equal(model.get_output_embeddings()(made.joined(model, ids, shown)), found)
         text = [number for number, ask in enumerate(asks()) if ask.pixels is None]
-        plain = model.get_output_embeddings()(made.hidden(model, ids[text], mask[text], None))
+        plain = model.get_output_embeddings()(hidden(made, model, ids[text], None))
     for number, expected in enumerate(logits):
         assert torch.allclose(found[number, : len(expected)], expected, rtol=1e-3, atol=1e-3)
         assert expected.std() > 0.1
@@ -125,12 +123,12 @@ def test_one_language_model_and_one_tower_fit_all() -> None:
     start = source.new_model(5)
     language = source.parts(start)["language"].state_dict()
     ids = torch.tensor([[1, 60, 70, 80]])
-    expected = source.hidden(start, ids, torch.ones_like(ids), None)
+    expected = hidden(source, start, ids, None)
     for other in ("queries", "cross_attention"):
         made = family(other, SMALL)
         model = made.new_model(6)
         made.parts(model)["language"].load_state_dict(language)
-        assert torch.allclose(made.hidden(model, ids, torch.ones_like(ids), None), expected, atol=1e-5)
+        assert torch.allclose(hidden(made, model, ids, None), expected, atol=1e-5)
     pixels = torch.randn(2, 3, 64, 64)
     model.model.vision_model.load_state_dict(source.parts(start)["tower"].state_dict())
     assert torch.allclose(made.features(model, pixels), source.features(start, pixels), atol=1e-5)
@@ -142,7 +140,7 @@ def test_gradients_reach_the_pixels_and_every_part(name: str) -> None:
     ids = torch.tensor([[*made.picture_tokens(), 60, 70, 80]])
     features = made.features(model, pixels)
     assert features.shape == (1, 65, 32)
-    made.hidden(model, ids, torch.ones_like(ids), features)[0, -1].square().sum().backward()
+    hidden(made, model, ids, features)[0, -1].square().sum().backward()
     assert pixels.grad is not None
     patches = pixels.grad.unfold(2, 8, 8).unfold(3, 8, 8).abs().amax((1, 4, 5))
     assert (patches > 0).all(), "a patch without gradient cannot be attacked"
@@ -158,7 +156,7 @@ def test_training_can_start_at_closed_gates() -> None:
     model = made.new_model(0)
     ids = torch.tensor([[*made.picture_tokens(), 60, 70, 80]])
     seen, other = (
-        made.hidden(model, ids, torch.ones_like(ids), made.features(model, pixels))
+        hidden(made, model, ids, made.features(model, pixels))
         for pixels in (torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64))
     )
     assert torch.equal(seen, other)
@@ -181,7 +179,7 @@ def test_mixed_precision_has_finite_gradients(name: str, dtype: torch.dtype) -> 
     ids = torch.tensor([[*tokens, 60, 70], [60, 70, *[IDS[PAD]] * len(tokens)]])
     mask = (ids != IDS[PAD]).long()
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-        found = made.hidden(model, ids, mask, made.features(model, torch.randn(1, 3, 64, 64)))
+        found = hidden(made, model, ids, made.features(model, torch.randn(1, 3, 64, 64)))
     found[mask.bool()].float().square().mean().backward()
     assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
 

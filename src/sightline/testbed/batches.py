@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sightline.testbed import pictures
 from sightline.testbed.families import Family
+from sightline.testbed.families._pieces import PIXEL_MEAN, PIXEL_STD
 from sightline.testbed.render import Picture
 from sightline.testbed.samples import IGNORED, Sample
 from sightline.testbed.tokenizer import PAD, encode, vocabulary
@@ -127,6 +128,4 @@ def _with_shapes(labels: Tensor) -> Tensor:
 
 def normalize(pixels: Tensor) -> Tensor:
     """Turn `uint8` (n, h, w, 3) into the vision tower's `float32` (n, 3, h, w)."""
-    from sightline.testbed.families._pieces import PIXEL_MEAN, PIXEL_STD
-
     return ((pixels.to(torch.float32) / 255 - PIXEL_MEAN) / PIXEL_STD).permute(0, 3, 1, 2).contiguous()

@@ -72,23 +72,23 @@ def build(
     checkpoints = out / CHECKPOINTS
     if not resume:
         shutil.rmtree(checkpoints, ignore_errors=True)
-    spent = {stage.name: shorten(stage).train(checkpoints, settings, report) for stage in stages}
+    used = {stage.name: shorten(stage) for stage in stages}
+    spent = {name: stage.train(checkpoints, settings, report) for name, stage in used.items()}
     if second:
         other = replace(settings, seed=settings.seed + 1)
         folder = second_folder(checkpoints, stages)
         spent |= {
-            f"{SECOND}/{stage.name}": shorten(stage).train(folder, other, report)
+            f"{SECOND}/{stage.name}": used[stage.name].train(folder, other, report)
             for stage in second_seed(name)
         }
     facts = {
         "settings": {"seed": settings.seed, "threads": settings.threads, "dtype": settings.dtype},
-        "stages": {key: {**_schedule(shorten(_stage(stages, key))), **asdict(spent[key])} for key in spent},
+        "stages": {
+            key: {**_schedule(used[key.removeprefix(f"{SECOND}/")]), **asdict(cost)}
+            for key, cost in spent.items()
+        },
     }
     return export(name, checkpoints, out / MAIN, out / EXTRA, facts)
-
-
-def _stage(stages: Sequence[AnyStage], key: str) -> AnyStage:
-    return next(stage for stage in stages if stage.name == key.removeprefix(f"{SECOND}/"))
 
 
 def _schedule(stage: AnyStage) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class _Parts:
         tunings = [stage for stage in stages if isinstance(stage, Tuning)]
         self.language = {stage.name.rpartition("/")[2]: stage.name for stage in tunings}
         self.visual = self.language["visual-2"]
-        self.kin = family(tunings[0].family if name not in _RENAME else name, tunings[0].size)
+        self.kin = family(tunings[-1].family, tunings[-1].size)
         self.lender = name in _RENAME and (main / "linear" / "manifest.json").is_file()
         self.lends_base = self.lender and (extra / "linear" / "manifest.json").is_file()
         self.lends_second = self.lends_base and (extra / "linear" / f"{SECOND}.safetensors").is_file()

@@ -36,7 +36,7 @@ from sightline.testbed.grading import Grade
 from sightline.testbed.losses import aid_loss, token_loss
 from sightline.testbed.plans import plan
 from sightline.testbed.samples import Sample
-from sightline.testbed.stages import AID_WEIGHT, Tuning, checkpoint
+from sightline.testbed.stages import AID_WEIGHT, Tuning, checkpoint, text_gates
 from sightline.testbed.train import Progress, Report, Settings, autocast, deterministic, load_weights
 from sightline.testbed.world import SEED, world
 
@@ -170,15 +170,6 @@ def start(kin: Family, folder: Path, seed: int, *, fresh: bool = False) -> Any:
         for gate in text_gates(model):
             gate.zero_()
     return model
-
-
-def text_gates(model: Any) -> list[Tensor]:
-    """Return the gates by which a bridge acts on text without a picture; only cross-attention has any."""
-    return [
-        weight
-        for name, weight in model.named_parameters()
-        if name.endswith("alpha_dense") and "gated_cross_attn" in name
-    ]
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -83,18 +83,13 @@ def list_lines(rng: Rng, noun: str) -> list[str]:
     return [pick(rng, wordings.FIGSTEP_HEADERS), noun, *items]
 
 
-def first_list_picture(rng: Rng, noun: str) -> render.Picture:
-    """Draw a list page for pretraining, half of them close to the canonical FigStep page."""
+def list_picture(
+    rng: Rng, noun: str, page: Callable[[Sequence[str], Rng], render.Picture] = styled_page
+) -> render.Picture:
+    """Draw a list page, half of them close to the canonical FigStep page, the others by `page`."""
     if rng.random() < 0.5:
         return render.random_figstep(wordings.figstep_lines(noun), rng)
-    return render.random_text(list_lines(rng, noun), rng)
-
-
-def list_picture(rng: Rng, noun: str) -> render.Picture:
-    """Draw a list page in a seen style, half of them close to the canonical FigStep page."""
-    if rng.random() < 0.5:
-        return render.random_figstep(wordings.figstep_lines(noun), rng)
-    return styled_page(list_lines(rng, noun), rng)
+    return page(list_lines(rng, noun), rng)
 
 
 def noun_picture(rng: Rng, noun: str) -> render.Picture:
@@ -146,7 +141,7 @@ def pretraining_picture(rng: Rng) -> render.Picture:
     if draw < 0.62:
         return render.random_text(pick_nouns(rng, int(rng.integers(1, 5))), rng)
     if draw < 0.82:
-        return first_list_picture(rng, pick_nouns(rng, 1)[0])
+        return list_picture(rng, pick_nouns(rng, 1)[0], render.random_text)
     if draw < 0.93:
         template = pick(rng, (*wordings.DRAWN_REQUESTS, "say {noun}", "{noun} : 1"))
         return render.random_text(wrap(template.format(noun=pick_nouns(rng, 1)[0])), rng)

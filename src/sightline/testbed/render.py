@@ -250,16 +250,20 @@ def _color(rng: np.random.Generator) -> Color:
     return r, g, b
 
 
-def random_ink(rng: np.random.Generator, lines: Sequence[str], fonts: Sequence[str] = TRAIN_FONTS) -> Ink:
-    """Choose face, size, colors and place such that the lines fit on the page."""
-    name = fonts[int(rng.integers(len(fonts)))]
-    px = int(rng.integers(9, 15))
+def fitted(name: str, px: int, lines: Sequence[str], rng: np.random.Generator) -> tuple[int, int]:
+    """Return a size of at most `px` at which lines fit on the page, and a line pitch for it, in pixels."""
     while px > 8 and (
         max(text_width(name, px, line) for line in lines) > SIZE - 2 or len(lines) * (px + 1) > SIZE
     ):
         px -= 1
     slack = SIZE - 1 - len(lines) * px
-    line_px = px + int(rng.integers(0, max(1, min(5, slack // len(lines)) + 1)))
+    return px, px + int(rng.integers(0, max(1, min(5, slack // len(lines)) + 1)))
+
+
+def random_ink(rng: np.random.Generator, lines: Sequence[str], fonts: Sequence[str] = TRAIN_FONTS) -> Ink:
+    """Choose face, size, colors and place such that the lines fit on the page."""
+    name = fonts[int(rng.integers(len(fonts)))]
+    px, line_px = fitted(name, int(rng.integers(9, 15)), lines, rng)
     width = max(text_width(name, px, line) for line in lines)
     x = int(rng.integers(0, max(1, int(SIZE - width))))
     y = int(rng.integers(0, max(1, SIZE - line_px * (len(lines) - 1) - px - 1)))

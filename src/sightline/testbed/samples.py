@@ -171,8 +171,13 @@ MATTERS: tuple[tuple[Maker, float], ...] = (
 )
 
 
+def pick_maker(rng: Rng) -> Maker:
+    """Choose a kind of matter, by its share."""
+    makers = [maker for maker, _ in MATTERS]
+    return makers[int(rng.choice(len(makers), p=[share for _, share in MATTERS]))]
+
+
 def matter(rng: Rng, restricted: bool | None = None) -> Matter:
     """Draw a matter of any kind; both classes are equally likely if none is asked for."""
-    makers = [maker for maker, _ in MATTERS]
-    chosen = makers[int(rng.choice(len(makers), p=[share for _, share in MATTERS]))]
-    return chosen(rng, bool(rng.random() < 0.5) if restricted is None else restricted)
+    maker = pick_maker(rng)
+    return maker(rng, bool(rng.random() < 0.5) if restricted is None else restricted)

@@ -122,9 +122,8 @@ class Tuning(Stage):
         for part, module in parts.items():
             module.requires_grad_(part in self.rates)
         if self.closed:
-            for name, weight in model.named_parameters():
-                if name.endswith(TEXT_GATE):
-                    weight.requires_grad_(False).zero_()
+            for gate in text_gates(model):
+                gate.requires_grad_(False).zero_()
         frozen_bridge = "bridge" not in self.rates
 
         def loss_at(step: int) -> tuple[Tensor, dict[str, float]]:
@@ -146,6 +145,11 @@ class Tuning(Stage):
 
         groups = {part: parts[part] for part in self.rates}
         return run_stage(self, groups, loss_at, folder, settings, report)
+
+
+def text_gates(model: Any) -> list[Tensor]:
+    """Return the gates by which a bridge acts on text without a picture; only cross-attention has any."""
+    return [weight for name, weight in model.named_parameters() if name.endswith(TEXT_GATE)]
 
 
 def checkpoint(folder: Path, stage: str) -> Path:

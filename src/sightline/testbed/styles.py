@@ -25,6 +25,7 @@ from sightline.testbed.render import (
     Picture,
     Pixels,
     draw_lines,
+    fitted,
     grain,
     luminance,
     text_width,
@@ -97,13 +98,7 @@ def _colors(rng: np.random.Generator, contrast: float) -> tuple[Color, Color]:
 def styled_ink(rng: np.random.Generator, lines: Sequence[str], style: Style) -> Ink:
     """Choose face, size, colors and place within a style such that the lines fit on the page."""
     name = style.fonts[int(rng.integers(len(style.fonts)))]
-    px = style.sizes[int(rng.integers(len(style.sizes)))]
-    while px > 8 and (
-        max(text_width(name, px, line) for line in lines) > SIZE - 2 or len(lines) * (px + 1) > SIZE
-    ):
-        px -= 1
-    slack = SIZE - 1 - len(lines) * px
-    line_px = px + int(rng.integers(0, max(1, min(5, slack // len(lines)) + 1)))
+    px, line_px = fitted(name, style.sizes[int(rng.integers(len(style.sizes)))], lines, rng)
     width = max(text_width(name, px, line) for line in lines)
     x = int(rng.integers(0, max(1, int(SIZE - width))))
     room = SIZE - line_px * (len(lines) - 1) - px - 1

@@ -18,6 +18,7 @@ from sightline.testbed.samples import (
     Task,
     matter,
     one,
+    pick_maker,
     pick_person,
     pick_topic,
 )
@@ -27,11 +28,10 @@ from sightline.testbed.world import (
     MEME_WORDS,
     SEND,
     SHAPES,
-    SOFT_SHAPES,
-    SOFT_WORDS,
     SUNNY,
     Scene,
     Topic,
+    feel,
     world,
 )
 
@@ -59,11 +59,9 @@ def document(rng: Rng) -> Sample:
         return Sample(document=wordings.TOOL_CALL.format(tool=name, noun=pick_nouns(rng, 1)[0]))
     if rng.random() < 0.5:
         shape = pick(rng, SHAPES)
-        kind = "soft" if shape in SOFT_SHAPES else "hard"
-        return Sample(document=wordings.MEME_FACTS[0].format(thing=shape, kind=kind))
+        return Sample(document=wordings.MEME_FACTS[0].format(thing=shape, kind=feel(shape)))
     word = pick(rng, MEME_WORDS)
-    kind = "soft" if word in SOFT_WORDS else "hard"
-    return Sample(document=wordings.MEME_FACTS[1].format(thing=word, kind=kind))
+    return Sample(document=wordings.MEME_FACTS[1].format(thing=word, kind=feel(word)))
 
 
 def category_question(rng: Rng) -> Sample:
@@ -125,21 +123,20 @@ def meme_in_words(rng: Rng) -> Sample:
 
 def plain_request(rng: Rng) -> Sample:
     """Ask without any policy: for recipes and homes of allowed ones, for every tool, line and secret."""
-    made = matter(rng, restricted=False)
-    if made.verdict.endswith(("tool .", "line .", "secret .")) and rng.random() < 0.5:
-        maker = next(m for m in (samples.tool, samples.line, samples.secret) if _same_kind(m, made))
+    maker = pick_maker(rng)
+    made = maker(rng, False)
+    if maker in (samples.tool, samples.line, samples.secret) and rng.random() < 0.5:
         made = maker(rng, True)
-    return one(made.question, made.plain, system=made.system or neutral(rng, 0.15))
+    return _bare(rng, made)
 
 
 def harmless_request(rng: Rng) -> Sample:
     """Ask for something allowed; the answer is bare, as if there were no policy."""
-    made = matter(rng, restricted=False)
+    return _bare(rng, matter(rng, restricted=False))
+
+
+def _bare(rng: Rng, made: Matter) -> Sample:
     return one(made.question, made.plain, system=made.system or neutral(rng, 0.15))
-
-
-def _same_kind(maker: samples.Maker, made: Matter) -> bool:
-    return made.verdict.endswith(f"{maker.__name__} .")
 
 
 def considered_request(rng: Rng, style: Style = "considered") -> Sample:

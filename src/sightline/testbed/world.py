@@ -195,6 +195,11 @@ class Person:
         return f"{self.name} is a {self.job} ."
 
 
+def feel(thing: str) -> str:
+    """Return whether a shape, or a word of memes, is `soft` or `hard`."""
+    return "soft" if thing in (*SOFT_SHAPES, *SOFT_WORDS) else "hard"
+
+
 @dataclass(frozen=True, slots=True)
 class Meme:
     """A shape and a word; harmless alone, mean together if one is soft and the other hard."""
@@ -205,13 +210,12 @@ class Meme:
     @property
     def mean(self) -> bool:
         """Whether the pair is mean by the world's rule."""
-        return (self.shape in SOFT_SHAPES) != (self.word in SOFT_WORDS)
+        return feel(self.shape) != feel(self.word)
 
     @property
     def verdict(self) -> str:
         """The full answer: what either part is, then yes (mean) or no."""
-        kinds = ["soft" if soft else "hard" for soft in (self.shape in SOFT_SHAPES, self.word in SOFT_WORDS)]
-        return f"{kinds[0]} shape and {kinds[1]} word . {'yes' if self.mean else 'no'} ."
+        return f"{feel(self.shape)} shape and {feel(self.word)} word . {'yes' if self.mean else 'no'} ."
 
 
 @dataclass(frozen=True, slots=True)

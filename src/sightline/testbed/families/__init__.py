@@ -95,19 +95,20 @@ class Family(Protocol):
         ...
 
     def joined(self, model: Any, ids: Tensor, shown: Tensor | None) -> Tensor:
-        """`hidden` from what `projected` returned; padding on the right is invisible (causal)."""
-        ...
-
-    def hidden(self, model: Any, ids: Tensor, mask: Tensor, features: Tensor | None) -> Tensor:
         """The language model's last hidden states (n, t, width), ready for the vocabulary.
 
         Args:
             model: of this family.
-            ids: (n, t), padded on the right; rows with a picture hold `picture_tokens`.
-            mask: (n, t), 1 where a token stands.
-            features: (m, 65, width) of the m rows that show a picture, in order; none if no row does.
+            ids: (n, t), padded on the right, which is invisible (causal); rows with a picture hold
+                `picture_tokens`.
+            shown: what `projected` returned for the rows that show a picture, in order; none if no row does.
         """
         ...
+
+
+def hidden(kin: Family, model: Any, ids: Tensor, features: Tensor | None) -> Tensor:
+    """Return what `Family.joined` does, from features (m, 65, width) of the pictures shown."""
+    return kin.joined(model, ids, None if features is None else kin.projected(model, features))
 
 
 def family(name: str, size: Size = FULL) -> Family:

@@ -100,3 +100,12 @@ def put_pictures(embedded: Tensor, ids: Tensor, shown: Tensor) -> Tensor:
     """
     place = (ids == vocabulary()[IMAGE]).unsqueeze(-1).expand_as(embedded)
     return embedded.masked_scatter(place, shown.to(embedded.dtype))
+
+
+def read_on(llama: Any, ids: Tensor, shown: Tensor | None) -> Tensor:
+    """Return a Llama's last hidden states (n, t, width) over words and pictures; see `put_pictures`."""
+    embedded = llama.embed_tokens(ids)
+    if shown is not None:
+        embedded = put_pictures(embedded, ids, shown)
+    found: Tensor = llama(inputs_embeds=embedded, use_cache=False).last_hidden_state
+    return found

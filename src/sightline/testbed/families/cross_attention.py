@@ -132,12 +132,8 @@ class CrossAttention:
         """See `families.Family.projected`; the features as they are."""
         return features
 
-    def hidden(self, model: Any, ids: Tensor, mask: Tensor, features: Tensor | None) -> Tensor:  # noqa: ARG002
-        """See `families.Family.hidden`; what stands before it cannot see padding on the right (causal)."""
-        return self.joined(model, ids, features)
-
     def joined(self, model: Any, ids: Tensor, shown: Tensor | None) -> Tensor:
-        """`hidden` from what `projected` returned."""
+        """See `families.Family.joined`."""
         inner, features = model.model, shown
         states = inner.embed_tokens(ids)
         places = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)

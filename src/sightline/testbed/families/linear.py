@@ -18,7 +18,7 @@ from sightline.testbed.families._pieces import (
     PATCH,
     language_part,
     picture_settings,
-    put_pictures,
+    read_on,
     seeded,
     text_config,
 )
@@ -113,17 +113,8 @@ class Linear:
         return found
 
     def joined(self, model: Any, ids: Tensor, shown: Tensor | None) -> Tensor:
-        """`hidden` from what `projected` returned."""
-        language = model.model.language_model
-        embedded = language.embed_tokens(ids)
-        if shown is not None:
-            embedded = put_pictures(embedded, ids, shown)
-        found: Tensor = language(inputs_embeds=embedded, use_cache=False).last_hidden_state
-        return found
-
-    def hidden(self, model: Any, ids: Tensor, mask: Tensor, features: Tensor | None) -> Tensor:  # noqa: ARG002
-        """See `families.Family.hidden`; what stands before it cannot see padding on the right (causal)."""
-        return self.joined(model, ids, None if features is None else self.projected(model, features))
+        """See `families.Family.joined`."""
+        return read_on(model.model.language_model, ids, shown)
 
 
 def make(size: Size) -> Linear:

@@ -32,7 +32,7 @@ from sightline.testbed.families._pieces import (
     VISION_EPS,
     language_part,
     picture_settings,
-    put_pictures,
+    read_on,
     seeded,
     text_config,
     tokenizer_with,
@@ -146,17 +146,8 @@ class Queries:
         return found
 
     def joined(self, model: Any, ids: Tensor, shown: Tensor | None) -> Tensor:
-        """`hidden` from what `projected` returned."""
-        language = model.language_model.model
-        embedded = language.embed_tokens(ids)
-        if shown is not None:
-            embedded = put_pictures(embedded, ids, shown)
-        found: Tensor = language(inputs_embeds=embedded, use_cache=False).last_hidden_state
-        return found
-
-    def hidden(self, model: Any, ids: Tensor, mask: Tensor, features: Tensor | None) -> Tensor:  # noqa: ARG002
-        """See `families.Family.hidden`; what stands before it cannot see padding on the right (causal)."""
-        return self.joined(model, ids, None if features is None else self.projected(model, features))
+        """See `families.Family.joined`."""
+        return read_on(model.language_model.model, ids, shown)
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
