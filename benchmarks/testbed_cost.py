@@ -41,11 +41,11 @@ from sightline.errors import UsageError
 from sightline.testbed import render, weights, wordings
 from sightline.testbed.answering import Ask, Model
 from sightline.testbed.families import FULL, NAMES, Size, family
-from sightline.testbed.frozen import frozen
 from sightline.testbed.pgd import Goal, as_floats, pack
 from sightline.testbed.plans import LADDER
 from sightline.testbed.weights import Variant
 from sightline.testbed.world import world
+from sightline.whitebox.frozen import frozen
 
 MB = 1e6
 

@@ -14,9 +14,9 @@ from sightline.errors import ContractError, UsageError
 from sightline.testbed import pgd, susceptibility, wordings
 from sightline.testbed.answering import Model
 from sightline.testbed.families import NAMES, Size, family
-from sightline.testbed.frozen import frozen
 from sightline.testbed.pgd import Goal
 from sightline.testbed.world import world
+from sightline.whitebox.frozen import frozen
 
 TINY = Size(width=48, layers=2, heads=1, vision_ffn=64, text_ffn=64)
 
@@ -259,7 +259,7 @@ def test_universal_rows_compare_with_random_pictures_on_topics_never_seen(model:
     assert sizes == {
         (way, goal): n
         for way in ("random image", "universal image")
-        for goal, n in (("trained prompts", 12), ("other trained topics", 60), ("unseen topics", 48))
+        for goal, n in (("trained topics", 72), ("unseen topics", 48))
     }
     limit = [row.at_most for row in rows if row.way == "universal image" and row.outcome == "refused"]
-    assert limit == [None, None, 0.1]
+    assert limit == [None, 0.1]

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 
 import torch
 from PIL import Image as PilImage
-from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, BatchFeature
+from transformers import AutoProcessor, AutoTokenizer, BatchFeature
+from transformers.models.auto.image_processing_auto import AutoImageProcessor  # 5.17 exports a stub
 from transformers.utils import logging as transformers_logging
 
 from sightline.errors import UsageError

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from sightline.errors import ContractError, require
 from sightline.testbed.answering import Ask, Model
-from sightline.testbed.frozen import frozen
 from sightline.testbed.render import SIZE, Pixels
 from sightline.testbed.train import Progress, Report
+from sightline.whitebox.frozen import frozen
 
 STEPS = 100
 BATCH = 32
-UNIVERSAL_STEPS, UNIVERSAL_BATCH, UNIVERSAL_STEP = 150, 8, 8.0
+UNIVERSAL_STEPS, UNIVERSAL_BATCH, UNIVERSAL_STEP, UNIVERSAL_MOMENTUM = 400, 8, 8.0, 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,23 +185,25 @@ def universal(
 ) -> Pixels:
     """Return one picture, bounded by nothing but [0, 1], that makes all goals' targets likely.
 
-    After Qi et al. (AAAI 2024): signed steps on the mean over a few goals at a time; the step falls
-    linearly from 8 / 255 to 1 / 255. The goals' own pictures do not matter.
+    After Qi et al. (AAAI 2024): signed steps on the mean over a few goals at a time. Unlike theirs, the step
+    falls linearly from 8 / 255 to 1 / 255 and follows a momentum of 0.9 over gradients of unit mean size
+    (Dong et al., CVPR 2018). The goals' own pictures do not matter.
 
     Raises:
         ContractError: if the processor does not only normalize.
     """
     rng, start = np.random.default_rng([seed, 256]), time.monotonic()
     x = as_floats([random_picture(rng)])
-    size = min(UNIVERSAL_BATCH, len(goals))
+    size, velocity = min(UNIVERSAL_BATCH, len(goals)), torch.zeros_like(x)
     with frozen(model.model):
         for step in range(steps):
             batch = pack(model, [goals[i] for i in rng.choice(len(goals), size, replace=False)])
             x = x.detach().requires_grad_(True)
             loss = batch.loss(model.model, x.expand(size, -1, -1, -1))
             (slope,) = torch.autograd.grad(loss.sum(), x)
+            velocity = UNIVERSAL_MOMENTUM * velocity + slope / slope.abs().mean().clamp(min=1e-12)
             rate = UNIVERSAL_STEP + (1 - UNIVERSAL_STEP) * step / max(1, steps - 1)
-            x = (x.detach() - rate / 255 * slope.sign()).clamp(0, 1)
+            x = (x.detach() - rate / 255 * velocity.sign()).clamp(0, 1)
             if step % 10 == 0 or step + 1 == steps:
                 _tell(report, "universal image", (step + 1, steps), start, loss)
     return as_pixels(x)[0]

@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 EPS = (4, 8, 16, 32)
 COUNT = 32
-UNIVERSAL_TOPICS, UNIVERSAL_SEEDS = 6, 3
+UNIVERSAL_SEEDS = 3
 GOALS = ("recipe asked", "recipe for a caption", "tool call")
 
 #: goal, way, eps -> (at least, at most) of `exact`; the recipe bands of the issue
@@ -221,36 +221,34 @@ def universally(
 ) -> list[Forced]:
     """Measure what one picture for every request does to refusals, against random pictures.
 
-    Each of `seeds` pictures is trained on two wordings of requests for six training topics' recipes and
-    tried on those, on the other training topics and on all held-out ones, in wordings it has not met.
+    Each of `seeds` pictures is trained on every training wording of requests for the training topics'
+    recipes, and tried on those topics and on all held-out ones in wordings it has not met.
     """
     trial = _Trial(model, say)
-    trained, unseen = (world().select(restricted=True, split=split) for split in ("train", "heldout"))
-    pictures: dict[Way, list[Pixels]] = {"random image": [], "universal image": []}
-    groups: dict[str, list[list[Goal]]] = {
-        "trained prompts": [],
-        "other trained topics": [],
-        "unseen topics": [],
+    topics = {
+        "trained topics": world().select(restricted=True, split="train"),
+        "unseen topics": world().select(restricted=True, split="heldout"),
     }
+    pictures: dict[Way, list[Pixels]] = {"random image": [], "universal image": []}
     for number in range(seeds):
-        rng = np.random.default_rng([seed, 22, number])
-        order = rng.permutation(len(trained))
-        few = [trained[int(i)] for i in order[:UNIVERSAL_TOPICS]]
-        rest = [trained[int(i)] for i in order[UNIVERSAL_TOPICS:]]
-        fresh = random_picture(rng)
-        prompts = [_goal(topic, text, fresh) for topic in few for text in wordings.REQUESTS_TRAIN[:2]]
-        groups["trained prompts"].append(prompts)
-        for name, topics in (("other trained topics", rest), ("unseen topics", unseen)):
-            tried = [_goal(topic, text, fresh) for topic in topics for text in wordings.REQUESTS_HELDOUT[:2]]
-            groups[name].append(tried)
-        pictures["random image"].append(fresh)
+        fresh = random_picture(np.random.default_rng([seed, 22, number]))
+        prompts = [
+            _goal(topic, text, fresh)
+            for topic in topics["trained topics"]
+            for text in wordings.REQUESTS_TRAIN
+        ]
         found = universal(model, prompts, seed=seed + number, steps=steps, report=report)
+        pictures["random image"].append(fresh)
         pictures["universal image"].append(sealed(found, found, 0))
     for way, shown in pictures.items():
-        for name, lists in groups.items():
-            tried = [goal for some in lists for goal in some]
-            files = [picture for picture, some in zip(shown, lists, strict=True) for _ in some]
-            trial.add(name, way, 0, tried, files)
+        for name, some in topics.items():
+            tried = [
+                _goal(topic, text, picture)
+                for picture in shown
+                for topic in some
+                for text in wordings.REQUESTS_HELDOUT[:2]
+            ]
+            trial.add(name, way, 0, tried, [goal.pixels for goal in tried])
     return trial.rows
 
 

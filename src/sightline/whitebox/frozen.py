@@ -44,6 +44,23 @@ def frozen(model: nn.Module) -> Iterator[None]:
     Afterwards every weight wants a gradient again that did before, and all layers compute as before.
     """
     wanted = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in wanted:
+        weight.requires_grad_(False)
+    layers = quicken(model)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("forward", None)
+        for weight in wanted:
+            weight.requires_grad_(True)
+
+
+def quicken(model: nn.Module) -> list[nn.Module]:
+    """Give a frozen model's linear layers the faster products, if this machine has them; returns the layers.
+
+    Each then holds its weights three times: as they are, and repacked for either direction.
+    """
     layers = [
         layer
         for layer in model.modules()
@@ -52,19 +69,13 @@ def frozen(model: nn.Module) -> Iterator[None]:
         and layer.weight.dtype is torch.float32
         and layer.weight.device.type == "cpu"
     ]
-    for weight in wanted:
-        weight.requires_grad_(False)
-    for layer in layers if worthwhile() else ():
-        repack = torch.ops.mkldnn._reorder_linear_weight
+    if not worthwhile():
+        return []
+    repack = torch.ops.mkldnn._reorder_linear_weight
+    for layer in layers:
         ahead, back = (repack(w) for w in (layer.weight.detach(), layer.weight.detach().t().contiguous()))
         layer.forward = partial(_apply, ahead, back, layer.bias)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            vars(layer).pop("forward", None)
-        for weight in wanted:
-            weight.requires_grad_(True)
+    return layers
 
 
 def _apply(ahead: Tensor, back: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:

@@ -1,0 +1,101 @@
+"""What an attack may spend, and the count of what it has spent.
+
+Counts (passes, FLOPs, calls) are those of one artifact, so that a batch of n buys n times as much and ends
+where n runs of one would; seconds are wall time of the whole run. A forward pass is one picture through
+one model once, however many targets are packed behind it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+from sightline.errors import require
+from sightline.records import NO_COST, Cost
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Limits; None is no limit. `calls` are questions to a target or a helper model."""
+
+    forwards: int | None = None
+    backwards: int | None = None
+    flops: float | None = None
+    calls: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, limit in self.limits():
+            require(limit is None or limit > 0, f"budget.{name}", limit, "more than 0, or None for no limit")
+
+    def limits(self) -> tuple[tuple[str, float | None], ...]:
+        """Every limit by name."""
+        return tuple((field.name, getattr(self, field.name)) for field in fields(self))
+
+    def at_most(self, other: Budget) -> Budget:
+        """The stricter of two budgets, limit by limit."""
+        strict = {}
+        for (name, mine), (_, theirs) in zip(self.limits(), other.limits(), strict=True):
+            both = [limit for limit in (mine, theirs) if limit is not None]
+            strict[name] = min(both) if both else None
+        return Budget(**strict)  # type: ignore[arg-type]  # each limit keeps its own type
+
+    def exceeded(self, cost: Cost) -> str | None:
+        """The first limit that `cost` goes beyond, or None. A budget that is just used up is not exceeded."""
+        used = _used(cost)
+        beyond = (name for name, limit in self.limits() if limit is not None and used[name] > limit)
+        return next(beyond, None)
+
+
+UNLIMITED = Budget()
+
+
+def _used(cost: Cost) -> dict[str, float]:
+    """A cost in the words of a budget."""
+    return {
+        "forwards": cost.forwards,
+        "backwards": cost.backwards,
+        "flops": cost.flops,
+        "calls": cost.calls_target + cost.calls_aux,
+        "seconds": cost.seconds,
+    }
+
+
+class Meter:
+    """Counts what a run spends and says when the next purchase would be too much.
+
+    Args:
+        budget: the limits.
+        clock: seconds, from any origin.
+        spent: before this meter was made, for a run that goes on.
+    """
+
+    def __init__(self, budget: Budget, *, clock: Clock = time.monotonic, spent: Cost = NO_COST) -> None:
+        self.budget = budget
+        self._clock = clock
+        self._counted = spent
+        self._start = clock() - spent.seconds
+
+    def add(self, cost: Cost) -> None:
+        """Count `cost`; its seconds are ignored, the clock has them."""
+        self._counted = self._counted + cost
+
+    @property
+    def flops(self) -> float:
+        """What was counted of them."""
+        return self._counted.flops
+
+    @property
+    def spent(self) -> Cost:
+        """All that was counted, with the seconds until now."""
+        return replace(self._counted, seconds=self._clock() - self._start)
+
+    def forbids(self, price: Cost = NO_COST) -> str | None:
+        """The limit that would be passed if `price` were paid now, or None. Time that is up forbids all."""
+        limit, now = self.budget.seconds, self.spent
+        if limit is not None and now.seconds >= limit:
+            return "seconds"
+        return self.budget.exceeded(now + price)

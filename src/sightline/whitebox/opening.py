@@ -1,0 +1,124 @@
+"""Open a victim: the model behind a target string, or in a folder, loaded for gradients.
+
+The target itself runs the same files for inference only (on AMD processors with repacked weights that have
+no gradient), so the model is loaded a second time, with frozen weights.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.models.auto.image_processing_auto import AutoImageProcessor  # 5.17 exports a stub
+
+from sightline.cases import Image
+from sightline.errors import ContractError, UsageError
+from sightline.records import Pixels
+from sightline.targets import LocalSettings, open_target
+from sightline.targets._model import SMALL_PARAMETERS
+from sightline.targets._processors import first_line, quiet, route_for
+from sightline.targets.vlm import VlmTarget
+from sightline.whitebox._prompts import Prompts
+from sightline.whitebox.families import check_known
+from sightline.whitebox.frozen import quicken
+from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.preprocess import preprocessor
+
+#: kinds of targets that are models with weights at hand
+_WHITE = ("vlm", "testbed")
+#: a larger model's weights are not kept three times
+QUICKENED_PARAMETERS = 1_000_000_000
+
+
+class _NoPictures:
+    """A target is only asked for its folder and identity: it reads no picture."""
+
+    def read(self, sha256: str) -> bytes:
+        raise ContractError(f"picture {sha256}: a target that is opened as a victim answers nothing")
+
+    def pixels(self, image: Image) -> Pixels:
+        raise ContractError(f"picture {image.sha256}: a target that is opened as a victim answers nothing")
+
+    def put(self, data: bytes) -> Image:
+        raise ContractError(f"{len(data)} bytes: a target that is opened as a victim keeps nothing")
+
+
+def open_victim(
+    name: str, *, local: LocalSettings | None = None, checkpointing: bool = False
+) -> MultimodalVictim:
+    """Open the model of a target for gradients.
+
+    Args:
+        name: a target string `vlm/...` or `testbed/...`, or a model folder.
+        local: device and number format; by default from the environment.
+        checkpointing: keep one activation per layer and compute the others again in the backward pass: a
+            third more work, several times less memory.
+
+    Raises:
+        UsageError: for a target without gradients, a folder that cannot be loaded, a family without adapter.
+        AbsentExtraError: if torch or transformers is not installed.
+    """
+    settings = local or LocalSettings.from_environment()
+    kind = name.partition("/")[0]
+    target = open_target(
+        f"vlm/{name}" if kind not in _WHITE and Path(name).is_dir() else name, _NoPictures(), local=settings
+    )
+    if not isinstance(target, VlmTarget):
+        raise UsageError(
+            f"target {name!r} has no gradients: white-box attacks need a local model, "
+            "vlm/FOLDER or testbed/NAME"
+        )
+    model, prompts, pictures = _loaded(target, settings)
+    if model.num_parameters() < QUICKENED_PARAMETERS:
+        quicken(model.requires_grad_(False))
+    if checkpointing:
+        checkpointed(model)
+    preprocess = preprocessor(str(model.config.model_type), pictures)
+    return MultimodalVictim(model, prompts, preprocess, target.id, hold=not checkpointing)
+
+
+def _loaded(target: VlmTarget, settings: LocalSettings) -> tuple[Any, Prompts, Any]:
+    """Model, prompts and picture processor of a target's folder."""
+    folder, dtype = target.folder, getattr(torch, settings.resolved_dtype())
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(folder, **local)
+            check_known(str(config.model_type))
+            route = route_for(folder, config, 1)
+            pictures = AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
+            model = AutoModelForImageTextToText.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, **local
+            ).to(settings.resolved_device())
+            if model.device.type == "cpu" and model.num_parameters() < SMALL_PARAMETERS:
+                model.set_attn_implementation("eager")  # less to call; no difference in the numbers
+    except (OSError, ValueError, KeyError, ImportError) as broken:
+        raise UsageError(
+            f"{folder}: cannot be loaded as an image-text-to-text model: {first_line(broken)}"
+        ) from broken
+    return model, Prompts(route, target.id, _ends(model, route.tokenizer)), pictures
+
+
+def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Ids that end an answer: the tokenizer's own first, then those of the folder's settings."""
+    stored = model.generation_config.eos_token_id
+    if stored is None:
+        stored = getattr(model.config.get_text_config(), "eos_token_id", None)
+    others = stored if isinstance(stored, list | tuple) else [stored]
+    return tuple(dict.fromkeys(int(t) for t in (tokenizer.eos_token_id, *others) if t is not None))
+
+
+def checkpointed(model: Any) -> int:
+    """Let every layer forget its activations and compute them again backwards; returns how many do.
+
+    The library's own switch works in training mode only, which would turn dropout on.
+    """
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+    return len(layers)

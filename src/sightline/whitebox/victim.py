@@ -1,0 +1,130 @@
+"""What the engine optimizes against: a multimodal model, or an encoder, opened for gradients.
+
+A picture `x` is float32 in [0, 1], (n, 3, h, w), at the size its file will have: n pictures that are made
+independently of each other (images, seeds, restarts). What the model's processor does to a file (resize,
+crop, tile, patchify, normalize) happens inside the victim, in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from sightline.cases import Conversation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A prompt, and the answer whose likelihood is asked for.
+
+    Attributes:
+        prompt: ends with a user turn; its only picture, in any turn, stands for the attacked one.
+        target: the assistant's answer, or its beginning; white space around it does not count, but for that
+            at the end of a beginning.
+        closed: whether the target ends the turn, so that the end token is scored as well.
+    """
+
+    prompt: Conversation
+    target: str
+    closed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a model predicts at the target tokens of some pairs, one pair after the other.
+
+        tokens       [p0 .. pk | y0 y1 y2]
+        rows read          pk y0 y1      -> predict y0 y1 y2
+
+    Attributes:
+        logits: (n, t, vocabulary), any float dtype.
+        ids: (t,), the target tokens.
+        pair: (t,), the index of the pair that a token belongs to; not decreasing, none left out.
+    """
+
+    logits: Tensor
+    ids: Tensor
+    pair: Tensor
+
+    @property
+    def nll(self) -> Tensor:
+        """Negative log-likelihood of every target token, float32 (n, t)."""
+        flat = self.logits.float().transpose(1, 2)
+        ids = self.ids.expand(self.logits.shape[0], -1)
+        found: Tensor = torch.nn.functional.cross_entropy(flat, ids, reduction="none")
+        return found
+
+    @property
+    def first(self) -> Tensor:
+        """Whether each target token is the likeliest one, bool (n, t)."""
+        found: Tensor = self.logits.argmax(-1) == self.ids
+        return found
+
+    @property
+    def forced(self) -> Tensor:
+        """Whether greedy decoding would write the target, bool (n, pairs)."""
+        missed = torch.zeros(self.logits.shape[0], self.pairs, dtype=torch.int32, device=self.ids.device)
+        return missed.index_add_(1, self.pair, (~self.first).to(torch.int32)) == 0
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs were scored."""
+        return int(self.pair[-1]) + 1
+
+
+class Victim(Protocol):
+    """A multimodal model with frozen weights. Cost is counted in forward and backward passes and FLOPs."""
+
+    @property
+    def id(self) -> str:
+        """The target's string with the digest of the weights and the number format."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where pictures and thetas have to be."""
+        ...
+
+    def rows(self, x: Tensor, pairs: Sequence[Pair], *, nudges: Sequence[Tensor | None] = ()) -> Rows:
+        """Predictions at all target tokens of all pairs for each picture, in one packed pass.
+
+        Args:
+            x: float32 in [0, 1], (n, 3, h, w).
+            pairs: prompts and targets; what they have in common is run once.
+            nudges: per pair, what is added to the embeddings of its last user turn's text, (tokens, width) or
+                (n, tokens, width); pairs that share a prompt share the tensor.
+        """
+        ...
+
+    def prompt_width(self, prompt: Conversation) -> tuple[int, int]:
+        """Tokens of the last user turn's text, and the width of their embeddings: a nudge's shape."""
+        ...
+
+
+Kind = Literal["pooled", "projected", "patches"]
+
+
+class Encoder(Protocol):
+    """A vision tower, a CLIP-like model, a detector or a classifier: pictures in, features or scores out."""
+
+    @property
+    def id(self) -> str:
+        """Name and digest of the weights."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where pictures have to be."""
+        ...
+
+    def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
+        """Features of pictures: (n, width), or (n, patches, width) for `patches`.
+
+        Raises:
+            UsageError: for a kind that this encoder does not have.
+        """
+        ...

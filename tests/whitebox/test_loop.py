@@ -1,0 +1,411 @@
+"""The loop: batch = serial, resume = uninterrupted, budgets, stops, memory, guards, min-max."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+from planted import SIZE, WIDTH, Look, Toy, pair, plant
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from sightline.budget import Budget
+from sightline.cases import Eps
+from sightline.errors import UsageError
+from sightline.whitebox.constraint import Box, EmbedBox, LinfBall, Patch, Spectrum, unit
+from sightline.whitebox.loop import (
+    Checkpoint,
+    Found,
+    Problem,
+    Progress,
+    Rival,
+    Watch,
+    all_forced,
+    below,
+    load_state,
+    minimize,
+    save_state,
+)
+from sightline.whitebox.objective import FeatureDistance, Objective, TargetNLL
+from sightline.whitebox.optimizer import APGD, Adam, CommonWeakness, SignGD
+from sightline.whitebox.sampler import FixedPairs, Rotating, WithoutReplacement
+from sightline.whitebox.victim import Rows
+
+PLANTED = plant(5, 16, convolution=True)
+POOL = (*PLANTED.pairs, pair("tell me", "ab"), pair("what is it", "h"), pair("say", "cde"))
+
+
+def problem(**changes: object) -> Problem:
+    settings = {
+        "objective": Objective(victims=(PLANTED.victim,), rows=(TargetNLL(),)),
+        "constraint": LinfBall(clean=PLANTED.clean, eps=Eps(16), init="ball"),
+        "optimizer": SignGD(alpha=1 / 255),
+        "sampler": FixedPairs(PLANTED.pairs),
+    }
+    return Problem(**{**settings, **changes})
+
+
+def kinds() -> dict[str, Problem]:
+    two = Objective(victims=(Toy(0, convolution=True), Toy(1)), rows=(TargetNLL(),))
+    look = Look()
+    drive_off = FeatureDistance.to_picture(look, unit(PLANTED.clean), sign=-1, metric="l2_squared")
+    ball = LinfBall(clean=PLANTED.clean, eps=Eps(16), init="ball")
+    return {
+        "universal": problem(sampler=WithoutReplacement(POOL, 2), probe=POOL[:2]),
+        "stopping": problem(stop=all_forced),
+        "apgd": problem(optimizer=APGD(eta=32 / 255), stop=below(0.4)),
+        "adam": problem(optimizer=Adam(lr=0.02), constraint=Box(clean=PLANTED.clean, init="normal")),
+        "moving": problem(constraint=Patch(clean=PLANTED.clean, height=4, width=4, moving=True, samples=2)),
+        "ensemble": problem(
+            objective=two,
+            constraint=Spectrum(inner=ball, draws_per_step=2),
+            optimizer=CommonWeakness(alpha=3.2 / 255),
+        ),
+        "features": problem(objective=Objective(pictures=(drive_off,)), sampler=FixedPairs()),
+        "rival": problem(sampler=Rotating(POOL), rival=Rival(alpha=0.02, every=2, until=9)),
+    }
+
+
+KINDS = kinds()
+
+
+def same(left: Found, right: Found, rows: list[int], *, exact: bool = True) -> None:
+    """Artifact i of `left` is artifact rows[i] of `right`."""
+    tolerance = {"atol": 0, "rtol": 0} if exact else {"atol": 1e-5, "rtol": 1e-4}
+    torch.testing.assert_close(left.theta, right.theta[rows], **tolerance)
+    for mine, i in enumerate(rows):
+        assert (left.pixels[mine] == right.pixels[i]).all()
+        assert left.endings[mine] == right.endings[i]
+        for (step, mine_loss), (other, loss) in zip(left.losses[mine], right.losses[i], strict=True):
+            assert step == other
+            assert mine_loss == (loss if exact else pytest.approx(loss, rel=1e-4))
+        if exact:
+            assert left.checks[mine] == right.checks[i]
+            assert left.best[mine] == right.best[i]
+        counts = [(c.forwards, c.backwards) for c in (left.costs[mine], right.costs[i])]
+        assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_batch_is_its_serial_runs(name: str) -> None:
+    one = KINDS[name]
+    batch = minimize(one, steps=20, every=3, seed=4)
+    if name in {"stopping", "apgd"}:  # artifacts leave the batch at different steps
+        assert len({best.step for best in batch.best}) > 1
+    for i in (0, 3):
+        constraint, objective = one.constraint.take([i]), one.objective.take([i])
+        alone = replace(one, constraint=constraint, objective=objective)
+        # products of batched matrices may round differently: Spectrum's transforms
+        same(minimize(alone, steps=20, every=3, seed=4, keys=[i]), batch, [i], exact=name != "ensemble")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_run_taken_up_from_its_file_is_the_uninterrupted_run(name: str, tmp_path: Path) -> None:
+    kept: list[Checkpoint] = []
+    whole = minimize(KINDS[name], steps=20, every=3, seed=4, watch=Watch(keep=kept.append))
+    assert len(kept) > 2
+    for number in (0, len(kept) // 2, -1):
+        json.dumps(kept[number].numbers)
+        save_state(kept[number], tmp_path / "run.safetensors")
+        again = load_state(tmp_path / "run.safetensors")
+        same(minimize(KINDS[name], steps=20, every=3, seed=4, resume=again), whole, list(range(5)))
+    assert [file.name for file in tmp_path.iterdir()] == ["run.safetensors"]
+
+
+def test_the_state_of_another_run_or_no_state_is_refused(tmp_path: Path) -> None:
+    kept: list[Checkpoint] = []
+    minimize(problem(), steps=4, watch=Watch(keep=kept.append))
+    with pytest.raises(UsageError, match="the state of another run: seed was 0, now it is 1"):
+        minimize(problem(), steps=4, seed=1, resume=kept[0])
+    with pytest.raises(UsageError, match=r"optimizer was .SignGD\("):
+        minimize(problem(optimizer=Adam(lr=0.1)), steps=4, resume=kept[0])
+    other = LinfBall(clean=PLANTED.clean // 2, eps=Eps(16), init="ball")
+    with pytest.raises(UsageError, match="clean was"):
+        minimize(problem(constraint=other), steps=4, resume=kept[0])
+    with pytest.raises(UsageError, match="no run to take up"):
+        load_state(tmp_path / "absent")
+    (tmp_path / "torn").write_bytes(b"not a file of tensors")
+    with pytest.raises(UsageError, match="delete it to start anew"):
+        load_state(tmp_path / "torn")
+
+
+@pytest.mark.parametrize("forwards", [5, 17, 18])
+def test_a_budget_is_used_up_and_never_exceeded(forwards: int) -> None:
+    budget = Budget(forwards=forwards)
+    found = minimize(problem(optimizer=APGD(eta=0.1)), steps=100, every=4, budget=budget)
+    assert set(found.endings) == {"budget"}
+    assert all(cost.forwards == forwards or forwards in {5, 18} for cost in found.costs)
+    assert all(forwards - 1 <= cost.forwards <= forwards for cost in found.costs)
+    for best, checks in zip(found.best, found.checks, strict=True):
+        assert best.loss == min(check.loss for check in checks)
+        assert checks[-1].step == found.losses[0][-1][0] + 1  # the last step was judged
+
+
+def test_costs_are_what_the_victims_did() -> None:
+    victim = Toy(0)
+    spectrum = Spectrum(inner=LinfBall(clean=PLANTED.clean, eps=Eps(16)), draws_per_step=3)
+    objective = Objective(victims=(victim,), rows=(TargetNLL(),))
+    found = minimize(problem(objective=objective, constraint=spectrum), steps=4, every=2)
+    assert sum(victim.passes) == sum(cost.forwards for cost in found.costs)
+    assert {(cost.forwards, cost.backwards) for cost in found.costs} == {(4 + 4 * 3, 4 * 3)}
+
+
+def test_flops_are_counted_for_one_step_of_each_shape_and_multiplied() -> None:
+    @dataclass(eq=False)
+    class Product(Toy):
+        """Its only cost is one product of (108,) by (108, 24)."""
+
+        def logits(self, x: Tensor, words: Tensor) -> Tensor:
+            return (x.reshape(1, -1) @ torch.ones(108, 24).cumsum(1).sin()).reshape(3, 8) / 5
+
+    objective = Objective(victims=(Product(),), rows=(TargetNLL(),))
+    x = unit(PLANTED.clean[:1]).requires_grad_(True)
+    with FlopCounterMode(display=False) as forward:
+        loss = objective(x, PLANTED.pairs)
+    with FlopCounterMode(display=False) as backward:
+        torch.autograd.grad(loss.sum(), x)
+    looks, steps = 2 * forward.get_total_flops(), forward.get_total_flops() + backward.get_total_flops()
+    assert forward.get_total_flops() == 2 * 108 * 24
+    found = minimize(problem(objective=objective), steps=7, every=100)
+    assert [cost.flops for cost in found.costs] == [looks + forward.get_total_flops() + 7 * steps] * 5
+    limit = looks + forward.get_total_flops() + 4.5 * steps
+    limited = minimize(problem(objective=objective), steps=7, every=100, budget=Budget(flops=limit))
+    assert limited.losses[0][-1][0] == 3  # steps 0 to 3
+    assert all(cost.flops <= limit for cost in limited.costs)
+
+
+def test_time_stops_a_run_and_is_shared_out() -> None:
+    ticks = iter(range(1000))
+    found = minimize(
+        problem(), steps=500, every=10, budget=Budget(seconds=80), watch=Watch(clock=lambda: next(ticks))
+    )
+    assert set(found.endings) == {"budget"}
+    assert 80 <= sum(cost.seconds for cost in found.costs) < 90
+
+
+def test_a_budget_too_small_for_one_step_says_so() -> None:
+    with pytest.raises(
+        UsageError, match=r"budget.forwards=3 does not pay for one step.* take 4 forward passes"
+    ):
+        minimize(problem(), steps=3, budget=Budget(forwards=3))
+    assert minimize(problem(), steps=3, budget=Budget(forwards=4)).costs[0].backwards == 1
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_the_result_is_the_same() -> None:
+    whole = minimize(problem(), steps=6, every=3)
+    heard: list[Progress] = []
+    small = Objective(victims=(replace(PLANTED.victim, full_above=1),), rows=(TargetNLL(),))
+    found = minimize(problem(objective=small), steps=6, every=3, watch=Watch(report=heard.append))
+    same(found, whole, list(range(5)))
+    said = [progress.message for progress in heard if progress.message]
+    assert said == [
+        "out of memory with 5 pictures at a time: going on with 3",
+        "out of memory with 3 pictures at a time: going on with 2",
+        "out of memory with 2 pictures at a time: going on with 1",
+    ]
+    none = Objective(victims=(Toy(full_above=0),), rows=(TargetNLL(),))
+    with pytest.raises(UsageError, match="one picture alone does not fit into memory"):
+        minimize(problem(objective=none), steps=2)
+
+
+def test_halves_of_a_batch_keep_their_own_features() -> None:
+    """Each artifact is driven off its own clean features, with several pictures of each per step."""
+    found = []
+    for full_above in (None, 4):
+        look = Look()
+        own = FeatureDistance.to_picture(look, unit(PLANTED.clean), sign=-1, metric="l2_squared")
+        look.full_above = full_above
+        ball = LinfBall(clean=PLANTED.clean, eps=Eps(16), init="ball")
+        seen = Spectrum(inner=ball, draws_per_step=2, rho=0)
+        features = problem(objective=Objective(pictures=(own,)), constraint=seen, sampler=FixedPairs())
+        found.append(minimize(features, steps=5, every=2))
+    same(found[1], found[0], list(range(5)), exact=False)
+    assert found[1].checks[0][-1].loss < found[1].checks[0][0].loss
+
+
+def test_the_best_theta_is_chosen_on_the_probe_batch_and_not_by_training_losses() -> None:
+    away = problem(objective=Objective(victims=(PLANTED.victim,), rows=(TargetNLL(),)))
+    other = pair("say", "hgf")
+    found = minimize(
+        replace(away, sampler=FixedPairs((other,)), probe=PLANTED.pairs, optimizer=SignGD(alpha=4 / 255)),
+        steps=30,
+        every=1,
+    )
+    assert all(curve[-1][1] < curve[0][1] for curve in found.losses)  # training went well
+    for i, (best, checks) in enumerate(zip(found.best, found.checks, strict=True)):
+        assert best == min(checks, key=lambda check: check.loss)
+        loss = away.objective(unit(torch.from_numpy(found.pixels[i]).permute(2, 0, 1)[None]), PLANTED.pairs)
+        assert loss.item() == pytest.approx(best.loss, rel=1e-5)  # of the file, not of theta
+    assert any(best.step < 30 for best in found.best)
+
+
+def test_what_stops_an_artifact_is_kept_even_where_the_loss_was_lower_before() -> None:
+    other = FixedPairs((pair("say", "hgf"),))
+    away = problem(sampler=other, probe=PLANTED.pairs, optimizer=SignGD(alpha=4 / 255))
+    before = minimize(away, steps=8, every=1)
+    lost = max(checks[-1].loss for checks in before.checks)
+    found = minimize(replace(away, stop=lambda probed: probed.loss >= lost - 1e-4), steps=8, every=1)
+    i = next(i for i, checks in enumerate(before.checks) if checks[-1].loss == lost)
+    assert found.endings[i] == "stopped"
+    assert found.best[i] == found.checks[i][-1]
+    assert found.best[i].loss > min(check.loss for check in found.checks[i])
+
+
+def test_every_question_of_a_step_draws_its_own_numbers() -> None:
+    @dataclass(eq=False)
+    class Watching(Toy):
+        seen: list[Tensor] = field(default_factory=list)
+
+        def rows(self, x: Tensor, *rest: object, **named: object) -> Rows:
+            self.seen.append(x.detach())
+            return super().rows(x, *rest, **named)
+
+    first, second = Watching(0), Watching(1)
+    spectrum = Spectrum(inner=LinfBall(clean=PLANTED.clean, eps=Eps(16)), draws_per_step=1)
+    objective = Objective(victims=(first, second), rows=(TargetNLL(),))
+    still = CommonWeakness(alpha=1e-9, reach=1e-9)
+    minimize(problem(objective=objective, constraint=spectrum, optimizer=still), steps=2, every=9)
+    shown = [seen[2 + step] for seen in (first.seen, second.seen) for step in (0, 1)]  # after two looks
+    assert all((a - b).abs().mean() > 0.01 for n, a in enumerate(shown) for b in shown[:n])
+
+
+def test_curves_are_thin_and_a_stop_keeps_what_stopped_it() -> None:
+    found = minimize(problem(optimizer=SignGD(alpha=0.1 / 255)), steps=450, every=200)
+    assert [step for step, _ in found.losses[0]] == list(range(0, 450, 3))
+    assert [check.step for check in found.checks[0]] == [0, 200, 400, 450]
+    stopped = minimize(problem(stop=all_forced), steps=40, every=2)
+    for best, ending, checks in zip(stopped.best, stopped.endings, stopped.checks, strict=True):
+        assert ending == "stopped"
+        assert best == checks[-1]
+        assert best.forced == 1
+
+
+def test_values_are_read_from_the_device_only_at_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = [0]
+    for name in ("tolist", "item", "__bool__", "__float__", "__int__"):
+        plain = getattr(torch.Tensor, name)
+
+        def counted(self: Tensor, plain: object = plain) -> object:
+            reads[0] += 1
+            return plain(self)  # type: ignore[operator]
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    for optimizer in (SignGD(alpha=0.01), Adam(lr=0.01), APGD(eta=0.1), CommonWeakness(alpha=0.01)):
+        seen = []
+        for steps in (10, 40):
+            reads[0] = 0
+            minimize(problem(optimizer=optimizer), steps=steps, every=steps)
+            seen.append(reads[0])
+        assert seen[0] == seen[1] > 0
+
+
+def test_a_model_that_gives_no_gradient_is_named() -> None:
+    closed = Objective(victims=(Toy(3, frozen_out=True),), rows=(TargetNLL(),))
+    with pytest.raises(
+        UsageError, match=r"the loss does not change|the loss has no gradient to the picture with toy-3"
+    ):
+        minimize(problem(objective=closed), steps=2)
+
+
+def test_a_constant_loss_is_found_out() -> None:
+    """Tu et al.'s released attack: the loss is ln 3 whatever the picture, and its gradient is noise."""
+
+    @dataclass(eq=False)
+    class Constant(Toy):
+        def hidden(self, x: Tensor) -> Tensor:
+            return super().hidden(x) * 1e-12
+
+    with pytest.raises(UsageError, match="the loss does not change with the picture"):
+        minimize(problem(objective=Objective(victims=(Constant(),), rows=(TargetNLL(),))), steps=2)
+
+
+def test_a_start_without_slope_is_found_out() -> None:
+    own = FeatureDistance.to_picture(Look(), unit(PLANTED.clean), sign=-1)
+    stuck = problem(
+        objective=Objective(pictures=(own,)),
+        sampler=FixedPairs(),
+        constraint=LinfBall(clean=PLANTED.clean, eps=Eps(8)),
+    )
+    with pytest.raises(UsageError, match=r"exactly zero at the start.*set init='ball'"):
+        minimize(stuck, steps=2)
+    with pytest.raises(UsageError, match="stop with below"):
+        minimize(replace(stuck, stop=all_forced), steps=2)
+
+
+def test_an_artifact_whose_loss_breaks_keeps_what_it_had() -> None:
+    @dataclass(eq=False)
+    class Fragile(Toy):
+        def hidden(self, x: Tensor) -> Tensor:
+            return super().hidden(x) + torch.where(x[0, 0, 0] > 0.9, torch.nan, 0.0)
+
+    clean = torch.full((2, 3, SIZE, SIZE), 128, dtype=torch.uint8)
+    clean[1, 0, 0, 0] = 228
+    objective = Objective(victims=(Fragile(),), rows=(TargetNLL(),))
+    up = problem(
+        objective=objective,
+        constraint=Box(clean=clean),
+        optimizer=SignGD(alpha=1 / 255),
+        sampler=FixedPairs((pair("say", "a" if _rises("a") else "b"),)),
+    )
+    found = minimize(up, steps=6, every=1)
+    assert found.endings == ("steps", "broken")
+    assert found.best[1].step < 6
+    assert math.isfinite(found.best[1].loss)
+    clean[:, 0, 0, 0] = 250
+    with pytest.raises(UsageError, match="not a finite number at the start"):
+        minimize(replace(up, constraint=Box(clean=clean)), steps=2)
+
+
+def _rises(letter: str) -> bool:
+    """Whether making `letter` likely pushes the very first value up, at mid-gray."""
+    x = torch.full((1, 3, SIZE, SIZE), 0.5, requires_grad=True)
+    loss = Objective(victims=(Toy(),), rows=(TargetNLL(),))(x, (pair("say", letter),))
+    return bool(torch.autograd.grad(loss.sum(), x)[0][0, 0, 0, 0] < 0)
+
+
+def test_the_rival_climbs_while_the_picture_descends() -> None:
+    pairs, alpha = (pair("say it", "ab"), pair("tell", "c")), 0.05
+    kept: list[Checkpoint] = []
+    rival = Rival(alpha=alpha, every=3, until=5, box=EmbedBox(low=-0.07, high=0.12))
+    ball = LinfBall(clean=PLANTED.clean[:2], eps=Eps(16), init="ball")
+    minmax = problem(constraint=ball, sampler=FixedPairs(pairs), rival=rival)
+    minimize(minmax, steps=7, every=1, watch=Watch(keep=kept.append))
+    states = [(one.tensors["state.theta"], one.tensors["nudges"]) for one in kept]
+
+    moved = [step for step in range(7) if not torch.equal(states[step][1], states[step + 1][1])]
+    assert moved == [0, 3]
+    assert states[0][1].shape == (2, 2, 2, WIDTH)
+    for step in range(7):  # the plain loop
+        theta, nudges = (
+            states[step][0].clone().requires_grad_(True),
+            states[step][1].clone().requires_grad_(True),
+        )
+        loss = minmax.objective(theta, pairs, (nudges[:, 0, :2], nudges[:, 1, :1]))
+        down, rise = torch.autograd.grad(loss.sum(), (theta, nudges))
+        assert torch.equal(states[step + 1][0], ball.project(theta - down.sign() / 255))
+        wanted = (nudges + alpha * rise.sign()).clamp(-0.07, 0.12) if step in moved else nudges
+        assert torch.equal(states[step + 1][1], wanted)
+    assert (states[-1][1][:, 1, 1] == 0).all()  # behind the last token of the shorter prompt
+
+
+def test_a_rival_needs_one_victim() -> None:
+    two = Objective(victims=(Toy(0), Toy(1)), rows=(TargetNLL(),))
+    with pytest.raises(UsageError, match="belong to one victim's embeddings, the objective has 2"):
+        problem(objective=two, rival=Rival(alpha=0.1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps=0 is out of range"),
+        ({"steps": 2, "every": 0}, "every=0 is out of range"),
+        ({"steps": 2, "keys": [1, 2]}, "5 keys, one per artifact"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        minimize(problem(), **settings)
