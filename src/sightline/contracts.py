@@ -16,6 +16,7 @@ from sightline.records import Draft, Pixels, Response, Verdict
 
 if TYPE_CHECKING:
     from sightline.registry import Card
+    from sightline.whitebox.victim import Encoder, Victim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,17 +90,36 @@ def _unheard(_step: int, _loss: float) -> None:
     """Progress that nobody watches."""
 
 
+class Surrogate(Protocol):
+    """A model that the study names for crafting on. It is loaded for gradients when it is first asked for."""
+
+    @property
+    def id(self) -> str:
+        """The target's id: name, weights digest, number format."""
+        ...
+
+    def victim(self) -> Victim:
+        """The model, opened for gradients. Raises UsageError if it has none."""
+        ...
+
+    def encoder(self) -> Encoder:
+        """Its vision tower alone. Raises UsageError if it has none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Craft:
     """The whole outside world of an attack.
 
-    `seed` is derived from the row's key; `report(step, loss)` shows progress; `images` opens the
-    case's pictures.
+    `seed` is derived from the row's key, or from the grid's column for an attack that meets many cases in
+    one call; `report(step, loss)` shows progress; `images` opens the case's pictures; `surrogates` are the
+    models that it may look into.
     """
 
     images: Images
     seed: int = 0
     report: Callable[[int, float], None] = _unheard
+    surrogates: tuple[Surrogate, ...] = ()
 
 
 class Attack(Protocol):

@@ -27,6 +27,8 @@ from sightline.digests import digest, sha256_file
 from sightline.errors import AbsentExtraError, UsageError, nearest
 
 Kind = Literal["attack", "defense", "judge", "benchmark"]
+Crafted = Literal["alone", "apart", "together"]
+REQUESTS = frozenset({"refuse", "comply"})
 KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
@@ -45,6 +47,11 @@ class Card:
         version: raised by hand when the meaning of its results changes.
         presets: named settings; 'paper' (or 'default') is the class's defaults.
         threat: for attacks.
+        surrogate: for attacks, whether it is crafted on models that the study names.
+        crafted: for attacks, how it meets cases: each by a call of its own ("alone"), many in one call but
+            none depending on another ("apart"), or all of a benchmark in one call ("together").
+        meets: for attacks, the expectations of the cases that a study runs it on: requests and their benign
+            twins, unless it is about answers.
         extra: pip extra that it needs ('' = none).
         judge: for benchmarks, the judge that knows their truth ('' = none of its own).
         code: digest of the method's own file and of its data files, part of the key of its rows.
@@ -60,6 +67,9 @@ class Card:
     version: int = 1
     presets: Presets = field(default_factory=dict)
     threat: ThreatModel | None = None
+    surrogate: bool = False
+    crafted: Crafted = "alone"
+    meets: frozenset[str] = REQUESTS
     extra: str = ""
     judge: str = ""
     code: str = ""
@@ -102,6 +112,9 @@ def attack(
     name: str,
     *,
     threat: ThreatModel,
+    surrogate: bool = False,
+    crafted: Crafted = "alone",
+    meets: frozenset[str] = REQUESTS,
     paper: str = "",
     source: str = "",
     version: int = 1,
@@ -109,12 +122,18 @@ def attack(
     extra: str = "",
     data: tuple[str, ...] = (),
 ) -> Callable[[type[T]], type[T]]:
-    """Register a frozen dataclass with `craft` as the attack `name`. `data`: files beside the module."""
+    """Register a frozen dataclass with `craft` as the attack `name`. `data`: files beside the module.
+
+    `surrogate`, `crafted` and `meets`: see `Card`.
+    """
     return _registering(
         "attack",
         name,
         data,
         threat=threat,
+        surrogate=surrogate,
+        crafted=crafted,
+        meets=meets,
         paper=paper,
         source=source,
         version=version,

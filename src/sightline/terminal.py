@@ -205,6 +205,8 @@ def show_card(name: str) -> None:
             facts.add_row("access", threat.access)
             facts.add_row("oracle", threat.oracle)
             facts.add_row("may edit", ", ".join(sorted(threat.may_edit)))
+        if card.surrogate:
+            facts.add_row("crafted on", "gradients of the local model that a study names by `surrogate:`")
         console.print(facts)
         settings = Table("setting", "default", title="settings", title_justify="left", box=None)
         for field in dataclasses.fields(card.factory):

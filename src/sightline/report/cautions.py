@@ -20,7 +20,6 @@ from sightline.report.roles import Role, method_name, role_of
 from sightline.report.words import EXPECTATIONS
 
 MUCH_UNSCORED = 0.02
-_ATTACKABLE = ("refuse", "comply")
 _MEANINGS = {
     "batch1": "the model answered differently in a batch, so it was asked one request at a time",
     "picture_first": "the model sees a picture before all text; here it came in a later turn, and was moved",
@@ -35,7 +34,8 @@ def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str
         cases = dict(benchmark.get("cases", {}))
         for attack in entries(lock, "attacks"):
             plain = role_of(str(attack.get("spec", ""))) is Role.plain
-            each = sum(int(n) for name, n in cases.items() if plain or name in _ATTACKABLE)
+            met = attack.get("meets", registry.REQUESTS)
+            each = sum(int(n) for name, n in cases.items() if plain or name in met)
             for target in entries(lock, "targets"):
                 for judge in entries(lock, "judges"):
                     cell = (

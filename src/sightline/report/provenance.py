@@ -21,7 +21,6 @@ LOCK = "study.lock.yaml"
 MUCH_UNSCORED = 0.02
 MOST_FLAGS = 40
 _FONT = re.compile(r"font (\S+) sha256")
-_ATTACKABLE = ("refuse", "comply")
 _MEANINGS = {
     "batch1": "the model answered differently in a batch, so it was run one request at a time (batch1)",
 }

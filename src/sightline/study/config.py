@@ -23,6 +23,11 @@ def _entry(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _listed(value: Any) -> Any:
+    """A bare string stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
 class MethodEntry(BaseModel):
     """A method as written in a study: name, optional preset and label; other keys are its settings."""
 
@@ -30,6 +35,12 @@ class MethodEntry(BaseModel):
     name: str
     preset: str | None = None
     label: str | None = None
+
+
+class AttackEntry(MethodEntry):
+    """An attack as written in a study, with the model or models that it is crafted on."""
+
+    surrogate: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
 
 
 class BenchmarkEntry(MethodEntry):
@@ -59,7 +70,9 @@ class StudyFile(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     benchmarks: Annotated[list[Annotated[BenchmarkEntry, BeforeValidator(_entry)]], Field(min_length=1)]
     targets: Annotated[list[str], Field(min_length=1)]
-    attacks: Annotated[list[Entry], Field(min_length=1)] = [MethodEntry(name="none")]
+    attacks: Annotated[list[Annotated[AttackEntry, BeforeValidator(_entry)]], Field(min_length=1)] = [
+        AttackEntry(name="none")
+    ]
     defenses: Annotated[list[Entry], Field(min_length=1)] = [MethodEntry(name="none")]
     judges: Annotated[list[Entry], Field(min_length=1)]
     decoding: DecodingEntry = DecodingEntry()
@@ -81,10 +94,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedAttack:
-    """An attack of the study and the name that tables show."""
+    """An attack of the study, the name that tables show, and the target strings that it is crafted on."""
 
     label: str
     attack: Attack
+    surrogates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +305,7 @@ def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int |
         ),
         targets=tuple(file.targets),
         attacks=tuple(
-            NamedAttack(label=label, attack=_make("attack", entry, ("attacks", index), located))
+            _attack(entry, label, index, located)
             for index, (entry, label) in enumerate(zip(file.attacks, attacks, strict=True))
         ),
         defenses=tuple(
@@ -316,6 +330,21 @@ def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int |
             for index, target in enumerate(file.targets)
         },
     )
+
+
+def _attack(entry: AttackEntry, label: str, index: int, located: _Located) -> NamedAttack:
+    attack: Attack = _make("attack", entry, ("attacks", index), located)
+    if attack.card.surrogate and not entry.surrogate:
+        raise located.complain(
+            ("attacks", index),
+            f"{entry.name} is crafted on a model's gradients: add `surrogate:` with a local target, such as "
+            "testbed/linear (or a list of them)",
+        )
+    if entry.surrogate and not attack.card.surrogate:
+        raise located.complain(
+            ("attacks", index, "surrogate"), f"{entry.name} looks into no model; leave `surrogate` out"
+        )
+    return NamedAttack(label=label, attack=attack, surrogates=entry.surrogate)
 
 
 def _source(

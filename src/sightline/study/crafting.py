@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from sightline.cases import Case
 from sightline.contracts import Craft
 from sightline.errors import ContractError, UsageError
 from sightline.plain import case_of, plain_artifact
-from sightline.records import Artifact
+from sightline.records import Artifact, Draft
 from sightline.rng import seed_of
 from sightline.store import Blobs, Row
 from sightline.study.casebook import Book, artifacts_in
@@ -48,7 +50,10 @@ def craft(
         for book in books:
             for column in columns:
                 pending = _pending(stage, table, book, column)
-                stage.run_in_order(pending, partial(_artifact, column=column, blobs=blobs))
+                if column.named.attack.card.crafted == "alone":
+                    stage.run_in_order(pending, partial(_artifact, column=column, blobs=blobs))
+                elif todos := list(pending):
+                    stage.append(_artifacts(_company(todos, book, column), todos, column, blobs))
     stage.close()
     return stage.count
 
@@ -61,17 +66,72 @@ def _pending(stage: Stage[Row], table: Table, book: Book, column: Column) -> Ite
 
 def _artifact(todo: Todo[Row], column: Column, blobs: Blobs) -> Row:
     """One case, crafted with a seed of its own key: the result depends on no other case."""
-    attack = column.named.attack
-    if attack.card.threat is None:
-        raise ContractError(f"attack {attack.card.name!r} declares no threat model")
     case = case_of(todo.value)
     try:
-        drafts = list(attack.craft([case], Craft(images=blobs, seed=seed_of(todo.key))))
-        if len(drafts) != 1:
-            raise ContractError(f"attack {attack.card.name!r} made {len(drafts)} drafts for one case")
-        artifact = seal(drafts[0], blobs, key=todo.key, threat=attack.card.threat)
+        ctx = Craft(images=blobs, seed=seed_of(todo.key), surrogates=column.surrogates)
+        (drafted,) = _drafts(column, [case], ctx)
+        artifact = _sealed(drafted, todo.key, column, blobs)
     except UsageError as problem:
-        artifact = Artifact(
-            key=todo.key, case_id=case.id, conversation=case.conversation, problem=str(problem)
-        )
+        artifact = _failed(case, todo.key, str(problem))
     return plain_artifact(artifact)
+
+
+def _company(todos: Sequence[Todo[Row]], book: Book, column: Column) -> dict[str, Case]:
+    """The cases that one call sees, by key: those to do, or all of them if they make one thing together."""
+    if column.named.attack.card.crafted == "apart":
+        return {todo.key: case_of(todo.value) for todo in todos}
+    rows = column.select(list(book.rows()))
+    return dict(zip(column.keys(rows), map(case_of, rows), strict=True))
+
+
+def _artifacts(
+    cases: Mapping[str, Case], todos: Sequence[Todo[Row]], column: Column, blobs: Blobs
+) -> Iterator[tuple[str, Row]]:
+    """Many cases by one call, each written as soon as the attack gives it; unreadable pictures stay out.
+
+    The seed is the column's: what is random for one case has to follow from the seed and the case alone.
+    """
+    wanted = {todo.key for todo in todos}
+    problems = {
+        key: next((image.problem for image in case.conversation.images if image.problem), None)
+        for key, case in cases.items()
+    }
+    for key, problem in problems.items():
+        if problem is not None and key in wanted:
+            yield key, plain_artifact(_failed(cases[key], key, problem))
+    good = [key for key, problem in problems.items() if problem is None]
+    if wanted.isdisjoint(good):
+        return
+    seed = seed_of("column", column.identity, column.seed, column.crafted_on)
+    ctx = Craft(images=blobs, seed=seed, surrogates=column.surrogates)
+    for key, draft in zip(good, _drafts(column, [cases[key] for key in good], ctx), strict=True):
+        if key in wanted:
+            yield key, plain_artifact(_sealed(draft, key, column, blobs))
+
+
+def _drafts(column: Column, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+    """What the attack makes of cases: one draft for each, in order.
+
+    Raises:
+        ContractError: for another number of drafts, or a draft of another case.
+    """
+    attack = column.named.attack
+    made = 0
+    for draft in attack.craft(cases, ctx):
+        if made == len(cases) or draft.case.id != cases[made].id:
+            raise ContractError(f"attack {attack.card.name!r} made a draft that no case asked for")
+        made += 1
+        yield draft
+    if made < len(cases):
+        raise ContractError(f"attack {attack.card.name!r} made {made} drafts for {len(cases)} cases")
+
+
+def _sealed(draft: Draft, key: str, column: Column, blobs: Blobs) -> Artifact:
+    card = column.named.attack.card
+    if card.threat is None:
+        raise ContractError(f"attack {card.name!r} declares no threat model")
+    return replace(seal(draft, blobs, key=key, threat=card.threat), crafted_on=column.crafted_on)
+
+
+def _failed(case: Case, key: str, problem: str) -> Artifact:
+    return Artifact(key=key, case_id=case.id, conversation=case.conversation, problem=problem)

@@ -8,12 +8,10 @@ from itertools import islice
 from typing import TypeVar
 
 from sightline import registry
+from sightline.contracts import Surrogate
 from sightline.digests import digest
 from sightline.store import Row
 from sightline.study.config import NamedAttack, NamedDefense, Source, Study
-
-ATTACKABLE = frozenset({"refuse", "comply"})
-"""Attacks run on requests and on their benign twins; utility cases are only asked plainly."""
 
 CHUNK = 1024
 V = TypeVar("V")
@@ -26,22 +24,28 @@ def chunks(rows: Iterator[V], size: int = CHUNK) -> Iterator[list[V]]:
 
 
 def applies(attack: NamedAttack, expected: str) -> bool:
-    """Whether a study runs `attack` on cases of this expectation."""
-    return attack.attack.card.name == "none" or expected in ATTACKABLE
+    """Whether a study runs `attack` on cases of this expectation; all cases are asked plainly."""
+    return attack.attack.card.name == "none" or expected in attack.attack.card.meets
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One attack of the grid, with what its rows' keys need."""
+    """One attack of the grid, with what its rows' keys need, and the models that it is crafted on."""
 
     named: NamedAttack
     identity: str
     seed: int
+    surrogates: tuple[Surrogate, ...] = ()
 
     @classmethod
-    def of(cls, named: NamedAttack, study: Study) -> Column:
+    def of(cls, named: NamedAttack, study: Study, surrogates: tuple[Surrogate, ...] = ()) -> Column:
         """The column of `named` in `study`."""
-        return cls(named, registry.identity(named.attack), study.seed)
+        return cls(named, registry.identity(named.attack), study.seed, surrogates)
+
+    @property
+    def crafted_on(self) -> str | None:
+        """Ids of the models that it is crafted on; None for an attack that looks into none."""
+        return " + ".join(surrogate.id for surrogate in self.surrogates) or None
 
     def select(self, cases: Sequence[Row]) -> list[Row]:
         """The rows of `cases` that this attack meets."""
@@ -52,8 +56,9 @@ class Column:
         return sum(number for what, number in expected.items() if applies(self.named, what))
 
     def keys(self, cases: Sequence[Row]) -> list[str]:
-        """Key of the artifact of each case: case content, attack with settings and code, seed."""
-        return [digest("craft", row["key"], self.identity, self.seed) for row in cases]
+        """Key of the artifact of each case: case content, attack with settings and code, seed, surrogates."""
+        on = [self.crafted_on] if self.surrogates else []
+        return [digest("craft", row["key"], self.identity, self.seed, *on) for row in cases]
 
 
 def cell_name(source: Source, target: str, attack: NamedAttack, defense: NamedDefense) -> str:

@@ -18,6 +18,7 @@ from sightline.errors import UsageError
 from sightline.store import write_atomically
 from sightline.study.casebook import Book
 from sightline.study.config import Study, parse
+from sightline.study.grid import Column
 
 LOCK = "study.lock.yaml"
 PACKAGES = ("inspect-ai", "numpy", "pillow", "torch", "transformers")
@@ -40,7 +41,11 @@ def _method(label: str, method: Any) -> Plain:
 
 
 def resolve(
-    study: Study, books: Sequence[Book], targets: Sequence[tuple[str, str, str]], judges: Sequence[Judge]
+    study: Study,
+    books: Sequence[Book],
+    columns: Sequence[Column],
+    targets: Sequence[tuple[str, str, str]],
+    judges: Sequence[Judge],
 ) -> Plain:
     """The lock of a study: every setting, identity, digest, seed and version.
 
@@ -65,7 +70,15 @@ def resolve(
             }
             for book in books
         ],
-        "attacks": [_method(named.label, named.attack) for named in study.attacks],
+        "attacks": [
+            {
+                **_method(column.named.label, column.named.attack),
+                **({"crafted_on": column.crafted_on} if column.surrogates else {}),
+                **({"meets": sorted(card.meets)} if card.meets != registry.REQUESTS else {}),
+            }
+            for column in columns
+            for card in [column.named.attack.card]
+        ],
         "defenses": [
             _method(named.label, named.defense) if named.defense is not None else {"label": named.label}
             for named in study.defenses

@@ -9,14 +9,14 @@ from pathlib import Path
 import orjson
 
 from sightline import targets
-from sightline.contracts import Judge, NeedsTarget, Target
+from sightline.contracts import Judge, NeedsTarget, Surrogate, Target
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.store import Blobs, write_atomically
 from sightline.study import lock as locks
 from sightline.study.answering import answer
 from sightline.study.casebook import Book, artifacts_in, read_cases
-from sightline.study.config import NamedDefense, Study, load
+from sightline.study.config import NamedAttack, NamedDefense, Study, load
 from sightline.study.crafting import craft
 from sightline.study.grid import Column
 from sightline.study.holding import hold
@@ -24,6 +24,7 @@ from sightline.study.judging import judge_all
 from sightline.study.progress import Progress, Silent
 from sightline.study.results import RESULTS, tabulate
 from sightline.study.stages import Count
+from sightline.study.surrogates import LocalSurrogate
 from sightline.tables import Table
 
 COMPLETE = "records/complete.json"
@@ -76,6 +77,13 @@ class Run:
             except UsageError as wrong:
                 raise UsageError(f"{self.study.places.get(name, name)}: {wrong}") from None
 
+    def _surrogates(self, named: NamedAttack) -> tuple[Surrogate, ...]:
+        """The models that an attack is crafted on; a complaint names the attack."""
+        try:
+            return tuple(LocalSurrogate(name, self.target(name)) for name in named.surrogates)
+        except UsageError as wrong:
+            raise UsageError(f"surrogate of attack {named.label!r}: {wrong}") from None
+
     def prepare(self) -> None:
         """Open what the study names, read its cases, and hold its lock.
 
@@ -92,11 +100,11 @@ class Run:
         twins = [judge.id for judge in self.judges if [j.id for j in self.judges].count(judge.id) > 1]
         if twins:
             raise UsageError(f"two judges of the study are the same in effect: {twins[0]}; leave one out")
-        self.columns = [Column.of(named, self.study) for named in self.study.attacks]
+        self.columns = [Column.of(named, self.study, self._surrogates(named)) for named in self.study.attacks]
         self.books = [
             read_cases(source, self.records, self.blobs, self.progress) for source in self.study.sources
         ]
-        resolved = locks.resolve(self.study, self.books, identities, self.judges)
+        resolved = locks.resolve(self.study, self.books, self.columns, identities, self.judges)
         locks.hold(self.folder, resolved, extend=self.extend)
         self._lock = locks.lock_digest(resolved)
 

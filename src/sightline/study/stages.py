@@ -101,6 +101,12 @@ class Stage(Generic[V]):
             for todo in pending:
                 self._write(writer, todo.key, work(todo))
 
+    def append(self, rows: Iterable[tuple[str, Row]]) -> None:
+        """Append rows with their keys as they come."""
+        with ShardWriter(self.folder) as writer:
+            for key, row in rows:
+                self._write(writer, key, row)
+
     def _write(self, writer: ShardWriter, key: str, row: dict[str, Any]) -> None:
         writer.append(({"key": key, **row},))
         failed = self._is_error(row)

@@ -1,0 +1,186 @@
+"""Attacks that meet many cases in one call, and attacks that are crafted on a model's gradients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from toys import ToyTarget
+
+from sightline.cases import Case, ThreatModel
+from sightline.contracts import Craft
+from sightline.errors import ContractError, UsageError
+from sightline.records import Draft
+from sightline.registry import attack
+from sightline.study import surrogates
+from sightline.study.config import parse
+from sightline.study.run import Run
+
+CALLS: list[tuple[str, tuple[str, ...], int]] = []
+STUDY = """
+study: many
+seed: 3
+benchmarks: [{name: toy_questions, n: 12}]
+targets: [toy/a]
+attacks: [%s]
+judges: [toy_judge]
+"""
+Make = Callable[..., Run]
+
+
+def gray(case: Case, level: int) -> Draft:
+    return Draft(case=case, image=np.full((8, 8, 3), level % 256, np.uint8))
+
+
+@attack("toy_apart", threat=ThreatModel(), crafted="apart")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToyApart:
+    """A gray of its own for every case; stops after `until` drafts."""
+
+    until: int = 1000
+    extra: int = 0
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        CALLS.append(("apart", tuple(case.id for case in cases), ctx.seed))
+        for number, case in enumerate(cases):
+            if number == self.until:
+                raise KeyboardInterrupt
+            yield gray(case, int(case.id.rpartition("/")[2]))
+        for _ in range(self.extra):
+            yield gray(cases[0], 1)
+
+
+@attack("toy_together", threat=ThreatModel(), crafted="together", meets=frozenset({"answer"}))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToyTogether:
+    """One gray for all cases, which depends on how many there are."""
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        CALLS.append(("together", tuple(case.id for case in cases), ctx.seed))
+        yield from (gray(case, len(cases)) for case in cases)
+
+
+@attack("toy_gradient", threat=ThreatModel(access="white"), crafted="apart", surrogate=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToyGradient:
+    """Notes what it was crafted on."""
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        note = ", ".join(surrogate.id for surrogate in ctx.surrogates)
+        yield from (Draft(case=case, image=gray(case, 7).image, note=note) for case in cases)
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    CALLS.clear()
+    opened: dict[str, ToyTarget] = {}
+
+    def open_target(name: str, images: object, retries: int) -> ToyTarget:
+        return opened.setdefault(name, ToyTarget(id=f"{name}#weights"))
+
+    def build(attacks: str, text: str = STUDY, **options: bool) -> Run:
+        monkeypatch.setattr("sightline.targets.open_target", open_target)
+        monkeypatch.setattr(surrogates, "VlmTarget", ToyTarget)
+        run = Run(parse(text % attacks), tmp_path / "run", **options)
+        run.prepare()
+        return run
+
+    return build
+
+
+def rows(run: Run) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(run.folder / "results.parquet").to_pylist()
+    return found
+
+
+def test_one_call_meets_all_requests_in_order_and_each_row_is_written_when_it_is_made(make: Make) -> None:
+    run = make("toy_apart")
+    asyncio.run(run.all_stages())
+    ((_, ids, _),) = CALLS
+    assert ids == tuple(f"toy/{i}" for i in range(12) if i % 3 < 2)
+    assert [row["case_id"] for row in rows(run)] == list(ids)
+    assert {row["crafted_on"] for row in rows(run)} == {None}
+
+
+def test_an_interrupted_call_is_taken_up_where_it_ended_with_the_same_seed(make: Make) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        make("toy_apart(until=3)").craft()
+    again = make("toy_apart(until=3)", extend=True)
+    with pytest.raises(KeyboardInterrupt):
+        again.craft()
+    (_, first, seed), (_, second, other) = CALLS
+    assert second == first[3:]
+    assert seed == other
+
+
+def test_cases_that_make_one_thing_are_all_seen_even_if_one_is_left_to_do(make: Make) -> None:
+    run = make("toy_together")
+    asyncio.run(run.all_stages())
+    (shard,) = (run.records / "craft").parent.glob("craft*.parquet")
+    table = pq.read_table(shard)
+    pq.write_table(table.slice(1), shard)
+    again = make("toy_together", retry_errors=True)
+    assert again.craft().written == 1
+    assert [ids for _, ids, _ in CALLS] == [("toy/2", "toy/5", "toy/8", "toy/11")] * 2
+
+
+def test_a_broken_picture_is_an_error_and_never_reaches_the_attack(make: Make) -> None:
+    text = STUDY.replace("n: 12", "n: 12, broken: true")
+    run = make("toy_apart", text)
+    asyncio.run(run.all_stages())
+    assert CALLS == []
+    assert {row["outcome"] for row in rows(run)} == {"error"}
+    assert len(rows(run)) == 8
+
+
+def test_a_draft_that_no_case_asked_for_is_our_bug(make: Make) -> None:
+    with pytest.raises(ContractError, match="made a draft that no case asked for"):
+        make("toy_apart(extra=1)").craft()
+
+
+def test_what_an_attack_was_crafted_on_is_in_rows_keys_and_lock(make: Make) -> None:
+    entry = "{name: toy_gradient, surrogate: toy/%s, label: on %s}"
+    run = make(", ".join(entry % (name, name) for name in "ab"))
+    asyncio.run(run.all_stages())
+    assert {(row["attack"], row["crafted_on"]) for row in rows(run)} == {
+        ("on a", "toy/a#weights"),
+        ("on b", "toy/b#weights"),
+    }
+    assert len({row["artifact"] for row in rows(run)}) == len(rows(run)) == 16
+    assert "crafted_on: toy/a#weights" in (run.folder / "study.lock.yaml").read_text()
+
+
+def test_several_surrogates_are_one_ensemble(make: Make) -> None:
+    run = make("{name: toy_gradient, surrogate: [toy/a, toy/b]}")
+    asyncio.run(run.all_stages())
+    assert {row["crafted_on"] for row in rows(run)} == {"toy/a#weights + toy/b#weights"}
+
+
+@pytest.mark.parametrize(
+    ("attacks", "message"),
+    [
+        (
+            "toy_gradient",
+            "attacks.0: toy_gradient is crafted on a model's gradients: add `surrogate:`",
+        ),
+        (
+            "{name: toy_plain, surrogate: toy/a}",
+            "attacks.0.surrogate: toy_plain looks into no model",
+        ),
+    ],
+)
+def test_a_surrogate_is_given_where_it_is_needed_and_nowhere_else(attacks: str, message: str) -> None:
+    with pytest.raises(UsageError) as told:
+        parse(STUDY % attacks)
+    assert str(told.value).startswith(f"study:6: {message}")
+
+
+def test_a_model_without_gradients_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="toy/a gives no gradients: name a local, undefended model"):
+        surrogates.LocalSurrogate("toy/a", ToyTarget())
