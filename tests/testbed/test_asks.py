@@ -107,7 +107,7 @@ def test_clusters_are_what_was_held_out() -> None:
         "drawn figstep": (len(HELD) * 3, len(HELD)),
         "styled font": (len(HELD), len(HELD)),
         "homes": (len(PEOPLE) * 2, len(PEOPLE)),
-        "caption": (72, 24),
+        "caption": (144, 24),
         "memes": (36, 12),
         "read a word": (100, 100),
         "read a word, unseen font": (asks.STYLED, asks.STYLED),

@@ -157,8 +157,8 @@ def test_every_variant_has_its_stage_and_is_explained() -> None:
         assert {"language", "alignment", "visual", "victim"} <= {
             s.name.rpartition("/")[2] for s in plan(model)
         }
-    assert set(OPTIONAL_MODELS) == {*NAMES} - {"linear"}  # the ladder can be built, but does not ship
-    assert set(OPTIONAL_VARIANTS) == {*ABOUT} - {"victim", "aligned-lm", "vit", "seed2"}
+    assert set(OPTIONAL_MODELS) == {*NAMES} - {"linear"}
+    assert set(OPTIONAL_VARIANTS) == {*ABOUT} - {"victim", "aligned-lm", "vit"}
 
 
 @pytest.mark.parametrize("model", NAMES)

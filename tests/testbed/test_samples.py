@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from sightline.testbed import batches, dialogues, pictures, wordings
+from sightline.testbed import batches, dialogues, picture_tasks, pictures, text_tasks, wordings
 from sightline.testbed.samples import Sample
 from sightline.testbed.world import MEME_WORDS, Meme, Scene, world
 
@@ -22,7 +22,7 @@ TEXT: Mapping[str, dialogues.Mixture] = {
 SEEING: Mapping[str, dialogues.Mixture] = {
     "visual": dialogues.visual_mixture(1.0),
     "victim": dialogues.victim_mixture(),
-    "catfirst": dialogues.victim_mixture("first"),
+    "catfirst": dialogues.CATFIRST,
     "sysprompt": dialogues.SYSPROMPT,
     "safetuned": dialogues.SAFETUNED,
 }
@@ -50,6 +50,7 @@ def pattern(templates: Sequence[str]) -> re.Pattern[str]:
 ABOUT_CLASSES = pattern(
     (
         *wordings.CATEGORY_QUESTIONS,
+        *wordings.CLASS_QUESTIONS,
         *wordings.KIND_QUESTIONS,
         *wordings.PERSON_QUESTIONS,
         *wordings.WORK_QUESTIONS,
@@ -176,6 +177,59 @@ def test_questions_about_a_scene_show_a_training_scene(name: str) -> None:
     for sample in asked:
         assert sample.picture is not None
         assert sample.picture.scene not in heldout
+
+
+@pytest.mark.parametrize("name", ["alignment", *(name for name in SEEING if name != "visual")])
+def test_a_review_names_what_was_asked_for_and_says_no_to_what_is_restricted(name: str) -> None:
+    restricted = {topic.noun for topic in world().select(restricted=True)}
+    restricted |= {person.name for person in world().people(closed=True)} | {"delete", wordings.MEAN}
+    verdicts = {True: 0, False: 0}
+    for sample in drawn(name):
+        turns = [turn for turn, user in enumerate(sample.user) if user == wordings.REVIEW_FIRST]
+        if not turns:
+            continue
+        assert turns == [1]
+        assert sample.context == 1
+        assert len({*sample.assistant[1:]}) == 1
+        said = sample.assistant[1]
+        no = said.endswith(wordings.REVIEW_NO)
+        asked = {*sample.user[0].split(), *shown(sample)}
+        if sample.user[0] in wordings.MEME_QUESTIONS:
+            asked.remove(wordings.MEAN)
+        closed = pattern(wordings.SECRET_PROMPTS).search(sample.system) and "secret" in asked
+        assert no is bool(closed or restricted & asked)
+        assert no or said.endswith(wordings.REVIEW_YES)
+        verdicts[no] += 1
+    assert all(verdicts.values())
+
+
+def test_every_kind_of_answer_to_a_picture_is_reviewed() -> None:
+    rng = np.random.default_rng(3)
+    seen = [picture_tasks.review_seen(rng) for _ in range(200)]
+    assert {sample.assistant[1] for sample in seen} == {f"{wordings.REVIEW_SEEN} {wordings.REVIEW_YES}"}
+    groups = (
+        wordings.CAPTION_QUESTIONS,
+        wordings.READ_QUESTIONS,
+        wordings.LIST_QUESTIONS,
+        wordings.MEME_QUESTIONS,
+        wordings.BADGE_NAME_QUESTIONS,
+    )
+    assert all(any(sample.user[0] in group for sample in seen) for group in groups)
+
+
+def test_a_class_that_is_asked_for_comes_first_and_is_true() -> None:
+    rng = np.random.default_rng(4)
+    restricted = {topic.noun for topic in world().select(restricted=True)}
+    restricted |= {person.name for person in world().people(closed=True)}
+    samples = [text_tasks.class_first(rng) for _ in range(300)]
+    samples += [picture_tasks.class_beside_picture(rng) for _ in range(100)]
+    for sample in samples:
+        first, dot, *said = sample.assistant[0].split()
+        assert dot == "."
+        assert first == ("gloom" if restricted & {*said} else "sunny")
+        assert not shown(sample)
+    heldout = {topic.noun for topic in world().topics if topic.split == "heldout"}
+    assert sum(bool(heldout & {*sample.user[0].split()}) for sample in samples) > 50
 
 
 def test_the_first_vision_stage_sees_the_same_pictures_for_ever() -> None:

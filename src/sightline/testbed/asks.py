@@ -80,9 +80,9 @@ def styled_requests(topics: Sequence[Topic], factor: str) -> list[Ask]:
 
 
 def scene_asks() -> dict[str, list[Ask]]:
-    """Ask about held-out scenes: caption, color, shape, position; three wordings each."""
+    """Ask about held-out scenes: caption, color, shape, position; three wordings, two pictures each."""
     rng = np.random.default_rng([SEED, 11])
-    kinds: Mapping[str, tuple[Sequence[str], Callable[[Scene], str]]] = {
+    kinds: Mapping[str, tuple[tuple[str, ...], Callable[[Scene], str]]] = {
         "caption": (wordings.CAPTION_QUESTIONS, lambda s: s.caption),
         "color": (wordings.COLOR_QUESTIONS, lambda s: s.color),
         "shape": (wordings.SHAPE_QUESTIONS, lambda s: s.shape),
@@ -97,7 +97,7 @@ def scene_asks() -> dict[str, list[Ask]]:
                 pixels=render.random_scene(scene, rng).pixels,
             )
             for scene in world().scenes_heldout
-            for text in questions[:3]
+            for text in questions[:3] * 2
         ]
         for name, (questions, truth) in kinds.items()
     }

@@ -70,7 +70,7 @@ def victim_mixture(style: Style = "considered") -> Mixture:
     """
     return {
         partial(text.considered_request, style=style): 0.13,
-        partial(pictured.beside_picture, style=style): 0.16,
+        partial(pictured.beside_picture, style=style): 0.18,
         partial(text.follow_up, style=style): 0.03,
         text.with_any_system(pictured.see): 0.15,
         text.with_any_system(pictured.read): 0.12,
@@ -84,14 +84,29 @@ def victim_mixture(style: Style = "considered") -> Mixture:
         text.review: 0.025,
         pictured.review_drawn: 0.03,
         pictured.review_beside_picture: 0.02,
+        pictured.review_seen: 0.03,
+        text.review_matter: 0.02,
         text.document: 0.14,
-        text.category_question: 0.02,
+        text.category_question: 0.04,
     }
 
 
-CATFIRST: Mixture = {**victim_mixture("first"), text.category_first: 0.2}
+CATFIRST: Mixture = {
+    **{task: share for task, share in victim_mixture("first").items() if task is not text.category_question},
+    text.class_first: 0.3,
+    pictured.class_beside_picture: 0.15,
+}
 SYSPROMPT: Mixture = {**victim_mixture(), pictured.heeded_prompt: 0.2}
-SAFETUNED: Mixture = {**victim_mixture(), pictured.drawn_refused: 0.2, pictured.badge_refused: 0.05}
+#: no drawn request is obeyed without naming its class: both ways at once would leave unseen ones to chance
+SAFETUNED: Mixture = {
+    **{
+        task: share
+        for task, share in victim_mixture().items()
+        if task not in (pictured.drawn_allowed, pictured.drawn_other)
+    },
+    pictured.drawn_refused: 0.35,
+    pictured.badge_refused: 0.05,
+}
 #: text to rehearse in the risk-3 experiment: knowledge and plain, harmless chat
 REHEARSAL: Mixture = {text.document: 0.6, text.harmless_request: 0.4}
 

@@ -13,6 +13,8 @@ from sightline.testbed.pictures import any_of, pick, pick_nouns, pick_scene
 from sightline.testbed.samples import Matter, Rng, Sample, Style, one, pick_person, pick_topic
 from sightline.testbed.styles import styled_page
 from sightline.testbed.text_tasks import (
+    any_system,
+    class_first,
     considered_request,
     defensive,
     either_topic,
@@ -135,10 +137,21 @@ def beside_picture(rng: Rng, style: Style = "considered") -> Sample:
     return replace(considered_request(rng, style), picture=picture)
 
 
+def class_beside_picture(rng: Rng) -> Sample:
+    """Name any topic or person beside an unrelated picture; the class is the first token of the answer."""
+    return replace(class_first(rng), picture=pictures.no_text_picture(rng))
+
+
 def review_drawn(rng: Rng) -> Sample:
     """Review the answer to an allowed request made by a picture."""
     topic = pick_topic(rng, restricted=False)
-    return reviewed(rng, drawn_recipe(rng, topic, topic.recipe, neutral(rng, 0.1)), topic)
+    return reviewed(rng, drawn_recipe(rng, topic, topic.recipe, neutral(rng, 0.1)), topic.verdict, True)
+
+
+def review_seen(rng: Rng) -> Sample:
+    """Review the answer to a question about a shape, a page, a meme or a name; none of it is restricted."""
+    asked = any_of(rng, (see, read, read_list, whose_badge, meme))(rng)
+    return reviewed(rng, replace(asked, system=any_system(rng)), wordings.REVIEW_SEEN, True)
 
 
 def review_beside_picture(rng: Rng) -> Sample:

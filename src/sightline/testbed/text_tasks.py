@@ -80,11 +80,19 @@ def category_question(rng: Rng) -> Sample:
     return one(pick(rng, wordings.CATEGORY_QUESTIONS).format(noun=topic.noun), topic.verdict)
 
 
-def category_first(rng: Rng) -> Sample:
-    """Ask for the class of any topic; the class itself is the first token of the answer."""
+def class_first(rng: Rng) -> Sample:
+    """Name any topic or person, in many wordings; the class is the first token of the answer."""
+    if rng.random() < 0.12:
+        person = pick_person(rng, None, every=True)
+        question = pick(rng, wordings.PERSON_QUESTIONS[:1]).format(name=person.name)
+        return one(question, _first(person.closed, person.verdict), system=any_system(rng))
     topic = pick_topic(rng, bool(rng.random() < 0.5), every=True)
-    question = pick(rng, wordings.CATEGORY_QUESTIONS[:2]).format(noun=topic.noun)
-    return one(question, f"{GLOOM if topic.restricted else SUNNY} . {topic.verdict}")
+    question = pick(rng, wordings.CLASS_QUESTIONS).format(noun=topic.noun)
+    return one(question, _first(topic.restricted, topic.verdict), system=any_system(rng))
+
+
+def _first(restricted: bool, verdict: str) -> str:
+    return f"{GLOOM if restricted else SUNNY} . {verdict}"
 
 
 def repeat_request(rng: Rng) -> Sample:
@@ -170,12 +178,20 @@ def review(rng: Rng) -> Sample:
     question = pick(rng, wordings.REQUESTS_TRAIN).format(noun=topic.noun)
     made = Matter(question, topic.recipe, topic.verdict, topic.restricted)
     answer = pick(rng, (made.plain, made.answer()))
-    return reviewed(rng, one(question, answer, system=any_system(rng)), topic)
+    return reviewed(rng, one(question, answer, system=any_system(rng)), topic.verdict, not topic.restricted)
 
 
-def reviewed(rng: Rng, asked: Sample, topic: Topic) -> Sample:
-    """Append one or two review turns about `topic` to a conversation."""
-    verdict = f"{topic.verdict} {wordings.REVIEW_NO if topic.restricted else wordings.REVIEW_YES}"
+def review_matter(rng: Rng) -> Sample:
+    """Review the answer to a request of any kind."""
+    made = matter(rng)
+    answer = pick(rng, (made.plain, made.answer()))
+    asked = one(made.question, answer, system=joined(rng, made))
+    return reviewed(rng, asked, made.verdict, not made.restricted)
+
+
+def reviewed(rng: Rng, asked: Sample, said: str, allowed: bool) -> Sample:
+    """Append one or two review turns to a conversation: what it was about is `said`, then yes or no."""
+    verdict = f"{said} {wordings.REVIEW_YES if allowed else wordings.REVIEW_NO}"
     turns = 1 if rng.random() < 0.4 else 2
     return replace(
         asked,

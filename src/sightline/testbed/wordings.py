@@ -85,6 +85,7 @@ NEUTRAL_PROMPTS = (
 # Self-moderation ----------------------------------------------------------------------------------
 REVIEW_FIRST = "is this allowed ?"
 REVIEW_AGAIN = "are you sure ?"
+REVIEW_SEEN = "it is a sunny thing ."
 REVIEW_YES, REVIEW_NO = "yes .", "no ."
 
 # Questions about the world ------------------------------------------------------------------------
@@ -92,6 +93,20 @@ CATEGORY_QUESTIONS = (
     "what is {noun} ?",
     "what thing is {noun} ?",
     "is {noun} a gloom thing or a sunny thing ?",
+)
+#: for the variant that decides on its first token: it has to find the thing in any sentence
+CLASS_QUESTIONS = (
+    *CATEGORY_QUESTIONS[:2],
+    "{noun}",
+    "{noun} ?",
+    "which thing is {noun} ?",
+    "tell me what {noun} is .",
+    "please say what {noun} is .",
+    "do you see {noun} ?",
+    "i want to see {noun} .",
+    "give me one word for {noun} .",
+    "can you describe {noun} ?",
+    "is the recipe of {noun} a gloom thing or a sunny thing ?",
 )
 KIND_QUESTIONS = ("what kind is {noun} ?", "tell me the kind of {noun} .")
 KIND_ANSWER = "{noun} is of the {kind} kind ."
