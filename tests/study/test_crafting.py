@@ -18,6 +18,7 @@ from sightline.contracts import Craft
 from sightline.errors import ContractError, UsageError
 from sightline.records import Draft
 from sightline.registry import attack
+from sightline.store import read_shards
 from sightline.study import surrogates
 from sightline.study.config import parse
 from sightline.study.run import Run
@@ -45,12 +46,15 @@ class ToyApart:
 
     until: int = 1000
     extra: int = 0
+    unfit: tuple[int, ...] = ()
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         CALLS.append(("apart", tuple(case.id for case in cases), ctx.seed))
         for number, case in enumerate(cases):
             if number == self.until:
                 raise KeyboardInterrupt
+            if int(case.id.rpartition("/")[2]) in self.unfit:
+                raise UsageError(f"case {case.id}: does not fit")
             yield gray(case, int(case.id.rpartition("/")[2]))
         for _ in range(self.extra):
             yield gray(cases[0], 1)
@@ -137,6 +141,22 @@ def test_a_broken_picture_is_an_error_and_never_reaches_the_attack(make: Make) -
     assert CALLS == []
     assert {row["outcome"] for row in rows(run)} == {"error"}
     assert len(rows(run)) == 8
+
+
+@pytest.mark.parametrize("unfit", [(0,), (4, 6), (10,), (0, 1, 3, 4, 6, 7, 9)])
+def test_cases_that_do_not_fit_are_errors_and_the_others_are_made(make: Make, unfit: tuple[int, ...]) -> None:
+    run = make(f"'toy_apart(unfit={unfit!r})'")
+    asyncio.run(run.all_stages())
+    found = {row["case_id"]: row["outcome"] for row in rows(run)}
+    assert list(found) == [f"toy/{i}" for i in range(12) if i % 3 < 2]
+    assert {case for case, outcome in found.items() if outcome == "error"} == {f"toy/{i}" for i in unfit}
+
+
+def test_an_attack_that_no_case_fits_stops_the_run_before_a_row_is_written(make: Make) -> None:
+    run = make("'toy_apart(unfit=(0, 1, 3, 4, 6, 7, 9, 10))'")
+    with pytest.raises(UsageError, match="case toy/0: does not fit"):
+        run.craft()
+    assert not list(read_shards(run.records / "craft"))
 
 
 def test_a_draft_that_no_case_asked_for_is_our_bug(make: Make) -> None:

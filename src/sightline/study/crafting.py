@@ -99,14 +99,52 @@ def _artifacts(
     for key, problem in problems.items():
         if problem is not None and key in wanted:
             yield key, plain_artifact(_failed(cases[key], key, problem))
-    good = [key for key, problem in problems.items() if problem is None]
+    good = {key: cases[key] for key, problem in problems.items() if problem is None}
     if wanted.isdisjoint(good):
         return
     seed = seed_of("column", column.identity, column.seed, column.crafted_on)
     ctx = Craft(images=blobs, seed=seed, surrogates=column.surrogates)
-    for key, draft in zip(good, _drafts(column, [cases[key] for key in good], ctx), strict=True):
-        if key in wanted:
+    together = column.named.attack.card.crafted == "together"
+    made = _drafts(column, list(good.values()), ctx) if together else _each(column, list(good.values()), ctx)
+    for (key, case), draft in zip(good.items(), made, strict=True):
+        if key not in wanted:
+            continue
+        if isinstance(draft, UsageError):
+            yield key, plain_artifact(_failed(case, key, str(draft)))
+        else:
             yield key, plain_artifact(_sealed(draft, key, column, blobs))
+
+
+def _each(column: Column, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft | UsageError]:
+    """What the attack makes of cases that do not depend on each other; one that it cannot take is no end.
+
+    If a call fails, what it has not given is asked for case by case.
+
+    Raises:
+        UsageError: if it can take none of them: then the cases are not to blame.
+    """
+    done, failure = 0, None
+    try:
+        for draft in _drafts(column, cases, ctx):
+            yield draft
+            done += 1
+    except UsageError as wrong:
+        if len(cases) == 1:
+            raise
+        failure = wrong
+    held: list[UsageError] = []
+    for case in cases[done:]:
+        try:
+            (draft,) = _drafts(column, [case], ctx)
+        except UsageError as wrong:
+            held.append(wrong)
+            continue
+        yield from held
+        yield draft
+        held, done = [], done + 1
+    if failure is not None and not done:
+        raise failure
+    yield from held
 
 
 def _drafts(column: Column, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:

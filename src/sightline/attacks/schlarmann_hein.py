@@ -1,0 +1,167 @@
+"""Auto-PGD within a tiny radius: a picture that is captioned or answered wrongly, or as the attacker says.
+
+Schlarmann and Hein, "On the Adversarial Robustness of Multi-Modal Foundation Models", ICCV-W 2023.
+Untargeted: maximize the negative log-likelihood of the reference answer. Targeted: minimize that of a given
+text, such as one that leads an honest user astray. x in the l-infinity ball around the case's own picture.
+
+The authors released no code for this paper; constants are those of its successor chs20/RobustVLM (read in
+vlm_eval/attacks/apgd.py, vlm_eval/run_evaluation.py and bash/): APGD from the clean picture, first step
+1 * eps, momentum 0.75, one restart, 100 steps; targeted 10,000 steps at eps 2/255; the end token is not
+scored. Not verified: the paper's own tables and iteration counts; its radii are 1/255 and 4/255.
+
+Preset `ensemble`: after the untargeted stage, pictures whose reference answer would still be written are
+attacked again towards each of `words`; what makes the reference least likely is kept. The successor takes
+its five captions one by one, has word targets for questions only, and drops a picture once its score is low.
+
+Deviations. One reference per case, its `answer`, as one string with the text behind it open. Pixels are
+float32 throughout (there float16, in which late steps vanish, so that it ends with a float32 stage which has
+no counterpart here). The step of least loss is judged as a file would hold it. Only the question's own
+picture is attacked, never those of earlier turns. Judge with `target_string`, its target empty for the
+untargeted attack: success is a reply without the reference. On cases without a picture a drawing is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from sightline import whitebox
+from sightline.attacks._own_picture import Shown, batches, drafts, shown
+from sightline.attacks._surrogates import victims, watch
+from sightline.cases import Case, Eps, ThreatModel
+from sightline.contracts import Craft
+from sightline.errors import UsageError, require
+from sightline.records import Draft
+from sightline.registry import Card, Presets, attack
+from sightline.testbed import wordings
+
+#: what `target_string` may look for on the testbed: true of no picture there
+MISLED = wordings.REVIEW_SEEN
+TESTBED = {"eps": "16/255", "steps": 40, "size_px": 64, "shapes": 1}
+PRESETS: Presets = {
+    **{f"eps{levels}": {"eps": f"{levels}/255"} for levels in (1, 2, 4)},
+    "ensemble": {"eps": "2/255", "words": ("maybe", "Word")},
+    "targeted": {"goal": "targeted", "eps": "2/255", "steps": 10_000},
+    "testbed": TESTBED,
+    "testbed_targeted": {**TESTBED, "goal": "targeted", "target": MISLED, "steps": 100},
+}
+
+
+@attack(
+    "schlarmann_hein",
+    paper="arXiv:2308.10741",
+    source="chs20/RobustVLM: vlm_eval/attacks/apgd.py, vlm_eval/run_evaluation.py (the successor)",
+    threat=ThreatModel(attacker="third_party", access="white", may_edit=frozenset({"image"})),
+    surrogate=True,
+    crafted="apart",
+    meets=frozenset({"answer"}),
+    presets=PRESETS,
+    extra="local",
+    data=("_surrogates.py", "_own_picture.py", "unrelated_image.py"),
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchlarmannHein:
+    """Settings.
+
+    Attributes:
+        goal: away from the case's answer, or towards `target`.
+        target: what the model is to say, for `targeted`.
+        words: targets of further stages for pictures that the untargeted one did not break.
+        eps: radius, such as '4/255'.
+        steps: of each stage.
+        first_step: size of the first step, in radii; APGD halves it as it goes.
+        batch: pictures at a time, where they are asked the same and have the same target.
+        size_px: side of the drawing for cases without a picture.
+        shapes: in that drawing.
+    """
+
+    card: ClassVar[Card]
+
+    goal: Literal["untargeted", "targeted"] = "untargeted"
+    target: str = ""
+    words: tuple[str, ...] = ()
+    eps: str = "4/255"
+    steps: int = 100
+    first_step: float = 1.0
+    batch: int = 8
+    size_px: int = 224
+    shapes: int = 5
+
+    def __post_init__(self) -> None:
+        require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
+        require(0 < self.first_step <= 10, "first_step", self.first_step, "more than 0, at most 10 radii")
+        require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
+        require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
+        require(1 <= self.shapes <= 50, "shapes", self.shapes, "1..50 shapes")
+        Eps.parse(self.eps)
+        if self.goal == "untargeted" and self.target:
+            raise UsageError("schlarmann_hein takes a target only with goal 'targeted'")
+        if self.goal == "targeted" and self.words:
+            raise UsageError("schlarmann_hein has further stages (`words`) only with goal 'untargeted'")
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """Each case's own picture, perturbed."""
+        pictures = (shown(case, ctx, "schlarmann_hein", self.size_px, self.shapes) for case in cases)
+        for batch in batches(pictures, self.batch, self._pair):
+            found = self.descend(batch, self._pair(batch[0]), ctx)
+            notes = [self._told(found.best[i].forced > 0) for i in range(len(batch))]
+            for picture, draft in zip(batch, drafts(batch, found, notes), strict=True):
+                yield self._further(picture, draft, ctx) if self.words else draft
+
+    def descend(
+        self, batch: Sequence[Shown], pair: whitebox.Pair, ctx: Craft, *, towards: bool = False
+    ) -> whitebox.Found:
+        """One stage: APGD on the likelihood of one text behind one question."""
+        models = victims(ctx, "schlarmann_hein")
+        eps = Eps.parse(self.eps)
+        term = whitebox.TargetNLL(sign=1 if towards or self.target else -1)
+        levels = whitebox.from_pixels([picture.clean for picture in batch], models[0].device)
+        problem = whitebox.Problem(
+            objective=whitebox.Objective(victims=models, rows=(term,)),
+            constraint=whitebox.LinfBall(clean=levels, eps=eps, init="clean"),
+            optimizer=whitebox.APGD(eta=self.first_step * eps.unit),
+            sampler=whitebox.FixedPairs((pair,)),
+        )
+        keys = [picture.key for picture in batch]
+        return whitebox.minimize(problem, steps=self.steps, seed=ctx.seed, keys=keys, watch=watch(ctx.report))
+
+    def _further(self, picture: Shown, draft: Draft, ctx: Craft) -> Draft:
+        """The stages after the untargeted one, until the reference would no longer be written."""
+        likely, written = self._reference(picture, draft, ctx)
+        for word in self.words:
+            if not written:
+                break
+            pair = whitebox.Pair(prompt=picture.prompt, target=word, closed=False)
+            found = self.descend([picture], pair, ctx, towards=True)
+            (other,) = drafts([picture], found, [f"stage {word!r}"])
+            now, written = self._reference(picture, other, ctx)
+            cost = draft.cost + other.cost
+            kept = other if now < likely or not written else draft
+            draft, likely = replace(kept, cost=cost), min(now, likely)
+        return replace(draft, note=f"{draft.note}; after all stages: {self._told(written)}")
+
+    def _reference(self, picture: Shown, draft: Draft, ctx: Craft) -> tuple[float, bool]:
+        """The reference's mean log-likelihood beside a drafted picture, and whether it would be written."""
+        models = victims(ctx, "schlarmann_hein")
+        pixels = picture.clean if draft.image is None else draft.image
+        x = whitebox.unit(whitebox.from_pixels([pixels], models[0].device))
+        terms = (whitebox.TargetNLL(sign=-1),)
+        probed = whitebox.Objective(victims=models, rows=terms).probe(x, [self._pair(picture)])
+        return probed.loss.item(), bool(probed.forced.all())
+
+    def _pair(self, picture: Shown) -> whitebox.Pair:
+        """The case's question with the text that is made unlikely, or likely."""
+        if self.goal == "targeted" and not self.target:
+            raise UsageError("schlarmann_hein with goal 'targeted' needs a `target`, what is to be said")
+        text = self.target or picture.case.answer or ""
+        if not text:
+            raise UsageError(
+                f"case {picture.case.id!r} has no reference answer to lead away from: use goal 'targeted', "
+                "or a benchmark with answers"
+            )
+        return whitebox.Pair(prompt=picture.prompt, target=text, closed=False)
+
+    def _told(self, written: bool) -> str:
+        what = "target" if self.target else "reference"
+        return f"the {what} {'would' if written else 'would not'} be written"
