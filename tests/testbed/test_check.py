@@ -74,3 +74,10 @@ def test_band_in_words() -> None:
     assert row.band == "0.40 to 0.95"
     assert row.passed
     assert not check.row("x", [True, True], ["a", "b"], at_most=0.95).passed
+
+
+def test_only_full_size_models_promise_a_band() -> None:
+    rows = [check.row("caption", [True, False], ["a", "b"], at_least=0.95)]
+    assert [found.passed for found in check.promised("linear", rows)] == [False]
+    (small,) = check.promised("linear-0.5m", rows)
+    assert (small.band, small.passed, small.rate) == ("", True, 0.5)

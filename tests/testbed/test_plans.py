@@ -157,7 +157,7 @@ def test_every_variant_has_its_stage_and_is_explained() -> None:
         assert {"language", "alignment", "visual", "victim"} <= {
             s.name.rpartition("/")[2] for s in plan(model)
         }
-    assert set(OPTIONAL_MODELS) == {*NAMES} - {"linear"}
+    assert set(OPTIONAL_MODELS) == {*MODELS} - {"linear"}
     assert set(OPTIONAL_VARIANTS) == {*ABOUT} - {"victim", "aligned-lm", "vit"}
 
 

@@ -222,7 +222,7 @@ class _Parts:
             lent: take what the main folder of the same model holds from there.
         """
         from sightline.testbed.packing import Lent, Stored
-        from sightline.testbed.plans import STAGES
+        from sightline.testbed.plans import LADDER, STAGES
 
         found: dict[str, Stored | Lent] = {}
         for source in ("tower", "bridge"):
@@ -233,7 +233,9 @@ class _Parts:
                 found[self._bridge(variant)] = Stored(state=shut, how="delta4", base="bridge")
         bases = {"victim": "vit", "sysprompt": "victim", "safetuned": "victim", "catfirst": "victim"}
         bases |= {"vit-lowlr": "aligned-lm"}
-        if self.lender:  # a quarter of the bytes of a language model that is lent
+        if (
+            self.lender or self.name in LADDER
+        ):  # half the bytes; `linear` has to do without the data package
             bases["vit"] = "aligned-lm"
         for variant in ("vit", "aligned-lm", "victim", *variants):
             if variant in found or variant not in STAGES:

@@ -16,7 +16,7 @@ from typing import Any
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.testbed import susceptibility, wordings
-from sightline.testbed.check import Row, Say, measure, opened
+from sightline.testbed.check import Row, Say, measure, opened, promised
 from sightline.testbed.weights import Roots, Variant, find, names, read_manifest
 from sightline.testbed.world import world
 
@@ -96,9 +96,9 @@ def write_card(
         say(f"{name}@{variant}")
         known["measured"][variant] = {"weights": identity, **_measured(found, weights, say)}
         known = _about(known, found, every)
-        kept.write_text(json.dumps(known, indent=1) + "\n", "utf-8")
+        kept.write_text(json.dumps(known, separators=(",", ":")) + "\n", "utf-8")
     known = _about(known, find(name, weights), every)
-    (folder / RECORD).write_text(json.dumps(known, indent=1) + "\n", "utf-8")
+    (folder / RECORD).write_text(json.dumps(known, separators=(",", ":")) + "\n", "utf-8")
     path = folder / CARD
     path.write_text(card(known, [read_manifest(place) for place in _folders(name, weights, every)]), "utf-8")
     return path
@@ -112,6 +112,7 @@ def _measured(found: Variant, weights: Roots, say: Say) -> dict[str, Any]:
         name = f"{found.model}@{found.variant}"
         goals = susceptibility.GOALS[1:] if found.model == "linear" else susceptibility.GOALS[1:2]
         rows += susceptibility.measure(opened(name, weights, gradients=True), goals, say=say)
+    rows = promised(found.model, rows)
     return {
         "about": found.about,
         "parameters": sum(weight.numel() for weight in model.model.parameters()),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from sightline.metrics.intervals import cluster_sums, ratio_interval
 from sightline.testbed import asks, grading, wordings
@@ -55,6 +56,9 @@ class Row:
         if self.at_least is not None:
             return f">= {self.at_least:.2f}"
         return f"<= {self.at_most:.2f}" if self.at_most is not None else ""
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
 
 
 def row(
@@ -323,8 +327,17 @@ def check(name: str = "linear", weights: Roots = None, say: Say = lambda _: None
     Raises:
         UsageError: for an unknown name.
     """
-    model = opened(name, weights)
-    return measure(model, find(name, weights).variant, say)
+    found = find(name, weights)
+    return promised(found.model, measure(opened(name, weights), found.variant, say))
+
+
+def promised(model: str, rows: Sequence[AnyRow]) -> list[AnyRow]:
+    """Return the rows of a model with the bands it promises; the smaller ones, made to compare, have none."""
+    from sightline.testbed.plans import LADDER
+
+    if model not in LADDER:
+        return list(rows)
+    return [replace(row, at_least=None, at_most=None) for row in rows]
 
 
 def opened(name: str, weights: Roots = None, *, gradients: bool = False) -> Model:
