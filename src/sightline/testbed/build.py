@@ -233,9 +233,7 @@ class _Parts:
                 found[self._bridge(variant)] = Stored(state=shut, how="delta4", base="bridge")
         bases = {"victim": "vit", "sysprompt": "victim", "safetuned": "victim", "catfirst": "victim"}
         bases |= {"vit-lowlr": "aligned-lm"}
-        if (
-            self.lender or self.name in LADDER
-        ):  # half the bytes; `linear` has to do without the data package
+        if self.lender or self.name in LADDER:  # half the bytes
             bases["vit"] = "aligned-lm"
         for variant in ("vit", "aligned-lm", "victim", *variants):
             if variant in found or variant not in STAGES:
