@@ -95,7 +95,7 @@ def test_testbed_models_are_listed_with_what_they_are(
     assert "testbed/linear@vit" not in sightline("list", "judges").stdout
     monkeypatch.setattr("sightline.testbed.weights.roots", lambda: (SHIPPED,))
     shown = sightline("list", "targets").stdout
-    assert "queries, cross_attention and more variants of linear: `pip" in shown
+    assert "queries, cross_attention, linear-0.5m, linear-1.2m and more variants of linear: `pip" in shown
     assert "testbed/queries" not in shown
     wanting = sightline("show", "testbed/queries")
     assert (wanting.returncode, wanting.stdout) == (2, "")
