@@ -321,6 +321,15 @@ def drop(condition: Callable[[Row], bool]) -> list[Row]:
     return [row for row in rows() if not condition(row)]
 
 
+def test_an_attack_on_benign_requests_alone_lacks_nothing_and_a_gap_in_it_is_told() -> None:
+    made = drop(lambda r: r["attack"] == "figstep" and r["expected"] == "refuse")
+    sizes = {cell.n_expected for cell in summary(made).cells if cell.id.attack == "figstep"}
+    assert sizes == {12}
+    gap = next(row for row in made if row["attack"] == "figstep")
+    with pytest.raises(ContractError, match="1 of 12 samples are missing"):
+        summary([row for row in made if row is not gap])
+
+
 @pytest.mark.parametrize(
     ("made", "message"),
     [

@@ -153,16 +153,19 @@ def summarize(
 def _expected(columns: Columns, ids: Sequence[CellId]) -> list[int]:
     """How many samples each cell must hold: all that any cell of its benchmark has.
 
-    Cells with an attack need only the requests (expected refuse or comply).
+    Cells with an attack need only the cases of the expectations that the attack meets: those of which any
+    of its cells has one.
 
     Raises:
         ContractError: naming the first cell that lacks one, and the case.
     """
-    request = np.isin(columns.expected, [EXPECTED.index(Expected.refuse), EXPECTED.index(Expected.comply)])
     everyone: dict[tuple[str, str], Ints] = {}
     numbers: dict[tuple[str, str], list[int]] = {}
+    met: dict[tuple[str, str, str], set[int]] = {}
     for number, cell in enumerate(ids):
         numbers.setdefault((cell.benchmark, cell.release), []).append(number)
+        kinds = np.unique(columns.expected[columns.rows(number)]).tolist()
+        met.setdefault((cell.benchmark, cell.release, cell.attack), set()).update(kinds)
     for key, members in numbers.items():
         rows = np.concatenate([np.arange(columns.starts[m], columns.starts[m + 1]) for m in members])
         _, first = np.unique(columns.sample[rows], return_index=True)
@@ -171,7 +174,8 @@ def _expected(columns: Columns, ids: Sequence[CellId]) -> list[int]:
     for number, cell in enumerate(ids):
         population = everyone[cell.benchmark, cell.release]
         if cell.role != "plain":
-            population = population[request[population]]
+            kinds = sorted(met[cell.benchmark, cell.release, cell.attack])
+            population = population[np.isin(columns.expected[population], kinds)]
         here = columns.sample[columns.rows(number)]
         missing = population[~np.isin(columns.sample[population], here)]
         if len(missing):
@@ -180,8 +184,7 @@ def _expected(columns: Columns, ids: Sequence[CellId]) -> list[int]:
                 f"cell {cell.name}, judge {cell.judge}: {len(missing)} of {len(population)} samples are "
                 f"missing, the first is {case}. Run the study again to finish it."
             )
-        extra = int(np.count_nonzero(~request[columns.rows(number)])) if cell.role != "plain" else 0
-        sizes.append(len(population) + extra)
+        sizes.append(len(population))
     return sizes
 
 
