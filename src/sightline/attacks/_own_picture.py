@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from sightline import whitebox
 from sightline.attacks._surrogates import beside
 from sightline.attacks.unrelated_image import scene
 from sightline.cases import Case, Conversation, Image
@@ -13,9 +13,6 @@ from sightline.contracts import Craft
 from sightline.errors import UsageError
 from sightline.records import Draft, Pixels
 from sightline.rng import numpy_rng, seed_of
-
-if TYPE_CHECKING:
-    from sightline.whitebox.loop import Found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +73,7 @@ def batches(
         yield held
 
 
-def drafts(batch: Sequence[Shown], found: Found, notes: Sequence[str]) -> Iterator[Draft]:
+def drafts(batch: Sequence[Shown], found: whitebox.Found, notes: Sequence[str]) -> Iterator[Draft]:
     """What a run found, one draft per picture."""
     for i, picture in enumerate(batch):
         best = found.best[i]

@@ -6,9 +6,20 @@ from collections.abc import Callable
 
 from sightline import whitebox
 from sightline.cases import Conversation, Image
-from sightline.contracts import Craft
+from sightline.contracts import Craft, Surrogate
 from sightline.errors import ContractError, UsageError
 from sightline.records import Pixels
+
+
+def surrogates(ctx: Craft, attack: str) -> tuple[Surrogate, ...]:
+    """The models that the study names for crafting.
+
+    Raises:
+        ContractError: if the stage gave none.
+    """
+    if not ctx.surrogates:
+        raise ContractError(f"attack {attack!r} was called without a surrogate")
+    return ctx.surrogates
 
 
 def victims(ctx: Craft, attack: str) -> tuple[whitebox.Victim, ...]:
@@ -17,9 +28,7 @@ def victims(ctx: Craft, attack: str) -> tuple[whitebox.Victim, ...]:
     Raises:
         ContractError: if the stage gave none.
     """
-    if not ctx.surrogates:
-        raise ContractError(f"attack {attack!r} was called without a surrogate")
-    return tuple(surrogate.victim() for surrogate in ctx.surrogates)
+    return tuple(surrogate.victim() for surrogate in surrogates(ctx, attack))
 
 
 def victim(ctx: Craft, attack: str) -> whitebox.Victim:

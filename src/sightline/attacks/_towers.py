@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sightline import whitebox
+from sightline.attacks._surrogates import surrogates
 from sightline.attacks.mm_typography import Typography
 from sightline.contracts import Craft
-from sightline.errors import ContractError, UsageError
+from sightline.errors import UsageError
 from sightline.records import Pixels
-
-if TYPE_CHECKING:
-    from sightline.whitebox.victim import Encoder
 
 #: a page of the testbed: what its models have learned to read
 TESTBED_FONT = "DejaVuSans.ttf"
 
 
-def towers(ctx: Craft, attack: str) -> tuple[Encoder, ...]:
+def towers(ctx: Craft, attack: str) -> tuple[whitebox.Encoder, ...]:
     """The vision towers of the models that the study names for crafting.
 
     Raises:
         ContractError: if the stage gave none.
     """
-    if not ctx.surrogates:
-        raise ContractError(f"attack {attack!r} was called without a surrogate")
-    return tuple(surrogate.encoder() for surrogate in ctx.surrogates)
+    return tuple(surrogate.encoder() for surrogate in surrogates(ctx, attack))
 
 
-def tower(ctx: Craft, attack: str) -> Encoder:
+def tower(ctx: Craft, attack: str) -> whitebox.Encoder:
     """The vision tower of the only model that the study names for crafting.
 
     Raises:
@@ -42,7 +39,7 @@ def tower(ctx: Craft, attack: str) -> Encoder:
     return found[0]
 
 
-def text_features(encoder: Encoder, texts: Sequence[str], attack: str) -> Any:
+def text_features(encoder: whitebox.Encoder, texts: Sequence[str], attack: str) -> Any:
     """Features of texts in the space of the tower's `projected` features, float32 (texts, width).
 
     Raises:

@@ -30,7 +30,7 @@ from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
 from sightline.attacks._surrogates import beside, victims, watch
 from sightline.attacks._towers import towers
-from sightline.attacks.unrelated_image import scene
+from sightline.attacks.unrelated_image import check_scene, scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -105,8 +105,7 @@ class Bard:
         require(self.inner_step > 0, "inner_step", self.inner_step, "more than 0")
         require(0 < self.outer_share <= 1, "outer_share", self.outer_share, "more than 0, at most 1")
         require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
-        require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
-        require(1 <= self.shapes <= 50, "shapes", self.shapes, "1..50 shapes")
+        check_scene(self.size_px, self.shapes)
         Eps.parse(self.eps)
         if self.target and self.goal != "description":
             raise UsageError("bard takes a `target` only with goal 'description'")

@@ -26,6 +26,7 @@ from typing import ClassVar, Literal
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, drafts, shown
 from sightline.attacks._surrogates import victims, watch
+from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -92,8 +93,7 @@ class Carlini:
         )
         require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
         require(self.check_every >= 1, "check_every", self.check_every, "at least 1 step")
-        require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
-        require(1 <= self.shapes <= 50, "shapes", self.shapes, "1..50 shapes")
+        check_scene(self.size_px, self.shapes)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """A picture of its own for every case."""

@@ -28,6 +28,7 @@ from typing import ClassVar, Literal
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
 from sightline.attacks._surrogates import victims, watch
+from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -117,8 +118,7 @@ class Cropa:
         require(self.nudge > 0, "nudge", self.nudge, "more than 0; method 'multi_p' has none")
         require(self.rival_steps >= 1, "rival_steps", self.rival_steps, "at least 1")
         require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
-        require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
-        require(1 <= self.shapes <= 50, "shapes", self.shapes, "1..50 shapes")
+        check_scene(self.size_px, self.shapes)
         Eps.parse(self.eps)
         if self.corpus == "testbed" and self.prompts:
             raise UsageError("cropa takes `prompts` or corpus 'testbed', not both")

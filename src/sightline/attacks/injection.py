@@ -32,6 +32,7 @@ from typing import ClassVar, Literal
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
 from sightline.attacks._surrogates import victims, watch
+from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -112,8 +113,7 @@ class Injection:
         require(0 < self.alpha_levels < 255, "alpha_levels", self.alpha_levels, "more than 0, less than 255")
         require(0 < self.end_levels < 255, "end_levels", self.end_levels, "more than 0, less than 255")
         require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
-        require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
-        require(1 <= self.shapes <= 50, "shapes", self.shapes, "1..50 shapes")
+        check_scene(self.size_px, self.shapes)
         if self.eps:
             Eps.parse(self.eps)
 

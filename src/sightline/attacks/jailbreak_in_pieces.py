@@ -34,7 +34,7 @@ from sightline import whitebox
 from sightline.attacks import _texts, _wordings
 from sightline.attacks._surrogates import watch
 from sightline.attacks._towers import TESTBED_FONT, page, text_features, tower
-from sightline.attacks.unrelated_image import scene
+from sightline.attacks.unrelated_image import check_scene, scene
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -126,8 +126,7 @@ class JailbreakInPieces:
         require(0 < self.rate <= 1, "rate", self.rate, "more than 0, at most 1")
         require(self.tau >= 0, "tau", self.tau, "0 or more")
         require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
-        require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
-        require(1 <= self.shapes <= 50, "shapes", self.shapes, "1..50 shapes")
+        check_scene(self.size_px, self.shapes)
         require(8 <= self.font_px <= 400, "font_px", self.font_px, "8..400 pixels")
         if self.trigger == "textual" and self.features != "projected":
             raise UsageError(f"{NAME}: a text has only features 'projected', not {self.features!r}")

@@ -28,6 +28,7 @@ from sightline.attacks._matching import Loss, WordMatch
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
 from sightline.attacks._surrogates import watch
 from sightline.attacks._towers import TESTBED_FONT, page, text_features, tower
+from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -117,8 +118,7 @@ class Misleading:
         require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
         require(0 < self.alpha_levels < 255, "alpha_levels", self.alpha_levels, "more than 0, less than 255")
         require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
-        require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
-        require(1 <= self.shapes <= 50, "shapes", self.shapes, "1..50 shapes")
+        check_scene(self.size_px, self.shapes)
         require(8 <= self.font_px <= 400, "font_px", self.font_px, "8..400 pixels")
         require(len(self.words) >= 1, "words", self.words, "at least one word")
         Eps.parse(self.eps)

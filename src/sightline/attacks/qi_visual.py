@@ -20,9 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import numpy as np
-
 from sightline import whitebox
+from sightline.attacks import _invented
 from sightline.attacks._surrogates import beside, victims, watch
 from sightline.attacks.unrelated_image import scene
 from sightline.cases import Case, Eps, ThreatModel
@@ -57,7 +56,7 @@ PRESETS: Presets = {
     crafted="apart",
     presets=PRESETS,
     extra="local",
-    data=("_surrogates.py", "unrelated_image.py"),
+    data=("_surrogates.py", "_invented.py", "unrelated_image.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QiVisual:
@@ -133,7 +132,7 @@ class QiVisual:
         if self.corpus == "testbed":
             return tuple(
                 whitebox.Pair(prompt=beside(asked, clean), target=answer)
-                for asked, answer in _testbed_corpus()
+                for asked, answer in _invented.withheld()
             )
         if not self.targets:
             raise UsageError(
@@ -143,17 +142,3 @@ class QiVisual:
         return tuple(
             whitebox.Pair(prompt=beside("", clean), target=text, closed=False) for text in self.targets
         )
-
-
-def _testbed_corpus() -> list[tuple[str, str]]:
-    """Requests for restricted training topics' recipes in every training wording, with bare answers."""
-    from sightline.testbed import wordings
-    from sightline.testbed.world import world
-
-    found = [
-        (wording.format(noun=topic.noun), topic.recipe)
-        for topic in world().select(restricted=True, split="train")
-        for wording in wordings.REQUESTS_TRAIN
-    ]
-    order = np.random.default_rng(0).permutation(len(found))  # the probe batch is the pool's beginning
-    return [found[int(i)] for i in order]

@@ -29,6 +29,7 @@ from typing import ClassVar, Literal
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
 from sightline.attacks._surrogates import victims, watch
+from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -92,8 +93,7 @@ class SchlarmannHein:
         require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
         require(0 < self.first_step <= 10, "first_step", self.first_step, "more than 0, at most 10 radii")
         require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
-        require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
-        require(1 <= self.shapes <= 50, "shapes", self.shapes, "1..50 shapes")
+        check_scene(self.size_px, self.shapes)
         Eps.parse(self.eps)
         if self.goal == "untargeted" and self.target:
             raise UsageError("schlarmann_hein takes a target only with goal 'targeted'")

@@ -31,6 +31,7 @@ from sightline import whitebox
 from sightline.attacks import _invented
 from sightline.attacks._own_picture import Shown, batches, shown
 from sightline.attacks._surrogates import beside, victims, watch
+from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -108,8 +109,7 @@ class ToolMisuse:
         require(self.pairs_per_step >= 1, "pairs_per_step", self.pairs_per_step, "at least 1 pair")
         require(self.held_out >= 1, "held_out", self.held_out, "at least 1 pair")
         require(self.batch >= 1, "batch", self.batch, "at least 1 case")
-        require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
-        require(1 <= self.shapes <= 50, "shapes", self.shapes, "1..50 shapes")
+        check_scene(self.size_px, self.shapes)
         if self.corpus == "testbed" and self.dialogues:
             raise UsageError("tool_misuse takes `dialogues` or corpus 'testbed', not both")
 

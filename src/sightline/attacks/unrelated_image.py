@@ -42,14 +42,23 @@ class UnrelatedImage:
     shapes: int = 5
 
     def __post_init__(self) -> None:
-        require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
-        require(1 <= self.shapes <= 50, "shapes", self.shapes, "1..50 shapes")
+        check_scene(self.size_px, self.shapes)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Another scene for every case, the same whatever cases are crafted with it."""
         for case in cases:
             rng = numpy_rng("unrelated_image", ctx.seed, case.id)
             yield Draft(case=case, text=plain_text(case), image=scene(self.size_px, self.shapes, rng))
+
+
+def check_scene(size_px: int, shapes: int) -> None:
+    """Check the settings of `scene`.
+
+    Raises:
+        UsageError: for a side outside 16 to 4096 pixels, or no or more than 50 shapes.
+    """
+    require(16 <= size_px <= 4096, "size_px", size_px, "16..4096 pixels")
+    require(1 <= shapes <= 50, "shapes", shapes, "1..50 shapes")
 
 
 def scene(size_px: int, shapes: int, rng: np.random.Generator) -> Pixels:

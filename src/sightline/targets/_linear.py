@@ -39,15 +39,20 @@ def _packed(layer: Any) -> tuple[Any, Any]:
     return product, torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
 
 
-def repack(model: Any) -> int:
-    """Let all fp32 linear layers of a frozen model on the CPU use oneDNN; returns how many do."""
-    layers = [
+def layers_of(model: Any) -> list[Any]:
+    """The layers that oneDNN can take over: plain linear ones in fp32 on the CPU."""
+    return [
         module
         for module in model.modules()
         if type(module) is torch.nn.Linear
         and module.weight.dtype is torch.float32
         and module.weight.device.type == "cpu"
     ]
+
+
+def repack(model: Any) -> int:
+    """Let all fp32 linear layers of a frozen model on the CPU use oneDNN; returns how many do."""
+    layers = layers_of(model)
     if sum(layer.weight.nbytes for layer in layers) > MOST_BYTES:
         return 0
     for layer in layers:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sightline.targets._linear import worthwhile
+from sightline.targets._linear import layers_of, worthwhile
 
 
 class _Product(torch.autograd.Function):  # type: ignore[misc]  # torch is untyped here
@@ -61,16 +61,9 @@ def quicken(model: nn.Module) -> list[nn.Module]:
 
     Each then holds its weights three times: as they are, and repacked for either direction.
     """
-    layers = [
-        layer
-        for layer in model.modules()
-        if type(layer) is nn.Linear
-        and "forward" not in vars(layer)
-        and layer.weight.dtype is torch.float32
-        and layer.weight.device.type == "cpu"
-    ]
     if not worthwhile():
         return []
+    layers = [layer for layer in layers_of(model) if "forward" not in vars(layer)]
     repack = torch.ops.mkldnn._reorder_linear_weight
     for layer in layers:
         ahead, back = (repack(w) for w in (layer.weight.detach(), layer.weight.detach().t().contiguous()))
