@@ -74,3 +74,15 @@ def test_a_limit_of_nothing_is_refused() -> None:
         UsageError, match=r"budget\.forwards=0 is out of range: expected more than 0, or None"
     ):
         Budget(forwards=0)
+
+
+def test_what_is_left_of_a_budget() -> None:
+    budget = Budget(forwards=10, flops=5.0)
+    assert budget.less(Cost(forwards=4, backwards=9)) == Budget(forwards=6, flops=5.0)
+    assert budget.less(Cost(forwards=10)) is None
+    assert UNLIMITED.less(Cost(forwards=10**9)) == UNLIMITED
+
+
+def test_a_budget_is_told_in_its_limits() -> None:
+    assert str(Budget(backwards=150, flops=2e12)) == "backwards=150, flops=2e+12"
+    assert str(UNLIMITED) == ""

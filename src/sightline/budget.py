@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
-from sightline.errors import require
+from sightline.errors import UsageError, require
 from sightline.records import NO_COST, Cost
 
 Clock = Callable[[], float]
@@ -43,6 +43,17 @@ class Budget:
             strict[name] = min(both) if both else None
         return Budget(**strict)  # type: ignore[arg-type]  # each limit keeps its own type
 
+    def less(self, cost: Cost) -> Budget | None:
+        """What is left of it after `cost`; None if a limit is used up."""
+        used = _used(cost)
+        left = {name: None if limit is None else limit - used[name] for name, limit in self.limits()}
+        if any(rest is not None and rest <= 0 for rest in left.values()):
+            return None
+        return Budget(**left)  # type: ignore[arg-type]  # each limit keeps its own type
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={limit:g}" for name, limit in self.limits() if limit is not None)
+
     def exceeded(self, cost: Cost) -> str | None:
         """The first limit that `cost` goes beyond, or None. A budget that is just used up is not exceeded."""
         used = _used(cost)
@@ -51,6 +62,10 @@ class Budget:
 
 
 UNLIMITED = Budget()
+
+
+class SpentError(UsageError):
+    """What is left of a budget does not pay for one step."""
 
 
 def _used(cost: Cost) -> dict[str, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+from sightline.budget import UNLIMITED, Budget
 from sightline.cases import Case, Conversation, Image
 from sightline.records import Draft, Pixels, Response, Verdict
 
@@ -113,13 +114,16 @@ class Craft:
 
     `seed` is derived from the row's key, or from the grid's column for an attack that meets many cases in
     one call; `report(step, loss)` shows progress; `images` opens the case's pictures; `surrogates` are the
-    models that it may look into.
+    models that it may look into; `budget` is what one artifact may spend; `bench(name)` is the file in which
+    a long search is kept until its artifact is sealed, None where nothing is kept.
     """
 
     images: Images
     seed: int = 0
     report: Callable[[int, float], None] = _unheard
     surrogates: tuple[Surrogate, ...] = ()
+    budget: Budget = UNLIMITED
+    bench: Callable[[str], Path] | None = None
 
 
 class Attack(Protocol):

@@ -107,8 +107,11 @@ def plain_artifact(artifact: Artifact) -> Plain:
         **_without_defaults(
             crafted_on=artifact.crafted_on,
             norms=dict(artifact.norms),
+            clean=None if artifact.clean is None else plain_part(artifact.clean),
             trace=artifact.trace,
             cost=plain_cost(artifact.cost),
+            shared=artifact.shared or None,
+            seen=artifact.seen,
             note=artifact.note,
             problem=artifact.problem,
         ),
@@ -123,8 +126,11 @@ def artifact_of(plain: Plain) -> Artifact:
         conversation=conversation_of(plain["conversation"]),
         crafted_on=plain.get("crafted_on"),
         norms=plain.get("norms", {}),
+        clean=Image(**plain["clean"]) if "clean" in plain else None,
         trace=tuple((int(step), float(loss)) for step, loss in plain.get("trace", ())),
         cost=cost_of(plain.get("cost")),
+        shared=plain.get("shared", False),
+        seen=plain.get("seen"),
         note=plain.get("note", ""),
         problem=plain.get("problem"),
     )

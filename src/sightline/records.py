@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from sightline.cases import Case, Conversation
+from sightline.cases import Case, Conversation, Image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +77,8 @@ class Draft:
     `image` (uint8, height x width x 3) replaces the pictures of the last user turn; without it, and
     with `keep_images`, the case's own pictures stay. `text` replaces its text (None = keep).
     The picture stands before the text. `clean` is the picture that was perturbed, if any, for norms.
+    `shared` says that every case of the call is shown the same thing, so that its cost was paid once. `seen`
+    says whether the attack had this case's request before it while it was crafted; None where it had none.
     """
 
     case: Case
@@ -86,20 +88,28 @@ class Draft:
     clean: Pixels | None = None
     trace: tuple[tuple[int, float], ...] = ()
     cost: Cost = NO_COST
+    shared: bool = False
+    seen: bool | None = None
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A sealed draft: its conversation shows only written files, and its norms were measured on them."""
+    """A sealed draft: its conversation shows only written files, and its norms were measured on them.
+
+    `clean` is the file of the picture that was perturbed, against which `norms` were measured.
+    """
 
     key: str
     case_id: str
     conversation: Conversation
     crafted_on: str | None = None
     norms: Mapping[str, float] = field(default_factory=dict)
+    clean: Image | None = None
     trace: tuple[tuple[int, float], ...] = ()
     cost: Cost = NO_COST
+    shared: bool = False
+    seen: bool | None = None
     note: str = ""
     problem: str | None = None
 

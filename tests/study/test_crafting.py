@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from toys import ToyTarget
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import ContractError, UsageError
-from sightline.records import Draft
+from sightline.records import Cost, Draft
 from sightline.registry import attack
 from sightline.store import read_shards
 from sightline.study import surrogates
@@ -78,6 +78,28 @@ class ToyGradient:
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         note = ", ".join(surrogate.id for surrogate in ctx.surrogates)
         yield from (Draft(case=case, image=gray(case, 7).image, note=note) for case in cases)
+
+
+@attack("toy_budget", threat=ThreatModel(access="white"), crafted="apart", surrogate=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToyBudget:
+    """Spends what it is given and `more`; keeps its search on the bench."""
+
+    more: int = 0
+    crash: bool = False
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        CALLS.append(("budget", tuple(case.id for case in cases), ctx.seed))
+        spent = (ctx.budget.backwards or 0) + self.more
+        assert ctx.bench is not None
+        bench = ctx.bench("search")
+        CALLS.append((bench.read_text() if bench.exists() else "nothing kept", (), 0))
+        bench.write_text("kept")
+        if self.crash:
+            raise KeyboardInterrupt
+        for case in cases:
+            cost = Cost(forwards=2 * spent, backwards=spent, flops=5.0, seconds=0.5)
+            yield replace(gray(case, spent), cost=cost, shared=True)
 
 
 @pytest.fixture
@@ -204,3 +226,68 @@ def test_a_surrogate_is_given_where_it_is_needed_and_nowhere_else(attacks: str, 
 def test_a_model_without_gradients_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match="toy/a gives no gradients: name a local, undefended model"):
         surrogates.LocalSurrogate("toy/a", ToyTarget())
+
+
+def test_levels_and_seeds_make_columns_with_keys_and_rows_of_their_own(make: Make) -> None:
+    entry = "{name: toy_budget, surrogate: toy/a, label: spends, %s, seeds: 2}"
+    run = make(entry % "budget: {backwards: [9, 4], flops: 50}")
+    asyncio.run(run.all_stages())
+    found = rows(run)
+    assert {(row["series"], row["attack"], row["budget"], row["craft_seed"]) for row in found} == {
+        ("spends", f"spends [backwards={n}, flops=50, seed {seed}]", f"backwards={n}, flops=50", seed)
+        for n in (4, 9)
+        for seed in (3, 4)
+    }
+    assert len({row["artifact"] for row in found}) == len(found) == 4 * 8
+    assert {(row["budget"], row["craft_backwards"], row["craft_forwards"]) for row in found} == {
+        ("backwards=4, flops=50", 4, 8),
+        ("backwards=9, flops=50", 9, 18),
+    }
+    assert {(row["craft_shared"], row["craft_flops"], row["craft_seconds"]) for row in found} == {
+        (True, 5, 0.5)
+    }
+    by_seed = [seed for name, _, seed in CALLS if name == "budget"]
+    assert by_seed == [by_seed[0], by_seed[1]] * 2, "levels of one seed go the same way"
+    lock = (run.folder / "study.lock.yaml").read_text()
+    assert "budget: backwards=4, flops=50" in lock
+    assert "seed: 4" in lock
+
+
+def test_an_attack_that_spends_more_than_its_budget_is_our_bug(make: Make) -> None:
+    run = make("{name: toy_budget, surrogate: toy/a, budget: {backwards: 5}, more: 1}")
+    with pytest.raises(ContractError, match=r"spent more backwards than its budget allows \(backwards=5\)"):
+        run.craft()
+
+
+def test_a_search_is_found_on_its_bench_after_a_crash_and_forgotten_when_all_is_sealed(make: Make) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        make("{name: toy_budget, surrogate: toy/a, crash: true}").craft()
+    assert CALLS[-1][0] == "nothing kept"
+    with pytest.raises(KeyboardInterrupt):
+        make("{name: toy_budget, surrogate: toy/a, crash: true}").craft()
+    assert CALLS[-1][0] == "kept"
+    run = make("{name: toy_budget, surrogate: toy/a}", extend=True)
+    run.craft()
+    assert CALLS[-1][0] == "nothing kept", "of other settings"
+    assert len(list((run.records / "craft.unfinished").iterdir())) == 1, "the crashed column's"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("budget: {backwards: [3, 3]}", r"attacks.0.budget: backwards: \[3, 3\] are no levels"),
+        ("budget: {backwards: []}", r"attacks.0.budget: backwards: \[\] are no levels"),
+        ("budget: {backwards: [1, 2], flops: [1, 2]}", "list the levels of one quantity"),
+        ("budget: {backwards: 0}", "attacks.0.budget.backwards"),
+        ("budget: {steps: 3}", "Did you mean|steps"),
+        ("seeds: 0", "attacks.0.seeds"),
+    ],
+)
+def test_a_budget_that_means_nothing_is_told_with_its_place(settings: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse(STUDY % f"{{name: toy_budget, surrogate: toy/a, {settings}}}")
+
+
+def test_a_budget_for_what_computes_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"attacks.0.budget: toy_plain computes nothing"):
+        parse(STUDY % "{name: toy_plain, budget: {backwards: 3}}")

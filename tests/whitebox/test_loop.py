@@ -13,11 +13,12 @@ from planted import SIZE, WIDTH, Look, Toy, pair, plant
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from sightline.budget import Budget
+from sightline.budget import Budget, SpentError
 from sightline.cases import Eps
 from sightline.errors import UsageError
 from sightline.whitebox.constraint import Box, EmbedBox, LinfBall, Patch, Spectrum, unit
 from sightline.whitebox.loop import (
+    Bench,
     Checkpoint,
     Found,
     Problem,
@@ -154,14 +155,15 @@ def test_costs_are_what_the_victims_did() -> None:
     assert {(cost.forwards, cost.backwards) for cost in found.costs} == {(4 + 4 * 3, 4 * 3)}
 
 
+@dataclass(eq=False)
+class Product(Toy):
+    """Its only cost is one product of (108,) by (108, 24)."""
+
+    def logits(self, x: Tensor, words: Tensor) -> Tensor:
+        return (x.reshape(1, -1) @ torch.ones(108, 24).cumsum(1).sin()).reshape(3, 8) / 5
+
+
 def test_flops_are_counted_for_one_step_of_each_shape_and_multiplied() -> None:
-    @dataclass(eq=False)
-    class Product(Toy):
-        """Its only cost is one product of (108,) by (108, 24)."""
-
-        def logits(self, x: Tensor, words: Tensor) -> Tensor:
-            return (x.reshape(1, -1) @ torch.ones(108, 24).cumsum(1).sin()).reshape(3, 8) / 5
-
     objective = Objective(victims=(Product(),), rows=(TargetNLL(),))
     x = unit(PLANTED.clean[:1]).requires_grad_(True)
     with FlopCounterMode(display=False) as forward:
@@ -193,6 +195,43 @@ def test_a_budget_too_small_for_one_step_says_so() -> None:
     ):
         minimize(problem(), steps=3, budget=Budget(forwards=3))
     assert minimize(problem(), steps=3, budget=Budget(forwards=4)).costs[0].backwards == 1
+    real = problem(objective=Objective(victims=(Product(),), rows=(TargetNLL(),)))
+    with pytest.raises(SpentError, match=r"budget.flops=2 does not pay for one step: until now"):
+        minimize(real, steps=3, budget=Budget(flops=2.0))
+
+
+def test_a_bench_takes_up_what_a_crash_left_and_nothing_of_another_run(tmp_path: Path) -> None:
+    whole = minimize(problem(), steps=30, every=5)
+    ticks = iter(range(10_000))
+
+    def bench() -> Bench:
+        return Bench(tmp_path / "run", pause=0, clock=lambda: next(ticks))
+
+    def crash(progress: Progress) -> None:
+        if progress.step == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        minimize(problem(), steps=30, every=5, bench=bench(), watch=Watch(report=crash))
+    assert load_state(tmp_path / "run").numbers["step"] == 15
+    steps: list[int] = []
+    again = minimize(
+        problem(), steps=30, every=5, bench=bench(), watch=Watch(report=lambda said: steps.append(said.step))
+    )
+    assert steps == [20, 25, 30]
+    same(again, whole, list(range(5)))
+    assert again.costs[0].forwards == whole.costs[0].forwards
+    other = minimize(problem(), steps=25, every=5, bench=bench())
+    same(other, minimize(problem(), steps=25, every=5), list(range(5)))
+    (tmp_path / "run").write_bytes(b"torn")
+    same(minimize(problem(), steps=30, every=5, bench=bench()), whole, list(range(5)))
+
+
+def test_a_bench_writes_no_more_often_than_it_is_asked_to(tmp_path: Path) -> None:
+    now = iter(range(10_000))
+    bench = Bench(tmp_path / "run", pause=1000, clock=lambda: next(now))
+    minimize(problem(), steps=30, every=5, bench=bench)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_the_result_is_the_same() -> None:

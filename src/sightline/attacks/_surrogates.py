@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sightline import whitebox
+from sightline.budget import Budget
 from sightline.cases import Conversation, Image
 from sightline.contracts import Craft, Surrogate
 from sightline.errors import ContractError, UsageError
@@ -48,6 +49,44 @@ def victim(ctx: Craft, attack: str) -> whitebox.Victim:
 def beside(text: str, picture: Pixels) -> Conversation:
     """A prompt of a text beside the attacked picture, in the order in which drafts are sealed."""
     return Conversation.user(Image("", picture.shape[1], picture.shape[0]), text)
+
+
+def descend(
+    problem: whitebox.Problem,
+    ctx: Craft,
+    *,
+    steps: int,
+    keys: Sequence[int] | None = None,
+    every: int = 25,
+    part: str = "",
+    budget: Budget | None = None,
+) -> whitebox.Found:
+    """A search of the loop, within the study's budget, shown, and kept so that it goes on after a crash.
+
+    Args:
+        problem: what is minimized.
+        ctx: the attack's world.
+        steps: of the optimizer.
+        keys: names of the artifacts' random numbers.
+        every: steps from check to check.
+        part: tells the searches for one artifact apart.
+        budget: what is left of the study's, for a search that is not the artifact's first.
+
+    Raises:
+        UsageError: as `whitebox.minimize`.
+    """
+    named = None if keys is None else tuple(keys)
+    bench = ctx.bench(repr((ctx.seed, named, part))) if ctx.bench is not None else None
+    return whitebox.minimize(
+        problem,
+        steps=steps,
+        seed=ctx.seed,
+        keys=keys,
+        every=every,
+        budget=ctx.budget if budget is None else budget,
+        watch=watch(ctx.report),
+        bench=whitebox.Bench(bench) if bench is not None else None,
+    )
 
 
 def watch(report: Callable[[int, float], None]) -> whitebox.Watch:

@@ -28,7 +28,7 @@ from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
-from sightline.attacks._surrogates import beside, victims, watch
+from sightline.attacks._surrogates import beside, descend, victims
 from sightline.attacks._towers import towers
 from sightline.attacks.unrelated_image import check_scene, scene
 from sightline.cases import Case, Eps, ThreatModel
@@ -137,7 +137,7 @@ class Bard:
             sampler=sampler,
         )
         keys = [picture.key for picture in batch]
-        return whitebox.minimize(problem, steps=self.steps, seed=ctx.seed, keys=keys, watch=watch(ctx.report))
+        return descend(problem, ctx, steps=self.steps, keys=keys)
 
     def _objective(
         self, batch: Sequence[Shown], ctx: Craft

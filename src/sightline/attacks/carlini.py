@@ -25,7 +25,7 @@ from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, drafts, shown
-from sightline.attacks._surrogates import victims, watch
+from sightline.attacks._surrogates import descend, victims
 from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
@@ -124,14 +124,7 @@ class Carlini:
             sampler=whitebox.FixedPairs((whitebox.Pair(prompt=picture.prompt, target=target, closed=False),)),
             stop=whitebox.all_forced,
         )
-        return whitebox.minimize(
-            problem,
-            steps=self.steps,
-            seed=ctx.seed,
-            keys=[picture.key],
-            every=self.check_every,
-            watch=watch(ctx.report),
-        )
+        return descend(problem, ctx, steps=self.steps, keys=[picture.key], every=self.check_every)
 
     def _target(self, case: Case, draw: int) -> str:
         """The opening for a case."""

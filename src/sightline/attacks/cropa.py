@@ -27,7 +27,7 @@ from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
-from sightline.attacks._surrogates import victims, watch
+from sightline.attacks._surrogates import descend, victims
 from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
@@ -154,7 +154,7 @@ class Cropa:
             rival=self.rival(len(pool)) if self.method == "cropa" else None,
         )
         keys = [picture.key for picture in batch]
-        return whitebox.minimize(problem, steps=self.steps, seed=ctx.seed, keys=keys, watch=watch(ctx.report))
+        return descend(problem, ctx, steps=self.steps, keys=keys)
 
     def rival(self, prompts: int) -> whitebox.Rival:
         """The prompts' side: as many moves as there are prompts, evenly among its steps."""

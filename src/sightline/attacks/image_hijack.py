@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks._behaviors import CONTEXT, NEEDS, Behavior, Plot, testbed_plot
-from sightline.attacks._surrogates import beside, victim, victims, watch
+from sightline.attacks._surrogates import beside, descend, victim, victims
 from sightline.attacks.unrelated_image import scene
 from sightline.cases import Case, Conversation, Eps, ThreatModel
 from sightline.contracts import Craft
@@ -171,6 +171,7 @@ class ImageHijack:
                 clean=clean,
                 trace=found.losses[0],
                 cost=found.costs[0],
+                shared=True,
                 note=f"{made}; the request was {'seen' if text in trained else 'not seen'} while crafting",
             )
 
@@ -192,9 +193,7 @@ class ImageHijack:
             sampler=sampler,
             probe=judged.draw(0, ctx.seed),
         )
-        return whitebox.minimize(
-            problem, steps=self.steps, seed=ctx.seed, every=self.check_every, watch=watch(ctx.report)
-        )
+        return descend(problem, ctx, steps=self.steps, every=self.check_every)
 
     def _contexts(
         self, clean: Pixels, plot: Plot, seed: int

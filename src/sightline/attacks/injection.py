@@ -31,7 +31,7 @@ from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
-from sightline.attacks._surrogates import victims, watch
+from sightline.attacks._surrogates import descend, victims
 from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
@@ -153,7 +153,7 @@ class Injection:
         )
         steps = self.steps or self.epochs * len(self.target.split())
         keys = [picture.key for picture in batch]
-        return whitebox.minimize(problem, steps=steps, seed=ctx.seed, keys=keys, watch=watch(ctx.report))
+        return descend(problem, ctx, steps=steps, keys=keys)
 
     def prefixes(self, whole: whitebox.Pair) -> tuple[whitebox.Pair, ...]:
         """The target's beginnings, one word longer each; the last one is the target with its end."""

@@ -32,7 +32,7 @@ from PIL import Image
 
 from sightline import whitebox
 from sightline.attacks import _texts, _wordings
-from sightline.attacks._surrogates import watch
+from sightline.attacks._surrogates import descend
 from sightline.attacks._towers import TESTBED_FONT, page, text_features, tower
 from sightline.attacks.unrelated_image import check_scene, scene
 from sightline.cases import Case, ThreatModel
@@ -168,7 +168,7 @@ class JailbreakInPieces:
             stop=whitebox.below(self.tau) if self.tau else None,
         )
         keys = [seed_of("picture", case.id) for case in batch]
-        return whitebox.minimize(problem, steps=self.steps, seed=ctx.seed, keys=keys, watch=watch(ctx.report))
+        return descend(problem, ctx, steps=self.steps, keys=keys)
 
     def target(self, case: Case, ctx: Craft) -> Pixels:
         """The trigger of a case as a picture.

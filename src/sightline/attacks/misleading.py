@@ -26,7 +26,7 @@ from typing import ClassVar, Literal
 from sightline import whitebox
 from sightline.attacks._matching import Loss, WordMatch
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
-from sightline.attacks._surrogates import watch
+from sightline.attacks._surrogates import descend
 from sightline.attacks._towers import TESTBED_FONT, page, text_features, tower
 from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, Eps, ThreatModel
@@ -150,7 +150,7 @@ class Misleading:
             sampler=whitebox.FixedPairs(),
         )
         keys = [picture.key for picture in batch]
-        return whitebox.minimize(problem, steps=self.steps, seed=ctx.seed, keys=keys, watch=watch(ctx.report))
+        return descend(problem, ctx, steps=self.steps, keys=keys)
 
     def match(self, encoder: whitebox.Encoder, side_px: int) -> WordMatch:
         """The loss on pictures; pages are squares of `side_px`."""

@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks import _invented
-from sightline.attacks._surrogates import beside, victims, watch
+from sightline.attacks._surrogates import beside, descend, victims
 from sightline.attacks.unrelated_image import scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
@@ -109,6 +109,7 @@ class QiVisual:
                 clean=clean if self.eps else None,
                 trace=found.losses[0],
                 cost=found.costs[0],
+                shared=True,
                 note=f"{found.endings[0]}; best at step {found.best[0].step}, loss {found.best[0].loss:.3f}",
             )
 
@@ -125,7 +126,7 @@ class QiVisual:
             ),
             sampler=whitebox.WithoutReplacement(pool, min(self.targets_per_step, len(pool))),
         )
-        return whitebox.minimize(problem, steps=self.steps, seed=ctx.seed, watch=watch(ctx.report))
+        return descend(problem, ctx, steps=self.steps)
 
     def _pool(self, clean: Pixels) -> tuple[whitebox.Pair, ...]:
         """The corpus as pairs of prompt and target."""

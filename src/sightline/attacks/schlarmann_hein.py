@@ -28,8 +28,9 @@ from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
-from sightline.attacks._surrogates import victims, watch
+from sightline.attacks._surrogates import descend, victims
 from sightline.attacks.unrelated_image import check_scene
+from sightline.budget import Budget, SpentError
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -110,9 +111,15 @@ class SchlarmannHein:
                 yield self._further(picture, draft, ctx) if self.words else draft
 
     def descend(
-        self, batch: Sequence[Shown], pair: whitebox.Pair, ctx: Craft, *, towards: bool = False
+        self,
+        batch: Sequence[Shown],
+        pair: whitebox.Pair,
+        ctx: Craft,
+        *,
+        towards: str = "",
+        budget: Budget | None = None,
     ) -> whitebox.Found:
-        """One stage: APGD on the likelihood of one text behind one question."""
+        """One stage: APGD on the likelihood of one text behind one question; up for the word `towards`."""
         models = victims(ctx, "schlarmann_hein")
         eps = Eps.parse(self.eps)
         term = whitebox.TargetNLL(sign=1 if towards or self.target else -1)
@@ -124,16 +131,20 @@ class SchlarmannHein:
             sampler=whitebox.FixedPairs((pair,)),
         )
         keys = [picture.key for picture in batch]
-        return whitebox.minimize(problem, steps=self.steps, seed=ctx.seed, keys=keys, watch=watch(ctx.report))
+        return descend(problem, ctx, steps=self.steps, keys=keys, part=towards, budget=budget)
 
     def _further(self, picture: Shown, draft: Draft, ctx: Craft) -> Draft:
         """The stages after the untargeted one, until the reference would no longer be written."""
         likely, written = self._reference(picture, draft, ctx)
         for word in self.words:
-            if not written:
+            left = ctx.budget.less(draft.cost)
+            if not written or left is None:
                 break
             pair = whitebox.Pair(prompt=picture.prompt, target=word, closed=False)
-            found = self.descend([picture], pair, ctx, towards=True)
+            try:
+                found = self.descend([picture], pair, ctx, towards=word, budget=left)
+            except SpentError:
+                break
             (other,) = drafts([picture], found, [f"stage {word!r}"])
             now, written = self._reference(picture, other, ctx)
             cost = draft.cost + other.cost

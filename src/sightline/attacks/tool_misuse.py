@@ -30,7 +30,7 @@ from typing import Any, ClassVar, Literal
 from sightline import whitebox
 from sightline.attacks import _invented
 from sightline.attacks._own_picture import Shown, batches, shown
-from sightline.attacks._surrogates import beside, victims, watch
+from sightline.attacks._surrogates import beside, descend, victims
 from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
@@ -167,7 +167,7 @@ class ToolMisuse:
             probe=tuple(whole[:held]),
         )
         keys = [picture.key for picture in pictures]
-        return whitebox.minimize(problem, steps=self.steps, seed=ctx.seed, keys=keys, watch=watch(ctx.report))
+        return descend(problem, ctx, steps=self.steps, keys=keys)
 
     def _kept(
         self,

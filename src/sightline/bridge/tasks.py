@@ -105,7 +105,7 @@ def crafted(recipe: Recipe) -> tuple[Book, list[tuple[Row, Row]]]:
     records, blobs = session_folder() / "records", session_images()
     book = read_cases(recipe.source(), records, blobs, Silent())
     attack = recipe.open_attack()
-    named = NamedAttack(label=attack.card.name, attack=attack)
+    named = NamedAttack(label=attack.card.name, series=attack.card.name, attack=attack)
     column = Column(named, registry.identity(attack), recipe.seed)
     craft([book], [column], records, blobs, Silent())
     pairs: list[tuple[Row, Row]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sightline import registry
+from sightline.budget import UNLIMITED, Budget
 from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
 from sightline.errors import UsageError, nearest
 from sightline.registry import Kind
@@ -37,10 +38,44 @@ class MethodEntry(BaseModel):
     label: str | None = None
 
 
+Count = Annotated[int, Field(gt=0)]
+Amount = Annotated[float, Field(gt=0)]
+
+
+class BudgetEntry(BaseModel):
+    """What one artifact may spend; a list of levels makes one column of each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    forwards: Count | tuple[Count, ...] | None = None
+    backwards: Count | tuple[Count, ...] | None = None
+    flops: Amount | tuple[Amount, ...] | None = None
+    calls: Count | tuple[Count, ...] | None = None
+    seconds: Amount | tuple[Amount, ...] | None = None
+
+    def budgets(self) -> list[Budget]:
+        """One budget for each level, or the only one.
+
+        Raises:
+            UsageError: for levels of two quantities, or a level that stands twice.
+        """
+        given = {name: value for name, value in self if value is not None}
+        listed = [name for name, value in given.items() if isinstance(value, tuple)]
+        if not listed:
+            return [Budget(**given)]
+        if len(listed) > 1:
+            raise UsageError(f"levels of {listed[0]} and of {listed[1]}: list the levels of one quantity")
+        levels = given[listed[0]]
+        if not levels or len(set(levels)) < len(levels):
+            raise UsageError(f"{listed[0]}: {list(levels)} are no levels: give different ones, at least one")
+        return [Budget(**{**given, listed[0]: level}) for level in sorted(levels)]
+
+
 class AttackEntry(MethodEntry):
-    """An attack as written in a study, with the model or models that it is crafted on."""
+    """An attack as written in a study: the models that it is crafted on, its budgets and its seeds."""
 
     surrogate: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    budget: BudgetEntry | None = None
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
 
 
 class BenchmarkEntry(MethodEntry):
@@ -94,11 +129,23 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedAttack:
-    """An attack of the study, the name that tables show, and the target strings that it is crafted on."""
+    """A column of the study: an attack, and what it is crafted with.
+
+    Attributes:
+        label: the name that tables show.
+        attack: the method.
+        surrogates: target strings of the models that it is crafted on.
+        series: the label of the study's entry, which may have several columns.
+        budget: what one artifact may spend.
+        further: which of the series' seeds this is, from 0.
+    """
 
     label: str
     attack: Attack
     surrogates: tuple[str, ...] = ()
+    series: str
+    budget: Budget = UNLIMITED
+    further: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,7 +330,12 @@ def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int |
         file = StudyFile.model_validate(plain)
     except ValidationError as invalid:
         raise _first_complaint(invalid, located) from None
-    attacks = _labels(file.attacks, "attacks", located)
+    labels = _labels(file.attacks, "attacks", located)
+    attacks = [
+        column
+        for index, (entry, label) in enumerate(zip(file.attacks, labels, strict=True))
+        for column in _attacks(entry, label, index, located, file.seed)
+    ]
     defenses = _labels(file.defenses, "defenses", located)
     judges: list[Judge] = []
     for index, entry in enumerate(file.judges):
@@ -304,10 +356,7 @@ def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int |
             )
         ),
         targets=tuple(file.targets),
-        attacks=tuple(
-            _attack(entry, label, index, located)
-            for index, (entry, label) in enumerate(zip(file.attacks, attacks, strict=True))
-        ),
+        attacks=tuple(attacks),
         defenses=tuple(
             NamedDefense(
                 label=label,
@@ -332,7 +381,10 @@ def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int |
     )
 
 
-def _attack(entry: AttackEntry, label: str, index: int, located: _Located) -> NamedAttack:
+def _attacks(
+    entry: AttackEntry, label: str, index: int, located: _Located, seed: int
+) -> Iterator[NamedAttack]:
+    """The columns of an entry: one for each level of its budget and each of its seeds."""
     attack: Attack = _make("attack", entry, ("attacks", index), located)
     if attack.card.surrogate and not entry.surrogate:
         raise located.complain(
@@ -344,7 +396,26 @@ def _attack(entry: AttackEntry, label: str, index: int, located: _Located) -> Na
         raise located.complain(
             ("attacks", index, "surrogate"), f"{entry.name} looks into no model; leave `surrogate` out"
         )
-    return NamedAttack(label=label, attack=attack, surrogates=entry.surrogate)
+    if entry.budget and not attack.card.surrogate:
+        raise located.complain(
+            ("attacks", index, "budget"), f"{entry.name} computes nothing that a budget limits; leave it out"
+        )
+    try:
+        budgets = entry.budget.budgets() if entry.budget else [UNLIMITED]
+    except UsageError as wrong:
+        raise located.complain(("attacks", index, "budget"), str(wrong)) from None
+    for budget in budgets:
+        for further in range(entry.seeds):
+            marks = [str(budget)] if len(budgets) > 1 else []
+            marks += [f"seed {seed + further}"] if entry.seeds > 1 else []
+            yield NamedAttack(
+                label=f"{label} [{', '.join(marks)}]" if marks else label,
+                attack=attack,
+                surrogates=entry.surrogate,
+                series=label,
+                budget=budget,
+                further=further,
+            )
 
 
 def _source(

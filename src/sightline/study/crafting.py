@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from sightline.cases import Case
 from sightline.contracts import Craft
+from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
 from sightline.plain import case_of, plain_artifact
 from sightline.records import Artifact, Draft
@@ -22,6 +24,40 @@ from sightline.study.stages import Count, Stage, Todo, choose
 from sightline.tables import Table
 
 STAGE = "craft"
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Where one column is crafted: its pictures' store, and the folder of searches that are under way."""
+
+    column: Column
+    blobs: Blobs
+    unfinished: Path
+
+    @classmethod
+    def of(cls, column: Column, records: Path, blobs: Blobs) -> Workshop:
+        """The column's place in a run folder."""
+        name = digest(column.identity, column.seed, column.crafted_on, str(column.named.budget))[:16]
+        return cls(column, blobs, records / f"{STAGE}.unfinished" / name)
+
+    def world(self, seed: int) -> Craft:
+        """What the attack sees."""
+        return Craft(
+            images=self.blobs,
+            seed=seed,
+            surrogates=self.column.surrogates,
+            budget=self.column.named.budget,
+            bench=self.bench,
+        )
+
+    def bench(self, name: str) -> Path:
+        """The file of a search."""
+        self.unfinished.mkdir(parents=True, exist_ok=True)
+        return self.unfinished / digest(name)[:32]
+
+    def clear(self) -> None:
+        """Everything is sealed: forget the searches."""
+        shutil.rmtree(self.unfinished, ignore_errors=True)
 
 
 def craft(
@@ -50,10 +86,12 @@ def craft(
         for book in books:
             for column in columns:
                 pending = _pending(stage, table, book, column)
+                workshop = Workshop.of(column, records, blobs)
                 if column.named.attack.card.crafted == "alone":
-                    stage.run_in_order(pending, partial(_artifact, column=column, blobs=blobs))
+                    stage.run_in_order(pending, partial(_artifact, workshop=workshop))
                 elif todos := list(pending):
-                    stage.append(_artifacts(_company(todos, book, column), todos, column, blobs))
+                    stage.append(_artifacts(_company(todos, book, column), todos, workshop))
+                workshop.clear()
     stage.close()
     return stage.count
 
@@ -64,13 +102,12 @@ def _pending(stage: Stage[Row], table: Table, book: Book, column: Column) -> Ite
         yield from stage.missing(table, column.keys(cases), choose(cases))
 
 
-def _artifact(todo: Todo[Row], column: Column, blobs: Blobs) -> Row:
+def _artifact(todo: Todo[Row], workshop: Workshop) -> Row:
     """One case, crafted with a seed of its own key: the result depends on no other case."""
     case = case_of(todo.value)
     try:
-        ctx = Craft(images=blobs, seed=seed_of(todo.key), surrogates=column.surrogates)
-        (drafted,) = _drafts(column, [case], ctx)
-        artifact = _sealed(drafted, todo.key, column, blobs)
+        (drafted,) = _drafts(workshop.column, [case], workshop.world(seed_of(todo.key)))
+        artifact = _sealed(drafted, todo.key, workshop)
     except UsageError as problem:
         artifact = _failed(case, todo.key, str(problem))
     return plain_artifact(artifact)
@@ -85,12 +122,13 @@ def _company(todos: Sequence[Todo[Row]], book: Book, column: Column) -> dict[str
 
 
 def _artifacts(
-    cases: Mapping[str, Case], todos: Sequence[Todo[Row]], column: Column, blobs: Blobs
+    cases: Mapping[str, Case], todos: Sequence[Todo[Row]], workshop: Workshop
 ) -> Iterator[tuple[str, Row]]:
     """Many cases by one call, each written as soon as the attack gives it; unreadable pictures stay out.
 
     The seed is the column's: what is random for one case has to follow from the seed and the case alone.
     """
+    column = workshop.column
     wanted = {todo.key for todo in todos}
     problems = {
         key: next((image.problem for image in case.conversation.images if image.problem), None)
@@ -102,8 +140,7 @@ def _artifacts(
     good = {key: cases[key] for key, problem in problems.items() if problem is None}
     if wanted.isdisjoint(good):
         return
-    seed = seed_of("column", column.identity, column.seed, column.crafted_on)
-    ctx = Craft(images=blobs, seed=seed, surrogates=column.surrogates)
+    ctx = workshop.world(seed_of("column", column.identity, column.seed, column.crafted_on))
     together = column.named.attack.card.crafted == "together"
     made = _drafts(column, list(good.values()), ctx) if together else _each(column, list(good.values()), ctx)
     for (key, case), draft in zip(good.items(), made, strict=True):
@@ -112,7 +149,7 @@ def _artifacts(
         if isinstance(draft, UsageError):
             yield key, plain_artifact(_failed(case, key, str(draft)))
         else:
-            yield key, plain_artifact(_sealed(draft, key, column, blobs))
+            yield key, plain_artifact(_sealed(draft, key, workshop))
 
 
 def _each(column: Column, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft | UsageError]:
@@ -164,11 +201,19 @@ def _drafts(column: Column, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft
         raise ContractError(f"attack {attack.card.name!r} made {made} drafts for {len(cases)} cases")
 
 
-def _sealed(draft: Draft, key: str, column: Column, blobs: Blobs) -> Artifact:
+def _sealed(draft: Draft, key: str, workshop: Workshop) -> Artifact:
+    column = workshop.column
     card = column.named.attack.card
     if card.threat is None:
         raise ContractError(f"attack {card.name!r} declares no threat model")
-    return replace(seal(draft, blobs, key=key, threat=card.threat), crafted_on=column.crafted_on)
+    spent = column.named.budget.exceeded(replace(draft.cost, seconds=0.0))
+    if spent is not None:
+        raise ContractError(
+            f"case {draft.case.id}: attack {card.name!r} spent more {spent} than its budget allows "
+            f"({column.named.budget})"
+        )
+    sealed = seal(draft, workshop.blobs, key=key, threat=card.threat)
+    return replace(sealed, crafted_on=column.crafted_on)
 
 
 def _failed(case: Case, key: str, problem: str) -> Artifact:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TypeVar
 
 from sightline import registry
+from sightline.budget import UNLIMITED
 from sightline.contracts import Surrogate
 from sightline.digests import digest
 from sightline.store import Row
@@ -40,7 +41,7 @@ class Column:
     @classmethod
     def of(cls, named: NamedAttack, study: Study, surrogates: tuple[Surrogate, ...] = ()) -> Column:
         """The column of `named` in `study`."""
-        return cls(named, registry.identity(named.attack), study.seed, surrogates)
+        return cls(named, registry.identity(named.attack), study.seed + named.further, surrogates)
 
     @property
     def crafted_on(self) -> str | None:
@@ -56,9 +57,10 @@ class Column:
         return sum(number for what, number in expected.items() if applies(self.named, what))
 
     def keys(self, cases: Sequence[Row]) -> list[str]:
-        """Key of the artifact of each case: case content, attack with settings and code, seed, surrogates."""
+        """Key of an artifact: case content, attack with settings and code, seed, surrogates, budget."""
         on = [self.crafted_on] if self.surrogates else []
-        return [digest("craft", row["key"], self.identity, self.seed, *on) for row in cases]
+        within = [str(self.named.budget)] if self.named.budget != UNLIMITED else []
+        return [digest("craft", row["key"], self.identity, self.seed, *on, *within) for row in cases]
 
 
 def cell_name(source: Source, target: str, attack: NamedAttack, defense: NamedDefense) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from sightline import __version__, registry
+from sightline.budget import UNLIMITED
 from sightline.contracts import Judge
 from sightline.digests import digest
 from sightline.errors import UsageError
@@ -74,6 +75,8 @@ def resolve(
             {
                 **_method(column.named.label, column.named.attack),
                 **({"crafted_on": column.crafted_on} if column.surrogates else {}),
+                **({"budget": str(column.named.budget)} if column.named.budget != UNLIMITED else {}),
+                **({"seed": column.seed} if column.named.further else {}),
                 **({"meets": sorted(card.meets)} if card.meets != registry.REQUESTS else {}),
             }
             for column in columns

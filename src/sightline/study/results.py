@@ -29,6 +29,8 @@ _NAME = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
         *((name, _NAME) for name in ("study", "cell", "target", "target_hash", "crafted_on", "attack")),
+        *((name, _NAME) for name in ("series", "budget")),
+        ("craft_seed", pa.int64()),
         *((name, _NAME) for name in ("attack_params", "oracle", "defense", "benchmark", "release")),
         ("case_id", pa.string()),
         ("group", pa.string()),
@@ -46,6 +48,10 @@ SCHEMA = pa.schema(
         *((name, pa.int32()) for name in ("tokens_in", "tokens_out")),
         ("flops", pa.float32()),
         ("seconds", pa.float32()),
+        ("seen", pa.bool_()),
+        ("craft_shared", pa.bool_()),
+        *((name, pa.int32()) for name in ("craft_calls", "craft_forwards", "craft_backwards")),
+        *((name, pa.float32()) for name in ("craft_flops", "craft_seconds")),
         ("flags", _NAME),
         ("error", pa.string()),
     ]
@@ -129,6 +135,10 @@ def _cell_columns(
         "target": target,
         "target_hash": digest(identity)[:16],
         "attack": column.named.label,
+        "series": column.named.series,
+        "budget": str(column.named.budget) or None,
+        "craft_seed": column.seed,
+        "crafted_on": column.crafted_on,
         "attack_params": registry.spec(column.named.attack),
         "oracle": threat.oracle if threat else "none",
         "defense": defense.label,
@@ -150,10 +160,10 @@ def _rows(batch: list[Sample], judges: list[tuple[str, str]], judged: Table) -> 
 
 def _row(sample: Sample, verdict: Row) -> Row:
     case, response = sample.case, sample.response
-    cost = cost_of(response.get("cost")) + cost_of(verdict.get("cost")) + cost_of(sample.artifact.get("cost"))
+    crafting = cost_of(sample.artifact.get("cost"))
+    cost = cost_of(response.get("cost")) + cost_of(verdict.get("cost")) + crafting
     outcome = verdict["outcome"]
     return {
-        "crafted_on": sample.artifact.get("crafted_on"),
         "case_id": case["id"],
         "group": case["group"],
         "hazard": case.get("hazard", ""),
@@ -175,6 +185,13 @@ def _row(sample: Sample, verdict: Row) -> Row:
         "tokens_out": cost.tokens_out,
         "flops": cost.flops,
         "seconds": cost.seconds,
+        "seen": sample.artifact.get("seen"),
+        "craft_shared": sample.artifact.get("shared", False),
+        "craft_calls": crafting.calls_target + crafting.calls_aux,
+        "craft_forwards": crafting.forwards,
+        "craft_backwards": crafting.backwards,
+        "craft_flops": crafting.flops,
+        "craft_seconds": crafting.seconds,
         "flags": ";".join(response.get("flags", ())),
         "error": response.get("error") or (verdict.get("reason") if outcome == "error" else None),
     }

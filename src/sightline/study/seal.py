@@ -41,11 +41,13 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
     own = next((turn for turn in reversed(before.turns) if turn.role == "user"), None)
     text = draft.text if draft.text is not None else before.last_user_text()
     norms: dict[str, float] = {}
+    clean: Image | None = None
     shown: tuple[Image, ...]
     if draft.image is not None:
         _check_pixels(draft.image)
         image = images.put(encode_png(draft.image))
         if draft.clean is not None:
+            clean = _kept(draft.clean, own.images if own is not None else (), images)
             norms = norms_of(draft.clean, images.pixels(image))
             if threat.eps is not None and norms["linf"] > threat.eps.raw:
                 raise ContractError(
@@ -66,11 +68,24 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
         case_id=draft.case.id,
         conversation=conversation,
         norms=norms,
+        clean=clean,
         trace=draft.trace,
         cost=draft.cost,
+        shared=draft.shared,
+        seen=draft.seen,
         note=draft.note,
         problem=problem,
     )
+
+
+def _kept(clean: Pixels, own: tuple[Image, ...], images: Images) -> Image:
+    """The file of the picture that was perturbed: the case's own if it shows these pixels, else a new PNG."""
+    _check_pixels(clean)
+    for image in own:
+        alike = image.problem is None and (image.height, image.width) == clean.shape[:2]
+        if alike and np.array_equal(images.pixels(image), clean):
+            return image
+    return images.put(encode_png(clean))
 
 
 def _check_pixels(pixels: Pixels) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sightline.whitebox.constraint import first_rows as first_rows
     from sightline.whitebox.constraint import from_pixels as from_pixels
     from sightline.whitebox.constraint import unit as unit
+    from sightline.whitebox.loop import Bench as Bench
     from sightline.whitebox.loop import Check as Check
     from sightline.whitebox.loop import Found as Found
     from sightline.whitebox.loop import Problem as Problem
@@ -60,7 +61,9 @@ _HOMES = {
         "Box", "Constraint", "EmbedBox", "L2Ball", "LinfBall", "Mask", "Patch", "Spectrum", "as_pixels",
         "first_rows", "from_pixels", "unit",
     ),
-    "loop": ("Check", "Found", "Problem", "Progress", "Rival", "Watch", "all_forced", "below", "minimize"),
+    "loop": (
+        "Bench", "Check", "Found", "Problem", "Progress", "Rival", "Watch", "all_forced", "below", "minimize",
+    ),
     "objective": (
         "FeatureDistance", "ImageRegularizer", "Objective", "SoftLogits", "TargetNLL", "Tokens",
         "prefix_weights",

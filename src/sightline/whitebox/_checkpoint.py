@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from sightline.budget import Clock
 from sightline.errors import UsageError
 
 KEY = "sightline.run"
+PAUSE = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +32,39 @@ class Checkpoint:
 
     tensors: Mapping[str, Tensor]
     numbers: Mapping[str, Any]
+
+
+class OtherRunError(UsageError):
+    """A checkpoint that belongs to a run of other settings."""
+
+
+class Bench:
+    """One file in which a long run is kept, so that it goes on after a crash.
+
+    Args:
+        path: of the file.
+        pause: seconds of work between two savings.
+        clock: seconds, from any origin.
+    """
+
+    def __init__(self, path: Path, *, pause: float = PAUSE, clock: Clock = time.monotonic) -> None:
+        self._path = path
+        self._pause = pause
+        self._clock = clock
+        self._last = clock()
+
+    def taken_up(self, device: Any = "cpu") -> Checkpoint | None:
+        """The run that was interrupted; None if there is none that can be read."""
+        try:
+            return load_state(self._path, device)
+        except UsageError:
+            return None
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Save a run, unless that was done a moment ago."""
+        if self._clock() - self._last >= self._pause:
+            save_state(checkpoint, self._path)
+            self._last = self._clock()
 
 
 def save_state(checkpoint: Checkpoint, path: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sightline.budget import Budget, Meter
+from sightline.budget import Budget, Meter, SpentError
 from sightline.errors import UsageError
 from sightline.records import NO_COST, Cost
-from sightline.whitebox._checkpoint import Checkpoint
+from sightline.whitebox._checkpoint import Checkpoint, OtherRunError
 from sightline.whitebox._descent import Slope, chosen, tensors_of
 from sightline.whitebox._draws import Draws
 from sightline.whitebox._passes import Nudges, Passes, expanded
@@ -68,7 +68,7 @@ class Run:
         look = Cost(forwards=self.problem.objective.passes)
         limit = self.meter.forbids(look + look + self.price)
         if limit is not None:
-            raise UsageError(
+            raise SpentError(
                 f"budget.{limit}={getattr(self.plan.budget, limit)} does not pay for one step: two looks at "
                 f"the start, a step and a last look take {(look + look + self.price).forwards} forward passes"
             )
@@ -81,6 +81,14 @@ class Run:
         if not self.active and all(ending == "broken" for ending in self.endings):
             raise UsageError("the loss is not a finite number at the start: check the targets and the model")
         self.save()
+
+    def too_poor(self, limit: str) -> SpentError:
+        """The complaint of a budget whose `limit` was reached before there was a step."""
+        spent = self.meter.spent
+        return SpentError(
+            f"budget.{limit}={getattr(self.plan.budget, limit):g} does not pay for one step: until now "
+            f"{spent.forwards} forward passes, {spent.flops:g} FLOPs and {spent.seconds:.3g} s are spent"
+        )
 
     @property
     def price(self) -> Cost:
@@ -108,6 +116,9 @@ class Run:
             self.pending.append((self.step, move.loss))
         self.step_flops = self.meter.flops - before
         self.step += 1
+        allowed = self.plan.budget.flops
+        if self.step == 1 and allowed is not None and self.meter.flops > allowed:
+            raise self.too_poor("flops")
 
     def check(self) -> None:
         """Judge the active artifacts as files; keep the best, end what is done."""
@@ -176,7 +187,7 @@ class Run:
         for name, value in identity.items():
             if numbers.get("identity", {}).get(name) != value:
                 was = numbers.get("identity", {}).get(name)
-                raise UsageError(
+                raise OtherRunError(
                     f"this is the state of another run: {name} was {was!r}, now it is {value!r}; "
                     "start without `resume`, or with the settings of that run"
                 )
@@ -228,6 +239,7 @@ class Run:
             "rival": repr(self.problem.rival),
             "constraint": type(self.problem.constraint).__name__,
             "victims": list(self.problem.objective.ids),
+            "asked": hashlib.sha256(repr((self.problem.sampler, self.judged)).encode()).hexdigest(),
             "clean": hashlib.sha256(clean.cpu().numpy().tobytes()).hexdigest(),
         }
 

@@ -9,10 +9,12 @@ from its last check as if nothing had happened.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from sightline.budget import UNLIMITED, Budget
 from sightline.errors import require
-from sightline.whitebox._checkpoint import Checkpoint, load_state, save_state
+from sightline.whitebox._checkpoint import Bench, Checkpoint, OtherRunError, load_state, save_state
 from sightline.whitebox._problem import (
     Check,
     Found,
@@ -27,6 +29,7 @@ from sightline.whitebox._problem import (
 from sightline.whitebox._run import Plan, Run
 
 __all__ = [
+    "Bench",
     "Check",
     "Checkpoint",
     "Found",
@@ -53,6 +56,7 @@ def minimize(
     budget: Budget = UNLIMITED,
     watch: Watch | None = None,
     resume: Checkpoint | None = None,
+    bench: Bench | None = None,
 ) -> Found:
     """Minimize the objective over each artifact's theta.
 
@@ -66,6 +70,7 @@ def minimize(
         budget: of one artifact; never exceeded, but that the first step's FLOPs are not known before.
         watch: the world outside.
         resume: a run of the same settings, taken up where it was kept.
+        bench: keeps the run and takes it up by itself; what it holds of other settings is overwritten.
 
     Raises:
         UsageError: for settings out of range, a budget too small for one step, a loss that does not depend on
@@ -77,14 +82,31 @@ def minimize(
     keys = tuple(range(n)) if keys is None else tuple(keys)
     require(len(keys) == n, "keys", keys, f"{n} keys, one per artifact")
     plan = Plan(steps, seed, every, budget, keys)
-    run = Run(problem, plan, watch or Watch())
-    run.begin() if resume is None else run.restore(resume)
+    watch = watch or Watch()
+    run = _taken_up(problem, plan, watch, bench) if bench is not None else Run(problem, plan, watch)
+    if resume is not None:
+        run.restore(resume)
+    elif run.checked < 0:
+        run.begin()
     limit = None
     while run.active and run.step < steps and limit is None:
         limit = run.meter.forbids(run.price)
+        if limit is not None and run.step == 0:
+            raise run.too_poor(limit)
         if limit is None:
             run.advance()
             if run.step % every == 0:
                 run.check()
                 run.save()
     return run.finish("steps" if limit is None else "budget")
+
+
+def _taken_up(problem: Problem, plan: Plan, watch: Watch, bench: Bench) -> Run:
+    """The run that a bench holds, or a new one."""
+    watch = replace(watch, keep=bench.keep)
+    run = Run(problem, plan, watch)
+    kept = bench.taken_up(run.device)
+    if kept is not None:
+        with suppress(OtherRunError):
+            run.restore(kept)
+    return run
