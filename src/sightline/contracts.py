@@ -87,7 +87,17 @@ class Benchmark(Protocol):
         ...
 
 
-def _unheard(_step: int, _loss: float) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searching:
+    """How far an attack's search is. `message` is something that the user should read, if it is not empty."""
+
+    step: int
+    steps: int
+    loss: float
+    message: str = ""
+
+
+def _unheard(_: Searching) -> None:
     """Progress that nobody watches."""
 
 
@@ -113,14 +123,14 @@ class Craft:
     """The whole outside world of an attack.
 
     `seed` is derived from the row's key, or from the grid's column for an attack that meets many cases in
-    one call; `report(step, loss)` shows progress; `images` opens the case's pictures; `surrogates` are the
+    one call; `report` shows progress; `images` opens the case's pictures; `surrogates` are the
     models that it may look into; `budget` is what one artifact may spend; `bench(name)` is the file in which
     a long search is kept until its artifact is sealed, None where nothing is kept.
     """
 
     images: Images
     seed: int = 0
-    report: Callable[[int, float], None] = _unheard
+    report: Callable[[Searching], None] = _unheard
     surrogates: tuple[Surrogate, ...] = ()
     budget: Budget = UNLIMITED
     bench: Callable[[str], Path] | None = None

@@ -49,7 +49,7 @@ class TerminalProgress:
     def start(self, stage: str, total: int, done: int) -> None:
         """A new bar; a total of 0 means unknown."""
         self._errors = 0
-        self._task = self._bars.add_task(stage, total=total or None, completed=done, errors="")
+        self._task = self._bars.add_task(stage, total=total or None, completed=done, errors="", within="")
 
     def advance(self, rows: int = 1, *, errors: int = 0) -> None:
         """Move the bar."""
@@ -57,10 +57,14 @@ class TerminalProgress:
         shown = f"{self._errors} errors" if self._errors else ""
         self._bars.update(self._task, advance=rows, errors=shown)
 
+    def within(self, text: str) -> None:
+        """Say it at the end of the bar."""
+        self._bars.update(self._task, within=text)
+
     def finish(self) -> None:
         """Fill the bar."""
         task = self._bars.tasks[self._task]
-        self._bars.update(self._task, total=task.completed, completed=task.completed)
+        self._bars.update(self._task, total=task.completed, completed=task.completed, within="")
 
     def note(self, text: str) -> None:
         """Print above the bars."""
@@ -77,6 +81,7 @@ def terminal_progress() -> Iterator[TerminalProgress]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("[red]{task.fields[errors]}"),
+        TextColumn("[dim]{task.fields[within]}"),
     )
     with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
         yield TerminalProgress(bars)

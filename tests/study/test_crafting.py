@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ import pytest
 from toys import ToyTarget
 
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Craft, Searching
 from sightline.errors import ContractError, UsageError
 from sightline.records import Cost, Draft
 from sightline.registry import attack
 from sightline.store import read_shards
 from sightline.study import surrogates
 from sightline.study.config import parse
+from sightline.study.progress import Silent
 from sightline.study.run import Run
 
 CALLS: list[tuple[str, tuple[str, ...], int]] = []
@@ -291,3 +292,37 @@ def test_a_budget_that_means_nothing_is_told_with_its_place(settings: str, messa
 def test_a_budget_for_what_computes_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match=r"attacks.0.budget: toy_plain computes nothing"):
         parse(STUDY % "{name: toy_plain, budget: {backwards: 3}}")
+
+
+@attack("toy_search", threat=ThreatModel(access="white"), crafted="apart", surrogate=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToySearch:
+    """Tells how far it is."""
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        ctx.report(Searching(step=25, steps=5000, loss=1.25))
+        ctx.report(Searching(step=25, steps=5000, loss=float("nan"), message="going on with 3"))
+        yield from (gray(case, 7) for case in cases)
+
+
+@dataclass
+class Listener(Silent):
+    """Remembers what the user is told."""
+
+    heard: list[str] = field(default_factory=list)
+
+    def within(self, text: str) -> None:
+        self.heard.append(text)
+
+    def note(self, text: str) -> None:
+        self.heard.append(f"note: {text}")
+
+
+def test_the_user_sees_how_far_a_search_is_and_what_it_had_to_do(make: Make) -> None:
+    run = make("{name: toy_search, surrogate: toy/a}")
+    run.progress = listener = Listener()
+    run.craft()
+    assert listener.heard == [
+        "toy_search: step 25 of 5,000, loss 1.250",
+        "note: toy_search: going on with 3",
+    ]

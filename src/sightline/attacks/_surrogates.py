@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from sightline import whitebox
 from sightline.budget import Budget
 from sightline.cases import Conversation, Image
-from sightline.contracts import Craft, Surrogate
+from sightline.contracts import Craft, Searching, Surrogate
 from sightline.errors import ContractError, UsageError
 from sightline.records import Pixels
+
+LOOKS = 100
 
 
 def surrogates(ctx: Craft, attack: str) -> tuple[Surrogate, ...]:
@@ -89,10 +91,19 @@ def descend(
     )
 
 
-def watch(report: Callable[[int, float], None]) -> whitebox.Watch:
+def looks(found: whitebox.Found, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:
+    """What the checks of an artifact saw, for its draft; thinned to `LOOKS`, the last one kept."""
+    checks = found.checks[artifact]
+    thin = -(-len(checks) // LOOKS)
+    return tuple((check.step, check.loss, check.forced) for check in checks[::-1][::thin][::-1])
+
+
+def watch(report: Callable[[Searching], None]) -> whitebox.Watch:
     """What the loop tells, as an attack's progress."""
 
     def told(progress: whitebox.Progress) -> None:
-        report(progress.step, progress.loss)
+        report(
+            Searching(step=progress.step, steps=progress.steps, loss=progress.loss, message=progress.message)
+        )
 
     return whitebox.Watch(report=told)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from sightline.cases import Case
-from sightline.contracts import Craft
+from sightline.contracts import Craft, Searching
 from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
 from sightline.plain import case_of, plain_artifact
@@ -33,12 +33,13 @@ class Workshop:
     column: Column
     blobs: Blobs
     unfinished: Path
+    progress: Progress
 
     @classmethod
-    def of(cls, column: Column, records: Path, blobs: Blobs) -> Workshop:
+    def of(cls, column: Column, records: Path, blobs: Blobs, progress: Progress) -> Workshop:
         """The column's place in a run folder."""
         name = digest(column.identity, column.seed, column.crafted_on, str(column.named.budget))[:16]
-        return cls(column, blobs, records / f"{STAGE}.unfinished" / name)
+        return cls(column, blobs, records / f"{STAGE}.unfinished" / name, progress)
 
     def world(self, seed: int) -> Craft:
         """What the attack sees."""
@@ -48,7 +49,18 @@ class Workshop:
             surrogates=self.column.surrogates,
             budget=self.column.named.budget,
             bench=self.bench,
+            report=self.report,
         )
+
+    def report(self, searching: Searching) -> None:
+        """Show how far a search is, and what it says."""
+        label = self.column.named.label
+        if searching.message:
+            self.progress.note(f"{label}: {searching.message}")
+        else:
+            self.progress.within(
+                f"{label}: step {searching.step:,} of {searching.steps:,}, loss {searching.loss:.3f}"
+            )
 
     def bench(self, name: str) -> Path:
         """The file of a search."""
@@ -86,7 +98,7 @@ def craft(
         for book in books:
             for column in columns:
                 pending = _pending(stage, table, book, column)
-                workshop = Workshop.of(column, records, blobs)
+                workshop = Workshop.of(column, records, blobs, progress)
                 if column.named.attack.card.crafted == "alone":
                     stage.run_in_order(pending, partial(_artifact, workshop=workshop))
                 elif todos := list(pending):

@@ -16,6 +16,10 @@ class Progress(Protocol):
         """`rows` more are written, `errors` of them error outcomes."""
         ...
 
+    def within(self, text: str) -> None:
+        """How far the row is that is being made; '' when it is done."""
+        ...
+
     def finish(self) -> None:
         """The stage is complete."""
         ...
@@ -32,6 +36,9 @@ class Silent:
         """Ignored."""
 
     def advance(self, rows: int = 1, *, errors: int = 0) -> None:
+        """Ignored."""
+
+    def within(self, text: str) -> None:
         """Ignored."""
 
     def finish(self) -> None:

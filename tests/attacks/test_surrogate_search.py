@@ -1,0 +1,66 @@
+"""An attack's search in a run folder: killed inside an artifact, it goes on from its last check."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sightline.contracts import Searching
+from sightline.study.config import parse
+from sightline.study.crafting import Workshop
+from sightline.study.run import Run
+from sightline.tables import Table
+from sightline.whitebox import loop
+
+STUDY = """
+study: search
+benchmarks: [{name: testbed_requests, subset: requests, limit: 2}]
+targets: [testbed/linear]
+attacks: [{name: qi_visual, preset: testbed, steps: 60, surrogate: testbed/linear, budget: {backwards: 50}}]
+judges: [testbed_policy]
+"""
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "Bench", partial(loop.Bench, pause=0))
+
+
+def prepared(folder: Path) -> Run:
+    run = Run(parse(STUDY), folder)
+    run.prepare()
+    return run
+
+
+def artifacts(run: Run) -> list[dict[str, Any]]:
+    with Table(run.records / "craft") as table:
+        keys = run.columns[0].keys(list(run.books[0].rows()))
+        return [row for row in table.rows(keys) if row is not None]
+
+
+def test_a_search_that_was_killed_goes_on_and_ends_in_the_same_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = prepared(tmp_path / "whole")
+    whole.craft()
+    seen: list[int] = []
+
+    def report(_: Workshop, searching: Searching) -> None:
+        seen.append(searching.step)
+        if len(seen) == 3:  # steps 0, 25, 50
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Workshop, "report", report)
+    with pytest.raises(KeyboardInterrupt):
+        prepared(tmp_path / "cut").craft()
+    assert list((tmp_path / "cut/records/craft.unfinished").glob("*/*"))
+    again = prepared(tmp_path / "cut")
+    again.craft()
+    assert seen == [0, 25, 50, 50], "after the crash only the last check is done again"
+    assert not list((tmp_path / "cut/records/craft.unfinished").glob("*/*"))
+    first, second = map(artifacts, (whole, again))
+    assert [row["conversation"] for row in first] == [row["conversation"] for row in second]
+    assert {row["cost"]["backwards"] for row in second} == {50}, "the budget, not the steps"
