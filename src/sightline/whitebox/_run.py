@@ -18,8 +18,10 @@ from sightline.whitebox._checkpoint import Checkpoint, OtherRunError
 from sightline.whitebox._descent import Slope, chosen, tensors_of
 from sightline.whitebox._draws import Draws
 from sightline.whitebox._passes import Nudges, Passes, expanded
-from sightline.whitebox._pictures import as_pixels
+from sightline.whitebox._pictures import as_pixels, unit
 from sightline.whitebox._problem import Check, Ending, Found, Problem, Progress, Watch, no_nudges
+from sightline.whitebox.guards import check_tokens
+from sightline.whitebox.mllm import MultimodalVictim
 
 CURVE_POINTS = 200
 START, GUARD = -1, -2
@@ -72,6 +74,7 @@ class Run:
                 f"budget.{limit}={getattr(self.plan.budget, limit)} does not pay for one step: two looks at "
                 f"the start, a step and a last look take {(look + look + self.price).forwards} forward passes"
             )
+        self._check_tokens()
         self.check()
         if self.active and not self._depends():
             raise UsageError(
@@ -288,6 +291,13 @@ class Run:
                 for i, loss in zip(self.active, row, strict=True):
                     self.losses[i].append((step, loss))
         self.pending = []
+
+    def _check_tokens(self) -> None:
+        """Make sure that generation will read what the loss reads."""
+        levels = self.constraint.finalize(self.problem.optimizer.proposal(self.state))
+        for victim in self.problem.objective.victims:
+            if isinstance(victim, MultimodalVictim):
+                check_tokens(victim, unit(levels[:1]), self.judged)
 
     def _depends(self) -> bool:
         """Whether noise on the start changes the loss of any artifact."""
