@@ -85,4 +85,5 @@ def test_what_is_left_of_a_budget() -> None:
 
 def test_a_budget_is_told_in_its_limits() -> None:
     assert str(Budget(backwards=150, flops=2e12)) == "backwards=150, flops=2e+12"
+    assert str(Budget(backwards=1_234_567)) == "backwards=1234567"
     assert str(UNLIMITED) == ""

@@ -52,7 +52,7 @@ class Budget:
         return Budget(**left)  # type: ignore[arg-type]  # each limit keeps its own type
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={limit:g}" for name, limit in self.limits() if limit is not None)
+        return ", ".join(f"{name}={_plain(limit)}" for name, limit in self.limits() if limit is not None)
 
     def exceeded(self, cost: Cost) -> str | None:
         """The first limit that `cost` goes beyond, or None. A budget that is just used up is not exceeded."""
@@ -66,6 +66,12 @@ UNLIMITED = Budget()
 
 class SpentError(UsageError):
     """What is left of a budget does not pay for one step."""
+
+
+def _plain(limit: float) -> str:
+    """A limit as one writes it, without losing a digit."""
+    short = f"{limit:g}"
+    return short if float(short) == limit else repr(limit)
 
 
 def _used(cost: Cost) -> dict[str, float]:

@@ -11,6 +11,7 @@ a picture once. Both give the library's own numbers (tests compare them with pla
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -37,6 +38,12 @@ _PLAIN_CACHE = frozenset(
         "qwen2_5_vl",
     }
 )
+
+
+def encodes_apart(model: Any, family: str) -> bool:
+    """Whether a picture can be encoded once and handed to `generate`; older transformers take none."""
+    takes = inspect.signature(model.forward).parameters
+    return family in APART and "mm_encoder_outputs" in takes
 
 
 class _RoomyLayer(DynamicLayer):  # type: ignore[misc]

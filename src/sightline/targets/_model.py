@@ -21,7 +21,7 @@ from sightline.contracts import Decoding
 from sightline.errors import UsageError
 from sightline.rng import seed_of
 from sightline.targets._linear import repack, worthwhile
-from sightline.targets._memory import APART, SeenPictures, roomy_cache
+from sightline.targets._memory import SeenPictures, encodes_apart, roomy_cache
 from sightline.targets._prefix import CONTINUED, Prefixes
 from sightline.targets._processors import Fields, ReadBlob, Route, first_line, padded, quiet, route_for
 from sightline.targets._prompt import IMAGE_FIRST
@@ -118,7 +118,8 @@ class LoadedModel:
         self.family = str(config.model_type)
         self._talks = self.family == "blip-2" and self.route.prompter.apply is not None
         self._talks = self._talks and bool(config.use_decoder_only_language_model)
-        self.seen = SeenPictures(self.model, cache_bytes) if self.family in APART else None
+        apart = encodes_apart(self.model, self.family)
+        self.seen = SeenPictures(self.model, cache_bytes) if apart else None
         self.prefixes = self._prefixes(cache_bytes)
         text = config.get_text_config()
         self.context = int(getattr(text, "max_position_embeddings", 0) or 0)
