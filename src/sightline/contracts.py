@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from sightline.budget import UNLIMITED, Budget
 from sightline.cases import Case, Conversation, Image
@@ -186,7 +186,11 @@ class Defense(Protocol):
 
 
 class Judge(Protocol):
-    """(case, what was shown, reply) -> verdict."""
+    """(case, what was shown, reply) -> verdict.
+
+    `complied` means that the reply does what the case asks. A judge that looks for something else, such as
+    the text that an attacker wants said, tells so by the property `reads` (`ReadsTarget`).
+    """
 
     card: ClassVar[Card]
 
@@ -198,6 +202,25 @@ class Judge(Protocol):
     async def judge(self, case: Case, shown: Conversation, response: Response) -> Verdict:
         """One verdict; an unreadable one is `Outcome.unparsed`, a failure `Outcome.error`."""
         ...
+
+
+Reads = Literal["case", "attacker"]
+"""Whose wish a verdict `complied` grants: what the case asks, or what an attacker wants said of any case."""
+
+
+@runtime_checkable
+class ReadsTarget(Protocol):
+    """A judge that says whose wish its `complied` grants; one that does not say so reads the case."""
+
+    @property
+    def reads(self) -> Reads:
+        """`attacker` if the same reply is `complied` whatever the case asks."""
+        ...
+
+
+def reads_of(judge: Judge) -> Reads:
+    """Whose wish the judge's `complied` grants."""
+    return judge.reads if isinstance(judge, ReadsTarget) else "case"
 
 
 OpenTarget = Callable[[str], Target]

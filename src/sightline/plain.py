@@ -109,6 +109,7 @@ def plain_artifact(artifact: Artifact) -> Plain:
             norms=dict(artifact.norms),
             clean=None if artifact.clean is None else plain_part(artifact.clean),
             trace=artifact.trace,
+            checks=artifact.checks,
             cost=plain_cost(artifact.cost),
             shared=artifact.shared or None,
             seen=artifact.seen,
@@ -127,7 +128,12 @@ def artifact_of(plain: Plain) -> Artifact:
         crafted_on=plain.get("crafted_on"),
         norms=plain.get("norms", {}),
         clean=Image(**plain["clean"]) if "clean" in plain else None,
-        trace=tuple((int(step), float(loss)) for step, loss in plain.get("trace", ())),
+        trace=tuple((int(step), float(loss)) for step, loss in plain.get("trace", ()) if loss is not None),
+        checks=tuple(
+            (int(step), float(loss), float(share))
+            for step, loss, share in plain.get("checks", ())
+            if loss is not None
+        ),
         cost=cost_of(plain.get("cost")),
         shared=plain.get("shared", False),
         seen=plain.get("seen"),

@@ -79,6 +79,8 @@ class Draft:
     The picture stands before the text. `clean` is the picture that was perturbed, if any, for norms.
     `shared` says that every case of the call is shown the same thing, so that its cost was paid once. `seen`
     says whether the attack had this case's request before it while it was crafted; None where it had none.
+    `trace` is the training loss by step; `checks` are looks at what a file would hold: step, loss on the
+    probe, and the share of the probe's targets that would be written.
     """
 
     case: Case
@@ -87,6 +89,7 @@ class Draft:
     keep_images: bool = True
     clean: Pixels | None = None
     trace: tuple[tuple[int, float], ...] = ()
+    checks: tuple[tuple[int, float, float], ...] = ()
     cost: Cost = NO_COST
     shared: bool = False
     seen: bool | None = None
@@ -107,6 +110,7 @@ class Artifact:
     norms: Mapping[str, float] = field(default_factory=dict)
     clean: Image | None = None
     trace: tuple[tuple[int, float], ...] = ()
+    checks: tuple[tuple[int, float, float], ...] = ()
     cost: Cost = NO_COST
     shared: bool = False
     seen: bool | None = None

@@ -48,8 +48,9 @@ class Card:
         presets: named settings; 'paper' (or 'default') is the class's defaults.
         threat: for attacks.
         surrogate: for attacks, whether it is crafted on models that the study names.
-        crafted: for attacks, how it meets cases: each by a call of its own ("alone"), many in one call but
-            none depending on another ("apart"), or all of a benchmark in one call ("together").
+        crafted: for attacks, how it meets cases: each by a call of its own ("alone"), in calls of as many as
+            its setting `batch` says, none depending on another ("apart"), or all of a benchmark in one call
+            ("together"), as what is the same for all of them has to be.
         meets: for attacks, the expectations of the cases that a study runs it on: requests and their benign
             twins, unless it is about answers.
         extra: pip extra that it needs ('' = none).

@@ -10,8 +10,10 @@ import pytest
 
 from sightline.cases import Case, Conversation, Eps, Expected, Image, ThreatModel, Turn
 from sightline.errors import ContractError, UsageError
+from sightline.plain import artifact_of, plain_artifact
 from sightline.records import Draft
 from sightline.store import Blobs
+from sightline.study.reencoding import Jpeg
 from sightline.study.seal import norms_of, seal
 
 GREY = np.full((4, 6, 3), 100, np.uint8)
@@ -61,6 +63,23 @@ def test_norms_are_measured_on_the_written_file(blobs: Blobs) -> None:
         "l2": pytest.approx((64 + 9) ** 0.5),
         "changed": pytest.approx(1 / 24),
     }
+
+
+def test_the_clean_picture_is_kept_for_later_measurements(blobs: Blobs) -> None:
+    sealed = seal(Draft(case=case("x"), image=GREY + 3, clean=GREY), blobs, key="k", threat=OPEN)
+    assert sealed.clean is not None
+    np.testing.assert_array_equal(blobs.pixels(sealed.clean), GREY)
+    assert artifact_of(plain_artifact(sealed)) == sealed
+    assert seal(Draft(case=case("x"), image=GREY), blobs, key="k", threat=OPEN).clean is None
+
+
+def test_the_clean_picture_is_the_case_s_own_file_where_it_shows_the_same_pixels(blobs: Blobs) -> None:
+    own = blobs.put(Jpeg(95).file(GREY))
+    shown = blobs.pixels(own)
+    sealed = seal(Draft(case=case(own, "x"), image=shown + 1, clean=shown), blobs, key="k", threat=OPEN)
+    assert sealed.clean == own
+    other = seal(Draft(case=case(own, "x"), image=shown + 1, clean=shown + 2), blobs, key="k", threat=OPEN)
+    assert other.clean not in (None, own)
 
 
 def test_a_broken_eps_promise_is_caught(blobs: Blobs) -> None:

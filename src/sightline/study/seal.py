@@ -70,6 +70,7 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
         norms=norms,
         clean=clean,
         trace=draft.trace,
+        checks=draft.checks,
         cost=draft.cost,
         shared=draft.shared,
         seen=draft.seen,
