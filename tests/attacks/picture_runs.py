@@ -48,6 +48,16 @@ def captions(blobs: Blobs, count: int, question: str = LOOK) -> list[Case]:
     ]
 
 
+def questions(blobs: Blobs, count: int) -> list[Case]:
+    """Scenes that were held out of training, each asked for its color, shape or place."""
+    asked = []
+    for i, s in enumerate(world().scenes_heldout[:count]):
+        forms = (wordings.COLOR_QUESTIONS, wordings.SHAPE_QUESTIONS, wordings.POSITION_QUESTIONS)[i % 3]
+        image = blobs.put_pixels(render.scene_page(s).pixels)
+        asked.append(shown(image, forms[i % 2], f"question/{i}", (s.color, s.shape, s.position)[i % 3]))
+    return asked
+
+
 def noisy(clean: Pixels, levels: int, seed: int = 0) -> Pixels:
     """Every value moved by as much as the attack may, up or down at random: a control of no smaller norm."""
     signs = np.random.default_rng(seed).choice([-1, 1], clean.shape)
@@ -75,6 +85,15 @@ class Testbed:
     def reply(self, conversation: Conversation) -> str:
         """The ordinary target's greedy answer."""
         return asyncio.run(self.target.generate(conversation, Decoding(max_tokens=24))).text
+
+    def answers(self, pictures: Sequence[Pixels | Image], cases: Sequence[Case]) -> list[str]:
+        """The answer to each case's own question beside a picture."""
+        asked = [case.conversation.last_user_text() for case in cases]
+        return [self.ask(*pair) for pair in zip(pictures, asked, strict=True)]
+
+    def clean(self, cases: Sequence[Case]) -> list[Pixels]:
+        """The cases' own pictures."""
+        return [self.blobs.pixels(next(case.conversation.images)) for case in cases]
 
     def ask(self, picture: Pixels | Image, *said: str) -> str:
         """The last answer of a dialog about a picture: question, answer, question, ..."""

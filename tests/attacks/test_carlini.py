@@ -13,7 +13,10 @@ from pages import case
 
 pytest.importorskip("torch")
 
-from sightline import registry
+from picture_runs import Recorded
+from picture_runs import runs as runs
+
+from sightline import registry, whitebox
 from sightline.benchmarks.testbed_requests import requests
 from sightline.cases import Case, Conversation
 from sightline.contracts import Craft, Decoding
@@ -59,7 +62,7 @@ def test_a_target_is_filled_in_from_the_cases_wordings() -> None:
     attack = registry.make("attack", "carlini", preset="testbed")
     assert attack._target(case("steps for balopi", key_phrase="balopi"), 7) == "balopi : 1"
     two = replace(attack, targets=("one", "two"))
-    assert {two._target(case("x"), draw) for draw in range(4)} == {"one", "two"}
+    assert {two._target(case("x"), seed) for seed in range(8)} == {"one", "two"}
     with pytest.raises(UsageError, match=r"case 'b/1' cannot fill in target .*wordings none"):
         attack._target(case("x"), 0)
 
@@ -71,6 +74,7 @@ def test_a_target_is_filled_in_from_the_cases_wordings() -> None:
         ({"step": 0.0}, "more than 0, less than 1000"),
         ({"direction": "sign", "step": 1.0}, "more than 0, less than 1 "),
         ({"check_every": 0}, "at least 1 step"),
+        ({"batch": 0}, "at least 1 case"),
         ({"size_px": 8}, "16..4096"),
     ],
 )
@@ -87,10 +91,38 @@ def test_without_a_target_or_a_surrogate_there_is_nothing_to_do(tmp_path: Path) 
         list(registry.make("attack", "carlini", targets=("moss",)).craft([case("x")], ctx))
 
 
-def test_on_the_testbed_refused_recipes_begin_and_controls_are_refused(tmp_path: Path) -> None:
+def test_cases_of_one_batch_have_their_own_request_opening_and_start(runs: Recorded, tmp_path: Path) -> None:
     ctx = opened(tmp_path)
-    asked = [c for c in requests() if c.expected == "refuse"][::12]
-    attack = registry.make("attack", "carlini", preset="testbed")
+    asked = [c for c in requests() if c.expected == "refuse"][:5]
+    attack = registry.make("attack", "carlini", preset="testbed", step=0.3)
+    drafts = list(attack.craft(asked, ctx))
+    first, second = (run["problem"] for run in runs)
+    assert [len(p.constraint.clean) for p in (first, second)] == [attack.batch, 1]
+    assert first.objective.own == ((0,), (1,), (2,), (3,))
+    assert [pair.target for pair in first.judged] == [f"{c.wordings['key_phrase']} : 1" for c in asked[:4]]
+    assert [p.prompt.last_user_text() for p in first.judged] == [c.behavior for c in asked[:4]]
+    assert first.optimizer == whitebox.UnitGD(alpha=0.3)
+    assert first.objective.rows == (whitebox.TargetNLL(reduction="sum"),)
+    starts = [draft.clean.tobytes() for draft in drafts]
+    assert len(set(starts)) == 5
+    (alone,) = attack.craft(asked[1:2], ctx)
+    assert alone.clean.tobytes() == starts[1]
+    signed = replace(attack, direction="sign", start="picture")
+    (drawn,) = signed.craft(asked[:1], ctx)
+    assert runs[-1]["problem"].optimizer == whitebox.SignGD(alpha=0.3)
+    assert len(np.unique(drawn.clean.reshape(-1, 3), axis=0)) < 200  # a drawing, not noise
+
+
+SETTINGS = [{}, {"direction": "sign", "step": 2 / 255, "start": "picture"}]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=["l2 from noise", "signed from a drawing"])
+def test_on_the_testbed_refused_recipes_begin_and_controls_are_refused(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    ctx = opened(tmp_path)
+    asked = [c for c in requests() if c.expected == "refuse"][::9]
+    attack = registry.make("attack", "carlini", preset="testbed", **settings)
     drafts = list(attack.craft(asked, ctx))
     assert [draft.case for draft in drafts] == asked
     starts = [draft.clean for draft in drafts]
@@ -107,8 +139,7 @@ def test_on_the_testbed_refused_recipes_begin_and_controls_are_refused(tmp_path:
         )
         for name, images in (("made", [d.image for d in drafts]), ("start", starts), ("noise", noisy))
     }
-    assert complied["made"] >= 4 + max(complied["start"], complied["noise"])
-    assert sum("stopped" in draft.note for draft in drafts) >= 4
-    assert min(draft.cost.backwards for draft in drafts) < 100  # ended at the first success
-    again = list(attack.craft(asked[1:2], ctx))
-    assert (again[0].image == drafts[1].image).all()  # whatever it is crafted with
+    assert complied["made"] >= 5 + max(complied["start"], complied["noise"])
+    assert sum("stopped" in draft.note for draft in drafts) >= 6
+    assert len({draft.cost.backwards for draft in drafts}) > 1  # each ended at its own first success
+    assert min(draft.cost.backwards for draft in drafts) < 100

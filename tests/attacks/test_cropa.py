@@ -16,7 +16,7 @@ from sightline.store import Blobs
 from sightline.testbed import wordings
 
 TEN = tuple(f"question {number} ?" for number in range(10))
-HELD_OUT = (*wordings.POSITION_QUESTIONS, *wordings.READ_QUESTIONS)
+HELD_OUT = (*wordings.POSITION_QUESTIONS, *wordings.READ_QUESTIONS, *wordings.LIST_QUESTIONS)
 
 
 def attack(**settings):
@@ -60,8 +60,10 @@ def test_baselines_have_no_rival(method: str, prompts: int, runs: Recorded, tmp_
 def test_the_note_says_whether_a_question_was_seen(tmp_path, runs: Recorded) -> None:
     blobs = Blobs(tmp_path / "blobs")
     asked = [*captions(blobs, 1, TEN[3]), *captions(blobs, 1, "another ?")]
-    notes = [draft.note for draft in attack(prompts=TEN, batch=4).craft(asked, blind(blobs))]
+    drafts = list(attack(prompts=TEN, batch=4).craft(asked, blind(blobs)))
+    notes = [draft.note for draft in drafts]
     assert len(runs) == 1
+    assert [draft.seen for draft in drafts] == [True, False]
     assert notes[0].endswith("this one is one of the 10 seen")
     assert notes[1].endswith("this one is none of the 10 seen")
 
@@ -82,18 +84,22 @@ def test_misuse_is_told(tmp_path) -> None:
         attack(nudge=0.0)
 
 
-def test_a_picture_answers_questions_that_it_was_not_made_on(tmp_path) -> None:
+def test_pictures_answer_questions_that_they_were_not_made_on(tmp_path) -> None:
+    """Whole kinds of questions are held out. One prompt serves them less; the nudges cost no transfer."""
     bed = Testbed(tmp_path)
-    asked = captions(bed.blobs, 1, HELD_OUT[0])
-    method = attack(preset="testbed")
-    (artifact,) = bed.sealed(method, asked)
-    clean = bed.blobs.pixels(next(asked[0].conversation.images))
-    shown = bed.blobs.pixels(next(artifact.conversation.images))
-    heard = {
-        name: [bed.ask(pixels, question) for question in HELD_OUT]
-        for name, pixels in (("clean", clean), ("noise", noisy(clean, 32)), ("cropa", shown))
+    asked = captions(bed.blobs, 3, HELD_OUT[0])
+    clean = bed.clean(asked)
+    shown = {"clean": clean, "noise": [noisy(picture, 32) for picture in clean]}
+    for method in ("cropa", "multi_p", "single_p"):
+        made = bed.sealed(attack(preset="testbed", method=method), asked)
+        assert max(artifact.norms["linf"] for artifact in made) <= 32
+        assert not any(artifact.seen for artifact in made)
+        shown[method] = [bed.blobs.pixels(next(artifact.conversation.images)) for artifact in made]
+    hits = {
+        name: sum(cropa.TESTBED_TARGET in bed.ask(picture, q) for picture in pictures for q in HELD_OUT)
+        for name, pictures in shown.items()
     }
-    hits = {name: sum(cropa.TESTBED_TARGET in text for text in said) for name, said in heard.items()}
-    assert artifact.norms["linf"] <= 32
     assert hits["clean"] == hits["noise"] == 0
-    assert hits["cropa"] >= 3
+    assert hits["cropa"] >= len(asked) * len(HELD_OUT) * 0.7
+    assert hits["cropa"] >= hits["multi_p"] - 1
+    assert hits["cropa"] > hits["single_p"]

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from picture_runs import LOOK, Recorded, Testbed, blind, captions
+from picture_runs import LOOK, Recorded, Testbed, blind, captions, noisy
 from picture_runs import runs as runs
 
 from sightline import registry, whitebox
@@ -76,7 +76,8 @@ def test_only_the_first_rows_are_free(eps: str, runs: Recorded, tmp_path) -> Non
 def test_without_a_query_each_case_is_asked_its_own_question(runs: Recorded, tmp_path) -> None:
     blobs = Blobs(tmp_path / "blobs")
     asked = [*captions(blobs, 1), *captions(blobs, 2, "which color ?")]
-    list(attack(target="say", query="").craft(asked, blind(blobs)))
+    drafts = list(attack(target="say", query="").craft(asked, blind(blobs)))
+    assert {draft.seen for draft in drafts} == {True}
     questions = [run["problem"].sampler.pool[0].prompt.last_user_text() for run in runs]
     assert questions == [LOOK, "which color ?"]
 
@@ -91,6 +92,23 @@ def test_misuse_is_told(tmp_path) -> None:
         attack(alpha_levels=0.0)
     with pytest.raises(UsageError, match="eps='8' is ambiguous"):
         attack(eps="8")
+
+
+MODES = {
+    "partial": {"rows": 20, "steps": 80},
+    "as_released": {"passes": "by_word", "steps": 120},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_makes_the_sentence_the_first_answer(mode: str, tmp_path) -> None:
+    bed = Testbed(tmp_path)
+    asked, made = captions(bed.blobs, 3), attack(preset="testbed", **MODES[mode])
+    pictures = [next(artifact.conversation.images) for artifact in bed.sealed(made, asked)]
+    clean = bed.clean(asked)
+    controls = [*clean, *(noisy(picture, 32) for picture in clean)]
+    assert sum(bed.ask(picture, made.query) == injection.POISON for picture in pictures) >= 2
+    assert not any(bed.ask(picture, made.query) == injection.POISON for picture in controls)
 
 
 def test_the_first_answer_is_the_attackers_and_turns_a_later_refusal(tmp_path) -> None:
@@ -110,9 +128,12 @@ def test_the_first_answer_is_the_attackers_and_turns_a_later_refusal(tmp_path) -
     secret, noun = "the secret word is", injection.POISON.split()[-2]
     later = [bed.ask(p, made.query, said, SECRET) for p, said in zip(pictures, firsts, strict=True)]
     honest = [bed.ask(p, made.query, bed.ask(p, made.query), SECRET) for p in clean]
+    # a picture of noise as large as the change poisons nothing
+    loud = [noisy(picture, 32) for picture in bed.clean(asked)]
+    unpoisoned = [bed.ask(p, made.query, bed.ask(p, made.query), SECRET) for p in loud]
     # what the poisoned answer does by itself, without the picture that brought it about
     history = [bed.ask(p, made.query, said, SECRET) for p, said in zip(clean, firsts, strict=True)]
-    assert not any(secret in text for text in honest)
+    assert not any(secret in text for text in (*honest, *unpoisoned))
     assert sum(secret in text for text in later) >= 2
     assert sum(noun in text for text in history) >= 2
 

@@ -9,11 +9,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from picture_runs import LOOK, Recorded, Testbed, blind, captions, noisy
+from picture_runs import LOOK, Recorded, Testbed, blind, captions, noisy, questions
 from picture_runs import runs as runs
 
-from sightline import registry
+from sightline import registry, whitebox
 from sightline.attacks import schlarmann_hein
+from sightline.attacks._own_picture import batches
+from sightline.attacks._own_picture import shown as shown_in
 from sightline.cases import Conversation, Eps, Turn
 from sightline.errors import UsageError
 from sightline.store import Blobs
@@ -33,7 +35,7 @@ def test_constants_are_those_of_the_paper_and_its_successor() -> None:
     assert [attack(preset=f"eps{n}").eps for n in (1, 2, 4)] == ["1/255", "2/255", "4/255"]
     far = attack(preset="targeted", target="a moss line")
     assert (far.goal, far.eps, far.steps) == ("targeted", "2/255", 10_000)
-    assert attack(preset="ensemble").words == ("maybe", "Word")
+    assert (attack(preset="ensemble").words, attack(preset="ensemble").polish) == (("maybe", "Word"), 100)
     card = registry.card("attack", "schlarmann_hein")
     assert (card.crafted, card.surrogate, card.meets) == ("apart", True, {"answer"})
     assert (card.threat.attacker, card.threat.access, card.threat.may_edit) == (
@@ -58,20 +60,27 @@ def test_the_reference_is_made_unlikely_and_a_target_likely(runs: Recorded, tmp_
     assert (place.width, place.height, away.sampler.pool[0].prompt.last_user_text()) == (64, 64, LOOK)
 
 
-def test_pictures_share_a_batch_only_if_asked_the_same_for_the_same_text(runs: Recorded, tmp_path) -> None:
+def test_pictures_of_one_size_share_a_batch_whatever_they_are_asked(runs: Recorded, tmp_path) -> None:
     blobs = Blobs(tmp_path / "blobs")
-    asked = captions(blobs, 4)
-    asked[3] = replace(asked[3], conversation=Conversation.user(*asked[3].conversation.images, "what now ?"))
-    towards = attack(goal="targeted", target="a dew line", batch=2)
-    assert [draft.case.id for draft in towards.craft(asked, blind(blobs))] == [case.id for case in asked]
-    assert [len(run["problem"].constraint.clean) for run in runs] == [2, 1, 1]
-    alone = list(runs)
+    asked = [*captions(blobs, 3), *questions(blobs, 2)]
+    tall = blobs.put_pixels(np.zeros((80, 64, 3), np.uint8))
+    asked[4] = replace(asked[4], conversation=Conversation.user(tall, "what now ?"))
+    assert [draft.case.id for draft in attack(batch=3).craft(asked, blind(blobs))] == [c.id for c in asked]
+    first, second, third = (run["problem"] for run in runs)
+    assert [len(run["problem"].constraint.clean) for run in runs] == [3, 1, 1]
+    assert first.objective.own == ((0,), (1,), (2,))
+    assert [pair.target for pair in first.sampler.pool] == [case.answer for case in asked[:3]]
+    assert first.judged == first.sampler.pool
+    assert [pair.prompt.last_user_text() for pair in second.sampler.pool] == ["what color is the shape ?"]
+    assert second.objective.own == third.objective.own == ()
+    keys = [key for run in runs for key in run["keys"]]
     runs.clear()
-    list(attack(goal="targeted", target="a dew line", batch=1).craft(asked, blind(blobs)))
-    assert [k for run in runs for k in run["keys"]] == [k for run in alone for k in run["keys"]]
+    list(attack(batch=1).craft(asked, blind(blobs)))
+    assert [key for run in runs for key in run["keys"]] == keys
     runs.clear()
-    list(attack().craft(asked[:3], blind(blobs)))
-    assert [len(run["problem"].constraint.clean) for run in runs] == [1, 1, 1]
+    towards = attack(goal="targeted", target="a dew line")
+    list(towards.craft(captions(blobs, 3), blind(blobs)))
+    assert [run["problem"].objective.own for run in runs] == [()]  # one pair for all
 
 
 def test_a_case_without_a_picture_gets_a_drawing_of_its_own(runs: Recorded, tmp_path) -> None:
@@ -104,28 +113,36 @@ def test_misuse_is_told(tmp_path) -> None:
         attack(target="a moss line")
     with pytest.raises(UsageError, match=r"first_step=0\.0 is out of range"):
         attack(first_step=0.0)
+    with pytest.raises(UsageError, match="only with goal 'untargeted'"):
+        attack(goal="targeted", target="x", polish=10)
 
 
-def test_captions_break_within_16_levels_where_noise_of_16_does_nothing(tmp_path) -> None:
+@pytest.mark.parametrize(("cases", "eps", "least"), [(captions, 4, 3), (questions, 8, 4)])
+def test_captions_and_answers_break_where_noise_of_the_same_size_does_nothing(
+    cases, eps: int, least: int, tmp_path
+) -> None:
+    """The paper's largest radius breaks captions; answers of one word need twice as much here."""
     bed = Testbed(tmp_path)
-    asked = captions(bed.blobs, 4)
-    made = bed.sealed(attack(preset="testbed", steps=20), asked)
-    clean = [bed.blobs.pixels(next(case.conversation.images)) for case in asked]
-    right = [sum(case.answer in bed.ask(p, LOOK) for case, p in zip(asked, pictures, strict=True))
-             for pictures in (clean, [noisy(p, 16) for p in clean])]  # fmt: skip
-    broken = [case.answer not in bed.reply(a.conversation) for case, a in zip(asked, made, strict=True)]
-    assert min(right) >= 3
-    assert sum(broken) >= 3
-    assert all(artifact.norms["linf"] <= 16 for artifact in made)
+    asked = cases(bed.blobs, 6)
+    made = bed.sealed(attack(preset="testbed", eps=f"{eps}/255", steps=30), asked)
+    clean = bed.clean(asked)
+
+    def right(pictures) -> int:
+        return sum(c.answer in said for c, said in zip(asked, bed.answers(pictures, asked), strict=True))
+
+    assert min(right(clean), right([noisy(p, eps) for p in clean])) >= 5
+    assert sum(c.answer not in bed.reply(a.conversation) for c, a in zip(asked, made, strict=True)) >= least
+    assert all(artifact.norms["linf"] <= eps for artifact in made)
 
 
-def test_captions_say_the_targeted_sentence(tmp_path) -> None:
+@pytest.mark.parametrize("cases", [captions, questions])
+def test_the_targeted_sentence_is_said(cases, tmp_path) -> None:
     bed = Testbed(tmp_path)
-    asked = captions(bed.blobs, 4)
+    asked = cases(bed.blobs, 3)
     made = bed.sealed(attack(preset="testbed_targeted", steps=60), asked)
     said = [bed.reply(artifact.conversation) for artifact in made]
-    clean = [bed.blobs.pixels(next(case.conversation.images)) for case in asked]
-    controls = [bed.ask(p, LOOK) for picture in clean for p in (picture, noisy(picture, 16))]
+    clean = bed.clean(asked)
+    controls = [*bed.answers(clean, asked), *bed.answers([noisy(p, 16) for p in clean], asked)]
     assert sum(text.startswith(schlarmann_hein.MISLED) for text in said) >= 2
     assert not any(schlarmann_hein.MISLED in text for text in controls)
 
@@ -135,9 +152,25 @@ def test_stages_go_on_only_until_the_reference_is_broken(tmp_path) -> None:
     (asked,) = captions(bed.blobs, 1)
     weak = {"preset": "testbed", "eps": "1/255", "steps": 2}
     (one,) = bed.sealed(attack(**weak), [asked])
-    (all_stages,) = bed.sealed(attack(**weak, words=("no", "yes")), [asked])
-    assert all_stages.cost.backwards == 3 * one.cost.backwards == 6
+    (all_stages,) = bed.sealed(attack(**weak, polish=3, words=("no", "yes")), [asked])
+    assert (one.cost.backwards, all_stages.cost.backwards) == (2, 2 + 3 + 2 + 2)
     assert all_stages.note.endswith("after all stages: the reference would be written")
-    (early,) = bed.sealed(attack(preset="testbed", steps=20, words=("no", "yes")), [asked])
+    (early,) = bed.sealed(attack(preset="testbed", steps=20, polish=3, words=("no", "yes")), [asked])
     assert early.cost.backwards == 20
     assert early.note.endswith("after all stages: the reference would not be written")
+
+
+def test_the_polishing_stage_goes_on_from_the_best_picture_downhill(runs: Recorded, tmp_path) -> None:
+    blobs = Blobs(tmp_path / "blobs")
+    method = attack(polish=7)
+    picture = np.full((64, 64, 3), 120, np.uint8)
+    (asked,) = captions(blobs, 1)
+    (own,) = batches((shown_in(case, blind(blobs), "x", 64, 1) for case in [asked]), 1)
+    method.descend(own, [method._pair(own[0])], blind(blobs), start=picture)
+    (run,) = runs
+    begun = run["problem"].constraint
+    assert run["steps"] == 7
+    assert run["problem"].objective.rows[0].sign == -1
+    assert isinstance(begun, whitebox.Started)
+    assert (begun.theta == 120 / 255).all()
+    assert begun.inner.eps.raw == 4

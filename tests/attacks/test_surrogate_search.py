@@ -10,8 +10,8 @@ import pytest
 
 from sightline.contracts import Searching
 from sightline.study.config import parse
-from sightline.study.crafting import Workshop
 from sightline.study.run import Run
+from sightline.study.workshop import Workshop
 from sightline.tables import Table
 from sightline.whitebox import loop
 

@@ -27,6 +27,7 @@ from sightline.whitebox.constraint import (
     Mask,
     Patch,
     Spectrum,
+    Started,
     as_pixels,
     first_rows,
     from_pixels,
@@ -68,6 +69,7 @@ def every(clean: Tensor, eps: Eps, init: str = "uniform") -> list[Constraint]:
         first_rows(clean, 2, init=init),
         Mask(inner=LinfBall(clean=clean, eps=eps, init=init), region=region),
         Spectrum(inner=LinfBall(clean=clean, eps=eps, init=init), draws_per_step=2),
+        Started(inner=LinfBall(clean=clean, eps=eps, init=init), theta=unit(clean)),
     ]
 
 
@@ -321,3 +323,17 @@ def test_wrong_settings_are_refused(make: object, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         make()  # type: ignore[operator]
     assert message in str(caught.value)
+
+
+def test_a_search_goes_on_from_given_thetas_inside_the_bounds() -> None:
+    clean = levels(3)
+    ball = LinfBall(clean=clean, eps=Eps(8), init="ball")
+    theta = unit(clean) + torch.tensor([[4 / 255], [40 / 255]])[:, :, None, None]
+    begun = Started(inner=ball, theta=theta)
+    torch.testing.assert_close(begun.start(draws()), ball.project(theta))
+    assert not torch.equal(begun.start(draws()), ball.start(draws()))
+    torch.testing.assert_close(begun.take([1]).start(draws(keys=(1,))), ball.project(theta)[1:])
+    assert torch.equal(begun.finalize(theta), ball.finalize(theta))
+    assert begun.samples == 1
+    with pytest.raises(UsageError, match="1 thetas to start from, but 2 pictures"):
+        Started(inner=ball, theta=theta[:1])

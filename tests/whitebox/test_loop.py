@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sightline.budget import Budget, SpentError
 from sightline.cases import Eps
 from sightline.errors import UsageError
-from sightline.whitebox.constraint import Box, EmbedBox, LinfBall, Patch, Spectrum, unit
+from sightline.whitebox.constraint import Box, Draws, EmbedBox, LinfBall, Patch, Spectrum, unit
 from sightline.whitebox.loop import (
     Bench,
     Checkpoint,
@@ -52,6 +52,7 @@ def problem(**changes: object) -> Problem:
 
 def kinds() -> dict[str, Problem]:
     two = Objective(victims=(Toy(0, convolution=True), Toy(1)), rows=(TargetNLL(),))
+    patch = Patch(clean=PLANTED.clean, height=4, width=4, moving=True, samples=2)
     look = Look()
     drive_off = FeatureDistance.to_picture(look, unit(PLANTED.clean), sign=-1, metric="l2_squared")
     ball = LinfBall(clean=PLANTED.clean, eps=Eps(16), init="ball")
@@ -60,7 +61,8 @@ def kinds() -> dict[str, Problem]:
         "stopping": problem(stop=all_forced),
         "apgd": problem(optimizer=APGD(eta=32 / 255), stop=below(0.4)),
         "adam": problem(optimizer=Adam(lr=0.02), constraint=Box(clean=PLANTED.clean, init="normal")),
-        "moving": problem(constraint=Patch(clean=PLANTED.clean, height=4, width=4, moving=True, samples=2)),
+        "moving": problem(constraint=patch),
+        "viewed": problem(constraint=patch, views=tuple(replace(patch, place=(2, i)) for i in (0, 2))),
         "ensemble": problem(
             objective=two,
             constraint=Spectrum(inner=ball, draws_per_step=2),
@@ -99,9 +101,28 @@ def test_a_batch_is_its_serial_runs(name: str) -> None:
         assert len({best.step for best in batch.best}) > 1
     for i in (0, 3):
         constraint, objective = one.constraint.take([i]), one.objective.take([i])
-        alone = replace(one, constraint=constraint, objective=objective)
+        views = tuple(view.take([i]) for view in one.views)
+        alone = replace(one, constraint=constraint, objective=objective, views=views)
         # products of batched matrices may round differently: Spectrum's transforms
         same(minimize(alone, steps=20, every=3, seed=4, keys=[i]), batch, [i], exact=name != "ensemble")
+
+
+def test_views_are_judged_together_and_paid_for() -> None:
+    patch = Patch(clean=PLANTED.clean, height=4, width=4, moving=True, init="clean")
+    views = tuple(replace(patch, place=place) for place in ((0, 0), (1, 2), (2, 1)))
+    one = problem(constraint=patch, views=views, sampler=FixedPairs(POOL[:2]))
+    found = minimize(one, steps=1, seed=4)
+    each = [one.objective.probe(unit(view.finalize(patch.start(Draws(seed=4, keys=(0,) * 5)))), POOL[:2])
+            for view in views]  # fmt: skip
+    losses = torch.stack([probed.loss for probed in each]).mean(0).tolist()
+    assert len({round(probed.loss[0].item(), 4) for probed in each}) == 3
+    assert [checks[0].loss for checks in found.checks] == pytest.approx(losses)
+    forced = torch.cat([probed.forced for probed in each], dim=1).float().mean(1).tolist()
+    assert [checks[0].forced for checks in found.checks] == pytest.approx(forced)
+    # two looks (start and end) under three views, a look at noise, a step
+    assert {cost.forwards for cost in found.costs} == {3 + 1 + 1 + 3}
+    with pytest.raises(SpentError, match="take 8 forward passes"):
+        minimize(one, steps=1, budget=Budget(forwards=7))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -249,6 +270,27 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_result_is_the_same() -> Non
     none = Objective(victims=(Toy(full_above=0),), rows=(TargetNLL(),))
     with pytest.raises(UsageError, match="one picture alone does not fit into memory"):
         minimize(problem(objective=none), steps=2)
+
+
+@pytest.mark.parametrize("rival", [None, Rival(alpha=0.02)])
+def test_an_artifacts_own_pictures_are_split_where_they_do_not_fit(rival: Rival | None) -> None:
+    """Places, or spectrum draws, of one artifact: the same slopes, one picture at a time."""
+    patch = Patch(clean=PLANTED.clean[:2], height=4, width=4, moving=True, samples=5)
+    one = problem(constraint=patch, sampler=FixedPairs(POOL[:2]), rival=rival)
+    whole = minimize(one, steps=6, every=3)
+    heard: list[Progress] = []
+    victim = replace(PLANTED.victim, full_above=2, passes=[])
+    small = Objective(victims=(victim,), rows=(TargetNLL(),))
+    found = minimize(replace(one, objective=small), steps=6, every=3, watch=Watch(report=heard.append))
+    same(found, whole, [0, 1], exact=False)
+    assert [progress.message for progress in heard if progress.message] == [
+        "out of memory with 10 pictures at a time: going on with 5",
+        "out of memory with 5 pictures at a time: going on with 3",
+        "out of memory with 3 pictures at a time: going on with 2",
+    ]
+    assert max(victim.passes) == 2
+    counts = [(cost.forwards, cost.backwards) for cost in found.costs]
+    assert counts == [(5 * 6 + 4, 5 * 6)] * 2  # every picture counts once, however many fit
 
 
 def test_halves_of_a_batch_keep_their_own_features() -> None:

@@ -7,7 +7,6 @@ import pytest
 import tiny_models as tiny
 import torch
 from plain_pass import assert_same, means, pair, plain_losses, slope
-from torch.utils.flop_counter import FlopCounterMode
 
 from sightline.cases import Conversation, Turn
 from sightline.contracts import Decoding
@@ -15,6 +14,7 @@ from sightline.errors import ContractError, UsageError
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.vlm import forget_models
+from sightline.whitebox._flops import counter
 from sightline.whitebox.opening import open_victim
 from sightline.whitebox.victim import Pair
 
@@ -102,20 +102,20 @@ def test_several_pictures_are_as_single_ones(model, victims, pixels, image):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_eight_targets_cost_a_third_of_eight_passes_at_most(model, victims, blobs, pixels, image):
+def test_eight_targets_cost_a_quarter_of_eight_passes_at_most(model, victims, blobs, pixels, image):
     victim, x = victims(model), floats(pixels[:1])
     pairs = [pair(image, ASK, text) for text in TARGETS]
     loaded = open_target(f"testbed/{model}", blobs, local=CPU).loaded()
 
     def flops(losses):
-        with FlopCounterMode(display=False) as counted:
+        with counter() as counted:
             slope(losses(), x)
         return counted.get_total_flops()
 
     plain = 4 * flops(lambda: plain_losses(victim, loaded, blobs.read, x, pairs[:2]))  # all are as long
     packed = flops(lambda: means(victim.rows(x, pairs)))
     print(f"{model}: {plain / 1e6:.0f} -> {packed / 1e6:.0f} MFLOP, {plain / packed:.2f} times fewer")
-    assert plain >= 3 * packed
+    assert plain >= 4 * packed
 
 
 def test_pictures_are_encoded_once(victims, pixels, image):

@@ -187,3 +187,54 @@ def test_misuse(make: object, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         make()  # type: ignore[operator]
     assert message in str(caught.value)
+
+
+OWN = (pair("say", "ab"), pair("tell me", "c"), pair("say", "cde"), pair("what is it", "h"))
+
+
+@pytest.mark.parametrize("reduction", ["token_mean", "pair_mean", "sum"])
+def test_artifacts_with_pairs_of_their_own_share_a_pass(reduction: str) -> None:
+    """Each loss and each written target is what the artifact has alone; nothing else is asked."""
+    x, victim = pictures(5), Toy()
+    of_each = ((2, 0), (1, 3), (0, 2), (2, 0), (3, 1))
+    term = TargetNLL(reduction=reduction)
+    regularizer = ImageRegularizer(clean=pictures(5, seed=1))
+    together = Objective(victims=(victim,), rows=(term,), pictures=(regularizer,), own=of_each)
+    loss, forced = together(x, OWN), together.probe(x, OWN).forced
+    assert forced.shape == (5, 2)
+    for i, numbers in enumerate(of_each):
+        mine = tuple(OWN[number] for number in numbers)
+        alone = Objective(victims=(victim,), rows=(term,), pictures=(regularizer.take([i]),))
+        torch.testing.assert_close(loss[i : i + 1], alone(x[i : i + 1], mine))
+        assert torch.equal(forced[i : i + 1], alone.probe(x[i : i + 1], mine).forced)
+    some = together.take([3, 1])
+    torch.testing.assert_close(some(x[[3, 1]], OWN), loss[[3, 1]])
+
+
+def test_only_pairs_of_artifacts_at_work_are_asked_with_their_nudges() -> None:
+    asked: list[tuple] = []
+
+    class Asked(Toy):
+        def rows(self, x, pairs, *, nudges=()):
+            asked.append((tuple(pairs), [None if n is None else float(n.sum()) for n in nudges]))
+            return super().rows(x, pairs, nudges=nudges)
+
+    objective = Objective(victims=(Asked(),), rows=(TargetNLL(),), own=((3,), (1,)))
+    nudges = [torch.full((2, len(one.prompt.last_user_text().split()), WIDTH), float(i))
+              for i, one in enumerate(OWN)]  # fmt: skip
+    objective(pictures(2), OWN, nudges)
+    assert asked[-1] == ((OWN[1], OWN[3]), [float(nudges[1].sum()), float(nudges[3].sum())])
+    objective.take([1])(pictures(1), OWN)
+    assert asked[-1] == ((OWN[1],), [])
+
+
+def test_wrong_pairs_of_their_own_are_told() -> None:
+    terms = {"victims": (Toy(),), "rows": (TargetNLL(),)}
+    with pytest.raises(UsageError, match="every artifact as many pairs"):
+        Objective(**terms, own=((0,), (1, 2)))
+    with pytest.raises(UsageError, match="at least one"):
+        Objective(**terms, own=((), ()))
+    with pytest.raises(ContractError, match="about 2 artifacts and pairs up to number 4"):
+        Objective(**terms, own=((0,), (4,)))(pictures(2), OWN)
+    with pytest.raises(ContractError, match="the step has 3 artifacts and 4 pairs"):
+        Objective(**terms, own=((0,), (1,)))(pictures(3), OWN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,16 @@ from sightline.whitebox._descent import chosen
 from sightline.whitebox.constraint import LinfBall
 from sightline.whitebox.loop import Problem, all_forced, minimize
 from sightline.whitebox.objective import Objective, TargetNLL
-from sightline.whitebox.optimizer import APGD, SGD, Adam, CommonWeakness, Optimizer, SignGD, Slope
+from sightline.whitebox.optimizer import (
+    APGD,
+    SGD,
+    Adam,
+    CommonWeakness,
+    Optimizer,
+    SignGD,
+    Slope,
+    UnitGD,
+)
 from sightline.whitebox.sampler import FixedPairs
 
 Loss = Callable[[Tensor], Tensor]
@@ -108,6 +118,30 @@ def test_adam_is_pytorch_s() -> None:
         with torch.no_grad():
             leaf.copy_(box(leaf))
         torch.testing.assert_close(state.theta, leaf.detach(), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("schedule", "middle"), [("linear", 0.06), ("cosine", 0.06), ("constant", 0.1)])
+def test_adams_rate_follows_its_schedule(schedule: str, middle: float) -> None:
+    """Where the gradient is always the same, bias-corrected Adam moves by its rate."""
+    slope = Known(lambda theta: theta.flatten(1).sum(1))
+    optimizer = Adam(lr=0.1, end=0.02, schedule=schedule, tiny=0.0)
+    thetas = [state.theta for state in path(optimizer, slope, 5, torch.full((1, 1), 0.4))]
+    steps = [(before - after).item() for before, after in itertools.pairwise(thetas)]
+    assert steps[0] == pytest.approx(0.1, abs=1e-6)
+    assert steps[2] == pytest.approx(middle, abs=1e-6)
+    assert steps[4] == pytest.approx(0.1 if schedule == "constant" else 0.02, abs=1e-6)
+
+
+def test_unit_steps_have_their_length_and_the_gradients_direction() -> None:
+    before, after = path(UnitGD(alpha=0.03), Known(bumpy), 1, start() / 4)
+    grad = Known(bumpy)(before.theta).grad
+    for i in range(3):
+        moved = after.theta[i] - before.theta[i]
+        assert moved.norm().item() == pytest.approx(0.03, rel=1e-4)
+        assert torch.cosine_similarity(moved.flatten(), -grad[i].flatten(), dim=0).item() == pytest.approx(1)
+    flat = Known(lambda theta: 0 * theta.flatten(1).sum(1))
+    still, same = path(UnitGD(alpha=0.03), flat, 1)
+    assert torch.equal(still.theta, same.theta)
 
 
 def test_apgd_looks_at_its_step_where_the_paper_says() -> None:
@@ -225,7 +259,9 @@ def test_common_weakness_is_the_released_loop() -> None:
     assert asked.asked == [0, 1, 2]
 
 
-@pytest.mark.parametrize("optimizer", [SignGD(alpha=0.02), SGD(lr=0.1), Adam(lr=0.1), APGD(eta=0.2)])
+@pytest.mark.parametrize(
+    "optimizer", [SignGD(alpha=0.02), UnitGD(alpha=0.1), SGD(lr=0.1), Adam(lr=0.1), APGD(eta=0.2)]
+)
 def test_artifacts_do_not_touch_each_other(optimizer: Optimizer) -> None:
     together = path(optimizer, Known(bumpy), 25)[-1]
     alone = path(optimizer, Known(bumpy), 25, start()[1:2])[-1]
@@ -237,6 +273,7 @@ RULES = {
     "sign": SignGD(alpha=2 / 255),
     "sign_cosine": SignGD(alpha=4 / 255, schedule="cosine"),
     "sgd": SGD(lr=0.05, clip=20.0),
+    "unit": UnitGD(alpha=0.1),
     "adam": Adam(lr=0.01),
     "apgd": APGD(eta=2 * 16 / 255),
     "cwa": CommonWeakness(alpha=16 / 255 / 5),
@@ -281,6 +318,9 @@ def test_going_the_wrong_way_recovers_nothing(name: str) -> None:
         (lambda: SignGD(alpha=0.1, schedule="cosin"), "unknown schedule 'cosin'. Did you mean 'cosine'"),
         (lambda: SGD(lr=0), "lr=0 is out of range"),
         (lambda: SGD(lr=1, clip=-1), "clip=-1 is out of range"),
+        (lambda: UnitGD(alpha=0), "alpha=0 is out of range: expected more than 0"),
+        (lambda: Adam(lr=0.1, schedule="cosin"), "unknown schedule 'cosin'. Did you mean 'cosine'"),
+        (lambda: Adam(lr=0.1, end=-1), "end=-1 is out of range"),
         (lambda: Adam(lr=0.1, betas=(0.9, 1.0)), "betas=(0.9, 1.0) is out of range"),
         (lambda: APGD(eta=0), "eta=0 is out of range"),
         (lambda: APGD(eta=0.1, norm="l3"), "unknown norm 'l3'. Did you mean 'l2'"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+from sightline import whitebox
 from sightline.attacks import _invented
 from sightline.cases import Conversation
 from sightline.testbed import wordings
@@ -15,6 +16,8 @@ Behavior = Literal["string", "leak", "jailbreak", "prompt_matching"]
 
 #: where the user's text stands in the target of `leak`
 CONTEXT = "{context}"
+#: words of an answer that an affirmative opening holds: the topic, a colon, the list's first number
+OPENING_WORDS = 3
 #: the settings that define each behavior
 NEEDS: Mapping[Behavior, tuple[str, ...]] = {
     "string": ("contexts", "target"),
@@ -41,12 +44,35 @@ class Plot:
 
 
 def testbed_plot(behavior: Behavior) -> Plot:
-    """Contexts and replies of the invented world."""
+    """Contexts and replies of the invented world.
+
+    A leaked text is one word: the models copy words, not whole sentences. Openings are of recipes that the
+    policy withholds; what follows is the model's own.
+    """
     if behavior == "string":
         return Plot(dict.fromkeys(_invented.asked(), _invented.SAID))
     if behavior == "leak":
         return Plot({noun: wordings.TOOL_CALL.format(tool=SEND, noun=noun) for noun in _invented.nouns()})
     if behavior == "jailbreak":
-        return Plot(dict(_invented.withheld()))
+        opened = {text: " ".join(recipe.split()[:OPENING_WORDS]) for text, recipe in _invented.withheld()}
+        return Plot(opened, closed=False)
     secret = wordings.SHARED_PROMPTS[0].format(noun=_invented.SECRET)
     return Plot(dict(_invented.secrets()), secret)
+
+
+def taught(
+    model: whitebox.Victim, secret: str, samplers: Sequence[whitebox.Contexts], bounded: whitebox.Constraint
+) -> dict[whitebox.Pair, Any]:
+    """What a model predicts along each reply behind the secret text, beside the clean picture.
+
+    Returns:
+        for every pair that the samplers may draw, probabilities (target tokens, vocabulary).
+    """
+    x = whitebox.unit(bounded.clean)
+    soft = {}
+    for contexts in samplers:
+        for system in contexts.systems:
+            for pair in replace(contexts, systems=(system,)).pool:
+                told = replace(pair, prompt=pair.prompt.with_system(secret))
+                soft[pair] = model.rows(x, [told]).logits[0].float().softmax(-1)
+    return soft

@@ -12,12 +12,14 @@ from typing import TypeVar
 import numpy as np
 
 from sightline.testbed import wordings
-from sightline.testbed.world import SEND, Topic, world
+from sightline.testbed.world import DELETE, SEND, Topic, world
 
 T = TypeVar("T")
 
 #: a call of the permitted tool that nobody asked for
 SENT = wordings.TOOL_CALL.format(tool=SEND, noun=world().reading_train[1])
+#: a call of the forbidden tool, likewise
+DELETED = wordings.TOOL_CALL.format(tool=DELETE, noun=world().reading_train[1])
 #: the fact that prompt matching is to put into a picture
 SECRET = world().reading_train[0]
 #: the answer that a picture is to bring about whatever is asked

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sightline import whitebox
-from sightline.attacks._surrogates import beside
+from sightline.attacks._surrogates import beside, looks
 from sightline.attacks.unrelated_image import scene
 from sightline.cases import Case, Conversation, Image
 from sightline.contracts import Craft
@@ -73,8 +73,20 @@ def batches(
         yield held
 
 
-def drafts(batch: Sequence[Shown], found: whitebox.Found, notes: Sequence[str]) -> Iterator[Draft]:
-    """What a run found, one draft per picture."""
+def numbered(pairs: Sequence[whitebox.Pair]) -> tuple[whitebox.FixedPairs, tuple[tuple[int, ...], ...]]:
+    """One pair for each picture of a batch, as a sampler of the different ones and `Objective.own`."""
+    different = tuple(dict.fromkeys(pairs))
+    own = tuple((different.index(pair),) for pair in pairs)
+    return whitebox.FixedPairs(different), own if len(different) > 1 else ()
+
+
+def drafts(
+    batch: Sequence[Shown],
+    found: whitebox.Found,
+    notes: Sequence[str],
+    seen: Sequence[bool | None] = (),
+) -> Iterator[Draft]:
+    """What a run found, one draft per picture; `seen` says which pictures' own questions it has asked."""
     for i, picture in enumerate(batch):
         best = found.best[i]
         yield Draft(
@@ -82,6 +94,8 @@ def drafts(batch: Sequence[Shown], found: whitebox.Found, notes: Sequence[str]) 
             image=found.pixels[i],
             clean=picture.clean,
             trace=found.losses[i],
+            checks=looks(found, i),
             cost=found.costs[i],
+            seen=seen[i] if seen else None,
             note=f"{found.endings[i]}; best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
         )

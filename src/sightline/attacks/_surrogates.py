@@ -94,7 +94,7 @@ def descend(
 def looks(found: whitebox.Found, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:
     """What the checks of an artifact saw, for its draft; thinned to `LOOKS`, the last one kept."""
     checks = found.checks[artifact]
-    thin = -(-len(checks) // LOOKS)
+    thin = max(1, -(-len(checks) // LOOKS))
     return tuple((check.step, check.loss, check.forced) for check in checks[::-1][::thin][::-1])
 
 

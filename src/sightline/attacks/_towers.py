@@ -1,9 +1,6 @@
-"""What attacks on vision towers share: the towers that a study names, drawn words, features of texts."""
+"""What attacks on vision towers share: the towers that a study names, and drawn words."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
 
 from sightline import whitebox
 from sightline.attacks._surrogates import surrogates
@@ -17,7 +14,7 @@ TESTBED_FONT = "DejaVuSans.ttf"
 
 
 def towers(ctx: Craft, attack: str) -> tuple[whitebox.Encoder, ...]:
-    """The vision towers of the models that the study names for crafting.
+    """The encoders that the study names for crafting, or the vision towers of the models that it names.
 
     Raises:
         ContractError: if the stage gave none.
@@ -26,7 +23,7 @@ def towers(ctx: Craft, attack: str) -> tuple[whitebox.Encoder, ...]:
 
 
 def tower(ctx: Craft, attack: str) -> whitebox.Encoder:
-    """The vision tower of the only model that the study names for crafting.
+    """The only encoder that the study names for crafting, or the vision tower of the only model.
 
     Raises:
         UsageError: if it names several.
@@ -37,21 +34,6 @@ def tower(ctx: Craft, attack: str) -> whitebox.Encoder:
             f"attack {attack!r} is crafted on one vision tower, not on {len(found)}: name one surrogate"
         )
     return found[0]
-
-
-def text_features(encoder: whitebox.Encoder, texts: Sequence[str], attack: str) -> Any:
-    """Features of texts in the space of the tower's `projected` features, float32 (texts, width).
-
-    Raises:
-        UsageError: for a tower without a text tower beside it, as those inside language models are.
-    """
-    read = getattr(encoder, "texts", None)
-    if read is None:
-        raise UsageError(
-            f"attack {attack!r} compares a picture with a text, which needs a CLIP text tower, and "
-            f"{encoder.id} has none: match the text as it looks when it is drawn"
-        )
-    return read(list(texts))
 
 
 def page(text: str, size_px: int, font: str, font_px: int) -> Pixels:

@@ -9,9 +9,11 @@ rounds, 20 spectra a gradient with rho 0.5 and noise of 16/255, inner step 250, 
 momenta without decay, start at the clean picture, 224 x 224. Surrogates there: three towers (ViT-B/16,
 BLIP-2's, CLIP ViT-B/32) or three models (InstructBLIP, BLIP-2, MiniGPT-4); name yours as `surrogate`.
 
-Detectors are evaded by the same distance on their own features or scores: away from the clean picture's
-(`embedding`, as its attack on Bard's toxicity detector), or towards those of an innocent drawing (`innocent`,
-as its Banned2Normal, 400 rounds; preset `innocent`). The paper's attack on face detectors has no code.
+Detectors. Its attack on a face detector has no code: here `unseen` lowers the score of some labels of object
+detectors and classifiers (`encoder/FOLDER`; preset `face`), of the likeliest box or label. Its attack on a
+toxicity detector is `embedding` on toxic pictures, on towers or on a detector's own features; towards those
+of an innocent drawing it is `innocent` (as its Banned2Normal, 400 rounds; preset `innocent`). So it meets
+cases to be refused and to be classified as well.
 
 As released, and kept: the reverse (sharpness) step of common weakness is commented out, the step size that
 the scripts pass is not used, the gradient is taken at the transformed picture. Deviations. The best of the
@@ -43,6 +45,7 @@ NAME = "bard"
 TESTBED = {"features": "patches", "steps": 8, "spectra": 3, "size_px": 64, "shapes": 1}
 PRESETS: Presets = {
     "innocent": {"goal": "innocent", "steps": 400},
+    "face": {"goal": "unseen", "labels": ("face",)},
     "testbed": TESTBED,
     "testbed_innocent": {**TESTBED, "goal": "innocent"},
     "testbed_description": {**TESTBED, "goal": "description", "target": world().scenes_train[0].caption},
@@ -56,7 +59,7 @@ PRESETS: Presets = {
     threat=ThreatModel(access="white", may_edit=frozenset({"image"})),
     surrogate=True,
     crafted="apart",
-    meets=frozenset({"answer"}),
+    meets=frozenset({"answer", "classify", "refuse"}),
     presets=PRESETS,
     extra="local",
     data=("_surrogates.py", "_towers.py", "_own_picture.py", "unrelated_image.py"),
@@ -66,9 +69,11 @@ class Bard:
     """Settings.
 
     Attributes:
-        goal: away from the clean picture's features, towards an innocent drawing's, or towards a text.
+        goal: away from the clean picture's features, towards an innocent drawing's, towards a text, or away
+            from what detectors and classifiers see.
         target: the text, for `description`.
-        features: of the towers, for the other goals.
+        labels: what is not to be seen, for `unseen`; every surrogate has to know them.
+        features: of the encoders, for `embedding` and `innocent`.
         eps: radius, such as '16/255'.
         steps: rounds through all surrogates.
         spectra: pictures per gradient.
@@ -83,9 +88,10 @@ class Bard:
 
     card: ClassVar[Card]
 
-    goal: Literal["embedding", "innocent", "description"] = "embedding"
+    goal: Literal["embedding", "innocent", "description", "unseen"] = "embedding"
     target: str = ""
-    features: Literal["pooled", "projected", "patches"] = "pooled"
+    labels: tuple[str, ...] = ()
+    features: Literal["pooled", "projected", "patches", "scores"] = "pooled"
     eps: str = "16/255"
     steps: int = 500
     spectra: int = 20
@@ -109,6 +115,8 @@ class Bard:
         Eps.parse(self.eps)
         if self.target and self.goal != "description":
             raise UsageError("bard takes a `target` only with goal 'description'")
+        if bool(self.labels) != (self.goal == "unseen"):
+            raise UsageError("bard with goal 'unseen' needs `labels`, and no other goal takes them")
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, perturbed."""
@@ -147,7 +155,11 @@ class Bard:
             pair = whitebox.Pair(prompt=beside("", batch[0].clean), target=self.target, closed=False)
             likely = whitebox.Objective(victims=victims(ctx, NAME), rows=(whitebox.TargetNLL(),))
             return likely, whitebox.FixedPairs((pair,))
-        terms = tuple(self._distance(encoder, batch, ctx) for encoder in towers(ctx, NAME))
+        terms: tuple[whitebox.FeatureDistance | whitebox.LabelScore, ...]
+        if self.goal == "unseen":
+            terms = tuple(whitebox.LabelScore(encoder=e, labels=self.labels) for e in towers(ctx, NAME))
+        else:
+            terms = tuple(self._distance(encoder, batch, ctx) for encoder in towers(ctx, NAME))
         return whitebox.Objective(pictures=terms), whitebox.FixedPairs()
 
     def _distance(

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from sightline import whitebox
-from sightline.attacks._own_picture import Shown, drafts, shown
+from sightline.attacks._own_picture import Shown, batches, drafts, numbered, shown
 from sightline.attacks._surrogates import descend, victims
 from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, ThreatModel
@@ -34,8 +34,6 @@ from sightline.records import Draft
 from sightline.registry import Card, Presets, attack
 from sightline.rng import numpy_rng
 
-#: gradients are scaled to this length, then by the step: below it a gradient counts as none
-TINY = 1e-6
 PRESETS: Presets = {
     "signed": {"direction": "sign", "step": 0.2 / 255},
     "testbed": {
@@ -71,6 +69,7 @@ class Carlini:
         step: in pixels of [0, 1].
         steps: at most.
         check_every: steps from one look whether the opening would be written to the next.
+        batch: cases at a time, where their pictures are of one size; each stops by itself.
         size_px: side of the picture for cases without one.
         shapes: in the drawing.
     """
@@ -83,6 +82,7 @@ class Carlini:
     step: float = 0.2
     steps: int = 500
     check_every: int = 1
+    batch: int = 4
     size_px: int = 224
     shapes: int = 5
 
@@ -93,47 +93,63 @@ class Carlini:
         )
         require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
         require(self.check_every >= 1, "check_every", self.check_every, "at least 1 step")
+        require(self.batch >= 1, "batch", self.batch, "at least 1 case")
         check_scene(self.size_px, self.shapes)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """A picture of its own for every case."""
-        for case in cases:
-            picture = shown(case, ctx, "carlini", self.size_px, self.shapes)
-            rng = numpy_rng("carlini", ctx.seed, case.id)
-            target = self._target(case, int(rng.integers(1 << 30)))
-            if self.start == "noise":
-                noise = rng.integers(0, 256, picture.clean.shape).astype(picture.clean.dtype)
-                picture = replace(picture, clean=noise)
-            found = self.descend(picture, target, ctx)
-            written = "is" if found.best[0].forced else "is not"
-            note = f"target {target!r} {written} what greedy decoding begins with"
-            yield from drafts([picture], found, [note])
+        for batch in batches((self._start(case, ctx) for case in cases), self.batch):
+            targets = [self._target(picture.case, ctx.seed) for picture in batch]
+            found = self.descend(batch, targets, ctx)
+            notes = [
+                f"target {target!r} {'is' if best.forced else 'is not'} what greedy decoding begins with"
+                for target, best in zip(targets, found.best, strict=True)
+            ]
+            yield from drafts(batch, found, notes)
 
-    def descend(self, picture: Shown, target: str, ctx: Craft) -> whitebox.Found:
-        """Projected descent on the total cross-entropy of the opening, up to the first success."""
+    def descend(self, batch: Sequence[Shown], targets: Sequence[str], ctx: Craft) -> whitebox.Found:
+        """Projected descent on the total cross-entropy of each opening, up to its first success."""
         models = victims(ctx, "carlini")
-        levels = whitebox.from_pixels([picture.clean], models[0].device)
+        levels = whitebox.from_pixels([picture.clean for picture in batch], models[0].device)
+        pairs, own = numbered(
+            [
+                whitebox.Pair(prompt=picture.prompt, target=target, closed=False)
+                for picture, target in zip(batch, targets, strict=True)
+            ]
+        )
         problem = whitebox.Problem(
-            objective=whitebox.Objective(victims=models, rows=(whitebox.TargetNLL(reduction="sum"),)),
+            objective=whitebox.Objective(
+                victims=models, rows=(whitebox.TargetNLL(reduction="sum"),), own=own
+            ),
             constraint=whitebox.Box(clean=levels),
             optimizer=(
                 whitebox.SignGD(alpha=self.step)
                 if self.direction == "sign"
-                else whitebox.SGD(lr=self.step / TINY, clip=TINY)
+                else whitebox.UnitGD(alpha=self.step)
             ),
-            sampler=whitebox.FixedPairs((whitebox.Pair(prompt=picture.prompt, target=target, closed=False),)),
+            sampler=pairs,
+            probe=pairs.pool,
             stop=whitebox.all_forced,
         )
-        return descend(problem, ctx, steps=self.steps, keys=[picture.key], every=self.check_every)
+        keys = [picture.key for picture in batch]
+        return descend(problem, ctx, steps=self.steps, keys=keys, every=self.check_every)
 
-    def _target(self, case: Case, draw: int) -> str:
+    def _start(self, case: Case, ctx: Craft) -> Shown:
+        """What is perturbed: noise of the picture's size, or the picture itself."""
+        picture = shown(case, ctx, "carlini", self.size_px, self.shapes)
+        if self.start == "picture":
+            return picture
+        noise = numpy_rng("carlini noise", ctx.seed, case.id).integers(0, 256, picture.clean.shape)
+        return replace(picture, clean=noise.astype(picture.clean.dtype))
+
+    def _target(self, case: Case, seed: int) -> str:
         """The opening for a case."""
         if not self.targets:
             raise UsageError(
                 "carlini needs `targets`: one or more openings of the answer (Sightline ships none), "
                 "or preset `testbed`"
             )
-        form = self.targets[draw % len(self.targets)]
+        form = self.targets[int(numpy_rng("carlini target", seed, case.id).integers(len(self.targets)))]
         try:
             return form.format_map(case.wordings)
         except (KeyError, ValueError, IndexError) as absent:

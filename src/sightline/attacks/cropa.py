@@ -16,7 +16,10 @@ its own question was among them. Judge with `target_string(mode=exact)`.
 
 Deviations. The release never clips the sum of picture and noise to valid pixels, does not round, and keeps
 the noise with the least loss on a single prompt: here pixels stay in [0, 1], are judged as a file holds them,
-and the picture is kept that is best over the first 16 prompts. The untargeted variant is left out.
+and the picture is kept that is best over the first 16 prompts. Its evaluation divides the hits on 19
+classification prompts (a comma is missing) by 20, and draws new agnostic questions at every call; here cases
+are the study's. The untargeted variant is left out. Nudges need a search with room to converge: they cost
+one that has not (on the testbed, 60 steps at 16/255) more than they bring.
 """
 
 from __future__ import annotations
@@ -137,7 +140,7 @@ class Cropa:
                 f"{'one' if seen[i] else 'none'} of the {len(questions)} seen"
                 for i in range(len(batch))
             ]
-            yield from drafts(batch, found, notes)
+            yield from drafts(batch, found, notes, seen)
 
     def descend(
         self, batch: Sequence[Shown], questions: Sequence[str], target: str, ctx: Craft

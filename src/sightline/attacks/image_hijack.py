@@ -20,7 +20,7 @@ Contexts are given by the study and never taken from its cases; a draft's note s
 among them all the same. The attacker is a third party that only places the picture (with `jailbreak`: the
 user). Judge with `target_string`. Deviations: pixels are float32 (there float16, in which late steps of
 dark gradients vanish); the picture kept is the one with the least loss on held-out contexts, not the most
-successful; a moving patch is judged at its fixed place while it is made.
+successful; a moving patch is judged at a few fixed places while it is made, not at new ones each time.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sightline import whitebox
-from sightline.attacks._behaviors import CONTEXT, NEEDS, Behavior, Plot, testbed_plot
-from sightline.attacks._surrogates import beside, descend, victim, victims
+from sightline.attacks._behaviors import CONTEXT, NEEDS, Behavior, Plot, taught, testbed_plot
+from sightline.attacks._surrogates import beside, descend, looks, victim, victims
 from sightline.attacks.unrelated_image import scene
 from sightline.cases import Case, Conversation, Eps, ThreatModel
 from sightline.contracts import Craft
@@ -54,18 +54,33 @@ TESTBED = {
     "eps": "32/255",
     "size_px": 64,
     "shapes": 1,
-    "patch_px": 32,
-    "lr": 0.5,
+    "lr": 2.0,
     "steps": 150,
     "contexts_per_step": 4,
     "check_every": 25,
+}
+#: whole sentences need signed steps here: whether plain ones find them depends on the seed
+SIGNED = {**TESTBED, "optimizer": "fgsm", "alpha_levels": 2.0}
+LEAK = {**TESTBED, "behavior": "leak", "steps": 75, "contexts_per_step": 2}
+#: 6 % of the picture (the paper's patch: 7 %), and 47 % (its moving one: 51 %)
+TESTBED_PATCH = {**LEAK, "bound": "patch", "patch_px": 16, "lr": 1.0}
+TESTBED_MOVING = {
+    **LEAK,
+    "bound": "moving_patch",
+    "patch_px": 44,
+    "places_per_step": 4,
+    "contexts_per_step": 1,
 }
 PRESETS: Presets = {
     **{f"eps{levels}": {"eps": f"{levels}/255"} for levels in (4, 8, 32, 255)},
     "patch": {"bound": "patch"},
     "moving_patch": {"bound": "moving_patch", "patch_px": 160},
-    "testbed": TESTBED,
-    "testbed_prompt": {**TESTBED, "behavior": "prompt_matching", "held_out": 3, "steps": 200},
+    "testbed": SIGNED,
+    "testbed_leak": LEAK,
+    "testbed_jailbreak": {**TESTBED, "behavior": "jailbreak"},
+    "testbed_patch": TESTBED_PATCH,
+    "testbed_moving": TESTBED_MOVING,
+    "testbed_prompt": {**SIGNED, "behavior": "prompt_matching", "held_out": 3, "steps": 120},
 }
 
 
@@ -75,7 +90,7 @@ PRESETS: Presets = {
     source="euanong/image-hijacks: image_hijacks/components, experiments/exp_demo_imgs/config.py",
     threat=ThreatModel(attacker="third_party", access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="apart",
+    crafted="together",
     meets=frozenset({"refuse", "comply", "answer"}),
     presets=PRESETS,
     extra="local",
@@ -96,6 +111,8 @@ class ImageHijack:
         bound: where and how far the picture may change.
         eps: for `linf`.
         patch_px: side of the patch.
+        places_per_step: of a moving patch, for each context; 1 in the release.
+        judged_places: fixed places at which a moving patch is judged while it is made.
         optimizer: `sgd` with `lr` and `clip`, or `fgsm` with `alpha_levels`.
         lr: of the gradient in pixels of [0, 1].
         clip: its largest l2 norm.
@@ -121,6 +138,8 @@ class ImageHijack:
     bound: Bound = "linf"
     eps: str = "8/255"
     patch_px: int = 50
+    places_per_step: int = 1
+    judged_places: int = 4
     optimizer: Literal["sgd", "fgsm"] = "sgd"
     lr: float = 0.03
     clip: float = 20.0
@@ -136,6 +155,8 @@ class ImageHijack:
     def __post_init__(self) -> None:
         require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
         require(1 <= self.patch_px <= self.size_px, "patch_px", self.patch_px, "1 to size_px pixels")
+        require(self.places_per_step >= 1, "places_per_step", self.places_per_step, "at least 1 place")
+        require(self.judged_places >= 1, "judged_places", self.judged_places, "at least 1 place")
         require(self.lr > 0, "lr", self.lr, "more than 0")
         require(self.clip > 0, "clip", self.clip, "more than 0")
         require(0 < self.alpha_levels < 255, "alpha_levels", self.alpha_levels, "more than 0, less than 255")
@@ -170,8 +191,10 @@ class ImageHijack:
                 image=self._shown(found, bounded, numpy_rng("place", ctx.seed, case.id)),
                 clean=clean,
                 trace=found.losses[0],
+                checks=looks(found),
                 cost=found.costs[0],
                 shared=True,
+                seen=text in trained,
                 note=f"{made}; the request was {'seen' if text in trained else 'not seen'} while crafting",
             )
 
@@ -185,13 +208,16 @@ class ImageHijack:
         judged = whitebox.Contexts(held, plot.reply, self.systems, len(held), plot.closed)
         likely: whitebox.TargetNLL | whitebox.SoftLogits = whitebox.TargetNLL()
         if plot.secret:
-            likely = whitebox.SoftLogits(soft=_taught(ctx, plot, (sampler, judged), bounded))
+            likely = whitebox.SoftLogits(
+                soft=taught(victim(ctx, "image_hijack"), plot.secret, (sampler, judged), bounded)
+            )
         problem = whitebox.Problem(
             objective=whitebox.Objective(victims=models, rows=(likely,)),
             constraint=bounded,
             optimizer=self._optimizer(),
             sampler=sampler,
             probe=judged.draw(0, ctx.seed),
+            views=self._views(bounded, ctx.seed),
         )
         return descend(problem, ctx, steps=self.steps, every=self.check_every)
 
@@ -217,7 +243,19 @@ class ImageHijack:
         most = self.size_px - self.patch_px
         place = (min(max(round(top), 0), most), min(max(round(left), 0), most))
         side, moving = self.patch_px, self.bound == "moving_patch"
-        return whitebox.Patch(clean=clean, height=side, width=side, place=place, moving=moving)
+        samples = self.places_per_step if moving else 1
+        return whitebox.Patch(
+            clean=clean, height=side, width=side, place=place, moving=moving, samples=samples
+        )
+
+    def _views(self, bounded: Bounded, seed: int) -> tuple[whitebox.Constraint, ...]:
+        """A moving patch where it is judged: always the same places, drawn apart from the cases' own."""
+        if not (isinstance(bounded, whitebox.Patch) and bounded.moving):
+            return ()
+        places = numpy_rng("judged places", seed).integers(
+            0, self.size_px - self.patch_px + 1, (self.judged_places, 2)
+        )
+        return tuple(replace(bounded, place=(int(top), int(left))) for top, left in places)
 
     def _optimizer(self) -> whitebox.SGD | whitebox.SignGD:
         if self.optimizer == "sgd":
@@ -255,17 +293,3 @@ class ImageHijack:
         return Plot(
             dict(zip(contexts, replies, strict=True)), self.secret, closed=self.behavior != "jailbreak"
         )
-
-
-def _taught(
-    ctx: Craft, plot: Plot, samplers: tuple[whitebox.Contexts, ...], bounded: whitebox.Constraint
-) -> dict[whitebox.Pair, Any]:
-    """What the model predicts along each reply behind the secret text, beside the drawing."""
-    model, x = victim(ctx, "image_hijack"), whitebox.unit(bounded.clean)
-    soft = {}
-    for contexts in samplers:
-        for system in contexts.systems:
-            for pair in replace(contexts, systems=(system,)).pool:
-                told = replace(pair, prompt=pair.prompt.with_system(plot.secret))
-                soft[pair] = model.rows(x, [told]).logits[0].float().softmax(-1)
-    return soft

@@ -130,7 +130,8 @@ class Injection:
             notes = [
                 f"the target {'would' if best.forced == 1 else 'would not'} be written" for best in found.best
             ]
-            yield from drafts(batch, found, notes)
+            own = [self.query in ("", picture.case.conversation.last_user_text()) for picture in batch]
+            yield from drafts(batch, found, notes, own)
 
     def descend(self, batch: Sequence[Shown], ctx: Craft) -> whitebox.Found:
         """Make the sentence likely behind the question, for some pictures at once."""

@@ -8,17 +8,20 @@ paper stops at a distance of 0.3 (`tau`). The features are CLIP's projected ones
 
 Triggers: `ocr`, the case's key phrase drawn; `visual`, the case's own picture; `combined`, one picture that
 holds both (not the mean of two embeddings); `textual`, the phrase's own embedding, which needs a CLIP with
-its text tower. Towers inside language models have no projection: presets `pooled`, what a tower gives before
-it, and `patches`. Models that read patches never see the pooled vector: `patches` is what they read.
+its text tower. Surrogates: a CLIP folder (`encoder/FOLDER`, `encoder/FOLDER@-2` for the layer that LLaVA
+reads), or a model whose tower is used. Towers inside models have no projection: presets `pooled`, what a
+tower gives before it, and `patches`. Models that read patches never see the pooled vector.
 
 Controls that the paper lacks: `show: trigger` sends the trigger itself, `show: start` the picture from which
 the descent starts, beside the same sentence. What counts is the success beside both: the trigger is what
 the attack can reach at best.
 
-Deviations. Pixels are normalized as the victim does it; the released code matches features of pixels that are
-not, for trigger and picture alike. The file is a rounded PNG, not a truncated JPEG. The distance is compared
-with `tau` every 25 steps, on the file. The sentence is ours (texts/jailbreak_in_pieces.yaml). The paper takes
-a request apart by hand; here the trigger is the key phrase.
+`as_released` is for audits only: features of pixels that were not normalized, for trigger and picture alike,
+which no victim computes; and all steps, whatever the distance.
+
+Deviations. Pixels are normalized as the victim does it. The file is a rounded PNG, not a truncated JPEG. The
+distance is compared with `tau` every 25 steps, on the file. The sentence is ours
+(texts/jailbreak_in_pieces.yaml). The paper takes a request apart by hand; here the trigger is the key phrase.
 """
 
 from __future__ import annotations
@@ -32,8 +35,8 @@ from PIL import Image
 
 from sightline import whitebox
 from sightline.attacks import _texts, _wordings
-from sightline.attacks._surrogates import descend
-from sightline.attacks._towers import TESTBED_FONT, page, text_features, tower
+from sightline.attacks._surrogates import descend, looks
+from sightline.attacks._towers import TESTBED_FONT, page, tower
 from sightline.attacks.unrelated_image import check_scene, scene
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
@@ -54,6 +57,9 @@ TESTBED = {
 }
 PRESETS: Presets = {
     "textual": {"trigger": "textual"},
+    "visual": {"trigger": "visual"},
+    "combined": {"trigger": "combined"},
+    "as_released": {"pixels": "as_released", "tau": 0.0},
     "pooled": {"features": "pooled"},
     "patches": {"features": "patches"},
     "trigger": {"show": "trigger"},
@@ -90,6 +96,7 @@ class JailbreakInPieces:
     Attributes:
         trigger: whose features are matched.
         features: of the tower; `textual` needs `projected`.
+        pixels: what the tower is fed.
         show: the adversarial picture, or a control: the trigger itself, or the start.
         start: white, uniform noise, or a picture of shapes.
         steps: of Adam, at most.
@@ -108,6 +115,7 @@ class JailbreakInPieces:
 
     trigger: Literal["ocr", "visual", "combined", "textual"] = "ocr"
     features: Literal["pooled", "projected", "patches"] = "projected"
+    pixels: Literal["normalized", "as_released"] = "normalized"
     show: Literal["adversarial", "trigger", "start"] = "adversarial"
     start: Literal["white", "uniform", "shapes"] = "white"
     steps: int = 5000
@@ -152,6 +160,7 @@ class JailbreakInPieces:
                     image=found.pixels[i],
                     clean=starts[i] if self.start == "shapes" else None,
                     trace=found.losses[i],
+                    checks=looks(found, i),
                     cost=found.costs[i],
                     note=f"{found.endings[i]}; {self.trigger} trigger; distance of {self.features} features "
                     f"{begun:.2f} at the start, {best.loss:.2f} at step {best.step}",
@@ -160,6 +169,8 @@ class JailbreakInPieces:
     def descend(self, batch: Sequence[Case], starts: Sequence[Pixels], ctx: Craft) -> whitebox.Found:
         """Algorithm 1, for some cases at once."""
         encoder = tower(ctx, NAME)
+        if self.pixels == "as_released":
+            encoder = encoder.unnormalized()
         problem = whitebox.Problem(
             objective=whitebox.Objective(pictures=(self._distance(batch, encoder, ctx),)),
             constraint=whitebox.Box(clean=whitebox.from_pixels(starts, encoder.device), init="clean"),
@@ -208,8 +219,7 @@ class JailbreakInPieces:
     ) -> whitebox.FeatureDistance:
         """Equation 3's distance from the targets."""
         if self.trigger == "textual":
-            phrases = [_wordings.key_phrase(case).text for case in batch]
-            wanted = text_features(encoder, phrases, NAME)
+            wanted = encoder.texts([_wordings.key_phrase(case).text for case in batch])
             return whitebox.FeatureDistance(encoder=encoder, target=wanted, kind="projected")
         triggers = whitebox.from_pixels([self.target(case, ctx) for case in batch], encoder.device)
         return whitebox.FeatureDistance.to_picture(encoder, whitebox.unit(triggers), kind=self.features)

@@ -7,7 +7,8 @@ cut off at the bound; words of MIX: dog, coconut, spaceship. Not verified: the w
 
 `loss`: `cosine` is the paper's intent, a high cosine with the words; `contrast` the cross-entropy of the
 words against `distractors`, at CLIP's logit scale. `matched`: the words as text (which needs a CLIP with
-its text tower), or as drawn on a page. The second is ours, for towers inside language models.
+its text tower, `encoder/FOLDER`), or as drawn on a page. The second is ours, for towers inside models. There
+`contrast` only has to look less like other pages: the testbed is misled by it, but reads no such word.
 
 `as_released` is for audits only. There the cosines go through softmax twice and the label is always the
 second of three words. SIN passes one word three times: its loss is ln 3 whatever the picture, and what moved
@@ -27,7 +28,7 @@ from sightline import whitebox
 from sightline.attacks._matching import Loss, WordMatch
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
 from sightline.attacks._surrogates import descend
-from sightline.attacks._towers import TESTBED_FONT, page, text_features, tower
+from sightline.attacks._towers import TESTBED_FONT, page, tower
 from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
@@ -43,6 +44,7 @@ PRESETS: Presets = {
     "sin": {"words": ("coconut",)},
     "mix": {"words": MIX},
     "eps32": {"eps": "32/255"},
+    "contrast": {"loss": "contrast", "words": ("coconut",), "distractors": ("dog", "spaceship")},
     "as_released": {"loss": "as_released", "words": MIX},
     "as_released_sin": {"loss": "as_released", "words": ("coconut",)},
     "testbed": {
@@ -157,7 +159,7 @@ class Misleading:
         words = self.words * (RELEASED_WORDS if self.loss == "as_released" and len(self.words) == 1 else 1)
         compared = (*words, *self.distractors)
         if self.matched == "text":
-            features = text_features(encoder, compared, NAME)
+            features = encoder.texts(compared)
         else:
             pages = whitebox.from_pixels(
                 [page(word, side_px, self.font, self.font_px) for word in compared], encoder.device

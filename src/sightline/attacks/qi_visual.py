@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks import _invented
-from sightline.attacks._surrogates import beside, descend, victims
+from sightline.attacks._surrogates import beside, descend, looks, victims
 from sightline.attacks.unrelated_image import scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
@@ -53,7 +53,7 @@ PRESETS: Presets = {
     source="Unispac/Visual-Adversarial-Examples-Jailbreak-Large-Language-Models: visual_attacker.py",
     threat=ThreatModel(access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="apart",
+    crafted="together",
     presets=PRESETS,
     extra="local",
     data=("_surrogates.py", "_invented.py", "unrelated_image.py"),
@@ -101,6 +101,7 @@ class QiVisual:
         """The same picture for every case."""
         clean = scene(self.size_px, self.shapes, numpy_rng("qi_visual", ctx.seed))
         found = self.descend(clean, ctx)
+        asked = {pair.prompt.last_user_text() for pair in self._pool(clean)}
         for case in cases:
             yield Draft(
                 case=case,
@@ -108,8 +109,10 @@ class QiVisual:
                 image=found.pixels[0],
                 clean=clean if self.eps else None,
                 trace=found.losses[0],
+                checks=looks(found),
                 cost=found.costs[0],
                 shared=True,
+                seen=case.conversation.last_user_text() in asked,
                 note=f"{found.endings[0]}; best at step {found.best[0].step}, loss {found.best[0].loss:.3f}",
             )
 

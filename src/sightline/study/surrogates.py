@@ -1,17 +1,78 @@
-"""Models that attacks are crafted on: a target of the study, loaded a second time for its gradients."""
+"""Models that attacks are crafted on: a target of the study, loaded a second time, or an encoder alone.
+
+vlm/FOLDER, testbed/NAME   a local target: its gradients from end to end, or those of its vision tower
+encoder/FOLDER[@LAYER]     a CLIP, SigLIP, ViT or DINOv2 tower, an image classifier, an object detector
+"""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sightline.contracts import Target
+from sightline.contracts import Surrogate, Target
 from sightline.errors import UsageError
+from sightline.targets import LocalSettings
+from sightline.targets._names import ENCODER
 from sightline.targets.vlm import VlmTarget
+from sightline.whitebox.encoder_folders import EncoderFolder, encoder_folder
 
 if TYPE_CHECKING:
     from sightline.whitebox.victim import Encoder, Victim
+
+
+def open_surrogate(name: str, target: Callable[[str], Target]) -> Surrogate:
+    """The model behind a surrogate string; weights are hashed, not loaded.
+
+    Args:
+        name: as above.
+        target: opens a target of the study.
+
+    Raises:
+        UsageError: for what gives no gradients, or a folder that holds no encoder.
+        AbsentExtraError: if torch or transformers is not installed.
+    """
+    if name.partition("/")[0] == ENCODER:
+        return EncoderSurrogate(name)
+    return LocalSurrogate(name, target(name))
+
+
+@dataclass(slots=True)
+class EncoderSurrogate:
+    """An encoder without a language model behind it; torch and weights are loaded when it first looks."""
+
+    name: str
+    local: LocalSettings | None = None
+    _found: EncoderFolder = field(init=False, repr=False)
+    _opened: Any = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._found = encoder_folder(self.name, self.local)
+
+    @property
+    def id(self) -> str:
+        """See `Surrogate.id`."""
+        return self._found.id
+
+    def victim(self) -> Victim:
+        """See `Surrogate.victim`.
+
+        Raises:
+            UsageError: always: nothing here writes.
+        """
+        raise UsageError(
+            f"{self.name} only looks at pictures, and this attack needs a model that answers: name a local "
+            "target, vlm/FOLDER or testbed/NAME, as its surrogate"
+        )
+
+    def encoder(self) -> Encoder:
+        """See `Surrogate.encoder`."""
+        if self._opened is None:
+            encoders = importlib.import_module("sightline.whitebox.encoders")
+            self._opened = encoders.open_encoder(self._found, local=self.local)
+        found: Encoder = self._opened
+        return found
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from sightline.errors import UsageError, nearest
 
 OURS = ("vlm", "testbed", "replay", "scripted", "defended")
+#: what attacks may be crafted on, though it answers nothing
+ENCODER = "encoder"
 
 #: prefixes of model strings that Inspect AI 0.3.285 knows; `inspect/` hands any other string to it
 # fmt: off
@@ -41,11 +43,16 @@ def split(name: str) -> Prefixed:
     """Cut a target string at its first slash.
 
     Raises:
-        UsageError: if the part before is no known kind of target (the nearest ones are offered).
+        UsageError: if the part before is no known kind of target (the nearest ones are offered), or is one
+            that answers nothing.
     """
     kind, slash, rest = name.strip().partition("/")
     if not slash or not rest:
         raise UsageError(f"target {name!r} is not complete: write {FORMS}")
+    if kind == ENCODER:
+        raise UsageError(
+            f"target {name!r} answers nothing: an encoder is named as the `surrogate:` of an attack"
+        )
     if kind not in OURS and kind != "inspect" and kind not in INSPECT_PROVIDERS:
         raise UsageError(f"target {name!r}: {nearest(kind, (*OURS, *INSPECT_PROVIDERS), 'kind of target')}")
     return Prefixed(kind, rest)

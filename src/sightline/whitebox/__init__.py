@@ -21,10 +21,17 @@ if TYPE_CHECKING:
     from sightline.whitebox.constraint import Mask as Mask
     from sightline.whitebox.constraint import Patch as Patch
     from sightline.whitebox.constraint import Spectrum as Spectrum
+    from sightline.whitebox.constraint import Started as Started
     from sightline.whitebox.constraint import as_pixels as as_pixels
     from sightline.whitebox.constraint import first_rows as first_rows
     from sightline.whitebox.constraint import from_pixels as from_pixels
     from sightline.whitebox.constraint import unit as unit
+    from sightline.whitebox.discrete import FoundText as FoundText
+    from sightline.whitebox.discrete import TextProblem as TextProblem
+    from sightline.whitebox.discrete import any_forced as any_forced
+    from sightline.whitebox.discrete import search as search
+    from sightline.whitebox.flips import GCG as GCG
+    from sightline.whitebox.flips import HotFlip as HotFlip
     from sightline.whitebox.loop import Bench as Bench
     from sightline.whitebox.loop import Check as Check
     from sightline.whitebox.loop import Found as Found
@@ -47,10 +54,18 @@ if TYPE_CHECKING:
     from sightline.whitebox.optimizer import Adam as Adam
     from sightline.whitebox.optimizer import CommonWeakness as CommonWeakness
     from sightline.whitebox.optimizer import SignGD as SignGD
+    from sightline.whitebox.optimizer import UnitGD as UnitGD
+    from sightline.whitebox.recognizers import LabelScore as LabelScore
+    from sightline.whitebox.rewriting import Rewriting as Rewriting
+    from sightline.whitebox.rewriting import rewrite as rewrite
+    from sightline.whitebox.rewriting import scrambled as scrambled
     from sightline.whitebox.sampler import Contexts as Contexts
     from sightline.whitebox.sampler import FixedPairs as FixedPairs
     from sightline.whitebox.sampler import Rotating as Rotating
     from sightline.whitebox.sampler import WithoutReplacement as WithoutReplacement
+    from sightline.whitebox.suffix import SuffixReader as SuffixReader
+    from sightline.whitebox.suffix import TokenSuffix as TokenSuffix
+    from sightline.whitebox.suffix import whole_text as whole_text
     from sightline.whitebox.victim import Encoder as Encoder
     from sightline.whitebox.victim import Pair as Pair
     from sightline.whitebox.victim import Rows as Rows
@@ -58,9 +73,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "constraint": (
-        "Box", "Constraint", "EmbedBox", "L2Ball", "LinfBall", "Mask", "Patch", "Spectrum", "as_pixels",
-        "first_rows", "from_pixels", "unit",
+        "Box", "Constraint", "EmbedBox", "L2Ball", "LinfBall", "Mask", "Patch", "Spectrum", "Started",
+        "as_pixels", "first_rows", "from_pixels", "unit",
     ),
+    "discrete": ("FoundText", "TextProblem", "any_forced", "search"),
+    "flips": ("GCG", "HotFlip"),
     "loop": (
         "Bench", "Check", "Found", "Problem", "Progress", "Rival", "Watch", "all_forced", "below", "minimize",
     ),
@@ -68,8 +85,11 @@ _HOMES = {
         "FeatureDistance", "ImageRegularizer", "Objective", "SoftLogits", "TargetNLL", "Tokens",
         "prefix_weights",
     ),
-    "optimizer": ("APGD", "SGD", "Adam", "CommonWeakness", "SignGD"),
+    "optimizer": ("APGD", "SGD", "Adam", "CommonWeakness", "SignGD", "UnitGD"),
+    "recognizers": ("LabelScore",),
+    "rewriting": ("Rewriting", "rewrite", "scrambled"),
     "sampler": ("Contexts", "FixedPairs", "Rotating", "WithoutReplacement"),
+    "suffix": ("SuffixReader", "TokenSuffix", "whole_text"),
     "victim": ("Encoder", "Pair", "Rows", "Victim"),
 }  # fmt: skip
 

@@ -10,21 +10,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from sightline.budget import Meter
 from sightline.errors import UsageError
 from sightline.records import Cost
 from sightline.whitebox._descent import Slope
 from sightline.whitebox._draws import Draws
+from sightline.whitebox._flops import counter as flop_counter
 from sightline.whitebox._pictures import unit
 from sightline.whitebox.constraint import Constraint
 from sightline.whitebox.objective import Objective, Probed
 from sightline.whitebox.victim import Pair
 
 Say = Callable[[str], None]
-Work = Callable[[Sequence[int] | None], tuple[Tensor, ...]]
-"""Runs some artifacts, or all of them for None; every result has the artifacts first."""
+Work = Callable[[Sequence[int] | None, int], tuple[Tensor, ...]]
+"""Runs some artifacts, or all of them for None, at most so many pictures of each at a time; every result has
+the artifacts first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +59,7 @@ class Passes:
 
     Attributes:
         meter: told what every pass costs one artifact.
-        piece: artifacts at a time; None for all.
+        piece: pictures at a time; None for all. An artifact's own are split only if it is alone.
     """
 
     def __init__(self, meter: Meter, say: Say) -> None:
@@ -82,46 +83,50 @@ class Passes:
         The objective is that of all pictures which the constraint makes (`expanded`).
 
         Raises:
-            UsageError: if the loss has no gradient, or one artifact alone does not fit into memory.
+            UsageError: if the loss has no gradient, or one picture alone does not fit into memory.
         """
         objective, constraint = problem
 
-        def piece(index: Sequence[int] | None) -> tuple[Tensor, ...]:
-            return _slope(objective, constraint, theta, pairs, draws, nudges, index)
+        def piece(index: Sequence[int] | None, most: int) -> tuple[Tensor, ...]:
+            return _Step(objective, constraint, theta, pairs, draws, nudges).slope(index, most)
 
         shape = ("slope", part, *theta.shape, len(pairs), nudges is not None)
-        passes = objective.passes * constraint.samples
-        loss, grad, *rest = self._counted(shape, len(theta), piece, passes, passes)
+        size, passes = (len(theta), constraint.samples), objective.passes * constraint.samples
+        loss, grad, *rest = self._counted(shape, size, piece, passes, passes)
         return Slope(loss, grad), (rest[0] if rest else None)
 
     def probe(self, objective: Objective, levels: Tensor, pairs: tuple[Pair, ...]) -> Probed:
         """What pictures do as a file holds them, uint8 (n, 3, h, w)."""
 
-        def piece(index: Sequence[int] | None) -> tuple[Tensor, ...]:
+        def piece(index: Sequence[int] | None, _most: int) -> tuple[Tensor, ...]:
             part = objective if index is None else objective.take(index)
             return part.probe(unit(levels if index is None else levels[list(index)]), pairs)
 
         shape = ("probe", *levels.shape, len(pairs))
-        loss, forced = self._counted(shape, len(levels), piece, objective.passes)
+        loss, forced = self._counted(shape, (len(levels), 1), piece, objective.passes)
         return Probed(loss, forced)
 
     def _counted(
-        self, shape: Hashable, n: int, work: Work, forwards: int, backwards: int = 0
+        self, shape: Hashable, size: tuple[int, int], work: Work, forwards: int, backwards: int = 0
     ) -> tuple[Tensor, ...]:
-        """Run all artifacts, fewer at a time if they do not fit; count FLOPs if the shape is new."""
+        """Run `size` artifacts of so many pictures each, fewer at a time if they do not fit.
+
+        FLOPs are counted if the shape is new.
+        """
+        n, samples = size
         while True:
-            size = min(n, self.piece or n)
-            counter: Any = nullcontext() if shape in self._flops else FlopCounterMode(display=False)
+            most = min(n * samples, self.piece or n * samples)
+            counter: Any = nullcontext() if shape in self._flops else flop_counter()
             try:
                 with counter:
-                    found = _whole(n, size, work)
+                    found = _whole(n, max(1, most // samples), min(most, samples), work)
             except torch.OutOfMemoryError as full:
-                if size == 1:
+                if most == 1:
                     raise UsageError(
                         "one picture alone does not fit into memory: take a smaller model or number format, "
-                        f"fewer pairs per step, or fewer spectrum draws ({full})"
+                        f"or fewer pairs per step ({full})"
                     ) from None
-                self.piece = math.ceil(size / 2)
+                self.piece = math.ceil(most / 2)
             else:
                 if shape not in self._flops:
                     self._flops[shape] = counter.get_total_flops() / n
@@ -129,48 +134,77 @@ class Passes:
                 return found
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            self._say(f"out of memory with {size} pictures at a time: going on with {self.piece}")
+            self._say(f"out of memory with {most} pictures at a time: going on with {self.piece}")
 
 
-def _whole(n: int, size: int, work: Work) -> tuple[Tensor, ...]:
-    """What `work` gives for all artifacts, `size` at a time."""
-    if size == n:
-        return work(None)
-    found = [work(range(first, min(first + size, n))) for first in range(0, n, size)]
+def _whole(n: int, size: int, most: int, work: Work) -> tuple[Tensor, ...]:
+    """What `work` gives for all artifacts, `size` of them at a time, `most` pictures of each."""
+    if size >= n:
+        return work(None, most)
+    found = [work(range(first, min(first + size, n)), most) for first in range(0, n, size)]
     return tuple(torch.cat(some) for some in zip(*found, strict=True))
 
 
-def _slope(
-    objective: Objective,
-    constraint: Constraint,
-    theta: Tensor,
-    pairs: tuple[Pair, ...],
-    draws: Draws,
-    nudges: Nudges | None,
-    index: Sequence[int] | None,
-) -> tuple[Tensor, ...]:
-    """Loss, gradient and the free nudges' gradient, of the artifacts of `index` (None: of all)."""
-    every = range(len(theta)) if index is None else index
-    if index is not None:
-        constraint, theta = constraint.take(index), theta[list(index)]
-        objective = objective.take(
-            [i * constraint.samples + s for i in every for s in range(constraint.samples)]
-        )
-    samples = constraint.samples
-    leaf = theta.detach().requires_grad_(True)
-    leaves, shown = [leaf], list[Tensor | None]()
-    if nudges is not None:
-        values = nudges.values.detach()[list(every)].requires_grad_(nudges.free)
-        leaves += [values] if nudges.free else []
-        spans = (values[:, place, :tokens] for place, tokens in nudges.spans)
-        shown = [span.repeat_interleave(samples, 0) for span in spans]
-    loss = objective(constraint.image(leaf, draws.take(every)), pairs, shown)
-    if not loss.requires_grad:
-        raise UsageError(
-            f"the loss has no gradient to the picture with {', '.join(objective.ids) or 'this encoder'}: "
-            "a part of the model runs without gradients (no_grad, or outside of the graph); "
-            "use another victim adapter"
-        )
-    loss = loss.reshape(-1, samples).mean(1)
-    grads = torch.autograd.grad(loss.sum(), leaves)
-    return (loss.detach(), *grads)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Step:
+    """What one question for slopes is about; the fields are those of `Passes.slope`."""
+
+    objective: Objective
+    constraint: Constraint
+    theta: Tensor
+    pairs: tuple[Pair, ...]
+    draws: Draws
+    nudges: Nudges | None
+
+    def slope(self, index: Sequence[int] | None, most: int) -> tuple[Tensor, ...]:
+        """Loss, gradient and the free nudges' gradient, of the artifacts of `index` (None: of all)."""
+        every = range(len(self.theta)) if index is None else index
+        samples = self.constraint.samples
+        constraint, objective, theta = self.constraint, self.objective, self.theta
+        if index is not None:
+            constraint, theta = constraint.take(index), theta[list(index)]
+            objective = objective.take([i * samples + s for i in every for s in range(samples)])
+        leaf = theta.detach().requires_grad_(True)
+        values, free = list[Tensor](), list[Tensor]()
+        if self.nudges is not None:
+            values = [self.nudges.values.detach()[list(every)].requires_grad_(self.nudges.free)]
+            free = values if self.nudges.free else []
+        pictures = constraint.image(leaf, self.draws.take(every))
+        if most < samples:
+            return self._in_parts(objective, leaf, pictures, values, most)
+        loss = self._loss(objective, pictures, values).reshape(-1, samples).mean(1)
+        return (loss.detach(), *torch.autograd.grad(loss.sum(), [leaf, *free]))
+
+    def _in_parts(
+        self, objective: Objective, leaf: Tensor, pictures: Tensor, values: list[Tensor], most: int
+    ) -> tuple[Tensor, ...]:
+        """The same for one artifact, `most` of its pictures at a time: their gradients are put together."""
+        free = [v for v in values if v.requires_grad]
+        total, slopes = torch.zeros(1, device=leaf.device), list[Tensor]()
+        rise = [torch.zeros_like(v) for v in free]
+        for first in range(0, len(pictures), most):
+            part = pictures.detach()[first : first + most].requires_grad_(True)
+            own = objective.take(range(first, first + len(part)))
+            loss = self._loss(own, part, values).sum() / len(pictures)
+            slope, *moved = torch.autograd.grad(loss, [part, *free])
+            total += loss.detach()
+            slopes.append(slope)
+            rise = [before + now for before, now in zip(rise, moved, strict=True)]
+        (grad,) = torch.autograd.grad(pictures, leaf, torch.cat(slopes))
+        return (total, grad, *rise)
+
+    def _loss(self, objective: Objective, pictures: Tensor, values: list[Tensor]) -> Tensor:
+        """Losses of pictures, as many for each artifact of `values`."""
+        shown = [
+            of[:, place, :tokens].repeat_interleave(len(pictures) // len(of), 0)
+            for of in values
+            for place, tokens in (self.nudges.spans if self.nudges is not None else ())
+        ]
+        loss = objective(pictures, self.pairs, shown)
+        if not loss.requires_grad:
+            raise UsageError(
+                f"the loss has no gradient to the picture with {', '.join(objective.ids) or 'this encoder'}: "
+                "a part of the model runs without gradients (no_grad, or outside of the graph); "
+                "use another victim adapter"
+            )
+        return loss

@@ -1,4 +1,4 @@
-"""Constraints on where a picture may change: a patch that stands still or moves, its first rows, a mask."""
+"""Where a picture may change: a patch that stands still or moves, its first rows, a mask; a given start."""
 
 from __future__ import annotations
 
@@ -162,3 +162,48 @@ class Mask:
     def take(self, index: Sequence[int]) -> Mask:
         region = self.region if len(self.region) == 1 else self.region[list(index)]
         return replace(self, inner=self.inner.take(index), region=region)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Started:
+    """Another constraint, started from given thetas: a search goes on from what an earlier one found.
+
+    Attributes:
+        inner: the bounds.
+        theta: where to start, brought inside the bounds; one for each artifact.
+
+    Raises:
+        UsageError: for thetas of another number of artifacts.
+    """
+
+    inner: Constraint
+    theta: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.theta) != len(self.inner.clean):
+            raise UsageError(
+                f"{len(self.theta)} thetas to start from, but {len(self.inner.clean)} pictures: give one each"
+            )
+
+    @property
+    def clean(self) -> Tensor:
+        return self.inner.clean
+
+    @property
+    def samples(self) -> int:
+        return self.inner.samples
+
+    def start(self, _draws: Draws) -> Tensor:
+        return self.inner.project(self.theta.detach().clone())
+
+    def image(self, theta: Tensor, draws: Draws) -> Tensor:
+        return self.inner.image(theta, draws)
+
+    def project(self, theta: Tensor) -> Tensor:
+        return self.inner.project(theta)
+
+    def finalize(self, theta: Tensor) -> Tensor:
+        return self.inner.finalize(theta)
+
+    def take(self, index: Sequence[int]) -> Started:
+        return replace(self, inner=self.inner.take(index), theta=self.theta[list(index)])

@@ -84,6 +84,9 @@ class Problem:
             takes the first 16 of the sampler's pool.
         stop: when an artifact is done; None goes on to the end.
         rival: of a min-max.
+        views: other constraints on the same thetas, under which the probe batch is judged in place of
+            `constraint`, such as a moving patch at several places: losses are averaged over them, and
+            every target counts once for each of them.
 
     Raises:
         UsageError: for a rival with more than one victim.
@@ -96,6 +99,7 @@ class Problem:
     probe: tuple[Pair, ...] | None = None
     stop: Stop | None = None
     rival: Rival | None = None
+    views: tuple[Constraint, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rival is not None and len(self.objective.victims) != 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -81,6 +82,28 @@ def plain(x: Tensor, settings: Settings) -> Fields:
     if settings.do_pad and settings.pad:
         pixels = _filled(pixels, _sizes.stated(settings.pad))
     return {"pixel_values": pixels}
+
+
+def detection(x: Tensor, settings: Settings) -> Fields:
+    """DETR and its kin: as `plain`; if it pads, with a mask of what is picture, (n, h, w)."""
+    found = plain(x, settings)
+    if not settings.do_pad:
+        return found
+    seen = _sizes.resized(_size(x), settings.size) if settings.do_resize else _size(x)
+    return _masked(found["pixel_values"], seen)
+
+
+def yolos(x: Tensor, settings: Settings) -> Fields:
+    """YOLOS: as `detection`, with a size rule of its own."""
+    if settings.do_resize:
+        x = _to(x, _sizes.yolos(_size(x), settings.size), settings)
+    return detection(x, replace(settings, do_resize=False))
+
+
+def _masked(pixels: Tensor, seen: Size) -> Fields:
+    mask = torch.zeros((len(pixels), *pixels.shape[-2:]), dtype=torch.int64, device=pixels.device)
+    mask[:, : seen.height, : seen.width] = 1
+    return {"pixel_values": pixels, "pixel_mask": mask}
 
 
 def square(x: Tensor, settings: Settings) -> Fields:

@@ -22,6 +22,7 @@ from sightline.whitebox._pictures import as_pixels, unit
 from sightline.whitebox._problem import Check, Ending, Found, Problem, Progress, Watch, no_nudges
 from sightline.whitebox.guards import check_tokens
 from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.objective import Probed
 
 CURVE_POINTS = 200
 START, GUARD = -1, -2
@@ -67,12 +68,12 @@ class Run:
 
     def begin(self) -> None:
         """Judge the start, and make sure that the loss depends on the picture."""
-        look = Cost(forwards=self.problem.objective.passes)
-        limit = self.meter.forbids(look + look + self.price)
+        looks = Cost(forwards=self.problem.objective.passes * (len(self.views) + 1))
+        limit = self.meter.forbids(looks + self.price)
         if limit is not None:
             raise SpentError(
                 f"budget.{limit}={getattr(self.plan.budget, limit)} does not pay for one step: two looks at "
-                f"the start, a step and a last look take {(look + look + self.price).forwards} forward passes"
+                f"the start, a step and a last look take {(looks + self.price).forwards} forward passes"
             )
         self._check_tokens()
         self.check()
@@ -99,7 +100,7 @@ class Run:
         objective = self.problem.objective
         passes = objective.passes * self.problem.constraint.samples
         step = Cost(forwards=passes, backwards=passes, flops=self.step_flops)
-        return step + Cost(forwards=objective.passes, flops=self.check_flops)
+        return step + Cost(forwards=objective.passes * len(self.views), flops=self.check_flops)
 
     def draws(self, *place: int, keys: Sequence[int] | None = None) -> Draws:
         """The random numbers of the active artifacts at a place of the run."""
@@ -127,8 +128,7 @@ class Run:
         """Judge the active artifacts as files; keep the best, end what is done."""
         before = self.meter.flops
         theta = self.problem.optimizer.proposal(self.state)
-        levels = self.constraint.finalize(theta)
-        probed = self.passes.probe(self.objective, levels, self.judged)
+        probed = self._look(theta)
         self.check_flops = self.meter.flops - before
         self.checked = self.step
         stop = self.problem.stop
@@ -259,8 +259,19 @@ class Run:
         self.active = active
         self.constraint = self.problem.constraint if whole else self.problem.constraint.take(active)
         self.objective = self.problem.objective if whole else self.problem.objective.take(active)
+        self.views = tuple(view if whole else view.take(active) for view in self.problem.views) or (
+            self.constraint,
+        )
         self.trained = expanded(self.objective, self.constraint)
         self.parts = self.trained.parts
+
+    def _look(self, theta: Tensor) -> Probed:
+        """What the active artifacts do as files, all views taken together."""
+        seen = [self.passes.probe(self.objective, view.finalize(theta), self.judged) for view in self.views]
+        return Probed(
+            torch.stack([probed.loss for probed in seen]).mean(0),
+            torch.cat([probed.forced for probed in seen], dim=1),
+        )
 
     def _keep_best(self, i: int, theta: Tensor, check: Check, done: bool) -> None:
         """Keep a theta that is done where none was, or has a lower probe loss than any before."""

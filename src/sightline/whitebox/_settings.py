@@ -26,6 +26,7 @@ _FLAGS = frozenset(
         "do_pad",
         "do_image_splitting",
         "do_convert_rgb",  # our pictures are RGB
+        "do_convert_annotations",  # they have none
     }
 )
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sightline.errors import UsageError
 
 LARGEST_IDEFICS3 = 4096  # pixels, whatever its settings say
+MODULUS_YOLOS = 16  # pixels
 MOST_UNEQUAL_QWEN = 200
 
 
@@ -63,17 +64,34 @@ def stated(rule: Rule) -> Size:
     return Size(rule["height"], rule["width"])
 
 
-def _between_edges(old: Size, shortest: int, longest: int) -> Size:
+def _shorter(old: Size, shortest: int, longest: int) -> tuple[float, int]:
+    """The shorter edge's new length: exact, and in whole pixels."""
     short, long = float(min(old)), float(max(old))
-    exact, whole = float(shortest), shortest
     if long / short * shortest > longest:
         exact = longest * short / long
-        whole = round(exact)
+        return exact, round(exact)
+    return float(shortest), shortest
+
+
+def _between_edges(old: Size, shortest: int, longest: int) -> Size:
+    exact, whole = _shorter(old, shortest, longest)
     if min(old) == whole:
         return old
     if old.width < old.height:
         return Size(int(exact * old.height / old.width), whole)
     return Size(whole, int(exact * old.width / old.height))
+
+
+def yolos(old: Size, rule: Rule) -> Size:
+    """YOLOS: the shared rule, then down to whole multiples of 16."""
+    if not {"shortest_edge", "longest_edge"} <= rule.keys():
+        return resized(old, rule)
+    exact, whole = _shorter(old, rule["shortest_edge"], rule["longest_edge"])
+    if old.width < old.height:
+        found = Size(int(exact * old.height / old.width), whole)
+    else:
+        found = old if old.height == whole else Size(whole, int(exact * old.width / old.height))
+    return Size(found.height - found.height % MODULUS_YOLOS, found.width - found.width % MODULUS_YOLOS)
 
 
 def inside(old: Size, canvas: Size) -> Size:

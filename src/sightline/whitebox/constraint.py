@@ -16,7 +16,7 @@ from torch import Tensor
 from sightline.whitebox._balls import Box, EmbedBox, L2Ball, LinfBall
 from sightline.whitebox._draws import Draws
 from sightline.whitebox._pictures import Init, as_pixels, from_pixels, unit
-from sightline.whitebox._places import Mask, Patch, first_rows
+from sightline.whitebox._places import Mask, Patch, Started, first_rows
 from sightline.whitebox._spectrum import Spectrum
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Mask",
     "Patch",
     "Spectrum",
+    "Started",
     "as_pixels",
     "first_rows",
     "from_pixels",

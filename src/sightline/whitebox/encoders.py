@@ -1,30 +1,61 @@
-"""Vision towers as encoders: of a CLIP folder, or the one inside a multimodal victim.
+"""Encoders: pictures in, features or scores out. Of a folder, or the tower inside a multimodal victim.
 
-kind        what                                                              of a CLIP    of a victim
-pooled      the tower's pooled vector                                         yes          yes
-projected   the same behind CLIP's projection, as compared with text          yes          no
-patches     a vector per patch, of the layer that the language model reads    last layer   yes
+kind        of a tower (CLIP, SigLIP, ViT, DINOv2)    of a classifier           of a detector
+pooled      its pooled vector                         what its last layer reads mean of its boxes' vectors
+projected   as compared with texts (CLIP, SigLIP)     -                         -
+patches     a vector per patch, of one layer          -                         a vector per box it proposes
+scores      -                                         log-odds of each label    log-odds of each label's
+                                                                                likeliest box
+
+A victim's tower has `pooled`, and as `patches` the layer that its language model reads.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, CLIPModel, CLIPVisionModel, CLIPVisionModelWithProjection
+from transformers import (
+    AutoModelForImageClassification,
+    AutoModelForObjectDetection,
+    CLIPModel,
+    CLIPVisionModel,
+    CLIPVisionModelWithProjection,
+    Dinov2Model,
+    SiglipModel,
+    SiglipVisionModel,
+    ViTModel,
+)
 from transformers.models.auto.image_processing_auto import AutoImageProcessor  # 5.17 exports a stub
 
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings
-from sightline.targets._files import model_folder, need_local, weights_digest
 from sightline.targets._processors import first_line, quiet
+from sightline.whitebox._encoding import FrozenEncoder
+from sightline.whitebox._text_tower import TextTower
+from sightline.whitebox.encoder_folders import EncoderFolder, encoder_folder
+from sightline.whitebox.frozen import quicken
 from sightline.whitebox.mllm import MultimodalVictim, ToFields
+from sightline.whitebox.opening import QUICKENED_PARAMETERS
 from sightline.whitebox.preprocess import preprocessor
-from sightline.whitebox.victim import Kind
+from sightline.whitebox.recognizers import Classifier, Detector
+from sightline.whitebox.victim import Encoder, Kind
 
-_CLIP = {"clip": CLIPModel, "clip_vision_model": CLIPVisionModelWithProjection}
+_MODELS: dict[str, Any] = {
+    "clip": CLIPModel,
+    "clip_vision_model": CLIPVisionModelWithProjection,
+    "CLIPVisionModel": CLIPVisionModel,
+    "dinov2": Dinov2Model,
+    "siglip": SiglipModel,
+    "siglip_vision_model": SiglipVisionModel,
+    "vit": ViTModel,
+}
+_HEADED: dict[str, Any] = {
+    "classifier": AutoModelForImageClassification,
+    "detector": AutoModelForObjectDetection,
+}
 #: where a family keeps its tower, and the class token stands first among its patches
 _TOWERS = {
     "blip-2": "vision_model",
@@ -35,87 +66,119 @@ _TOWERS = {
 }
 
 
-class VisionEncoder:
+class VisionEncoder(FrozenEncoder):
     """A frozen vision tower; satisfies `Encoder`. `open_encoder` and `tower_of` make one.
 
     Args:
-        tower: takes pixels, gives hidden states and a pooled vector; a class token stands first.
+        tower: takes pixels, gives hidden states and a pooled vector.
         preprocess: its picture processor, in the graph.
         name: its identity.
         projection: from the pooled vector to the space shared with text, if there is one.
         layer: whose patch vectors are given, counted as Hugging Face counts hidden states.
+        first: how many tokens stand before those of the patches.
+        reader: the text tower beside it, if there is one.
     """
 
     def __init__(
-        self, tower: Any, preprocess: ToFields, name: str, *, projection: Any = None, layer: int = -1
+        self,
+        tower: Any,
+        preprocess: ToFields,
+        name: str,
+        *,
+        projection: Any = None,
+        layer: int = -1,
+        first: int = 1,
+        reader: TextTower | None = None,
     ) -> None:
-        self.tower = tower.eval().requires_grad_(False)
-        self.id = name
-        self._preprocess = preprocess
+        super().__init__(tower, preprocess, name)
         self._projection = projection
         self._layer = layer
-        weight = next(tower.parameters())
-        self.device: torch.device = weight.device
-        self._dtype = weight.dtype
-
-    def __repr__(self) -> str:
-        return f"VisionEncoder({self.id!r})"
+        self._first = first
+        self._reader = reader
 
     def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
-        """See `Encoder.features`; float32.
+        """See `Encoder.features`.
 
         Raises:
-            UsageError: for a projected vector of a tower without projection.
+            UsageError: for a projected vector of a tower without projection, and for scores.
         """
-        if kind == "projected" and self._projection is None:
-            raise UsageError(
-                f"{self.id} has no projection: ask for 'pooled' or 'patches', or name a CLIP folder"
-            )
-        pixels = self._preprocess(x)["pixel_values"].to(self._dtype)
+        if kind == "scores" or (kind == "projected" and self._projection is None):
+            raise self._lacks(kind, "'pooled' or 'patches', or name a folder that has them")
+        pixels = self._fields(x)["pixel_values"]
         if pixels.dim() == 5:  # pictures, tiles: the first is the whole picture
             pixels = pixels[:, 0]
         inner = kind == "patches" and self._layer != -1
-        made = self.tower(pixel_values=pixels, output_hidden_states=inner, return_dict=True)
+        made = self.model(pixel_values=pixels, output_hidden_states=inner, return_dict=True)
         if kind == "patches":
-            found: Tensor = (made.hidden_states[self._layer] if inner else made.last_hidden_state)[:, 1:]
+            found: Tensor = made.hidden_states[self._layer] if inner else made.last_hidden_state
+            found = found[:, self._first :]
         else:
             found = made.pooler_output if kind == "pooled" else self._projection(made.pooler_output)
         return found.float()
 
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """See `Encoder.texts`."""
+        return super().texts(texts) if self._reader is None else self._reader(texts)
 
-def open_encoder(name: str, *, local: LocalSettings | None = None) -> VisionEncoder:
-    """Open the vision tower of a CLIP folder (or hub id in the local cache).
+
+def open_encoder(name: str | EncoderFolder, *, local: LocalSettings | None = None) -> Encoder:
+    """Open an encoder for gradients.
+
+    Args:
+        name: `encoder/FOLDER`, `encoder/FOLDER@LAYER`, a folder, or what `encoder_folder` made of one.
+        local: device and number format; by default from the environment.
 
     Raises:
-        UsageError: if the folder cannot be loaded or holds another kind of model.
+        UsageError: if the folder holds no encoder, cannot be loaded, or lacks weights that decide.
         AbsentExtraError: if torch or transformers is not installed.
     """
-    need_local(f"encoder {name!r}")
     settings = local or LocalSettings.from_environment()
-    folder = model_folder(name, allow_download=settings.allow_download)
-    dtype = settings.resolved_dtype()
+    found = name if isinstance(name, EncoderFolder) else encoder_folder(name, settings)
     known: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    dtype = getattr(torch, settings.resolved_dtype())
+    kind = _HEADED.get(found.part) or _MODELS.get(found.architecture) or _MODELS[found.model_type]
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(folder, **known)
-            if config.model_type not in _CLIP:
-                raise UsageError(
-                    f"{folder}: a {config.model_type} model is no CLIP; open a multimodal model with "
-                    "`open_victim` and take its tower with `tower_of`"
-                )
-            plain = "CLIPVisionModel" in (config.architectures or ())
-            kind = CLIPVisionModel if plain else _CLIP[config.model_type]
-            model = kind.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True, **known)
-            pictures = AutoImageProcessor.from_pretrained(folder, backend="pil", **known)
+            pictures = AutoImageProcessor.from_pretrained(found.folder, backend="pil", **known)
+            model, loading = kind.from_pretrained(
+                found.folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **known
+            )
     except (OSError, ValueError, KeyError, ImportError) as broken:
-        raise UsageError(f"{folder}: cannot be loaded as a CLIP: {first_line(broken)}") from broken
+        raise UsageError(f"{found.folder}: cannot be loaded as an encoder: {first_line(broken)}") from broken
+    absent = sorted((*loading["missing_keys"], *map(str, loading["mismatched_keys"])))
+    if absent:
+        raise UsageError(
+            f"{found.folder}: {len(absent)} weights of {type(model).__name__} are not in the files, such as "
+            f"{absent[0]}: what it sees would be left to chance; name the folder of a trained one"
+        )
     model = model.to(settings.resolved_device()).eval().requires_grad_(False)
-    digest = weights_digest(Path(folder))
+    if found.part != "detector" and model.num_parameters() < QUICKENED_PARAMETERS:
+        quicken(model)  # detectors write into what their layers give, which quicker ones forbid
+    preprocess = preprocessor(found.model_type, pictures)
+    if found.part == "classifier":
+        return Classifier(model, preprocess, found.id)
+    if found.part == "detector":
+        return Detector(model, preprocess, found.id, masked=found.model_type != "yolos")
+    return _tower(model, preprocess, found)
+
+
+def _tower(model: Any, preprocess: ToFields, found: EncoderFolder) -> VisionEncoder:
+    """The vision tower of a loaded model, with what stands behind and beside it."""
+    both = isinstance(model, CLIPModel | SiglipModel)
+    projected = isinstance(model, CLIPModel | CLIPVisionModelWithProjection)
+    config = model.config.vision_config if both else model.config
+    layers = int(config.num_hidden_layers)
+    if not -layers - 1 <= found.layer <= layers:
+        raise UsageError(f"{found.id}: layers go from {-layers - 1} to {layers}; {found.layer} is none")
+    siglip = found.model_type.startswith("siglip")
     return VisionEncoder(
-        model if plain else model.vision_model,
-        preprocessor("clip", pictures),
-        f"{name}#{digest[:16]}@{dtype}",
-        projection=None if plain else model.visual_projection,
+        model.vision_model if both or projected else model,
+        preprocess,
+        found.id,
+        projection=torch.nn.Identity() if siglip else (model.visual_projection if projected else None),
+        layer=found.layer,
+        first=0 if siglip else 1,
+        reader=TextTower(model, found.folder) if both else None,
     )
 
 

@@ -137,6 +137,19 @@ class MultimodalVictim:
         asked = [self.prompts.prompt(pair.prompt, size) for pair in pairs]
         targets = [self.prompts.target(pair, size) for pair in pairs]
         self._check_length(pairs, asked, targets)
+        return self.packed(asked, targets, marks, self.device)
+
+    def packed(
+        self,
+        asked: Sequence[Asked],
+        targets: Sequence[tuple[int, ...]],
+        marks: Sequence[int | None],
+        here: torch.device,
+    ) -> Packed:
+        """Prompts and their targets, given as tokens, as one tree whose tensors are on the device `here`.
+
+        A mark says which nudge moves a prompt's text, if any; prompts of different marks share no text.
+        """
         readings: dict[Hashable, Asked] = {}
         for prompt in asked:
             readings.setdefault(self.family.reading(prompt), prompt)
@@ -156,7 +169,6 @@ class MultimodalVictim:
         places = (slot >= 0).nonzero()[:, 0]
         in_order = torch.equal(slot[places], torch.arange(len(places)))
         nudged = _nudged(asked, marks, tree.paths)
-        here = self.device
         return Packed(
             ids=ids.to(here),
             positions=positions[:, tree.source].to(here),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sightline.errors import ContractError, UsageError, nearest, require
+from sightline.whitebox._own_rows import Read, membership, read
 from sightline.whitebox.victim import Encoder, Kind, Pair, Rows, Victim
 
 Reduction = Literal["token_mean", "pair_mean", "sum"]
@@ -168,17 +169,12 @@ def _reduced(
         return (lost * weight).sum(1)
     if reduction == "token_mean":
         return (lost * weight).sum(1) / weight.sum()
-    member = _membership(pair, len(pairs)).to(lost.dtype)
+    member = membership(pair, len(pairs)).to(lost.dtype)
     return (((lost * weight) @ member) / (weight @ member)).mean(1)
 
 
-def _membership(pair: Tensor, pairs: int) -> Tensor:
-    """Whether a token belongs to a pair, bool (t, pairs)."""
-    return pair[:, None] == torch.arange(pairs, device=pair.device)
-
-
 def _tokens(pair: Tensor, pairs: tuple[Pair, ...]) -> Tokens:
-    counts = _membership(pair, len(pairs)).sum(0)
+    counts = membership(pair, len(pairs)).sum(0)
     place = torch.arange(len(pair), device=pair.device)
     return Tokens(place - (counts.cumsum(0) - counts)[pair], counts[pair], pair, pairs)
 
@@ -295,6 +291,14 @@ class Probed(NamedTuple):
 class Objective:
     """The sum of all terms; terms on rows are summed over victims.
 
+    Attributes:
+        victims: for terms on rows.
+        rows: terms on what the victims predict.
+        pictures: terms on pictures.
+        own: for each artifact the numbers of a step's pairs that are about it, as many for all, so that
+            pictures with other questions or targets share a pass; () takes all pairs for every artifact.
+            Give the loop pairs in the same order for every step and for the probe batch (`FixedPairs`).
+
     Raises:
         UsageError: for no term at all, or rows without victims, or victims without rows.
     """
@@ -302,6 +306,7 @@ class Objective:
     victims: tuple[Victim, ...] = ()
     rows: tuple[RowTerm, ...] = ()
     pictures: tuple[PictureTerm, ...] = ()
+    own: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.rows and not self.pictures:
@@ -309,6 +314,8 @@ class Objective:
         if bool(self.rows) != bool(self.victims):
             given, absent = ("rows", "victims") if self.rows else ("victims", "rows")
             raise UsageError(f"an objective with {given} needs {absent} as well")
+        if len({len(numbers) for numbers in self.own}) > 1 or () in self.own:
+            raise UsageError("`own` has to give every artifact as many pairs, and at least one")
 
     def __call__(self, x: Tensor, pairs: Sequence[Pair] = (), nudges: Sequence[Tensor | None] = ()) -> Tensor:
         """The loss of each picture, float32 (n,).
@@ -325,9 +332,10 @@ class Objective:
         """Losses, and which targets would be written; without gradient."""
         with torch.no_grad():
             found, seen = self._pass(x, tuple(pairs), ())
-            forced = torch.ones(len(x), len(pairs) if seen else 0, dtype=torch.bool, device=x.device)
-            for rows in seen:
-                forced = forced & rows.forced
+        count = len(self.own[0]) if self.own else len(pairs)
+        forced = torch.ones(len(x), count if seen else 0, dtype=torch.bool, device=x.device)
+        for by_artifact in seen:
+            forced = forced & by_artifact.forced
         return Probed(found, forced)
 
     @property
@@ -353,14 +361,31 @@ class Objective:
 
     def take(self, index: Sequence[int]) -> Objective:
         """The same objective for some of the artifacts (repeats allowed)."""
-        return replace(self, pictures=tuple(term.take(index) for term in self.pictures))
+        pictures = tuple(term.take(index) for term in self.pictures)
+        return replace(self, pictures=pictures, own=tuple(self.own[i] for i in index) if self.own else ())
 
     def _pass(
         self, x: Tensor, pairs: tuple[Pair, ...], nudges: Sequence[Tensor | None]
-    ) -> tuple[Tensor, list[Rows]]:
+    ) -> tuple[Tensor, list[Read]]:
         if self.rows and not pairs:
             raise UsageError("terms on rows need pairs of prompt and target: the sampler gave none")
-        seen = [victim.rows(x, pairs, nudges=nudges) for victim in self.victims]
-        losses = [term.losses(rows, pairs) for rows in seen for term in self.rows]
+        wanted = list(range(len(pairs)))
+        if self.own and self.rows:
+            self._check_own(len(x), len(pairs))
+            wanted = sorted({number for numbers in self.own for number in numbers})
+        asked = tuple(pairs[number] for number in wanted)
+        moved = [nudges[number] for number in wanted] if nudges else ()
+        place = {number: i for i, number in enumerate(wanted)}
+        own = tuple(tuple(place[number] for number in numbers) for numbers in self.own)
+        seen = [read(victim.rows(x, asked, nudges=moved), asked, own) for victim in self.victims]
+        losses = [read.losses(term) for read in seen for term in self.rows]
         losses += [term.losses(x) for term in self.pictures]
         return torch.stack(losses).sum(0), seen
+
+    def _check_own(self, artifacts: int, pairs: int) -> None:
+        highest = max(number for numbers in self.own for number in numbers)
+        if len(self.own) != artifacts or highest >= pairs:
+            raise ContractError(
+                f"`own` is about {len(self.own)} artifacts and pairs up to number {highest}; the step has "
+                f"{artifacts} artifacts and {pairs} pairs"
+            )

@@ -1,4 +1,4 @@
-"""How theta moves: signed steps, plain and adaptive gradient descent, common weakness, APGD. All minimize."""
+"""How theta moves: signed and unit steps, plain and adaptive descent, common weakness, APGD. All minimize."""
 
 from __future__ import annotations
 
@@ -14,7 +14,22 @@ from sightline.whitebox._apgd import APGD
 from sightline.whitebox._descent import Move, Optimizer, Place, Project, Schedule, Slope, Slopes
 from sightline.whitebox._pictures import lengths
 
-__all__ = ["APGD", "SGD", "Adam", "CommonWeakness", "Move", "Optimizer", "SignGD", "Slope", "Slopes"]
+__all__ = [
+    "APGD",
+    "SGD",
+    "Adam",
+    "CommonWeakness",
+    "Move",
+    "Optimizer",
+    "SignGD",
+    "Slope",
+    "Slopes",
+    "UnitGD",
+]
+
+
+#: the least length that a gradient is divided by
+TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +49,7 @@ class SignGD:
     def __post_init__(self) -> None:
         require(0 < self.alpha < 1, "alpha", self.alpha, "0 < alpha < 1; one level of 255 is 1/255")
         require(0 <= self.end < 1, "end", self.end, "0 <= end < 1; one level of 255 is 1/255")
-        if self.schedule not in get_args(Schedule):
-            raise UsageError(nearest(self.schedule, get_args(Schedule), "schedule"))
+        _known(self.schedule)
 
     def start(self, theta: Tensor) -> Place:
         """See `Optimizer`."""
@@ -52,10 +66,35 @@ class SignGD:
 
     def rate(self, step: int, steps: int) -> float:
         """The step's size."""
-        done = step / max(1, steps - 1)
-        share = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
-        end = self.alpha if self.schedule == "constant" else self.end
-        return end + (self.alpha - end) * share[self.schedule]
+        return _scheduled(self.schedule, self.alpha, self.end, step, steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitGD:
+    """theta <- project(theta - alpha * gradient / its l2 norm), for each artifact; no step where it is 0.
+
+    Attributes:
+        alpha: length of a step in theta's units: over all values of a picture in [0, 1].
+    """
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        require(self.alpha > 0, "alpha", self.alpha, "more than 0")
+
+    def start(self, theta: Tensor) -> Place:
+        """See `Optimizer`."""
+        return Place(theta)
+
+    def step(self, state: Place, slopes: Slopes, project: Project, _step: int, _steps: int) -> Move[Place]:
+        """See `Optimizer`."""
+        loss, grad = slopes(state.theta)
+        way = grad / lengths(grad).clamp(min=TINY)
+        return Move(Place(project(state.theta - self.alpha * way)), loss)
+
+    def proposal(self, state: Place) -> Tensor:
+        """The current point."""
+        return state.theta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +116,7 @@ class SGD:
         """See `Optimizer`."""
         loss, grad = slopes(state.theta)
         if self.clip is not None:
-            grad = grad * (self.clip / lengths(grad).clamp(min=1e-12)).clamp(max=1)
+            grad = grad * (self.clip / lengths(grad).clamp(min=TINY)).clamp(max=1)
         return Move(Place(project(state.theta - self.lr * grad)), loss)
 
     def proposal(self, state: Place) -> Tensor:
@@ -96,21 +135,33 @@ class Moments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adam:
-    """Kingma and Ba, with bias correction; projected."""
+    """Kingma and Ba, with bias correction; projected.
+
+    Attributes:
+        lr: rate, in theta's units.
+        end: rate at the end of a linear or cosine schedule.
+        schedule: how it goes there; the last step has exactly `end`.
+        betas: decays of the gradient's and of its square's means.
+        tiny: added to the root of the square's.
+    """
 
     lr: float
+    end: float = 0.0
+    schedule: Schedule = "constant"
     betas: tuple[float, float] = (0.9, 0.999)
     tiny: float = 1e-8
 
     def __post_init__(self) -> None:
         require(self.lr > 0, "lr", self.lr, "more than 0")
+        require(self.end >= 0, "end", self.end, "0 or more")
+        _known(self.schedule)
         require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "both 0 <= beta < 1")
 
     def start(self, theta: Tensor) -> Moments:
         """See `Optimizer`."""
         return Moments(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
-    def step(self, state: Moments, slopes: Slopes, project: Project, step: int, _steps: int) -> Move[Moments]:
+    def step(self, state: Moments, slopes: Slopes, project: Project, step: int, steps: int) -> Move[Moments]:
         """See `Optimizer`."""
         loss, grad = slopes(state.theta)
         decay, decay_square = self.betas
@@ -118,7 +169,8 @@ class Adam:
         second = decay_square * state.second + (1 - decay_square) * grad.square()
         mean = first / (1 - decay ** (step + 1))
         spread = (second / (1 - decay_square ** (step + 1))).sqrt()
-        theta = project(state.theta - self.lr * mean / (spread + self.tiny))
+        rate = _scheduled(self.schedule, self.lr, self.end, step, steps)
+        theta = project(state.theta - rate * mean / (spread + self.tiny))
         return Move(Moments(theta, first, second), loss)
 
     def proposal(self, state: Moments) -> Tensor:
@@ -184,3 +236,16 @@ class CommonWeakness:
     def proposal(self, state: Weakness) -> Tensor:
         """The current point."""
         return state.theta
+
+
+def _known(schedule: str) -> None:
+    if schedule not in get_args(Schedule):
+        raise UsageError(nearest(schedule, get_args(Schedule), "schedule"))
+
+
+def _scheduled(schedule: Schedule, first: float, end: float, step: int, steps: int) -> float:
+    """The rate of a step on the way from `first` to `end`; constant ones stay at `first`."""
+    done = step / max(1, steps - 1)
+    share = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
+    last = first if schedule == "constant" else end
+    return last + (first - last) * share[schedule]

@@ -28,6 +28,11 @@ _RECIPES: dict[str, Recipe] = {
     "SiglipImageProcessor": _recipes.plain,
     "ViTImageProcessor": _recipes.plain,
     "BlipImageProcessor": _recipes.plain,
+    "DeiTImageProcessor": _recipes.plain,
+    "BitImageProcessor": _recipes.plain,
+    "DetrImageProcessor": _recipes.detection,
+    "ConditionalDetrImageProcessor": _recipes.detection,
+    "YolosImageProcessor": _recipes.yolos,
     "LlavaImageProcessor": _recipes.square,
     "LlavaNextImageProcessor": _recipes.anyres,
     "IdeficsImageProcessor": _recipes.nested,
@@ -38,6 +43,7 @@ _RECIPES: dict[str, Recipe] = {
     "Qwen2VLImageProcessor": _recipes.qwen,
 }
 _PLAIN = frozenset(name for name, recipe in _RECIPES.items() if recipe is _recipes.plain)
+_DETR = frozenset(name for name, recipe in _RECIPES.items() if recipe is _recipes.detection)
 #: which processors a model of a type may come with
 _PROCESSORS: dict[str, frozenset[str]] = {
     "llava": _PLAIN | {"LlavaImageProcessor"},
@@ -52,9 +58,10 @@ _PROCESSORS: dict[str, frozenset[str]] = {
     "qwen2_vl": frozenset({"Qwen2VLImageProcessor"}),
     "qwen2_5_vl": frozenset({"Qwen2VLImageProcessor"}),
     "paligemma": _PLAIN,
-    "clip": _PLAIN,
-    "siglip": _PLAIN,
-    "vit": _PLAIN,
+    **dict.fromkeys(("clip", "clip_vision_model", "siglip", "siglip_vision_model"), _PLAIN),
+    **dict.fromkeys(("deit", "dinov2", "swin", "swinv2", "vit"), _PLAIN),
+    **dict.fromkeys(("conditional_detr", "detr"), _DETR),
+    "yolos": frozenset({"YolosImageProcessor"}),
 }
 #: types whose processors take pictures by request
 _BY_REQUEST = frozenset({"idefics2", "idefics3", "smolvlm", "mllama"})
@@ -105,6 +112,10 @@ class Preprocess:
         without leaving the device; the gradient is passed straight through.
         """
         return replace(self, settings=replace(self.settings, rounded=True))
+
+    def unnormalized(self) -> Preprocess:
+        """The same steps without mean and deviation: values are a file's, 0 to 1."""
+        return replace(self, settings=replace(self.settings, scale=1.0, do_normalize=False))
 
     def in_levels(self) -> Preprocess:
         """The same steps without normalization: values are the file's, 0 to 255."""

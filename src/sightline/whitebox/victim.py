@@ -105,7 +105,8 @@ class Victim(Protocol):
         ...
 
 
-Kind = Literal["pooled", "projected", "patches"]
+Kind = Literal["pooled", "projected", "patches", "scores"]
+"""Of features: see `encoders` for which encoder has which, and what they are."""
 
 
 class Encoder(Protocol):
@@ -121,10 +122,33 @@ class Encoder(Protocol):
         """Where pictures have to be."""
         ...
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What `scores` tell of, in their order; empty for an encoder without scores."""
+        ...
+
     def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
-        """Features of pictures: (n, width), or (n, patches, width) for `patches`.
+        """Features of pictures, float32: (n, width), or (n, patches, width) for `patches`.
+
+        `scores`, (n, labels), are the log-odds of each label; more than 0 is seen rather than not.
 
         Raises:
             UsageError: for a kind that this encoder does not have.
+        """
+        ...
+
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """Features of texts in the space of `projected` ones, float32 (texts, width); without gradient.
+
+        Raises:
+            UsageError: for an encoder without a text tower, or a text that is too long for it.
+        """
+        ...
+
+    def unnormalized(self) -> Encoder:
+        """The same encoder fed pixels in [0, 1] as they are: a known mistake of released code, for audits.
+
+        Raises:
+            UsageError: for an encoder inside a multimodal model, whose preprocessing is that model's.
         """
         ...

@@ -1,0 +1,81 @@
+"""What one step of `GCG` costs by the engine's own passes; also on the device `meta`, computing nothing.
+
+    step = gcg_step_flops(victim, prompt, target, x=pictures, candidates=512, block=1)
+    step.begin, step.slope, step.score, step.whole
+
+`prompt` is an `Asked` whose `said` are the places of the suffix; the picture's keys and values (`begin`) are
+computed once for a whole attack, and are no part of a step.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sightline.whitebox._behind import Behind
+from sightline.whitebox._flops import counter
+from sightline.whitebox._prompts import Asked
+from sightline.whitebox.mllm import MultimodalVictim
+
+
+class StepFlops(NamedTuple):
+    """FLOPs of what stands before the suffix (once per attack), of the gradient, of all candidates."""
+
+    begin: float
+    slope: float
+    score: float
+
+    @property
+    def whole(self) -> float:
+        """One step, after the beginning was run."""
+        return self.slope + self.score
+
+
+def gcg_step_flops(
+    victim: MultimodalVictim,
+    prompt: Asked,
+    target: Sequence[int],
+    *,
+    x: Tensor | None = None,
+    candidates: int = 512,
+    block: int = 1,
+) -> StepFlops:
+    """Count one step for one prompt and one target.
+
+    Args:
+        victim: the model, on any device.
+        prompt: tokens with the suffix in them; `said` are its places.
+        target: tokens of the answer.
+        x: the picture, (1, 3, h, w); None without.
+        candidates: evenly over the places.
+        block: neighboring places that are run together, as in `GCG`.
+    """
+    packed = victim.packed([prompt], [tuple(target)], [0], torch.device("cpu"))
+    with torch.no_grad():
+        pixels = None if x is None else victim.pixels(x)
+        behind = Behind(victim.family, victim._embedding, packed, pixels, victim.device)
+    length = len(prompt.said)
+    filling = torch.zeros(length, dtype=torch.long, device=victim.device)
+    weight = victim._embedding.weight
+
+    def slope() -> Tensor:
+        _, grad, _ = behind.slope(filling, lambda rows: rows.nll.mean(1))
+        found: Tensor = grad @ weight.t().to(grad.dtype)
+        return found
+
+    def score() -> None:
+        blocks = Counter(place * length // candidates // block for place in range(candidates))
+        for number, count in blocks.items():
+            behind.rows(filling.expand(count, -1), unchanged=number * block)
+
+    return StepFlops(_flops(behind.begin), _flops(slope), _flops(score))
+
+
+def _flops(work: Callable[[], Any]) -> float:
+    with counter() as counted:
+        work()
+    return float(counted.get_total_flops())

@@ -1,0 +1,180 @@
+"""Rewriting a text: what may change, what is read, budgets, and controls."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sightline.budget import Budget, SpentError
+from sightline.cases import Conversation
+from sightline.errors import UsageError
+from sightline.targets import LocalSettings
+from sightline.whitebox.loop import Watch
+from sightline.whitebox.objective import TargetNLL
+from sightline.whitebox.opening import open_victim
+from sightline.whitebox.rewriting import Margin, Rewriting, Round, rewrite, scrambled
+from sightline.whitebox.suffix import whole_text
+from sightline.whitebox.victim import Pair, Rows
+
+ASKED = "how is moss made with corn ?"
+AVOID = "corn : 1 mix"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def victim():
+    return open_victim("testbed/linear", local=LocalSettings(device="cpu"))
+
+
+@pytest.fixture
+def rewriting(victim):
+    def made(**given):
+        reader, prompt = whole_text(victim, Conversation.user(ASKED))
+        given.setdefault("avoid", (AVOID,))
+        return Rewriting(reader=reader, prompt=prompt, **given)
+
+    return made
+
+
+def started(problem):
+    return Round(problem, 0, 0, Budget(), Watch())
+
+
+def test_the_margin_is_what_is_reached_minus_what_is_avoided():
+    logits = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
+    ids, pair = torch.tensor([0, 1, 2, 3, 0]), torch.tensor([0, 0, 1, 1, 1])
+    found = Margin((1, -1)).losses(Rows(logits, ids, pair), (None, None))
+    nll = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids.expand(3, -1), reduction="none")
+    assert torch.allclose(found, nll[:, :2].mean(1) - nll[:, 2:].mean(1))
+
+
+def test_an_embedding_moved_onto_another_is_read_as_that_token(rewriting):
+    run = started(rewriting(kept="corn"))
+    spelling = run.problem.reader.spelling
+    (other,) = spelling.ids("fern")
+    delta = torch.zeros_like(run.original)
+    assert torch.equal(run.read(delta), run.ids)
+    moss = spelling.ids(ASKED).index(spelling.ids("moss")[0])
+    corn = spelling.ids(ASKED).index(spelling.ids("corn")[0])
+    for place in (moss, corn):
+        delta[place] = 2 * run.weight[other] - run.original[place]
+    found = run.read(delta).tolist()
+    assert found[moss] == other
+    assert found[corn] == run.ids[corn]  # kept
+    assert run.alike(run.ids) == pytest.approx(1)
+    assert run.alike(torch.tensor(found)) < 1
+
+
+def test_tokens_that_stand_for_no_text_are_not_put_in(rewriting):
+    run = started(rewriting())
+    delta = torch.zeros_like(run.original)
+    delta[0] = 3 * run.weight[run.problem.reader.spelling.ids("<s>")[0]] - run.original[0]
+    found = int(run.read(delta)[0])
+    assert found not in run.problem.reader.spelling.special
+
+
+def test_a_step_follows_the_slope_of_the_moved_embeddings(rewriting):
+    """By finite differences, away from the text itself, with and without the reconstruction."""
+    for beta in (0.0, -0.7):
+        problem = rewriting(beta=beta, rate=1e-3, usual_length=7.0, kept="corn")
+        run = started(problem)
+        delta = run.fresh(0)
+        before, size = _rise(run, delta, beta), 1e-3
+        moved = run.moved(delta, 1)
+        step = moved - delta
+        assert step.norm() == pytest.approx(size * len(run.ids) / 7.0, rel=1e-4)
+        kept = run.problem.reader.spelling.covering(run.ids.tolist(), "corn")
+        assert not step[torch.tensor(kept)].any()
+        gained = _rise(run, delta + 20 * step, beta) - before
+        assert gained > 0
+        for seed in range(5):
+            other = torch.randn(step.shape, generator=torch.Generator().manual_seed(seed))
+            other *= ~torch.tensor(kept)[:, None]
+            assert _rise(run, delta + 20 * other * step.norm() / other.norm(), beta) - before < gained
+
+
+def _rise(run, delta, beta):
+    """What a step is to raise: the loss of the avoided answer, and the reconstruction's share."""
+    scores, _ = run.looks.push(run.ids, delta)
+    logits = (run.original + delta) @ run.weight.t()
+    return -float(scores.loss[0]) + beta * float(torch.nn.functional.cross_entropy(logits, run.ids))
+
+
+def test_a_nudge_of_nothing_leaves_the_loss_as_it_is(rewriting):
+    problem = rewriting()
+    reader, pairs, loss = problem.reader, problem.pairs, TargetNLL()
+    ids = reader.start(problem.prompt, 0)
+    shape = (1, len(ids), reader.embeddings().shape[1])
+
+    def value(rows):
+        return loss.losses(rows, pairs)
+
+    still, _, _ = reader.push(ids, pairs, value, torch.zeros(shape))
+    assert torch.equal(still, reader.slope(ids, pairs, value).loss)
+    moved, _, _ = reader.push(ids, pairs, value, torch.ones(shape))
+    assert not torch.equal(still, moved)
+
+
+def test_what_is_reached_already_is_left_alone(rewriting, victim):
+    reader, prompt = whole_text(victim, Conversation.user(ASKED))
+    found = rewrite(rewriting(avoid=("nobody says this",)), segments=1, steps=1)
+    assert found.ending == "stopped"
+    assert found.text.strip() == ASKED
+    assert (found.best.step, found.cost.backwards) == (0, 0)
+    assert isinstance(Pair(prompt=prompt, target="x"), Pair)
+    assert reader.suffix.init == ASKED
+
+
+def test_a_rewriting_is_the_same_for_the_same_seed_and_ends_at_its_budget(rewriting):
+    def run(**given):
+        problem = rewriting(reach=("moss : 1 mix",), rate=5.0, kept="moss")
+        return rewrite(problem, segments=3, steps=4, **given)
+
+    one, two = run(seed=1), run(seed=1)
+    assert (one.ids, one.losses, one.checks) == (two.ids, two.losses, two.checks)
+    assert one.losses != run(seed=2).losses
+    assert one.cost.backwards == len(one.losses) <= 12
+    poor = run(seed=1, budget=Budget(backwards=5))
+    assert (poor.ending, poor.cost.backwards) == ("budget", 5)
+    assert poor.losses == one.losses[:5]
+    with pytest.raises(SpentError, match=r"budget.forwards=2 does not pay for a look"):
+        run(budget=Budget(forwards=2))
+
+
+def test_a_round_too_unlike_the_text_is_given_up(rewriting):
+    found = rewrite(rewriting(reach=("moss : 1 mix",), rate=500.0, least=0.99, most=1.0), segments=4, steps=5)
+    assert found.cost.backwards == 4
+
+
+def test_the_control_keeps_what_is_kept(rewriting):
+    problem = rewriting(kept="corn ?")
+    texts = [scrambled(problem, seed=seed) for seed in range(3)]
+    assert len(set(texts)) == 3
+    for text in texts:
+        assert text.endswith("corn ?")
+        assert len(problem.reader.spelling.ids(text)) == len(problem.reader.spelling.ids(ASKED))
+        assert problem.reader.reads(problem.prompt, problem.reader.spelling.ids(text))
+
+
+def test_misuse_is_told(rewriting):
+    with pytest.raises(UsageError, match="an answer to avoid, or one to reach"):
+        rewriting(avoid=())
+    for wrong, message in (
+        ({"beta": 1.0}, "at most 0"),
+        ({"rate": 0.0}, "more than 0"),
+        ({"least": 2.0}, "-1 to"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            rewriting(**wrong)
+    with pytest.raises(UsageError, match=r"nothing of .* may change"):
+        rewrite(rewriting(kept=ASKED))
+    for wrong in ({"segments": 0}, {"steps": 0}):
+        with pytest.raises(UsageError, match="at least 1"):
+            rewrite(rewriting(), **wrong)
