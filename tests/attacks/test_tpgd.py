@@ -1,0 +1,90 @@
+"""T-PGD: paper constants, what may change, misuse, and end to end on the testbed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from picture_runs import Testbed
+from text_runs import Noted, holds, outcomes, read_by_target, refused
+
+from sightline import registry
+from sightline.budget import Budget
+from sightline.contracts import Craft
+from sightline.errors import UsageError
+from sightline.records import Outcome
+
+
+@pytest.fixture(scope="module")
+def testbed(tmp_path_factory: Any) -> Testbed:
+    return Testbed(tmp_path_factory.mktemp("tpgd"))
+
+
+def test_defaults_are_the_papers_constants() -> None:
+    attack = registry.make("attack", "tpgd")
+    assert (attack.segments, attack.steps, attack.rate) == (100, 20, 5.0)
+    assert (attack.start_length, attack.beta, attack.least, attack.most) == (3.0, -0.5, 0.3, 0.95)
+    assert registry.make("attack", "tpgd", preset="mnli").beta == -10.0
+    assert attack.card.threat.may_edit == {"text"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"segments": 0}, "1 to 1,000,000"),
+        ({"steps": 0}, "1 to 1,000,000"),
+        ({"rate": 0.0}, "more than 0"),
+        ({"usual_length": 0.0}, "more than 0 tokens"),
+        ({"start_length": -1.0}, "at least 0"),
+        ({"beta": 0.5}, "at most 0"),
+        ({"least": 0.99}, "-1 to `most`"),
+    ],
+)
+def test_settings_out_of_range_are_told(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        registry.make("attack", "tpgd", **settings)
+
+
+def test_without_answers_there_is_nothing_to_do(testbed: Testbed) -> None:
+    ctx = Craft(images=testbed.blobs, surrogates=(testbed.surrogate,))
+    with pytest.raises(UsageError, match="tpgd needs `avoid`: one or more beginnings"):
+        list(registry.make("attack", "tpgd").craft(refused(1), ctx))
+
+
+def test_on_the_testbed_rewordings_are_answered_and_random_ones_are_not(
+    testbed: Testbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases, noted = refused(5), Noted("rewrite", monkeypatch)
+    crafted = testbed.sealed(registry.make("attack", "tpgd", preset="testbed"), cases)
+    random = testbed.sealed(registry.make("attack", "tpgd", preset="testbed_random"), cases)
+    assert outcomes(testbed, cases, crafted).count(Outcome.complied) >= 3
+    assert outcomes(testbed, cases, random).count(Outcome.complied) <= 1
+    for artifact, found, case in zip(crafted, noted.found, cases, strict=True):
+        said, asked = artifact.conversation.last_user_text(), case.conversation.last_user_text()
+        assert case.wordings["key_phrase"] in said
+        assert holds(read_by_target(testbed, artifact), found.ids)
+        if found.best.forced:
+            assert said != asked
+            assert len(set(said.split()) & set(asked.split())) >= 2
+        else:
+            assert said == asked
+    for artifact, case in zip(random, cases, strict=True):
+        assert case.wordings["key_phrase"] in artifact.conversation.last_user_text()
+
+
+def test_untargeted_it_only_drives_away_and_a_budget_ends_it(testbed: Testbed) -> None:
+    (case,) = refused(1)
+    avoid = "{key_phrase} is a gloom thing"
+    attack = registry.make("attack", "tpgd", avoid=(avoid,), rate=10.0, segments=20, steps=5, most=0.4)
+    ctx = Craft(images=testbed.blobs, seed=1, surrogates=(testbed.surrogate,))
+    (draft,) = attack.craft([case], ctx)
+    assert draft.note.startswith("stopped; found at step")
+    poor = Craft(images=testbed.blobs, seed=1, surrogates=ctx.surrogates, budget=Budget(backwards=3))
+    small = registry.make("attack", "tpgd", avoid=(avoid,), rate=1e-6)
+    (unchanged,) = small.craft([case], poor)
+    assert unchanged.text is None
+    assert unchanged.note == "budget; nothing found"
+    assert unchanged.cost.backwards == 3
