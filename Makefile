@@ -40,7 +40,7 @@ $(VENV)/.local-installed: pyproject.toml packages/testbed/pyproject.toml constra
 	@touch $@
 
 $(VENV)/.dev-installed: $(VENV)/.local-installed
-	$(PIP) --editable '.[local,dev]'
+	$(PIP) --editable '.[local,ray,dev]'
 	@touch $@
 
 build: $(VENV)/.dev-installed

@@ -23,7 +23,7 @@ FILES = sorted(SRC.rglob("*.py"))
 LAYERS = [
     {"errors", "cases", "records", "digests", "rng", "plain", "fonts"},
     {"contracts", "registry", "keys", "store", "tables", "release", "_trees", "budget"},
-    {"targets", "metrics"},
+    {"targets", "metrics", "scale"},
     {"whitebox"},
     {"testbed"},
     {"attacks", "defenses", "judges", "benchmarks"},
@@ -72,6 +72,7 @@ def test_imports_point_one_way(path: Path) -> None:
         root = name.split(".")[0]
         if root == "inspect_ai":
             assert here == "bridge", f"{path.name}: only the bridge imports Inspect"
+        assert root != "ray", f"{path.name}: Ray is loaded by name, and only when it is asked for"
         if root in {"torch", "transformers"}:
             assert here in {"targets", "testbed", "whitebox"}, f"{path.name}: {root} belongs to the models"
 

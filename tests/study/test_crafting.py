@@ -23,6 +23,7 @@ from sightline.study import surrogates
 from sightline.study.config import parse
 from sightline.study.progress import Silent
 from sightline.study.run import Run
+from sightline.study.stages import Count
 
 CALLS: list[tuple[str, tuple[str, ...], int]] = []
 STUDY = """
@@ -43,22 +44,36 @@ def gray(case: Case, level: int) -> Draft:
 @attack("toy_apart", threat=ThreatModel(), crafted="apart")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToyApart:
-    """A gray of its own for every case; stops after `until` drafts."""
+    """A gray of its own for every case; stops at the case of number `until`."""
 
+    batch: int = 100
     until: int = 1000
     extra: int = 0
     unfit: tuple[int, ...] = ()
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         CALLS.append(("apart", tuple(case.id for case in cases), ctx.seed))
-        for number, case in enumerate(cases):
+        for case in cases:
+            number = int(case.id.rpartition("/")[2])
             if number == self.until:
                 raise KeyboardInterrupt
-            if int(case.id.rpartition("/")[2]) in self.unfit:
+            if number in self.unfit:
                 raise UsageError(f"case {case.id}: does not fit")
-            yield gray(case, int(case.id.rpartition("/")[2]))
+            yield gray(case, number)
         for _ in range(self.extra):
             yield gray(cases[0], 1)
+
+
+@attack("toy_lone_gray", threat=ThreatModel(), crafted="apart")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToyLoneGray:
+    """A gray for every case."""
+
+    shared: bool = False
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        CALLS.append(("lone", tuple(case.id for case in cases), ctx.seed))
+        yield from (replace(gray(case, 9), shared=self.shared) for case in cases)
 
 
 @attack("toy_together", threat=ThreatModel(), crafted="together", meets=frozenset({"answer"}))
@@ -81,7 +96,7 @@ class ToyGradient:
         yield from (Draft(case=case, image=gray(case, 7).image, note=note) for case in cases)
 
 
-@attack("toy_budget", threat=ThreatModel(access="white"), crafted="apart", surrogate=True)
+@attack("toy_budget", threat=ThreatModel(access="white"), crafted="together", surrogate=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToyBudget:
     """Spends what it is given and `more`; keeps its search on the bench."""
@@ -126,7 +141,7 @@ def rows(run: Run) -> list[dict[str, Any]]:
     return found
 
 
-def test_one_call_meets_all_requests_in_order_and_each_row_is_written_when_it_is_made(make: Make) -> None:
+def test_one_call_meets_all_requests_in_order(make: Make) -> None:
     run = make("toy_apart")
     asyncio.run(run.all_stages())
     ((_, ids, _),) = CALLS
@@ -135,15 +150,18 @@ def test_one_call_meets_all_requests_in_order_and_each_row_is_written_when_it_is
     assert {row["crafted_on"] for row in rows(run)} == {None}
 
 
-def test_an_interrupted_call_is_taken_up_where_it_ended_with_the_same_seed(make: Make) -> None:
+def test_an_interrupted_column_is_taken_up_at_a_whole_call_with_the_same_seed(make: Make) -> None:
+    attack = "'toy_apart(batch=3, until=6)'"
     with pytest.raises(KeyboardInterrupt):
-        make("toy_apart(until=3)").craft()
-    again = make("toy_apart(until=3)", extend=True)
+        make(attack).craft()
+    again = make(attack)
+    assert len(list(read_shards(again.records / "craft"))) == 3, "no part of a call is kept"
     with pytest.raises(KeyboardInterrupt):
         again.craft()
-    (_, first, seed), (_, second, other) = CALLS
-    assert second == first[3:]
-    assert seed == other
+    (_, first, seed), (_, second, other), (_, third, another) = CALLS
+    assert first == ("toy/0", "toy/1", "toy/3")
+    assert second == third == ("toy/4", "toy/6", "toy/7")
+    assert seed == other == another
 
 
 def test_cases_that_make_one_thing_are_all_seen_even_if_one_is_left_to_do(make: Make) -> None:
@@ -155,6 +173,34 @@ def test_cases_that_make_one_thing_are_all_seen_even_if_one_is_left_to_do(make: 
     again = make("toy_together", retry_errors=True)
     assert again.craft().written == 1
     assert [ids for _, ids, _ in CALLS] == [("toy/2", "toy/5", "toy/8", "toy/11")] * 2
+
+
+def test_cases_are_cut_in_the_order_of_the_book_as_many_as_the_attack_takes_at_once(make: Make) -> None:
+    run = make("toy_apart(batch=3)")
+    run.craft()
+    assert [[id.rpartition("/")[2] for id in ids] for _, ids, _ in CALLS] == [
+        ["0", "1", "3"],
+        ["4", "6", "7"],
+        ["9", "10"],
+    ]
+    assert len({seed for _, _, seed in CALLS}) == 1
+
+
+def test_an_attack_that_names_no_batch_gets_its_cases_one_by_one(make: Make) -> None:
+    run = make("toy_lone_gray")
+    run.craft()
+    assert [ids for _, ids, _ in CALLS] == [(f"toy/{i}",) for i in (0, 1, 3, 4, 6, 7, 9, 10)]
+
+
+def test_a_case_that_does_not_fit_is_an_error_also_if_nothing_else_is_left_to_do(make: Make) -> None:
+    make("'toy_apart(unfit=(10,))'").craft()
+    again = make("'toy_apart(unfit=(10,))'", retry_errors=True)
+    assert again.craft() == Count(expected=8, present=7, written=1, errors=1)
+
+
+def test_one_thing_for_all_cases_has_to_be_made_together(make: Make) -> None:
+    with pytest.raises(ContractError, match="'toy_lone_gray' shows all cases the same thing: register it"):
+        make("toy_lone_gray(shared=true)").craft()
 
 
 def test_a_broken_picture_is_an_error_and_never_reaches_the_attack(make: Make) -> None:
@@ -298,6 +344,8 @@ def test_a_budget_for_what_computes_nothing_is_refused() -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToySearch:
     """Tells how far it is."""
+
+    batch: int = 100
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         ctx.report(Searching(step=25, steps=5000, loss=1.25))

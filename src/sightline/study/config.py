@@ -390,7 +390,7 @@ def _attacks(
         raise located.complain(
             ("attacks", index),
             f"{entry.name} is crafted on a model's gradients: add `surrogate:` with a local target, such as "
-            "testbed/linear (or a list of them)",
+            "testbed/linear, or encoder/FOLDER (or a list of them)",
         )
     if entry.surrogate and not attack.card.surrogate:
         raise located.complain(

@@ -1,75 +1,45 @@
-"""Stage craft: cases x attacks -> artifacts, each sealed and stored once."""
+"""Stage craft: cases x attacks -> artifacts, each sealed and stored once, in this process or over Ray.
+
+The grid is cut into shards of keys, and only what is not there yet is handed out. Artifacts are written where
+they are made; here they are counted, and what could not be made is recorded.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
+from typing import TypeAlias
 
-from sightline.cases import Case
-from sightline.contracts import Craft, Searching
-from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
-from sightline.plain import case_of, plain_artifact
-from sightline.records import Artifact, Draft
-from sightline.rng import seed_of
+from sightline.plain import plain_artifact
+from sightline.scale import Done, Failed, Opening, Resources, map_shards
 from sightline.store import Blobs, Row
 from sightline.study.casebook import Book, artifacts_in
-from sightline.study.grid import Column, chunks
+from sightline.study.grid import CHUNK, Column, chunks
 from sightline.study.progress import Progress
-from sightline.study.seal import seal
 from sightline.study.stages import Count, Stage, Todo, choose
+from sightline.study.workshop import (
+    STAGE,
+    Crafting,
+    Cut,
+    Shelf,
+    failed,
+    is_error,
+    length,
+    made_of,
+    open_crafting,
+    unfinished,
+)
 from sightline.tables import Table
 
-STAGE = "craft"
-
-
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """Where one column is crafted: its pictures' store, and the folder of searches that are under way."""
-
-    column: Column
-    blobs: Blobs
-    unfinished: Path
-    progress: Progress
-
-    @classmethod
-    def of(cls, column: Column, records: Path, blobs: Blobs, progress: Progress) -> Workshop:
-        """The column's place in a run folder."""
-        name = digest(column.identity, column.seed, column.crafted_on, str(column.named.budget))[:16]
-        return cls(column, blobs, records / f"{STAGE}.unfinished" / name, progress)
-
-    def world(self, seed: int) -> Craft:
-        """What the attack sees."""
-        return Craft(
-            images=self.blobs,
-            seed=seed,
-            surrogates=self.column.surrogates,
-            budget=self.column.named.budget,
-            bench=self.bench,
-            report=self.report,
-        )
-
-    def report(self, searching: Searching) -> None:
-        """Show how far a search is, and what it says."""
-        label = self.column.named.label
-        if searching.message:
-            self.progress.note(f"{label}: {searching.message}")
-        else:
-            self.progress.within(
-                f"{label}: step {searching.step:,} of {searching.steps:,}, loss {searching.loss:.3f}"
-            )
-
-    def bench(self, name: str) -> Path:
-        """The file of a search."""
-        self.unfinished.mkdir(parents=True, exist_ok=True)
-        return self.unfinished / digest(name)[:32]
-
-    def clear(self) -> None:
-        """Everything is sealed: forget the searches."""
-        shutil.rmtree(self.unfinished, ignore_errors=True)
+HERE = Resources()
+Place: TypeAlias = tuple[int, str]
+"""Place of a case among those that a column meets, and its key."""
 
 
 def craft(
@@ -80,153 +50,158 @@ def craft(
     progress: Progress,
     *,
     retry_errors: bool = False,
+    resources: Resources = HERE,
 ) -> Count:
     """Make every artifact of the grid that is not there yet.
 
     A case on which an attack cannot work (an unreadable picture, an empty text) gets an artifact with
-    `problem`; it becomes an `error` outcome later, never a smaller denominator.
+    `problem`; it becomes an `error` outcome later, never a smaller denominator. Over Ray, `records` lies in a
+    run folder with a lock, and a case over which three workers died is an error too.
 
     Raises:
         ContractError: if an attack breaks its threat model's promise.
+        UsageError: from an attack that can take no case at all.
     """
-    stage: Stage[Row] = Stage(
-        records / STAGE, progress, is_error=lambda row: "problem" in row, retry_errors=retry_errors
-    )
-    total = artifacts_in(books, columns)
-    progress.start(STAGE, total, 0)
-    with Table(stage.folder) as table:
-        for book in books:
-            for column in columns:
-                pending = _pending(stage, table, book, column)
-                workshop = Workshop.of(column, records, blobs, progress)
-                if column.named.attack.card.crafted == "alone":
-                    stage.run_in_order(pending, partial(_artifact, workshop=workshop))
-                elif todos := list(pending):
-                    stage.append(_artifacts(_company(todos, book, column), todos, workshop))
-                workshop.clear()
+    stage: Stage[Place] = Stage(records / STAGE, progress, is_error=is_error, retry_errors=retry_errors)
+    progress.start(STAGE, artifacts_in(books, columns), 0)
+    folders = [book.folder.resolve() for book in books]
+    opening: Opening[Cut] = partial(open_crafting, folder=records.parent.resolve(), books=folders)
+    if resources.ray is None:
+        opening = partial(Crafting, books=folders, columns=columns, records=records, blobs=blobs)
+    with Table(stage.folder) as table, closing(Grid(books, columns, records, stage, table)) as grid:
+        left: list[Cut] = []
+        for end in map_shards(opening, grid.cuts(), resources, listener=progress):
+            left += grid.ended(end)
+        for end in map_shards(opening, left, resources, listener=progress):
+            for _ in grid.ended(end):
+                raise ContractError("a case by itself was cut again")
     stage.close()
     return stage.count
 
 
-def _pending(stage: Stage[Row], table: Table, book: Book, column: Column) -> Iterator[Todo[Row]]:
-    for rows in chunks(book.rows()):
-        cases = column.select(rows)
-        yield from stage.missing(table, column.keys(cases), choose(cases))
+@dataclass(slots=True)
+class _Account:
+    """One book's column: shards sent and ended, artifacts made, cases that the attack cannot take."""
+
+    sent: int = 0
+    ended: int = 0
+    whole: bool = False
+    made: int = 0
+    unfit: list[tuple[Cut, Mapping[str, str]]] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.whole and self.ended == self.sent
 
 
-def _artifact(todo: Todo[Row], workshop: Workshop) -> Row:
-    """One case, crafted with a seed of its own key: the result depends on no other case."""
-    case = case_of(todo.value)
-    try:
-        (drafted,) = _drafts(workshop.column, [case], workshop.world(seed_of(todo.key)))
-        artifact = _sealed(drafted, todo.key, workshop)
-    except UsageError as problem:
-        artifact = _failed(case, todo.key, str(problem))
-    return plain_artifact(artifact)
+class Grid:
+    """What is handed out of the grid, and what has come of it."""
 
+    def __init__(
+        self,
+        books: Sequence[Book],
+        columns: Sequence[Column],
+        records: Path,
+        stage: Stage[Place],
+        table: Table,
+    ) -> None:
+        self._books, self._columns = books, columns
+        self._records, self._stage, self._table = records, stage, table
+        self._accounts: dict[tuple[int, int], _Account] = {}
+        self._shelf = Shelf([book.folder for book in books], columns)
 
-def _company(todos: Sequence[Todo[Row]], book: Book, column: Column) -> dict[str, Case]:
-    """The cases that one call sees, by key: those to do, or all of them if they make one thing together."""
-    if column.named.attack.card.crafted == "apart":
-        return {todo.key: case_of(todo.value) for todo in todos}
-    rows = column.select(list(book.rows()))
-    return dict(zip(column.keys(rows), map(case_of, rows), strict=True))
+    def cuts(self) -> Iterator[Cut]:
+        """What is to be done, column by column in the order of each book."""
+        for b in range(len(self._books)):
+            for c in range(len(self._columns)):
+                account = self._accounts[b, c] = _Account()
+                for cut in self._column(b, c):
+                    account.sent += 1
+                    yield cut
+                account.whole = True
+                self._settle(b, c)
 
+    def _column(self, b: int, c: int) -> Iterator[Cut]:
+        """The shards of a column that lack something; of cases that depend on each other, all are named."""
+        column = self._columns[c]
+        most = length(column)
+        if most is None:
+            cases = [row["key"] for row in self._rows(b, c)]
+            if todos := self._todos(column, cases):
+                yield Cut(b, c, tuple(cases), tuple(todo.key for todo in todos))
+            return
+        for rows in chunks(self._rows(b, c), most * max(1, CHUNK // most)):
+            todos = self._todos(column, [row["key"] for row in rows])
+            for _, block in groupby(todos, lambda todo: todo.value[0] // most):
+                part = list(block)
+                yield Cut(b, c, tuple(todo.value[1] for todo in part), tuple(todo.key for todo in part))
 
-def _artifacts(
-    cases: Mapping[str, Case], todos: Sequence[Todo[Row]], workshop: Workshop
-) -> Iterator[tuple[str, Row]]:
-    """Many cases by one call, each written as soon as the attack gives it; unreadable pictures stay out.
+    def _todos(self, column: Column, cases: list[str]) -> list[Todo[Place]]:
+        """Artifacts that are not there yet, each with the place and the key of its case."""
+        keys = column.keys([{"key": case} for case in cases])
+        return list(self._stage.missing(self._table, keys, choose(list(enumerate(cases)))))
 
-    The seed is the column's: what is random for one case has to follow from the seed and the case alone.
-    """
-    column = workshop.column
-    wanted = {todo.key for todo in todos}
-    problems = {
-        key: next((image.problem for image in case.conversation.images if image.problem), None)
-        for key, case in cases.items()
-    }
-    for key, problem in problems.items():
-        if problem is not None and key in wanted:
-            yield key, plain_artifact(_failed(cases[key], key, problem))
-    good = {key: cases[key] for key, problem in problems.items() if problem is None}
-    if wanted.isdisjoint(good):
-        return
-    ctx = workshop.world(seed_of("column", column.identity, column.seed, column.crafted_on))
-    together = column.named.attack.card.crafted == "together"
-    made = _drafts(column, list(good.values()), ctx) if together else _each(column, list(good.values()), ctx)
-    for (key, case), draft in zip(good.items(), made, strict=True):
-        if key not in wanted:
-            continue
-        if isinstance(draft, UsageError):
-            yield key, plain_artifact(_failed(case, key, str(draft)))
+    def _rows(self, b: int, c: int) -> Iterator[Row]:
+        for rows in chunks(self._books[b].rows()):
+            yield from self._columns[c].select(rows)
+
+    def ended(self, end: Done[Cut] | Failed[Cut]) -> Iterator[Cut]:
+        """Count a shard; of one that was given up comes back what is to be tried case by case."""
+        cut = end.shard
+        account = self._accounts[cut.book, cut.column]
+        account.ended += 1
+        if isinstance(end, Done):
+            self._count(account, end.tally.rows, end.tally.errors)
+            account.unfit += [(cut, end.tally.unfit)] if end.tally.unfit else []
         else:
-            yield key, plain_artifact(_sealed(draft, key, workshop))
+            there = made_of(self._stage.folder, cut.keys)
+            self._count(account, len(there), 0)
+            left = [i for i, key in enumerate(cut.keys) if key not in there]
+            if len(cut.keys) == 1 or length(self._columns[cut.column]) is None:
+                self._record([(cut, {cut.keys[i]: end.reason for i in left})])
+            else:
+                account.sent += len(left)
+                yield from (Cut(cut.book, cut.column, (cut.cases[i],), (cut.keys[i],)) for i in left)
+        self._settle(cut.book, cut.column)
 
+    def _count(self, account: _Account, rows: int, errors: int) -> None:
+        account.made += rows - errors
+        self._stage.count.written += rows
+        self._stage.count.errors += errors
 
-def _each(column: Column, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft | UsageError]:
-    """What the attack makes of cases that do not depend on each other; one that it cannot take is no end.
+    def _settle(self, b: int, c: int) -> None:
+        """Record what does not fit as soon as something does; forget the searches of a column that is over.
 
-    If a call fails, what it has not given is asked for case by case.
+        Raises:
+            UsageError: if the attack can take none of the cases: then they are not to blame.
+        """
+        account = self._accounts[b, c]
+        if account.unfit and (account.made or (account.over and self._made_before(b, c))):
+            self._record(account.unfit)
+            account.unfit = []
+        if account.over:
+            for _, unfit in account.unfit:
+                raise UsageError(next(iter(unfit.values())))
+            shutil.rmtree(unfinished(self._records, b, self._columns[c]), ignore_errors=True)
 
-    Raises:
-        UsageError: if it can take none of them: then the cases are not to blame.
-    """
-    done, failure = 0, None
-    try:
-        for draft in _drafts(column, cases, ctx):
-            yield draft
-            done += 1
-    except UsageError as wrong:
-        if len(cases) == 1:
-            raise
-        failure = wrong
-    held: list[UsageError] = []
-    for case in cases[done:]:
-        try:
-            (draft,) = _drafts(column, [case], ctx)
-        except UsageError as wrong:
-            held.append(wrong)
-            continue
-        yield from held
-        yield draft
-        held, done = [], done + 1
-    if failure is not None and not done:
-        raise failure
-    yield from held
-
-
-def _drafts(column: Column, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
-    """What the attack makes of cases: one draft for each, in order.
-
-    Raises:
-        ContractError: for another number of drafts, or a draft of another case.
-    """
-    attack = column.named.attack
-    made = 0
-    for draft in attack.craft(cases, ctx):
-        if made == len(cases) or draft.case.id != cases[made].id:
-            raise ContractError(f"attack {attack.card.name!r} made a draft that no case asked for")
-        made += 1
-        yield draft
-    if made < len(cases):
-        raise ContractError(f"attack {attack.card.name!r} made {made} drafts for {len(cases)} cases")
-
-
-def _sealed(draft: Draft, key: str, workshop: Workshop) -> Artifact:
-    column = workshop.column
-    card = column.named.attack.card
-    if card.threat is None:
-        raise ContractError(f"attack {card.name!r} declares no threat model")
-    spent = column.named.budget.exceeded(replace(draft.cost, seconds=0.0))
-    if spent is not None:
-        raise ContractError(
-            f"case {draft.case.id}: attack {card.name!r} spent more {spent} than its budget allows "
-            f"({column.named.budget})"
+    def _made_before(self, b: int, c: int) -> bool:
+        """Whether an earlier run made an artifact of the column."""
+        column = self._columns[c]
+        return any(
+            row is not None and not is_error(row)
+            for rows in chunks(self._rows(b, c))
+            for row in self._table.rows(column.keys(rows))
         )
-    sealed = seal(draft, workshop.blobs, key=key, threat=card.threat)
-    return replace(sealed, crafted_on=column.crafted_on)
 
+    def _record(self, unfit: list[tuple[Cut, Mapping[str, str]]]) -> None:
+        """Write rows that say why there is no artifact."""
+        for cut, reasons in unfit:
+            cases = self._shelf.cases(cut)
+            self._stage.append(
+                (key, plain_artifact(failed(cases[key], key, why))) for key, why in reasons.items()
+            )
 
-def _failed(case: Case, key: str, problem: str) -> Artifact:
-    return Artifact(key=key, case_id=case.id, conversation=case.conversation, problem=problem)
+    def close(self) -> None:
+        """Release the books."""
+        self._shelf.close()

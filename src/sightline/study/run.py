@@ -9,14 +9,15 @@ from pathlib import Path
 import orjson
 
 from sightline import targets
-from sightline.contracts import Judge, NeedsTarget, Surrogate, Target
+from sightline.contracts import Judge, NeedsTarget, Target
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
+from sightline.scale import Resources
 from sightline.store import Blobs, write_atomically
 from sightline.study import lock as locks
 from sightline.study.answering import answer
 from sightline.study.casebook import Book, artifacts_in, read_cases
-from sightline.study.config import NamedAttack, NamedDefense, Study, load
+from sightline.study.config import NamedDefense, Study, load
 from sightline.study.crafting import craft
 from sightline.study.grid import Column
 from sightline.study.holding import hold
@@ -24,7 +25,7 @@ from sightline.study.judging import judge_all
 from sightline.study.progress import Progress, Silent
 from sightline.study.results import RESULTS, tabulate
 from sightline.study.stages import Count
-from sightline.study.surrogates import LocalSurrogate
+from sightline.study.workshop import columns_of
 from sightline.tables import Table
 
 COMPLETE = "records/complete.json"
@@ -32,13 +33,18 @@ COMPLETE = "records/complete.json"
 
 @dataclass(slots=True)
 class Run:
-    """A study in its folder. `extend` accepts a changed study; `retry_errors` repeats error outcomes."""
+    """A study in its folder.
+
+    `extend` accepts a changed study; `retry_errors` repeats error outcomes; `resources` is where crafting is
+    done.
+    """
 
     study: Study
     folder: Path
     progress: Progress = field(default_factory=Silent)
     extend: bool = False
     retry_errors: bool = False
+    resources: Resources = field(default_factory=Resources)
     blobs: Blobs = field(init=False)
     books: list[Book] = field(init=False, default_factory=list)
     judges: list[Judge] = field(init=False, default_factory=list)
@@ -77,13 +83,6 @@ class Run:
             except UsageError as wrong:
                 raise UsageError(f"{self.study.places.get(name, name)}: {wrong}") from None
 
-    def _surrogates(self, named: NamedAttack) -> tuple[Surrogate, ...]:
-        """The models that an attack is crafted on; a complaint names the attack."""
-        try:
-            return tuple(LocalSurrogate(name, self.target(name)) for name in named.surrogates)
-        except UsageError as wrong:
-            raise UsageError(f"surrogate of attack {named.label!r}: {wrong}") from None
-
     def prepare(self) -> None:
         """Open what the study names, read its cases, and hold its lock.
 
@@ -100,7 +99,7 @@ class Run:
         twins = [judge.id for judge in self.judges if [j.id for j in self.judges].count(judge.id) > 1]
         if twins:
             raise UsageError(f"two judges of the study are the same in effect: {twins[0]}; leave one out")
-        self.columns = [Column.of(named, self.study, self._surrogates(named)) for named in self.study.attacks]
+        self.columns = columns_of(self.study, self.target)
         self.books = [
             read_cases(source, self.records, self.blobs, self.progress) for source in self.study.sources
         ]
@@ -124,7 +123,13 @@ class Run:
         """Stage craft, then compaction."""
         self._begin()
         count = craft(
-            self.books, self.columns, self.records, self.blobs, self.progress, retry_errors=self.retry_errors
+            self.books,
+            self.columns,
+            self.records,
+            self.blobs,
+            self.progress,
+            retry_errors=self.retry_errors,
+            resources=self.resources,
         )
         self._compact("craft")
         return count
@@ -218,21 +223,39 @@ def open_run(
     progress: Progress | None = None,
     extend: bool = False,
     retry_errors: bool = False,
+    ray: str | None = None,
 ) -> Run:
     """The run of a study file; its folder is `out`, or `runs/NAME` under the current folder.
+
+    With `ray`, artifacts are made over a Ray cluster: see `scale.Resources`.
 
     Raises:
         UsageError: naming file, line and cure.
     """
     checked = load(study, limit=limit)
     folder = out if out is not None else Path("runs") / checked.name
-    return Run(checked, folder, progress or Silent(), extend=extend, retry_errors=retry_errors)
+    return Run(
+        checked,
+        folder,
+        progress or Silent(),
+        extend=extend,
+        retry_errors=retry_errors,
+        resources=Resources(ray=ray),
+    )
 
 
-def reopen_run(folder: Path, *, progress: Progress | None = None, retry_errors: bool = False) -> Run:
-    """The run that lies in `folder`, from its lock.
+def reopen_run(
+    folder: Path, *, progress: Progress | None = None, retry_errors: bool = False, ray: str | None = None
+) -> Run:
+    """The run that lies in `folder`, from its lock; `ray` as in `open_run`.
 
     Raises:
         UsageError: if there is none, or if it cannot be taken up as it is.
     """
-    return Run(locks.study_of(folder), folder, progress or Silent(), retry_errors=retry_errors)
+    return Run(
+        locks.study_of(folder),
+        folder,
+        progress or Silent(),
+        retry_errors=retry_errors,
+        resources=Resources(ray=ray),
+    )
