@@ -139,6 +139,8 @@ def test_check_reads_the_folder_of_a_build(
     [
         (("run", "nowhere.yaml"), "no such study file"),
         (("craft", "."), "not a run folder"),
+        (("verify", "."), "not a run folder"),
+        (("verify", ".", "--jpeg", "0"), "jpeg=0 is out of range"),
         (("show", "nothing_like_it"), "unknown method"),
         (("show", "vlm"), "a kind of target"),
         (("testbed", "check", "cubic"), "unknown testbed model"),
@@ -179,6 +181,34 @@ def test_plan_run_and_resume(sightline: Command, study: Path, tmp_path: Path) ->
     assert drifted.returncode == 2
     assert "different study" in drifted.stderr
     assert sightline("run", str(study), "--extend").returncode == 0
+
+
+def test_verify_tells_what_survives_and_what_is_damaged(
+    sightline: Command, study: Path, tmp_path: Path
+) -> None:
+    assert sightline("run", str(study)).returncode == 0
+    folder = tmp_path / "runs" / "cli"
+    pages = len(list((folder / "blobs").glob("*/*")))
+    done = sightline("verify", "runs/cli", "--jpeg", "75", "--limit", "6")
+    assert done.returncode == 0, done.stderr
+    assert "All 24 artifacts are what the run recorded." in done.stdout
+    for text in ("figstep", "as written", "PNG", "JPEG 75", "resize 0.5", "verify.html"):
+        assert text in done.stdout, text
+    assert "JPEG 50" not in done.stdout
+    assert {"verify.parquet", "verify.html"} <= {path.name for path in folder.iterdir()}
+    assert "Did you mean 'figstep'" in sightline("verify", "runs/cli", "--attack", "figstap").stderr
+
+    page = max((folder / "blobs").glob("*/*"), key=lambda path: path.stat().st_mtime_ns)
+    page.unlink()  # of a re-encoding: made again
+    assert sightline("verify", "runs/cli", "--jpeg", "75", "--limit", "6").returncode == 0
+    assert page.exists()
+    for path in (folder / "blobs").glob("*/*"):
+        path.write_bytes(path.read_bytes() + b"x")
+    damaged = sightline("verify", "runs/cli", "--limit", "6")
+    assert damaged.returncode == 2
+    assert "12 artifacts are not what the run recorded" in damaged.stderr
+    assert damaged.stdout.count("changed file: ") == pages < 12  # told once per file
+    assert "Traceback" not in damaged.stderr
 
 
 def test_without_torch_a_local_target_says_what_to_install(

@@ -33,6 +33,17 @@ app.add_typer(testbed, name="testbed")
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML); see `studies/quickstart.yaml`.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, made by `sightline run`.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help=(
+            "Craft over a Ray cluster, one worker per GPU or CPU: `local` or `local:N` starts one on this "
+            "machine, `auto` or HOST:PORT joins one. Its machines share the run's folder and the models."
+        ),
+    ),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -65,6 +76,7 @@ def run(
     eval_logs: Annotated[
         bool, typer.Option("--eval-logs", help="Also write logs/*.eval for `inspect view` (unredacted).")
     ] = False,
+    ray: RayAddress = None,
 ) -> None:
     """Run a study: craft, answer, judge, report. Run it again to resume.
 
@@ -79,7 +91,13 @@ def run(
 
     with terminal_progress() as progress:
         session = open_run(
-            study, out=out, limit=limit, progress=progress, extend=extend, retry_errors=retry_errors
+            study,
+            out=out,
+            limit=limit,
+            progress=progress,
+            extend=extend,
+            retry_errors=retry_errors,
+            ray=ray,
         )
         session.prepare()
         counts = _wait(session.all_stages())
@@ -112,20 +130,26 @@ def _report(folder: Path, *, fresh: bool) -> None:
     typer.echo(f"report: {path}")
 
 
-def _stage(folder: Path, act: Callable[[Run], object], *, retry_errors: bool = False) -> None:
+def _stage(
+    folder: Path, act: Callable[[Run], object], *, retry_errors: bool = False, ray: str | None = None
+) -> None:
     from sightline.study.run import reopen_run
     from sightline.terminal import terminal_progress
 
     with terminal_progress() as progress:
-        session = reopen_run(folder, progress=progress, retry_errors=retry_errors)
+        session = reopen_run(folder, progress=progress, retry_errors=retry_errors, ray=ray)
         session.prepare()
         act(session)
 
 
 @app.command()
-def craft(folder: RunFolder) -> None:
+def craft(
+    folder: RunFolder,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Repeat errors.")] = False,
+    ray: RayAddress = None,
+) -> None:
     """Make the artifacts of a run that are not there yet."""
-    _stage(folder, lambda session: session.craft())
+    _stage(folder, lambda session: session.craft(), retry_errors=retry_errors, ray=ray)
 
 
 @app.command()
@@ -155,6 +179,43 @@ def judge(
 def report(folder: RunFolder) -> None:
     """Write report.html from results.parquet."""
     _report(folder, fresh=True)
+
+
+@app.command()
+def verify(
+    folder: RunFolder,
+    jpeg: Annotated[
+        list[int] | None, typer.Option(help="JPEG quality, 1 to 100; repeat for more. Default: 95, 75, 50.")
+    ] = None,
+    resize: Annotated[
+        list[float] | None, typer.Option(help="Shrink to this share and back; repeat for more. Default: 0.5.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Ask this target instead of the study's; repeat for more.")
+    ] = None,
+    attack: Annotated[
+        list[str] | None, typer.Option(help="Only this attack of the study, beside the controls; repeat.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask at most N cases per benchmark.")] = None,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Repeat what ended in an error.")
+    ] = False,
+) -> None:
+    """Check the artifacts of a run, and what their effect survives: PNG, JPEG, resizing, other targets.
+
+    Every picture file is read, hashed and measured again. Then the pictures, controls among them, are saved
+    anew and shown to the targets; only what was not asked before is asked. Writes verify.parquet and
+    verify.html into the run's folder; exit status 2 if a file is lost or changed.
+
+    Example: `sightline verify runs/whitebox --jpeg 75 --target testbed/queries`
+    """
+    from sightline.study.verify import Wanted
+    from sightline.terminal import show_verification, verified
+
+    wanted = Wanted.of(
+        qualities=jpeg, factors=resize, targets=target, attacks=attack, limit=limit, retry_errors=retry_errors
+    )
+    show_verification(_wait(verified(folder, wanted)))
 
 
 @app.command("list")

@@ -24,6 +24,7 @@ from sightline.registry import KINDS, Card, Kind
 
 if TYPE_CHECKING:
     from sightline.study.stages import Count
+    from sightline.study.verify import Verified, Wanted
     from sightline.testbed.train import Progress as Step
 
 console = Console()
@@ -101,6 +102,50 @@ def show_counts(counts: Mapping[str, Count]) -> None:
             "Errors are outcomes of their own. Repeat them with --retry-errors; after mending files of a "
             "release, with --extend."
         )
+
+
+async def verified(folder: Path, wanted: Wanted) -> Verified:
+    """Verify a run with progress bars."""
+    from sightline.study.verify import verify
+
+    with terminal_progress() as progress:
+        return await verify(folder, wanted, progress)
+
+
+def show_verification(found: Verified) -> None:
+    """Damaged files, success form by form, and where the page lies.
+
+    Raises:
+        UsageError: at the end, if an artifact is not what the run recorded.
+    """
+    from sightline.report import verification
+
+    console.print(escape(verification.files_told(found.inspected)), highlight=False)
+    for damage in verification.damages(found.inspected):
+        shown = f"{damage.artifacts} artifact{'s' if damage.artifacts > 1 else ''}, such as {damage.example}"
+        told = f"{damage.fault}: {damage.file}: {damage.what} ({shown}). {damage.cure}"
+        console.print(escape(told), highlight=False, soft_wrap=True)
+    boards = verification.boards(found.table)
+    for board in (board for board in boards if board.judge == boards[0].judge):
+        title = f"{board.title}: {board.measure}"
+        table = Table(
+            "attack", "form", "success", "", "95 %", "change, points", "against the nearest without attack",
+            title=escape(title), title_justify="left", box=None,
+        )  # fmt: skip
+        for line in board.lines:
+            for number, (form, cell) in enumerate(line.shown):
+                unscored = f" ({cell.unscored} unscored)" if cell.unscored else ""
+                values = (form, cell.count + unscored, cell.text, cell.interval, cell.change, cell.over)
+                table.add_row("" if number else escape(line.name), *map(escape, values))
+        console.print(table)
+    show_counts(found.counts)
+    path = verification.write(found)
+    console.print(
+        f"table: {escape(str(found.table))}\npage: {escape(str(path))}", highlight=False, soft_wrap=True
+    )
+    damaged = sum(held.faults for held in found.inspected.held.values())
+    if damaged:
+        raise UsageError(f"{found.folder}: {damaged} artifacts are not what the run recorded; see above")
 
 
 def show_plan(study: Path, limit: int | None) -> None:

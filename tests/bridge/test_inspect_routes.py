@@ -296,6 +296,11 @@ def test_rates_by_hand() -> None:
     assert found["accuracy"] == 2 / 3
     assert (found["n"], found["n_unscored"], found["n_complied"]) == (16, 4, 6)
     assert rates([])["asr"] is rates([])["accuracy"] is None
+    wished = rates(rows, "attacker")
+    assert wished["steered"] == 6 / 12
+    assert {"asr", "utility", "accuracy", "over_refusal"}.isdisjoint(wished)
+    assert (wished["n"], wished["n_unscored"]) == (16, 4)
+    assert rates([], "attacker")["steered"] is None
 
 
 def test_a_block_by_the_defense_is_a_content_filter_with_the_raw_text_kept(evaluate: Evaluate) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from sightline import registry
 from sightline.cases import Case, Conversation, Expected
+from sightline.contracts import reads_of
 from sightline.judges.testbed_toxicity import TestbedToxicity
 from sightline.records import Outcome, Response, Verdict
 
@@ -57,3 +58,8 @@ def test_how_a_reply_ended_comes_first(response: Response, outcome: Outcome) -> 
 def test_registered() -> None:
     assert registry.make("judge", "testbed_toxicity").id == "testbed_toxicity"
     assert registry.card("judge", "testbed_toxicity").code != registry.card("judge", "testbed_policy").code
+
+
+def test_it_reads_what_an_attacker_wants() -> None:
+    assert reads_of(registry.make("judge", "testbed_toxicity")) == "attacker"
+    assert reads_of(registry.make("judge", "testbed_policy")) == "case"

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.cases import Expected
 from sightline.errors import ContractError, UsageError
 from sightline.metrics.rates import (
     MEASURES,
@@ -89,7 +88,8 @@ def test_every_rate_says_which_outcomes_it_counts() -> None:
         assert set(found.outcomes_of) <= {outcome.value for outcome in SCORED}
         assert measure.name == name
         assert measure.meaning
-        assert measure.expected in Expected
+        assert measure.reads in ("case", "attacker")
+        assert (measure.expected is None) == (measure.reads == "attacker")
 
 
 def test_few_groups_are_flagged() -> None:

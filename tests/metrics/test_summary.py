@@ -195,7 +195,7 @@ def test_accuracy_is_of_items_and_stands_in_the_plain_cell_only() -> None:
 def test_controls_stand_beside_image_attacks_only() -> None:
     found = cell(FOUND, "figstep", "system_prompt")
     assert [control.attack for control in found.controls] == ["blank_image", "text_only"]
-    assert all(control.asr.point == 0.0 for control in found.controls)
+    assert all(control.rate.point == 0.0 for control in found.controls)
     assert cell(FOUND, "blank_image").is_control
     assert cell(FOUND, "none").is_plain
     assert cell(FOUND, "blank_image").controls == cell(FOUND, "none").controls == ()
@@ -208,7 +208,7 @@ def test_slices_add_up() -> None:
         if by == "category":
             assert sum(piece.asr.n for piece in pieces if piece.asr) == 48
             assert sum(piece.over_refusal.n for piece in pieces if piece.over_refusal) == 12
-    macro = cell(FOUND, "figstep").asr_macro
+    macro = cell(FOUND, "figstep").success_macro
     assert macro is not None
     assert macro.point == pytest.approx(0.75)
 
@@ -287,10 +287,14 @@ def test_any_of_k_is_a_figure_of_its_own() -> None:
     # D17: two epochs, only the first succeeds
     found = cell(summary(rows(epochs=2)), "figstep")
     assert found.asr is not None
-    assert found.asr_any is not None
+    assert found.success_any is not None
     assert found.asr.point == pytest.approx(0.375)
-    assert (found.asr_any.name, found.asr_any.point, found.asr_any.n) == ("asr_any_of_2", 0.75, 48)
-    assert cell(FOUND, "figstep").asr_any is None
+    assert (found.success_any.name, found.success_any.point, found.success_any.n) == (
+        "asr_any_of_2",
+        0.75,
+        48,
+    )
+    assert cell(FOUND, "figstep").success_any is None
 
 
 def test_same_label_with_other_settings_is_another_cell() -> None:

@@ -48,6 +48,11 @@ class Node:
         return (self.attributes.get("class") or "").split()
 
     @property
+    def name(self):
+        """The first text of a cell, without what stands below it."""
+        return next(c for c in self.children if isinstance(c, str)).strip()
+
+    @property
     def text(self):
         return "".join(c if isinstance(c, str) else c.text for c in self.children).replace("\u00a0", " ")
 
@@ -158,7 +163,7 @@ def test_headline_table_has_every_cell_once(plain):
     assert len(tables) == 2  # one per judge
     for table in tables:
         rows = [tr for tr in table.find("tr") if len(tr.find("td")) == 7]
-        cells = [(tr.find("th")[0].text.strip(), tr.find("td")[0].text) for tr in rows]
+        cells = [(tr.find("th")[0].name, tr.find("td")[0].text) for tr in rows]
         assert len(cells) == len(set(cells)) == 6 * 3
         assert cells[0] == ("figstep", "none")
 
@@ -174,8 +179,10 @@ def test_success_within_several_tries_is_a_number_of_its_own(tmp_path):
     half = ({"complied": 0.5, "refused": 0.5}, {"complied": 1.0})
     shape = Shape(prompts=1, utility=6, epochs=4, rates={**SURE, ("figstep", "none"): half})
     _text, root = page_of(tmp_path, shape)
-    row = next(tr for tr in root.find("tr") if tr.find("th") and tr.find("th")[0].text.strip() == "figstep")
-    single, several = row.find("td")[1].find("b")[0].text, row.find("span", "bounds")[0].text
+    row = next(
+        tr for tr in root.find("tr") if tr.find("th") and tr.find("th")[0].text.strip() == "figstep black box"
+    )
+    single, several = row.find("td")[1].find("b")[0].text, row.find("td")[1].find("span", "bounds")[0].text
     assert several.startswith("any of 4 tries: ")
     assert int(single.split()[0]) < int(several.split(": ")[1].split()[0])
     assert several.endswith(f"n = {len(NOUNS)} requests")
@@ -206,7 +213,7 @@ def test_accuracy_has_a_column_only_where_items_are_classified(tmp_path, plain):
         str(len(heads))
     }
     rows = {
-        (tr.find("th")[0].text.strip(), tr.find("td")[0].text): tr.find("td")[place - 1].text
+        (tr.find("th")[0].name, tr.find("td")[0].text): tr.find("td")[place - 1].text
         for tr in table.find("tr")
         if len(tr.find("td")) == len(heads) - 1
     }

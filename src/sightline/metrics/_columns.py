@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.cases import Expected
+from sightline.contracts import Reads
 from sightline.errors import ContractError, UsageError
-from sightline.metrics.rates import OUTCOMES, Counts
+from sightline.metrics.rates import OUTCOMES, Counts, Measure
 
 CELL = (
     "benchmark",
@@ -24,9 +25,17 @@ CELL = (
     "oracle",
     "defense",
     "judge",
+    "series",
+    "budget",
+    "seen",
+    "reads",
 )
-"""Columns that make a cell: what is equal in all of its samples."""
-TEXTS = (*CELL, "case_id", "group", "category", "hazard", "expected", "outcome")
+"""What makes a cell: what is equal in all of its samples. The seeds of a series are one cell."""
+SEEN = {"true": "seen", "false": "unseen"}
+READS: tuple[Reads, ...] = ("case", "attacker")
+LATER = ("series", "budget", "craft_seed", "seen", "reads")
+"""Columns that tables of earlier versions lack: each attack is a series of one seed, judges read the case."""
+TEXTS = (*CELL, "craft_seed", "case_id", "group", "category", "hazard", "expected", "outcome")
 COSTS = ("calls_target", "calls_aux", "calls_judge", "tokens_in", "tokens_out", "flops", "seconds")
 EXPECTED = tuple(Expected)
 
@@ -49,15 +58,16 @@ class Grouped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The rows, sorted by cell and sample. `cell` numbers `cells`, whose values are in the order of `CELL`.
+    """The rows, sorted by cell, seed and sample. `cell` numbers `cells`, in whose values `CELL` is the order.
 
     `sample` numbers (case, epoch) over the whole table; `outcome` and `expected` index `OUTCOMES` and
-    `EXPECTED`; the other codes index the texts of the same name.
+    `EXPECTED`; the other codes index the texts of the same name, `seed` those of `craft_seed`.
     """
 
     cells: list[tuple[str, ...]]
     starts: Ints
     cell: Ints
+    seed: Codes
     sample: Ints
     case: Codes
     epoch: Ints
@@ -69,8 +79,19 @@ class Columns:
     costs: dict[str, NDArray[np.float64]]
 
     def rows(self, cell: int) -> slice:
-        """The rows of a cell, sorted by sample."""
+        """The rows of a cell, sorted by seed and sample."""
         return slice(int(self.starts[cell]), int(self.starts[cell + 1]))
+
+    def seeds(self, cell: int) -> dict[str, slice]:
+        """The rows of a cell by the seed that they were crafted with, in the order of the seeds."""
+        rows = self.rows(cell)
+        codes, first = np.unique(self.seed.codes[rows], return_index=True)
+        ends = [*(rows.start + first[1:]).tolist(), rows.stop]
+        found = {
+            self.seed.texts[code]: slice(rows.start + start, end)
+            for code, start, end in zip(codes.tolist(), first.tolist(), ends, strict=True)
+        }
+        return dict(sorted(found.items(), key=lambda item: (len(item[0]), item[0])))
 
     def counted(self, chosen: slice | NDArray[np.bool_], *by: Ints) -> Grouped:
         """Outcome counts of the chosen rows, grouped by code columns."""
@@ -80,6 +101,14 @@ class Columns:
             combined * len(OUTCOMES) + self.outcome[chosen], minlength=len(keys) * len(OUTCOMES)
         )
         return Grouped(keys, flat.reshape(len(keys), len(OUTCOMES)).astype(np.int64))
+
+
+def asked(measure: Measure, kinds: Ints) -> NDArray[np.bool_]:
+    """Which of some cases a measure is about, given what is expected of them as positions in `EXPECTED`."""
+    if measure.expected is None:
+        return np.ones(len(kinds), dtype=bool)
+    found: NDArray[np.bool_] = kinds == EXPECTED.index(measure.expected)
+    return found
 
 
 def combine(columns: Sequence[Ints]) -> tuple[Ints, Ints]:
@@ -100,29 +129,35 @@ def read_columns(results: Any) -> Columns:
         ContractError: for an outcome outside the closed set, or a sample that a judge has twice.
     """
     table, where = _table(results)
-    absent = [name for name in (*TEXTS, "epoch", *COSTS) if name not in table.column_names]
+    absent = [
+        name for name in (*TEXTS, "epoch", *COSTS) if name not in table.column_names and name not in LATER
+    ]
     if absent:
         raise UsageError(
             f"{where}: no column {', '.join(absent)}; write the table again with `sightline report`"
         )
     if not table.num_rows:
         raise UsageError(f"{where}: the table has no rows; run the study first")
-    texts = {name: _codes(table.column(name)) for name in TEXTS}
+    texts = {name: _codes(_column(table, name)) for name in TEXTS}
     outcome = _known(texts["outcome"], [value.value for value in OUTCOMES], "outcome", where)
     expected = _known(texts["expected"], [value.value for value in EXPECTED], "expected", where)
     epoch = table.column("epoch").to_numpy().astype(np.int64)
-    case = texts["case_id"]
+    case, seed = texts["case_id"], texts["craft_seed"]
     sample = combine([texts["benchmark"].codes, texts["release"].codes, case.codes, epoch])[0]
+    _name_series(texts)
+    _tell_seen(texts)
+    texts["reads"] = _tell_reads(texts["reads"], where)
     cell, keys = combine([texts[name].codes for name in CELL])
-    order = np.lexsort((sample, cell))
+    order = np.lexsort((sample, seed.codes, cell))
     cell, sample = cell[order], sample[order]
     cells = [
         tuple(texts[name].texts[code] for name, code in zip(CELL, key, strict=True)) for key in keys.tolist()
     ]
-    twice = np.flatnonzero((cell[1:] == cell[:-1]) & (sample[1:] == sample[:-1]))
+    same = (cell[1:] == cell[:-1]) & (sample[1:] == sample[:-1])
+    twice = np.flatnonzero(same & (seed.codes[order][1:] == seed.codes[order][:-1]))
     if len(twice):
         row = order[twice[0]]
-        name = " | ".join(cells[cell[twice[0]]])
+        name = " | ".join(cells[cell[twice[0]]][: CELL.index("series")])
         raise ContractError(
             f"{where}: {len(twice)} samples stand twice; the first is {case.texts[case.codes[row]]} in {name}"
         )
@@ -130,6 +165,7 @@ def read_columns(results: Any) -> Columns:
         cells=cells,
         starts=np.searchsorted(cell, np.arange(len(cells) + 1)),
         cell=cell,
+        seed=Codes(seed.codes[order], seed.texts),
         sample=sample,
         case=Codes(case.codes[order], case.texts),
         epoch=epoch[order],
@@ -140,6 +176,58 @@ def read_columns(results: Any) -> Columns:
         outcome=outcome[order],
         costs={name: _floats(table.column(name))[order] for name in COSTS},
     )
+
+
+def _column(table: Any, name: str) -> Any:
+    """A text column; one that an earlier version did not write as it would have been."""
+    import pyarrow as pa
+
+    if name in table.column_names:
+        column = table.column(name)
+        return column.cast(pa.string()) if name in ("craft_seed", "seen") else column
+    return table.column("attack") if name == "series" else pa.nulls(table.num_rows, pa.string())
+
+
+def _name_series(texts: dict[str, Codes]) -> None:
+    """Give the columns of a series that differ in their seed alone one name as attack.
+
+    It is the series' own, with the budget if the series has several.
+    """
+    series, budget, attack, params = (texts[name] for name in ("series", "budget", "attack", "attack_params"))
+    column, keys = combine([series.codes, budget.codes, params.codes])
+    of_attack = combine([column, attack.codes])[1]
+    names = {}
+    for number, (one, level, _) in enumerate(keys.tolist()):
+        labels = [attack.texts[code] for code in of_attack[of_attack[:, 0] == number][:, 1].tolist()]
+        several = len(np.unique(keys[keys[:, 0] == one][:, 1])) > 1
+        own = f"{series.texts[one]} [{budget.texts[level]}]" if several else series.texts[one]
+        names[number] = labels[0] if len(labels) == 1 else own
+    known = sorted(set(names.values()))
+    places = np.array([known.index(names[number]) for number in range(len(keys))], dtype=np.int64)
+    texts["attack"] = Codes(places[column], known)
+
+
+def _tell_seen(texts: dict[str, Codes]) -> None:
+    """Name what `seen` says; a sample whose artifact failed counts with the unseen ones of its column."""
+    seen = texts["seen"]
+    named = Codes(seen.codes, [SEEN.get(text, text) for text in seen.texts])
+    texts["seen"] = named
+    if "" not in seen.texts or len(seen.texts) == 1:
+        return
+    unknown = seen.codes == seen.texts.index("")
+    column = combine([texts[name].codes for name in CELL if name != "seen"])[0]
+    told = np.zeros(int(column.max()) + 1, dtype=bool)
+    told[column[~unknown]] = True
+    lost = unknown & told[column]
+    if lost.any():
+        words = [*named.texts, "unseen"] if "unseen" not in named.texts else named.texts
+        texts["seen"] = Codes(np.where(lost, words.index("unseen"), named.codes), words)
+
+
+def _tell_reads(reads: Codes, where: str) -> Codes:
+    """What each judge reads; one of which nothing is said reads the case."""
+    said = Codes(reads.codes, [text or "case" for text in reads.texts])
+    return Codes(_known(said, list(READS), "reads", where), list(READS))
 
 
 def _table(results: Any) -> tuple[Any, str]:
@@ -153,7 +241,8 @@ def _table(results: Any) -> tuple[Any, str]:
     try:
         schema = pq.read_schema(path)
         wanted = [name for name in (*TEXTS, "epoch", *COSTS) if name in schema.names]
-        return pq.read_table(path, columns=wanted, read_dictionary=list(TEXTS)), str(path)
+        strings = [name for name in wanted if name in TEXTS and name not in ("craft_seed", "seen")]
+        return pq.read_table(path, columns=wanted, read_dictionary=strings), str(path)
     except FileNotFoundError:
         raise UsageError(f"{path} is missing: finish the run with `sightline run`") from None
     except (pa.ArrowInvalid, OSError) as broken:

@@ -27,7 +27,12 @@ def role_of(spec: str) -> Role:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellId:
-    """What is equal in all samples of a cell, and the judge that read them."""
+    """What is equal in all samples of a cell, and the judge that read them.
+
+    `series` is the study's entry, of which `attack` is the column (at one budget, of all seeds). `seen` tells
+    cases that the attack had before it while it was crafted from `unseen` ones; '' if it had none. `reads`
+    says whose wish the judge's `complied` grants: the case's or the attacker's.
+    """
 
     benchmark: str
     release: str
@@ -38,6 +43,15 @@ class CellId:
     oracle: str
     defense: str
     judge: str
+    series: str = ""
+    budget: str = ""
+    seen: str = ""
+    reads: str = "case"
+
+    @property
+    def success(self) -> str:
+        """The measure of an attack's success: `asr`, or `steered` if the judge reads the attacker's wish."""
+        return "steered" if self.reads == "attacker" else "asr"
 
     @property
     def name(self) -> str:
@@ -65,7 +79,33 @@ class CellId:
             self.defense != PLAIN,
             self.defense,
             ("plain", "control", "attack").index(self.role),
+            self.series,
+            limits_of(self.budget),
             self.attack,
             self.attack_params,
             self.crafted_on,
+            self.seen,
         )
+
+    @property
+    def shown(self) -> str:
+        """The attack as a table names it: apart from itself on cases that it has seen."""
+        return f"{self.attack} ({self.seen} cases)" if self.seen else self.attack
+
+    @property
+    def own(self) -> bool | None:
+        """Whether the model that answers is one that the attack was crafted on; None if it was on none."""
+        if not self.crafted_on:
+            return None
+        return self.target in models_of(self.crafted_on)
+
+
+def models_of(crafted_on: str) -> tuple[str, ...]:
+    """The names of the models in `testbed/linear#0123456789abcdef@float32 + ...`, without their weights."""
+    return tuple(each.rpartition("#")[0] or each for each in crafted_on.split(" + ") if each)
+
+
+def limits_of(budget: str) -> tuple[tuple[str, float], ...]:
+    """`backwards=200, seconds=60` as ((name, limit), ...); empty for no budget."""
+    pairs = (limit.partition("=") for limit in budget.split(", ") if limit)
+    return tuple((name, float(value)) for name, _, value in pairs)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from sightline.metrics.comparisons import Contrast
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary, Summary
-from sightline.report.results import Results
 from sightline.report.roles import Role
 
 
@@ -24,11 +23,10 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A cell of the summary, with its outcomes by expectation. `bare`: the target is undefended."""
+    """A cell of the summary. `bare`: the target is undefended."""
 
     summary: CellSummary
     bare: bool
-    outcomes: Mapping[str, Mapping[str, int]]
 
     @property
     def condition(self) -> Condition:
@@ -50,8 +48,18 @@ class Cell:
 
     @property
     def attack(self) -> str:
-        """The name of the attack in the study."""
-        return self.summary.id.attack
+        """The name of the attack in the study, apart on cases that it has seen while it was crafted."""
+        return self.summary.id.shown
+
+    @property
+    def series(self) -> str:
+        """The study's entry, of which the attack is one at one budget."""
+        return self.summary.id.series or self.summary.id.attack
+
+    @property
+    def headline(self) -> bool:
+        """Whether it may stand for what an attack does: cases that it was made on may not."""
+        return self.summary.id.seen != "seen"
 
     @property
     def defense(self) -> str:
@@ -59,9 +67,9 @@ class Cell:
         return self.summary.id.defense
 
     @property
-    def asr(self) -> Rate | None:
-        """ASR if anything of it was scored."""
-        rate = self.summary.asr
+    def success(self) -> Rate | None:
+        """ASR or, by a judge that reads the attacker's wish, steered replies; None if nothing was scored."""
+        rate = self.summary.success
         return rate if rate is not None and rate.point is not None else None
 
     @property
@@ -84,32 +92,34 @@ class Board:
     contrasts: tuple[Contrast, ...] = ()
 
     def direction(self, cell: Cell, base: Cell) -> int:
-        """Sign of the difference in ASR between two cells, 0 if it is not clear.
+        """Sign of the difference in success between two cells, 0 if it is not clear.
 
         Clear is a paired interval without zero; without a paired comparison, two intervals apart.
         """
-        for contrast in self.contrasts:
-            if (contrast.measure, contrast.cell, contrast.base) == ("asr", cell.summary.id, base.summary.id):
-                return (contrast.low > 0) - (contrast.high < 0)
-        if cell.asr is None or base.asr is None:
+        contrast = self.between(cell, base, cell.summary.id.success)
+        if contrast is not None:
+            return (contrast.low > 0) - (contrast.high < 0)
+        one, other = cell.success, base.success
+        if one is None or other is None:
             return 0
-        return (cell.asr.low > base.asr.high) - (cell.asr.high < base.asr.low)
+        return (one.low > other.high) - (one.high < other.low)
+
+    def between(self, cell: Cell, base: Cell, measure: str) -> Contrast | None:
+        """The paired difference of two cells, if it was taken."""
+        wanted = measure, cell.summary.id, base.summary.id
+        return next((c for c in self.contrasts if (c.measure, c.cell, c.base) == wanted), None)
 
     @property
     def attack_order(self) -> tuple[str, ...]:
         """Names of attacks: attacks first, then the plain request, then controls."""
-        return tuple(attack for _, attack in sorted({(cell.role, cell.attack) for cell in self.cells}))
+        found = dict.fromkeys((cell.role, cell.attack) for cell in self.cells)
+        return tuple(attack for _, attack in sorted(found, key=lambda pair: pair[0]))
 
 
-def board(summary: Summary, results: Results, undefended: Collection[str], primary: str) -> Board:
-    """The cells of a run with their outcomes by expectation, in the order of its summary."""
-    outcomes = results.outcomes()
-    cells = []
-    for cell in summary.cells:
-        found = cell.id
-        place = (found.benchmark, found.target, found.attack, found.defense, found.judge)
-        cells.append(Cell(summary=cell, bare=found.defense in undefended, outcomes=outcomes.get(place, {})))
-    return Board(cells=tuple(cells), primary=primary, contrasts=summary.contrasts)
+def board(summary: Summary, undefended: Collection[str], primary: str) -> Board:
+    """The cells of a run, in the order of its summary."""
+    cells = tuple(Cell(summary=cell, bare=cell.id.defense in undefended) for cell in summary.cells)
+    return Board(cells=cells, primary=primary, contrasts=summary.contrasts)
 
 
 def conditions(cells: Sequence[Cell], primary: str) -> list[Condition]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
@@ -13,13 +13,19 @@ import orjson
 
 from sightline import registry
 from sightline.errors import UsageError
+from sightline.metrics.cells import models_of
 from sightline.metrics.intervals import FEW_GROUPS
 from sightline.report.provenance import LOCK, entries
 from sightline.report.results import Results
-from sightline.report.roles import Role, method_name, role_of
+from sightline.report.roles import Role, edits_image, method_name, role_of
 from sightline.report.words import EXPECTATIONS
 
 MUCH_UNSCORED = 0.02
+PICTURES = {
+    "noise": frozenset({"noise_image", "noise_on_picture"}),
+    "another picture, clean or unrelated": frozenset({"unrelated_image", "blank_image"}),
+}
+"""What a picture made on gradients is to be compared with, and the controls that show it."""
 _MEANINGS = {
     "batch1": "the model answered differently in a batch, so it was asked one request at a time",
     "picture_first": "the model sees a picture before all text; here it came in a later turn, and was moved",
@@ -129,6 +135,31 @@ def _wanted_fonts(spec: str) -> set[str]:
     return {value for value in values if isinstance(value, str) and value.lower().endswith((".ttf", ".otf"))}
 
 
+def _controls(results: Results) -> list[str]:
+    """Attacks that craft pictures on a model, where no control shows one beside all kinds of their cases."""
+    specs = results.rows(
+        "select series, attack_params, bool_or(crafted_on is not null), list(distinct expected)"
+        " from results group by 1, 2 order by 1, 2"
+    )
+    shown: dict[str, set[str]] = {}
+    for _, spec, _, kinds in specs:
+        shown.setdefault(method_name(spec), set()).update(kinds)
+    attacks: dict[tuple[str, ...], dict[str, None]] = {}
+    for name, spec, crafted, kinds in specs:
+        if crafted and edits_image(spec):
+            beside = {what: [shown.get(each, set()) for each in names] for what, names in PICTURES.items()}
+            lacking = tuple(
+                what for what, met in beside.items() if not any(set(kinds) <= each for each in met)
+            )
+            attacks.setdefault(lacking, {})[str(name)] = None
+    return [
+        f"{_few(list(names))}: made on a model, but the same requests were not shown beside "
+        f"{' nor beside '.join(lacking)}: what any such picture does by itself is not known"
+        for lacking, names in attacks.items()
+        if lacking
+    ]
+
+
 def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[str]:
     """Everything that a reader should know before believing a number, most serious first."""
     found = [] if lock else [f"{LOCK} is missing: rows could not be compared with a plan"]
@@ -139,6 +170,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[st
         for flag, target, defense, count in results.flags()
         if flag in _MEANINGS
     ]
+    found += _controls(results)
     found += _fonts(results, lock)
     found += _few_groups(results)
     older = len(list(run.glob("study.lock.*.yaml")))
@@ -149,6 +181,35 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[st
         facts = orjson.loads(memo.read_bytes())
         found += [str(text) for text in facts["warnings"] if facts["release"] in releases]
     return found
+
+
+def _uncrafted(results: Results) -> list[str]:
+    """What a study with attacks that are crafted on models leaves open."""
+    rows = results.rows(
+        "select series, any_value(crafted_on), list(distinct target), count(distinct craft_seed),"
+        " bool_and(seen is not false) and bool_or(seen) from results where crafted_on is not null"
+        " group by series, crafted_on order by series"
+    )
+    single = [str(series) for series, _, _, seeds, _ in rows if seeds < 2]
+    at_home = [str(series) for series, on, targets, _, _ in rows if set(targets) <= set(models_of(on))]
+    seen = [str(series) for series, *_, only_seen in rows if only_seen]
+    found = []
+    if single:
+        found.append(
+            f"One seed of {_few(single)}: how far it varies from one crafting to the next is not known."
+        )
+    if at_home:
+        found.append(f"No other model than the one it was made on was shown {_few(at_home)}.")
+    if seen:
+        found.append(
+            f"Every case had been before {_few(seen)} while it was made: unseen ones were not tried."
+        )
+    return found
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
@@ -173,6 +234,7 @@ def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
         found.append("No utility questions: what a defense costs in usefulness is not known.")
     if judges < 2:
         found.append("One judge only: how much the rates depend on the judge is not known.")
+    found += _uncrafted(results)
     if "defended" not in oracles:
         found.append(
             "No adaptive attack: none was made with knowledge of the defense, so a defense may look better "

@@ -50,9 +50,9 @@ def _p(value: float) -> str:
 def _difference(contrast: Contrast) -> Difference:
     cell, base = contrast.cell, contrast.base
     same, one, other = (
-        (cell.defense, cell.attack, base.attack)
-        if contrast.kind == "attack"
-        else (cell.attack, cell.defense, base.defense)
+        (cell.defense, cell.shown, base.shown)
+        if contrast.kind in ("attack", "control")
+        else (cell.shown, cell.defense, base.defense)
     )
     lost = f", {contrast.unscored_pairs:,} unscored" if contrast.unscored_pairs else ""
     return Difference(
@@ -69,16 +69,23 @@ def _difference(contrast: Contrast) -> Difference:
 
 
 def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
-    """Main are, by the primary judge: attacks against the bare target, and what defenses change."""
+    """Main are, on unseen cases: attacks on the bare target, effects of defenses.
+
+    By the primary judge: restricted requests obeyed and questions answered right; by any that reads it: what
+    the attacker wants said.
+    """
     place = {cell.summary.id: cell for cell in board.cells}
 
     def is_main(contrast: Contrast) -> bool:
         cell = place[contrast.cell]
-        if cell.condition.judge != board.primary or cell.role is Role.control:
+        steered = contrast.measure == "steered"
+        if cell.role is Role.control or not cell.headline:
             return False
-        if contrast.kind == "attack":
-            return cell.bare and contrast.measure == "asr"
-        return (contrast.measure == "asr") == (cell.role is Role.attack)
+        if cell.condition.judge != board.primary and not steered:
+            return False
+        if contrast.kind in ("attack", "control"):
+            return cell.bare and (steered or contrast.measure in ("asr", "utility"))
+        return (steered or contrast.measure == "asr") == (cell.role is Role.attack)
 
     main = [contrast for contrast in contrasts if is_main(contrast)]
     rest = sorted((c for c in contrasts if not is_main(c)), key=lambda c: c.cell.judge != board.primary)

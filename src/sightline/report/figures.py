@@ -104,7 +104,8 @@ def inline_svg(drawing: str, description: str, css_class: str = "figure") -> Mar
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704  (serialized from a cleaned tree)
 
 
-def _render(spec: Plain, description: str) -> Markup:
+def render(spec: Plain, description: str) -> Markup:
+    """A Vega-Lite drawing in the page's colors and type, as markup."""
     import vl_convert
 
     drawing = vl_convert.vegalite_to_svg({**spec, "config": _CONFIG}, allowed_base_urls=[])
@@ -130,7 +131,7 @@ def composition(bars: Sequence[Bar], description: str) -> Markup:
     panels = list(dict.fromkeys(bar.panel for bar in bars))
     order = list(dict.fromkeys(bar.row for bar in bars))
     width = max(180, 620 // len(panels))
-    return _render(
+    return render(
         {
             "spacing": 64,
             "resolve": {"scale": {"y": "shared"}},
@@ -257,7 +258,7 @@ def tradeoff(panels: Mapping[str, Sequence[Spot]], description: str) -> Markup:
         _scatter(title, spots, series, y_title="ASR, % (lower is safer)" if number == 0 else None)
         for number, (title, spots) in enumerate(panels.items())
     ]
-    return _render({"spacing": 36, "hconcat": drawn}, description)
+    return render({"spacing": 36, "hconcat": drawn}, description)
 
 
 def _axis(field: str, title: str | None) -> Plain:

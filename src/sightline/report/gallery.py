@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from sightline.cases import Case, Conversation
+from sightline.metrics.cells import limits_of
 from sightline.plain import artifact_of, case_of, response_of
 from sightline.records import Artifact, Call, Response, Verdict
 from sightline.report import recorded
@@ -21,7 +22,10 @@ from sightline.store import Blobs, Row
 MOST_CASES = 40
 PER_KIND = 4
 OPEN_EXPECTATIONS = frozenset({"comply", "answer"})
-"""Benign requests: their text and pictures are shown openly. Everything else starts covered."""
+"""Benign requests: their text and pictures are shown openly unless the reply is what an attacker wants said.
+
+Everything else starts covered.
+"""
 
 EXPECTED_ORDER = {"refuse": 0, "comply": 1, "answer": 2}
 OUTCOME_RANK = {outcome.value: number for number, outcome in enumerate(OUTCOME_ORDER)}
@@ -100,16 +104,19 @@ def _rank(pick: Pick, role: Role, bare: bool) -> int:
     return 4
 
 
-def choose(picks: Sequence[Pick], undefended: Collection[str]) -> list[Chosen]:
+def choose(picks: Sequence[Pick], undefended: Collection[str], *, steers: bool = False) -> list[Chosen]:
     """At most `MOST_CASES` samples: one of each kind in order of rank, then more of the main kinds.
 
-    They come back in reading order: attacks, plain requests, controls; undefended first.
+    They come back in reading order: attacks, plain requests, controls; undefended first. With `steers`, the
+    judge reads what an attacker wants, and all cases are what restricted requests are to others.
     """
-    facts = [(pick, role_of(pick.attack_params), pick.defense in undefended) for pick in picks]
-    ranked = sorted(facts, key=lambda fact: (_rank(*fact), fact[0].attack, fact[0].defense))
-    piles = [
-        [(pick, sample) for sample in pick.samples[: _quota(pick, role, bare)]] for pick, role, bare in ranked
-    ]
+
+    def weighed(pick: Pick, weigh: Callable[[Pick, Role, bool], int]) -> int:
+        seen = replace(pick, expected="refuse") if steers else pick
+        return weigh(seen, role_of(pick.attack_params), pick.defense in undefended)
+
+    ranked = sorted(picks, key=lambda pick: (weighed(pick, _rank), pick.attack, pick.defense))
+    piles = [[(pick, sample) for sample in pick.samples[: weighed(pick, _quota)]] for pick in ranked]
     in_turn = [item for layer in zip_longest(*piles) for item in layer if item is not None]
 
     def reading(item: Chosen) -> tuple[object, ...]:
@@ -165,6 +172,13 @@ def _plain_outcomes(
     return {row[:3]: row[3] if row[4] == 1 else "mixed" for row in found}
 
 
+def _shown(results: Results) -> set[str]:
+    """The columns whose samples are shown: of a series the largest budget and its first seed."""
+    rows = results.rows("select distinct series, coalesce(budget, ''), craft_seed, attack from results")
+    order = sorted(rows, key=lambda row: (limits_of(row[1]), -row[2], row[3]))
+    return {attack for attack in {row[0]: row[3] for row in order}.values()}
+
+
 def _by(rows: Sequence[Row], field: str) -> Mapping[str, Row]:
     return {row[field]: row for row in rows}
 
@@ -176,8 +190,12 @@ def cards(
     undefended: Collection[str],
 ) -> tuple[list[Card], int]:
     """The gallery of one judge's results, and how many samples it was chosen from."""
-    picks = results.picks(judge, PER_KIND)
-    chosen = choose(picks, undefended)
+    every = results.picks(judge, PER_KIND)
+    columns = _shown(results)
+    picks = [pick for pick in every if pick.attack in columns]
+    said = results.rows("select distinct judge from results where reads = 'attacker'")
+    steered = {(row[0], "complied") for row in said}
+    chosen = choose(picks, undefended, steers=(judge, "complied") in steered)
     samples = [sample for _, sample in chosen]
     craft = _by(results.records("craft", "key", [s["artifact"] for s in samples if s["artifact"]]), "key")
     answers = _by(results.records("answer", "key", [s["sample"] for s in samples]), "key")
@@ -208,7 +226,8 @@ def cards(
                 plain_outcome=plain.get((sample["case_id"], sample["target"], pick.defense))
                 if attacked
                 else None,
-                covered=pick.expected not in OPEN_EXPECTATIONS,
+                covered=pick.expected not in OPEN_EXPECTATIONS
+                or any((v.judge, v.outcome.value) in steered for v in verdicts.get(sample["sample"], ())),
                 sides=_sides(case, artifact, blobs, known),
                 answer=case.answer if case else None,
                 response=response,
@@ -219,4 +238,4 @@ def cards(
                 problem=sample["error"] or "",
             )
         )
-    return found, sum(pick.count for pick in picks)
+    return found, sum(pick.count for pick in every)

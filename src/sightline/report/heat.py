@@ -1,4 +1,4 @@
-"""ASR by hazard and attack as a colored table: values are text, color only repeats them."""
+"""Success by hazard and attack as a colored table: values are text, color only repeats them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import Slice
 from sightline.report.board import Board, cells_under, conditions
-from sightline.report.words import as_percent, oracle_text
+from sightline.report.words import MEASURE_NAMES, as_percent, oracle_text
 
 MOST_ROWS = 40
 MOST_COLUMNS = 16
@@ -50,6 +50,7 @@ class HeatMap:
     attacks: tuple[str, ...]
     rows: tuple[HeatRow, ...]
     notes: tuple[str, ...]
+    measure: str
 
 
 def color_of(share: float) -> Rgb:
@@ -95,12 +96,10 @@ def _cell(rate: Rate | None) -> HeatCell | None:
 
 def _kinds(slices: Sequence[Slice]) -> list[Slice]:
     """Slices by hazard where the benchmark has hazards, by its own category otherwise."""
-    by_hazard = [each for each in slices if each.by == "hazard" and each.value and each.asr is not None]
+    by_hazard = [each for each in slices if each.by == "hazard" and each.value and each.success]
     with_hazard = {each.id for each in by_hazard}
     return by_hazard + [
-        each
-        for each in slices
-        if each.by == "category" and each.asr is not None and each.id not in with_hazard
+        each for each in slices if each.by == "category" and each.success and each.id not in with_hazard
     ]
 
 
@@ -113,7 +112,7 @@ def heatmaps(board: Board, slices: Sequence[Slice]) -> list[HeatMap]:
         under = {cell.summary.id for cell in cells_under(condition, board.cells)}
         mine = [each for each in kinds if each.id in under]
         for target in dict.fromkeys(each.id.target for each in mine):
-            cells = {(e.value, e.id.attack): e.asr for e in mine if e.id.target == target}
+            cells = {(e.value, e.id.shown): e.success for e in mine if e.id.target == target}
             found = {attack for _, attack in cells}
             attacks = [attack for attack in board.attack_order if attack in found]
             values = sorted({value for value, _ in cells})
@@ -130,6 +129,7 @@ def heatmaps(board: Board, slices: Sequence[Slice]) -> list[HeatMap]:
                         for value in values[:MOST_ROWS]
                     ),
                     notes=tuple(f"{n} more {what} are not printed here." for n, what in left if n > 0),
+                    measure=next(MEASURE_NAMES[e.id.success] for e in mine if e.id.target == target),
                 )
             )
     return maps

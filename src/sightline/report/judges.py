@@ -21,16 +21,22 @@ MOST_PAIRS = 10
 
 
 def judge_facts(results: Results, lock: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Judges with their counts, in the order of the study; the first is the primary one."""
+    """Judges, what they read and their counts, in the order of the study; the first is the primary one."""
     rows = results.rows(
-        "select judge, count(*), count(*) filter (outcome in ('unparsed', 'error')) from results"
-        " group by judge"
+        "select judge, coalesce(any_value(reads), 'case'), count(*),"
+        " count(*) filter (outcome in ('unparsed', 'error')) from results group by judge"
     )
     order = [entry["id"] for entry in lock.get("judges", ()) if "id" in entry]
     rows.sort(key=lambda row: (order.index(row[0]) if row[0] in order else len(order), row[0]))
     return [
-        {"id": judge, "n": n, "unscored": unscored, "errors": provenance.errors_of(results, judge)}
-        for judge, n, unscored in rows
+        {
+            "id": judge,
+            "reads": reads,
+            "n": n,
+            "unscored": unscored,
+            "errors": provenance.errors_of(results, judge),
+        }
+        for judge, reads, n, unscored in rows
     ]
 
 

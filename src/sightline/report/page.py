@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from sightline import __version__
 from sightline.metrics.summary import summarize
-from sightline.report import cautions, gallery, plots, provenance, story
+from sightline.report import cautions, costs, gallery, making, plots, provenance, story
 from sightline.report.board import board
 from sightline.report.differences import differences
 from sightline.report.figures import OUTCOME_ORDER
@@ -30,6 +30,7 @@ HERE = Path(__file__).parent
 CONTENTS = (
     ("results", "Results"),
     ("hazards", "Where the attacks work"),
+    ("cost", "What success costs"),
     ("tradeoff", "What a defense costs"),
     ("outcomes", "What came back"),
     ("gallery", "Cases"),
@@ -43,8 +44,8 @@ def script_hash(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def render(values: Mapping[str, Any]) -> str:
-    """The page's template, with autoescape on and every name required."""
+def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
+    """A page's template, with autoescape on and every name required."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -57,7 +58,7 @@ def render(values: Mapping[str, Any]) -> str:
     environment.filters["visible"] = visible
     environment.filters["label"] = label
     script = (HERE / "page.js").read_text(encoding="utf-8")
-    return environment.get_template("page.html.j2").render(
+    return environment.get_template(template).render(
         **values,
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  (our own file)
         js=Markup(script),  # noqa: S704  (our own file)
@@ -85,31 +86,50 @@ def contents(run: Path, lock: Mapping[str, Any], results: Results) -> dict[str, 
     summary = summarize(run / RESULTS, undefended=undefended)
     judges = judge_facts(results, lock)
     primary = judges[0]["id"] if judges else "none"
-    cells = board(summary, results, undefended, primary)
+    cells = board(summary, undefended, primary)
     maps = heatmaps(cells, summary.slices)
+    tries = int(lock.get("epochs", 1))
+    made = making.makings(cells, results.crafting(requests=False), results)
+    absent = {name for name, shown in (("hazards", maps), ("cost", made)) if not shown}
+    leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
     cards, n_samples = gallery.cards(results, lock, primary, undefended)
     defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
     if any(cell.summary.accuracy for cell in cells.cells):
         defined.append("accuracy")
+    steering = [judge["id"] for judge in judges if judge["reads"] == "attacker"]
+    if steering:
+        defined.append("steered")
     return {
         "title": str(lock.get("study") or run.resolve().name),
         "version": __version__,
         "stories": story.tell(cells),
         "warnings": cautions.warnings_of(run, lock, results),
-        "contents": [entry for entry in CONTENTS if maps or entry[0] != "hazards"],
+        "contents": [entry for entry in CONTENTS if entry[0] not in absent],
         "tables": tables(cells),
         "differences": differences(summary.contrasts, cells),
         "heatmaps": maps[:MOST_MAPS],
+        "comparisons": costs.comparisons(cells, summary.curves),
+        "costs": costs.costs(
+            cells,
+            {"asr": results.crafting(requests=True), "steered": results.crafting(requests=False)},
+            tries,
+        ),
+        "tries": tries,
+        "makings": made,
         "tradeoffs": plots.tradeoffs(cells),
         "no_tradeoff": plots.NO_TRADEOFF,
         "compositions": plots.compositions(cells),
         "outcome_names": [outcome.value for outcome in OUTCOME_ORDER],
         "cards": cards,
-        "gallery_note": f"{len(cards)} of {n_samples:,} samples, chosen by their keys.",
+        "gallery_note": f"{len(cards)} of {n_samples:,} samples, chosen by their keys"
+        + (", of a series at its largest budget and first seed." if leveled else "."),
         "primary_judge": primary,
         "expectations": EXPECTATIONS,
         "judges": judges,
-        "agreements": agreements(results, summary, [judge["id"] for judge in judges]),
+        "steering": steering,
+        "agreements": agreements(
+            results, summary, [judge["id"] for judge in judges if judge["reads"] == "case"]
+        ),
         "provenance": provenance.blocks(run, lock, results),
         "definitions": definitions(defined),
         "not_measured": cautions.not_measured(results, lock),

@@ -48,7 +48,7 @@ def _spots(cells: Sequence[Cell], cost: str) -> list[Spot]:
     spots = []
     for cell in cells:
         rate = cell.summary.utility if cost == "utility" else cell.summary.over_refusal
-        x, y = _interval(rate), _interval(cell.asr)
+        x, y = _interval(rate), _interval(cell.success)
         if x is not None and y is not None:
             name = "undefended" if cell.bare else label(cell.defense, 28)
             spots.append(Spot(name, label(cell.attack, 40), x, y, str(cell.n)))
@@ -100,11 +100,11 @@ def compositions(board: Board) -> list[Plot]:
     for benchmark, target in dict.fromkeys((c.condition.benchmark, c.target) for c in cells):
         mine = sorted(
             (c for c in cells if (c.condition.benchmark, c.target) == (benchmark, target)),
-            key=lambda c: (c.role, c.attack),
+            key=lambda c: c.role,
         )
-        kinds = [kind for kind in PANELS if any(sum(c.outcomes.get(kind, {}).values()) for c in mine)]
+        kinds = [kind for kind in PANELS if any(sum(c.summary.outcomes.get(kind, {}).values()) for c in mine)]
         bars = [
-            Bar(label(f"{c.attack} · {c.defense}", 44), PANELS[kind], c.outcomes.get(kind, {}))
+            Bar(label(f"{c.attack} · {c.defense}", 44), PANELS[kind], c.summary.outcomes.get(kind, {}))
             for c in mine[:MOST_BARS]
             for kind in kinds
         ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from sightline.errors import UsageError
+from sightline.metrics.cells import CellId
+from sightline.metrics.effort import Price
 from sightline.store import Row, read_shards
 
 RESULTS = "results.parquet"
@@ -20,6 +22,16 @@ _SETTINGS = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
+_LATER = {
+    "series": "attack",
+    "budget": "null::varchar",
+    "craft_seed": "0",
+    "seen": "null::boolean",
+    "craft_shared": "false",
+    "reads": "'case'",
+    **dict.fromkeys(("craft_forwards", "craft_backwards", "craft_flops", "craft_seconds"), "0"),
+}
+"""What stands for columns that tables of earlier versions lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,35 @@ class Pick:
     samples: tuple[dict[str, Any], ...]
 
 
+class Made(NamedTuple):
+    """A column of the grid without its seed, on cases that it has seen, or not."""
+
+    benchmark: str
+    series: str
+    budget: str
+    attack_params: str
+    seen: str
+
+    @classmethod
+    def of(cls, cell: CellId) -> Made:
+        """The column of a cell."""
+        return cls(cell.benchmark, cell.series, cell.budget, cell.attack_params, cell.seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Crafted:
+    """What the artifacts of restricted requests of one column took, all seeds together.
+
+    `price` counts what every case is shown alike once per seed; failed artifacts are counted in. `one` is the
+    key of an artifact that was made, by seed.
+    """
+
+    artifacts: int
+    shared: bool
+    price: Price
+    one: dict[str, str]
+
+
 class Results:
     """The result table of a run, queried where it lies. Use it with `with`."""
 
@@ -48,7 +89,9 @@ class Results:
         self.path = path
         self._db = duckdb.connect(config=_SETTINGS)
         try:
-            self._db.read_parquet(_literal(path)).create_view("raw")
+            found = self._db.read_parquet(_literal(path))
+            absent = (f"{value} as {name}" for name, value in _LATER.items() if name not in found.columns)
+            found.project(", ".join(["*", *absent])).create_view("raw")
             self._db.execute(
                 "create view results as select * replace (lower(hex(sample)) as sample,"
                 " lower(hex(artifact)) as artifact) from raw"
@@ -66,14 +109,34 @@ class Results:
         """Answer of a query over `results`."""
         return list(self._db.execute(query, list(values)).fetchall())
 
-    def outcomes(self) -> dict[tuple[str, ...], dict[str, dict[str, int]]]:
-        """Outcome counts by expectation of every (benchmark, target, attack, defense, judge)."""
-        found: dict[tuple[str, ...], dict[str, dict[str, int]]] = {}
-        for *cell, expected, outcome, count in self.rows(
-            "select benchmark, target, attack, defense, judge, expected, outcome, count(*) from results"
-            " group by all"
+    def crafting(self, *, requests: bool) -> dict[Made, Crafted]:
+        """What crafting took, column by column, of those that took anything; see `Crafted`.
+
+        An artifact stands in many rows and counts once; what is shared counts once for all its artifacts.
+        With `requests`, artifacts of restricted requests alone.
+        """
+        found: dict[Made, Crafted] = {}
+        for benchmark, series, budget, params, seen, *counts, ones in self.rows(
+            "with made as (select distinct benchmark, series, coalesce(budget, '') as budget, attack_params,"
+            " case seen when true then 'seen' when false then 'unseen' else '' end as seen,"
+            " craft_seed::varchar as seed, artifact, craft_shared as shared, craft_forwards::double as f,"
+            " craft_backwards::double as b, craft_flops::double as o, craft_seconds::double as s from results"
+            " where (expected = 'refuse' or not ?)"
+            " and craft_forwards + craft_backwards + craft_flops + craft_seconds > 0),"
+            " bills as (select distinct * exclude (artifact), if(shared, '', artifact) as payer from made),"
+            " paid as (select benchmark, series, budget, attack_params, seen, sum(f) as f, sum(b) as b,"
+            " sum(o) as o, sum(s) as s from bills group by all),"
+            " ones as (select benchmark, series, budget, attack_params, seen, seed, count(*) as n,"
+            " bool_or(shared) as shared, min(artifact) as one from made group by all)"
+            " select benchmark, series, budget, attack_params, seen, sum(n)::bigint, bool_or(shared),"
+            " any_value(f), any_value(b), any_value(o), any_value(s), list([seed, one])"
+            " from paid join ones using (benchmark, series, budget, attack_params, seen) group by all"
+            " order by all",
+            [requests],
         ):
-            found.setdefault(tuple(cell), {}).setdefault(expected, {})[outcome] = count
+            artifacts, shared, *price = counts
+            made = Made(benchmark, series, budget, params, seen)
+            found[made] = Crafted(artifacts, shared, Price(*price), dict(sorted(ones)))
         return found
 
     def cross(self, first: str, second: str) -> list[tuple[str, str, int]]:

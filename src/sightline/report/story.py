@@ -9,9 +9,10 @@ from markupsafe import Markup
 
 from sightline.metrics.rates import Rate
 from sightline.report.board import Board, Cell, cells_under, conditions
-from sightline.report.roles import Role
-from sightline.report.tables import shown
+from sightline.report.roles import Role, access_text
+from sightline.report.tables import seeds_text, shown
 from sightline.report.text import label
+from sightline.report.words import MEASURE_NAMES, points
 
 MOST_STORIES = 4
 
@@ -34,32 +35,53 @@ def _number(rate: Rate | None) -> Markup:
 
 
 def _strongest(cells: Sequence[Cell], role: Role) -> Cell | None:
-    scored = [(rate.point or 0.0, cell) for cell in cells if cell.role is role and (rate := cell.asr)]
-    return max(scored, key=lambda pair: pair[0])[1] if scored else None
+    """The cell of the highest success: over all seeds, and on cases that it was not made on if it can be."""
+    scored = [(rate.point or 0.0, cell) for cell in cells if cell.role is role and (rate := cell.success)]
+    fair = [pair for pair in scored if pair[1].headline] or scored
+    return max(fair, key=lambda pair: pair[0])[1] if fair else None
 
 
 def _among(best: Cell, bare: Sequence[Cell]) -> str:
-    """How the strongest attack stands among those that were tried."""
-    attacks = {cell.attack: cell.asr for cell in bare if cell.role is Role.attack}
-    if len(attacks) < 2 or best.asr is None:
+    """How the strongest attack stands among those that were tried; budgets of one series are one attack."""
+    attacks: dict[str, float] = {}
+    for cell in bare:
+        if cell.role is Role.attack and cell.headline and cell.success is not None:
+            reached = max(cell.success.point or 0.0, attacks.get(cell.series, 0.0))
+            attacks[cell.series] = reached
+    if len(attacks) < 2 or best.success is None:
         return ""
-    level = [n for n, asr in attacks.items() if n != best.attack and asr and asr.point == best.asr.point]
+    level = [name for name, point in attacks.items() if name != best.series and point == best.success.point]
     if level:
         return f", level with {', '.join(label(name) for name in level)},"
     return f", the strongest of {len(attacks)} attacks,"
+
+
+def _what_was_said(target: str, plain: Cell | None, best: Cell | None, among: str) -> Markup:
+    """How often replies say what the attacker wants, without attack and with the strongest."""
+    subject = Markup("<strong>{}</strong>").format(label(target))
+    says = Markup("{} says what the attacker wants in {} of its replies (n\u00a0=\u00a0{})")
+    start = Markup("")
+    if plain is not None and (base := plain.success) is not None:
+        start = Markup("Asked plainly, ") + says.format(subject, _number(base), base.n)
+    if best is None or (rate := best.success) is None:
+        return start + Markup("; no attack was scored.")
+    which = Markup("<strong>{}</strong>").format(label(best.attack)) + _origin(best) + among
+    if not start:
+        return Markup("With {} ").format(which) + says.format(subject, _number(rate), rate.n) + Markup(".")
+    return start + Markup("; with {} in {} (n\u00a0=\u00a0{}).").format(which, _number(rate), rate.n)
 
 
 def _what_happened(target: str, plain: Cell | None, best: Cell | None, among: str) -> Markup:
     subject = Markup("<strong>{}</strong>").format(label(target))
     start = Markup("")
     if plain is not None:
-        refusal, asr = plain.summary.rates.get("refusal_rate"), plain.asr
+        refusal, asr = plain.summary.rates.get("refusal_rate"), plain.success
         start = Markup("Asked plainly, {} refuses {} of restricted requests (n\u00a0=\u00a0{})").format(
             subject, _number(refusal), asr.n if asr else 0
         )
-    if best is None or (rate := best.asr) is None:
+    if best is None or (rate := best.success) is None:
         return start + Markup("; no attack was scored.")
-    which = Markup("<strong>{}</strong>").format(label(best.attack))
+    which = Markup("<strong>{}</strong>").format(label(best.attack)) + _origin(best)
     which += among
     if plain is None:
         return Markup("With {} {} obeys {} of restricted requests (n\u00a0=\u00a0{}); ").format(
@@ -69,14 +91,28 @@ def _what_happened(target: str, plain: Cell | None, best: Cell | None, among: st
     return start + Markup("; {}.").format(obeys)
 
 
+def _origin(best: Cell) -> Markup:
+    """What the attack saw of which model, and over how many seeds it was averaged."""
+    own, parts = best.summary.id.own, []
+    if own is not None:
+        parts.append(
+            access_text(best.summary.id) + (", the model that answers" if own else ", another model")
+        )
+    if best.summary.seeds:
+        parts.append(seeds_text(best))
+    return Markup(" ({})").format(label("; ".join(parts), 200)) if parts else Markup("")
+
+
 def _what_explains(board: Board, best: Cell, plain: Cell | None, control: Cell | None) -> Markup:
     """Whether the effect is there, and whether it is the attack's own."""
     name = label(best.attack)
     if plain is not None and board.direction(best, plain) <= 0:
-        return Markup("That is not clearly more than the plain request gets ({}).").format(_number(plain.asr))
+        return Markup("That is not clearly more than the plain request gets ({}).").format(
+            _number(plain.success)
+        )
     if control is None:
         return Markup("No control was run, so what part of this is due to {} is not known.").format(name)
-    other = label(control.attack), _number(control.asr)
+    other = label(control.attack), _number(control.success)
     if board.direction(best, control) > 0:
         return Markup("No control comes near: the strongest, {}, gets {}.").format(*other)
     return Markup(
@@ -92,18 +128,19 @@ def _change(name: str, before: Rate | None, after: Rate | None) -> Markup:
 
 def _defended(board: Board, bare: Cell, defended: Cell) -> Markup:
     """What one defense does to the strongest attack, and what it costs."""
+    measure = bare.summary.id.success
     parts = (
-        _change(f"ASR of {label(bare.attack)}", bare.asr, defended.asr),
+        _change(f"{MEASURE_NAMES[measure]} of {label(bare.attack)}", bare.success, defended.success),
         _change("over-refusal of benign twins", bare.summary.over_refusal, defended.summary.over_refusal),
         _change("utility", bare.summary.utility, defended.summary.utility),
     )
     verdict = {
         -1: "",
-        0: " The change in ASR is not clear: it may be chance.",
+        0: f" The change in {MEASURE_NAMES[measure]} is not clear: it may be chance.",
         1: " It makes the attack stronger.",
     }[board.direction(defended, bare)]
     return Markup("Defense <strong>{}</strong>: {}.{}").format(
-        label(defended.defense), Markup(", ").join(parts), verdict
+        label(defended.defense), Markup(", ").join(parts[:1] if measure == "steered" else parts), verdict
     )
 
 
@@ -125,6 +162,34 @@ def _unasked(target: str, cells: Sequence[Cell], plain: Cell) -> Markup:
     return Markup("<strong>{}</strong> {}.").format(label(target), Markup(" and ").join(parts))
 
 
+def _utility_lost(board: Board, plain: Cell, cells: Sequence[Cell]) -> Markup:
+    """What the attack that takes most right answers leaves of them, and whether a control takes as many."""
+    asked = [
+        (rate.point, cell, rate)
+        for cell in cells
+        if cell.headline and (rate := cell.summary.robust_utility) is not None and rate.point is not None
+    ]
+    attacks = [found for found in asked if found[1].role is Role.attack]
+    if not attacks:
+        return Markup("")
+    _, worst, left = min(attacks, key=lambda found: found[0])
+    told = Markup(" With <strong>{}</strong>{} it answers {} (n\u00a0=\u00a0{})").format(
+        label(worst.attack), _origin(worst), _number(left), left.n
+    )
+    bases = [("unattacked", plain)] + [
+        (f"the control {cell.attack}", cell) for _, cell, _ in asked if cell.role is Role.control
+    ]
+    for name, base in bases:
+        change = board.between(worst, base, "utility")
+        if change is not None and change.pairs:
+            told += Markup("; against {}: {} points [{}, {}]").format(
+                label(name), points(change.point), points(change.low), points(change.high)
+            )
+    if len(bases) == 1:
+        return told + Markup(". No control was run, so what part of this is due to it is not known.")
+    return told + Markup(".")
+
+
 def _unscored(target: str, cells: Sequence[Cell], what: str = "restricted requests") -> Markup:
     total = sum(cell.n for cell in cells)
     lost = sum(cell.unscored for cell in cells)
@@ -135,10 +200,16 @@ def _unscored(target: str, cells: Sequence[Cell], what: str = "restricted reques
 
 
 def tell(board: Board) -> list[Story]:
-    """One story per (benchmark, oracle, target) under the primary judge, at most four."""
+    """One story per (benchmark, oracle, target), at most four.
+
+    Told under the primary judge, then under those that read what an attacker wants.
+    """
     found = []
-    wanted = [c for c in conditions(board.cells, board.primary) if c.judge == board.primary]
-    for condition in wanted:
+    steering = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "steered"}
+    wanted = {board.primary, *steering}
+    for condition in conditions(board.cells, board.primary):
+        if condition.judge not in wanted:
+            continue
         under = cells_under(condition, board.cells)
         targets = dict.fromkeys(cell.target for cell in under)
         found += [(condition, name, [cell for cell in under if cell.target == name]) for name in targets]
@@ -146,22 +217,29 @@ def tell(board: Board) -> list[Story]:
     for condition, target, cells in found[:MOST_STORIES]:
         bare = [cell for cell in cells if cell.bare] or cells
         plain, best, control = (_strongest(bare, role) for role in (Role.plain, Role.attack, Role.control))
+        if condition.judge in steering and best is not None:
+            same = [cell for cell in bare if board.between(best, cell, "steered") is not None]
+            control = _strongest(same, Role.control)
         about = f"{condition.benchmark}, {target}, oracle {condition.oracle}" if len(found) > 1 else ""
+        if about and condition.judge != board.primary:
+            about += f", judge {condition.judge}"
         unattacked = next((cell for cell in bare if cell.role is Role.plain), None)
-        if unattacked is not None and all(cell.summary.asr is None for cell in cells):
-            stories.append(Story(about, _unasked(target, cells, unattacked), ()))
+        if unattacked is not None and all(cell.summary.success is None for cell in cells):
+            lede = _unasked(target, cells, unattacked) + _utility_lost(board, unattacked, bare)
+            stories.append(Story(about, lede, ()))
             continue
         if plain is None and best is None:
             stories.append(Story(about, _unscored(target, cells), ()))
             continue
-        lede = _what_happened(target, plain, best, _among(best, bare) if best else "")
+        tells = _what_was_said if condition.judge in steering else _what_happened
+        lede = tells(target, plain, best, _among(best, bare) if best else "")
         if best is not None:
             lede += Markup(" ") + _what_explains(board, best, plain, control)
         against = best or plain
         more = tuple(
             _defended(board, against, cell)
             for cell in cells
-            if against is not None and not cell.bare and cell.attack == against.attack and cell.asr
+            if against is not None and not cell.bare and cell.attack == against.attack and cell.success
         )
         stories.append(Story(about, lede, more))
     if len(found) > MOST_STORIES:

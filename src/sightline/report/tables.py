@@ -6,11 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from sightline.metrics.cells import limits_of
 from sightline.metrics.rates import MEASURES, Rate
 from sightline.records import SCORED, Outcome
 from sightline.report.board import Board, Cell, Condition, cells_under, conditions
-from sightline.report.roles import Role
-from sightline.report.words import MEASURE_NAMES, as_percent, bracket, oracle_text
+from sightline.report.roles import Role, access_text
+from sightline.report.words import MEASURE_NAMES, as_percent, bracket, limits, oracle_text
 
 MOST_LINES = 400
 EXACT_FROM = 1000
@@ -19,11 +20,17 @@ BANDS = {
     Role.plain: "plain request (no attack)",
     Role.control: "controls: what an attack must beat",
 }
+ORIGINS = {
+    True: "attacks made on this very model",
+    False: "attacks made on another model",
+    None: "attacks",
+}
 COLORS = {
     "asr": "var(--complied)",
     "over_refusal": "var(--refused)",
     "utility": "var(--blocked_defense)",
     "accuracy": "var(--blocked_defense)",
+    "steered": "var(--complied)",
 }
 
 
@@ -45,13 +52,14 @@ class Line:
     """A row of the headline table."""
 
     attack: str
-    crafted_on: str
+    access: str
     defense: str
-    asr: Shown | None
+    success: Shown | None
     extras: tuple[str, ...]
     n: int
     over_refusal: Shown | None
     utility: Shown | None
+    robust_utility: Shown | None
     accuracy: Shown | None
     calls: str
     unscored: str
@@ -59,7 +67,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Rows of one target and one role."""
+    """Rows of one target and one role; attacks of one origin and one budget."""
 
     target: str
     title: str
@@ -69,13 +77,29 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class TableView:
-    """One table: everything in it shares benchmark, judge and oracle."""
+    """One table: everything in it shares benchmark, judge and oracle.
+
+    `success` names what its judge takes for an attack's success. `steers`: that is what the attacker wants,
+    and the judge knows no other rate.
+    """
 
     benchmark: str
     judge: str
     oracle_text: str
     bands: tuple[Band, ...]
     notes: tuple[str, ...]
+    success: str = "ASR"
+    steers: bool = False
+
+    @property
+    def under_attack(self) -> bool:
+        """Whether questions were asked under an attack or control: only then is there a column for that."""
+        return any(line.robust_utility is not None for band in self.bands for line in band.lines)
+
+    @property
+    def width(self) -> int:
+        """Its number of columns."""
+        return 6 if self.steers else 8 + self.under_attack + self.classifies
 
     @property
     def classifies(self) -> bool:
@@ -95,56 +119,109 @@ def shown(rate: Rate | None, name: str = "asr") -> Shown | None:
 
 
 def _extras(cell: Cell) -> tuple[str, ...]:
-    """What stands under an ASR: its bounds if anything is unscored, and success within several tries."""
+    """What stands under a rate: bounds if anything is unscored, seeds, and success within several tries."""
     found = []
-    asr, several = cell.summary.asr, cell.summary.asr_any
-    if asr is not None and asr.unscored:
-        found.append(f"bounds {as_percent(asr.lower_bound)} to {as_percent(asr.upper_bound)}")
+    success, several = cell.summary.success, cell.summary.success_any
+    if success is not None and success.unscored:
+        found.append(f"bounds {as_percent(success.lower_bound)} to {as_percent(success.upper_bound)}")
+    if cell.summary.seeds:
+        found.append(seeds_text(cell))
     if several is not None and several.point is not None:
         tries = several.name.rpartition("_")[2]
         exact = several.n >= EXACT_FROM
         value = as_percent(several.point, exact=exact)
         interval = bracket(several.low, several.high, exact=exact)
-        found.append(f"any of {tries} tries: {value} {interval}, n = {several.n:,} requests")
+        what = "requests" if cell.summary.id.success == "asr" else "cases"
+        found.append(f"any of {tries} tries: {value} {interval}, n = {several.n:,} {what}")
     return tuple(found)
 
 
+def seeds_text(cell: Cell) -> str:
+    """`mean of 3 seeds, 40 % to 70 %; best of 3: 70 %`; '' for an attack crafted with one seed."""
+    points = [seed.rate.point for seed in cell.summary.seeds if seed.rate.point is not None]
+    if not points:
+        return ""
+    n, lost = len(points), len(cell.summary.seeds) - len(points)
+    unscored = f", {lost} unscored" if lost else ""
+    low, high = as_percent(min(points)), as_percent(max(points))
+    return f"mean of {n} seeds{unscored}, {low} to {high}; best of {n}: {high}"
+
+
 def _line(cell: Cell) -> Line:
-    asr = cell.summary.asr
+    success = cell.summary.success
     return Line(
         attack=cell.attack,
-        crafted_on=cell.summary.id.crafted_on,
+        access=access_text(cell.summary.id) if cell.role is Role.attack else "",
         defense=cell.defense,
-        asr=shown(asr),
+        success=shown(success, cell.summary.id.success),
         extras=_extras(cell),
-        n=asr.n if asr is not None else 0,
+        n=success.n if success is not None else 0,
         over_refusal=shown(cell.summary.over_refusal, "over_refusal"),
         utility=shown(cell.summary.utility, "utility"),
+        robust_utility=shown(cell.summary.robust_utility, "utility"),
         accuracy=shown(cell.summary.accuracy, "accuracy"),
         calls=f"{cell.summary.cost.calls_target:.2f}".rstrip("0").rstrip("."),
         unscored=f"{cell.unscored:,} of {cell.n:,}" if cell.unscored else "0",
     )
 
 
+def _place(cell: Cell) -> tuple[object, ...]:
+    """Which band of a table a cell stands in: one target, one role; attacks of one origin and one budget."""
+    origin = {True: 0, False: 1, None: 2}[cell.summary.id.own]
+    budget = limits_of(cell.summary.id.budget)
+    return cell.target, cell.role, *((origin, budget) if cell.role is Role.attack else ())
+
+
+def _band_title(cell: Cell) -> str:
+    if cell.role is not Role.attack:
+        return BANDS[cell.role]
+    origin = ORIGINS[cell.summary.id.own]
+    budget = limits(limits_of(cell.summary.id.budget))
+    return f"{origin}, {budget} per artifact" if budget else origin
+
+
 def table(condition: Condition, cells: Sequence[Cell]) -> TableView:
     """The table of a condition; rows that do not fit are counted in a note."""
-    chosen = sorted(cells_under(condition, cells), key=lambda c: (c.target, c.role, c.attack))
+    chosen = sorted(cells_under(condition, cells), key=_place)
     bands = [
-        Band(target, BANDS[role], role is Role.control, tuple(_line(c) for c in group))
-        for (target, role), group in groupby(chosen[:MOST_LINES], key=lambda c: (c.target, c.role))
+        Band(group[0].target, _band_title(group[0]), group[0].role is Role.control, tuple(map(_line, group)))
+        for _, each in groupby(chosen[:MOST_LINES], key=_place)
+        for group in [list(each)]
     ]
     notes = []
+    if any(cell.summary.id.seen for cell in chosen):
+        notes.append(
+            "Seen cases are those whose request the attack had before it while it was crafted; the headline "
+            "counts unseen ones."
+        )
     if len(chosen) > MOST_LINES:
         notes.append(f"{len(chosen) - MOST_LINES:,} more rows are in results.parquet.")
     elsewhere = {name for c in chosen for name in c.summary.utility_from} - {condition.benchmark}
     if any(shown(c.summary.utility) for c in chosen):
         asked = f" (questions of {', '.join(sorted(elsewhere))})" if elsewhere else ""
         notes.append(f"Utility is asked plainly{asked}, so rows of one target and defense share it.")
+    if any(shown(cell.summary.robust_utility, "utility") for cell in chosen):
+        notes.append(
+            "Utility under attack is of the same questions as the attack or control of the row shows them: "
+            "an untargeted attack succeeds as far as it falls below utility, and below the controls."
+        )
+    steers = any(cell.summary.id.success == "steered" for cell in chosen)
+    if steers:
+        notes.append(
+            "This judge reads what the attacker wants, not what the case asks: steered replies of plain "
+            "requests and controls are the base rate."
+        )
     attacked = any(cell.role is not Role.plain for cell in chosen)
     if attacked and any(shown(cell.summary.accuracy, "accuracy") for cell in chosen):
         notes.append("Items are classified without attack, so only rows of plain requests have an accuracy.")
     return TableView(
-        condition.benchmark, condition.judge, oracle_text(condition.oracle), tuple(bands), tuple(notes)
+        condition.benchmark,
+        condition.judge,
+        oracle_text(condition.oracle),
+        tuple(bands),
+        tuple(notes),
+        MEASURE_NAMES["steered" if steers else "asr"],
+        steers,
     )
 
 

@@ -104,14 +104,19 @@ async def judge_all(
                                 yield from stage.missing(table, keys, choose(batch))
 
             async def ask(sample: Sample, judge: Judge = judge) -> Row:
-                return await _verdict(judge, sample)
+                return await verdict_on(judge, sample)
 
             await stage.run(pending(), ask, concurrency)
     stage.close()
     return stage.count
 
 
-async def _verdict(judge: Judge, sample: Sample) -> Row:
+async def verdict_on(judge: Judge, sample: Sample) -> Row:
+    """One verdict row; a judge that is down or fails gives an `error` outcome.
+
+    Raises:
+        UsageError: what the user has to mend before any verdict can succeed.
+    """
     case = case_of(sample.case)
     shown = conversation_of(sample.artifact["conversation"])
     try:

@@ -13,7 +13,7 @@ import yaml
 
 from sightline import __version__, registry
 from sightline.budget import UNLIMITED
-from sightline.contracts import Judge
+from sightline.contracts import Judge, reads_of
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.store import write_atomically
@@ -89,7 +89,14 @@ def resolve(
         "targets": [
             {"target": target, "defense": defense, "id": identity} for target, defense, identity in targets
         ],
-        "judges": [{**_method(judge.card.name, judge), "id": judge.id} for judge in judges],
+        "judges": [
+            {
+                **_method(judge.card.name, judge),
+                "id": judge.id,
+                **({"reads": reads} if (reads := reads_of(judge)) != "case" else {}),
+            }
+            for judge in judges
+        ],
         "versions": versions(),
         "made_from": {"folder": str(study.folder.resolve()), "limit": study.limit, "text": study.text},
     }

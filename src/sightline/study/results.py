@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sightline import registry
-from sightline.contracts import Judge
+from sightline.contracts import Judge, Reads, reads_of
 from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.keys import response_hash
@@ -41,6 +41,7 @@ SCHEMA = pa.schema(
         ("response_hash", pa.binary(16)),
         ("outcome", _NAME),
         ("judge", _NAME),
+        ("reads", _NAME),
         ("score", pa.float32()),
         ("refused", pa.bool_()),
         ("success", pa.bool_()),
@@ -56,6 +57,14 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
+
+
+class _Reader(NamedTuple):
+    """A judge as its rows name it, and whose wish its `complied` grants."""
+
+    id: str
+    identity: str
+    reads: Reads
 
 
 def tabulate(
@@ -77,16 +86,14 @@ def tabulate(
     progress.start("table", total * len(targets) * study.epochs * len(judges), 0)
     path = folder / RESULTS
     fresh = folder / f"{RESULTS}.new"
-    identities = [(judge.id, registry.identity(judge)) for judge in judges]
+    readers = [_Reader(judge.id, registry.identity(judge), reads_of(judge)) for judge in judges]
     with (
         Table(records / "craft") as crafted,
         Table(records / "answer") as answered,
         Table(records / "judge") as judged,
         pq.ParquetWriter(fresh, SCHEMA, compression="zstd", compression_level=1) as writer,
     ):
-        for group in _grouped(
-            _batches(study, books, columns, targets, identities, crafted, answered, judged)
-        ):
+        for group in _grouped(_batches(study, books, columns, targets, readers, crafted, answered, judged)):
             writer.write_table(group)
             progress.advance(len(group))
     fresh.replace(path)
@@ -99,7 +106,7 @@ def _batches(
     books: Sequence[Book],
     columns: Sequence[Column],
     targets: Sequence[tuple[str, NamedDefense, str]],
-    judges: list[tuple[str, str]],
+    readers: list[_Reader],
     crafted: Table,
     answered: Table,
     judged: Table,
@@ -110,7 +117,7 @@ def _batches(
                 constant = _cell_columns(study, book, column, name, defense, identity)
                 cell = samples(book, column, identity, study.decoding, study.epochs, crafted, answered)
                 for batch in cell:
-                    yield _record_batch(list(_rows(batch, judges, judged)), constant)
+                    yield _record_batch(list(_rows(batch, readers, judged)), constant)
 
 
 def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -147,18 +154,18 @@ def _cell_columns(
     }
 
 
-def _rows(batch: list[Sample], judges: list[tuple[str, str]], judged: Table) -> Iterator[Row]:
-    for judge, identity in judges:
+def _rows(batch: list[Sample], readers: list[_Reader], judged: Table) -> Iterator[Row]:
+    for judge, identity, reads in readers:
         verdicts = judged.rows([verdict_key(sample, judge, identity) for sample in batch])
         for sample, verdict in zip(batch, verdicts, strict=True):
             if verdict is None:
                 raise ContractError(
                     f"case {sample.case['id']} has no verdict by {judge}: run the judge stage first"
                 )
-            yield _row(sample, verdict)
+            yield _row(sample, verdict, reads)
 
 
-def _row(sample: Sample, verdict: Row) -> Row:
+def _row(sample: Sample, verdict: Row, reads: Reads) -> Row:
     case, response = sample.case, sample.response
     crafting = cost_of(sample.artifact.get("cost"))
     cost = cost_of(response.get("cost")) + cost_of(verdict.get("cost")) + crafting
@@ -175,6 +182,7 @@ def _row(sample: Sample, verdict: Row) -> Row:
         "response_hash": bytes.fromhex(response_hash(response)),
         "outcome": outcome,
         "judge": verdict["judge"],
+        "reads": reads,
         "score": verdict.get("score"),
         "refused": Outcome(outcome) in WITHHELD,
         "success": outcome == Outcome.complied.value,

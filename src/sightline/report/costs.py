@@ -1,0 +1,244 @@
+"""What success costs: curves over equal budgets, their areas, and the price of crafting and of a success."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from markupsafe import Markup
+
+from sightline.metrics.cells import CellId
+from sightline.metrics.effort import Curve, Price
+from sightline.report.board import Board, Cell
+from sightline.report.curves import CurvePoint, equal_cost
+from sightline.report.figures import series_key
+from sightline.report.results import Crafted, Made
+from sightline.report.roles import Role, access_text
+from sightline.report.tables import Shown, shown
+from sightline.report.text import label
+from sightline.report.words import MEASURE_NAMES, amount, as_percent, bracket, limits, quantity
+
+MOST_COMPARISONS = 12
+MOST_CURVES = 6
+MOST_COSTS = 300
+NONE_SUCCEEDED = "none succeeded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AreaLine:
+    """A curve in the table below a figure."""
+
+    name: str
+    made: str
+    area: str
+    interval: str
+    levels: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Curves that may be compared: one setting, one budgeted quantity."""
+
+    title: str
+    measure: str
+    svg: Markup
+    key: tuple[tuple[str, str], ...]
+    lines: tuple[AreaLine, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostLine:
+    """What the artifacts of a column took, and one success."""
+
+    attack: str
+    success: Shown | None
+    artifacts: str
+    spent: str
+    successes: str
+    each: str
+
+
+@dataclass(frozen=True, slots=True)
+class CostBand:
+    """Rows of one target behind one defense, crafted on one set of models."""
+
+    title: str
+    made: str
+    lines: tuple[CostLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The rows that are printed, and how many are not."""
+
+    bands: tuple[CostBand, ...] = ()
+    left: int = 0
+
+
+def comparisons(board: Board, curves: Sequence[Curve]) -> list[Comparison]:
+    """Figure and table of all curves that share setting and budgeted quantity.
+
+    Under the primary judge, and under those that read what an attacker wants. Curves without a level at which
+    success is defined, as on questions that the judge grades, are left out.
+    """
+    place = {cell.summary.id: cell for cell in board.cells}
+    mine = [
+        curve
+        for curve in curves
+        if _counts(place[curve.levels[0].cell], board)
+        and any(place[level.cell].summary.success is not None for level in curve.levels)
+    ]
+    together: dict[tuple[object, ...], list[Curve]] = {}
+    for curve in mine:
+        together.setdefault(curve.compared, []).append(curve)
+    order = sorted(together.values(), key=lambda found: not place[found[0].levels[0].cell].bare)
+    return [_comparison(found, place) for found in order[:MOST_COMPARISONS]]
+
+
+def _counts(cell: Cell, board: Board) -> bool:
+    """Whether costs follow the cell's judge."""
+    return cell.condition.judge == board.primary or cell.summary.id.success == "steered"
+
+
+def _name(curve: Curve) -> str:
+    return f"{curve.series} ({curve.seen} cases)" if curve.seen else curve.series
+
+
+def _comparison(curves: Sequence[Curve], place: Mapping[CellId, Cell]) -> Comparison:
+    cell = curves[0].levels[0].cell
+    what = quantity(curves[0].quantity)
+    defended = "" if place[cell].bare else f", defense {cell.defense}"
+    measure = MEASURE_NAMES[curves[0].success]
+    title = f"{cell.target} on {cell.benchmark}{defended}: {measure} for {what} per artifact"
+    drawn = [curve for curve in curves if curve.seen != "seen"][:MOST_CURVES] or list(curves[:MOST_CURVES])
+    names = [_name(curve) for curve in drawn]
+    points = [
+        CurvePoint(name, level.amount, 100 * rate.point, 100 * rate.low, 100 * rate.high)
+        for curve, name in zip(drawn, names, strict=True)
+        for level in curve.levels
+        if (rate := place[level.cell].success) is not None and rate.point is not None
+    ]
+    notes = ["Levels are what one artifact may spend at most; a picture for all cases is one artifact."]
+    if curves[0].besides:
+        notes.append(f"Every level besides: {limits(curves[0].besides)}.")
+    left_out = [_name(curve) for curve in curves if curve not in drawn]
+    if left_out:
+        notes.append(f"In the table alone: {', '.join(left_out)}.")
+    if len(drawn) > 1:
+        notes.append("Points of one level are drawn side by side, so that intervals can be told apart.")
+    if any(place[level.cell].summary.seeds for curve in curves for level in curve.levels):
+        notes.append("Where there are several seeds, a point is their mean; intervals cover requests alone.")
+    if all(curve.area is None for curve in curves):
+        notes.append("These curves have no budget in common, or samples without a verdict: no areas.")
+    return Comparison(
+        title=title,
+        measure=measure,
+        svg=equal_cost(
+            points, names, what, label(f"{title}; the numbers are in the table below", 300), measure
+        ),
+        key=tuple(series_key(names)),
+        lines=tuple(_area_line(curve, place) for curve in curves),
+        notes=tuple(notes),
+    )
+
+
+def _area_line(curve: Curve, place: Mapping[CellId, Cell]) -> AreaLine:
+    levels = []
+    for level in curve.levels:
+        rate = place[level.cell].success
+        reached = "unscored" if rate is None or rate.point is None else as_percent(rate.point)
+        levels.append(f"{amount(level.amount)}: {reached}")
+    area = curve.area
+    return AreaLine(
+        name=_name(curve),
+        made=whose(place[curve.levels[0].cell]),
+        area="" if area is None else as_percent(area.point),
+        interval=""
+        if area is None
+        else f"{bracket(area.low, area.high)} from {amount(area.first)} to {amount(area.last)}",
+        levels=", ".join(levels),
+    )
+
+
+def whose(cell: Cell) -> str:
+    """What the attack saw of which model, and whether that model answers."""
+    access, own = access_text(cell.summary.id), cell.summary.id.own
+    if own is None:
+        return access
+    return f"{access} ({'this very model' if own else 'another model answers'})"
+
+
+def price_text(crafted: Crafted) -> str:
+    """What one artifact took, in words: `300 forward and 150 backward passes, 1.2 TFLOP`."""
+    count = len(crafted.one) if crafted.shared else crafted.artifacts
+    one = crafted.price.per(count)
+    if one is None:
+        return ""
+    each = "" if count == 1 else (" a seed" if crafted.shared else " a case")
+    once = ", once for all cases" if crafted.shared else ""
+    passes = f"{amount(one.forwards)} forward and {amount(one.backwards)} backward passes"
+    return f"{passes}, {_flops(one.flops)}{each}{once}"
+
+
+def _flops(value: float) -> str:
+    return f"{amount(value)}FLOP" if value >= 10_000 else f"{amount(value)}\u00a0FLOP"
+
+
+def costs(board: Board, crafting: Mapping[str, Mapping[Made, Crafted]], tries: int) -> Costs:
+    """What crafting took and what a success takes, of every attack that took anything.
+
+    A success is a restricted request obeyed as the primary judge reads it, or a steered reply by a judge that
+    reads what the attacker wants; with several tries, successes are those of one try.
+
+    Args:
+        board: the cells.
+        crafting: by measure of success, what the artifacts of the cases took that it is about.
+        tries: per case.
+    """
+    chosen = [
+        cell
+        for cell in board.cells
+        if cell.role is Role.attack
+        and _counts(cell, board)
+        and cell.success is not None
+        and Made.of(cell.summary.id) in crafting[cell.summary.id.success]
+    ]
+    bands = []
+    for (title, made), cells in groupby(sorted(chosen, key=_band)[:MOST_COSTS], key=_band):
+        lines = tuple(
+            _cost_line(cell, crafting[cell.summary.id.success][Made.of(cell.summary.id)], tries)
+            for cell in cells
+        )
+        bands.append(CostBand(title, made, lines))
+    return Costs(tuple(bands), max(0, len(chosen) - MOST_COSTS))
+
+
+def _band(cell: Cell) -> tuple[str, str]:
+    place = f"{cell.target} on {cell.condition.benchmark}"
+    if not cell.bare:
+        place += f", defense {cell.defense}"
+    if cell.summary.id.success == "steered":
+        place += f": {MEASURE_NAMES['steered']} by {cell.condition.judge}"
+    return place, whose(cell)
+
+
+def _cost_line(cell: Cell, crafted: Crafted, tries: int) -> CostLine:
+    rate = cell.success
+    successes = rate.k / tries if rate is not None else 0.0
+    count = len(crafted.one) if crafted.shared else crafted.artifacts
+    each = crafted.price.per(successes)
+    return CostLine(
+        attack=cell.attack,
+        success=shown(rate, cell.summary.id.success),
+        artifacts=f"{count:,} for all cases" if crafted.shared else f"{count:,}",
+        spent=_bill(crafted.price),
+        successes=amount(successes),
+        each=NONE_SUCCEEDED if each is None else _bill(each),
+    )
+
+
+def _bill(price: Price) -> str:
+    passes = f"{amount(price.forwards)} + {amount(price.backwards)} passes"
+    return f"{passes}, {_flops(price.flops)}, {amount(price.seconds)}\u00a0s"

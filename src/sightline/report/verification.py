@@ -1,0 +1,313 @@
+"""What `sightline verify` found, for terminal and page: damaged files, and success form by form.
+
+The page holds no reply, no request and no picture: only names, counts, rates and paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from markupsafe import Markup
+
+from sightline import __version__
+from sightline.metrics.cells import Role
+from sightline.metrics.intervals import FEW_GROUPS, Difference
+from sightline.metrics.survival import OF_KIND, Column, Survival, survival
+from sightline.report.figures import SERIES, SHAPES, Plain, render
+from sightline.report.page import render as render_page
+from sightline.report.tables import EXACT_FROM
+from sightline.report.text import label
+from sightline.report.words import EXPECTATIONS, as_percent, bracket, points
+from sightline.store import write_atomically
+from sightline.study.integrity import Held, Inspected
+from sightline.study.verify import Verified
+
+PAGE = "verify.html"
+MOST_DAMAGES = 200
+MOST_PLOTS = 6
+MOST_SERIES = 6
+_BANDS: dict[Role, str] = {"attack": "attacks", "plain": "plain request", "control": "controls"}
+_WIDTH, _HEIGHT = 760, 240
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """A file with a fault, and how many artifacts have it; `example` is one of them."""
+
+    fault: str
+    file: str
+    what: str
+    cure: str
+    artifacts: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A cell as it is printed; `change` and `over` are '' where there is nothing to compare with."""
+
+    text: str
+    count: str
+    interval: str
+    change: str
+    over: str
+    unscored: int
+    bounds: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A column of the grid in all of its forms."""
+
+    name: str
+    role: Role
+    shown: tuple[tuple[str, Shown], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """One table: all of it shares target, defense, benchmark, kind of request (in `measure`) and judge."""
+
+    target: str
+    defense: str
+    benchmark: str
+    measure: str
+    judge: str
+    lines: tuple[Line, ...]
+    few_groups: bool
+    figure: Markup | None = None
+    key: tuple[tuple[str, str], ...] = ()
+    undrawn: int = 0
+
+    @property
+    def bands(self) -> list[tuple[str, list[Line]]]:
+        """The lines under their roles, as the metrics order them."""
+        return [
+            (_BANDS[role], list(lines)) for role, lines in groupby(self.lines, key=lambda line: line.role)
+        ]
+
+    @property
+    def title(self) -> str:
+        """Target, defense and benchmark in one line."""
+        behind = f" behind {self.defense}" if self.defense != "none" else ""
+        return f"{self.target}{behind} on {self.benchmark}"
+
+
+def damages(inspected: Inspected) -> list[Damage]:
+    """The findings by file and fault, in the order in which they were met."""
+    met: dict[tuple[str, str, str], list[str]] = {}
+    cures: dict[tuple[str, str, str], str] = {}
+    for finding in inspected.findings:
+        key = (finding.fault.value, finding.file, finding.what)
+        met.setdefault(key, []).append(f"{finding.claim.attack}, case {finding.claim.case['id']}")
+        cures[key] = finding.cure
+    return [
+        Damage(
+            fault=fault,
+            file=file,
+            what=what,
+            cure=cures[fault, file, what],
+            artifacts=len(who),
+            example=who[0],
+        )
+        for (fault, file, what), who in met.items()
+    ]
+
+
+def files_told(inspected: Inspected) -> str:
+    """One sentence on the state of the run's files."""
+    total = sum(held.artifacts for held in inspected.held.values())
+    bad = sum(held.faults for held in inspected.held.values())
+    if bad:
+        return f"{bad:,} of {total:,} artifacts are not what the run recorded."
+    measured = sum(held.measured for held in inspected.held.values())
+    norms = f"; norms of {measured:,} measured again, all as recorded" if measured else ""
+    return f"All {total:,} artifacts are what the run recorded{norms}."
+
+
+def held_lines(inspected: Inspected) -> list[tuple[str, ...]]:
+    """One line per attack: name, artifacts, with pictures, largest l_inf, eps promised, failed, faults."""
+
+    def told(held: Held) -> tuple[str, ...]:
+        linf = "" if held.linf is None else f"{held.linf:g}"
+        if held.unmeasured:
+            linf = f"{linf}{' ' if linf else ''}({held.unmeasured:,} not measured)"
+        eps = "" if held.eps is None else f"{held.eps.raw:g}"
+        counts = (f"{held.artifacts:,}", f"{held.pictures:,}")
+        return (held.attack, *counts, linf, eps, f"{held.failed:,}", f"{held.faults:,}")
+
+    return [told(held) for held in inspected.held.values()]
+
+
+def boards(table: Path, *, drawn: bool = False) -> list[Board]:
+    """The tables of `verify.parquet`, those of its first judge first; with figures if `drawn`."""
+    cells = survival(_rows(table))
+    found: list[Board] = []
+    for place, members in groupby(cells, key=lambda cell: cell.column.place):
+        found.append(_board(place, list(members), drawn=drawn and len(found) < MOST_PLOTS))
+    judges = list(dict.fromkeys(board.judge for board in found))
+    return sorted(found, key=lambda board: judges.index(board.judge))
+
+
+def _rows(table: Path) -> Iterator[dict[str, Any]]:
+    names = (
+        "judge", "benchmark", "expected", "target", "defense", "role", "series", "crafted_on",
+        "made_on_target", "seen", "case_id", "epoch", "craft_seed", "form", "group", "outcome", "reads",
+    )  # fmt: skip
+    with pq.ParquetFile(table) as file:
+        there = [name for name in names if name in file.schema_arrow.names]  # `reads` came later
+        for batch in file.iter_batches(columns=there):
+            yield from batch.to_pylist()
+
+
+def _board(place: tuple[str, ...], cells: Sequence[Survival], *, drawn: bool) -> Board:
+    judge, benchmark, expected, target, defense = place
+    forms = tuple(dict.fromkeys(cell.form for cell in cells))
+    by_column: dict[Column, dict[str, Survival]] = {}
+    for cell in cells:
+        by_column.setdefault(cell.column, {})[cell.form] = cell
+    lines = tuple(
+        Line(_name(column), column.role, tuple((form, _shown(cell)) for form, cell in found.items()))
+        for column, found in by_column.items()
+    )
+    meaning = cells[0].column.measure.meaning
+    if expected and expected not in OF_KIND:
+        meaning = f"{EXPECTATIONS[expected]}s answered as asked"
+    names = [_name(column) for column in list(by_column)[:MOST_SERIES]]
+    return Board(
+        target=target,
+        defense=defense,
+        benchmark=benchmark,
+        measure=meaning,
+        judge=judge,
+        lines=lines,
+        few_groups=any(cell.rate.few_groups for cell in cells),
+        figure=_drawing(cells, forms, label(f"Success by form, {target} on {benchmark}", 160))
+        if drawn
+        else None,
+        key=tuple(zip(map(label, names), SERIES, strict=False)),
+        undrawn=len(by_column) - len(names),
+    )
+
+
+def _name(column: Column) -> str:
+    """The attack with what is to be known of it: which model it was made on, and whether it saw the cases."""
+    notes = []
+    if column.own is not None:
+        notes.append("made on this model" if column.own else "made on another model")
+    if column.seen is not None:
+        notes.append("seen cases" if column.seen else "unseen cases")
+    return f"{column.attack} ({', '.join(notes)})" if notes else column.attack
+
+
+def _shown(cell: Survival) -> Shown:
+    rate, exact = cell.rate, cell.rate.n >= EXACT_FROM
+    unscored = rate.unscored
+    return Shown(
+        text="none scored" if rate.point is None else as_percent(rate.point, exact=exact),
+        count=f"{rate.k:,.0f}/{rate.n:,}",
+        interval="" if rate.point is None else bracket(rate.low, rate.high, exact=exact),
+        change=_told(cell.change, cell.pairs, exact),
+        over=f"{_told(cell.over, cell.over_pairs, exact)} over {cell.control}" if cell.over_pairs else "",
+        unscored=unscored,
+        bounds=f"{as_percent(rate.lower_bound)} to {as_percent(rate.upper_bound)}" if unscored else "",
+    )
+
+
+def _told(difference: Difference | None, pairs: int, exact: bool) -> str:
+    """A difference in percentage points with its interval; '' if nothing could be paired."""
+    if difference is None or not pairs:
+        return ""
+    low, high = points(difference.low, exact=exact), points(difference.high, exact=exact)
+    return f"{points(difference.point, exact=exact)} [{low}, {high}]"
+
+
+def _drawing(cells: Sequence[Survival], forms: Sequence[str], description: str) -> Markup:
+    """Success (y) with 95 % intervals by form (x), attacks and controls side by side."""
+    columns = list(dict.fromkeys(cell.column for cell in cells))[:MOST_SERIES]
+    names = [label(_name(column)) for column in columns]
+    values = [
+        {
+            "form": label(cell.form),
+            "series": label(_name(cell.column)),
+            "at": 100 * cell.rate.point,
+            "low": 100 * cell.rate.low,
+            "high": 100 * cell.rate.high,
+        }
+        for cell in cells
+        if cell.column in columns and cell.rate.point is not None
+    ]
+    x: Plain = {
+        "field": "form",
+        "type": "nominal",
+        "title": None,
+        "sort": list(map(label, forms)),
+        "scale": {"domain": list(map(label, forms)), "paddingInner": 0.3},
+        "axis": {"labelAngle": 0},
+    }
+    apart: Plain = {"field": "series", "type": "nominal", "sort": names, "scale": {"domain": names}}
+    title = "success, %"
+    scale = {"domain": [0, 100], "nice": False}
+    y: Plain = {"field": "at", "type": "quantitative", "title": title, "scale": scale}
+    low: Plain = {**y, "field": "low"}
+    color, shape = (
+        {
+            "field": "series",
+            "type": "nominal",
+            "legend": None,
+            "scale": {"domain": names, "range": list(choice[: len(names)])},
+        }
+        for choice in (SERIES, SHAPES)
+    )
+    spec: Plain = {
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "data": {"values": values},
+        "layer": [
+            {
+                "mark": {"type": "rule", "strokeWidth": 1.4, "opacity": 0.6},
+                "encoding": {"x": x, "xOffset": apart, "y": low, "y2": {"field": "high"}, "color": color},
+            },
+            {
+                "mark": {"type": "point", "size": 60, "filled": True, "opacity": 1},
+                "encoding": {"x": x, "xOffset": apart, "y": y, "color": color, "shape": shape},
+            },
+        ],
+    }
+    return render(spec, description)
+
+
+def write(verified: Verified, *, folder: Path | None = None) -> Path:
+    """Write `verify.html` into the run's folder (or `folder`) and return its path."""
+    shown = boards(verified.table, drawn=True)
+    found = damages(verified.inspected)
+    values = {
+        "title": verified.study,
+        "version": __version__,
+        "files_told": files_told(verified.inspected),
+        "damages": found[:MOST_DAMAGES],
+        "damages_left": max(0, len(found) - MOST_DAMAGES),
+        "held": held_lines(verified.inspected),
+        "notes": [*verified.notes, *_cautions(shown)],
+        "boards": shown,
+        "judges": list(dict.fromkeys(board.judge for board in shown)),
+    }
+    path = (folder or verified.folder) / PAGE
+    write_atomically(path, render_page(values, "verify.html.j2").encode("utf-8", "replace"))
+    return path
+
+
+def _cautions(shown: Sequence[Board]) -> list[str]:
+    found = []
+    if any(board.few_groups for board in shown):
+        found.append(
+            f"fewer than {FEW_GROUPS} groups: intervals over so few clusters are rough and likely too narrow"
+        )
+    if not any(line.role == "control" for board in shown for line in board.lines):
+        found.append("no control showed a picture: what survives cannot be attributed to what an attack does")
+    return found
