@@ -1,0 +1,1 @@
+"""What `whitebox.py` measures: models, plain loops, and the figures kind by kind."""

@@ -1,0 +1,151 @@
+"""The white-box benchmark on small shapes: what it counts, and that both sides are one attack."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import whitebox as script
+from _whitebox import counts, device, engine, equality, fidelity, overhead, plain
+from _whitebox.shapes import SEVEN, TINY, tokens_of
+from sightline.cases import Conversation, Image
+from sightline.whitebox.constraint import LinfBall, unit
+from sightline.whitebox.loop import Problem, minimize
+from sightline.whitebox.objective import Objective, TargetNLL
+from sightline.whitebox.optimizer import SignGD
+from sightline.whitebox.sampler import FixedPairs
+from sightline.whitebox.victim import Pair
+
+TOY = replace(TINY, name="toy", side=28, tower=(1, 16, 2, 32), language=(2, 32, 2, 64), vocabulary=256)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return counts.Counted(TINY)
+
+
+def test_the_large_shape_is_the_one_of_the_specification():
+    model = SEVEN.model("meta")
+    tower = sum(weight.numel() for weight in model.base_model.vision_tower.parameters())
+    layers = sum(weight.numel() for weight in model.base_model.language_model.layers.parameters())
+    assert (round(model.num_parameters() / 1e9, 2), round(tower / 1e9, 3), round(layers / 1e9, 3)) == (
+        7.06,
+        0.304,
+        6.476,
+    )
+    assert SEVEN.picture_tokens == 576
+
+
+def test_eight_targets_cost_a_fourth_at_most(tiny):
+    slow, fast = tiny.targets((3,) * 8)
+    assert slow == 8 * tiny.targets((3,))[0]  # the plain step runs everything for every target
+    assert slow >= 4 * fast
+
+
+def test_a_prompt_more_costs_little(tiny):
+    (six, moved), apart = tiny.prompts(6, tokens=4), tiny.prompts_apart(6, tokens=4)
+    pairs = [TINY.pair(number, question=number, tokens=4) for number in range(6)]
+    whole = engine.flops(lambda: plain.step_by_prompt(tiny.model, tiny.x, tokens_of(TINY, pairs)))
+    assert apart == whole
+    assert moved >= six
+    assert apart >= 2.3 * six
+
+
+def test_three_lengths_give_the_cost_of_all_beginnings(tiny):
+    slow, fast = tiny.prefixes(5)
+    (row,) = tokens_of(TINY, [TINY.pair(0, tokens=5)])
+    counted = engine.flops(lambda: plain.step_by_token(tiny.model, tiny.x, row))
+    assert slow == pytest.approx(counted, rel=1e-9)
+    assert slow >= 0.8 * 5 * fast
+
+
+def test_frozen_weights_need_no_gradient(tiny):
+    slow, fast = tiny.weights()
+    assert slow >= 1.4 * fast
+
+
+def test_candidates_behind_a_picture_cost_less_than_by_either_known_algorithm(tiny):
+    step = tiny.suffix(length=6, candidates=24)
+    assert step.whole >= 2 * step.engine
+    assert step.cached >= 1.1 * step.engine
+
+
+def test_counts_on_no_memory_are_those_of_real_weights(tiny):
+    pairs = [TINY.pair(number, tokens=3) for number in range(8)]
+    victim, x = TINY.victim(TINY.model(attention="eager"), quick=True), TINY.picture()
+    engine.step(victim, x, pairs)
+    assert engine.flops(lambda: engine.step(victim, x, pairs)) == tiny.targets((3,) * 8)[1]
+
+
+def test_every_kind_of_step_is_the_same_attack():
+    found, table = equality.figures(TOY, steps=2, seeds=2)
+    assert found["tiny_grad_rel_err"] <= 1e-5
+    assert found["tiny_sign_agreement"] >= 0.9999
+    assert found["tiny_loss_gap"] <= 1e-4
+    assert found["gcg_loss_rel_err"] <= 1e-5
+    assert table.count(" / ") >= 9
+
+
+def test_the_bare_step_is_the_step_of_the_loop():
+    victim = fidelity.opened()
+    clean = torch.full((1, 3, 64, 64), 100, dtype=torch.uint8)
+    pair = Pair(
+        prompt=Conversation.user(Image("", 64, 64), "what is in the image ?"), target="a red square ."
+    )
+    problem = Problem(
+        objective=Objective(victims=(victim,), rows=(TargetNLL(),)),
+        constraint=LinfBall(clean=clean, eps=overhead.EPS),
+        optimizer=SignGD(alpha=overhead.ALPHA),
+        sampler=FixedPairs((pair,)),
+    )
+    step, x = overhead.bare_step(victim, clean, pair), unit(clean)
+    for _ in range(2):
+        x = step(x)
+    kept: list[torch.Tensor] = []
+    watch = script.overhead.Watch(keep=lambda state: kept.append(state.tensors["state.theta"]))
+    minimize(problem, steps=2, every=2, watch=watch)
+    assert (kept[-1] != unit(clean)).float().mean() > 0.8
+    assert (kept[-1] == x).float().mean() >= 0.999
+    found = overhead.compared(victim, 1, every=5)
+    assert 1 < found["loop_python_calls_ratio"] <= 1.4
+
+
+def test_the_plain_loop_of_the_testbed_goes_the_engines_way():
+    victim = fidelity.opened()
+    last, spent = fidelity.plain_loop(victim, 2, seed=5)
+    attack = fidelity.problem(victim)
+    found = minimize(attack, steps=2, seed=5, every=2)
+    loss = float(attack.objective.probe(attack.constraint.finalize(last).float() / 255, attack.judged).loss)
+    assert found.checks[0][-1].loss == pytest.approx(loss, rel=1e-3)
+    assert spent >= 2.5 * found.costs[0].flops * 2 / 3  # two steps against two steps and their checks
+
+
+def test_the_accelerators_figures_are_made_on_any_device():
+    found, table = device.figures(TOY, "cpu", side=64, every=2, checks=3)
+    for kind in ("bf16", "fp32"):
+        for work in ("one", "qi", "pictures"):
+            assert found[f"gpu_{kind}_{work}_step_s"] > 0
+            assert 0 < found[f"gpu_{kind}_{work}_of_rate"] < math.inf
+        assert found[f"gpu_{kind}_one_over_reported"] > 0
+    assert len(table.splitlines()) == 8
+
+
+def test_a_missed_figure_is_told():
+    assert script._judged("qi_time_ratio", 5.9).endswith("at least 6: MISSED")
+    assert script._judged("prompts_7b_ratio", 1.5).endswith("at most 1.7: kept")
+    assert script._judged("load", 1.0) == ""
