@@ -16,7 +16,7 @@ from picture_runs import Testbed, captions, shown
 from torch import Tensor
 
 from sightline import registry
-from sightline.budget import Budget
+from sightline.budget import Budget, SpentError
 from sightline.contracts import Craft, Searching
 from sightline.errors import UsageError
 from sightline.whitebox.families import KNOWN, check_known
@@ -144,7 +144,7 @@ def test_a_patch_larger_than_the_picture_is_told() -> None:
         registry.make("attack", "image_hijack", preset="testbed_patch", patch_px=65)
 
 
-def test_a_budget_below_one_step_loses_no_earlier_case(tmp_path: Path) -> None:
+def test_a_case_that_cannot_be_attacked_loses_no_earlier_one(tmp_path: Path) -> None:
     """Drafts are handed out one batch after the other: what was made stays made."""
     bed = Testbed(tmp_path)
     cases = captions(bed.blobs, 2)
@@ -156,3 +156,15 @@ def test_a_budget_below_one_step_loses_no_earlier_case(tmp_path: Path) -> None:
     assert (first.case.id, first.cost.backwards) == ("scene/0", 2)
     with pytest.raises(UsageError, match="'scene/1' has no reference answer"):
         next(drafts)
+
+
+@pytest.mark.parametrize("limit", [{"forwards": 2}, {"flops": 1e6}], ids=["passes", "operations"])
+@pytest.mark.parametrize("name", [*ROOMY, "tpgd", "gcg"])
+def test_a_budget_below_one_step_is_told(name: str, limit: dict[str, Any], tmp_path: Path) -> None:
+    bed = Testbed(tmp_path)
+    text = {"avoid": ("a moss",), "reach": ()} if name == "tpgd" else {"targets": ("a moss line",)}
+    attack = registry.make("attack", name, **ROOMY.get(name, {"preset": "testbed", **text}))
+    ctx = Craft(images=bed.blobs, seed=1, surrogates=(bed.surrogate,), budget=Budget(**limit))
+    ((what, _),) = limit.items()
+    with pytest.raises(SpentError, match=rf"budget\.{what}=.* does not pay for"):
+        list(attack.craft(captions(bed.blobs, 1), ctx))

@@ -15,12 +15,14 @@ pytest.importorskip("torch")
 import tiny_encoders as small
 
 from sightline.errors import UsageError
+from sightline.store import Blobs
 from sightline.study import run as runs
 from sightline.study.config import parse
 from sightline.study.surrogates import EncoderSurrogate, LocalSurrogate, open_surrogate
-from sightline.targets import LocalSettings
+from sightline.targets import LocalSettings, open_target
 from sightline.targets._files import weights_digest
 from sightline.targets.vlm import VlmTarget
+from sightline.whitebox import opening
 
 STUDY = """
 study: towers
@@ -77,3 +79,17 @@ def test_a_study_is_crafted_on_a_classifier(tmp_path: Path) -> None:
     assert {row["outcome"] for row in rows} != {"error"}
     assert f"crafted_on: {identity}" in (run.folder / "study.lock.yaml").read_text().replace("\n      ", " ")
     assert len(rows) == 2
+
+
+@pytest.mark.parametrize(("wanted", "kept"), [("1", True), ("0", False)])
+def test_the_environment_asks_for_checkpointing(
+    wanted: str, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setenv("SIGHTLINE_CHECKPOINTING", wanted)
+    monkeypatch.setattr(
+        opening, "open_victim", lambda _, checkpointing: asked.append(checkpointing) or "model"
+    )
+    name = "testbed/linear"
+    assert LocalSurrogate(name, open_target(name, Blobs(tmp_path))).victim() is None
+    assert asked == [kept]

@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image as PilImage
 from toys import ToyJudge  # noqa: F401  (registers the toy methods)
 
@@ -460,6 +461,17 @@ def test_only_a_finished_run_can_be_verified(tmp_path: Path, make: Callable[...,
     made = make()
     (made.folder / "results.parquet").unlink()
     with pytest.raises(UsageError, match="finish the run"):
+        made.verify()
+
+
+@pytest.mark.parametrize("text", ["just words", "concurrency: many", "{"])
+def test_a_damaged_lock_is_told(text: str, make: Callable[..., Made]) -> None:
+    made = make()
+    path = made.folder / "study.lock.yaml"
+    lock = yaml.safe_load(path.read_text())
+    lock["made_from"]["text"] = text
+    path.write_text(yaml.safe_dump(lock))
+    with pytest.raises(UsageError, match=r"study.lock.yaml: damaged, its `made_from` is no study"):
         made.verify()
 
 

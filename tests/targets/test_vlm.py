@@ -496,7 +496,8 @@ def test_opening_loads_nothing(tmp_path, blobs, monkeypatch):
 def test_a_model_that_fails_the_check_answers_one_by_one_and_says_so(tmp_path, blobs, images, monkeypatch):
     folder = tiny.tiny_llava(tmp_path / "m", seed=3)
     single = open_target(f"vlm/{folder}", blobs, local=LocalSettings(device="cpu", max_batch=1))
-    target = open_target(f"vlm/{folder}", blobs, local=CPU)
+    patient = LocalSettings(device="cpu", max_batch=8, max_wait_ms=1000)
+    target = open_target(f"vlm/{folder}", blobs, local=patient)
     model = target.loaded()
     asked = [Conversation.user(image, "what is this") for image in images]
     honest = said(answered(single, asked))

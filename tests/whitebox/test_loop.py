@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from sightline.budget import Budget, SpentError
-from sightline.cases import Eps
+from sightline.cases import Conversation, Eps, Image
 from sightline.errors import UsageError
+from sightline.targets import LocalSettings
 from sightline.whitebox.constraint import Box, Draws, EmbedBox, LinfBall, Patch, Spectrum, unit
 from sightline.whitebox.loop import (
     Bench,
@@ -32,9 +33,10 @@ from sightline.whitebox.loop import (
     save_state,
 )
 from sightline.whitebox.objective import FeatureDistance, Objective, TargetNLL
-from sightline.whitebox.optimizer import APGD, Adam, CommonWeakness, SignGD
+from sightline.whitebox.opening import open_victim
+from sightline.whitebox.optimizer import APGD, SGD, Adam, CommonWeakness, SignGD
 from sightline.whitebox.sampler import FixedPairs, Rotating, WithoutReplacement
-from sightline.whitebox.victim import Rows
+from sightline.whitebox.victim import Pair, Rows
 
 PLANTED = plant(5, 16, convolution=True)
 POOL = (*PLANTED.pairs, pair("tell me", "ab"), pair("what is it", "h"), pair("say", "cde"))
@@ -138,6 +140,28 @@ def test_a_run_taken_up_from_its_file_is_the_uninterrupted_run(name: str, tmp_pa
     assert [file.name for file in tmp_path.iterdir()] == ["run.safetensors"]
 
 
+def test_a_model_of_some_size_is_taken_up_to_the_bit_and_at_the_same_cost(tmp_path: Path) -> None:
+    """PyTorch's counter changes how a pass rounds, and targets of a step are not all as long."""
+    victim = open_victim("testbed/linear", local=LocalSettings(device="cpu"))
+    asked = Conversation.user(Image("", 64, 64), "how is moss made with corn ?")
+    pool = tuple(Pair(prompt=asked, target="corn : 1 mix" + " moss" * n, closed=False) for n in (0, 3, 12))
+    one = Problem(
+        objective=Objective(victims=(victim,), rows=(TargetNLL(),)),
+        constraint=LinfBall(
+            clean=torch.full((1, 3, 64, 64), 120, dtype=torch.uint8), eps=Eps(32), init="ball"
+        ),
+        optimizer=SGD(lr=0.5),
+        sampler=WithoutReplacement(pool, 1),
+    )
+    kept: list[Checkpoint] = []
+    whole = minimize(one, steps=8, every=2, watch=Watch(keep=kept.append))
+    for number in range(len(kept) - 1):
+        save_state(kept[number], tmp_path / "run")
+        again = minimize(one, steps=8, every=2, resume=load_state(tmp_path / "run"))
+        same(again, whole, [0])
+        assert again.costs[0].flops == whole.costs[0].flops
+
+
 def test_the_state_of_another_run_or_no_state_is_refused(tmp_path: Path) -> None:
     kept: list[Checkpoint] = []
     minimize(problem(), steps=4, watch=Watch(keep=kept.append))
@@ -199,6 +223,11 @@ def test_flops_are_counted_for_one_step_of_each_shape_and_multiplied() -> None:
     limited = minimize(problem(objective=objective), steps=7, every=100, budget=Budget(flops=limit))
     assert limited.losses[0][-1][0] == 3  # steps 0 to 3
     assert all(cost.flops <= limit for cost in limited.costs)
+    one = looks + forward.get_total_flops() + steps
+    assert minimize(problem(objective=objective), steps=1, budget=Budget(flops=one)).costs[0].flops == one
+    for less in (0.5, 0.9 * forward.get_total_flops(), steps):  # of one step, the last look is due as well
+        with pytest.raises(SpentError, match="does not pay for one step"):
+            minimize(problem(objective=objective), steps=7, budget=Budget(flops=one - less))
 
 
 def test_time_stops_a_run_and_is_shared_out() -> None:

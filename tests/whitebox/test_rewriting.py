@@ -14,7 +14,7 @@ from sightline.whitebox.objective import TargetNLL
 from sightline.whitebox.opening import open_victim
 from sightline.whitebox.rewriting import Margin, Rewriting, Round, rewrite, scrambled
 from sightline.whitebox.suffix import whole_text
-from sightline.whitebox.victim import Pair, Rows
+from sightline.whitebox.victim import Rows
 
 ASKED = "how is moss made with corn ?"
 AVOID = "corn : 1 mix"
@@ -128,8 +128,8 @@ def test_what_is_reached_already_is_left_alone(rewriting, victim):
     assert found.ending == "stopped"
     assert found.text.strip() == ASKED
     assert (found.best.step, found.cost.backwards) == (0, 0)
-    assert isinstance(Pair(prompt=prompt, target="x"), Pair)
     assert reader.suffix.init == ASKED
+    assert prompt.last_user_text() == ""
 
 
 def test_a_rewriting_is_the_same_for_the_same_seed_and_ends_at_its_budget(rewriting):
@@ -146,6 +146,27 @@ def test_a_rewriting_is_the_same_for_the_same_seed_and_ends_at_its_budget(rewrit
     assert poor.losses == one.losses[:5]
     with pytest.raises(SpentError, match=r"budget.forwards=2 does not pay for a look"):
         run(budget=Budget(forwards=2))
+
+
+def test_a_budget_of_operations_is_kept_or_refused(rewriting):
+    """What the start and the first step take is not known before they are run; then it is told."""
+
+    def run(**given):
+        return rewrite(rewriting(reach=("moss : 1 mix",), kept="moss"), segments=1, steps=3, **given)
+
+    whole, kept = run().cost.flops, []
+    for percent in range(2, 100, 7):
+        budget = Budget(flops=percent / 100 * whole)
+        try:
+            found = run(budget=budget)
+        except SpentError:
+            assert not kept
+            continue
+        assert budget.exceeded(found.cost) is None
+        kept.append(percent)
+    assert 2 < kept[0] < 90
+    with pytest.raises(SpentError, match=r"budget.flops=1000 does not pay for a look at the text and one"):
+        run(budget=Budget(flops=1000.0))
 
 
 def test_a_round_too_unlike_the_text_is_given_up(rewriting):

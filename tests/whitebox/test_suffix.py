@@ -19,8 +19,12 @@ from sightline.targets.vlm import forget_models
 from sightline.whitebox._flops import counter
 from sightline.whitebox._tally import Tally
 from sightline.whitebox.constraint import Box
+from sightline.whitebox.discrete import TextProblem, search
+from sightline.whitebox.flips import HotFlip
+from sightline.whitebox.loop import Watch
 from sightline.whitebox.objective import TargetNLL
 from sightline.whitebox.opening import open_victim
+from sightline.whitebox.sampler import Rotating
 from sightline.whitebox.suffix import SuffixReader, TokenSuffix, stand_in, whole_text
 from sightline.whitebox.suffix_cost import gcg_step_flops
 from sightline.whitebox.victim import Pair
@@ -343,3 +347,28 @@ def test_the_cost_of_a_step_is_that_of_its_passes(device, tmp_path):
     assert whole.begin == each.begin > 0
     assert 0.5 * whole.score < each.score < 0.9 * whole.score
     assert each.whole == each.slope + each.score
+
+
+@pytest.mark.parametrize("every", [3, 50])
+def test_a_search_taken_up_by_another_process_costs_what_it_would_have_cost(every):
+    """More beginnings than a reader holds: those that it held are run again, and were paid for before."""
+    victim = open_victim("testbed/linear", local=CPU)
+    nouns = ("moss", "corn", "fern", "wool", "clay", "dew", "mint", "ash", "copper", "fog", "rust", "iron")
+    pool = tuple(
+        Pair(prompt=Conversation.user(f"steps for {n}"), target=f"{n} : 1", closed=False) for n in nouns
+    )
+
+    def run(**given):
+        reader = SuffixReader(victim, TokenSuffix(length=3, init="moss"))
+        asked = TextProblem(
+            readers=(reader,), optimizer=HotFlip(candidates=2), sampler=Rotating(pool), probe=pool[:1]
+        )
+        found = search(asked, steps=30, every=every, **given)
+        return found, replace(found.cost, seconds=0.0)
+
+    kept = []
+    whole, cost = run(watch=Watch(keep=kept.append))
+    for checkpoint in (kept[0], kept[len(kept) // 2]):
+        again, spent = run(resume=checkpoint)
+        assert (again.ids, again.checks, again.losses) == (whole.ids, whole.checks, whole.losses)
+        assert spent == cost

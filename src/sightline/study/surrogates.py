@@ -102,7 +102,8 @@ class LocalSurrogate:
         """See `Surrogate.victim`."""
         if self._victim is None:
             opening = importlib.import_module("sightline.whitebox.opening")
-            self._victim = opening.open_victim(self.name)
+            settings = LocalSettings.from_environment()
+            self._victim = opening.open_victim(self.name, checkpointing=settings.checkpointing)
         found: Victim = self._victim
         return found
 

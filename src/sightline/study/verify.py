@@ -22,6 +22,7 @@ from sightline.digests import sha256_file
 from sightline.errors import UsageError, nearest
 from sightline.metrics.cells import PLAIN
 from sightline.store import Blobs
+from sightline.study import lock as locks
 from sightline.study.claims import Claim, Claims, few, read_claims
 from sightline.study.config import NamedDefense, StudyFile
 from sightline.study.holding import hold
@@ -123,7 +124,7 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
     _check_labels(claims, wanted.attacks)
     hold(folder)
     blobs = Blobs(folder / "blobs")
-    manners = _manners(claims.lock)
+    manners = _manners(folder, claims.lock)
     opened = _Opener(blobs, manners["retries"])
     notes = list(_unsettled(folder))
     subjects, judges = (
@@ -166,11 +167,17 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
     )
 
 
-def _manners(lock: Mapping[str, Any]) -> dict[str, int]:
+def _manners(folder: Path, lock: Mapping[str, Any]) -> dict[str, int]:
     """How the study asks: not part of what decides answers, so only its text says so."""
-    text = yaml.safe_load(lock["made_from"]["text"])
     names = ("concurrency", "retries")
-    return {name: int(text.get(name, StudyFile.model_fields[name].default)) for name in names}
+    try:
+        text = yaml.safe_load(lock["made_from"]["text"])
+        return {name: int(text.get(name, StudyFile.model_fields[name].default)) for name in names}
+    except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as broken:
+        raise UsageError(
+            f"{folder / locks.LOCK}: damaged, its `made_from` is no study ({type(broken).__name__}); "
+            "run the study again with a new --out"
+        ) from None
 
 
 def _unsettled(folder: Path) -> Iterator[str]:

@@ -24,6 +24,8 @@ class LocalSettings:
         max_batch: most requests per forward pass.
         max_wait_ms: longest time a request waits for companions.
         cache_mb: room for preprocessed pictures, megabytes.
+        checkpointing: of surrogates: keep one activation per layer and compute the others again in the
+            backward pass, for models whose activations do not fit; the same gradients.
         allow_download: fetch an absent hub model instead of saying that it is absent.
     """
 
@@ -32,6 +34,7 @@ class LocalSettings:
     max_batch: int = 32
     max_wait_ms: float = 20.0
     cache_mb: int = 1024
+    checkpointing: bool = False
     allow_download: bool = False
 
     def __post_init__(self) -> None:
@@ -43,7 +46,7 @@ class LocalSettings:
 
     @classmethod
     def from_environment(cls) -> LocalSettings:
-        """Settings from SIGHTLINE_DEVICE, _DTYPE, _MAX_BATCH and _ALLOW_DOWNLOAD.
+        """Settings from SIGHTLINE_DEVICE, _DTYPE, _MAX_BATCH, _CHECKPOINTING and _ALLOW_DOWNLOAD.
 
         Raises:
             UsageError: for a value that cannot be used.
@@ -57,6 +60,7 @@ class LocalSettings:
             device=os.environ.get("SIGHTLINE_DEVICE") or None,
             dtype=os.environ.get("SIGHTLINE_DTYPE") or None,
             max_batch=int(batch),
+            checkpointing=os.environ.get("SIGHTLINE_CHECKPOINTING", "") not in ("", "0"),
             allow_download=os.environ.get("SIGHTLINE_ALLOW_DOWNLOAD", "") not in ("", "0"),
         )
 

@@ -60,13 +60,15 @@ class Passes:
     Attributes:
         meter: told what every pass costs one artifact.
         piece: pictures at a time; None for all. An artifact's own are split only if it is alone.
+        counted: FLOPs of a pass for one artifact, by its shape. A run that is taken up has to have them:
+            another pass would be counted, and the counter changes how a pass rounds.
     """
 
     def __init__(self, meter: Meter, say: Say) -> None:
         self.meter = meter
         self.piece: int | None = None
+        self.counted: dict[Hashable, float] = {}
         self._say = say
-        self._flops: dict[Hashable, float] = {}
 
     def slope(
         self,
@@ -116,7 +118,7 @@ class Passes:
         n, samples = size
         while True:
             most = min(n * samples, self.piece or n * samples)
-            counter: Any = nullcontext() if shape in self._flops else flop_counter()
+            counter: Any = nullcontext() if shape in self.counted else flop_counter()
             try:
                 with counter:
                     found = _whole(n, max(1, most // samples), min(most, samples), work)
@@ -128,9 +130,9 @@ class Passes:
                     ) from None
                 self.piece = math.ceil(most / 2)
             else:
-                if shape not in self._flops:
-                    self._flops[shape] = counter.get_total_flops() / n
-                self.meter.add(Cost(forwards=forwards, backwards=backwards, flops=self._flops[shape]))
+                if shape not in self.counted:
+                    self.counted[shape] = counter.get_total_flops() / n
+                self.meter.add(Cost(forwards=forwards, backwards=backwards, flops=self.counted[shape]))
                 return found
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

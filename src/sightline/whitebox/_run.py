@@ -121,7 +121,7 @@ class Run:
         self.step_flops = self.meter.flops - before
         self.step += 1
         allowed = self.plan.budget.flops
-        if self.step == 1 and allowed is not None and self.meter.flops > allowed:
+        if self.step == 1 and allowed is not None and self.meter.flops + self.check_flops > allowed:
             raise self.too_poor("flops")
 
     def check(self) -> None:
@@ -202,6 +202,7 @@ class Run:
         self.costs = [Cost(**cost) for cost in numbers["costs"]]
         self.step_flops, self.check_flops = numbers["step_flops"], numbers["check_flops"]
         self._spend(Cost(**numbers["spent"]), numbers["piece"])
+        self.passes.counted = {tuple(shape): flops for shape, flops in numbers.get("counted", ())}
         self.best_theta = tensors["best_theta"].to(self.device)
         fields = {name: tensors[f"state.{name}"].to(self.device) for name in tensors_of(self.state)}
         self.state = type(self.state)(**fields)
@@ -227,6 +228,7 @@ class Run:
             "check_flops": self.check_flops,
             "spent": asdict(self.meter.spent),
             "piece": self.passes.piece,
+            "counted": list(self.passes.counted.items()),
         }
         return Checkpoint({**tensors, "best_theta": self.best_theta.clone()}, _copied(numbers))
 

@@ -19,6 +19,8 @@ from sightline.whitebox._problem import Check, Ending, Progress, Watch
 from sightline.whitebox._text_problem import FoundText, TextProblem
 from sightline.whitebox.flips import Scores
 from sightline.whitebox.objective import Probed
+from sightline.whitebox.suffix import HELD
+from sightline.whitebox.victim import Pair
 
 CURVE_POINTS = 200
 
@@ -162,7 +164,28 @@ class Search:
         self.checks = [Check(*check) for check in numbers["checks"]]
         self.last = self.checks[-1]
         self.ids, self.best_ids = (tensors[name].cpu() for name in ("ids", "best_ids"))
+        self._warm()
         self._spend(Cost(**numbers["spent"]), numbers["piece"], numbers["dearest"])
+
+    def _warm(self) -> None:
+        """Run again what stands before the suffix, as far as readers held it: it was paid for before."""
+        if self.ending is not None:
+            return
+        judged = self.problem.judged
+        met = [judged]
+        for step in range(self.step):
+            met.append(self.problem.sampler.draw(step, self.plan.seed))
+            met += [judged] if (step + 1) % self.plan.every == 0 else []
+        latest = _last_of_each(met)[::-1]
+        for reader in self.problem.readers:
+            held = list[tuple[Pair, ...]]()
+            for pairs in latest:
+                if len(held) == HELD:
+                    break
+                held += [pairs] if reader.fresh(pairs) else []
+                reader.begin(pairs)
+            for pairs in reversed(held):  # in the order of their use
+                reader.begin(pairs)
 
     def _judge(self, scores: Scores) -> None:
         """Keep the suffix if it is the best until now, and end if it is done."""
@@ -222,6 +245,12 @@ class Search:
             "models": [reader.id for reader in problem.readers],
             "asked": asked,
         }
+
+
+def _last_of_each(met: list[tuple[Pair, ...]]) -> list[tuple[Pair, ...]]:
+    """Pairs with the same prompts once, where they were met last."""
+    last = {tuple(pair.prompt for pair in pairs): place for place, pairs in enumerate(met)}
+    return [met[place] for place in sorted(last.values())]
 
 
 def _plain(check: Check) -> list[float]:

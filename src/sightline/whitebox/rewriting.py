@@ -12,7 +12,7 @@ until now is tried, by one forward pass.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -189,6 +189,18 @@ class Round:
         if works:
             self.best_ids, self.best, self.likeness = ids, check, likeness
 
+    def check_paid(self) -> None:
+        """Make sure that the FLOPs of the start, or of the first step and its try, fit: nothing tells before.
+
+        Raises:
+            SpentError: if they do not.
+        """
+        if self.step <= 1:
+            owed = Cost(flops=self.looks.dearest["rows"] * self.step)
+            limit = self.meter.budget.exceeded(replace(self.meter.spent + owed, seconds=0.0))
+            if limit is not None:
+                raise _too_poor(self.meter.budget, limit)
+
     def price(self) -> Cost:
         """What a step and a try cost at most."""
         dear = self.looks.dearest
@@ -211,6 +223,12 @@ class Round:
         """Whether an answer to be reached is written; without one, whether none to be avoided is."""
         count = len(self.problem.reach)
         return bool(forced[:count].any()) if count else not bool(forced.any())
+
+
+def _too_poor(budget: Budget, limit: str) -> SpentError:
+    return SpentError(
+        f"budget.{limit}={getattr(budget, limit):g} does not pay for a look at the text and one step"
+    )
 
 
 def rewrite(
@@ -244,18 +262,22 @@ def rewrite(
     run = Round(problem, seed, key, budget, watch)
     limit = run.meter.forbids(run.price())
     if limit is not None:
-        raise SpentError(
-            f"budget.{limit}={getattr(budget, limit):g} does not pay for a look at the text and one step"
-        )
-    if run.judge_start():
+        raise _too_poor(budget, limit)
+    done = run.judge_start()
+    run.check_paid()
+    if done:
         return run.found("stopped")
     every = math.ceil(segments * steps / CURVE_POINTS)
     for segment in range(segments):
         delta = run.fresh(segment)
         for _ in range(steps):
-            if run.meter.forbids(run.price()) is not None:
+            limit = run.meter.forbids(run.price())
+            if limit is not None and run.step == 0:
+                raise _too_poor(budget, limit)
+            if limit is not None:
                 return run.found("budget")
             delta = run.moved(delta, every)
+            run.check_paid()
             ids = run.read(delta)
             likeness = run.alike(ids)
             if likeness < problem.least:

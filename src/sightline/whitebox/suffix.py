@@ -34,7 +34,7 @@ Place = Literal["behind", "before"]
 #: draws of random words until one reads back as it is
 _TRIES = 50
 #: batches of pairs, and beginnings, whose keys and values are held
-_HELD = 8
+HELD = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +222,7 @@ class SuffixReader:
         self.begun += key not in self._held
         self._held[key] = opened.begin(self._held.get(key))
         self._held.move_to_end(key)
-        while len(self._held) > _HELD:
+        while len(self._held) > HELD:
             self._held.popitem(last=False)
 
     def rehearse(self, pairs: tuple[Pair, ...]) -> None:
@@ -246,7 +246,7 @@ class SuffixReader:
             victim = self.victim
             self._behind[pairs] = Behind(victim.family, victim._embedding, packed, self._pixels, self.device)
         self._behind.move_to_end(pairs)
-        while len(self._behind) > _HELD:
+        while len(self._behind) > HELD:
             self._behind.popitem(last=False)
         return self._behind[pairs]
 
