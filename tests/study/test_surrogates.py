@@ -91,5 +91,5 @@ def test_the_environment_asks_for_checkpointing(
         opening, "open_victim", lambda _, checkpointing: asked.append(checkpointing) or "model"
     )
     name = "testbed/linear"
-    assert LocalSurrogate(name, open_target(name, Blobs(tmp_path))).victim() is None
+    assert LocalSurrogate(name, open_target(name, Blobs(tmp_path))).victim() == "model"
     assert asked == [kept]
