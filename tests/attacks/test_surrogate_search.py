@@ -6,9 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from sightline.contracts import Searching
+from sightline import whitebox
+from sightline.attacks._surrogates import descend
+from sightline.budget import Budget, SpentError
+from sightline.contracts import Craft, Searching
+from sightline.records import Cost
+from sightline.store import Blobs
 from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.study.workshop import Workshop
@@ -64,3 +70,26 @@ def test_a_search_that_was_killed_goes_on_and_ends_in_the_same_picture(
     first, second = map(artifacts, (whole, again))
     assert [row["conversation"] for row in first] == [row["conversation"] for row in second]
     assert {row["cost"]["backwards"] for row in second} == {50}, "the budget, not the steps"
+
+
+def tiny_problem() -> whitebox.Problem:
+    clean = whitebox.from_pixels([np.full((8, 8, 3), 100, np.uint8)])
+    return whitebox.Problem(
+        objective=whitebox.Objective(
+            pictures=(whitebox.ImageRegularizer(clean=whitebox.unit(clean), weight=1.0),)
+        ),
+        constraint=whitebox.Box(clean=clean, init="uniform"),
+        optimizer=whitebox.SignGD(alpha=1 / 255),
+        sampler=whitebox.FixedPairs(),
+    )
+
+
+def test_what_comes_before_a_search_is_paid_from_its_budget(tmp_path: Path) -> None:
+    before = Cost(forwards=7, backwards=3)
+    whole = descend(tiny_problem(), Craft(images=Blobs(tmp_path)), steps=5, before=before)
+    alone = descend(tiny_problem(), Craft(images=Blobs(tmp_path)), steps=5)
+    assert whole.costs[0].forwards == alone.costs[0].forwards + 7
+    assert whole.costs[0].backwards == alone.costs[0].backwards + 3
+    poor = Craft(images=Blobs(tmp_path), budget=Budget(forwards=7))
+    with pytest.raises(SpentError, match="forwards=7 does not pay for what comes before the first step"):
+        descend(tiny_problem(), poor, steps=5, before=before)

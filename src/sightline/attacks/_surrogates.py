@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sightline import whitebox
-from sightline.budget import Budget
+from sightline.budget import Budget, SpentError
 from sightline.cases import Conversation, Image
 from sightline.contracts import Craft, Searching, Surrogate
 from sightline.errors import ContractError, UsageError
-from sightline.records import Pixels
+from sightline.records import NO_COST, Cost, Pixels
 
 LOOKS = 100
 
@@ -62,6 +63,7 @@ def descend(
     every: int = 25,
     part: str = "",
     budget: Budget | None = None,
+    before: Cost = NO_COST,
 ) -> whitebox.Found:
     """A search of the loop, within the study's budget, shown, and kept so that it goes on after a crash.
 
@@ -73,22 +75,32 @@ def descend(
         every: steps from check to check.
         part: tells the searches for one artifact apart.
         budget: what is left of the study's, for a search that is not the artifact's first.
+        before: what an artifact took to prepare (features of a target, replies of a teacher); it is paid from
+            the same budget and part of what was found.
 
     Raises:
         UsageError: as `whitebox.minimize`.
+        SpentError: for a budget that `before` uses up.
     """
+    allowed = ctx.budget if budget is None else budget
+    left = allowed.less(before)
+    if left is None:
+        raise SpentError(f"budget {allowed} does not pay for what comes before the first step")
     named = None if keys is None else tuple(keys)
     bench = ctx.bench(repr((ctx.seed, named, part))) if ctx.bench is not None else None
-    return whitebox.minimize(
+    found = whitebox.minimize(
         problem,
         steps=steps,
         seed=ctx.seed,
         keys=keys,
         every=every,
-        budget=ctx.budget if budget is None else budget,
+        budget=left,
         watch=watch(ctx.report),
         bench=whitebox.Bench(bench) if bench is not None else None,
     )
+    if before == NO_COST:
+        return found
+    return replace(found, costs=tuple(before + cost for cost in found.costs))
 
 
 def looks(found: whitebox.Found, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:

@@ -36,7 +36,7 @@ from sightline.attacks.unrelated_image import check_scene, scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
-from sightline.records import Draft
+from sightline.records import Cost, Draft
 from sightline.registry import Card, Presets, attack
 from sightline.rng import numpy_rng
 from sightline.testbed.world import world
@@ -145,7 +145,8 @@ class Bard:
             sampler=sampler,
         )
         keys = [picture.key for picture in batch]
-        return descend(problem, ctx, steps=self.steps, keys=keys)
+        compared = sum(isinstance(term, whitebox.FeatureDistance) for term in objective.pictures)
+        return descend(problem, ctx, steps=self.steps, keys=keys, before=Cost(forwards=compared))
 
     def _objective(
         self, batch: Sequence[Shown], ctx: Craft

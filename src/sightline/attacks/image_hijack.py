@@ -36,7 +36,7 @@ from sightline.attacks.unrelated_image import scene
 from sightline.cases import Case, Conversation, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
-from sightline.records import Draft, Pixels
+from sightline.records import NO_COST, Cost, Draft, Pixels
 from sightline.registry import Card, Presets, attack
 from sightline.rng import numpy_rng
 
@@ -207,10 +207,10 @@ class ImageHijack:
         )
         judged = whitebox.Contexts(held, plot.reply, self.systems, len(held), plot.closed)
         likely: whitebox.TargetNLL | whitebox.SoftLogits = whitebox.TargetNLL()
+        before = NO_COST
         if plot.secret:
-            likely = whitebox.SoftLogits(
-                soft=taught(victim(ctx, "image_hijack"), plot.secret, (sampler, judged), bounded)
-            )
+            soft = taught(victim(ctx, "image_hijack"), plot.secret, (sampler, judged), bounded)
+            likely, before = whitebox.SoftLogits(soft=soft), Cost(forwards=len(soft))
         problem = whitebox.Problem(
             objective=whitebox.Objective(victims=models, rows=(likely,)),
             constraint=bounded,
@@ -219,7 +219,7 @@ class ImageHijack:
             probe=judged.draw(0, ctx.seed),
             views=self._views(bounded, ctx.seed),
         )
-        return descend(problem, ctx, steps=self.steps, every=self.check_every)
+        return descend(problem, ctx, steps=self.steps, every=self.check_every, before=before)
 
     def _contexts(
         self, clean: Pixels, plot: Plot, seed: int

@@ -41,7 +41,7 @@ from sightline.attacks.unrelated_image import check_scene, scene
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
-from sightline.records import Draft, Pixels
+from sightline.records import Cost, Draft, Pixels
 from sightline.registry import Card, Presets, attack
 from sightline.rng import numpy_rng, seed_of
 
@@ -179,7 +179,8 @@ class JailbreakInPieces:
             stop=whitebox.below(self.tau) if self.tau else None,
         )
         keys = [seed_of("picture", case.id) for case in batch]
-        return descend(problem, ctx, steps=self.steps, keys=keys)
+        shown = Cost(forwards=int(self.trigger != "textual"))
+        return descend(problem, ctx, steps=self.steps, keys=keys, before=shown)
 
     def target(self, case: Case, ctx: Craft) -> Pixels:
         """The trigger of a case as a picture.

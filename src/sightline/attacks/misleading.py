@@ -33,7 +33,7 @@ from sightline.attacks.unrelated_image import check_scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
-from sightline.records import Draft
+from sightline.records import Cost, Draft
 from sightline.registry import Card, Presets, attack
 from sightline.testbed.world import world
 
@@ -145,14 +145,16 @@ class Misleading:
         """Signed steps towards the words, for some pictures at once."""
         encoder = tower(ctx, NAME)
         clean = whitebox.from_pixels([picture.clean for picture in batch], encoder.device)
+        match = self.match(encoder, min(clean.shape[2:]))
         problem = whitebox.Problem(
-            objective=whitebox.Objective(pictures=(self.match(encoder, min(clean.shape[2:])),)),
+            objective=whitebox.Objective(pictures=(match,)),
             constraint=whitebox.LinfBall(clean=clean, eps=Eps.parse(self.eps), init="normal"),
             optimizer=whitebox.SignGD(alpha=self.alpha_levels / 255),
             sampler=whitebox.FixedPairs(),
         )
         keys = [picture.key for picture in batch]
-        return descend(problem, ctx, steps=self.steps, keys=keys)
+        pages = 0 if self.matched == "text" else len(match.words)
+        return descend(problem, ctx, steps=self.steps, keys=keys, before=Cost(forwards=pages))
 
     def match(self, encoder: whitebox.Encoder, side_px: int) -> WordMatch:
         """The loss on pictures; pages are squares of `side_px`."""

@@ -35,7 +35,7 @@ from sightline.budget import Budget, SpentError
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
-from sightline.records import Draft, Pixels
+from sightline.records import Cost, Draft, Pixels
 from sightline.registry import Card, Presets, attack
 from sightline.testbed import wordings
 
@@ -153,9 +153,13 @@ class SchlarmannHein:
 
     def _further(self, picture: Shown, draft: Draft, ctx: Craft) -> Draft:
         """The stages after the untargeted one, until the reference would no longer be written."""
+        look = Cost(forwards=len(victims(ctx, "schlarmann_hein")))
+        if ctx.budget.less(draft.cost + look) is None:
+            return replace(draft, note=f"{draft.note}; the budget pays for no further stage")
         likely, written = self._reference(picture, draft, ctx)
+        draft = replace(draft, cost=draft.cost + look)
         for word in ("", *self.words) if self.polish else self.words:
-            left = ctx.budget.less(draft.cost)
+            left = ctx.budget.less(draft.cost + look)
             if not written or left is None:
                 break
             pair, start = self._pair(picture), draft.image
@@ -167,7 +171,7 @@ class SchlarmannHein:
                 break
             (other,) = drafts([picture], found, [f"stage {word or 'polish'!r}"])
             now, written = self._reference(picture, other, ctx)
-            cost = draft.cost + other.cost
+            cost = draft.cost + other.cost + look
             kept = other if now < likely or not written else draft
             draft, likely = replace(kept, cost=cost), min(now, likely)
         return replace(draft, note=f"{draft.note}; after all stages: {self._told(written)}")
