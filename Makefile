@@ -12,7 +12,7 @@ demo: $(VENV)/.local-installed
 	@echo "open runs/quickstart/report.html in a browser"
 
 test: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types docs test
 
