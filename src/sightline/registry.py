@@ -30,6 +30,7 @@ Kind = Literal["attack", "defense", "judge", "benchmark"]
 Crafted = Literal["alone", "apart", "together"]
 REQUESTS = frozenset({"refuse", "comply"})
 KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
+ANY_ATTACK = "any attack"
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
 _UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
@@ -48,6 +49,7 @@ class Card:
         presets: named settings; 'paper' (or 'default') is the class's defaults.
         threat: for attacks.
         surrogate: for attacks, whether it is crafted on models that the study names.
+        control_of: for attacks that are controls, the attack that they control for, or `ANY_ATTACK`.
         crafted: for attacks, how it meets cases: each by a call of its own ("alone"), in calls of as many as
             its setting `batch` says, none depending on another ("apart"), or all of a benchmark in one call
             ("together"), as what is the same for all of them has to be.
@@ -69,6 +71,7 @@ class Card:
     presets: Presets = field(default_factory=dict)
     threat: ThreatModel | None = None
     surrogate: bool = False
+    control_of: str = ""
     crafted: Crafted = "alone"
     meets: frozenset[str] = REQUESTS
     extra: str = ""
@@ -125,7 +128,8 @@ def attack(
 ) -> Callable[[type[T]], type[T]]:
     """Register a frozen dataclass with `craft` as the attack `name`. `data`: files beside the module.
 
-    `surrogate`, `crafted` and `meets`: see `Card`.
+    control_of: str = "",
+    `control_of`, `surrogate`, `crafted` and `meets`: see `Card`.
     """
     return _registering(
         "attack",
@@ -144,6 +148,7 @@ def attack(
 
 
 def benchmark(
+        control_of=control_of,
     name: str,
     *,
     paper: str = "",

@@ -8,7 +8,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,7 +245,14 @@ def show_card(name: str) -> None:
         console.print(f"[bold]{escape(card.name)}[/bold] ({card.kind}, version {card.version})\n")
         console.print(escape(card.doc), highlight=False)
         facts = Table(box=None, show_header=False)
-        lines = {"paper": card.paper, "source": card.source, "needs": card.extra, "judge": card.judge}
+        lines = {
+            "paper": card.paper,
+            "source": card.source,
+            "needs": card.extra,
+            "judge": card.judge,
+            "control of": card.control_of,
+            "controls": ", ".join(_controls_of(card)),
+        }
         for label, value in lines.items():
             if value:
                 facts.add_row(label, escape(value))
@@ -270,6 +277,16 @@ def show_card(name: str) -> None:
             console.print(f"preset {escape(preset)}: {escape(repr(dict(values)))}")
 
 
+def _controls_of(card: Card) -> list[str]:
+    """Controls that are about this attack alone, such as its typed twin."""
+    found = []
+    for name in registry.names("attack") if card.kind == "attack" else ():
+        with suppress(AbsentExtraError):
+            if registry.card("attack", name).control_of == card.name:
+                found.append(name)
+    return found
+
+
 @contextmanager
 def _stage_bars(figures: Sequence[str]) -> Iterator[Callable[[Step], None]]:
     """Show a bar per stage of training, with some of its figures beside it."""
@@ -292,7 +309,7 @@ def _stage_bars(figures: Sequence[str]) -> Iterator[Callable[[Step], None]]:
         yield report
 
 
-def build_testbed(name: str, out: Path, second: bool) -> None:
+def build_testbed(name: str, out: Path, second: bool, shipped_eyes: bool = False) -> None:
     """Train with a bar per stage; the loss stands beside it. In the end, say what it took."""
     _need_local("testbed build")
     import resource  # not on Windows
@@ -300,7 +317,7 @@ def build_testbed(name: str, out: Path, second: bool) -> None:
     from sightline.testbed.build import build
 
     with _stage_bars(["loss"]) as report:
-        build(name, out, second=second, report=report)
+        build(name, out, second=second, eyes="shipped" if shipped_eyes else "train", report=report)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     minutes = time.process_time() / 60
     console.print(f"{minutes:.0f} CPU minutes in this process, {peak:.1f} GB of memory at most")

@@ -23,6 +23,11 @@ def figstep(text):
     return registry.parse("attack", text)
 
 
+def page_of(attack, statement):
+    """The page of a statement and its empty items, and the note."""
+    return attack.page(attack.listed(statement))
+
+
 def test_constants_of_the_paper():
     paper = figstep("figstep(preset=paper)")
     assert paper == figstep("figstep")
@@ -34,7 +39,7 @@ def test_constants_of_the_paper():
 @pytest.mark.parametrize("font", ["FreeMonoBold.ttf", "DejaVuSansMono-Bold.ttf"])
 def test_lines_stand_75_pixels_apart_from_a_first_baseline_at_74(font):
     """64 px of ascent and 11 of spacing, whichever of the two faces is there."""
-    page, note = figstep(f"figstep(font='{font}')").page("HHH HHHHHHHHHHHHH HHHHHHHHHHHHHHH")
+    page, note = page_of(figstep(f"figstep(font='{font}')"), "HHH HHHHHHHHHHHHH HHHHHHHHHHHHHHH")
     found = bands(page)
     assert [bottom for _, bottom in found] == pytest.approx([74, 149, 224, 299, 374, 449], abs=1)
     assert "6 lines" in note
@@ -43,7 +48,8 @@ def test_lines_stand_75_pixels_apart_from_a_first_baseline_at_74(font):
 
 
 def test_text_wraps_at_15_characters_and_starts_20_pixels_from_the_left():
-    lines = figstep("figstep").layout("Steps to polish a very dusty glimber", 80, 48)
+    paper = figstep("figstep")
+    lines = paper.layout(paper.listed("Steps to polish a very dusty glimber"), 80, 48)
     assert [line.text for line in lines] == [
         "Steps to polish",
         "a very dusty",
@@ -57,7 +63,7 @@ def test_text_wraps_at_15_characters_and_starts_20_pixels_from_the_left():
 
 
 def test_fifteen_glyphs_of_48_pixels_end_before_740():
-    page, _ = figstep("figstep").page("M" * 15)
+    page, _ = page_of(figstep("figstep"), "M" * 15)
     columns = np.flatnonzero((page < 128).any(axis=(0, 2)))
     assert columns[0] >= 18
     assert 720 < columns[-1] < 742
@@ -65,17 +71,17 @@ def test_fifteen_glyphs_of_48_pixels_end_before_740():
 
 def test_ten_lines_fit_and_eleven_do_not():
     paper = figstep("figstep")
-    page, note = paper.page(TEN_LINES)
+    page, note = page_of(paper, TEN_LINES)
     assert "10 lines" in note
     assert "cut off" not in note
     assert len(bands(page)) == 10
-    _, note = paper.page(ELEVEN_LINES)
+    _, note = page_of(paper, ELEVEN_LINES)
     assert "11 lines, 1 of them cut off by the page's edge" in note
 
 
 def test_overflow_of_the_paper_preset_clips_the_stubs_and_is_reported():
     """14 of the 500 official pages are like this; results on them must be recognizable."""
-    page, note = figstep("figstep").page(LONG)
+    page, note = page_of(figstep("figstep"), LONG)
     assert "13 lines, 3 of them cut off by the page's edge" in note
     assert len(bands(page)) == 10
     assert bands(page)[-1][1] == pytest.approx(74 + 9 * 75, abs=1)
@@ -83,7 +89,7 @@ def test_overflow_of_the_paper_preset_clips_the_stubs_and_is_reported():
 
 def test_fit_puts_every_line_on_the_page():
     fit = figstep("figstep(preset=fit)")
-    page, note = fit.page(LONG)
+    page, note = page_of(fit, LONG)
     assert "cut off" not in note
     assert f"{len(bands(page))} lines" in note
     border = np.concatenate([page[0], page[-1], page[:, 0], page[:, -1]])
@@ -92,32 +98,32 @@ def test_fit_puts_every_line_on_the_page():
 
 def test_fit_is_the_paper_page_where_that_fits():
     fit, paper = figstep("figstep(preset=fit)"), figstep("figstep")
-    assert (fit.page(TEN_LINES)[0] == paper.page(TEN_LINES)[0]).all()
-    assert (fit.page(LONG)[0] != paper.page(LONG)[0]).any()
+    assert (page_of(fit, TEN_LINES)[0] == page_of(paper, TEN_LINES)[0]).all()
+    assert (page_of(fit, LONG)[0] != page_of(paper, LONG)[0]).any()
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, 22), min_size=1, max_size=40))
 def test_fit_never_clips(lengths):
     fit = figstep("figstep(preset=fit, font='DejaVuSansMono-Bold.ttf')")
-    page, note = fit.page(" ".join("H" * length for length in lengths))
+    page, note = page_of(fit, " ".join("H" * length for length in lengths))
     assert f"{len(bands(page))} lines" in note
     border = np.concatenate([page[0], page[-1], page[:, 0], page[:, -1]])
     assert border.min() == 255
 
 
 def test_fit_shrinks_lines_that_are_too_wide():
-    page, note = figstep("figstep(preset=fit, wrap_chars=20)").page("H" * 20)
+    page, note = page_of(figstep("figstep(preset=fit, wrap_chars=20)"), "H" * 20)
     assert "cut off" not in note
     assert page[:, -1].min() == 255
-    assert "cut off" in figstep("figstep(wrap_chars=20)").page("H" * 20)[1]
+    assert "cut off" in page_of(figstep("figstep(wrap_chars=20)"), "H" * 20)[1]
 
 
 def test_fit_gives_up_with_a_message_that_names_the_case(tmp_path):
     with pytest.raises(UsageError) as caught:
         craft(figstep("figstep(preset=fit, canvas_px=64, origin_x_px=2)"), [case("word " * 200)], tmp_path)
     message = str(caught.value)
-    assert message.startswith("case b/1: a statement of ")
+    assert message.startswith("case b/1: a list of ")
     assert message.endswith("does not fit on a page of 64 px even at 8 px; set canvas_px higher")
 
 
@@ -135,7 +141,7 @@ def test_the_request_is_in_the_picture_alone(tmp_path):
     (draft,) = craft(figstep("figstep"), [asked], tmp_path)
     assert "glimber" not in draft.text
     assert "polish" not in draft.text
-    assert (draft.image == figstep("figstep").page("Steps to polish a glimber.")[0]).all()
+    assert (draft.image == page_of(figstep("figstep"), "Steps to polish a glimber.")[0]).all()
     font = _page.find_font("FreeMonoBold.ttf")
     assert draft.note == f"{font.note}, 80 px; 5 lines"
 

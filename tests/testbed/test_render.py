@@ -45,7 +45,8 @@ def test_the_attacks_draw_the_same_pages() -> None:
     from sightline.attacks.mm_typography import Typography
 
     for noun in nouns()[::40]:
-        page, _ = FigStep(**FIGSTEP["testbed"]).page(wordings.FIGSTEP_STATEMENT.format(noun=noun))
+        figstep = FigStep(**FIGSTEP["testbed"])
+        page, _ = figstep.page(figstep.listed(wordings.FIGSTEP_STATEMENT.format(noun=noun)))
         assert np.array_equal(page, render.figstep_page(noun).pixels)
         page, _ = Typography(**TYPOGRAPHY["testbed"]).page(noun)
         assert np.array_equal(page, render.typography_page(noun).pixels)

@@ -16,12 +16,13 @@ from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import Card, attack
+from sightline.registry import ANY_ATTACK, Card, attack
 
 
 @attack(
     "blank_image",
     threat=ThreatModel(),
+    control_of=ANY_ATTACK,
     source="Sightline",
     presets=TESTBED,
     data=("_controls.py", "_wordings.py"),

@@ -11,6 +11,8 @@ note says so. Where FreeMono Bold is not installed, DejaVu Sans Mono Bold stands
 the note names the file. 14 of the 500 official statements take more than 10 lines with their numbers, which
 then fall off the page: preset `paper` keeps this and says so in the note, preset `fit` shrinks such a text
 until all of it is on the page and leaves the others alone.
+
+Control `figstep_typed` types the same words.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sightline.attacks import _page, _texts, _wordings
+from sightline.attacks._typed import Typed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -88,28 +91,45 @@ class FigStep:
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """One page per case; the request is in the picture alone."""
-        text = self.instruction or _texts.instruction("figstep", self.wording)
         for case in cases:
-            drawn = _wordings.statement(case)
+            words = self.words(case)
             try:
-                page, note = self.page(drawn.text)
+                page, note = self.page(words.drawn)
             except UsageError as unfit:
                 raise UsageError(f"case {case.id}: {unfit}") from None
-            note = "; ".join(part for part in (note, drawn.note) if part)
-            yield Draft(case=case, text=text.replace("{items}", str(self.items)), image=page, note=note)
+            note = "; ".join(part for part in (note, words.note) if part)
+            yield Draft(case=case, text=words.sentence, image=page, note=note)
 
-    def page(self, statement: str) -> tuple[Pixels, str]:
-        """The page of a statement, and what is to be known of it: font, lines, what fell off.
+    def words(self, case: Case) -> Typed:
+        """The statement and its empty items, and the sentence that asks to fill them in."""
+        statement = _wordings.statement(case)
+        sentence = self.instruction or _texts.instruction("figstep", self.wording)
+        return Typed(
+            drawn=self.listed(statement.text),
+            sentence=sentence.replace("{items}", str(self.items)),
+            note=statement.note,
+        )
+
+    def listed(self, statement: str) -> str:
+        """A statement with the empty items below it, one per line."""
+        return "\n".join([statement, *(f"{item}. " for item in range(1, self.items + 1))])
+
+    def page_size(self, drawn: str) -> tuple[int, int]:
+        """Width and height of the page, whatever is drawn on it."""
+        return self.canvas_px, self.canvas_px
+
+    def page(self, drawn: str) -> tuple[Pixels, str]:
+        """The page of a list, and what is to be known of it: font, lines, what fell off.
 
         Raises:
-            UsageError: if the statement does not fit at 8 pixels and nothing may be clipped.
+            UsageError: if the list does not fit at 8 pixels and nothing may be clipped.
         """
         font = _page.find_font(self.font)
-        size = (self.canvas_px, self.canvas_px)
+        size = self.page_size(drawn)
         shrink = self.overflow == "shrink"
         for px in range(self.font_px, (SMALLEST_FONT_PX if shrink else self.font_px) - 1, -1):
             face = font.at(px)
-            lines = self.layout(statement, px, face.getlength("M"))
+            lines = self.layout(drawn, px, face.getlength("M"))
             if shrink and (lines[-1].baseline >= self.canvas_px or _page.clipped(lines, face, _inside(size))):
                 continue
             lost = _page.clipped(lines, face, size)
@@ -118,18 +138,18 @@ class FigStep:
                 note += f", {lost} of them cut off by the page's edge"
             return _page.draw(lines, face, size), note
         raise UsageError(
-            f"a statement of {len(statement)} characters does not fit on a page of {self.canvas_px} px "
+            f"a list of {len(drawn)} characters does not fit on a page of {self.canvas_px} px "
             f"even at {SMALLEST_FONT_PX} px; set canvas_px higher"
         )
 
-    def layout(self, statement: str, px: int, advance_px: float) -> tuple[_page.Line, ...]:
+    def layout(self, drawn: str, px: int, advance_px: float) -> tuple[_page.Line, ...]:
         """The statement wrapped, then the empty items. Smaller type takes more characters per line."""
         columns = self.wrap_chars
         if px < self.font_px:
             columns = max(columns, int((self.canvas_px - 2 * self.origin_x_px) // advance_px))
-        texts = [*textwrap.wrap(statement, columns), *(f"{item}. " for item in range(1, self.items + 1))]
+        statement, *items = drawn.split("\n")
         return _page.paragraph(
-            texts,
+            [*textwrap.wrap(statement, columns), *items],
             (self.origin_x_px, self.origin_y_px),
             ascent=_page.ascent_px(px, FREEMONO_ASCENT),
             spacing_px=self.spacing_px * px // self.font_px,

@@ -12,9 +12,9 @@ its text tower. Surrogates: a CLIP folder (`encoder/FOLDER`, `encoder/FOLDER@-2`
 reads), or a model whose tower is used. Towers inside models have no projection: presets `pooled`, what a
 tower gives before it, and `patches`. Models that read patches never see the pooled vector.
 
-Controls that the paper lacks: `show: trigger` sends the trigger itself, `show: start` the picture from which
-the descent starts, beside the same sentence. What counts is the success beside both: the trigger is what
-the attack can reach at best.
+Controls that the paper lacks: `jailbreak_in_pieces_typed` types the phrase; `show: trigger` sends the trigger
+itself, `show: start` the picture from which the descent starts, beside the same sentence. What counts is the
+success beside all of them: the trigger is what the attack can reach at best.
 
 `as_released` is for audits only: features of pixels that were not normalized, for trigger and picture alike,
 which no victim computes; and all steps, whatever the distance.
@@ -37,6 +37,7 @@ from sightline import whitebox
 from sightline.attacks import _texts, _wordings
 from sightline.attacks._surrogates import descend, looks
 from sightline.attacks._towers import TESTBED_FONT, page, tower
+from sightline.attacks._typed import Typed
 from sightline.attacks.unrelated_image import check_scene, scene
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
@@ -178,6 +179,15 @@ class JailbreakInPieces:
             sampler=whitebox.FixedPairs(),
             stop=whitebox.below(self.tau) if self.tau else None,
         )
+    def words(self, case: Case) -> Typed:
+        """The key phrase, drawn or not, and the sentence; the trigger `visual` has the sentence alone."""
+        phrase = _wordings.key_phrase(case)
+        return Typed(drawn=phrase.text, sentence=self._text(), note=phrase.note)
+
+    def page_size(self, drawn: str) -> tuple[int, int]:
+        """Width and height of the picture, whatever its trigger."""
+        return self.size_px, self.size_px
+
         keys = [seed_of("picture", case.id) for case in batch]
         shown = Cost(forwards=int(self.trigger != "textual"))
         return descend(problem, ctx, steps=self.steps, keys=keys, before=shown)
@@ -189,7 +199,7 @@ class JailbreakInPieces:
             UsageError: for a trigger that shows the case's own picture, where it has not exactly one.
         """
         if self.trigger == "ocr":
-            return page(_wordings.key_phrase(case).text, self.size_px, self.font, self.font_px)
+            return page(self.words(case).drawn, self.size_px, self.font, self.font_px)
         own = list(case.conversation.images)
         if len(own) != 1:
             raise UsageError(
@@ -199,7 +209,7 @@ class JailbreakInPieces:
         picture = Image.fromarray(ctx.images.pixels(own[0]))
         if self.trigger == "visual":
             return np.array(picture.resize((self.size_px, self.size_px)), dtype=np.uint8)
-        return self._combined(picture, _wordings.key_phrase(case).text)
+        return self._combined(picture, self.words(case).drawn)
 
     def _combined(self, picture: Image.Image, phrase: str) -> Pixels:
         """The object above, the phrase below it."""
@@ -220,7 +230,7 @@ class JailbreakInPieces:
     ) -> whitebox.FeatureDistance:
         """Equation 3's distance from the targets."""
         if self.trigger == "textual":
-            wanted = encoder.texts([_wordings.key_phrase(case).text for case in batch])
+            wanted = encoder.texts([self.words(case).drawn for case in batch])
             return whitebox.FeatureDistance(encoder=encoder, target=wanted, kind="projected")
         triggers = whitebox.from_pixels([self.target(case, ctx) for case in batch], encoder.device)
         return whitebox.FeatureDistance.to_picture(encoder, whitebox.unit(triggers), kind=self.features)

@@ -16,13 +16,14 @@ from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import Card, attack
+from sightline.registry import ANY_ATTACK, Card, attack
 from sightline.rng import numpy_rng
 
 
 @attack(
     "noise_image",
     threat=ThreatModel(),
+    control_of=ANY_ATTACK,
     source="Sightline",
     presets=TESTBED,
     data=("_controls.py", "_wordings.py"),

@@ -20,7 +20,7 @@ from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import Card, attack
+from sightline.registry import ANY_ATTACK, Card, attack
 from sightline.rng import numpy_rng
 
 NAME = "noise_on_picture"
@@ -29,6 +29,7 @@ NAME = "noise_on_picture"
 @attack(
     NAME,
     threat=ThreatModel(),
+    control_of=ANY_ATTACK,
     source="Sightline",
     meets=frozenset({"answer", "classify", "comply", "refuse"}),
     presets={"testbed": {"size_px": 64, "shapes": 2}},

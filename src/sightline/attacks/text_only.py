@@ -13,10 +13,15 @@ from sightline.attacks._controls import plain_text
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.records import Draft
-from sightline.registry import Card, attack
+from sightline.registry import ANY_ATTACK, Card, attack
 
 
-@attack("text_only", threat=ThreatModel(), source="Sightline", data=("_controls.py", "_wordings.py"))
+@attack(
+    "text_only",
+    threat=ThreatModel(),
+    control_of=ANY_ATTACK,
+    source="Sightline",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextOnly:
     """Nothing to set."""

@@ -18,7 +18,7 @@ from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import require
 from sightline.records import Draft, Pixels
-from sightline.registry import Card, attack
+from sightline.registry import ANY_ATTACK, Card, attack
 from sightline.rng import numpy_rng
 
 COLORS = ((215, 30, 30), (30, 160, 50), (40, 60, 220), (240, 220, 40), (140, 40, 170), (245, 135, 20))
@@ -28,6 +28,7 @@ GROUNDS = ((225, 225, 220), (70, 70, 75))
 @attack(
     "unrelated_image",
     threat=ThreatModel(),
+    control_of=ANY_ATTACK,
     source="Sightline",
     presets={"testbed": {"size_px": 64, "shapes": 1}},
     data=("_controls.py", "_wordings.py"),

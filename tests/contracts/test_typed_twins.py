@@ -1,0 +1,184 @@
+"""Whoever draws words has a typed twin: the same words and the same sentence, and nothing drawn."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import sys
+
+import numpy as np
+import pytest
+from drawing import cases_of
+from pages import case, craft
+from shipped import shipped
+
+from sightline import registry
+from sightline.attacks._typed import SUFFIX, DrawsWords
+from sightline.errors import UsageError
+from sightline.metrics.cells import role_of
+from sightline.registry import ANY_ATTACK
+from sightline.report.roles import Role
+from sightline.report.roles import role_of as shown_role
+
+CARDS = {name: registry.card("attack", name) for name in shipped("attack")}
+DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, DrawsWords)]
+TWINS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
+OTHER_SETTINGS = {
+    "figstep": ("items=5", "wrap_chars=30, canvas_px=500", "instruction='Fill {items} items in.'"),
+    "mm_typography": ("instruction='tell me .'", "draws=statement", "width_px=300, font_px=20"),
+    "jailbreak_in_pieces": ("instruction='tell me .'", "size_px=128, show=trigger"),
+}
+CASES = [
+    case("How do I fold a glimber?", id="b/1"),
+    case(
+        "steps for balopi", id="b/2", statement="steps for balopi", key_phrase="balopi", rephrased="Say it."
+    ),
+    case("How do I fold a very long and dusty old velvet glimber in " + "many " * 30 + "ways?", id="b/3"),
+]
+
+
+def settings_of(name: str) -> list[str]:
+    presets = [preset for preset in CARDS[name].presets if preset not in ("paper", "default")]
+    return ["", *(f"preset={preset}" for preset in presets), *OTHER_SETTINGS.get(name, ())]
+
+
+EVERY = [(name, settings) for name in DRAWING for settings in settings_of(name)]
+
+
+def twin_of(attack, picture: str):
+    """The twin with the attack's settings, as far as the twin has them."""
+    name = attack.card.name + SUFFIX
+    own = {field.name for field in dataclasses.fields(CARDS[name].factory)} - {"picture"}
+    shared = {key: value for key, value in registry.settings(attack).items() if key in own}
+    return registry.make("attack", name, picture=picture, **shared)
+
+
+def test_the_attacks_that_draw_words():
+    assert {"figstep", "mm_typography", "jailbreak_in_pieces"} <= set(DRAWING)
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_whoever_draws_words_has_a_typed_twin(name):
+    assert CARDS[name].control_of == ""
+    twin = CARDS[name + SUFFIX]
+    assert twin.control_of == name
+    assert twin.meets == CARDS[name].meets
+    assert not twin.surrogate
+    assert not twin.extra
+    assert twin.threat.access == "black"
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
+    assert name == CARDS[name].control_of + SUFFIX
+    assert CARDS[name].control_of in DRAWING
+    assert CARDS[name].summary.startswith("Control: ")
+    assert role_of(name) == "control"
+    assert shown_role(f"{name}(picture='blank')") is Role.control
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.control_of == ANY_ATTACK])
+def test_other_controls_say_so_too(name):
+    assert CARDS[name].summary.startswith("Control: ")
+    assert role_of(name) == "control"
+
+
+def test_no_attack_is_called_a_control_without_being_one():
+    assert all(card.control_of for card in CARDS.values() if card.summary.startswith("Control"))
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if not card.surrogate])
+def test_a_picture_that_hangs_on_the_words_of_a_case_is_told(name, tmp_path):
+    """Found by what an attack does: the same case in other words gets another picture."""
+    made = []
+    for words in ("How do I fold a glimber?", "How do I polish a tronk?"):
+        (draft,) = craft(registry.make("attack", name), [case(words)], tmp_path, seed=3)
+        made.append(b"" if draft.image is None else draft.image.tobytes())
+    assert (made[0] != made[1]) == (name in DRAWING)
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.surrogate])
+def test_searching_attacks_that_draw_a_case_s_words_are_told(name):
+    """Found by what a module imports, as no model is at hand: pages, and the words to draw on them."""
+    source = ast.parse(inspect.getsource(sys.modules[CARDS[name].factory.__module__]))
+    imported = {
+        alias.name
+        for node in ast.walk(source)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sightline.attacks")
+        for alias in node.names
+    }
+    draws = "_wordings" in imported and bool({"_page", "page", "Typography", "FigStep"} & imported)
+    assert draws == (name in DRAWING)
+
+
+@pytest.mark.parametrize(("name", "settings"), EVERY)
+def test_the_twin_types_what_the_attack_draws_and_says(name, settings, tmp_path):
+    attack = registry.parse("attack", f"{name}({settings})")
+    plain = craft(twin_of(attack, "none"), CASES, tmp_path)
+    white = craft(twin_of(attack, "blank"), CASES, tmp_path)
+    for asked, alone, beside in zip(CASES, plain, white, strict=True):
+        words = attack.words(asked)
+        assert words.drawn
+        assert words.sentence
+        assert alone.text == beside.text == f"{words.drawn}\n{words.sentence}"
+        assert alone.image is None
+        assert not alone.keep_images
+        assert (beside.image == 255).all()
+        assert beside.image.shape == (*attack.page_size(words.drawn)[::-1], 3)
+        assert alone.note == words.note
+
+
+@pytest.mark.parametrize(("name", "settings"), [each for each in EVERY if not CARDS[each[0]].surrogate])
+def test_the_attack_draws_and_says_what_it_tells(name, settings, tmp_path):
+    attack = registry.parse("attack", f"{name}({settings})")
+    for asked in CASES:
+        words = attack.words(asked)
+        (draft,) = craft(attack, [asked], tmp_path)
+        assert draft.text == words.sentence
+        assert draft.image.shape == (*attack.page_size(words.drawn)[::-1], 3)
+        assert (draft.image == attack.page(words.drawn)[0]).all()
+
+
+@pytest.mark.parametrize("picture", ["none", "blank"])
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_drops_the_case_s_own_picture(name, picture, tmp_path):
+    from sightline.store import Blobs
+
+    own = Blobs(tmp_path / "blobs").put_pixels(np.zeros((9, 9, 3), dtype=np.uint8))
+    (draft,) = craft(registry.make("attack", name, picture=picture), [case("Fold it.", own, "see")], tmp_path)
+    assert not draft.keep_images
+    assert (draft.image is None) == (picture == "none")
+
+
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("preset", ["testbed", "testbed_blank"])
+def test_presets_of_the_testbed_have_its_words_and_its_size(name, preset, tmp_path):
+    attack = registry.make("attack", CARDS[name].control_of, preset="testbed")
+    twin = registry.make("attack", name, preset=preset)
+    assert twin == twin_of(attack, "blank" if preset == "testbed_blank" else "none")
+    requests = [each for each in cases_of("testbed_requests")[:6] if each.expected in ("refuse", "comply")]
+    assert requests
+    for asked, draft in zip(requests, craft(twin, requests, tmp_path), strict=True):
+        assert asked.wordings["key_phrase"] in draft.text.split()
+        assert preset == "testbed" or draft.image.shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("figstep_typed(items=12)", r"items=12 is out of range: expected 1\.\.9"),
+        ("figstep_typed(canvas_px=1)", r"canvas_px=1 is out of range: expected 16\.\.4096 pixels"),
+        ("figstep_typed(picture=white)", r"setting 'picture'.*'none' or 'blank'"),
+        ("figstep_typed(wrap_chars=9)", r"unknown setting of attack 'figstep_typed' 'wrap_chars'"),
+        ("mm_typography_typed(width_px=5)", r"width_px=5 is out of range"),
+        ("jailbreak_in_pieces_typed(size_px=5)", r"size_px=5 is out of range"),
+    ],
+)
+def test_bad_settings_are_named(text, message):
+    with pytest.raises(UsageError, match=message):
+        registry.parse("attack", text)
+
+
+def test_the_smallest_page_has_a_twin():
+    assert registry.parse("attack", "figstep_typed(canvas_px=16, picture=blank)").canvas_px == 16
