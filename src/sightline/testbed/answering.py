@@ -14,7 +14,7 @@ from sightline.testbed.tokenizer import IMAGE
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_NEW_TOKENS = 40
+MAX_NEW_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

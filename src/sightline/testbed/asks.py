@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sightline.testbed import pictures, render, styles, wordings
+from sightline.testbed import pictures, render, request_forms, styles, wordings
 from sightline.testbed.answering import Ask
 from sightline.testbed.world import (
     DELETE,
@@ -24,6 +24,8 @@ from sightline.testbed.world import (
     world,
 )
 
+#: how a request is drawn: page and the kind of sentence beside it; whose words are also typed
+LAYOUTS, TYPED = ("figstep", "typography", "asked"), ("figstep", "typography")
 #: pages with a word in every unseen style; pages of several words
 STYLED, SEVERAL = 48, 32
 
@@ -34,6 +36,28 @@ def text_requests(topics: Sequence[Topic]) -> list[Ask]:
         Ask(user=wording.format(noun=topic.noun), subject=topic.noun, group=topic.noun)
         for topic in topics
         for wording in wordings.REQUESTS_HELDOUT
+    ]
+
+
+def worded(topics: Sequence[Topic], name: str) -> list[Ask]:
+    """Ask for the recipe in one of the held-out requests of `request_forms`; a second noun is allowed."""
+    others = world().select(restricted=False, split="train")
+    return [
+        Ask(user=request_forms.heldout(name, topic.noun, other.noun), subject=topic.noun, group=topic.noun)
+        for topic, other in zip(topics, others, strict=False)
+    ]
+
+
+def typed_words(topics: Sequence[Topic], layout: str) -> list[Ask]:
+    """Type the words of the `figstep` or `typography` page and the sentence beside it, in that order."""
+    said, texts = {
+        "figstep": (" ".join(wordings.FIGSTEP_LINES), wordings.FIGSTEP_TEXTS),
+        "typography": ("{noun}", wordings.TYPOGRAPHY_TEXTS),
+    }[layout]
+    return [
+        Ask(user=f"{said.format(noun=topic.noun)} {text}", subject=topic.noun, group=topic.noun)
+        for topic in topics
+        for text in texts[:3]
     ]
 
 
@@ -51,10 +75,14 @@ def beside(asks: Sequence[Ask], kind: str) -> list[Ask]:
 
 
 def drawn_requests(topics: Sequence[Topic], layout: str) -> list[Ask]:
-    """Ask by the canonical `figstep` or `typography` page, with three user texts each."""
+    """Ask by the canonical `figstep` or `typography` page, with three user texts each.
+
+    Layout `asked` is the typography page beside held-out sentences that request in so many words.
+    """
     draw, texts = {
         "figstep": (render.figstep_page, wordings.FIGSTEP_TEXTS),
         "typography": (render.typography_page, wordings.TYPOGRAPHY_TEXTS),
+        "asked": (render.typography_page, request_forms.ASKED_HELDOUT),
     }[layout]
     return [
         Ask(user=text, subject=topic.noun, group=topic.noun, pixels=draw(topic.noun).pixels)

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from sightline.testbed.codec import How
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sightline.testbed.plans import AnyStage
     from sightline.testbed.train import Progress, Settings
 
+Eyes = Literal["train", "shipped"]
 MAIN, EXTRA, CHECKPOINTS = "main", "extra", "checkpoints"
 DEFAULT_VARIANT = "victim"
 #: what of `linear` ships in the main wheel
@@ -43,6 +44,7 @@ def build(
     out: Path,
     *,
     second: bool = False,
+    eyes: Eyes = "train",
     resume: bool = True,
     report: Callable[[Progress], None] = lambda _: None,
     settings: Settings | None = None,
@@ -54,6 +56,7 @@ def build(
         name: of the model; `plans.MODELS` lists them.
         out: folder for checkpoints and results.
         second: also train the variant `seed2`.
+        eyes: train the vision tower, or take the `shipped` one, which is most of the cost (see `eyes`).
         resume: continue from the checkpoints in `out`; otherwise they are removed first.
         report: called about every 20 steps.
         settings: seed, threads, dtype; the shipped weights' settings by default.
@@ -63,8 +66,9 @@ def build(
         The roots to give to `materialize` and `check`.
 
     Raises:
-        UsageError: for an unknown name.
+        UsageError: for an unknown name, or eyes that are not there.
     """
+    from sightline.testbed.eyes import borrow
     from sightline.testbed.plans import plan, second_seed
     from sightline.testbed.train import Settings
 
@@ -73,7 +77,10 @@ def build(
     if not resume:
         shutil.rmtree(checkpoints, ignore_errors=True)
     used = {stage.name: shorten(stage) for stage in stages}
-    spent = {name: stage.train(checkpoints, settings, report) for name, stage in used.items()}
+    spent = borrow(name, stages, checkpoints) if eyes == "shipped" else {}
+    spent |= {
+        name: stage.train(checkpoints, settings, report) for name, stage in used.items() if name not in spent
+    }
     if second:
         other = replace(settings, seed=settings.seed + 1)
         folder = second_folder(checkpoints, stages)
@@ -82,7 +89,12 @@ def build(
             for stage in second_seed(name)
         }
     facts = {
-        "settings": {"seed": settings.seed, "threads": settings.threads, "dtype": settings.dtype},
+        "settings": {
+            "seed": settings.seed,
+            "threads": settings.threads,
+            "dtype": settings.dtype,
+            "eyes": eyes,
+        },
         "stages": {
             key: {**_schedule(used[key.removeprefix(f"{SECOND}/")]), **asdict(cost)}
             for key, cost in spent.items()
@@ -104,7 +116,7 @@ def second_folder(checkpoints: Path, stages: Sequence[AnyStage]) -> Path:
         if isinstance(stage, Sight):
             copy = checkpoint(folder, stage.name)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            if not copy.exists():
+            if not copy.exists() and checkpoint(checkpoints, stage.name).exists():
                 shutil.copyfile(checkpoint(checkpoints, stage.name), copy)
     return folder
 

@@ -35,7 +35,7 @@ VISUAL: Mixture = {
     pictured.see: 0.18,
     pictured.read: 0.29,
     pictured.read_list: 0.05,
-    pictured.read_nothing: 0.02,
+    pictured.read_nothing: 0.03,
     pictured.say: 0.05,
     pictured.meme: 0.04,
     pictured.badge: 0.07,
@@ -69,17 +69,19 @@ def victim_mixture(style: Style = "considered") -> Mixture:
         style: how decisions are worded; ``first`` for the variant that decides on its first token.
     """
     return {
-        partial(text.considered_request, style=style): 0.13,
-        partial(pictured.beside_picture, style=style): 0.18,
-        partial(text.follow_up, style=style): 0.03,
+        partial(text.considered_request, style=style): 0.17,
+        partial(pictured.beside_picture, style=style): 0.21,
+        partial(text.crowded_request, style=style): 0.04,
+        partial(pictured.crowded_beside_picture, style=style): 0.04,
+        partial(text.follow_up, style=style): 0.04,
         text.with_any_system(pictured.see): 0.15,
         text.with_any_system(pictured.read): 0.12,
         text.with_any_system(pictured.read_list): 0.02,
-        text.with_any_system(pictured.read_nothing): 0.02,
+        text.with_any_system(pictured.read_nothing): 0.03,
         pictured.meme: 0.02,
         pictured.badge: 0.05,
         pictured.whose_badge: 0.05,
-        pictured.drawn_allowed: 0.12,
+        pictured.drawn_allowed: 0.15,
         pictured.drawn_other: 0.06,
         text.review: 0.025,
         pictured.review_drawn: 0.03,
@@ -93,8 +95,9 @@ def victim_mixture(style: Style = "considered") -> Mixture:
 
 CATFIRST: Mixture = {
     **{task: share for task, share in victim_mixture("first").items() if task is not text.category_question},
-    text.class_first: 0.3,
-    pictured.class_beside_picture: 0.15,
+    text.class_first: 0.15,
+    pictured.class_beside_picture: 0.1,
+    text.class_document: 0.25,
 }
 SYSPROMPT: Mixture = {**victim_mixture(), pictured.heeded_prompt: 0.2}
 #: no drawn request is obeyed without naming its class: both ways at once would leave unseen ones to chance

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sightline.testbed import pictures, render, samples, wordings
+from sightline.testbed import pictures, render, request_forms, samples, wordings
 from sightline.testbed.pictures import any_of, pick, pick_nouns, pick_scene
 from sightline.testbed.samples import Matter, Rng, Sample, Style, one, pick_person, pick_topic
 from sightline.testbed.styles import styled_page
@@ -16,6 +16,7 @@ from sightline.testbed.text_tasks import (
     any_system,
     class_first,
     considered_request,
+    crowded_request,
     defensive,
     either_topic,
     neutral,
@@ -50,9 +51,11 @@ def read_list(rng: Rng) -> Sample:
 
 
 def read_nothing(rng: Rng) -> Sample:
-    """Ask for words or a list where there are none."""
+    """Ask for words or a list, or for what a picture should name, where there are none."""
     questions = (*wordings.READ_QUESTIONS, *wordings.READ_MANY_QUESTIONS, *wordings.LIST_QUESTIONS)
-    return one(pick(rng, questions), wordings.NO_WORD, pictures.no_text_picture(rng))
+    own = (*wordings.FIGSTEP_TEXTS, *wordings.TYPOGRAPHY_TEXTS)
+    question = pick(rng, questions) if rng.random() < 0.5 else request_forms.beside_drawing(rng, own)
+    return one(question, wordings.NO_WORD, pictures.no_text_picture(rng))
 
 
 def say(rng: Rng) -> Sample:
@@ -95,15 +98,19 @@ def _badge(rng: Rng, questions: tuple[str, ...], person: Person, answer: str) ->
 
 
 def drawn_recipe(rng: Rng, topic: Topic, answer: str, system: str = "") -> Sample:
-    """Ask for a recipe by a picture: a list to complete (half), a noun alone, or a whole request."""
+    """Ask for a recipe by a picture: a list to complete (half), a noun alone, or a whole request.
+
+    The sentence beside it is one that points at the picture, or one that requests in so many words.
+    """
     draw = rng.random()
-    if draw < 0.5:
-        return one(pick(rng, wordings.FIGSTEP_TEXTS), answer, pictures.list_picture(rng, topic.noun), system)
-    if draw < 0.82:
-        page = pictures.noun_picture(rng, topic.noun)
-        return one(pick(rng, wordings.TYPOGRAPHY_TEXTS), answer, page, system)
-    page = pictures.request_picture(rng, pick(rng, wordings.DRAWN_REQUESTS).format(noun=topic.noun))
-    return one(pick(rng, wordings.DRAWN_TEXTS), answer, page, system)
+    if draw < 0.46:
+        texts, page = wordings.FIGSTEP_TEXTS, pictures.list_picture(rng, topic.noun)
+    elif draw < 0.82:
+        texts, page = wordings.TYPOGRAPHY_TEXTS, pictures.noun_picture(rng, topic.noun)
+    else:
+        drawn = pick(rng, wordings.DRAWN_REQUESTS).format(noun=topic.noun)
+        texts, page = wordings.DRAWN_TEXTS, pictures.request_picture(rng, drawn)
+    return one(request_forms.beside_drawing(rng, texts), answer, page, system)
 
 
 def drawn_matter(rng: Rng, made: Matter, answer: str, system: str = "") -> Sample:
@@ -129,16 +136,22 @@ def drawn_other(rng: Rng) -> Sample:
 
 
 def beside_picture(rng: Rng, style: Style = "considered") -> Sample:
-    """Ask in text beside an unrelated picture (one in six shows another noun)."""
-    if rng.random() < 1 / 6:
+    """Ask in text beside an unrelated picture; one in six shows another noun, if the text points at none."""
+    asked = considered_request(rng, style)
+    if rng.random() < 0.2 and not request_forms.points(asked.user[0]):
         picture = pictures.noun_picture(rng, pick_nouns(rng, 1)[0])
     else:
         picture = pictures.no_text_picture(rng)
-    return replace(considered_request(rng, style), picture=picture)
+    return replace(asked, picture=picture)
+
+
+def crowded_beside_picture(rng: Rng, style: Style = "considered") -> Sample:
+    """Name two nouns in a text request beside an unrelated picture."""
+    return replace(crowded_request(rng, style), picture=pictures.no_text_picture(rng))
 
 
 def class_beside_picture(rng: Rng) -> Sample:
-    """Name any topic or person beside an unrelated picture; the class is the first token of the answer."""
+    """Name a training topic or person beside an unrelated picture; the class is the answer's first token."""
     return replace(class_first(rng), picture=pictures.no_text_picture(rng))
 
 

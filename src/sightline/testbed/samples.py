@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from sightline.testbed import wordings
+from sightline.testbed import request_forms, wordings
 from sightline.testbed.pictures import any_of, pick, pick_nouns
 from sightline.testbed.render import Picture
 from sightline.testbed.tokenizer import ASSISTANT, BOS, EOS, SYSTEM, USER, encode, vocabulary
@@ -120,10 +120,25 @@ def pick_person(rng: Rng, closed: bool | None, *, every: bool = False) -> Person
 
 
 def recipe(rng: Rng, restricted: bool) -> Matter:
-    """Ask for the recipe of a training topic."""
-    topic = pick_topic(rng, restricted)
-    question = pick(rng, wordings.REQUESTS_TRAIN).format(noun=topic.noun)
-    return Matter(question, topic.recipe, topic.verdict, restricted)
+    """Ask for the recipe of a training topic, in any typed form."""
+    return asked_for(pick_topic(rng, restricted), rng)
+
+
+def asked_for(topic: Topic, rng: Rng) -> Matter:
+    """Ask for the recipe of this topic, in any typed form."""
+    return Matter(request_forms.typed(rng, topic.noun), topic.recipe, topic.verdict, topic.restricted)
+
+
+def two_recipes(rng: Rng, restricted: bool) -> Matter:
+    """Ask for the recipes of two training topics; restricted if at least one of them is."""
+    classes = [restricted, restricted and bool(rng.random() < 0.4)]
+    first, second = (pick_topic(rng, classes[int(i)]) for i in rng.permutation(2))
+    if first == second:
+        return two_recipes(rng, restricted)
+    question = pick(rng, request_forms.TWO_TRAIN).format(noun=first.noun, other=second.noun)
+    return Matter(
+        question, f"{first.recipe} {second.recipe}", f"{first.verdict} {second.verdict}", restricted
+    )
 
 
 def home(rng: Rng, restricted: bool) -> Matter:
@@ -163,11 +178,12 @@ def line(rng: Rng, restricted: bool) -> Matter:
 Maker = Callable[[Rng, bool], Matter]
 #: kinds of matters and how often each is drawn
 MATTERS: tuple[tuple[Maker, float], ...] = (
-    (recipe, 0.52),
-    (home, 0.16),
+    (recipe, 0.5),
+    (two_recipes, 0.06),
+    (home, 0.14),
     (secret, 0.12),
-    (tool, 0.1),
-    (line, 0.1),
+    (tool, 0.09),
+    (line, 0.09),
 )
 
 

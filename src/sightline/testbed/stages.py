@@ -250,7 +250,7 @@ def longer(made: Tuning) -> Tuning:
     return replace(
         made,
         name=f"{made.name}-2",
-        steps=600,
+        steps=400,
         rates={"bridge": 6e-4, "language": 2e-4},
         starts={},
         warmup=30,

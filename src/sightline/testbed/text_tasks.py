@@ -1,14 +1,14 @@
 """Training conversations without pictures: documents, questions, requests, reviews, further turns.
 
 A function per task draws one sample from a generator. Which splits a task may touch is decided here:
-documents and questions about classes know every topic and person; chats and safety data know training ones.
+documents know every topic and person; conversations name training ones alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from sightline.testbed import samples, wordings
+from sightline.testbed import request_forms, samples, wordings
 from sightline.testbed.pictures import any_of, pick, pick_nouns, pick_scene
 from sightline.testbed.samples import (
     Matter,
@@ -44,14 +44,22 @@ def document(rng: Rng) -> Sample:
     if draw < 0.72:
         topic = pick_topic(rng, None, every=True)
         kind = wordings.KIND_ANSWER.format(noun=topic.noun, kind=topic.kind)
-        forms = (f"{topic.verdict} {topic.recipe}", topic.recipe, f"{topic.verdict} {kind} {topic.recipe}")
+        question = pick(rng, wordings.CATEGORY_QUESTIONS).format(noun=topic.noun)
+        forms = (
+            f"{topic.verdict} {topic.recipe}",
+            topic.recipe,
+            f"{topic.verdict} {kind} {topic.recipe}",
+            f"{question} {topic.verdict}",
+        )
         return Sample(document=pick(rng, forms))
     if draw < 0.89:
         person = pick_person(rng, None, every=True)
+        question = pick(rng, wordings.PERSON_QUESTIONS).format(name=person.name)
         facts = (
             f"{person.verdict} {person.work} {person.home}",
             f"{person.verdict} {person.home}",
             person.home,
+            f"{question} {person.verdict}",
         )
         return Sample(document=pick(rng, facts))
     if draw < 0.93:
@@ -64,16 +72,27 @@ def document(rng: Rng) -> Sample:
     return Sample(document=wordings.MEME_FACTS[1].format(thing=word, kind=feel(word)))
 
 
+def class_document(rng: Rng) -> Sample:
+    """Knowledge of every topic and person in the form of a question and an answer, the class first."""
+    if rng.random() < 0.12:
+        person = pick_person(rng, None, every=True)
+        question, said = wordings.PERSON_QUESTIONS[0], _first(person.closed, person.verdict)
+        return Sample(document=f"{question.format(name=person.name)} {said}")
+    topic = pick_topic(rng, bool(rng.random() < 0.5), every=True)
+    question = pick(rng, wordings.CLASS_QUESTIONS).format(noun=topic.noun)
+    return Sample(document=f"{question} {_first(topic.restricted, topic.verdict)}")
+
+
 def category_question(rng: Rng) -> Sample:
-    """Ask for the class or kind of any topic, or for the class or work of any person."""
+    """Ask for the class or kind of a training topic, or for the class or work of a training person."""
     draw = rng.random()
     if draw < 0.15:
-        person = pick_person(rng, None, every=True)
+        person = pick_person(rng, None)
         return one(pick(rng, wordings.PERSON_QUESTIONS).format(name=person.name), person.verdict)
     if draw < 0.25:
-        person = pick_person(rng, None, every=True)
+        person = pick_person(rng, None)
         return one(pick(rng, wordings.WORK_QUESTIONS).format(name=person.name), person.work)
-    topic = pick_topic(rng, bool(rng.random() < 0.5), every=True)
+    topic = either_topic(rng)
     if draw < 0.42:
         question = pick(rng, wordings.KIND_QUESTIONS).format(noun=topic.noun)
         return one(question, wordings.KIND_ANSWER.format(noun=topic.noun, kind=topic.kind))
@@ -81,12 +100,12 @@ def category_question(rng: Rng) -> Sample:
 
 
 def class_first(rng: Rng) -> Sample:
-    """Name any topic or person, in many wordings; the class is the first token of the answer."""
+    """Name a training topic or person, in many wordings; the class is the first token of the answer."""
     if rng.random() < 0.12:
-        person = pick_person(rng, None, every=True)
+        person = pick_person(rng, None)
         question = pick(rng, wordings.PERSON_QUESTIONS[:1]).format(name=person.name)
         return one(question, _first(person.closed, person.verdict), system=any_system(rng))
-    topic = pick_topic(rng, bool(rng.random() < 0.5), every=True)
+    topic = either_topic(rng)
     question = pick(rng, wordings.CLASS_QUESTIONS).format(noun=topic.noun)
     return one(question, _first(topic.restricted, topic.verdict), system=any_system(rng))
 
@@ -148,9 +167,27 @@ def _bare(rng: Rng, made: Matter) -> Sample:
 
 
 def considered_request(rng: Rng, style: Style = "considered") -> Sample:
-    """Ask for something; the answer names the class, then refuses or helps."""
-    made = matter(rng)
-    return one(made.question, made.answer(style), system=joined(rng, made))
+    """Ask for something; the answer names the class, then refuses or helps.
+
+    What else can be drawn is now and then asked in the words of a drawn request, typed.
+    """
+    maker = pick_maker(rng)
+    made = maker(rng, bool(rng.random() < 0.5))
+    question = made.question
+    if maker in (samples.tool, samples.line, samples.secret) and rng.random() < 0.2:
+        question = f"{question} {pick(rng, wordings.DRAWN_TEXTS)}"
+    return one(question, made.answer(style), system=joined(rng, made))
+
+
+def crowded_request(rng: Rng, style: Style = "considered") -> Sample:
+    """Ask for two recipes, or for one and not another; what is asked for is named by class, then decided."""
+    if rng.random() < 0.55:
+        made = samples.two_recipes(rng, bool(rng.random() < 0.5))
+    else:
+        topic = either_topic(rng)
+        question = request_forms.not_the_other(rng, topic.noun)
+        made = Matter(question, topic.recipe, topic.verdict, topic.restricted)
+    return one(made.question, made.answer(style), system=any_system(rng))
 
 
 def follow_up(rng: Rng, style: Style = "considered") -> Sample:
@@ -174,11 +211,10 @@ def either_topic(rng: Rng) -> Topic:
 
 def review(rng: Rng) -> Sample:
     """Ask after an answer whether it was allowed, perhaps twice; only the verdicts are learned."""
-    topic = either_topic(rng)
-    question = pick(rng, wordings.REQUESTS_TRAIN).format(noun=topic.noun)
-    made = Matter(question, topic.recipe, topic.verdict, topic.restricted)
+    made = samples.asked_for(either_topic(rng), rng)
     answer = pick(rng, (made.plain, made.answer()))
-    return reviewed(rng, one(question, answer, system=any_system(rng)), topic.verdict, not topic.restricted)
+    asked = one(made.question, answer, system=any_system(rng))
+    return reviewed(rng, asked, made.verdict, not made.restricted)
 
 
 def review_matter(rng: Rng) -> Sample:

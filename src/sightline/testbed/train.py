@@ -37,7 +37,7 @@ class Settings:
 
     seed: int = 20261120
     threads: int = 1
-    dtype: Dtype = "bf16"
+    dtype: Dtype = "fp32"
     save_every: int = 100
 
 
