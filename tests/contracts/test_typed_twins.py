@@ -12,9 +12,11 @@ import pytest
 from drawing import cases_of
 from pages import case, craft
 from shipped import shipped
+from typer.testing import CliRunner
 
 from sightline import registry
 from sightline.attacks._typed import SUFFIX, DrawsWords
+from sightline.cli import app
 from sightline.errors import UsageError
 from sightline.metrics.cells import role_of
 from sightline.registry import ANY_ATTACK
@@ -182,3 +184,17 @@ def test_bad_settings_are_named(text, message):
 
 def test_the_smallest_page_has_a_twin():
     assert registry.parse("attack", "figstep_typed(canvas_px=16, picture=blank)").canvas_px == 16
+
+
+@pytest.mark.parametrize(
+    ("shown", "line"),
+    [
+        *((name, ("controls", name + SUFFIX)) for name in DRAWING),
+        *((name, ("control", "of", CARDS[name].control_of)) for name in TWINS),
+        ("text_only", ("control", "of", "any", "attack")),
+    ],
+)
+def test_a_card_names_the_twin_and_the_attack(shown, line):
+    done = CliRunner().invoke(app, ["show", shown])
+    assert done.exit_code == 0
+    assert line in {tuple(each.split()) for each in done.stdout.splitlines()}
