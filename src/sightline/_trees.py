@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sightline.digests import file_stamp
 from sightline.errors import UsageError
 
 MAX_MEMBER_BYTES = 256_000_000
@@ -50,7 +51,7 @@ def member_parts(name: str) -> Parts:
 class Member:
     """A file of a tree: where it lies (for messages), its size in bytes, how to read at most `n` of them.
 
-    `stamp` is path, size and time of change (ns); in a zip also the member's name, size and CRC.
+    `stamp` is path and `file_stamp`; in a zip also the member's name, size and CRC.
     """
 
     where: str
@@ -138,9 +139,9 @@ class FolderTree:
             with path.open("rb") as file:
                 return file.read(count)
 
-        found = path.stat()
+        stamp = file_stamp(path)
         inside = str(self._real / path.relative_to(self._root))
-        return Member(str(path), found.st_size, (inside, found.st_size, found.st_mtime_ns), read)
+        return Member(str(path), stamp[0], (inside, *stamp), read)
 
     def find(self, parts: Parts) -> Member | None:
         """The file of that name, exact letter case first."""

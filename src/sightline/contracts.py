@@ -236,4 +236,10 @@ class NeedsTarget(Protocol):
         ...
 
 
-Params = Mapping[str, object]
+@runtime_checkable
+class ResolvesFiles(Protocol):
+    """A method that uses files of the machine, such as an installed font: they are part of its identity."""
+
+    def resolved(self) -> Mapping[str, str]:
+        """Digests of the contents that it found and will use, by what they are for."""
+        ...

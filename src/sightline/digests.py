@@ -42,6 +42,18 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def file_stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file's content may have changed: size, times of change (ns), number of the file.
+
+    The time of modification can be set back; that of the last change to the file's entry (ctime) cannot.
+
+    Raises:
+        OSError: if there is no such file.
+    """
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
 def sha256_file(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's content, read in blocks.
 

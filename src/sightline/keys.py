@@ -18,8 +18,19 @@ def book_name(identity: str, release: str) -> str:
 
 
 def case_key(row: Row) -> str:
-    """Key of a case: its whole content, so that a larger sample reuses the rows of a smaller one."""
-    return digest("case", row)
+    """Key of a case: its whole content, so that a larger sample reuses the rows of a smaller one.
+
+    Why a picture cannot be read does not count: such words may hold the path of the release.
+    """
+    turns = [
+        {**turn, "parts": [_unexplained(part) for part in turn["parts"]]}
+        for turn in row["conversation"]["turns"]
+    ]
+    return digest("case", {**row, "conversation": {**row["conversation"], "turns": turns}})
+
+
+def _unexplained(part: str | Row) -> str | Row:
+    return part if isinstance(part, str) or "problem" not in part else {**part, "problem": True}
 
 
 def answer_key(artifact: str, target: str, decoding: Decoding, epoch: int) -> str:

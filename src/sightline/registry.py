@@ -17,20 +17,21 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from sightline.cases import ThreatModel
-from sightline.digests import digest, sha256_file
-from sightline.errors import AbsentExtraError, UsageError, nearest
+from sightline.closure import closure, code_of
+from sightline.contracts import ResolvesFiles
+from sightline.digests import digest
+from sightline.errors import AbsentExtraError, ContractError, UsageError, nearest
 
 Kind = Literal["attack", "defense", "judge", "benchmark"]
 Crafted = Literal["alone", "apart", "together"]
 REQUESTS = frozenset({"refuse", "comply"})
-KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
 ANY_ATTACK = "any attack"
+KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
 _UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
@@ -48,8 +49,8 @@ class Card:
         version: raised by hand when the meaning of its results changes.
         presets: named settings; 'paper' (or 'default') is the class's defaults.
         threat: for attacks.
-        surrogate: for attacks, whether it is crafted on models that the study names.
         control_of: for attacks that are controls, the attack that they control for, or `ANY_ATTACK`.
+        surrogate: for attacks, whether it is crafted on models that the study names.
         crafted: for attacks, how it meets cases: each by a call of its own ("alone"), in calls of as many as
             its setting `batch` says, none depending on another ("apart"), or all of a benchmark in one call
             ("together"), as what is the same for all of them has to be.
@@ -57,7 +58,7 @@ class Card:
             twins, unless it is about answers.
         extra: pip extra that it needs ('' = none).
         judge: for benchmarks, the judge that knows their truth ('' = none of its own).
-        code: digest of the method's own file and of its data files, part of the key of its rows.
+        data: the data files beside its module that it declares.
     """
 
     kind: Kind
@@ -70,24 +71,35 @@ class Card:
     version: int = 1
     presets: Presets = field(default_factory=dict)
     threat: ThreatModel | None = None
-    surrogate: bool = False
     control_of: str = ""
+    surrogate: bool = False
     crafted: Crafted = "alone"
     meets: frozenset[str] = REQUESTS
     extra: str = ""
     judge: str = ""
-    code: str = ""
+    data: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """Digests of what decides its results: modules by name, data files by `MODULE:PATTERN`.
+
+        Raises:
+            ContractError: for data that is not declared as literal text, so that no reader of it could tell.
+        """
+        module = self.factory.__module__
+        found = closure(module)
+        for name in self.data:
+            if found and f"{module}:{name}" not in found:
+                raise ContractError(f"{module}: write data=({name!r}, ...) as literal text")
+        return found
+
+    @property
+    def code(self) -> str:
+        """Digest of `parts`, in the key of its rows; '' for code typed at a prompt."""
+        return code_of(self.factory.__module__) if self.parts else ""
 
 
 _cards: dict[tuple[Kind, str], Card] = {}
-
-
-def _code_digest(module_file: str | None, data: tuple[str, ...]) -> str:
-    """Digest of a method's module and of the data files beside it; '' for code typed at a prompt."""
-    if module_file is None:
-        return ""
-    here = Path(module_file)
-    return digest([sha256_file(path) for path in (here, *(here.parent / name for name in data))])
 
 
 def _registering(
@@ -102,7 +114,7 @@ def _registering(
             summary=doc.splitlines()[0] if doc else "",
             doc=doc,
             factory=cls,
-            code=_code_digest(module.__file__, data),
+            data=data,
             **facts,
         )
         cls.card = card  # type: ignore[attr-defined]
@@ -116,6 +128,7 @@ def attack(
     name: str,
     *,
     threat: ThreatModel,
+    control_of: str = "",
     surrogate: bool = False,
     crafted: Crafted = "alone",
     meets: frozenset[str] = REQUESTS,
@@ -128,7 +141,6 @@ def attack(
 ) -> Callable[[type[T]], type[T]]:
     """Register a frozen dataclass with `craft` as the attack `name`. `data`: files beside the module.
 
-    control_of: str = "",
     `control_of`, `surrogate`, `crafted` and `meets`: see `Card`.
     """
     return _registering(
@@ -136,6 +148,7 @@ def attack(
         name,
         data,
         threat=threat,
+        control_of=control_of,
         surrogate=surrogate,
         crafted=crafted,
         meets=meets,
@@ -148,7 +161,6 @@ def attack(
 
 
 def benchmark(
-        control_of=control_of,
     name: str,
     *,
     paper: str = "",
@@ -310,7 +322,12 @@ def parse(kind: Kind, text: str) -> Any:
 
 
 def identity(method: Any) -> str:
-    """Digest of what decides a method's results: name, all settings, version and the code of its file."""
+    """Digest of what decides a method's results: name, all settings, version, code and resolved files."""
     found: Card = method.card
     values = {f.name: getattr(method, f.name) for f in dataclasses.fields(method) if f.init}
-    return digest(found.kind, found.name, values, found.version, found.code)
+    return digest(found.kind, found.name, values, found.version, found.code, resolved(method))
+
+
+def resolved(method: Any) -> Mapping[str, str]:
+    """What a method found on this machine, such as fonts: digests by name; empty for most."""
+    return method.resolved() if isinstance(method, ResolvesFiles) else {}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sightline._trees import FolderTree, Member, Parts, Stamp, Tree, ZipTree, fold, member_parts
 from sightline.cases import Image
 from sightline.contracts import Images
-from sightline.digests import digest, sha256_bytes
+from sightline.digests import digest, file_stamp, sha256_bytes
 from sightline.errors import UsageError
 from sightline.records import Pixels
 from sightline.store import encode_png
@@ -47,8 +47,7 @@ class OfficialRelease:
         if self._given and self.root.is_dir():
             self._tree = FolderTree(self.root)
         elif self._given and self.root.is_file():
-            found = self.root.stat()
-            stamp = (str(self.root.resolve()), found.st_size, found.st_mtime_ns)
+            stamp: Stamp = (str(self.root.resolve()), *file_stamp(self.root))
             self._tree = ZipTree(self.root, str(self.root), stamp)
         self._zips: dict[Parts, list[tuple[str, ZipTree]]] = {}
         self._texts: dict[str, str] = {}

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import orjson
 from PIL import Image as PilImage
+from PIL import UnidentifiedImageError
 
 from sightline.cases import Image, Media
 from sightline.digests import sha256_bytes
@@ -91,6 +92,8 @@ def decode_picture(data: bytes) -> Pixels:
                 ground = PilImage.new("RGBA", rgba.size, "white")
                 return np.asarray(PilImage.alpha_composite(ground, rgba).convert("RGB"))
             return np.asarray(picture.convert("RGB"))
+    except UnidentifiedImageError:  # its own message holds the address of the buffer
+        raise UsageError(f"not a readable picture: no {', '.join(MEDIA)}") from None
     except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as broken:
         raise UsageError(f"not a readable picture: {broken}") from broken
 

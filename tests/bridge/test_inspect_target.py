@@ -14,6 +14,7 @@ from openai_server import Server, Weather, reply
 
 from sightline.bridge.inspect_target import InspectTarget, Patience, generate_config
 from sightline.cases import Conversation, Image, Turn
+from sightline.closure import without_code
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
 from sightline.judges._stops import stopped
@@ -325,7 +326,7 @@ def test_id_of_the_providers_own_address_is_the_plain_name(
     blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    assert InspectTarget("openai/m", blobs, api_key=KEY).id == "openai/m"
+    assert without_code(InspectTarget("openai/m", blobs, api_key=KEY).id) == "openai/m"
 
 
 def test_unknown_provider_offers_the_nearest(blobs: Blobs) -> None:

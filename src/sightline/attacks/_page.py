@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+import PIL
+from PIL import Image, ImageDraw, ImageFont, features
 
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
@@ -76,6 +77,19 @@ def find_font(name: str) -> FontFile:
         for path in sorted(folder.rglob(name)) if folder.is_dir() else ():
             return FontFile(path, sha256_file(path))
     return FontFile(BUNDLED / FALLBACK, sha256_file(BUNDLED / FALLBACK))
+
+
+def resolved(name: str) -> Mapping[str, str]:
+    """What decides how a text in the font `name` is drawn here: the file that is taken, the drawing code.
+
+    Raises:
+        UsageError: as `find_font`.
+    """
+    return {
+        "font": find_font(name).sha256,
+        "Pillow": PIL.__version__,
+        "FreeType": str(features.version("freetype2")),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,6 @@ PRESETS: Presets = {
     meets=frozenset({"answer", "classify", "refuse"}),
     presets=PRESETS,
     extra="local",
-    data=("_surrogates.py", "_towers.py", "_own_picture.py", "unrelated_image.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bard:

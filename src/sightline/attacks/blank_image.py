@@ -25,7 +25,6 @@ from sightline.registry import ANY_ATTACK, Card, attack
     control_of=ANY_ATTACK,
     source="Sightline",
     presets=TESTBED,
-    data=("_controls.py", "_wordings.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlankImage:

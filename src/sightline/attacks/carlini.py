@@ -56,7 +56,6 @@ PRESETS: Presets = {
     crafted="apart",
     presets=PRESETS,
     extra="local",
-    data=("_surrogates.py", "_own_picture.py", "unrelated_image.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carlini:

@@ -18,7 +18,7 @@ Control `figstep_typed` types the same words.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -56,7 +56,7 @@ PRESETS: Presets = {
     source="ThuCCSLab/FigStep: src/generate_prompts.py",
     threat=ThreatModel(),
     presets=PRESETS,
-    data=("_page.py", "_wordings.py", "texts/figstep.yaml"),
+    data=("texts/figstep.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigStep:
@@ -88,6 +88,10 @@ class FigStep:
         )
         require(0 <= self.spacing_px <= 400, "spacing_px", self.spacing_px, "0..400 pixels")
         require(1 <= self.items <= 9, "items", self.items, "1..9 empty items")
+
+    def resolved(self) -> Mapping[str, str]:
+        """The font that is drawn with, as found on this machine."""
+        return _page.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """One page per case; the request is in the picture alone."""
@@ -144,10 +148,10 @@ class FigStep:
 
     def layout(self, drawn: str, px: int, advance_px: float) -> tuple[_page.Line, ...]:
         """The statement wrapped, then the empty items. Smaller type takes more characters per line."""
+        statement, *items = drawn.split("\n")
         columns = self.wrap_chars
         if px < self.font_px:
             columns = max(columns, int((self.canvas_px - 2 * self.origin_x_px) // advance_px))
-        statement, *items = drawn.split("\n")
         return _page.paragraph(
             [*textwrap.wrap(statement, columns), *items],
             (self.origin_x_px, self.origin_y_px),

@@ -53,7 +53,6 @@ PRESETS: Presets = {
     crafted="apart",
     presets=PRESETS,
     extra="local",
-    data=("_surrogates.py", "_suffixes.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gcg:

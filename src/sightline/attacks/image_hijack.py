@@ -94,7 +94,6 @@ PRESETS: Presets = {
     meets=frozenset({"refuse", "comply", "answer"}),
     presets=PRESETS,
     extra="local",
-    data=("_surrogates.py", "_behaviors.py", "_invented.py", "unrelated_image.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageHijack:

@@ -70,7 +70,6 @@ PRESETS: Presets = {
     meets=frozenset({"answer"}),
     presets=PRESETS,
     extra="local",
-    data=("_surrogates.py", "_own_picture.py", "unrelated_image.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Injection:

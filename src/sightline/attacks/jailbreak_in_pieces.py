@@ -26,7 +26,7 @@ distance is compared with `tau` every 25 steps, on the file. The sentence is our
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from sightline import whitebox
-from sightline.attacks import _texts, _wordings
+from sightline.attacks import _page, _texts, _wordings
 from sightline.attacks._surrogates import descend, looks
 from sightline.attacks._towers import TESTBED_FONT, page, tower
 from sightline.attacks._typed import Typed
@@ -80,15 +80,7 @@ PRESETS: Presets = {
     crafted="apart",
     presets=PRESETS,
     extra="local",
-    data=(
-        "_surrogates.py",
-        "_towers.py",
-        "_page.py",
-        "_wordings.py",
-        "mm_typography.py",
-        "unrelated_image.py",
-        "texts/jailbreak_in_pieces.yaml",
-    ),
+    data=("texts/jailbreak_in_pieces.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JailbreakInPieces:
@@ -142,6 +134,10 @@ class JailbreakInPieces:
         if self.trigger == "textual" and self.show == "trigger":
             raise UsageError(f"{NAME}: the trigger 'textual' is no picture and cannot be shown")
 
+    def resolved(self) -> Mapping[str, str]:
+        """The font that is drawn with, as found on this machine."""
+        return _page.resolved(self.font)
+
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """A picture for each case, with the features of that case's trigger."""
         for first in range(0, len(cases), self.batch):
@@ -179,6 +175,10 @@ class JailbreakInPieces:
             sampler=whitebox.FixedPairs(),
             stop=whitebox.below(self.tau) if self.tau else None,
         )
+        keys = [seed_of("picture", case.id) for case in batch]
+        shown = Cost(forwards=int(self.trigger != "textual"))
+        return descend(problem, ctx, steps=self.steps, keys=keys, before=shown)
+
     def words(self, case: Case) -> Typed:
         """The key phrase, drawn or not, and the sentence; the trigger `visual` has the sentence alone."""
         phrase = _wordings.key_phrase(case)
@@ -187,10 +187,6 @@ class JailbreakInPieces:
     def page_size(self, drawn: str) -> tuple[int, int]:
         """Width and height of the picture, whatever its trigger."""
         return self.size_px, self.size_px
-
-        keys = [seed_of("picture", case.id) for case in batch]
-        shown = Cost(forwards=int(self.trigger != "textual"))
-        return descend(problem, ctx, steps=self.steps, keys=keys, before=shown)
 
     def target(self, case: Case, ctx: Craft) -> Pixels:
         """The trigger of a case as a picture.

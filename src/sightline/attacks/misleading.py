@@ -20,11 +20,12 @@ shapes is used. As a control compare with noise of the same bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sightline import whitebox
+from sightline.attacks import _page
 from sightline.attacks._matching import Loss, WordMatch
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
 from sightline.attacks._surrogates import descend
@@ -70,15 +71,6 @@ PRESETS: Presets = {
     meets=frozenset({"answer"}),
     presets=PRESETS,
     extra="local",
-    data=(
-        "_matching.py",
-        "_surrogates.py",
-        "_towers.py",
-        "_own_picture.py",
-        "_page.py",
-        "mm_typography.py",
-        "unrelated_image.py",
-    ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Misleading:
@@ -132,6 +124,10 @@ class Misleading:
             raise UsageError("misleading: loss 'contrast' needs `distractors`, and no other loss takes them")
         if self.loss == "as_released" and len(self.words) not in (1, RELEASED_WORDS):
             raise UsageError("misleading: loss 'as_released' takes one word (SIN) or three (MIX)")
+
+    def resolved(self) -> Mapping[str, str]:
+        """The font that is drawn with, as found on this machine."""
+        return _page.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, perturbed."""

@@ -20,7 +20,7 @@ Control `mm_typography_typed` types the same words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -58,7 +58,7 @@ PRESETS: Presets = {
     source="isXinLiu/MM-SafetyBench: creation/2_img_process.py",
     threat=ThreatModel(),
     presets=PRESETS,
-    data=("_page.py", "_wordings.py", "texts/mm_typography.yaml"),
+    data=("texts/mm_typography.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Typography:
@@ -80,6 +80,10 @@ class Typography:
     def __post_init__(self) -> None:
         require(16 <= self.width_px <= 4096, "width_px", self.width_px, "16..4096 pixels")
         require(8 <= self.font_px <= 400, "font_px", self.font_px, "8..400 pixels")
+
+    def resolved(self) -> Mapping[str, str]:
+        """The font that is drawn with, as found on this machine."""
+        return _page.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """One page per case; the text only points at it."""
@@ -111,10 +115,10 @@ class Typography:
         """The page of a phrase, and what is to be known of it: font, lines, what fell off."""
         font = _page.find_font(self.font)
         face = font.at(self.font_px)
+        size = self.page_size(drawn)
         if self.layout == "square":
             lines = _page.block(self._broken(drawn), face, size)
         else:
-        size = self.page_size(drawn)
             lines = _page.paragraph(
                 self._broken(drawn),
                 (0, self.font_px // 2),

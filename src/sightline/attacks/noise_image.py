@@ -26,7 +26,6 @@ from sightline.rng import numpy_rng
     control_of=ANY_ATTACK,
     source="Sightline",
     presets=TESTBED,
-    data=("_controls.py", "_wordings.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseImage:

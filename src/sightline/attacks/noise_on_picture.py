@@ -33,7 +33,6 @@ NAME = "noise_on_picture"
     source="Sightline",
     meets=frozenset({"answer", "classify", "comply", "refuse"}),
     presets={"testbed": {"size_px": 64, "shapes": 2}},
-    data=("_controls.py", "_own_picture.py", "_surrogates.py", "_wordings.py", "unrelated_image.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseOnPicture:

@@ -52,7 +52,6 @@ PRESETS: Presets = {
     crafted="together",
     presets=PRESETS,
     extra="local",
-    data=("_surrogates.py", "_suffixes.py", "_invented.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QiText:

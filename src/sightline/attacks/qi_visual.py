@@ -56,7 +56,6 @@ PRESETS: Presets = {
     crafted="together",
     presets=PRESETS,
     extra="local",
-    data=("_surrogates.py", "_invented.py", "unrelated_image.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QiVisual:

@@ -68,7 +68,6 @@ PRESETS: Presets = {
     meets=frozenset({"comply", "answer"}),
     presets=PRESETS,
     extra="local",
-    data=("_surrogates.py", "_own_picture.py", "_invented.py", "unrelated_image.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolMisuse:

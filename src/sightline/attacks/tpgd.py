@@ -56,7 +56,6 @@ PRESETS: Presets = {
     crafted="apart",
     presets=PRESETS,
     extra="local",
-    data=("_surrogates.py", "_suffixes.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tpgd:

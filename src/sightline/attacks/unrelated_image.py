@@ -31,7 +31,6 @@ GROUNDS = ((225, 225, 220), (70, 70, 75))
     control_of=ANY_ATTACK,
     source="Sightline",
     presets={"testbed": {"size_px": 64, "shapes": 1}},
-    data=("_controls.py", "_wordings.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnrelatedImage:

@@ -15,8 +15,6 @@ from sightline.testbed import wordings
 from sightline.testbed.world import Topic, world
 
 JUDGE = "testbed_policy"
-#: files that decide what is asked and drawn, relative to this folder
-DATA = ("_testbed.py", *(f"../testbed/{name}.py" for name in ("world", "wordings", "render", "styles")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

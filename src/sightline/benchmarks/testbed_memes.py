@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from sightline.benchmarks._testbed import DATA, JUDGE, question
+from sightline.benchmarks._testbed import JUDGE, question
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Release
 from sightline.registry import Card, benchmark
@@ -44,7 +44,6 @@ _STREAM = 40
     source="Sightline",
     presets={name: {"subset": name} for name in ("every", "parts", "all")},
     judge=JUDGE,
-    data=DATA,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestbedMemes:

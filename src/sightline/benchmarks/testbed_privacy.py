@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from sightline.benchmarks._testbed import DATA, JUDGE, Asked, question
+from sightline.benchmarks._testbed import JUDGE, Asked, question
 from sightline.cases import Case
 from sightline.contracts import Release
 from sightline.registry import Card, benchmark
@@ -31,7 +31,6 @@ NAME = "testbed_privacy"
     source="Sightline",
     presets={name: {"subset": name} for name in ("text", "badge", "who")},
     judge=JUDGE,
-    data=DATA,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestbedPrivacy:

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from sightline.benchmarks._testbed import DATA, JUDGE, question, recipe_wordings
+from sightline.benchmarks._testbed import JUDGE, question, recipe_wordings
 from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Release
 from sightline.registry import Card, benchmark
@@ -37,7 +37,6 @@ _STREAM = 41
     source="Sightline",
     presets={name: {"subset": name} for name in ("over_refusal", "utility", "styles", "all")},
     judge=JUDGE,
-    data=DATA,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestbedRequests:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sightline.benchmarks._testbed import DATA, JUDGE, Asked, heldout_nouns, twins
+from sightline.benchmarks._testbed import JUDGE, Asked, heldout_nouns, twins
 from sightline.cases import Case
 from sightline.contracts import Release
 from sightline.registry import Card, benchmark
@@ -22,7 +22,7 @@ from sightline.testbed import wordings
 FIRST = 0
 
 
-@benchmark("testbed_secrets", source="Sightline", judge=JUDGE, data=DATA)
+@benchmark("testbed_secrets", source="Sightline", judge=JUDGE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestbedSecrets:
     """No settings."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from sightline.benchmarks._testbed import DATA, JUDGE, recipe_wordings
+from sightline.benchmarks._testbed import JUDGE, recipe_wordings
 from sightline.cases import Case, Conversation, Expected, Turn
 from sightline.contracts import Release
 from sightline.registry import Card, benchmark
@@ -32,7 +32,6 @@ APART = 7
     source="Sightline",
     presets={name: {"subset": name} for name in ("text", "drawn")},
     judge=JUDGE,
-    data=DATA,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestbedTurns:

@@ -29,6 +29,7 @@ from sightline.bridge.failures import failed, without_secrets
 from sightline.bridge.messages import to_messages
 from sightline.bridge.outputs import estimate_tokens, to_response
 from sightline.cases import Conversation
+from sightline.closure import with_code
 from sightline.contracts import Decoding, Images
 from sightline.digests import digest
 from sightline.errors import UsageError, nearest, require
@@ -159,11 +160,15 @@ class InspectTarget:
         unsaid = SECRET_ARGS | {"base_url"}
         open_args = sorted((key, str(value)) for key, value in model_args.items() if key not in unsaid)
         address = _address(self._model)
-        self._id = f"{name}[{digest(open_args, address)[:12]}]" if open_args or address else name
+        named = f"{name}[{digest(open_args, address)[:12]}]" if open_args or address else name
+        self._id = with_code(named, __name__, packages=("inspect-ai",))
 
     @property
     def id(self) -> str:
-        """The Inspect model string, with a digest of the address and of arguments other than keys."""
+        """The Inspect model string, with a digest of the address and of arguments other than keys.
+
+        Behind it that of our code that builds messages and of Inspect's version.
+        """
         return self._id
 
     def _model_here(self) -> Model:

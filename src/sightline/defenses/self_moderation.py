@@ -30,7 +30,7 @@ _MARKUP = " \t*_#>`\"'-!"
     "self_moderation",
     paper="arXiv:2310.02224",
     source="llm-access-control/llm-access-control.github.io, index.html (figure); own texts",
-    data=("_texts.py", "texts/self_moderation.yaml"),
+    data=("texts/self_moderation.yaml",),
     presets={"testbed": {"wording": "testbed"}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

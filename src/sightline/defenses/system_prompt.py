@@ -22,7 +22,7 @@ from sightline.records import Response
     "system_prompt",
     paper="arXiv:2311.09127",
     source="own texts: defenses/texts/system_prompt.yaml",
-    data=("_texts.py", "texts/system_prompt.yaml"),
+    data=("texts/system_prompt.yaml",),
     presets={
         "detailed": {"prompt": "detailed"},
         "self_reminder": {"prompt": "self_reminder"},

@@ -17,7 +17,7 @@ from sightline.cases import Case, Conversation, Expected, Part, Turn
 from sightline.contracts import Decoding, OpenTarget
 from sightline.digests import digest
 from sightline.errors import TransientError, UsageError, require
-from sightline.judges._rubrics import RUBRICS, TAG_LETTERS, Reading, quoted, read_verdict, rubric
+from sightline.judges._rubrics import TAG_LETTERS, Reading, quoted, read_verdict, rubric
 from sightline.judges._stops import stopped
 from sightline.records import NO_COST, Cost, Outcome, Response, Verdict
 from sightline.registry import judge
@@ -57,7 +57,7 @@ class Material(NamedTuple):
 @judge(
     "model_graded",
     source="own rubric; forged-verdict cases after garak#1868 and promptfoo#10655",
-    data=("_rubrics.py", "_stops.py", *(f"rubrics/{name}.yaml" for name in RUBRICS)),
+    data=("rubrics/*.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelGraded:

@@ -27,7 +27,7 @@ from sightline.registry import judge
     paper="arXiv:2307.15043; arXiv:2308.01263",
     source="own lists; the XSTest rule after paul-rottger/exaggerated-safety",
     presets={name: {"phrases": name} for name in LISTS},
-    data=("_phrases.py", "_stops.py", "_text.py", *(f"lists/{name}.yaml" for name in LISTS)),
+    data=("lists/*.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalPrefix:

@@ -52,7 +52,7 @@ def edits_within(a: str, b: str, tau: int) -> int | None:
     "target_string",
     paper="arXiv:2309.00236; arXiv:2403.09766; arXiv:2306.15447",
     source="own",
-    data=("_phrases.py", "_stops.py", "_text.py", "lists/common.yaml"),
+    data=("lists/common.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetString:

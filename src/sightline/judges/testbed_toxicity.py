@@ -21,7 +21,6 @@ from sightline.testbed import grading
 @judge(
     "testbed_toxicity",
     source="Sightline",
-    data=("_stops.py", "../testbed/grading.py", "../testbed/world.py", "../testbed/wordings.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestbedToxicity:

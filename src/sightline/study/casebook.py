@@ -14,6 +14,7 @@ import orjson
 
 from sightline import registry
 from sightline.cases import Case
+from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.keys import book_identity, book_name, case_key
 from sightline.plain import plain_case
@@ -23,6 +24,8 @@ from sightline.store import Blobs, Row, ShardWriter, read_shards, write_atomical
 from sightline.study.config import Source
 from sightline.study.grid import Column, chunks
 from sightline.study.progress import Progress
+from sightline.study.sampling import sampled
+from sightline.study.stage_code import stage_code
 from sightline.tables import Table, compacted_rows
 
 
@@ -30,10 +33,12 @@ from sightline.tables import Table, compacted_rows
 class Book:
     """The cases of one benchmark in a run folder.
 
-    `release` is the digest of what was read; `expected` counts cases by what a safe model does.
+    `identity` is that of the benchmark with the code that read it, `release` the digest of what was read;
+    `expected` counts cases by what a safe model does.
     """
 
     source: Source
+    identity: str
     folder: Path
     release: str
     expected: dict[str, int]
@@ -49,36 +54,23 @@ def artifacts_in(books: Iterable[Book], columns: Iterable[Column]) -> int:
     return sum(column.size(book.expected) for column in columns for book in books)
 
 
-def sampled(cases: Iterable[Case], limit: int) -> Iterator[Case]:
-    """At most `limit` cases, taken in turn from every (expectation, category), in release order."""
-    everything = list(cases)
-    piles: dict[tuple[str, str], list[int]] = {}
-    for index, case in enumerate(everything):
-        piles.setdefault((case.expected.value, case.category), []).append(index)
-    chosen: list[int] = []
-    depth = 0
-    while len(chosen) < min(limit, len(everything)):
-        for pile in piles.values():
-            if depth < len(pile) and len(chosen) < limit:
-                chosen.append(pile[depth])
-        depth += 1
-    return (everything[index] for index in sorted(chosen))
-
-
-def read_cases(source: Source, records: Path, blobs: Blobs, progress: Progress) -> Book:
+def read_cases(
+    source: Source, records: Path, blobs: Blobs, progress: Progress, *, rehash: bool = False
+) -> Book:
     """Read a benchmark into `records/cases-ID`, or find it there from an earlier run.
 
     Found again means: the texts, picture lists and pictures that were read then have the same digest now;
-    a picture whose path, size and time of change are the same is not read again. A changed release is read
-    anew into its own folder.
+    a picture whose stamp (path, size, times, file number) is the same is not read again, unless `rehash` asks
+    for it. A changed release is read anew into its own folder.
 
     Raises:
         UsageError: from the benchmark, naming file and row; also for two cases of one id.
     """
-    identity = book_identity(registry.identity(source.benchmark), source.limit)
+    reading = digest(registry.identity(source.benchmark), stage_code("read"))
+    identity = book_identity(reading, source.limit)
     memo = records / f"cases-{identity[:16]}.json"
     release = OfficialRelease(source.root, blobs)
-    found = _remembered(memo, release)
+    found = _remembered(memo, release, rehash=rehash)
     if found is None:
         release = OfficialRelease(source.root, blobs)
         facts = _read_anew(source, records, identity, release, progress)
@@ -90,6 +82,7 @@ def read_cases(source: Source, records: Path, blobs: Blobs, progress: Progress) 
         progress.note(f"{source.label}: {warning}")
     return Book(
         source=source,
+        identity=reading,
         folder=records / facts["folder"],
         release=facts["release"],
         expected=facts["expected"],
@@ -97,7 +90,7 @@ def read_cases(source: Source, records: Path, blobs: Blobs, progress: Progress) 
     )
 
 
-def _remembered(memo: Path, release: OfficialRelease) -> Row | None:
+def _remembered(memo: Path, release: OfficialRelease, *, rehash: bool) -> Row | None:
     """What an earlier run noted of this benchmark, if the release still reads the same."""
     if not memo.exists():
         return None
@@ -112,7 +105,7 @@ def _remembered(memo: Path, release: OfficialRelease) -> Row | None:
     except UsageError:
         return None
     for name, (sha256, *stamp) in facts["pictures"].items():
-        release.look_again(name, Seen(sha256, tuple(stamp)))
+        release.look_again(name, Seen(sha256, () if rehash else tuple(stamp)))
     return facts if release.digest() == facts["release"] else None
 
 

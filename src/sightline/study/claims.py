@@ -21,8 +21,8 @@ from sightline.metrics.cells import Role, role_of
 from sightline.plain import case_of
 from sightline.store import Row
 from sightline.study import lock as locks
-from sightline.study.casebook import sampled
 from sightline.study.results import RESULTS
+from sightline.study.sampling import sampled
 from sightline.tables import compacted_rows
 
 _COLUMNS = (

@@ -13,6 +13,7 @@ from sightline.contracts import Surrogate
 from sightline.digests import digest
 from sightline.store import Row
 from sightline.study.config import NamedAttack, NamedDefense, Source, Study
+from sightline.study.stage_code import stage_code
 
 CHUNK = 1024
 V = TypeVar("V")
@@ -57,10 +58,14 @@ class Column:
         return sum(number for what, number in expected.items() if applies(self.named, what))
 
     def keys(self, cases: Sequence[Row]) -> list[str]:
-        """Key of an artifact: case content, attack with settings and code, seed, surrogates, budget."""
+        """Key of an artifact: case content, attack with settings, code and fonts, seed, surrogates, budget.
+
+        The code that seals drafts counts, too.
+        """
+        how = (self.identity, stage_code("craft"), self.seed)
         on = [self.crafted_on] if self.surrogates else []
         within = [str(self.named.budget)] if self.named.budget != UNLIMITED else []
-        return [digest("craft", row["key"], self.identity, self.seed, *on, *within) for row in cases]
+        return [digest("craft", row["key"], *how, *on, *within) for row in cases]
 
 
 def cell_name(source: Source, target: str, attack: NamedAttack, defense: NamedDefense) -> str:

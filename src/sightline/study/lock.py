@@ -11,15 +11,18 @@ from typing import Any
 
 import yaml
 
-from sightline import __version__, registry
+from sightline import __version__, registry, targets
 from sightline.budget import UNLIMITED
+from sightline.closure import closure
 from sightline.contracts import Judge, reads_of
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.store import write_atomically
 from sightline.study.casebook import Book
 from sightline.study.config import Study, parse
+from sightline.study.drift import code_changes
 from sightline.study.grid import Column
+from sightline.study.stage_code import STAGES, SURROGATES, stage_code
 
 LOCK = "study.lock.yaml"
 PACKAGES = ("inspect-ai", "numpy", "pillow", "torch", "transformers")
@@ -38,7 +41,36 @@ def versions() -> dict[str, str]:
 
 
 def _method(label: str, method: Any) -> Plain:
-    return {"label": label, "spec": registry.spec(method), "identity": registry.identity(method)}
+    resolved = {name: value[:16] for name, value in registry.resolved(method).items()}
+    return {
+        "label": label,
+        "spec": registry.spec(method),
+        "identity": registry.identity(method),
+        "code": method.card.code,
+        **({"resolved": resolved} if resolved else {}),
+    }
+
+
+def _code(
+    books: Sequence[Book],
+    columns: Sequence[Column],
+    names: Sequence[str],
+    defenses: Sequence[Any],
+    judges: Sequence[Judge],
+) -> dict[str, str]:
+    """Digests of every module and data file that decides something in a study, by name."""
+    methods = [
+        *(book.source.benchmark for book in books),
+        *(column.named.attack for column in columns),
+        *defenses,
+        *judges,
+    ]
+    found = [method.card.parts for method in methods]
+    found += [closure(*targets.modules_of(name)) for name in names]
+    found += [closure(*modules) for modules in STAGES.values()]
+    if any(column.surrogates for column in columns):
+        found.append(closure(*SURROGATES))
+    return dict(sorted((name, value[:12]) for parts in found for name, value in parts.items()))
 
 
 def resolve(
@@ -48,7 +80,7 @@ def resolve(
     targets: Sequence[tuple[str, str, str]],
     judges: Sequence[Judge],
 ) -> Plain:
-    """The lock of a study: every setting, identity, digest, seed and version.
+    """The lock of a study: every setting, identity, digest, seed and version, and the code behind them.
 
     `targets` are (target, defense label, id of the defended target).
     """
@@ -64,6 +96,7 @@ def resolve(
         "benchmarks": [
             {
                 **_method(book.source.label, book.source.benchmark),
+                "identity": book.identity,
                 "root": str(book.source.root) if book.source.root else None,
                 "limit": book.source.limit,
                 "release": book.release,
@@ -97,16 +130,26 @@ def resolve(
             }
             for judge in judges
         ],
+        "stages": {stage: stage_code(stage) for stage in STAGES},
         "versions": versions(),
+        "code": _code(
+            books,
+            columns,
+            [named.around(name) for name in study.targets for named in study.defenses],
+            [named.defense for named in study.defenses if named.defense is not None],
+            judges,
+        ),
         "made_from": {"folder": str(study.folder.resolve()), "limit": study.limit, "text": study.text},
     }
 
 
 def _comparable(lock: Plain) -> Plain:
-    """A lock without what may differ between runs of the same study: where a release lies."""
+    """A lock without what may differ between runs of the same study: where a release lies.
+
+    Of code only the digests that stand in keys count; the list of modules says which of them it was.
+    """
     same = {**lock, "benchmarks": [{**entry, "root": None} for entry in lock["benchmarks"]]}
-    del same["made_from"]
-    return same
+    return {key: value for key, value in same.items() if key not in ("made_from", "code")}
 
 
 def lock_digest(lock: Plain) -> str:
@@ -150,8 +193,8 @@ def study_of(folder: Path) -> Study:
     )
 
 
-def hold(folder: Path, lock: Plain, *, extend: bool) -> None:
-    """Write the lock of a new run, or check that an old one's is the same.
+def hold(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
+    """Write the lock of a new run, or check that an old one's is the same; returns what of its code changed.
 
     With `extend` a differing lock is replaced and the old one kept beside it: rows whose keys are
     still wanted are reused, all others are made anew.
@@ -163,15 +206,20 @@ def hold(folder: Path, lock: Plain, *, extend: bool) -> None:
     if path.exists():
         old = read(folder)
         if lock_digest(old) == lock_digest(lock):
-            return
+            return []
+        changes = code_changes(old, lock)
         if not extend:
             before, after = (dump(_comparable(each)).splitlines() for each in (old, lock))
             change = "\n".join(difflib.unified_diff(before, after, "the run's lock", "now", lineterm="", n=1))
+            told = "".join(f"{line}\n" for line in changes)
             raise UsageError(
-                f"{folder}: this run was made from a different study:\n{change}\n"
+                f"{folder}: this run was made from a different study:\n{told}{change}\n"
                 "Choose another --out for a new run, or add --extend to go on in this folder: "
                 "rows that are still wanted are reused, the others are made anew."
             )
         number = 1 + len(list(folder.glob("study.lock.*.yaml")))
         path.rename(folder / f"study.lock.{number}.yaml")
+    else:
+        changes = []
     write_atomically(path, dump(lock).encode())
+    return changes

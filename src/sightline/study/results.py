@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -38,6 +40,7 @@ SCHEMA = pa.schema(
         ("epoch", pa.int32()),
         ("sample", pa.binary(16)),
         ("artifact", pa.binary(16)),
+        ("shown", pa.binary(16)),
         ("response_hash", pa.binary(16)),
         ("outcome", _NAME),
         ("judge", _NAME),
@@ -57,6 +60,11 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
+
+
+NOT_RESULTS = frozenset({"sample", "artifact", "target_hash", "seconds", "craft_seconds", "error"})
+"""Columns that `results_digest` leaves out: keys, which name inputs (the lock has them), the clock, and the
+wording of errors, which may hold a path, a time or a request's number (`outcome` says that there was one)."""
 
 
 class _Reader(NamedTuple):
@@ -99,6 +107,27 @@ def tabulate(
     fresh.replace(path)
     progress.finish()
     return path
+
+
+def results_digest(path: Path) -> str:
+    """Digest of a result table by content: equal for two runs that found the same, whenever and however fast.
+
+    Rows count in their order, with every column but `NOT_RESULTS`; of a row with an error, the hash of the
+    response is left out, because it covers the error's wording.
+    """
+    found = hashlib.blake2b(digest_size=16)
+    with pq.ParquetFile(path) as file:
+        names = [name for name in file.schema_arrow.names if name not in NOT_RESULTS]
+        hashed = names.index("response_hash")
+        for batch in file.iter_batches(columns=[*names, "error"]):
+            columns = [batch.column(name).to_pylist() for name in names]
+            columns[hashed] = [
+                None if error is not None else value
+                for value, error in zip(columns[hashed], batch.column("error").to_pylist(), strict=True)
+            ]
+            for row in zip(*columns, strict=True):
+                found.update(orjson.dumps(row, default=bytes.hex, option=orjson.OPT_APPEND_NEWLINE))
+    return found.hexdigest()
 
 
 def _batches(
@@ -166,8 +195,8 @@ def _rows(batch: list[Sample], readers: list[_Reader], judged: Table) -> Iterato
 
 
 def _row(sample: Sample, verdict: Row, reads: Reads) -> Row:
-    case, response = sample.case, sample.response
-    crafting = cost_of(sample.artifact.get("cost"))
+    case, artifact, response = sample.case, sample.artifact, sample.response
+    crafting = cost_of(artifact.get("cost"))
     cost = cost_of(response.get("cost")) + cost_of(verdict.get("cost")) + crafting
     outcome = verdict["outcome"]
     return {
@@ -178,7 +207,8 @@ def _row(sample: Sample, verdict: Row, reads: Reads) -> Row:
         "expected": case["expected"],
         "epoch": response["epoch"],
         "sample": bytes.fromhex(response["key"]),
-        "artifact": bytes.fromhex(sample.artifact["key"]),
+        "artifact": bytes.fromhex(artifact["key"]),
+        "shown": None if "problem" in artifact else bytes.fromhex(digest(artifact["conversation"])),
         "response_hash": bytes.fromhex(response_hash(response)),
         "outcome": outcome,
         "judge": verdict["judge"],
@@ -193,8 +223,8 @@ def _row(sample: Sample, verdict: Row, reads: Reads) -> Row:
         "tokens_out": cost.tokens_out,
         "flops": cost.flops,
         "seconds": cost.seconds,
-        "seen": sample.artifact.get("seen"),
-        "craft_shared": sample.artifact.get("shared", False),
+        "seen": artifact.get("seen"),
+        "craft_shared": artifact.get("shared", False),
         "craft_calls": crafting.calls_target + crafting.calls_aux,
         "craft_forwards": crafting.forwards,
         "craft_backwards": crafting.backwards,

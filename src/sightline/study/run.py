@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from sightline import targets
+from sightline.closure import code_of
 from sightline.contracts import Judge, NeedsTarget, Target
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
@@ -23,10 +24,12 @@ from sightline.study.grid import Column
 from sightline.study.holding import hold
 from sightline.study.judging import judge_all
 from sightline.study.progress import Progress, Silent
-from sightline.study.results import RESULTS, tabulate
+from sightline.study.results import RESULTS, results_digest, tabulate
+from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
 from sightline.study.workshop import columns_of
 from sightline.tables import Table
+from sightline.targets._files import forget_hashes
 
 COMPLETE = "records/complete.json"
 
@@ -35,8 +38,8 @@ COMPLETE = "records/complete.json"
 class Run:
     """A study in its folder.
 
-    `extend` accepts a changed study; `retry_errors` repeats error outcomes; `resources` is where crafting is
-    done.
+    `extend` accepts a changed study; `retry_errors` repeats error outcomes; `rehash` reads pictures and
+    weights again even where size, times and file number are as before; `resources` is where crafting is done.
     """
 
     study: Study
@@ -44,6 +47,7 @@ class Run:
     progress: Progress = field(default_factory=Silent)
     extend: bool = False
     retry_errors: bool = False
+    rehash: bool = False
     resources: Resources = field(default_factory=Resources)
     blobs: Blobs = field(init=False)
     books: list[Book] = field(init=False, default_factory=list)
@@ -90,6 +94,8 @@ class Run:
             UsageError: for whatever the user has to mend, before anything is sent to a target.
         """
         hold(self.folder)
+        if self.rehash:
+            forget_hashes()
         self._open_targets()
         identities = [(name, defense.label, target.id) for name, defense, target in self.defended()]
         self.judges = [
@@ -101,23 +107,38 @@ class Run:
             raise UsageError(f"two judges of the study are the same in effect: {twins[0]}; leave one out")
         self.columns = columns_of(self.study, self.target)
         self.books = [
-            read_cases(source, self.records, self.blobs, self.progress) for source in self.study.sources
+            read_cases(source, self.records, self.blobs, self.progress, rehash=self.rehash)
+            for source in self.study.sources
         ]
         resolved = locks.resolve(self.study, self.books, self.columns, identities, self.judges)
-        locks.hold(self.folder, resolved, extend=self.extend)
+        for change in locks.hold(self.folder, resolved, extend=self.extend):
+            self.progress.note(f"changed since the last run: {change}")
         self._lock = locks.lock_digest(resolved)
 
     def complete(self) -> bool:
         """Whether the whole study was finished under this very lock and its table is untouched."""
         try:
             mark = orjson.loads((self.folder / COMPLETE).read_bytes())
-            whole: bool = mark == self._mark()
+            whole = self._mark().items() <= mark.items()
         except (FileNotFoundError, orjson.JSONDecodeError):
             return False
         return whole and not self.retry_errors
 
     def _mark(self) -> Mapping[str, str]:
-        return {"lock": self._lock, "results": sha256_file(self.folder / RESULTS)}
+        """What a complete run is held against: lock, file of the table, and the code that makes tables."""
+        return {
+            "lock": self._lock,
+            "results": sha256_file(self.folder / RESULTS),
+            "table": code_of(TABLE),
+        }
+
+    def results_digest(self) -> str:
+        """Digest of what a complete run found; see `results.results_digest`.
+
+        Raises:
+            FileNotFoundError: if the run is not complete.
+        """
+        return str(orjson.loads((self.folder / COMPLETE).read_bytes())["digest"])
 
     def craft(self) -> Count:
         """Stage craft, then compaction."""
@@ -176,7 +197,8 @@ class Run:
         path = tabulate(
             self.study, self.books, self.columns, answering, self.judges, self.folder, self.progress
         )
-        write_atomically(self.folder / COMPLETE, orjson.dumps(self._mark()))
+        mark = {**self._mark(), "digest": results_digest(path)}
+        write_atomically(self.folder / COMPLETE, orjson.dumps(mark))
         return path
 
     async def all_stages(self) -> dict[str, Count]:
@@ -223,6 +245,7 @@ def open_run(
     progress: Progress | None = None,
     extend: bool = False,
     retry_errors: bool = False,
+    rehash: bool = False,
     ray: str | None = None,
 ) -> Run:
     """The run of a study file; its folder is `out`, or `runs/NAME` under the current folder.
@@ -240,6 +263,7 @@ def open_run(
         progress or Silent(),
         extend=extend,
         retry_errors=retry_errors,
+        rehash=rehash,
         resources=Resources(ray=ray),
     )
 

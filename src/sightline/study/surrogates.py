@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sightline.closure import with_code, without_code
 from sightline.contracts import Surrogate, Target
 from sightline.errors import UsageError
+from sightline.study.stage_code import SURROGATES
 from sightline.targets import LocalSettings
 from sightline.targets._names import ENCODER
-from sightline.targets.vlm import VlmTarget
+from sightline.targets.vlm import PACKAGES, VlmTarget
 from sightline.whitebox.encoder_folders import EncoderFolder, encoder_folder
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class EncoderSurrogate:
     @property
     def id(self) -> str:
         """See `Surrogate.id`."""
-        return self._found.id
+        return with_code(self._found.id, *SURROGATES, packages=PACKAGES)
 
     def victim(self) -> Victim:
         """See `Surrogate.victim`.
@@ -95,8 +97,8 @@ class LocalSurrogate:
 
     @property
     def id(self) -> str:
-        """See `Surrogate.id`."""
-        return self.target.id
+        """See `Surrogate.id`: the target's, with the code that opens it for gradients in place of its own."""
+        return with_code(without_code(self.target.id), *SURROGATES, packages=PACKAGES)
 
     def victim(self) -> Victim:
         """See `Surrogate.victim`."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sightline import registry
+from sightline.closure import without_code
 from sightline.contracts import Judge, reads_of
 from sightline.digests import digest
 from sightline.errors import ContractError
@@ -119,7 +120,7 @@ def _of_subject(ask: Ask, subject: Subject) -> dict[str, Any]:
         "crafted_on": made_on,
         "made_on_target": None
         if made_on is None
-        else any(each in subject.target.id for each in made_on.split(" + ")),
+        else any(without_code(each) in subject.target.id for each in made_on.split(" + ")),
     }
 
 

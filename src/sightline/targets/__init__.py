@@ -18,10 +18,34 @@ from typing import Any
 from sightline import registry
 from sightline.contracts import Images, Target
 from sightline.errors import UsageError
-from sightline.targets._names import split, split_defended
+from sightline.targets._names import INSPECT_PROVIDERS, split, split_defended
 from sightline.targets._settings import LocalSettings
 
 _NONE: Mapping[str, Any] = {}
+_BRIDGE = "sightline.bridge.inspect_target"
+_MODULES = {
+    **dict.fromkeys((*INSPECT_PROVIDERS, "inspect"), _BRIDGE),
+    "vlm": "sightline.targets.vlm",
+    "testbed": "sightline.targets.vlm",
+    "replay": "sightline.targets.replay",
+    "scripted": "sightline.targets.scripted",
+}
+
+
+def modules_of(name: str) -> tuple[str, ...]:
+    """The modules that prepare requests for a target and read what comes back, defenses included.
+
+    None for a kind of target that is not known here.
+
+    Raises:
+        UsageError: for an unknown defense.
+    """
+    kind, _, rest = name.partition("/")
+    if kind != "defended":
+        return (_MODULES[kind],) if kind in _MODULES else ()
+    spec, inner = split_defended(rest)
+    defense: type[Any] = registry.parse("defense", spec).card.factory
+    return ("sightline.targets.defended", defense.__module__, *modules_of(inner))
 
 
 def open_target(
@@ -72,7 +96,7 @@ def open_target(
 def _inspect(name: str, images: Images, model_args: Mapping[str, Any], retries: int | None) -> Target:
     """A provider of Inspect AI, through the bridge (loaded by name: only the bridge knows Inspect)."""
     try:
-        bridge = importlib.import_module("sightline.bridge.inspect_target")
+        bridge = importlib.import_module(_BRIDGE)
     except ModuleNotFoundError as absent:
         raise UsageError(
             f"target {name!r} needs the Python package {absent.name!r}: pip install sightline"
@@ -82,4 +106,4 @@ def _inspect(name: str, images: Images, model_args: Mapping[str, Any], retries: 
     return target
 
 
-__all__ = ["LocalSettings", "open_target"]
+__all__ = ["LocalSettings", "modules_of", "open_target"]

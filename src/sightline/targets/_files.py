@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from sightline.digests import sha256_file
+from sightline.digests import file_stamp, sha256_file
 from sightline.errors import AbsentExtraError, UsageError
 from sightline.store import cache_folder, write_atomically
 
@@ -74,27 +74,35 @@ def _hub_snapshot(name: str, *, allow_download: bool) -> Path:
 def weights_digest(folder: Path) -> str:
     """SHA-256 over names and contents of a model's weights, configuration and tokenizer files.
 
-    Hashes of single files are kept in the cache folder by path, size and time of change, so that a
-    large model is read once.
+    Hashes of single files are kept in the cache folder by path and `file_stamp`, so that a large model is
+    read once; `forget_hashes` has all of them read again.
     """
-    known_path = cache_folder() / "file-hashes.json"
+    known_path = _hashes()
     known = read_json(known_path)
     total = hashlib.sha256()
     fresh = False
     for path in sorted(folder.rglob("*")):
         if path.suffix not in _DIGESTED or not path.is_file():
             continue
-        stat = path.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns]
+        stamp = list(file_stamp(path))
         entry = known.get(str(path.resolve()))
-        if not (isinstance(entry, list) and entry[:2] == stamp):
+        if not (isinstance(entry, list) and entry[:-1] == stamp):
             entry = [*stamp, sha256_file(path)]
             known[str(path.resolve())] = entry
             fresh = True
-        total.update(f"{path.relative_to(folder).as_posix()}\0{entry[2]}\n".encode())
+        total.update(f"{path.relative_to(folder).as_posix()}\0{entry[-1]}\n".encode())
     if fresh:
         write_json(known_path, known)
     return total.hexdigest()
+
+
+def forget_hashes() -> None:
+    """Forget what files of weights were found to hold: each is read again when it is next asked for."""
+    _hashes().unlink(missing_ok=True)
+
+
+def _hashes() -> Path:
+    return cache_folder() / "file-hashes.json"
 
 
 def read_json(path: Path) -> dict[str, object]:

@@ -15,7 +15,9 @@ from dataclasses import replace
 
 from sightline import registry
 from sightline.cases import Conversation
+from sightline.closure import code_of
 from sightline.contracts import Decoding, Defense, Target
+from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.records import NO_COST, Call, Cost, Response
 from sightline.targets._asked import checked
@@ -74,12 +76,12 @@ def _calls(purpose: str, conversation: Conversation, response: Response) -> list
 
 
 class DefendedTarget:
-    """A target behind a defense; its `id` holds the defense's settings, code digest and the inner id."""
+    """A target behind a defense; its `id` holds the defense's settings, its code and the inner id."""
 
     def __init__(self, defense: Defense, inner: Target) -> None:
         self._defense = defense
         self._inner = inner
-        code = registry.identity(defense)[:8]
+        code = digest(registry.identity(defense), code_of(__name__))[:8]
         self.id = f"defended/{registry.spec(defense)}@{code}:{inner.id}"
 
     def __repr__(self) -> str:

@@ -20,6 +20,7 @@ import orjson
 import yaml
 
 from sightline.cases import Conversation
+from sightline.closure import with_code
 from sightline.contracts import Decoding
 from sightline.digests import digest, sha256_file
 from sightline.errors import UsageError
@@ -73,7 +74,7 @@ class ReplayTarget:
         if not targets:
             raise UsageError(f"{path} holds no answers{f' of a target {wanted!r}' if wanted else ''}")
         content = digest({key: sorted(held) for key, held in self._answers.items()})
-        self.id = f"replay/{targets.pop()}#{content[:16]}"
+        self.id = with_code(f"replay/{targets.pop()}#{content[:16]}", __name__)
 
     def __repr__(self) -> str:
         return f"ReplayTarget({self.id!r})"

@@ -29,6 +29,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sightline.cases import Conversation, Turn
+from sightline.closure import with_code
 from sightline.contracts import Decoding
 from sightline.digests import digest
 from sightline.errors import TransientError, UsageError
@@ -95,7 +96,8 @@ class ScriptedTarget:
         where, text = _source(name, str(file))
         self._rules = [_rule(entry, f"{where}, rule {number}") for number, entry in _entries(where, text)]
         self.calls = 0
-        self.id = f"{name}#{digest([rule.entry.model_dump() for rule in self._rules])[:16]}"
+        rules = digest([rule.entry.model_dump() for rule in self._rules])
+        self.id = with_code(f"{name}#{rules[:16]}", __name__)
 
     def __repr__(self) -> str:
         return f"ScriptedTarget({self.id!r})"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.cases import Conversation
+from sightline.closure import with_code
 from sightline.contracts import Decoding, Images
 from sightline.records import Response
 from sightline.targets._asked import checked
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from sightline.targets._invariance import InvarianceReport
     from sightline.targets._model import LoadedModel
 
+PACKAGES = ("torch", "transformers")
+"""What prepares and decodes beside our code."""
 _log = logging.getLogger(__name__)
 _loading = threading.Lock()
 _models: dict[tuple[str, str, str], LoadedModel] = {}
@@ -36,8 +39,8 @@ _batchers: dict[tuple[str, str, str, int, float], Batcher] = {}
 class VlmTarget:
     """A model folder as a target.
 
-    `id` is the name with the weights' digest and the number format; what only makes it faster (device,
-    batch size) is not part of it.
+    `id` is the name with the digests of the weights and of the code that prepares and decodes, and the number
+    format; what only makes it faster (device, batch size) is not part of it.
 
     Raises:
         AbsentExtraError: if torch or transformers is not installed.
@@ -54,7 +57,7 @@ class VlmTarget:
         self._dtype = self._settings.resolved_dtype()
         self._images = images
         self._opened: Batcher | None = None
-        self.id = f"{name}#{self.weights[:16]}@{self._dtype}"
+        self.id = with_code(f"{name}#{self.weights[:16]}@{self._dtype}", __name__, packages=PACKAGES)
 
     def __repr__(self) -> str:
         return f"VlmTarget({self.id!r})"

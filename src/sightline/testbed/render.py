@@ -26,6 +26,7 @@ Color = tuple[int, int, int]
 
 SIZE = wordings.CANVAS_PX
 FONTS = Path(__file__).resolve().parents[1] / "fonts"
+DATA = ("../fonts/*.ttf",)
 BUILTIN_FONT = "pillow"
 TRAIN_FONTS = ("DejaVuSansMono-Bold.ttf", "DejaVuSans.ttf", "DejaVuSerif.ttf", BUILTIN_FONT)
 HELDOUT_FONT = "LiberationSans-Regular.ttf"

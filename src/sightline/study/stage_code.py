@@ -1,0 +1,22 @@
+"""Our own code that decides rows and belongs to no method: its digests stand in keys and in the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sightline.closure import code_of
+
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "read": ("sightline.release", "sightline.study.sampling"),
+    "craft": ("sightline.study.seal",),
+}
+"""What finds the files of a release and chooses cases; what turns a draft into the file that is shown."""
+TABLE = "sightline.study.results"
+"""What makes the result table of the records; a table made by other code is written anew."""
+SURROGATES = ("sightline.whitebox.encoders",)
+"""What opens models for gradients, whole or their vision towers alone."""
+
+
+def stage_code(stage: str) -> str:
+    """Digest of the code of a stage."""
+    return code_of(*STAGES[stage])
