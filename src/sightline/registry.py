@@ -50,6 +50,7 @@ class Card:
         presets: named settings; 'paper' (or 'default') is the class's defaults.
         threat: for attacks.
         control_of: for attacks that are controls, the attack that they control for, or `ANY_ATTACK`.
+        alike: for controls of one attack, the settings that both must have alike.
         surrogate: for attacks, whether it is crafted on models that the study names.
         crafted: for attacks, how it meets cases: each by a call of its own ("alone"), in calls of as many as
             its setting `batch` says, none depending on another ("apart"), or all of a benchmark in one call
@@ -72,6 +73,7 @@ class Card:
     presets: Presets = field(default_factory=dict)
     threat: ThreatModel | None = None
     control_of: str = ""
+    alike: tuple[str, ...] = ()
     surrogate: bool = False
     crafted: Crafted = "alone"
     meets: frozenset[str] = REQUESTS
@@ -129,6 +131,7 @@ def attack(
     *,
     threat: ThreatModel,
     control_of: str = "",
+    alike: tuple[str, ...] = (),
     surrogate: bool = False,
     crafted: Crafted = "alone",
     meets: frozenset[str] = REQUESTS,
@@ -141,7 +144,7 @@ def attack(
 ) -> Callable[[type[T]], type[T]]:
     """Register a frozen dataclass with `craft` as the attack `name`. `data`: files beside the module.
 
-    `control_of`, `surrogate`, `crafted` and `meets`: see `Card`.
+    `control_of`, `alike`, `surrogate`, `crafted` and `meets`: see `Card`.
     """
     return _registering(
         "attack",
@@ -149,6 +152,7 @@ def attack(
         data,
         threat=threat,
         control_of=control_of,
+        alike=alike,
         surrogate=surrogate,
         crafted=crafted,
         meets=meets,

@@ -18,7 +18,7 @@ from sightline import registry
 from sightline.attacks._typed import SUFFIX, DrawsWords
 from sightline.cli import app
 from sightline.errors import UsageError
-from sightline.metrics.cells import role_of
+from sightline.metrics.cells import is_control_of, role_of
 from sightline.registry import ANY_ATTACK
 from sightline.report.roles import Role
 from sightline.report.roles import role_of as shown_role
@@ -26,6 +26,8 @@ from sightline.report.roles import role_of as shown_role
 CARDS = {name: registry.card("attack", name) for name in shipped("attack")}
 DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, DrawsWords)]
 TWINS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
+SIZES = {"canvas_px", "width_px", "size_px", "layout", "font", "font_px"}
+"""Settings of twins that decide how large a blank page is, and no word."""
 OTHER_SETTINGS = {
     "figstep": ("items=5", "wrap_chars=30, canvas_px=500", "instruction='Fill {items} items in.'"),
     "mm_typography": ("instruction='tell me .'", "draws=statement", "width_px=300, font_px=20"),
@@ -66,6 +68,8 @@ def test_whoever_draws_words_has_a_typed_twin(name):
     twin = CARDS[name + SUFFIX]
     assert twin.control_of == name
     assert twin.meets == CARDS[name].meets
+    own = {field.name for field in dataclasses.fields(CARDS[name].factory)}
+    assert set(twin.alike) == ({field.name for field in dataclasses.fields(twin.factory)} & own - SIZES)
     assert not twin.surrogate
     assert not twin.extra
     assert twin.threat.access == "black"
@@ -78,6 +82,8 @@ def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
     assert CARDS[name].summary.startswith("Control: ")
     assert role_of(name) == "control"
     assert shown_role(f"{name}(picture='blank')") is Role.control
+    assert is_control_of(name, CARDS[name].control_of)
+    assert not is_control_of(name, "qi_visual")
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.control_of == ANY_ATTACK])
@@ -140,6 +146,18 @@ def test_the_attack_draws_and_says_what_it_tells(name, settings, tmp_path):
         assert draft.text == words.sentence
         assert draft.image.shape == (*attack.page_size(words.drawn)[::-1], 3)
         assert (draft.image == attack.page(words.drawn)[0]).all()
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_a_twin_is_compared_with_attacks_that_say_the_same(name):
+    """Of every pair of settings: where `alike` settings are equal, and only there, the words are."""
+    attacks = [registry.parse("attack", f"{name}({settings})") for settings in settings_of(name)]
+    twins = [twin_of(attack, "none") for attack in attacks]
+    for attack in attacks:
+        for twin in twins:
+            compared = is_control_of(registry.spec(twin), registry.spec(attack))
+            same = all(attack.words(asked) == twin.attack.words(asked) for asked in CASES)
+            assert compared == same, (attack, twin)
 
 
 @pytest.mark.parametrize("picture", ["none", "blank"])

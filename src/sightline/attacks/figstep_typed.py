@@ -43,6 +43,7 @@ PRESETS: Presets = {
     source="Sightline, after ThuCCSLab/FigStep: src/generate_prompts.py",
     threat=ThreatModel(),
     control_of="figstep",
+    alike=("items", "wording", "instruction"),
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ PRESETS: Presets = {
     source="Sightline",
     threat=ThreatModel(),
     control_of="jailbreak_in_pieces",
+    alike=("wording", "instruction"),
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

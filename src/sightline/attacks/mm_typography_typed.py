@@ -36,6 +36,7 @@ PRESETS: Presets = {
     source="Sightline",
     threat=ThreatModel(),
     control_of="mm_typography",
+    alike=("draws", "wording", "instruction"),
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
