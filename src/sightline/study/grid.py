@@ -11,6 +11,7 @@ from sightline import registry
 from sightline.budget import UNLIMITED
 from sightline.contracts import Surrogate
 from sightline.digests import digest
+from sightline.rng import seed_of
 from sightline.store import Row
 from sightline.study.config import NamedAttack, NamedDefense, Source, Study
 from sightline.study.stage_code import stage_code
@@ -48,6 +49,15 @@ class Column:
     def crafted_on(self) -> str | None:
         """Ids of the models that it is crafted on; None for an attack that looks into none."""
         return " + ".join(surrogate.id for surrogate in self.surrogates) or None
+
+    def seed_for(self, case: str = "") -> int:
+        """Seed of the attack for a case, by its key, or for all cases of a call.
+
+        It follows from what a study says (attack and settings, seed, models by name) and not from code or
+        weights: what is drawn at random stays when code is rewritten. Levels of a budget share it.
+        """
+        said = (registry.spec(self.named.attack), self.seed, self.named.surrogates)
+        return seed_of("craft", *said, case)
 
     def select(self, cases: Sequence[Row]) -> list[Row]:
         """The rows of `cases` that this attack meets."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -62,11 +60,6 @@ SCHEMA = pa.schema(
 )
 
 
-NOT_RESULTS = frozenset({"sample", "artifact", "target_hash", "seconds", "craft_seconds", "error"})
-"""Columns that `results_digest` leaves out: keys, which name inputs (the lock has them), the clock, and the
-wording of errors, which may hold a path, a time or a request's number (`outcome` says that there was one)."""
-
-
 class _Reader(NamedTuple):
     """A judge as its rows name it, and whose wish its `complied` grants."""
 
@@ -107,27 +100,6 @@ def tabulate(
     fresh.replace(path)
     progress.finish()
     return path
-
-
-def results_digest(path: Path) -> str:
-    """Digest of a result table by content: equal for two runs that found the same, whenever and however fast.
-
-    Rows count in their order, with every column but `NOT_RESULTS`; of a row with an error, the hash of the
-    response is left out, because it covers the error's wording.
-    """
-    found = hashlib.blake2b(digest_size=16)
-    with pq.ParquetFile(path) as file:
-        names = [name for name in file.schema_arrow.names if name not in NOT_RESULTS]
-        hashed = names.index("response_hash")
-        for batch in file.iter_batches(columns=[*names, "error"]):
-            columns = [batch.column(name).to_pylist() for name in names]
-            columns[hashed] = [
-                None if error is not None else value
-                for value, error in zip(columns[hashed], batch.column("error").to_pylist(), strict=True)
-            ]
-            for row in zip(*columns, strict=True):
-                found.update(orjson.dumps(row, default=bytes.hex, option=orjson.OPT_APPEND_NEWLINE))
-    return found.hexdigest()
 
 
 def _batches(

@@ -24,7 +24,8 @@ from sightline.study.grid import Column
 from sightline.study.holding import hold
 from sightline.study.judging import judge_all
 from sightline.study.progress import Progress, Silent
-from sightline.study.results import RESULTS, results_digest, tabulate
+from sightline.study.results import RESULTS, tabulate
+from sightline.study.results_digest import results_digest
 from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
 from sightline.study.workshop import columns_of
@@ -133,7 +134,7 @@ class Run:
         }
 
     def results_digest(self) -> str:
-        """Digest of what a complete run found; see `results.results_digest`.
+        """Digest of what a complete run found; see `results_digest`.
 
         Raises:
             FileNotFoundError: if the run is not complete.

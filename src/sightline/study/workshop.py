@@ -19,9 +19,9 @@ from sightline.cases import Case
 from sightline.contracts import Craft, Searching, Surrogate, Target
 from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
-from sightline.plain import case_of, plain_artifact
+from sightline.keys import case_key
+from sightline.plain import case_of, plain_artifact, plain_case
 from sightline.records import Artifact, Draft
-from sightline.rng import seed_of
 from sightline.scale import Listener, Tally
 from sightline.store import Blobs, Row, ShardWriter
 from sightline.study import lock
@@ -136,7 +136,7 @@ class Shelf:
         found = dict(zip(self._columns[cut.column].keys(rows), map(case_of, rows), strict=True))
         if not found.keys() >= set(cut.keys):
             raise UsageError(
-                "a worker has other code, cases or weights than the command that hands out the work: "
+                "a worker has other code, fonts, cases or weights than the command that hands out the work: "
                 "install the same version of Sightline on all machines, and share the models' folders"
             )
         return found
@@ -251,9 +251,10 @@ class Workshop:
             yield from self._company(good, wanted)
 
     def _alone(self, case: Case, key: str) -> Artifact:
-        """One case, crafted with a seed of its own key: the result depends on no other case."""
+        """One case, crafted with a seed of its own: the result depends on no other case."""
         try:
-            (drafted,) = self._drafts([case], self._world(seed_of(key)))
+            ctx = self._world(self.column.seed_for(case_key(plain_case(case))))
+            (drafted,) = self._drafts([case], ctx)
             return self._sealed(drafted, key)
         except UsageError as problem:
             return failed(case, key, str(problem))
@@ -266,7 +267,7 @@ class Workshop:
         The seed is the column's: what is random for one case has to follow from the seed and the case alone.
         """
         column, together = self.column, self.column.named.attack.card.crafted == "together"
-        ctx = self._world(seed_of("column", column.identity, column.seed, column.crafted_on))
+        ctx = self._world(column.seed_for())
         seen = list(cases.values())
         made = self._drafts(seen, ctx) if together else self._each(seen, ctx)
         for key, draft in zip(cases, made, strict=True):
