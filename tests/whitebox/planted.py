@@ -37,7 +37,9 @@ class Toy:
     convolution: bool = False
     frozen_out: bool = False
     full_above: int | None = None
+    pairs_above: int | None = None
     passes: list[int] = field(default_factory=list)
+    together: list[int] = field(default_factory=list)
 
     @property
     def id(self) -> str:
@@ -70,7 +72,10 @@ class Toy:
     def rows(self, x: Tensor, pairs: Sequence[Pair], *, nudges: Sequence[Tensor | None] = ()) -> Rows:
         if self.full_above is not None and len(x) > self.full_above:
             raise torch.OutOfMemoryError("full")
+        if self.pairs_above is not None and len(x) * len(pairs) > self.pairs_above:
+            raise torch.OutOfMemoryError("full")
         self.passes.append(len(x))
+        self.together.append(len(pairs))
         given = list(nudges) or [None] * len(pairs)
         x = x.detach() if self.frozen_out else x
         each = []

@@ -32,7 +32,7 @@ from sightline.whitebox.loop import (
     minimize,
     save_state,
 )
-from sightline.whitebox.objective import FeatureDistance, Objective, TargetNLL
+from sightline.whitebox.objective import FeatureDistance, Objective, TargetNLL, prefix_weights
 from sightline.whitebox.opening import open_victim
 from sightline.whitebox.optimizer import APGD, SGD, Adam, CommonWeakness, SignGD
 from sightline.whitebox.sampler import FixedPairs, Rotating, WithoutReplacement
@@ -322,6 +322,51 @@ def test_an_artifacts_own_pictures_are_split_where_they_do_not_fit(rival: Rival 
     assert counts == [(5 * 6 + 4, 5 * 6)] * 2  # every picture counts once, however many fit
 
 
+@pytest.mark.parametrize("rival", [None, Rival(alpha=0.02)])
+@pytest.mark.parametrize(
+    "term",
+    [TargetNLL(), TargetNLL(reduction="pair_mean"), TargetNLL(reduction="sum", weights=prefix_weights)],
+    ids=["token_mean", "pair_mean", "weighted"],
+)
+def test_the_pairs_of_one_picture_are_split_where_they_do_not_fit(
+    term: TargetNLL, rival: Rival | None
+) -> None:
+    """One picture with many pairs: the same search, some pairs at a time, whatever the loss makes of them."""
+    pairs = (*POOL, pair("tell me", "hg"))
+    ball = LinfBall(clean=PLANTED.clean[:1], eps=Eps(16), init="ball")
+    settings = {"constraint": ball, "sampler": FixedPairs(pairs), "rival": rival}
+    roomy = Objective(victims=(PLANTED.victim,), rows=(term,))
+    whole = minimize(problem(objective=roomy, **settings), steps=6, every=3)
+    heard: list[Progress] = []
+    victim = replace(PLANTED.victim, pairs_above=2, together=[])
+    small = problem(objective=Objective(victims=(victim,), rows=(term,)), **settings)
+    found = minimize(small, steps=6, every=3, watch=Watch(report=heard.append))
+    same(found, whole, [0], exact=False)
+    assert [progress.message for progress in heard if progress.message] == [
+        "out of memory with 5 pairs at a time: going on with 3",
+        "out of memory with 3 pairs at a time: going on with 2",
+    ]
+    assert max(victim.together) == 2
+    none = Objective(victims=(replace(victim, pairs_above=0),), rows=(term,))
+    with pytest.raises(UsageError, match=r"one picture alone does not fit .* SIGHTLINE_CHECKPOINTING=1"):
+        minimize(problem(objective=none, **settings), steps=2)
+
+
+def test_pictures_are_split_before_pairs_and_a_run_goes_on_with_both() -> None:
+    victim = replace(PLANTED.victim, pairs_above=3, together=[], passes=[])
+    small = problem(
+        objective=Objective(victims=(victim,), rows=(TargetNLL(),)), sampler=FixedPairs(POOL), probe=POOL[:1]
+    )
+    kept: list[Checkpoint] = []
+    whole = minimize(small, steps=6, every=3, watch=Watch(keep=kept.append))
+    assert (kept[1].numbers["piece"], kept[1].numbers["at_once"]) == (1, 2)
+    victim.together.clear()
+    heard: list[Progress] = []
+    again = minimize(small, steps=6, every=3, resume=kept[1], watch=Watch(report=heard.append))
+    same(again, whole, list(range(5)))
+    assert not any(progress.message for progress in heard)
+
+
 def test_halves_of_a_batch_keep_their_own_features() -> None:
     """Each artifact is driven off its own clean features, with several pictures of each per step."""
     found = []
@@ -480,14 +525,14 @@ def _rises(letter: str) -> bool:
 def test_the_rival_climbs_while_the_picture_descends() -> None:
     pairs, alpha = (pair("say it", "ab"), pair("tell", "c")), 0.05
     kept: list[Checkpoint] = []
-    rival = Rival(alpha=alpha, every=3, until=5, box=EmbedBox(low=-0.07, high=0.12))
+    rival = Rival(alpha=alpha, every=2, until=4, box=EmbedBox(low=-0.07, high=0.12))
     ball = LinfBall(clean=PLANTED.clean[:2], eps=Eps(16), init="ball")
     minmax = problem(constraint=ball, sampler=FixedPairs(pairs), rival=rival)
     minimize(minmax, steps=7, every=1, watch=Watch(keep=kept.append))
     states = [(one.tensors["state.theta"], one.tensors["nudges"]) for one in kept]
 
     moved = [step for step in range(7) if not torch.equal(states[step][1], states[step + 1][1])]
-    assert moved == [0, 3]
+    assert moved == [2, 4]
     assert states[0][1].shape == (2, 2, 2, WIDTH)
     for step in range(7):  # the plain loop
         theta, nudges = (

@@ -134,7 +134,7 @@ def test_a_pass_without_gradient_leaves_one_with_gradient_possible(image, pixels
     asked = [Pair(prompt=Conversation.user(image, ASK).with_system(system), target="a red square .")]
     with torch.inference_mode():
         wanted = victim.rows(x, asked).nll
-        assert victim._remembered(tuple(asked), (None,), (64, 64)).constant
+        assert victim._remembered(tuple(asked), (None,), (64, 64))[0][1].constant
     found = victim.rows(x, asked).nll
     assert torch.equal(found.detach(), wanted)
     assert slope(found, x).abs().max() > 0
@@ -181,11 +181,17 @@ def test_checkpointing_changes_memory_only(victims, pixels, image):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_nudge_moves_the_text_of_its_own_pairs(model, victims, pixels, image):
+def test_a_nudge_moves_the_turn_of_its_own_pairs(model, victims, pixels, image):
     victim, x = victims(model), floats(pixels[:2])
     pairs = [pair(image, ASK, TARGETS[0]), pair(image, ASK, TARGETS[1]), pair(image, "is it red ?", "yes")]
     shape = victim.prompt_width(pairs[0].prompt)
-    assert shape == (len(ASK.split()), 192)
+    asked = victim.prompts.prompt(pairs[0].prompt, (64, 64))
+    assert shape == (len(asked.turn), 192)
+    assert asked.turn == tuple(range(asked.turn[0], len(asked.ids)))  # what the template writes, too
+    before = set(asked.ids[: asked.turn[0]][-2:])  # the picture's end, and <s> where it stands behind it
+    assert victim.family.picture_id is None or victim.family.picture_id in before
+    assert set(asked.said) < set(asked.turn)
+    assert len(asked.said) == len(ASK.split())
     plain = means(victim.rows(x, pairs))
     nudge = torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(0.1).requires_grad_(True)
     moved = means(victim.rows(x, pairs, nudges=[nudge, nudge, None]))
@@ -211,7 +217,7 @@ def test_a_nudge_stands_where_the_text_is_embedded(victims, pixels, image):
     red, blue = (pair(image, f"is it {color} ?", "yes") for color in ("red", "blue"))
     ids = [torch.tensor(victim.tokens(each, (64, 64))[0]) for each in (red, blue)]
     (place,) = (ids[0] != ids[1]).nonzero()[:, 0].tolist()
-    said = victim.prompts.prompt(red.prompt, (64, 64)).said
+    said = victim.prompts.prompt(red.prompt, (64, 64)).turn
     table = victim.model.get_input_embeddings().weight
     nudge = torch.zeros(victim.prompt_width(red.prompt))
     nudge[said.index(place)] = table[ids[1][place]] - table[ids[0][place]]
@@ -231,14 +237,20 @@ def test_a_nudge_stands_where_the_text_is_embedded(victims, pixels, image):
 )
 def test_the_text_of_the_last_turn_is_found(turns, count, image, tmp_path):
     victim = open_victim(f"vlm/{tiny.tiny_llava(tmp_path / 'm')}", local=CPU)
+    name = victim.prompts._route.tokenizer.convert_ids_to_tokens
     shown = [tuple(image if part == "IMAGE" else part for part in turn.parts) for turn in turns]
     conversation = Conversation(
         tuple(Turn(turn.role, parts) for turn, parts in zip(turns, shown, strict=True))
     )
-    assert victim.prompt_width(conversation) == (count, 32)
     asked = victim.prompts.prompt(conversation, (64, 64))
-    words = victim.prompts._route.tokenizer.convert_ids_to_tokens([asked.ids[place] for place in asked.said])
+    assert len(asked.said) == count
+    words = name([asked.ids[place] for place in asked.said])
     assert " ".join(words) == " ".join(part for part in turns[-1].parts if part != "IMAGE")
+    moved = name([asked.ids[place] for place in asked.turn])
+    assert victim.prompt_width(conversation) == (len(moved), 32)
+    assert "<image>" not in moved
+    assert moved[:count] == words
+    assert moved[-1] == name(asked.ids[-1])
 
 
 # Tokens ---------------------------------------------------------------------------------------------
@@ -290,7 +302,7 @@ def test_what_does_not_fit_is_refused(victims, image):
         victim.rows(torch.rand(3, 64, 64), [good])
     with pytest.raises(UsageError, match="no more than 1024"):
         victim.rows(x, [pair(image, ASK, "a red square . " * 300)])
-    with pytest.raises(UsageError, match=r"a nudge has the shape \(2, 192\), but .* 6 tokens of width 192"):
+    with pytest.raises(UsageError, match=r"a nudge has the shape \(2, 192\), but .* \d+ tokens of width 192"):
         victim.rows(x, [good], nudges=[torch.zeros(2, 192)])
 
 

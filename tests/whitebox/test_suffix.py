@@ -173,7 +173,9 @@ def test_the_gradient_to_tokens_is_that_of_the_plain_pass(model, blobs):
     loss = TargetNLL(reduction="pair_mean").losses(rows, pairs).sum()
     grads = torch.autograd.grad(loss, list(nudges.values()))
     weight = victim.model.get_input_embeddings().weight[: reader.vocabulary]
-    wanted = torch.stack([grad[-len(start) :] @ weight.t() for grad in grads])
+    asked = [victim.prompts.prompt(prompt, picture.shape[:2]) for prompt in nudges]
+    places = [[one.turn.index(place) for place in one.said[-len(start) :]] for one in asked]
+    wanted = torch.stack([grad[at] @ weight.t() for grad, at in zip(grads, places, strict=True)])
     assert_same(found.grad, wanted)
 
 

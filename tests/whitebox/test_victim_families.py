@@ -14,6 +14,7 @@ from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.vlm import forget_models
 from sightline.testbed.weights import materialize
+from sightline.whitebox import mllm
 from sightline.whitebox.opening import open_victim
 from sightline.whitebox.victim import Pair
 
@@ -85,6 +86,36 @@ def test_tiny_models_of_every_family(family, tmp_path, blobs):
     folder = tiny.FAMILIES[family](tmp_path / "m")
     chat = family not in ("blip2", "blip2_chat", "instructblip")
     check(f"vlm/{folder}", blobs, SIZES.get(family, (32, 32)), lambda image: pairs_of(image, chat))
+
+
+@pytest.mark.parametrize("family", TINY)
+def test_pairs_in_several_packs_are_as_in_one(family, tmp_path, blobs, monkeypatch):
+    """Forced for few pairs, with a nudge that pairs of several packs share; the picture is encoded once."""
+    name, size = f"vlm/{tiny.FAMILIES[family](tmp_path / 'm')}", SIZES.get(family, (32, 32))
+    victim, _, x, image = opened(name, blobs, size)
+    pairs = pairs_of(image, chat=False)
+    nudge = torch.full(victim.prompt_width(pairs[0].prompt), 0.05).requires_grad_(True)
+    nudges = [None if each.prompt != pairs[0].prompt else nudge for each in pairs]
+
+    def found():
+        rows = victim.rows(x, pairs, nudges=nudges)
+        losses = means(rows)
+        return rows, losses, torch.autograd.grad(losses.sum(), (x, nudge))
+
+    one, losses, grads = found()
+    victim._remembered.cache_clear()
+    monkeypatch.setattr(mllm, "packs", lambda *_: 3)
+    seen = []
+    encoded = victim.family.encoded
+    monkeypatch.setattr(victim.family, "encoded", lambda *given: seen.append(1) or encoded(*given))
+    several, apart, slopes = found()
+    assert [count for count, _ in victim._remembered(tuple(pairs), (0, 0, 0, None, 0), size)] == [1, 2, 2]
+    assert seen == [1]
+    assert torch.equal(one.ids, several.ids)
+    assert torch.equal(one.pair, several.pair)
+    assert torch.allclose(losses, apart, rtol=1e-5, atol=0)
+    for grad, slope_ in zip(grads, slopes, strict=True):
+        assert_same(slope_, grad)
 
 
 @pytest.mark.parametrize("family", ["llava", "llava_next", "idefics2", "idefics3", "qwen2_vl", "qwen2_5_vl"])

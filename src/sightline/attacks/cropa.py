@@ -7,19 +7,23 @@ of the paper: `single_p`, one prompt; `multi_p`, all prompts without nudges.
 
 Official: Haochen-Luo/CroPA, main.py, utils/attack_tool.py. Read there: eps 16/255, steps of 1/255 from
 normal noise, 1,701 of them; one prompt a step in shuffled rounds through 10; target "unknown" with its end
-token; nudges move by 0.01 every 300 // prompts steps among the first 300, within -0.23 to 0.27 (10 updates
-in all for 10 prompts; other sizes for other models and numbers of prompts: 0.0025 to 0.025). Not verified:
-the figures of the paper's table 1.
+token; nudges move by 0.01, within -0.23 to 0.27, at steps 30, 60 ... 300 (counted from 0) for 10 prompts, in
+general at the multiples of 300 // prompts up to 300 (other sizes for other models and numbers of prompts:
+0.0025 to 0.025), in all tokens between the few-shot context and the target. Not verified: the figures of the
+paper's table 1.
 
 The prompts are the user's (`prompts:`); those of the cases must be others, and a draft's note says whether
 its own question was among them. Judge with `target_string(mode=exact)`.
 
 Deviations. The release never clips the sum of picture and noise to valid pixels, does not round, and keeps
 the noise with the least loss on a single prompt: here pixels stay in [0, 1], are judged as a file holds them,
-and the picture is kept that is best over the first 16 prompts. Its evaluation divides the hits on 19
-classification prompts (a comma is missing) by 20, and draws new agnostic questions at every call; here cases
-are the study's. The untargeted variant is left out. Nudges need a search with room to converge: they cost
-one that has not (on the testbed, 60 steps at 16/255) more than they bring.
+and the picture is kept that is best over the first 16 prompts. It rotates one shuffled order of the prompts:
+here every round has a new one. There is no few-shot context: nudges move the tokens from behind the picture
+to the target, the template's included, not the picture's own; in OpenFlamingo's prompts its marker moves.
+The release's evaluation divides the hits on 19 classification prompts (a comma is missing) by 20, and draws
+new agnostic questions at every call; here cases are the study's. The untargeted variant is left out. Nudges
+need a search with room to converge: they cost one that has not (on the testbed, 60 steps at 16/255) more than
+they bring.
 """
 
 from __future__ import annotations
@@ -75,7 +79,6 @@ PRESETS: Presets = {
     meets=frozenset({"answer"}),
     presets=PRESETS,
     extra="local",
-    data=("_surrogates.py", "_own_picture.py", "unrelated_image.py"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cropa:
@@ -91,7 +94,7 @@ class Cropa:
         alpha_levels: size of a step, in levels of 255.
         prompts_per_step: visited in shuffled rounds.
         nudge: size of a nudge's step, in units of the embeddings.
-        rival_steps: nudges move among the first so many steps, once per `rival_steps // prompts` of them.
+        rival_steps: nudges move at the multiples of `rival_steps // prompts` up to this step, from 0.
         batch: pictures at a time.
         size_px: side of the drawing for cases without a picture.
         shapes: in that drawing.
@@ -160,7 +163,7 @@ class Cropa:
         return descend(problem, ctx, steps=self.steps, keys=keys)
 
     def rival(self, prompts: int) -> whitebox.Rival:
-        """The prompts' side: as many moves as there are prompts, evenly among its steps."""
+        """The prompts' side: as many moves as there are prompts, the last one at `rival_steps`."""
         return whitebox.Rival(
             alpha=self.nudge, every=max(1, self.rival_steps // prompts), until=self.rival_steps
         )

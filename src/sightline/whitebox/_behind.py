@@ -133,7 +133,7 @@ def _looking(family: CrossAttention, given: Pass, pixels: Fields | None) -> tupl
     elif pixels is None:
         extra = {} if mllama else {"image_encoder_embeddings": _blank(family.model)}
     elif not mllama:
-        extra = {"image_encoder_embeddings": _encoded(family.model, pixels)}
+        extra = family.encoded(pixels, 1)
     told: dict[str, Any] = {key: value.expand(rows, *value.shape[1:]) for key, value in extra.items()}
     if mllama and given.held is None and pixels is not None:
         told = dict(pixels)
@@ -149,14 +149,6 @@ def _looking(family: CrossAttention, given: Pass, pixels: Fields | None) -> tupl
         **told,
     ).logits
     return logits, cache, extra
-
-
-def _encoded(model: Any, pixels: Fields) -> Tensor:
-    """Idefics-1's picture features, (1, pictures, features, width)."""
-    values = pixels["pixel_values"]
-    seen = model.model.vision_model(pixel_values=values.flatten(0, 1)).last_hidden_state
-    found: Tensor = seen[None]
-    return found
 
 
 def _blank(model: Any) -> Tensor:
@@ -310,12 +302,7 @@ class Behind:
     def _shown(self, embeds: Tensor) -> Tensor:
         """Embeddings of the beginning (1, nodes, width) with picture features in their places."""
         assert self._pixels is not None
-        family, slots = self._family, self._packed.slots
-        features = (
-            family._features(self._pixels, self._packed)
-            if isinstance(family, Queries)
-            else family.features(self._pixels, 1)  # type: ignore[attr-defined]  # those that are spliced
-        )
+        slots, features = self._packed.slots, self._family.encoded(self._pixels, 1)
         features = features if slots is None else features.index_select(1, slots.to(self._device))
         places = torch.searchsorted(self._early, self._packed.places).to(self._device)
         found: Tensor = embeds.index_copy(1, places, features.to(embeds.dtype))

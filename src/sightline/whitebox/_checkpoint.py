@@ -6,9 +6,10 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -34,8 +35,31 @@ class Checkpoint:
     numbers: Mapping[str, Any]
 
 
+class Resumable(Protocol):
+    """What can go on from a checkpoint."""
+
+    def restore(self, kept: Checkpoint) -> None:
+        """Take it up. Raises OtherRunError, before anything is changed, for one of other settings."""
+        ...
+
+
 class OtherRunError(UsageError):
     """A checkpoint that belongs to a run of other settings."""
+
+
+def check_same(kept: Checkpoint, identity: Mapping[str, Any], what: str) -> None:
+    """Make sure that a checkpoint is of a run with these settings; `what` names the kind of run.
+
+    Raises:
+        OtherRunError: naming the first setting that differs.
+    """
+    before = kept.numbers.get("identity", {})
+    for name, value in identity.items():
+        if before.get(name) != value:
+            raise OtherRunError(
+                f"this is the state of another {what}: {name} was {before.get(name)!r}, now it is {value!r}; "
+                f"start without `resume`, or with the settings of that {what}"
+            )
 
 
 class Bench:
@@ -59,6 +83,13 @@ class Bench:
             return load_state(self._path, device)
         except UsageError:
             return None
+
+    def resume(self, run: Resumable, device: Any = "cpu") -> None:
+        """Let a run take up what is kept, if that is of its settings."""
+        kept = self.taken_up(device)
+        if kept is not None:
+            with suppress(OtherRunError):
+                run.restore(kept)
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Save a run, unless that was done a moment ago."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -55,11 +55,13 @@ class Passes:
     """Runs objectives on artifacts.
 
     The first pass of every shape is run under PyTorch's FLOP counter; later ones cost the same. A batch
-    that does not fit into memory is halved, for good, and run again.
+    that does not fit into memory is halved, for good, and run again: its pictures, and where one alone does
+    not fit, the pairs that are run beside it.
 
     Attributes:
         meter: told what every pass costs one artifact.
         piece: pictures at a time; None for all. An artifact's own are split only if it is alone.
+        at_once: pairs at a time; None for all.
         counted: FLOPs of a pass for one artifact, by its shape. A run that is taken up has to have them:
             another pass would be counted, and the counter changes how a pass rounds.
     """
@@ -67,6 +69,7 @@ class Passes:
     def __init__(self, meter: Meter, say: Say) -> None:
         self.meter = meter
         self.piece: int | None = None
+        self.at_once: int | None = None
         self.counted: dict[Hashable, float] = {}
         self._say = say
 
@@ -85,15 +88,18 @@ class Passes:
         The objective is that of all pictures which the constraint makes (`expanded`).
 
         Raises:
-            UsageError: if the loss has no gradient, or one picture alone does not fit into memory.
+            UsageError: if the loss has no gradient, or one picture with one pair does not fit into memory.
         """
         objective, constraint = problem
 
         def piece(index: Sequence[int] | None, most: int) -> tuple[Tensor, ...]:
-            return _Step(objective, constraint, theta, pairs, draws, nudges).slope(index, most)
+            return _Step(
+                replace(objective, at_once=self.at_once), constraint, theta, pairs, draws, nudges
+            ).slope(index, most)
 
         shape = ("slope", part, *theta.shape, len(pairs), nudges is not None)
-        size, passes = (len(theta), constraint.samples), objective.passes * constraint.samples
+        passes = objective.passes * constraint.samples
+        size = _Size(len(theta), constraint.samples, len(pairs) if objective.victims else 1)
         loss, grad, *rest = self._counted(shape, size, piece, passes, passes)
         return Slope(loss, grad), (rest[0] if rest else None)
 
@@ -101,42 +107,61 @@ class Passes:
         """What pictures do as a file holds them, uint8 (n, 3, h, w)."""
 
         def piece(index: Sequence[int] | None, _most: int) -> tuple[Tensor, ...]:
-            part = objective if index is None else objective.take(index)
+            part = replace(objective if index is None else objective.take(index), at_once=self.at_once)
             return part.probe(unit(levels if index is None else levels[list(index)]), pairs)
 
         shape = ("probe", *levels.shape, len(pairs))
-        loss, forced = self._counted(shape, (len(levels), 1), piece, objective.passes)
+        size = _Size(len(levels), 1, len(pairs) if objective.victims else 1)
+        loss, forced = self._counted(shape, size, piece, objective.passes)
         return Probed(loss, forced)
 
     def _counted(
-        self, shape: Hashable, size: tuple[int, int], work: Work, forwards: int, backwards: int = 0
+        self, shape: tuple[Hashable, ...], size: _Size, work: Work, forwards: int, backwards: int = 0
     ) -> tuple[Tensor, ...]:
-        """Run `size` artifacts of so many pictures each, fewer at a time if they do not fit.
+        """Run artifacts, fewer pictures and pairs at a time if they do not fit.
 
         FLOPs are counted if the shape is new.
         """
-        n, samples = size
+        n, samples, _ = size
         while True:
             most = min(n * samples, self.piece or n * samples)
-            counter: Any = nullcontext() if shape in self.counted else flop_counter()
+            key = (*shape, self.at_once)
+            counter: Any = nullcontext() if key in self.counted else flop_counter()
             try:
                 with counter:
                     found = _whole(n, max(1, most // samples), min(most, samples), work)
             except torch.OutOfMemoryError as full:
-                if most == 1:
-                    raise UsageError(
-                        "one picture alone does not fit into memory: take a smaller model or number format, "
-                        f"or fewer pairs per step ({full})"
-                    ) from None
-                self.piece = math.ceil(most / 2)
+                told = self._halved(most, size.pairs, str(full))
             else:
-                if shape not in self.counted:
-                    self.counted[shape] = counter.get_total_flops() / n
-                self.meter.add(Cost(forwards=forwards, backwards=backwards, flops=self.counted[shape]))
+                if key not in self.counted:
+                    self.counted[key] = counter.get_total_flops() / n
+                self.meter.add(Cost(forwards=forwards, backwards=backwards, flops=self.counted[key]))
                 return found
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            self._say(f"out of memory with {most} pictures at a time: going on with {self.piece}")
+            self._say(told)
+
+    def _halved(self, pictures: int, pairs: int, full: str) -> str:
+        """Run half as many pictures at a time from now on, or half as many pairs; what to say."""
+        together = min(pairs, self.at_once or pairs)
+        if pictures > 1:
+            self.piece = math.ceil(pictures / 2)
+            return f"out of memory with {pictures} pictures at a time: going on with {self.piece}"
+        if together > 1:
+            self.at_once = math.ceil(together / 2)
+            return f"out of memory with {together} pairs at a time: going on with {self.at_once}"
+        raise UsageError(
+            "one picture alone does not fit into memory: take a smaller model or number format, or set "
+            f"SIGHTLINE_CHECKPOINTING=1 ({full})"
+        ) from None
+
+
+class _Size(NamedTuple):
+    """Artifacts, pictures of each, pairs of each pass."""
+
+    artifacts: int
+    samples: int
+    pairs: int
 
 
 def _whole(n: int, size: int, most: int, work: Work) -> tuple[Tensor, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from sightline.whitebox.sampler import Sampler
 from sightline.whitebox.victim import Pair
 
 PROBE_PAIRS = 16
+#: points of a loss curve, at most
+CURVE_POINTS = 200
 
 Stop = Callable[[Probed], Tensor]
 """Which artifacts are done, bool (n,), judged on the probe batch."""
@@ -47,9 +50,10 @@ def below(loss: float) -> Stop:
 class Rival:
     """The inner maximum of a min-max: nudges of the prompts' embeddings that raise the loss (CroPA).
 
-    nudges <- box(nudges + alpha * sign(gradient)), in the same pass as the picture's step, at every
-    `every`-th step before step `until`. Only the prompts of that step move. Nudges start at 0, and the
-    probe batch is judged without them.
+    nudges <- box(nudges + alpha * sign(gradient)), in the same pass as the picture's step, at the steps
+    `every`, 2 `every`, ... up to `until`, where steps count from 0 (as in CroPA's release). Only the prompts
+    of that step move, in every token from behind the picture to the answer. Nudges start at 0, and the probe
+    batch is judged without them.
     """
 
     alpha: float
@@ -64,7 +68,7 @@ class Rival:
 
     def due(self, step: int) -> bool:
         """Whether the nudges move at this step."""
-        return step % self.every == 0 and (self.until is None or step < self.until)
+        return step > 0 and step % self.every == 0 and (self.until is None or step <= self.until)
 
     def moved(self, nudges: Tensor, grad: Tensor) -> Tensor:
         """The next nudges; the gradient is that of the loss which the picture lowers."""
@@ -152,6 +156,16 @@ class Check:
     step: int
     loss: float
     forced: float
+
+    def plain(self) -> list[float]:
+        """As a checkpoint holds it."""
+        return [self.step, self.loss, self.forced]
+
+
+def better(check: Check, done: bool, best: Check | None, best_done: bool) -> bool:
+    """Whether a look is to be kept: done where the best one is not, or else of a lower, finite loss."""
+    lower = math.isfinite(check.loss) and (best is None or check.loss < best.loss)
+    return done > best_done or (lower and done == best_done)
 
 
 Ending = Literal["steps", "stopped", "budget", "broken"]

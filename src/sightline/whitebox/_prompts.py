@@ -49,11 +49,15 @@ class Asked:
         ids: its tokens, those of the picture included.
         said: places of the tokens of the last user turn's text.
         fields: further tensors of the route that depend on the prompt or the size, first dimension 1.
+        turn: places of all tokens from the end of the picture, if the last user turn shows it before its
+            text, else from that text, to the answer: the text and what the template writes around it; the
+            picture's own tokens and the start token are left out.
     """
 
     ids: tuple[int, ...]
     said: tuple[int, ...]
     fields: Fields
+    turn: tuple[int, ...] = ()
 
 
 class _Joint(NamedTuple):
@@ -137,7 +141,8 @@ class Prompts:
         fields = self._fields(prompt)
         ids = tuple(fields["input_ids"][0].tolist())
         rest = {key: value for key, value in fields.items() if key in _KEPT}
-        return Asked(ids, self._said(conversation, prompt.text, ids), rest)
+        said = self._said(conversation, prompt.text, ids)
+        return Asked(ids, said, rest, self._turn(conversation, said, ids))
 
     def _target(self, conversation: Conversation, target: str, closed: bool) -> tuple[int, ...]:
         said = target.strip() if closed else target.lstrip()
@@ -209,6 +214,18 @@ class Prompts:
             if all(0 <= p < len(ids) and ids[p] == plain[i] for p, i in zip(places, inside, strict=True)):
                 return places
         raise ContractError(f"{self._name}: the text of the last user turn was not found among its tokens")
+
+    def _turn(
+        self, conversation: Conversation, said: tuple[int, ...], ids: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        """See `Asked.turn`."""
+        tokenizer = self._route.tokenizer
+        picture = tokenizer.convert_tokens_to_ids(self._route.prompter.placeholder)
+        behind = max((place for place, token in enumerate(ids) if token == picture), default=-1) + 1
+        shown = any(True for _ in conversation.turns[-1].images)
+        first = behind if not said or (shown and behind <= said[0]) else said[0]
+        apart = (picture, tokenizer.bos_token_id)
+        return tuple(place for place in range(first, len(ids)) if ids[place] not in apart)
 
     def _stretches(self, conversation: Conversation, prompt: str) -> list[tuple[int, int]]:
         """Where the text parts of the last user turn stand in the rendered prompt, in characters."""

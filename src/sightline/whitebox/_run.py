@@ -14,17 +14,26 @@ from torch import Tensor
 from sightline.budget import Budget, Meter, SpentError
 from sightline.errors import UsageError
 from sightline.records import NO_COST, Cost
-from sightline.whitebox._checkpoint import Checkpoint, OtherRunError
+from sightline.whitebox._checkpoint import Checkpoint, check_same
 from sightline.whitebox._descent import Slope, chosen, tensors_of
 from sightline.whitebox._draws import Draws
 from sightline.whitebox._passes import Nudges, Passes, expanded
 from sightline.whitebox._pictures import as_pixels, unit
-from sightline.whitebox._problem import Check, Ending, Found, Problem, Progress, Watch, no_nudges
+from sightline.whitebox._problem import (
+    CURVE_POINTS,
+    Check,
+    Ending,
+    Found,
+    Problem,
+    Progress,
+    Watch,
+    better,
+    no_nudges,
+)
 from sightline.whitebox.guards import check_tokens
 from sightline.whitebox.mllm import MultimodalVictim
 from sightline.whitebox.objective import Probed
 
-CURVE_POINTS = 200
 START, GUARD = -1, -2
 NOISE, SAME = 0.1, 1e-6
 """Deviation of the noise that has to change the loss, and the relative change that counts as none."""
@@ -186,14 +195,7 @@ class Run:
     def restore(self, kept: Checkpoint) -> None:
         """Take up a run."""
         numbers, tensors = kept.numbers, kept.tensors
-        identity = self._identity()
-        for name, value in identity.items():
-            if numbers.get("identity", {}).get(name) != value:
-                was = numbers.get("identity", {}).get(name)
-                raise OtherRunError(
-                    f"this is the state of another run: {name} was {was!r}, now it is {value!r}; "
-                    "start without `resume`, or with the settings of that run"
-                )
+        check_same(kept, self._identity(), "run")
         self.step = self.checked = numbers["step"]
         self.best = [None if best is None else Check(*best) for best in numbers["best"]]
         self.done, self.endings = list(numbers["done"]), list(numbers["endings"])
@@ -201,7 +203,7 @@ class Run:
         self.checks = [[Check(*check) for check in checks] for checks in numbers["checks"]]
         self.costs = [Cost(**cost) for cost in numbers["costs"]]
         self.step_flops, self.check_flops = numbers["step_flops"], numbers["check_flops"]
-        self._spend(Cost(**numbers["spent"]), numbers["piece"])
+        self._spend(Cost(**numbers["spent"]), numbers["piece"], numbers.get("at_once"))
         self.passes.counted = {tuple(shape): flops for shape, flops in numbers.get("counted", ())}
         self.best_theta = tensors["best_theta"].to(self.device)
         fields = {name: tensors[f"state.{name}"].to(self.device) for name in tensors_of(self.state)}
@@ -218,16 +220,17 @@ class Run:
             "identity": self._identity(),
             "step": self.step,
             "active": self.active,
-            "best": [None if best is None else _plain(best) for best in self.best],
+            "best": [None if best is None else best.plain() for best in self.best],
             "done": self.done,
             "endings": self.endings,
             "losses": self.losses,
-            "checks": [[_plain(check) for check in checks] for checks in self.checks],
+            "checks": [[check.plain() for check in checks] for checks in self.checks],
             "costs": [asdict(cost) for cost in self.costs],
             "step_flops": self.step_flops,
             "check_flops": self.check_flops,
             "spent": asdict(self.meter.spent),
             "piece": self.passes.piece,
+            "at_once": self.passes.at_once,
             "counted": list(self.passes.counted.items()),
         }
         return Checkpoint({**tensors, "best_theta": self.best_theta.clone()}, _copied(numbers))
@@ -248,11 +251,11 @@ class Run:
             "clean": hashlib.sha256(clean.cpu().numpy().tobytes()).hexdigest(),
         }
 
-    def _spend(self, spent: Cost, piece: int | None = None) -> None:
+    def _spend(self, spent: Cost, piece: int | None = None, at_once: int | None = None) -> None:
         """Start counting from `spent`."""
         self.meter = Meter(self.plan.budget, clock=self.watch.clock, spent=spent)
         self.passes = Passes(self.meter, self.say)
-        self.passes.piece = piece
+        self.passes.piece, self.passes.at_once = piece, at_once
         self.shared_seconds = spent.seconds
 
     def _activate(self, active: list[int]) -> None:
@@ -277,9 +280,7 @@ class Run:
 
     def _keep_best(self, i: int, theta: Tensor, check: Check, done: bool) -> None:
         """Keep a theta that is done where none was, or has a lower probe loss than any before."""
-        best = self.best[i]
-        lower = math.isfinite(check.loss) and (best is None or check.loss < best.loss)
-        if done > self.done[i] or (lower and done == self.done[i]):
+        if better(check, done, self.best[i], self.done[i]):
             self.best[i], self.done[i] = check, done
             self.best_theta[i] = theta
 
@@ -354,10 +355,6 @@ class _Slopes:
                 "start is an extremum, such as a distance from the clean picture itself; set init='ball'"
             )
         return slope
-
-
-def _plain(check: Check) -> tuple[int, float, float]:
-    return check.step, check.loss, check.forced
 
 
 def _copied(value: Any) -> Any:

@@ -12,17 +12,15 @@ import torch
 from sightline.budget import Budget, Meter, SpentError
 from sightline.errors import UsageError
 from sightline.records import NO_COST, Cost
-from sightline.whitebox._checkpoint import Checkpoint, OtherRunError
+from sightline.whitebox._checkpoint import Checkpoint, check_same
 from sightline.whitebox._draws import Draws
 from sightline.whitebox._look import Looks
-from sightline.whitebox._problem import Check, Ending, Progress, Watch
+from sightline.whitebox._problem import CURVE_POINTS, Check, Ending, Progress, Watch, better
 from sightline.whitebox._text_problem import FoundText, TextProblem
 from sightline.whitebox.flips import Scores
 from sightline.whitebox.objective import Probed
 from sightline.whitebox.suffix import HELD
 from sightline.whitebox.victim import Pair
-
-CURVE_POINTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +148,7 @@ class Search:
             OtherRunError: for the state of a search of other settings.
         """
         numbers, tensors = kept.numbers, kept.tensors
-        for name, value in self._identity().items():
-            was = numbers.get("identity", {}).get(name)
-            if was != value:
-                raise OtherRunError(
-                    f"this is the state of another search: {name} was {was!r}, now it is {value!r}; "
-                    "start without `resume`, or with the settings of that search"
-                )
+        check_same(kept, self._identity(), "search")
         self.step = self.checked = numbers["step"]
         self.best = None if numbers["best"] is None else Check(*numbers["best"])
         self.done, self.ending = numbers["done"], numbers["ending"]
@@ -194,8 +186,7 @@ class Search:
         done = stop is not None and bool(stop(Probed(scores.loss, scores.forced))[0])
         self.checked = self.step
         self.last = Check(self.step, loss, share)
-        lower = math.isfinite(loss) and (self.best is None or loss < self.best.loss)
-        if done > self.done or (lower and done == self.done):
+        if better(self.last, done, self.best, self.done):
             self.best, self.done, self.best_ids = self.last, done, self.ids
         if done or not math.isfinite(loss):
             self.ending = "stopped" if done else "broken"
@@ -219,11 +210,11 @@ class Search:
         numbers = {
             "identity": self._identity(),
             "step": self.step,
-            "best": None if self.best is None else _plain(self.best),
+            "best": None if self.best is None else self.best.plain(),
             "done": self.done,
             "ending": self.ending,
             "losses": [list(point) for point in self.losses],
-            "checks": [_plain(check) for check in self.checks],
+            "checks": [check.plain() for check in self.checks],
             "spent": asdict(self.meter.spent),
             "piece": self.looks.piece,
             "dearest": dict(self.looks.dearest),
@@ -251,7 +242,3 @@ def _last_of_each(met: list[tuple[Pair, ...]]) -> list[tuple[Pair, ...]]:
     """Pairs with the same prompts once, where they were met last."""
     last = {tuple(pair.prompt for pair in pairs): place for place, pairs in enumerate(met)}
     return [met[place] for place in sorted(last.values())]
-
-
-def _plain(check: Check) -> list[float]:
-    return [check.step, check.loss, check.forced]

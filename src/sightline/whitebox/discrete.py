@@ -8,14 +8,13 @@ the target would read its text as the very tokens that were scored.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 
 from torch import Tensor
 
 from sightline.budget import UNLIMITED, Budget
 from sightline.errors import require
-from sightline.whitebox._checkpoint import Bench, Checkpoint, OtherRunError
+from sightline.whitebox._checkpoint import Bench, Checkpoint
 from sightline.whitebox._problem import Watch
 from sightline.whitebox._search import Search, TextPlan
 from sightline.whitebox._text_problem import FoundText, Reader, TextProblem
@@ -63,15 +62,12 @@ def search(
     require(steps >= 1, "steps", steps, "at least 1")
     require(every >= 1, "every", every, "at least 1 step from check to check")
     watch = watch or Watch()
-    if bench is not None:
-        watch = replace(watch, keep=bench.keep)
+    watch = watch if bench is None else replace(watch, keep=bench.keep)
     run = Search(problem, TextPlan(steps, seed, every, budget, key), watch)
-    kept = bench.taken_up() if bench is not None and resume is None else resume
-    if kept is not None and resume is not None:
-        run.restore(kept)
-    elif kept is not None:
-        with suppress(OtherRunError):
-            run.restore(kept)
+    if resume is not None:
+        run.restore(resume)
+    elif bench is not None:
+        bench.resume(run)
     if run.checked < 0:
         run.begin()
     limit = None

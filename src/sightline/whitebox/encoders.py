@@ -151,7 +151,7 @@ def open_encoder(name: str | EncoderFolder, *, local: LocalSettings | None = Non
             f"{found.folder}: {len(absent)} weights of {type(model).__name__} are not in the files, such as "
             f"{absent[0]}: what it sees would be left to chance; name the folder of a trained one"
         )
-    model = model.to(settings.resolved_device()).eval().requires_grad_(False)
+    model = model.to(settings.present_device()).eval().requires_grad_(False)
     if found.part != "detector" and model.num_parameters() < QUICKENED_PARAMETERS:
         quicken(model)  # detectors write into what their layers give, which quicker ones forbid
     preprocess = preprocessor(found.model_type, pictures)

@@ -9,12 +9,11 @@ from its last check as if nothing had happened.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from sightline.budget import UNLIMITED, Budget
 from sightline.errors import require
-from sightline.whitebox._checkpoint import Bench, Checkpoint, OtherRunError, load_state, save_state
+from sightline.whitebox._checkpoint import Bench, Checkpoint, load_state, save_state
 from sightline.whitebox._problem import (
     Check,
     Found,
@@ -83,10 +82,12 @@ def minimize(
     require(len(keys) == n, "keys", keys, f"{n} keys, one per artifact")
     plan = Plan(steps, seed, every, budget, keys)
     watch = watch or Watch()
-    run = _taken_up(problem, plan, watch, bench) if bench is not None else Run(problem, plan, watch)
+    run = Run(problem, plan, watch if bench is None else replace(watch, keep=bench.keep))
     if resume is not None:
         run.restore(resume)
-    elif run.checked < 0:
+    elif bench is not None:
+        bench.resume(run, run.device)
+    if run.checked < 0:
         run.begin()
     limit = None
     while run.active and run.step < steps and limit is None:
@@ -99,14 +100,3 @@ def minimize(
                 run.check()
                 run.save()
     return run.finish("steps" if limit is None else "budget")
-
-
-def _taken_up(problem: Problem, plan: Plan, watch: Watch, bench: Bench) -> Run:
-    """The run that a bench holds, or a new one."""
-    watch = replace(watch, keep=bench.keep)
-    run = Run(problem, plan, watch)
-    kept = bench.taken_up(run.device)
-    if kept is not None:
-        with suppress(OtherRunError):
-            run.restore(kept)
-    return run

@@ -1,14 +1,16 @@
 """A loaded multimodal model as a victim: pixels in, predictions at target tokens out, with a gradient.
 
-Every call packs its pairs into one tree (`tree`), encodes each picture once, and asks for logits at target
-rows only. n pictures are n rows of the same tree. Weights are frozen; `x` and the loss are float32, whatever
-the model computes in.
+Every call packs its pairs into a tree (`tree`), or several where that costs less (`_splitting`), encodes each
+picture once, and asks for logits at target rows only. n pictures are n rows of the same tree. Weights are
+frozen; `x` and the loss are float32, whatever the model computes in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,9 +20,10 @@ from sightline.cases import Conversation
 from sightline.errors import ContractError, UsageError
 from sightline.targets._processors import Fields
 from sightline.whitebox._prompts import Asked, Prompts, Size
+from sightline.whitebox._splitting import PassCost, packs
 from sightline.whitebox.families import Packed, family_of
 from sightline.whitebox.tree import Tree, pack
-from sightline.whitebox.victim import Pair, Rows
+from sightline.whitebox.victim import Pair, Rows, joined
 
 ToFields = Callable[[Tensor], Fields]
 """Pictures (n, 3, h, w) in [0, 1] -> what the model's processor makes of such files, with a gradient."""
@@ -63,8 +66,9 @@ class MultimodalVictim:
         text = model.config.get_text_config()
         self._context = int(getattr(text, "max_position_embeddings", 0) or 0)
         self._window = int(getattr(text, "sliding_window", 0) or 0)
+        self._cost = PassCost.of(model)
         outside = torch.inference_mode(False)  # held: a later pass may want a gradient
-        self._remembered = lru_cache(maxsize=LIMIT)(outside(self._packed))
+        self._remembered = lru_cache(maxsize=LIMIT)(outside(self._packs))
 
     def __repr__(self) -> str:
         return f"MultimodalVictim({self.id!r})"
@@ -83,21 +87,16 @@ class MultimodalVictim:
         """
         size = self._size(x)
         given = list(nudges) or [None] * len(pairs)
-        distinct: dict[int, Tensor] = {id(nudge): nudge for nudge in given if nudge is not None}
-        numbers = list(distinct)
-        marks = tuple(None if nudge is None else numbers.index(id(nudge)) for nudge in given)
-        packed = self._remembered(tuple(pairs), marks, size)
-        embeds = self._embedding(packed.ids)[None].expand(len(x), -1, -1)
-        for mark, nodes in packed.nudged:
-            nudge = distinct[numbers[mark]]
-            if nudge.shape[-2:] != (len(nodes), embeds.shape[-1]):
-                raise UsageError(
-                    f"a nudge has the shape {tuple(nudge.shape)}, but the text of its prompt has "
-                    f"{len(nodes)} tokens of width {embeds.shape[-1]}"
-                )
-            embeds = embeds.index_add(1, nodes, nudge.to(embeds.dtype).expand(len(x), -1, -1))
-        logits = self.family.logits(self.pixels(x), packed, embeds)
-        return Rows(logits, packed.targets, packed.pair)
+        numbers = {id(nudge): nudge for nudge in given if nudge is not None}
+        distinct, places = list(numbers.values()), list(numbers)
+        marks = tuple(None if nudge is None else places.index(id(nudge)) for nudge in given)
+        encoded = self.family.encoded(self.pixels(x), len(x))
+        parts, counts = list[Rows](), list[int]()
+        for count, packed in self._remembered(tuple(pairs), marks, size):
+            logits = self.family.logits(encoded, packed, self._embedded(packed, len(x), distinct))
+            parts.append(Rows(logits, packed.targets, packed.pair))
+            counts.append(count)
+        return joined(parts, counts)
 
     def pixels(self, x: Tensor) -> Fields:
         """What the model's processor makes of pictures, in the model's number format."""
@@ -112,7 +111,7 @@ class MultimodalVictim:
         side = self._patch if picture is None else 0
         size = (side, side) if picture is None else (picture.height, picture.width)
         width = int(self._embedding.weight.shape[-1])
-        return len(self.prompts.prompt(prompt, size).said), width
+        return len(self.prompts.prompt(prompt, size).turn), width
 
     def tokens(self, pair: Pair, size: Size) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tokens of a pair's prompt and target for a picture of a height and width."""
@@ -132,9 +131,37 @@ class MultimodalVictim:
             )
         return height, width
 
+    def _embedded(self, packed: Packed, count: int, nudges: Sequence[Tensor]) -> Tensor:
+        """Embeddings of a pack's tokens, nudged, (count, nodes, width)."""
+        embeds: Tensor = self._embedding(packed.ids)[None].expand(count, -1, -1)
+        for mark, nodes in packed.nudged:
+            nudge = nudges[mark]
+            if nudge.shape[-2:] != (len(nodes), embeds.shape[-1]):
+                raise UsageError(
+                    f"a nudge has the shape {tuple(nudge.shape)}, but the last turn of its prompt has "
+                    f"{len(nodes)} tokens of width {embeds.shape[-1]}"
+                )
+            embeds = embeds.index_add(1, nodes, nudge.to(embeds.dtype).expand(count, -1, -1))
+        return embeds
+
+    def _packs(
+        self, pairs: tuple[Pair, ...], marks: tuple[int | None, ...], size: Size
+    ) -> tuple[tuple[int, Packed], ...]:
+        """The tokens of pairs, in order, as one tree or as several that cost less; pairs of each."""
+        whole = self._packed(pairs, marks, size)
+        count = packs(whole, len(pairs), self._cost)
+        if count == 1:
+            return ((len(pairs), whole),)
+        ends = [len(pairs) * number // count for number in range(count + 1)]
+        return tuple(
+            (last - first, self._packed(pairs[first:last], marks[first:last], size))
+            for first, last in pairwise(ends)
+        )
+
     def _packed(self, pairs: tuple[Pair, ...], marks: tuple[int | None, ...], size: Size) -> Packed:
         """The tokens of pairs as one tree; `marks` says which nudge moves a pair's text, if any."""
         asked = [self.prompts.prompt(pair.prompt, size) for pair in pairs]
+        asked = [replace(prompt, said=prompt.turn) for prompt in asked]  # what a nudge moves
         targets = [self.prompts.target(pair, size) for pair in pairs]
         self._check_length(pairs, asked, targets)
         return self.packed(asked, targets, marks, self.device)
@@ -181,6 +208,7 @@ class MultimodalVictim:
             targets=torch.tensor([token for target in targets for token in target]).to(here),
             pair=tree.pair.to(here),
             nudged=tuple((mark, torch.tensor(nodes).to(here)) for mark, nodes in nudged),
+            common=tree.common,
             constant=self._constant(ids, slot, tree, nudged),
         )
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sightline.errors import ContractError, UsageError, nearest, require
 from sightline.whitebox._own_rows import Read, membership, read
+from sightline.whitebox._pieces import rows_of
 from sightline.whitebox.victim import Encoder, Kind, Pair, Rows, Victim
 
 Reduction = Literal["token_mean", "pair_mean", "sum"]
@@ -298,6 +299,8 @@ class Objective:
         own: for each artifact the numbers of a step's pairs that are about it, as many for all, so that
             pictures with other questions or targets share a pass; () takes all pairs for every artifact.
             Give the loop pairs in the same order for every step and for the probe batch (`FixedPairs`).
+        at_once: pairs that a victim runs at a time, where all do not fit into memory; the same losses for
+            one more forward pass. None runs all.
 
     Raises:
         UsageError: for no term at all, or rows without victims, or victims without rows.
@@ -307,6 +310,7 @@ class Objective:
     rows: tuple[RowTerm, ...] = ()
     pictures: tuple[PictureTerm, ...] = ()
     own: tuple[tuple[int, ...], ...] = ()
+    at_once: int | None = None
 
     def __post_init__(self) -> None:
         if not self.rows and not self.pictures:
@@ -377,7 +381,7 @@ class Objective:
         moved = [nudges[number] for number in wanted] if nudges else ()
         place = {number: i for i, number in enumerate(wanted)}
         own = tuple(tuple(place[number] for number in numbers) for numbers in self.own)
-        seen = [read(victim.rows(x, asked, nudges=moved), asked, own) for victim in self.victims]
+        seen = [read(rows_of(victim, x, asked, moved, self.at_once), asked, own) for victim in self.victims]
         losses = [read.losses(term) for read in seen for term in self.rows]
         losses += [term.losses(x) for term in self.pictures]
         return torch.stack(losses).sum(0), seen

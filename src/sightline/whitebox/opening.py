@@ -94,7 +94,7 @@ def _loaded(target: VlmTarget, settings: LocalSettings) -> tuple[Any, Prompts, A
             pictures = AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
             model = AutoModelForImageTextToText.from_pretrained(
                 folder, dtype=dtype, use_safetensors=True, **local
-            ).to(settings.resolved_device())
+            ).to(settings.present_device())
             if model.device.type == "cpu" and model.num_parameters() < SMALL_PARAMETERS:
                 model.set_attn_implementation("eager")  # less to call; no difference in the numbers
     except (OSError, ValueError, KeyError, ImportError) as broken:

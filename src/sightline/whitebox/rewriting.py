@@ -25,8 +25,7 @@ from sightline.records import Cost
 from sightline.rng import numpy_rng
 from sightline.whitebox._draws import Draws
 from sightline.whitebox._look import Looks
-from sightline.whitebox._problem import Check, Ending, Progress, Watch
-from sightline.whitebox._search import CURVE_POINTS
+from sightline.whitebox._problem import CURVE_POINTS, Check, Ending, Progress, Watch
 from sightline.whitebox._text_problem import FoundText, TextProblem
 from sightline.whitebox.flips import HotFlip
 from sightline.whitebox.sampler import FixedPairs

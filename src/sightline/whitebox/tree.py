@@ -42,6 +42,11 @@ class Tree:
     paths: tuple[tuple[int, ...], ...]
 
     @property
+    def common(self) -> int:
+        """Nodes that all rows begin with."""
+        return int((self.end == len(self.end)).long().cumprod(0).sum()) if len(self.paths) > 1 else 0
+
+    @property
     def visible(self) -> Tensor:
         """Whether a node (row) sees another (column): itself and its ancestors, bool (nodes, nodes)."""
         return visible(self.end)

@@ -7,6 +7,7 @@ crop, tile, patchify, normalize) happens inside the victim, in the graph.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -76,6 +77,18 @@ class Rows:
         return int(self.pair[-1]) + 1
 
 
+def joined(parts: Sequence[Rows], pairs: Sequence[int]) -> Rows:
+    """The rows of pairs that were run apart, in order; `pairs` are the pairs of each part."""
+    if len(parts) == 1:
+        return parts[0]
+    ends = itertools.accumulate(pairs, initial=0)
+    return Rows(
+        torch.cat([part.logits for part in parts], dim=1),
+        torch.cat([part.ids for part in parts]),
+        torch.cat([part.pair + before for part, before in zip(parts, ends, strict=False)]),
+    )
+
+
 class Victim(Protocol):
     """A multimodal model with frozen weights. Cost is counted in forward and backward passes and FLOPs."""
 
@@ -95,13 +108,14 @@ class Victim(Protocol):
         Args:
             x: float32 in [0, 1], (n, 3, h, w).
             pairs: prompts and targets; what they have in common is run once.
-            nudges: per pair, what is added to the embeddings of its last user turn's text, (tokens, width) or
-                (n, tokens, width); pairs that share a prompt share the tensor.
+            nudges: per pair, what is added to the embeddings of its last user turn, from behind the picture
+                to the answer, (tokens, width) or (n, tokens, width); pairs that share a prompt share the
+                tensor.
         """
         ...
 
     def prompt_width(self, prompt: Conversation) -> tuple[int, int]:
-        """Tokens of the last user turn's text, and the width of their embeddings: a nudge's shape."""
+        """Tokens from behind the picture to the answer, and their embeddings' width: a nudge's shape."""
         ...
 
 

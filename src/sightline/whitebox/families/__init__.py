@@ -40,11 +40,20 @@ class Family(Protocol):
         """What each token sees of the picture by cross-attention, (length, ...)."""
         ...
 
-    def logits(self, pixels: Fields, packed: Packed, embeds: Tensor) -> Tensor:
+    def encoded(self, pixels: Fields, count: int) -> Any:
+        """What `count` pictures are to the model whatever the prompts, for `logits`: run once for all packs.
+
+        Args:
+            pixels: what the processor makes of the pictures, in the model's number format.
+            count: of pictures.
+        """
+        ...
+
+    def logits(self, encoded: Any, packed: Packed, embeds: Tensor) -> Tensor:
         """Predictions at the nodes `packed.read`, (n, t, vocabulary).
 
         Args:
-            pixels: what the processor makes of n pictures, in the model's number format.
+            encoded: the n pictures, as `encoded` gives them.
             packed: the tokens.
             embeds: their embeddings, (n, nodes, width); those of picture tokens are to be replaced.
         """

@@ -27,6 +27,7 @@ class Packed:
         targets: (t,), target tokens.
         pair: (t,), the pair that each belongs to.
         nudged: per stretch of nudged tokens: which nudge, and its nodes, (tokens,).
+        common: how many of the first nodes all pairs share; 0 for one pair alone.
         constant: tokens of the first nodes, if all rows begin with them and neither pixels nor a nudge
             change what the model makes of them; () if they are too few to gain by it.
     """
@@ -42,6 +43,7 @@ class Packed:
     targets: Tensor
     pair: Tensor
     nudged: tuple[tuple[int, Tensor], ...]
+    common: int
     constant: tuple[int, ...]
 
     def mask(self, dtype: torch.dtype) -> Tensor:

@@ -40,11 +40,20 @@ class CrossAttention:
         seen: Tensor = asked.fields[self._mask][0]
         return torch.cat([seen, seen[-1:].expand(length - len(seen), *seen.shape[1:])])
 
-    def logits(self, pixels: Fields, packed: Packed, embeds: Tensor) -> Tensor:
+    def encoded(self, pixels: Fields, count: int) -> Fields:
+        """What the vision tower sees, as the library's model takes it in place of pixels."""
+        tower = self.model.base_model
+        if self._mask == "image_attention_mask":
+            seen = tower.vision_model(pixel_values=pixels["pixel_values"].flatten(0, 1)).last_hidden_state
+            return {"image_encoder_embeddings": seen.unflatten(0, (count, -1))}
+        seen = tower.multi_modal_projector(tower.vision_model(**pixels).last_hidden_state)
+        return {"cross_attention_states": seen.reshape(-1, *seen.shape[-2:])}
+
+    def logits(self, encoded: Fields, packed: Packed, embeds: Tensor) -> Tensor:
         """See `families.Family.logits`."""
         assert packed.looks is not None
         found: Tensor = self.model(
-            **pixels,
+            **encoded,
             inputs_embeds=embeds,
             attention_mask=packed.mask(embeds.dtype),
             position_ids=packed.positions.expand(len(embeds), -1),

@@ -43,9 +43,9 @@ class Linear:
         """No cross-attention."""
         return None
 
-    def logits(self, pixels: Fields, packed: Packed, embeds: Tensor) -> Tensor:
+    def logits(self, encoded: Tensor, packed: Packed, embeds: Tensor) -> Tensor:
         """See `families.Family.logits`."""
-        embeds = packed.spliced(embeds, self.features(pixels, len(embeds)))
+        embeds = packed.spliced(embeds, encoded)
         start = len(packed.constant)
         positions = packed.positions[:, None, start:].expand(-1, len(embeds), -1)
         found: Tensor = self.model(
@@ -58,7 +58,7 @@ class Linear:
         ).logits
         return found
 
-    def features(self, pixels: Fields, count: int) -> Tensor:
+    def encoded(self, pixels: Fields, count: int) -> Tensor:
         """What the language model reads in place of the picture's tokens, (count, features, width)."""
         if self._padded:
             pixels = pixels | {"pixel_values": pixels["pixel_values"] + _NOT_ZERO}

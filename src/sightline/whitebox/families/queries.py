@@ -42,9 +42,14 @@ class Queries:
         """No cross-attention in the language model."""
         return None
 
-    def logits(self, pixels: Fields, packed: Packed, embeds: Tensor) -> Tensor:
+    def encoded(self, pixels: Fields, count: int) -> Tensor:  # noqa: ARG002
+        """What the language model reads in place of the picture's tokens, (count, queries, width)."""
+        found: Tensor = self.model.get_image_features(**pixels, return_dict=True).pooler_output
+        return found
+
+    def logits(self, encoded: Tensor, packed: Packed, embeds: Tensor) -> Tensor:
         """See `families.Family.logits`."""
-        embeds = packed.spliced(embeds, self._features(pixels, packed))
+        embeds = packed.spliced(embeds, self._features(encoded, packed))
         found: Tensor = self.model.language_model(
             inputs_embeds=embeds,
             attention_mask=packed.mask(embeds.dtype),
@@ -54,10 +59,9 @@ class Queries:
         ).logits
         return found
 
-    def _features(self, pixels: Fields, packed: Packed) -> Tensor:  # noqa: ARG002
-        """What the language model reads in place of the picture's tokens, (n, queries, width)."""
-        found: Tensor = self.model.get_image_features(**pixels, return_dict=True).pooler_output
-        return found
+    def _features(self, encoded: Tensor, packed: Packed) -> Tensor:  # noqa: ARG002
+        """What a pack reads in place of the picture's tokens, (n, features, width)."""
+        return encoded
 
 
 class InstructedQueries(Queries):
@@ -67,10 +71,14 @@ class InstructedQueries(Queries):
         """The instruction in the Q-Former's own tokens."""
         return tuple(asked.fields["qformer_input_ids"][0].tolist())
 
-    def _features(self, pixels: Fields, packed: Packed) -> Tensor:
+    def encoded(self, pixels: Fields, count: int) -> Tensor:  # noqa: ARG002
+        """What the vision tower sees, (count, patches, width)."""
+        found: Tensor = self.model.vision_model(**pixels, return_dict=True).last_hidden_state
+        return found
+
+    def _features(self, encoded: Tensor, packed: Packed) -> Tensor:
         """As for BLIP-2, (n, instructions x queries, width): the queries of the first instruction first."""
-        model = self.model
-        seen = model.vision_model(**pixels, return_dict=True).last_hidden_state
+        model, seen = self.model, encoded
         everywhere = torch.ones(seen.shape[:2], dtype=torch.long, device=seen.device)
         queries = model.query_tokens.expand(len(seen), -1, -1)
         found = []
