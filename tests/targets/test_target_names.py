@@ -144,11 +144,30 @@ def test_a_folder_without_safe_weights_is_refused(tmp_path, blobs):
         ({"dtype": "int8"}, "dtype='int8'"),
         ({"max_wait_ms": -1}, "max_wait_ms=-1"),
         ({"cache_mb": 0}, "cache_mb=0"),
+        *(
+            ({"device": device}, f"device='{device}' names no device: write 'cpu', 'cuda' .the first GPU.")
+            for device in ("cuda:0,1", "cuda:", "cuda:-1", "gpu", "cuda 1", "CPU", "0", "")
+        ),
     ],
 )
 def test_settings_out_of_range_are_named(settings, message):
     with pytest.raises(UsageError, match=message):
         LocalSettings(**settings)
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "cuda", "cuda:0", "cuda:11", "xpu", "xpu:1"])
+def test_devices_that_can_be_written(device):
+    assert LocalSettings(device=device).resolved_device() == device
+
+
+def test_a_gpu_that_is_not_there_is_told_before_a_model_is_loaded(monkeypatch):
+    torch = pytest.importorskip("torch")
+    for count, seen in ((0, "no GPU"), (2, "'cuda:0' and 'cuda:1'")):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda count=count: count)
+        with pytest.raises(UsageError, match=f"device='cuda:2': this process sees {seen} .*or 'cpu'"):
+            LocalSettings(device="cuda:2").present_device()
+    assert LocalSettings(device="cuda:1").present_device() == "cuda:1"
+    assert LocalSettings(device="cpu").present_device() == "cpu"
 
 
 def test_float16_on_a_cpu_is_an_error():

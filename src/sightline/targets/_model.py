@@ -26,6 +26,7 @@ from sightline.targets._prefix import CONTINUED, Prefixes
 from sightline.targets._processors import Fields, ReadBlob, Route, first_line, padded, quiet, route_for
 from sightline.targets._prompt import IMAGE_FIRST
 from sightline.targets._sampling import RowSampler
+from sightline.targets._settings import check_present
 
 _TOKENWISE = frozenset(
     {
@@ -90,6 +91,7 @@ class LoadedModel:
 
     def __init__(self, folder: Path, *, device: str, dtype: str, cache_bytes: int) -> None:
         self.folder = folder
+        check_present(device)
         self.device = device
         self.dtype = dtype
         self._running = threading.Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from sightline.errors import UsageError, require
 
 _GPU_SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
 DTYPES = ("float32", "bfloat16", "float16")
+DEVICES = re.compile(r"cpu|mps|(cuda|xpu)(:\d+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,12 @@ class LocalSettings:
         require(1 <= self.max_batch <= 4096, "max_batch", self.max_batch, "1..4096 requests")
         require(0 <= self.max_wait_ms <= 1000, "max_wait_ms", self.max_wait_ms, "0..1000 milliseconds")
         require(self.cache_mb >= 1, "cache_mb", self.cache_mb, "at least 1 megabyte")
+        if self.device is not None and not DEVICES.fullmatch(self.device):
+            raise UsageError(
+                f"device={self.device!r} names no device: write 'cpu', 'cuda' (the first GPU), 'cuda:1' (the "
+                "second; one number: a process uses one GPU), 'xpu', 'xpu:1' or 'mps', or leave it out; for "
+                "several GPUs run the study with --ray local"
+            )
         if self.dtype is not None:
             require(self.dtype in DTYPES, "dtype", self.dtype, " or ".join(DTYPES))
 
@@ -77,6 +85,16 @@ class LocalSettings:
                 return "mps"
         return "cpu"
 
+    def present_device(self) -> str:
+        """The device to use, where a model is about to be loaded.
+
+        Raises:
+            UsageError: for a GPU that this process does not see.
+        """
+        device = self.resolved_device()
+        check_present(device)
+        return device
+
     def resolved_dtype(self) -> str:
         """Name of the number format to compute in.
 
@@ -91,3 +109,22 @@ class LocalSettings:
                 "dtype='float16' on a CPU is hundreds of times slower: use 'bfloat16' or 'float32'"
             )
         return self.dtype
+
+
+def check_present(device: str) -> None:
+    """Make sure that this process sees a GPU by this name; other devices are not checked.
+
+    Raises:
+        UsageError: if it does not, saying which ones there are.
+    """
+    if not device.startswith("cuda"):
+        return
+    import torch
+
+    count = torch.cuda.device_count()
+    if int(device.partition(":")[2] or 0) >= count:
+        there = " and ".join(f"'cuda:{number}'" for number in range(count)) or "no GPU"
+        raise UsageError(
+            f"device={device!r}: this process sees {there} (with CUDA_VISIBLE_DEVICES="
+            f"{os.environ.get('CUDA_VISIBLE_DEVICES')!r}); write another one, or 'cpu'"
+        )
