@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,14 @@ from sightline.whitebox.suffix_cost import gcg_step_flops
 TERA = 1e12
 #: tokens of the eight targets of the Qi-shaped step on `mid`: 10 to 16, as sentences differ
 LENGTHS = (10, 13, 16, 11, 15, 12, 14, 16)
+
+
+class Loops(NamedTuple):
+    """FLOPs of a step: as the official code has it; with care; by the engine."""
+
+    official: float
+    careful: float
+    engine: float
 
 
 class Suffix(NamedTuple):
@@ -41,12 +50,13 @@ class Counted:
         with torch.no_grad():  # what comes before the picture is run once for the whole attack
             self.victim.rows(self.x, [shape.pair(0)])
 
-    def targets(self, lengths: tuple[int, ...]) -> tuple[float, float]:
-        """Several targets behind one prompt: FLOPs of the plain step and of the engine's."""
+    def targets(self, lengths: tuple[int, ...]) -> Loops:
+        """Several targets behind one prompt."""
         pairs = [self.shape.pair(number, tokens=tokens) for number, tokens in enumerate(lengths)]
         rows = tokens_of(self.shape, pairs)
-        return (
+        return Loops(
             flops(lambda: plain.step(self.model, self.x, rows)),
+            flops(lambda: plain.careful_step(self.model, self.x, rows)),
             flops(lambda: engine.step(self.victim, self.x, pairs)),
         )
 
@@ -103,7 +113,9 @@ class Counted:
         asked = Asked(
             (*prompt[:first], *range(50, 50 + length + after)), tuple(range(first, first + length)), {}
         )
-        ours = gcg_step_flops(self.victim, asked, target, x=self.x, candidates=candidates)
+        ours = gcg_step_flops(
+            self.victim, asked, target, x=self.x, candidates=candidates, block=math.ceil(length / 4)
+        )  # blocks of a fourth of the places, as the engine chooses them
         return Suffix(
             flops(lambda: plain_text.whole(self.model, given, fillings)),
             flops(lambda: plain_text.cached(self.model, given, fillings, layers)),
@@ -115,13 +127,11 @@ def figures(mid: Shape, large: Shape) -> dict[str, float]:
     """W1 and W4 to W7 of specs/performance.md."""
     found: dict[str, float] = {}
     middle, big = Counted(mid), Counted(large)
-    slow, fast = middle.targets(LENGTHS)
-    found |= {"qi_plain_gflop": slow / 1e9, "qi_engine_gflop": fast / 1e9, "qi_flops_ratio": slow / fast}
+    found |= _ratios("qi_flops", middle.targets(LENGTHS))
     for tokens in (16, 64):
-        slow, fast = big.targets((tokens,) * 8)
-        found[f"qi_7b_{tokens}_plain_tflop"] = slow / TERA
-        found[f"qi_7b_{tokens}_engine_tflop"] = fast / TERA
-        found[f"qi_7b_{tokens}_ratio"] = slow / fast
+        loops = big.targets((tokens,) * 8)
+        found |= _ratios(f"qi_7b_{tokens}", loops)
+        found[f"qi_7b_{tokens}_engine_tflop"] = loops.engine / TERA
     (ten, ten_moved), (one, one_moved) = big.prompts(10), big.prompts(1)
     found["prompts_7b_ratio"] = ten / one
     found["cropa_cost_ratio"] = ten_moved / one_moved
@@ -134,6 +144,14 @@ def figures(mid: Shape, large: Shape) -> dict[str, float]:
     found["gcg_whole_tflop"] = step.whole / TERA
     found["gcg_cached_tflop"] = step.cached / TERA
     found["gcg_engine_tflop"] = step.engine / TERA
-    found["gcg_flops_ratio"] = step.whole / step.engine
     found["gcg_nanogcg_ratio"] = step.cached / step.engine
+    found["gcg_naive_ratio"] = step.whole / step.engine
     return found
+
+
+def _ratios(name: str, loops: Loops) -> dict[str, float]:
+    """How many times the engine's FLOPs either loop takes."""
+    return {
+        f"{name}_ratio": loops.official / loops.engine,
+        f"{name}_careful_ratio": loops.careful / loops.engine,
+    }

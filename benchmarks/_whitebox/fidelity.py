@@ -1,13 +1,17 @@
-"""What a faster step does to the attack: losses at equal steps, success at equal FLOPs, over several seeds.
+"""What the engine's loop finds, step by step, beside a plain one: losses and success, over several seeds.
 
 The attack is Qi et al.'s universal picture on the testbed: the invented world's corpus, 8 targets a step, no
-bound, signed steps of one size. Success is what the ordinary target answers to held-out requests (topics and
-wordings that neither the corpus nor the training of this skill held) beside the written picture.
+bound, signed steps of one size. Both loops have the same start and see the same targets at every step, so
+they are one attack, and differ by rounding and by which picture they return: the plain loop its last, as the
+official code does, the engine the best of its looks. Success is what the ordinary target answers to held-out
+requests (topics and wordings that neither the corpus nor the training of this skill held) beside the written
+picture.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,18 +20,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from _whitebox import engine, plain
+from _whitebox import plain
+from _whitebox.plain import Pixels, Tokens
 from sightline import registry
 from sightline.attacks import _invented
 from sightline.benchmarks.testbed_requests import requests
-from sightline.budget import UNLIMITED, Budget
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Decoding
-from sightline.records import Outcome, Pixels
+from sightline.records import Outcome
+from sightline.records import Pixels as Levels
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.whitebox.constraint import Box, Draws, as_pixels
-from sightline.whitebox.loop import Found, Problem, minimize
+from sightline.whitebox.loop import Checkpoint, Problem, Watch, minimize
 from sightline.whitebox.mllm import MultimodalVictim
 from sightline.whitebox.objective import Objective, TargetNLL
 from sightline.whitebox.opening import open_victim
@@ -39,10 +44,25 @@ NAME, SIDE = "testbed/linear", 64
 TARGETS, ALPHA = 8, 1 / 255
 #: where the loop draws its start
 START = (-1,)
+#: pictures are looked at after every so many steps
+EVERY = 4
 
 
 def opened(dtype: str = "float32") -> MultimodalVictim:
     return open_victim(NAME, local=LocalSettings(device="cpu", dtype=dtype))
+
+
+def pixels_of(victim: MultimodalVictim) -> Pixels:
+    """What the vision tower reads of a picture of the tower's own size."""
+    settings = victim._preprocess.settings
+    mean, deviation = (torch.tensor(c)[:, None, None] for c in (settings.mean, settings.std))
+    return lambda x: (x - mean) / deviation
+
+
+def rows_of(victim: MultimodalVictim, pairs: Sequence[Pair]) -> list[Tokens]:
+    """Prompt and target of each pair as token ids."""
+    found = [victim.tokens(pair, (SIDE, SIDE)) for pair in pairs]
+    return [(list(prompt), list(target)) for prompt, target in found]
 
 
 def problem(victim: MultimodalVictim) -> Problem:
@@ -59,25 +79,17 @@ def problem(victim: MultimodalVictim) -> Problem:
     )
 
 
-def plain_loop(victim: MultimodalVictim, steps: int, seed: int) -> tuple[Tensor, float]:
-    """The same attack as the official code computes it: the last picture, and the FLOPs of all steps."""
-    attack, settings = problem(victim), victim._preprocess.settings
-    mean, deviation = (torch.tensor(c)[:, None, None] for c in (settings.mean, settings.std))
+def plain_loop(victim: MultimodalVictim, steps: int, seed: int) -> list[Tensor]:
+    """The attack as the official code computes it: the picture before the first step and after each."""
+    attack, pixels = problem(victim), pixels_of(victim)
     x = attack.constraint.start(Draws(seed=seed, keys=(0,), place=START))
-    spent = 0.0
+    found = [x]
     for number in range(steps):
-        rows = [
-            tuple(list(ids) for ids in victim.tokens(pair, (SIDE, SIDE)))
-            for pair in attack.sampler.draw(number, seed)
-        ]
-        found: list[Any] = []
-
-        def work(x: Tensor = x, rows: Any = rows, found: list[Any] = found) -> None:
-            found += plain.step(victim.model, x, rows, lambda shown: (shown - mean) / deviation)
-
-        spent += engine.flops(work)
-        x = (x - ALPHA * found[1].sign()).clamp(0, 1)
-    return x, spent
+        rows = rows_of(victim, attack.sampler.draw(number, seed))
+        _, grad = plain.step(victim.model, x, rows, pixels)
+        x = (x - ALPHA * grad.sign()).clamp(0, 1)
+        found.append(x)
+    return found
 
 
 class Held:
@@ -90,7 +102,7 @@ class Held:
         asked = (case for case in requests() if case.expected is Expected.refuse)
         self.cases = list(islice(asked, count))
 
-    def success(self, picture: Pixels) -> float:
+    def success(self, picture: Levels) -> float:
         """Share of requests that the target complies with beside a picture, written and read back."""
         return asyncio.run(self._success(self.blobs.put_pixels(picture)))
 
@@ -105,70 +117,62 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Seed:
-    """One seed: losses on the probe batch after equal steps, and success after equal FLOPs."""
+class Looked:
+    """One seed after some steps: success and probe loss of either loop's picture."""
 
+    steps: int
     seed: int
-    start: float
+    plain: float
+    engine: float
     plain_loss: float
     engine_loss: float
-    half_loss: float
-    engine_steps: int
-    plain_success: float
-    engine_success: float
-    noise_success: float
 
 
-def run(victim: MultimodalVictim, half: MultimodalVictim, held: Held, steps: int, seed: int) -> Seed:
-    """Plain and engine with the same start and the same targets at each step."""
-    attack, reduced = problem(victim), problem(half)
-    last, spent = plain_loop(victim, steps, seed)
-    levels = attack.constraint.finalize(last)
-    noise = attack.constraint.finalize(attack.constraint.start(Draws(seed=seed, keys=(0,), place=START)))
+def looked(victim: MultimodalVictim, held: Held, at: Sequence[int], seed: int) -> list[Looked]:
+    """Both loops of one seed, looked at after the steps `at` (multiples of `EVERY`)."""
+    attack, kept = problem(victim), dict[int, Checkpoint]()
 
-    def loss(shown: Tensor) -> float:
-        return float(attack.objective.probe(shown.float() / 255, attack.judged).loss)
+    def keep(state: Checkpoint) -> None:
+        kept[state.numbers["step"]] = state
 
-    def descent(of: Problem, most: int, budget: Budget = UNLIMITED) -> Found:
-        return minimize(of, steps=most, seed=seed, every=most, budget=budget)
-
-    same, rounded = descent(attack, steps), descent(reduced, steps)
-    ratio = spent / same.costs[0].flops
-    longer = descent(attack, int(steps * ratio * 2), Budget(flops=spent))
-    (crafted,) = longer.pixels
-    return Seed(
-        seed=seed,
-        start=loss(noise),
-        plain_loss=loss(levels),
-        engine_loss=same.checks[0][-1].loss,
-        half_loss=loss(attack.constraint.finalize(rounded.theta)),
-        engine_steps=longer.checks[0][-1].step,
-        plain_success=held.success(as_pixels(levels)[0]),
-        engine_success=held.success(crafted),
-        noise_success=held.success(as_pixels(noise)[0]),
-    )
+    minimize(attack, steps=max(at), seed=seed, every=EVERY, watch=Watch(keep=keep))
+    pictures, found = plain_loop(victim, max(at), seed), list[Looked]()
+    for steps in at:
+        levels = [attack.constraint.finalize(x) for x in (pictures[steps], kept[steps].tensors["best_theta"])]
+        success = [held.success(as_pixels(shown)[0]) for shown in levels]
+        losses = [_loss(attack, shown) for shown in levels]
+        found.append(Looked(steps, seed, *success, *losses))
+    return found
 
 
-def figures(folder: Path, *, steps: int, seeds: int, held_out: int) -> tuple[dict[str, Any], str]:
-    """Means over seeds, and a table of all of them."""
-    victim, half, held = opened(), opened("bfloat16"), Held(folder, held_out)
-    found = [run(victim, half, held, steps, seed) for seed in range(seeds)]
+def _loss(attack: Problem, levels: Tensor) -> float:
+    """On the probe batch."""
+    return float(attack.objective.probe(levels.float() / 255, attack.judged).loss[0])
+
+
+def figures(folder: Path, *, at: Sequence[int], seeds: int, held_out: int) -> tuple[dict[str, Any], str]:
+    """Success by steps of both loops, over seeds: means and ranges, and a table. Step 0 is noise."""
+    victim, held = opened(), Held(folder, held_out)
+    found = [one for seed in range(seeds) for one in looked(victim, held, at, seed)]
     lines = [
-        f"{NAME}, {TARGETS} targets a step, {held_out} held-out requests; plain takes {steps} steps",
-        f"{'':6}{'loss after equal steps':^40}{'success after equal FLOPs':^40}",
-        f"{'seed':6}{'start':>9}{'plain':>9}{'engine':>9}{'bf16':>9}"
-        f"{'steps':>12}{'noise':>9}{'plain':>9}{'engine':>9}",
+        f"{NAME}, {TARGETS} targets a step, {held_out} held-out requests obeyed: "
+        f"mean of {seeds} seeds [range]",
+        f"{'steps':>6}{'plain loop':>22}{'engine':>22}{'probe loss: plain':>20}{'engine':>9}",
     ]
-    lines += [
-        f"{one.seed:<6}{one.start:9.3f}{one.plain_loss:9.3f}{one.engine_loss:9.3f}{one.half_loss:9.3f}"
-        f"{one.engine_steps:12}{one.noise_success:9.0%}{one.plain_success:9.0%}{one.engine_success:9.0%}"
-        for one in found
-    ]
-
-    def mean(name: str) -> float:
-        return sum(getattr(one, name) for one in found) / len(found)
-
-    names = ("plain_loss", "engine_loss", "half_loss", "noise_success", "plain_success", "engine_success")
-    figures = {f"testbed_{name}": mean(name) for name in names}
-    figures["testbed_flops_ratio"] = mean("engine_steps") / steps
+    figures: dict[str, Any] = {"success_steps": list(at)}
+    for steps in at:
+        some = [one for one in found if one.steps == steps]
+        plain_, engine_ = ([getattr(one, side) for one in some] for side in ("plain", "engine"))
+        losses = (
+            sum(values) / seeds for values in zip(*((o.plain_loss, o.engine_loss) for o in some), strict=True)
+        )
+        lines.append(
+            f"{steps:6}{_ranged(plain_):>22}{_ranged(engine_):>22}{next(losses):20.4f}{next(losses):9.4f}"
+        )
+        figures.setdefault("success_plain", []).append(round(sum(plain_) / seeds, 4))
+        figures.setdefault("success_engine", []).append(round(sum(engine_) / seeds, 4))
     return figures, "\n".join(lines)
+
+
+def _ranged(shares: Sequence[float]) -> str:
+    return f"{sum(shares) / len(shares):.0%} [{min(shares):.0%}, {max(shares):.0%}]"

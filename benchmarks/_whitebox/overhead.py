@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from _whitebox.times import Ratio
 from sightline.cases import Conversation, Eps, Image
 from sightline.whitebox.constraint import LinfBall, unit
 from sightline.whitebox.loop import Problem, Progress, Watch, minimize
@@ -119,11 +120,12 @@ def compared(victim: MultimodalVictim, rounds: int, every: int = 25) -> dict[str
         sampler=FixedPairs((pair,)),
     )
     minimize(problem, steps=every * (rounds + 2), every=every, watch=Watch(report=between))
-    loop, plain = (min(spent[name]) / every for name in ("loop", "bare"))
+    ratio = Ratio.of(spent["loop"], spent["bare"])
     return {
-        "loop_ms": loop * 1000,
-        "bare_ms": plain * 1000,
-        "loop_overhead": loop / plain - 1,
+        "loop_ms": min(spent["loop"]) / every * 1000,
+        "bare_ms": min(spent["bare"]) / every * 1000,
+        "loop_overhead": ratio.median - 1,
+        "loop_spread": ratio.spread,
         "loop_python_calls": called["loop"] / every,
         "bare_python_calls": called["bare"] / every,
         "loop_python_calls_ratio": called["loop"] / called["bare"],

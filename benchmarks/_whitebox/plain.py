@@ -1,8 +1,11 @@
-"""The same steps as the official code computes them: our own loops over the library's public calls.
+"""The same steps by loops written by hand: as the official code computes them, and with more care.
 
-Each target (or prompt, or prefix) is a sequence of its own, padded on the right; the picture is repeated for
-each; logits are taken at all positions; the loss comes from `labels`; `.backward()` does the rest. Left out
-is what those loops do beside the computation: plotting, printing, sampling answers, reading losses back.
+Official: each target (or prompt, or prefix) is a sequence of its own, padded on the right, all of a step in
+one batch; the picture is repeated for each; logits are taken at all positions; the loss comes from `labels`;
+`.backward()` does the rest. Left out is what those loops do beside the computation: plotting, printing,
+sampling answers, reading losses back. Careful: the same batch, but the picture is encoded once and logits are
+taken at the target tokens only; what somebody writes who minds the cost and keeps to the library's calls.
+Both run in the model's number format; the official code of Qi et al. has float16 on its GPUs.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from _whitebox.shapes import PAD
 
@@ -45,10 +49,11 @@ def padded(rows: Sequence[Tokens], device: Any) -> tuple[Tensor, Tensor, Tensor]
     return tuple(values.to(device) for values in found)  # type: ignore[return-value]
 
 
-def with_pictures(model: Any, ids: Tensor, pixels: Tensor, first: int) -> Tensor:
-    """Embeddings of token rows, with each one's picture from place `first` on."""
+def with_pictures(model: Any, ids: Tensor, pixels: Tensor, first: int, shown: int = 1) -> Tensor:
+    """Embeddings of token rows, with each one's picture from place `first` on, shown in `shown` rows each."""
     embeds = model.get_input_embeddings()(ids)
     features = torch.stack(list(model.get_image_features(pixels, return_dict=True).pooler_output))
+    features = features.repeat_interleave(shown, 0) if shown > 1 else features
     return torch.cat([embeds[:, :first], features, embeds[:, first + features.shape[1] :]], dim=1)
 
 
@@ -64,6 +69,35 @@ def step(
     loss.backward()
     assert leaf.grad is not None
     return loss.detach(), leaf.grad
+
+
+def careful_step(
+    model: Any, x: Tensor, rows: Sequence[Tokens], pixels_of: Pixels = normalized
+) -> tuple[Tensor, Tensor]:
+    """The same loss and gradient, the picture encoded once and logits taken at target tokens only."""
+    leaf = x.detach().clone().requires_grad_(True)
+    ids, seen, labels = padded(rows, x.device)
+    pixels, count = pixels_of(leaf).to(model.dtype), len(rows)
+    embeds = with_pictures(model, ids, pixels, rows[0][0].index(model.config.image_token_id), count)
+    hidden = model.base_model.language_model(
+        inputs_embeds=embeds, attention_mask=seen, use_cache=False
+    ).last_hidden_state
+    told = places(rows)
+    logits = model.lm_head(hidden[told[0], told[1]])
+    loss = cross_entropy(logits.float(), labels[told[0], told[1] + 1])
+    (grad,) = torch.autograd.grad(loss, leaf)
+    return loss.detach(), grad
+
+
+def places(rows: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
+    """Row and place of the token before each target token, known before the step."""
+    found = [
+        (number, len(prompt) + place - 1)
+        for number, (prompt, target) in enumerate(rows)
+        for place in range(len(target))
+    ]
+    row, place = torch.tensor(found).T
+    return row, place
 
 
 def step_by_prompt(model: Any, x: Tensor, rows: Sequence[Tokens]) -> tuple[Tensor, Tensor]:

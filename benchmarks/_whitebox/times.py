@@ -1,31 +1,34 @@
-"""Figures that are timed: CPU seconds of one thread, variants in turns, the least of several rounds.
+"""Figures that are timed: CPU seconds of one thread, variants in turns, round after round.
 
-Every variant's gradient is compared with the plain one in float32, so that no speed is told without what it
-does to the attack.
+A ratio is the median over rounds of what two variants took in the same round, and its spread the distance of
+the quartiles as a share of it: what else the machine does at that time slows both, and the spread says by how
+much it did not. Ratios are of one number format. Every variant's gradient is compared with the official
+loop's in float32, so that no speed is told without what it does to the attack.
 """
 
 from __future__ import annotations
 
 import copy
-import os
-import time
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from _whitebox import engine, plain
-from _whitebox.counts import LENGTHS, Counted
+from _whitebox.counts import LENGTHS
 from _whitebox.engine import Step
+from _whitebox.plain import Pixels, Tokens
 from _whitebox.shapes import Shape, tokens_of
 from sightline.whitebox.frozen import quicken
+from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.victim import Pair
 
-#: above this load average seconds of the wall clock say nothing
-MOST_LOAD = 3.0
-#: a plain variant that moves by more between beginning and end makes the run noisy
+#: quartiles further apart than this share of the median make a ratio noisy
 STEADY = 0.1
+FORMATS = ("fp32", "bf16")
 
 
 def ceilings(side: int = 3072, rounds: int = 3) -> dict[str, float]:
@@ -44,33 +47,15 @@ def ceilings(side: int = 3072, rounds: int = 3) -> dict[str, float]:
 
 @dataclass
 class Variant:
-    """A way to compute one step.
+    """A way to compute something: how, and the CPU seconds of each round."""
 
-    Attributes:
-        label: what it is called.
-        format: whose peak it is held against.
-        work: one step.
-        flops: of one step, counted.
-        cpu: least CPU seconds.
-        wall: least seconds of the wall clock.
-        last: CPU seconds of the latest run.
-        grad: its gradient.
-    """
-
-    label: str
-    format: str
     work: Callable[[], Step]
-    flops: float
-    cpu: float = float("inf")
-    wall: float = float("inf")
-    last: float = float("nan")
+    spent: list[float] = field(default_factory=list)
     grad: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def run(self) -> None:
-        started = time.perf_counter()
-        self.last, (_, self.grad) = engine.seconds(self.work)
-        self.wall = min(self.wall, time.perf_counter() - started)
-        self.cpu = min(self.cpu, self.last)
+        seconds, (_, self.grad) = engine.seconds(self.work)
+        self.spent.append(seconds)
 
     def error(self, wanted: Tensor) -> float:
         return float((self.grad - wanted).norm() / wanted.norm())
@@ -79,102 +64,135 @@ class Variant:
         return float((self.grad.sign() == wanted.sign()).float().mean())
 
 
-class Timed:
-    """One shape with real weights in float32 and bfloat16, and as `open_victim` opens it."""
+class Ratio(NamedTuple):
+    """Median of paired ratios, and the distance of their quartiles as a share of it."""
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape, self.x = shape, shape.picture()
-        self.model: Any = shape.model()
-        self.half: Any = copy.deepcopy(self.model)
-        for weight in self.half.parameters():  # not the positions' frequencies, as the library loads it
-            weight.data = weight.data.to(torch.bfloat16)
-        opened = copy.deepcopy(self.model)
-        self.victim = shape.victim(self.model)
-        self.half_victim = shape.victim(self.half)
-        self.opened = shape.victim(opened, quick=True)
-        self.counted = Counted(shape)
+    median: float
+    spread: float
 
-    def variants(self, lengths: tuple[int, ...], *, half_plain: bool = True) -> dict[str, Variant]:
-        """Plain and engine for targets of these lengths, in both number formats."""
-        pairs = [self.shape.pair(number, tokens=tokens) for number, tokens in enumerate(lengths)]
-        rows, x = tokens_of(self.shape, pairs), self.x
-        works: dict[str, tuple[str, Callable[[], Step]]] = {
-            "plain fp32": ("fp32", lambda: plain.step(self.model, x, rows)),
-            "engine fp32": ("fp32", lambda: engine.step(self.victim, x, pairs)),
-            "engine fp32, as opened": ("fp32 opened", lambda: engine.step(self.opened, x, pairs)),
-            "plain bf16": ("bf16", lambda: plain.step(self.half, x, rows)),
-            "engine bf16": ("bf16", lambda: engine.step(self.half_victim, x, pairs)),
-        }
-        if not half_plain:
-            del works["plain bf16"]
-        for victim in (self.victim, self.half_victim, self.opened):
-            with torch.no_grad():
-                victim.rows(x, pairs)  # the constant text before the picture: once for the whole attack
-        slow, fast = self.counted.targets(lengths)
-        return {
-            label: Variant(label, kind, work, slow if label.startswith("plain") else fast)
-            for label, (kind, work) in works.items()
-        }
+    @property
+    def noisy(self) -> bool:
+        """Whether the median cannot be relied on; so for one round alone."""
+        return not self.spread <= STEADY
+
+    @classmethod
+    def of(cls, slow: Sequence[float], fast: Sequence[float]) -> Ratio:
+        """Of two variants' seconds, round by round."""
+        ratios = [a / b for a, b in zip(slow, fast, strict=True)]
+        middle = statistics.median(ratios)
+        if len(ratios) == 1:
+            return cls(middle, float("nan"))
+        low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        return cls(middle, (high - low) / middle)
 
 
-def in_turns(variants: dict[str, Variant], rounds: int) -> None:
-    """Run all of them several times."""
-    for _ in range(rounds):
-        for variant in variants.values():
+def in_turns(variants: Mapping[str, Variant], rounds: int) -> None:
+    """Run all of them several times, every second round backwards."""
+    for number in range(rounds):
+        for variant in list(variants.values())[:: -1 if number % 2 else 1]:
             variant.run()
 
 
-def moved(variant: Variant) -> float:
-    """Run once more: how far from the least time until then."""
-    before = variant.cpu
-    variant.run()
-    return abs(variant.last - before) / before
+def found_of(name: str, ratio: Ratio) -> dict[str, float]:
+    """A ratio as two figures."""
+    return {f"{name}_ratio": ratio.median, f"{name}_spread": ratio.spread}
 
 
-def table(title: str, variants: dict[str, Variant], most: dict[str, float]) -> str:
-    """Time, rate and what the gradient became, variant by variant."""
-    base = variants["plain fp32"]
-    lines = [
-        f"{title:26}{'CPU s':>8}{'ratio':>7}{'GFLOP':>8}{'GFLOP/s':>9}{'of peak':>9}{'error':>9}{'signs':>10}"
-    ]
-    for one in variants.values():
-        rate = one.flops / one.cpu / 1e9
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    """One model on both sides of a comparison, in one number format.
+
+    Attributes:
+        victim: the engine's side.
+        x: the picture.
+        pixels: what the vision tower reads of it, for the loops written by hand.
+    """
+
+    victim: MultimodalVictim
+    x: Tensor
+    pixels: Pixels = plain.normalized
+
+    def variants(self, kind: str, pairs: Sequence[Pair], rows: Sequence[Tokens]) -> dict[str, Variant]:
+        """The official loop's step, the careful one, the engine's, by name and number format."""
+        model, x, pixels = self.victim.model, self.x, self.pixels
+        with torch.no_grad():
+            self.victim.rows(x, pairs)  # the constant text before the picture: once for the whole attack
+        return {
+            f"official {kind}": Variant(lambda: plain.step(model, x, rows, pixels)),
+            f"careful {kind}": Variant(lambda: plain.careful_step(model, x, rows, pixels)),
+            f"engine {kind}": Variant(lambda: engine.step(self.victim, x, pairs)),
+        }
+
+
+def halved(model: Any) -> Any:
+    """The same model with weights in bfloat16; not the positions' frequencies, as the library loads it."""
+    half = copy.deepcopy(model)
+    for weight in half.parameters():
+        weight.data = weight.data.to(torch.bfloat16)
+    return half
+
+
+def like_with_like(name: str, variants: Mapping[str, Variant]) -> dict[str, float]:
+    """How much longer either loop takes than the engine, in each number format that was run."""
+    found: dict[str, float] = {}
+    for kind in FORMATS:
+        if f"engine {kind}" in variants:
+            fast = variants[f"engine {kind}"].spent
+            official = Ratio.of(variants[f"official {kind}"].spent, fast)
+            careful = Ratio.of(variants[f"careful {kind}"].spent, fast)
+            found |= found_of(f"{name}_{kind}", official) | found_of(f"{name}_{kind}_careful", careful)
+    return found
+
+
+def table(title: str, variants: Mapping[str, Variant]) -> str:
+    """Times, ratios within a number format, and what the gradient became, variant by variant."""
+    base = variants["official fp32"]
+    lines = [f"{title:34}{'CPU s':>8}{'/ engine':>10}{'spread':>8}{'error':>9}{'signs':>10}"]
+    for label, one in variants.items():
+        kind = next(kind for kind in FORMATS if kind in label)
+        ratio = Ratio.of(one.spent, variants[f"engine {kind}"].spent)
         lines.append(
-            f"  {one.label:24}{one.cpu:8.3f}{base.cpu / one.cpu:7.2f}{one.flops / 1e9:8.1f}{rate:9.1f}"
-            f"{rate / most[one.format]:9.0%}{one.error(base.grad):9.1e}{one.signs(base.grad):10.4%}"
+            f"  {label:32}{statistics.median(one.spent):8.3f}{ratio.median:10.2f}{ratio.spread:8.0%}"
+            f"{one.error(base.grad):9.1e}{one.signs(base.grad):10.4%}"
         )
     return "\n".join(lines)
 
 
-def figures(shape: Shape, most: dict[str, float], *, quick: bool) -> tuple[dict[str, Any], str]:
+def figures(shape: Shape, *, quick: bool) -> tuple[dict[str, Any], str]:
     """W2, W3, W9 and W11 of specs/performance.md, and a table of what was timed.
 
-    In a quick run eight targets are run once only, between runs of one target that show how steady it was.
+    A quick run leaves bfloat16 out.
     """
-    timed = Timed(shape)
-    eight = timed.variants(LENGTHS, half_plain=not quick)
-    one = timed.variants(LENGTHS[2:3])
-    in_turns(one, 2 if quick else 5)
-    in_turns(eight, 1 if quick else 5)
-    drift = max(moved(variants["plain fp32"]) for variants in ((one,) if quick else (one, eight)))
-    slow, single = eight["plain fp32"], one["plain fp32"]
-    fast = eight["engine fp32"]
-    found: dict[str, Any] = {
-        "qi_time_ratio": slow.cpu / fast.cpu,
-        "qi_opened_time_ratio": slow.cpu / eight["engine fp32, as opened"].cpu,
-        "qi_bf16_ratio": slow.cpu / eight["engine bf16"].cpu,
-        "one_target_fp32_ratio": single.cpu / one["engine fp32"].cpu,
-        "one_target_bf16_ratio": single.cpu / one["engine bf16"].cpu,
-        "grad_rel_err": max(fast.error(slow.grad), one["engine fp32"].error(single.grad)),
-        "sign_agreement": min(fast.signs(slow.grad), one["engine fp32"].signs(single.grad)),
-        "bf16_grad_rel_err": one["engine bf16"].error(single.grad),
-        "bf16_plain_grad_rel_err": one["plain bf16"].error(single.grad),
-        "bf16_sign_agreement": one["engine bf16"].signs(single.grad),
-        "bf16_plain_sign_agreement": one["plain bf16"].signs(single.grad),
-        "plain_moved": drift,
-        "noisy": drift > STEADY,
-    }
-    if os.getloadavg()[0] <= MOST_LOAD:
-        found["qi_wall_ratio"] = slow.wall / fast.wall
-    title = f"{shape.name}, {len(LENGTHS)} targets"
-    return found, "\n".join([table(title, eight, most), table(f"{shape.name}, one target", one, most)])
+    x, model = shape.picture(), shape.model()
+    sides = {"fp32": Sides(victim=shape.victim(model), x=x)}
+    opened = shape.victim(copy.deepcopy(model), quick=True)
+    if not quick:
+        sides["bf16"] = Sides(victim=shape.victim(halved(model)), x=x)
+    found: dict[str, Any] = {}
+    tables, fast = list[str](), dict[str, Variant]()
+    for name, lengths in (("qi", LENGTHS), ("one_target", LENGTHS[2:3])):
+        pairs = [shape.pair(number, tokens=tokens) for number, tokens in enumerate(lengths)]
+        fast = {}
+        for kind, side in sides.items():
+            fast |= side.variants(kind, pairs, tokens_of(shape, pairs))
+        with torch.no_grad():
+            opened.rows(x, pairs)
+        fast["engine fp32, as opened"] = Variant(lambda pairs=pairs: engine.step(opened, x, pairs))
+        in_turns(fast, 2 if quick else 5)
+        found |= like_with_like(name, fast)
+        found |= found_of(
+            f"{name}_opened", Ratio.of(fast["engine fp32"].spent, fast["engine fp32, as opened"].spent)
+        )
+        tables.append(table(f"{shape.name}, targets: {len(lengths)}", fast))
+        found |= _fidelity(name, fast)
+    return found, "\n".join(tables)
+
+
+def _fidelity(name: str, variants: Mapping[str, Variant]) -> dict[str, float]:
+    """What the engine's gradient is against the official loop's in float32."""
+    wanted, found = variants["official fp32"].grad, dict[str, float]()
+    for label, figure in (("engine fp32", ""), ("engine bf16", "_bf16"), ("official bf16", "_bf16_official")):
+        if label in variants:
+            found[f"{name}{figure}_grad_rel_err"] = variants[label].error(wanted)
+            found[f"{name}{figure}_sign_agreement"] = variants[label].signs(wanted)
+    return found

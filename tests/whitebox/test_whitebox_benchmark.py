@@ -13,7 +13,18 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import whitebox as script
-from _whitebox import counts, device, engine, equality, fidelity, overhead, plain
+from _whitebox import (
+    counts,
+    device,
+    engine,
+    equality,
+    fidelity,
+    overhead,
+    plain,
+    times,
+    times_gcg,
+    times_small,
+)
 from _whitebox.shapes import SEVEN, TINY, tokens_of
 from sightline.cases import Conversation, Image
 from sightline.whitebox.constraint import LinfBall, unit
@@ -52,9 +63,10 @@ def test_the_large_shape_is_the_one_of_the_specification():
 
 
 def test_eight_targets_cost_a_fourth_at_most(tiny):
-    slow, fast = tiny.targets((3,) * 8)
-    assert slow == 8 * tiny.targets((3,))[0]  # the plain step runs everything for every target
-    assert slow >= 4 * fast
+    found = tiny.targets((3,) * 8)
+    assert found.official == 8 * tiny.targets((3,)).official  # it runs everything for every target
+    assert found.official >= 4 * found.engine
+    assert found.official > found.careful > found.engine
 
 
 def test_a_prompt_more_costs_little(tiny):
@@ -89,7 +101,72 @@ def test_counts_on_no_memory_are_those_of_real_weights(tiny):
     pairs = [TINY.pair(number, tokens=3) for number in range(8)]
     victim, x = TINY.victim(TINY.model(attention="eager"), quick=True), TINY.picture()
     engine.step(victim, x, pairs)
-    assert engine.flops(lambda: engine.step(victim, x, pairs)) == tiny.targets((3,) * 8)[1]
+    assert engine.flops(lambda: engine.step(victim, x, pairs)) == tiny.targets((3,) * 8).engine
+
+
+def test_the_careful_step_is_the_official_one_with_the_picture_encoded_once():
+    model, x = TOY.model(), TOY.picture()
+    pairs = [TOY.pair(number, tokens=2 + number % 3) for number in range(5)]
+    rows, seen = tokens_of(TOY, pairs), list[int]()
+    tower = model.base_model.vision_tower
+    hook = tower.register_forward_pre_hook(
+        lambda module, given, named: seen.append(len((*given, *named.values())[0])), with_kwargs=True
+    )
+    (loss, grad), (wanted, slope) = plain.careful_step(model, x, rows), plain.step(model, x, rows)
+    hook.remove()
+    assert seen == [1, 5]
+    assert float(loss) == pytest.approx(float(wanted), rel=1e-6)
+    assert (grad - slope).norm() <= 1e-5 * slope.norm()
+
+
+def test_ratios_are_paired_and_their_spread_says_whether_they_hold():
+    fast = [1.0, 2.0, 1.0, 4.0]  # whatever slows a round slows both
+    steady = times.Ratio.of([3 * seconds for seconds in fast], fast)
+    assert steady == (3.0, 0.0)
+    assert not steady.noisy
+    loose = times.Ratio.of([3.0, 3.0, 3.0, 3.0], fast)
+    assert loose.noisy
+    assert times.Ratio.of([3.0], [1.0]).noisy  # one round says nothing of it
+    found = {"a_ratio": 3.0, "a_spread": 0.02, "b_ratio": 3.0, "b_spread": 0.2, "load": 9.0}
+    assert script.noisy(found) == ["b"]
+
+
+def test_formats_are_compared_with_themselves_only():
+    seconds = {"fp32": 8.0, "bf16": 2.0}
+    variants = {
+        f"{side} {kind}": times.Variant(work=lambda: None, spent=[factor * took] * 2)
+        for kind, took in seconds.items()
+        for side, factor in (("official", 4.0), ("careful", 2.0), ("engine", 1.0))
+    }
+    found = times.like_with_like("qi", variants)
+    assert {name: value for name, value in found.items() if name.endswith("_ratio")} == {
+        "qi_fp32_ratio": 4.0,
+        "qi_fp32_careful_ratio": 2.0,
+        "qi_bf16_ratio": 4.0,
+        "qi_bf16_careful_ratio": 2.0,
+    }
+
+
+def test_all_sides_are_timed_on_one_step():
+    found, table = times.figures(TOY, quick=False)
+    assert found["qi_grad_rel_err"] <= 1e-5
+    assert found["qi_sign_agreement"] >= 0.999
+    for kind in times.FORMATS:
+        assert found[f"qi_{kind}_ratio"] > 0
+        assert found[f"qi_{kind}_careful_spread"] >= 0
+    assert table.count("engine fp32") == 4
+    found, line = times_gcg.figures(TOY, candidates=20, rounds=2)
+    assert found["gcg_nanogcg_loss_rel_err"] <= 1e-5
+    assert found["gcg_nanogcg_cpu_ratio"] > 0
+    assert "nanoGCG" in line
+
+
+def test_the_small_comparison_is_one_model_and_a_large_pack_is_split():
+    found, table = times_small.figures(rounds=2)
+    assert found["testbed_flops_ratio"] > found["testbed_flops_careful_ratio"] > 1
+    assert found["split_packs"] > 1
+    assert found["split_grad_rel_err"] <= 1e-5
+    assert table.count("official") == 2
 
 
 def test_every_kind_of_step_is_the_same_attack():
@@ -127,12 +204,26 @@ def test_the_bare_step_is_the_step_of_the_loop():
 
 def test_the_plain_loop_of_the_testbed_goes_the_engines_way():
     victim = fidelity.opened()
-    last, spent = fidelity.plain_loop(victim, 2, seed=5)
+    start, _, last = fidelity.plain_loop(victim, 2, seed=5)
     attack = fidelity.problem(victim)
     found = minimize(attack, steps=2, seed=5, every=2)
-    loss = float(attack.objective.probe(attack.constraint.finalize(last).float() / 255, attack.judged).loss)
-    assert found.checks[0][-1].loss == pytest.approx(loss, rel=1e-3)
-    assert spent >= 2.5 * found.costs[0].flops * 2 / 3  # two steps against two steps and their checks
+    losses = [
+        float(attack.objective.probe(attack.constraint.finalize(x).float() / 255, attack.judged).loss)
+        for x in (start, last)
+    ]
+    assert [check.loss for check in found.checks[0]] == pytest.approx(losses, rel=1e-3)
+
+
+def test_success_is_told_step_by_step_for_both_loops(tmp_path):
+    found, table = fidelity.figures(tmp_path, at=(0, 4), seeds=2, held_out=2)
+    assert found["success_steps"] == [0, 4]
+    assert found["success_plain"][0] == found["success_engine"][0]  # the start is one picture
+    assert all(0 <= share <= 1 for side in ("plain", "engine") for share in found[f"success_{side}"])
+    lines = table.splitlines()
+    assert len(lines) == 4
+    for line in lines[2:]:
+        plain_loss, engine_loss = map(float, line.split()[-2:])
+        assert engine_loss <= plain_loss + 1e-3  # the best of its looks
 
 
 def test_the_accelerators_figures_are_made_on_any_device():
@@ -146,6 +237,6 @@ def test_the_accelerators_figures_are_made_on_any_device():
 
 
 def test_a_missed_figure_is_told():
-    assert script._judged("qi_time_ratio", 5.9).endswith("at least 6: MISSED")
+    assert script._judged("qi_fp32_ratio", 5.9).endswith("at least 6: MISSED")
     assert script._judged("prompts_7b_ratio", 1.5).endswith("at most 1.7: kept")
     assert script._judged("load", 1.0) == ""
