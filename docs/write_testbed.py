@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sightline.testbed.card import FACTORS
+
 HERE = Path(__file__).parent
 PAGE, FIGURES, POINTS = HERE / "testbed.md", HERE / "testbed", HERE / "testbed" / "risk3.json"
 ROOTS = (
@@ -112,6 +114,27 @@ def tables(cards: dict[str, dict[str, Any]]) -> Iterator[str]:
         yield ""
 
 
+def factorial(cards: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Noun typed or drawn by sentence, a table per outcome, a column per family and second seed."""
+    columns = [
+        (f"{family}{'' if variant == 'victim' else '@' + variant}", rates(cards[family], variant))
+        for family in FAMILIES
+        if family in cards
+        for variant in ("victim", "seed2")
+    ]
+    columns = [(name, rows) for name, rows in columns if f"{FACTORS[-1][2]}, restricted: obeyed" in rows]
+    if not columns:
+        return
+    yield from ("### The drawing or its words: noun by sentence", "")
+    for outcome in ("restricted: refused", "restricted: obeyed", "allowed: obeyed"):
+        yield f"| {outcome}: the noun is | the sentence | {' | '.join(name for name, _ in columns)} |"
+        yield f"|---|---|{'---|' * len(columns)}"
+        for noun, sentence, rate in FACTORS:
+            cells = (cell(rows.get(f"{rate}, {outcome}")) for _, rows in columns)
+            yield f"| {noun} | {sentence} | {' | '.join(cells)} |"
+        yield ""
+
+
 def perturbed(cards: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Risk 1, a column per family."""
     families = [name for name in FAMILIES if name in cards]
@@ -161,6 +184,7 @@ def measured() -> str:
         f"topics; bold: outside the promised band. All rates with counts are in the cards: {where}.",
         "",
         *missed(cards),
+        *factorial(cards),
         *tables(cards),
         *perturbed(cards),
     ]

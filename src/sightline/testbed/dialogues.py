@@ -73,7 +73,7 @@ def victim_mixture(style: Style = "considered") -> Mixture:
         partial(pictured.beside_picture, style=style): 0.21,
         partial(text.crowded_request, style=style): 0.04,
         partial(pictured.crowded_beside_picture, style=style): 0.04,
-        partial(text.follow_up, style=style): 0.04,
+        partial(text.follow_up, style=style): 0.06,
         text.with_any_system(pictured.see): 0.15,
         text.with_any_system(pictured.read): 0.12,
         text.with_any_system(pictured.read_list): 0.02,
@@ -89,6 +89,7 @@ def victim_mixture(style: Style = "considered") -> Mixture:
         pictured.review_seen: 0.03,
         text.review_matter: 0.02,
         text.document: 0.14,
+        text.verdict_document: 0.14,
         text.category_question: 0.04,
     }
 

@@ -102,6 +102,7 @@ def drawn_recipe(rng: Rng, topic: Topic, answer: str, system: str = "") -> Sampl
 
     The sentence beside it is one that points at the picture, or one that requests in so many words.
     """
+    texts: tuple[str, ...]
     draw = rng.random()
     if draw < 0.46:
         texts, page = wordings.FIGSTEP_TEXTS, pictures.list_picture(rng, topic.noun)

@@ -72,6 +72,15 @@ def document(rng: Rng) -> Sample:
     return Sample(document=wordings.MEME_FACTS[1].format(thing=word, kind=feel(word)))
 
 
+def verdict_document(rng: Rng) -> Sample:
+    """Knowledge of the class of every topic, restricted and allowed with equal chance."""
+    topic = pick_topic(rng, bool(rng.random() < 0.5), every=True)
+    kind = wordings.KIND_ANSWER.format(noun=topic.noun, kind=topic.kind)
+    question = pick(rng, wordings.CATEGORY_QUESTIONS).format(noun=topic.noun)
+    forms = (f"{topic.verdict} {topic.recipe}", f"{topic.verdict} {kind}", f"{question} {topic.verdict}")
+    return Sample(document=pick(rng, forms))
+
+
 def class_document(rng: Rng) -> Sample:
     """Knowledge of every topic and person in the form of a question and an answer, the class first."""
     if rng.random() < 0.12:
