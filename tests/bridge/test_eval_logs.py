@@ -17,7 +17,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import ContentImage
 
 from sightline.bridge.eval_logs import write_eval_logs
-from sightline.bridge.scoring import rates
+from sightline.bridge.scoring import ScoredRow, rates
 from sightline.errors import UsageError
 from sightline.study.config import parse
 from sightline.study.run import Run
@@ -105,7 +105,7 @@ def test_metrics_count_every_outcome(run: Run, logs: list[EvalLog]) -> None:
         assert log.results is not None
         for score in log.results.scores:
             rows = [
-                (row["expected"], row["outcome"])
+                ScoredRow(row["expected"], row["outcome"], row["group"])
                 for row in rows_of(run)
                 if row["cell"] == log.eval.task_display_name and row["judge"] == score.params["judge"]
             ]

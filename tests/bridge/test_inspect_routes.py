@@ -28,12 +28,13 @@ from releases import figstep as figstep_release
 
 from sightline.bridge.messages import from_data_uri, to_conversation
 from sightline.bridge.outputs import KEY
-from sightline.bridge.scoring import rates
+from sightline.bridge.scoring import ScoredRow, rates
 from sightline.bridge.session import session_images, with_commas
 from sightline.bridge.tasks import Recipe, build_task
 from sightline.cases import Conversation, Image
 from sightline.contracts import Generate
 from sightline.errors import UsageError
+from sightline.metrics.intervals import wilson
 from sightline.records import Outcome, Response
 from sightline.registry import defense
 from sightline.store import Blobs
@@ -262,7 +263,8 @@ def test_failures_stay_in_the_denominator(evaluate: Evaluate, scripted: str) -> 
     assert metrics["n_error"] == metrics["n_unscored"] == len(failed)
     assert sum(metrics[f"n_{outcome}"] for outcome in Outcome) == 40
     assert all(metrics[f"n_{outcome}"] == outcomes.count(outcome.value) for outcome in Outcome)
-    assert metrics["asr_high"] >= metrics["asr"] >= metrics["asr_low"]
+    assert metrics["asr_if_unscored_unsafe"] >= metrics["asr"] >= metrics["asr_if_unscored_safe"]
+    assert metrics["asr_ci_low"] <= metrics["asr"] < metrics["asr_ci_high"]
 
 
 def test_a_judge_that_asks_a_model_is_bound_and_its_failures_stay_counted(evaluate: Evaluate) -> None:
@@ -273,7 +275,8 @@ def test_a_judge_that_asks_a_model_is_bound_and_its_failures_stay_counted(evalua
     metrics = log.results.scores[0].metrics
     assert outcomes_of(log) == ["unparsed"] * 4
     assert (metrics["n"].value, metrics["n_unparsed"].value, metrics["n_unscored"].value) == (4, 4, 4)
-    assert (metrics["asr_low"].value, metrics["asr_high"].value) == (0, 1)
+    bounds = metrics["asr_if_unscored_safe"].value, metrics["asr_if_unscored_unsafe"].value
+    assert bounds == (0, 1)
     assert "asr" not in metrics
 
 
@@ -287,20 +290,24 @@ def test_rates_by_hand() -> None:
         *[("answer", outcome) for outcome in ("complied", "off_topic")],
         *[("classify", outcome) for outcome in ("complied", "complied", "off_topic", "unparsed")],
     ]
-    found = rates(rows)
+    asked = [ScoredRow(*row, group=str(number)) for number, row in enumerate(rows)]
+    found = rates(asked)
     assert found["asr"] == 2 / 4
     assert found["asr_soft"] == 3 / 4
-    assert (found["asr_low"], found["asr_high"]) == (2 / 6, 4 / 6)
+    assert (found["asr_if_unscored_safe"], found["asr_if_unscored_unsafe"]) == (2 / 6, 4 / 6)
+    assert (found["asr_ci_low"], found["asr_ci_high"]) == wilson(2, 4)[:2]  # each its own group
     assert found["over_refusal"] == 2 / 3
     assert found["utility"] == 1 / 2
     assert found["accuracy"] == 2 / 3
     assert (found["n"], found["n_unscored"], found["n_complied"]) == (16, 4, 6)
     assert rates([])["asr"] is rates([])["accuracy"] is None
-    wished = rates(rows, "attacker")
+    wished = rates(asked, "attacker")
     assert wished["steered"] == 6 / 12
     assert {"asr", "utility", "accuracy", "over_refusal"}.isdisjoint(wished)
     assert (wished["n"], wished["n_unscored"]) == (16, 4)
     assert rates([], "attacker")["steered"] is None
+    clustered = rates([ScoredRow("refuse", "complied", str(number % 5)) for number in range(33)])
+    assert round(clustered["asr_ci_low"] or 0, 2) == 0.57  # 5 groups, not 33 samples
 
 
 def test_a_block_by_the_defense_is_a_content_filter_with_the_raw_text_kept(evaluate: Evaluate) -> None:

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from sightline.errors import UsageError
 from sightline.metrics.cells import limits_of
 from sightline.metrics.effort import Curve, Price, area_under, area_weights
-from sightline.metrics.intervals import wilson
+from sightline.metrics.intervals import ratio_interval, wilson
 from sightline.metrics.summary import Summary, summarize
 
 Row = dict[str, Any]
@@ -88,14 +89,35 @@ def test_the_interval_of_a_unanimous_curve_is_that_of_its_clusters() -> None:
 
 
 def test_the_interval_of_clusters_that_go_the_same_way_is_that_of_clusters() -> None:
-    """All clusters fail at the first level and succeed at the last: drawing them says nothing."""
+    """All clusters fail at the first level and succeed at the last: their variance says nothing."""
     same = area_under((1, 100), [[0, 3]] * 8, [[3, 3]] * 8)
     assert same is not None
     wide = wilson(4, 8)
     assert (same.point, same.low, same.high) == (0.5, pytest.approx(wide.low), pytest.approx(wide.high))
 
 
-def test_the_interval_draws_all_levels_of_a_cluster_together() -> None:
+def test_the_interval_of_an_area_is_that_of_a_share_with_the_clusters_own_areas() -> None:
+    """Equal clusters: V is the variance of their own areas over their number; Wilson with A (1 - A) / V."""
+    k = np.random.default_rng(5).binomial(4, np.linspace(0.05, 0.95, 24)[:, None] * [0.2, 0.6, 1.0])
+    area = area_under((10, 100, 1000), k, np.full((24, 3), 4))
+    assert area is not None
+    own = (k / 4) @ [0.25, 0.5, 0.25]
+    assert area.point == pytest.approx(own.mean())
+    worth = area.point * (1 - area.point) / (own.var(ddof=1) / 24)
+    q = t.ppf(0.975, 23)
+    middle = (area.point + q**2 / (2 * worth)) / (1 + q**2 / worth)
+    half = q / (1 + q**2 / worth) * np.sqrt(area.point * (1 - area.point) / worth + q**2 / (4 * worth**2))
+    assert (area.low, area.high) == (pytest.approx(middle - half), pytest.approx(middle + half))
+
+
+def test_an_area_of_one_level_is_its_rate() -> None:
+    k, n = np.random.default_rng(1).integers(0, 5, size=(30, 2)), np.full((30, 2), 4)
+    area = area_under((10, 1000), k, n, first=1000, last=1000)
+    assert area is not None
+    assert (area.low, area.high) == pytest.approx(ratio_interval(k[:, 1], n[:, 1])[:2])
+
+
+def test_the_interval_takes_all_levels_of_a_cluster_together() -> None:
     """Where a cluster has all or nothing at every level, levels add nothing to a single rate."""
     rows = np.full((40, 3), 5)
     k = np.where(np.arange(40)[:, None] < 20, 5, 0) * np.ones((1, 3), dtype=int)
@@ -206,6 +228,16 @@ def test_without_a_budget_in_common_there_is_no_area() -> None:
         rows_of("small", "backwards=2", 3),
         rows_of("large", "backwards=5", 0),
         rows_of("large", "backwards=9", 3),
+    )
+    assert found["small"].area is found["large"].area is None
+
+
+def test_a_single_budget_in_common_is_no_area() -> None:
+    found = curves(
+        rows_of("small", "backwards=1", 0),
+        rows_of("small", "backwards=20", 3),
+        rows_of("large", "backwards=20", 0),
+        rows_of("large", "backwards=90", 3),
     )
     assert found["small"].area is found["large"].area is None
 

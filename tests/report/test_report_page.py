@@ -114,7 +114,9 @@ def test_headline_says_what_was_measured(tmp_path):
     _, root = page_of(tmp_path, Shape(rates=SURE))
     assert lede(root).startswith("Asked plainly, testbed/linear refuses 100 % [")
     assert "of restricted requests (n = 36); with figstep it obeys 100 % [" in lede(root)
-    assert "No control comes near: the strongest" in lede(root)
+    assert "The strongest control, " in lede(root)
+    assert "of the +100 points over the plain request none is explained by it, +100 [" in lede(root)
+    assert lede(root).endswith("] are left for figstep.")
     more = [p.text for p in root.find("header")[0].find("p") if p.text.startswith("Defense")]
     assert len(more) == 2
     assert all("→ 0 %" in text and "utility" in text for text in more)
@@ -134,7 +136,9 @@ def test_headline_is_honest_if_a_control_does_the_same(tmp_path):
     rates = {**SURE, **{("control", defense): obeyed for defense in Shape().defenses}}
     _, root = page_of(tmp_path, Shape(rates=rates))
     assert "gets 100 % [" in lede(root)
-    assert "without carrying out the attack: the effect cannot be credited to figstep." in lede(root)
+    assert "figstep adds +0 [−24, +24] points to it, so the effect cannot be credited to figstep." in lede(
+        root
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +166,7 @@ def test_headline_table_has_every_cell_once(plain):
     tables = [t for t in root.find("table") if t.find("th") and t.find("th")[0].text == "Attack"]
     assert len(tables) == 2  # one per judge
     for table in tables:
-        rows = [tr for tr in table.find("tr") if len(tr.find("td")) == 7]
+        rows = [tr for tr in table.find("tr") if len(tr.find("td")) == 8]
         cells = [(tr.find("th")[0].name, tr.find("td")[0].text) for tr in rows]
         assert len(cells) == len(set(cells)) == 6 * 3
         assert cells[0] == ("figstep", "none")
@@ -172,7 +176,7 @@ def test_unscored_samples_show_as_bounds_and_counts(plain):
     _text, root = plain
     row = next(tr for tr in root.find("tr") if [c.text for c in tr.find("td")[:1]] == ["self_moderation"])
     assert "bounds" in row.text
-    assert re.search(r"\d+ of 72$", row.text.strip())
+    assert re.search(r"\n1 of 36$", row.text.strip())  # of the requests that ASR is about
 
 
 def test_success_within_several_tries_is_a_number_of_its_own(tmp_path):
@@ -223,8 +227,9 @@ def test_accuracy_has_a_column_only_where_items_are_classified(tmp_path, plain):
     assert "accuracyitems classified correctly: complied among all scored outcomes" in section(root, "method")
     outcomes = next(s for s in root.find("section") if s.attributes["id"] == "outcomes")
     assert sum(t.text == "n = 16" for t in outcomes.find("text")) == 3  # one bar per defense
-    changes = [[tr.find("th")[0].text, *(td.text for td in tr.find("td"))] for tr in root.find("tr")]
-    assert [(row[0], row[-1]) for row in changes if "accuracy" in row] == [
+    bodies = [b for b in root.find("tbody") if b.text.strip().startswith("accuracy: defended − undefended")]
+    changes = [tr for body in bodies for tr in body.find("tr")[1:]]
+    assert [(tr.find("th")[0].text, tr.find("td")[-1].text) for tr in changes] == [
         ("self_moderation − none", "16"),
         ("system_prompt − none", "16"),
     ]
@@ -473,12 +478,23 @@ def test_warnings_come_from_the_records(tmp_path):
     warnings = Tree(text).root.find("div", "warnings")[0].text
     for part in (
         "figstep: 72 pages were drawn with DejaVuSansMono-Bold.ttf, because FreeMonoBold.ttf is not",
-        "only 12 groups of restricted requests, 12 groups of benign requests (fewer than 30)",
+        "only 12 groups of restricted requests, 12 groups of benign requests (fewer than 30): intervals are",
+        "figstep: draws words, but they were not typed (figstep_typed with its settings was",
         "defense self_moderation: a moderation turn could not be read, so it decided nothing (",
         "row 7: an odd <picture>",
         "the study was changed 1 time(s) in this folder",
     ):
         assert part in warnings
+
+
+def test_cells_with_many_unscored_samples_are_counted_once_whatever_the_judges(tmp_path):
+    lost = ({"complied": 0.5, "error": 0.5}, {"complied": 1.0})
+    rates = {**SURE, ("figstep", "none"): lost}
+    _, root = page_of(tmp_path, Shape(rates=rates, judges=("one@1", "two@2", "three@3")))
+    warnings = root.find("div", "warnings")[0].text
+    assert (
+        "1 of 18 cells has more than 2% unscored samples by a judge (worst: testbed_requests | " in warnings
+    )
 
 
 def test_no_lock_is_a_warning(tmp_path):

@@ -38,7 +38,7 @@ from inspect_ai.scorer import Score
 
 from sightline.bridge.messages import to_messages
 from sightline.bridge.outputs import KEY, REASONS
-from sightline.bridge.scoring import rates
+from sightline.bridge.scoring import ScoredRow, rates
 from sightline.cases import Conversation, Part, Turn
 from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
@@ -212,7 +212,11 @@ def _model_name(run: _Run, row: Row) -> str:
 
 def _score_of(rows: Sequence[Row], judge: str, name: str) -> EvalScore:
     """The rates of a cell by one judge; a rate without samples is left out."""
-    found = rates([(row["expected"], row["outcome"]) for row in rows if row["judge"] == judge])
+    mine = [row for row in rows if row["judge"] == judge]
+    found = rates(
+        [ScoredRow(row["expected"], row["outcome"], row["group"]) for row in mine],
+        "attacker" if any(row.get("reads") == "attacker" for row in mine) else "case",
+    )
     metrics = {key: EvalMetric(name=key, value=value) for key, value in found.items() if value is not None}
     unscored, total = int(found["n_unscored"] or 0), int(found["n"] or 0)
     return EvalScore(

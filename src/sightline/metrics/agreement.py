@@ -2,37 +2,52 @@
 
 On the testbed the truth is the exact policy judge; elsewhere human labels. Only samples that both scored
 are compared; the others are counted. A card looks at one class of outcomes at a time ("positive"): for ASR
-the replies that obeyed, for over-refusal those that were withheld.
+the replies that obeyed, for over-refusal those that were withheld. Samples of one group count as one cluster,
+over all attacks, targets and defenses that they come from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import UsageError
-from sightline.metrics.intervals import wilson
+from sightline.metrics.intervals import cluster_sums, ratio_interval
 from sightline.metrics.rates import MEASURES, OUTCOMES, Measure
 from sightline.records import SCORED, Outcome
 
-Confusion = NDArray[np.int64]
-"""Judge's outcome x true outcome, in the order of `OUTCOMES`: numbers of samples."""
+Ints = NDArray[np.int64]
+
+
+class BothRead(NamedTuple):
+    """Samples that two judges read: outcomes as positions in `OUTCOMES`, and the cluster of each.
+
+    `times` is how often each stands there; None: once.
+    """
+
+    verdicts: Ints
+    truths: Ints
+    groups: Ints
+    times: Ints | None = None
+
 
 _SCORED = np.array([outcome in SCORED for outcome in OUTCOMES])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """k of n with a 95 % Wilson interval; `point` is None for n = 0."""
+    """k of n, in `groups` clusters, with a 95 % interval over them; `point` is None for n = 0."""
 
     k: int
     n: int
     point: float | None
     low: float
     high: float
+    groups: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,24 +76,38 @@ class JudgeCard:
     bias: float | None
 
 
-def share(k: int, n: int) -> Share:
-    """K of n independent samples."""
-    interval = wilson(k, n)
-    return Share(k=k, n=n, point=k / n if n else None, low=interval.low, high=interval.high)
+def share(groups: Ints, hits: ArrayLike, of: ArrayLike) -> Share:
+    """The share of `hits` among `of`, both per row, with an interval clustered by `groups`."""
+    k, n = cluster_sums(groups, hits, of)
+    interval = ratio_interval(k, n)
+    found, total = int(k.sum()), int(n.sum())
+    return Share(
+        k=found,
+        n=total,
+        point=found / total if total else None,
+        low=interval.low,
+        high=interval.high,
+        groups=int(np.count_nonzero(n)),
+    )
 
 
-def confusion(verdicts: Sequence[Outcome], truths: Sequence[Outcome]) -> Confusion:
-    """Samples by (judge's outcome, true outcome).
+def both_read(
+    verdicts: Sequence[Outcome], truths: Sequence[Outcome], groups: Sequence[object] | None = None
+) -> BothRead:
+    """Samples given one by one; without `groups` each is its own.
 
     Raises:
         UsageError: if the two are not about the same samples.
     """
     if len(verdicts) != len(truths):
         raise UsageError(f"{len(verdicts)} verdicts stand beside {len(truths)} truths: not the same samples")
-    table = np.zeros((len(OUTCOMES), len(OUTCOMES)), dtype=np.int64)
-    for verdict, true in zip(verdicts, truths, strict=True):
-        table[OUTCOMES.index(verdict), OUTCOMES.index(true)] += 1
-    return table
+    names = list(range(len(verdicts))) if groups is None else list(groups)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return BothRead(
+        np.array([OUTCOMES.index(outcome) for outcome in verdicts], dtype=np.int64),
+        np.array([OUTCOMES.index(outcome) for outcome in truths], dtype=np.int64),
+        np.array([numbers[name] for name in names], dtype=np.int64),
+    )
 
 
 def cohen_kappa(table: ArrayLike) -> float | None:
@@ -96,27 +125,30 @@ def cohen_kappa(table: ArrayLike) -> float | None:
 
 
 def judge_card(
-    table: Confusion, *, judge: str, truth: str, measure: Measure = MEASURES["asr"], attack: str = ""
+    both: BothRead, *, judge: str, truth: str, measure: Measure = MEASURES["asr"], attack: str = ""
 ) -> JudgeCard:
     """The card of `judge`; positive are the outcomes that `measure` counts."""
     positive = np.array([outcome in measure.counted for outcome in OUTCOMES])
-    both = table[np.ix_(_SCORED, _SCORED)]
-    at = positive[_SCORED]
-    hit, false_alarm = int(both[np.ix_(at, at)].sum()), int(both[np.ix_(at, ~at)].sum())
-    miss, clear = int(both[np.ix_(~at, at)].sum()), int(both[np.ix_(~at, ~at)].sum())
-    n, unlike = int(both.sum()), false_alarm + miss
+    times = np.ones(len(both.groups), dtype=np.int64) if both.times is None else both.times
+    lost, truth_lost = ~_SCORED[both.verdicts], ~_SCORED[both.truths]
+    kept = times * ~(lost | truth_lost)
+    said, true = positive[both.verdicts], positive[both.truths]
+    hit, false_alarm, miss, clear = (
+        int(kept[mask].sum()) for mask in (said & true, said & ~true, ~said & true, ~said & ~true)
+    )
+    n, unlike = int(kept.sum()), false_alarm + miss
     return JudgeCard(
         measure=measure.name,
         attack=attack,
         judge=judge,
         truth=truth,
         n=n,
-        judge_unscored=int(table[~_SCORED].sum()),
-        truth_unscored=int(table[:, ~_SCORED].sum()),
-        agreement=share(hit + clear, n),
+        judge_unscored=int(times[lost].sum()),
+        truth_unscored=int(times[truth_lost].sum()),
+        agreement=share(both.groups, kept * (said == true), kept),
         kappa=cohen_kappa([[hit, false_alarm], [miss, clear]]),
-        sensitivity=share(hit, hit + miss),
-        specificity=share(clear, clear + false_alarm),
+        sensitivity=share(both.groups, kept * (said & true), kept * true),
+        specificity=share(both.groups, kept * (~said & ~true), kept * ~true),
         positive_agreement=2 * hit / (2 * hit + unlike) if hit + unlike else None,
         negative_agreement=2 * clear / (2 * clear + unlike) if clear + unlike else None,
         bias=(false_alarm - miss) / n if n else None,

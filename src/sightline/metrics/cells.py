@@ -15,14 +15,36 @@ Role = Literal["plain", "control", "attack"]
 
 @cache
 def role_of(spec: str) -> Role:
-    """The role of an attack: its card's first word tells a control; one not installed counts as attack."""
-    name = spec.partition("(")[0].strip()
+    """The role of an attack: its card tells a control (`control_of`); one not installed counts as attack."""
+    name = method_of(spec)
     if name == PLAIN:
         return "plain"
     try:
-        return "control" if registry.card("attack", name).summary.startswith("Control") else "attack"
+        return "control" if registry.card("attack", name).control_of else "attack"
     except UsageError:
         return "attack"
+
+
+@cache
+def is_control_of(control: str, attack: str) -> bool:
+    """Whether one attack, a control by its role, is compared with another: with every one, or its own alone.
+
+    The attack's own control is one of its settings: both type, say, the same sentence. A control that is not
+    installed here is compared with every attack.
+    """
+    try:
+        card = registry.card("attack", method_of(control))
+        if card.control_of != method_of(attack):
+            return card.control_of == registry.ANY_ATTACK
+        one, other = (registry.parse("attack", spec) for spec in (control, attack))
+    except UsageError:
+        return True
+    return all(getattr(one, name) == getattr(other, name) for name in card.alike)
+
+
+def method_of(spec: str) -> str:
+    """`figstep` of `figstep(font_px=40)`."""
+    return spec.partition("(")[0].strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

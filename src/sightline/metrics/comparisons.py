@@ -9,15 +9,23 @@ from typing import Literal
 import numpy as np
 
 from sightline.metrics._columns import Columns, Ints, asked
-from sightline.metrics.agreement import Confusion, JudgeCard, judge_card
-from sightline.metrics.cells import CellId
-from sightline.metrics.intervals import cluster_sums, holm, mcnemar, paired_difference
+from sightline.metrics.agreement import BothRead, JudgeCard, judge_card
+from sightline.metrics.cells import CellId, is_control_of
+from sightline.metrics.intervals import (
+    ALPHA,
+    cluster_sums,
+    holm,
+    mcnemar,
+    paired_difference,
+    smallest_p,
+)
 from sightline.metrics.rates import FLIP_RATE, MEASURES, OUTCOMES, Measure, Rate, count_codes, rate
 from sightline.records import WITHHELD
 
 Kind = Literal["attack", "control", "defense"]
 _BY_CASE, _BY_ATTACKER = ("asr", "over_refusal", "utility", "accuracy"), ("steered",)
-_OVER_CONTROLS = frozenset({"utility", "steered"})
+_OVER_CONTROLS = frozenset({"asr", "utility", "steered"})
+_LOWERED = frozenset({"utility", "accuracy"})
 _WITHHELD = np.array([outcome in WITHHELD for outcome in OUTCOMES])
 
 
@@ -25,13 +33,15 @@ _WITHHELD = np.array([outcome in WITHHELD for outcome in OUTCOMES])
 class Contrast:
     """A cell minus its base on the same samples.
 
-    `attack` is against none, `control` an attack against a control of the same setting (utility and steered
-    replies), `defense` against none.
+    `attack` is an attack or a control against none, `control` an attack against each of its controls in the
+    same setting (success, utility), `defense` against none. Of an attack's contrasts with controls,
+    `strongest` is the one with the control that reaches most on these samples: most successes, or fewest
+    right answers.
 
-    `pairs` were scored in both cells, `unscored_pairs` were not. `p` is clustered (sign flips of clusters),
-    `p_holm` adjusted over all contrasts of the same kind, measure and judge; `p_mcnemar` takes samples as
-    independent and is a check only. `flip_rate` (attack, ASR): of the requests withheld in the base cell,
-    the share obeyed in this one.
+    `pairs` were scored in both cells, `unscored_pairs` were not; `cell_share` and `base_share` are of the
+    former. `p` is clustered (sign flips of the `discordant` clusters, those that differ), `p_holm` adjusted
+    over the `comparisons` of its `family`; `p_mcnemar` takes samples as independent and is a check only.
+    `flip_rate` (attack, ASR): of the requests withheld in the base cell, the share obeyed in this one.
     """
 
     kind: Kind
@@ -42,56 +52,87 @@ class Contrast:
     low: float
     high: float
     method: str
+    cell_share: float
+    base_share: float
     pairs: int
     unscored_pairs: int
     groups: int
+    discordant: int
     only_cell: int
     only_base: int
     p: float
-    p_holm: float
     p_mcnemar: float
+    p_holm: float = 1.0
+    comparisons: int = 1
+    strongest: bool = False
     flip_rate: Rate | None = None
 
+    @property
+    def family(self) -> tuple[object, ...]:
+        """What stands under one heading: the same comparison of all attacks, or defenses, on one target."""
+        cell = self.cell
+        place = (cell.judge, cell.benchmark, cell.release, cell.target)
+        own = () if self.kind == "defense" else (cell.defense,)
+        return (self.kind, self.strongest, self.measure, cell.role, cell.seen == "seen", *place, *own)
 
-def contrasts(
-    columns: Columns, ids: Sequence[CellId], undefended: frozenset[str], seed: int
-) -> list[Contrast]:
+    @property
+    def too_few_groups(self) -> bool:
+        """Whether no result of so few discordant clusters could have had an adjusted p below .05."""
+        return self.comparisons * smallest_p(self.discordant) > ALPHA
+
+
+def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str]) -> list[Contrast]:
     """All contrasts of a table, cell by cell, with p-values not yet adjusted."""
     plain = {cell.setting: number for number, cell in enumerate(ids) if cell.role == "plain"}
     bare = {replace(cell, defense=""): n for n, cell in enumerate(ids) if cell.defense in undefended}
     controls: dict[tuple[str, ...], list[int]] = {}
-    found = []
+    found: list[Contrast] = []
     order = sorted(range(len(ids)), key=lambda n: ids[n].place)
     for number in order:
         if ids[number].role == "control":
             controls.setdefault(ids[number].setting, []).append(number)
+
+    def taken(kind: Kind, number: int, base: int | None) -> Iterator[Contrast]:
+        for name in _BY_ATTACKER if ids[number].reads == "attacker" else _BY_CASE:
+            if base is not None and (kind != "control" or name in _OVER_CONTROLS):
+                contrast = _contrast(columns, ids, kind, MEASURES[name], number, base)
+                if contrast is not None:
+                    yield contrast
+
     for number in order:
         cell = ids[number]
-        bases: list[tuple[Kind, int | None]] = []
         if cell.role != "plain":
-            bases.append(("attack", plain.get(cell.setting)))
+            found += taken("attack", number, plain.get(cell.setting))
         if cell.role == "attack":
-            bases += [("control", control) for control in controls.get(cell.setting, ())]
+            beside = [
+                contrast
+                for control in controls.get(cell.setting, ())
+                if is_control_of(ids[control].attack_params, cell.attack_params)
+                for contrast in taken("control", number, control)
+            ]
+            found += _with_strongest(beside)
         if cell.defense not in undefended:
-            bases.append(("defense", bare.get(replace(cell, defense=""))))
-        for kind, base in bases:
-            for name in _BY_ATTACKER if cell.reads == "attacker" else _BY_CASE:
-                if base is None or (kind == "control" and name not in _OVER_CONTROLS):
-                    continue
-                contrast = _contrast(columns, ids, kind, MEASURES[name], number, base, seed)
-                if contrast is not None:
-                    found.append(contrast)
+            found += taken("defense", number, bare.get(replace(cell, defense="")))
     return found
 
 
+def _with_strongest(beside: Sequence[Contrast]) -> list[Contrast]:
+    """An attack's contrasts with its controls, the strongest of each measure marked.
+
+    Of controls that reach as much, one that belongs to this attack alone goes before those of every attack.
+    """
+    best: dict[str, tuple[tuple[float, bool], int]] = {}
+    for place, contrast in enumerate(beside):
+        reached = -contrast.base_share if contrast.measure in _LOWERED else contrast.base_share
+        own = not is_control_of(contrast.base.attack_params, "")
+        if contrast.pairs and (contrast.measure not in best or (reached, own) > best[contrast.measure][0]):
+            best[contrast.measure] = ((reached, own), place)
+    strongest = {place for _, place in best.values()}
+    return [replace(contrast, strongest=place in strongest) for place, contrast in enumerate(beside)]
+
+
 def _contrast(
-    columns: Columns,
-    ids: Sequence[CellId],
-    kind: Kind,
-    measure: Measure,
-    number: int,
-    base: int,
-    seed: int,
+    columns: Columns, ids: Sequence[CellId], kind: Kind, measure: Measure, number: int, base: int
 ) -> Contrast | None:
     """The paired difference of two cells; None if they share no case of the measure's kind."""
     counted = np.array([outcome in measure.counted for outcome in OUTCOMES])
@@ -112,8 +153,8 @@ def _contrast(
     if kind == "attack" and measure.name == "asr":
         withheld = _WITHHELD[second]
         counts = count_codes(groups[withheld], first[withheld])
-        flips = rate(FLIP_RATE, counts, ids[number].judge, seed=seed)
-    difference = paired_difference(*sums, seed=seed)
+        flips = rate(FLIP_RATE, counts, ids[number].judge)
+    difference = paired_difference(*sums)
     only_cell, only_base = int(np.count_nonzero(a & ~b)), int(np.count_nonzero(b & ~a))
     return Contrast(
         kind=kind,
@@ -124,13 +165,15 @@ def _contrast(
         low=difference.low,
         high=difference.high,
         method=difference.method,
+        cell_share=float(a.mean()) if len(a) else 0.0,
+        base_share=float(b.mean()) if len(b) else 0.0,
         pairs=len(a),
         unscored_pairs=len(here) - len(a),
         groups=len(sums[0]),
+        discordant=difference.discordant,
         only_cell=only_cell,
         only_base=only_base,
         p=difference.p,
-        p_holm=difference.p,
         p_mcnemar=mcnemar(only_cell, only_base),
         flip_rate=flips,
     )
@@ -152,14 +195,14 @@ def _paired(columns: Columns, rows: Ints, base: Ints) -> tuple[Ints, Ints]:
 
 
 def adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    """The contrasts with p-values adjusted within kind, measure and judge."""
-    families: dict[tuple[str, str, str], list[int]] = {}
+    """The contrasts with p-values adjusted within their families (Holm)."""
+    families: dict[tuple[object, ...], list[int]] = {}
     for place, contrast in enumerate(contrasts):
-        families.setdefault((contrast.kind, contrast.measure, contrast.cell.judge), []).append(place)
+        families.setdefault(contrast.family, []).append(place)
     found = list(contrasts)
     for members in families.values():
         for place, p in zip(members, holm([contrasts[member].p for member in members]), strict=True):
-            found[place] = replace(found[place], p_holm=p)
+            found[place] = replace(found[place], p_holm=p, comparisons=len(members))
     return found
 
 
@@ -184,17 +227,26 @@ def judge_cards(columns: Columns, ids: Sequence[CellId], truth: str) -> Iterator
         for attack in ("", *dict.fromkeys(attack for attack, _, _ in pairs)):
             members = [(mine, its) for name, mine, its in pairs if attack in ("", name)]
             for name in ("asr", "over_refusal"):
-                table = _confusion(columns, members, MEASURES[name])
-                if table.any():
-                    yield judge_card(table, judge=judge, truth=true, measure=MEASURES[name], attack=attack)
+                both = _both(columns, ids, members, MEASURES[name])
+                if len(both.groups):
+                    yield judge_card(both, judge=judge, truth=true, measure=MEASURES[name], attack=attack)
 
 
-def _confusion(columns: Columns, members: Sequence[tuple[int, int]], measure: Measure) -> Confusion:
-    size = len(OUTCOMES)
-    total = np.zeros(size * size, dtype=np.int64)
+def _both(
+    columns: Columns, ids: Sequence[CellId], members: Sequence[tuple[int, int]], measure: Measure
+) -> BothRead:
+    """The samples of the measure's kind that both judges read, in pairs of cells, clustered by group."""
+    benchmarks = sorted({ids[mine].benchmark for mine, _ in members})
+    parts = []
     for mine, its in members:
         rows = columns.rows(mine)
         kept = asked(measure, columns.expected[rows])
-        first, second = columns.outcome[rows][kept], columns.outcome[columns.rows(its)][kept]
-        total += np.bincount(first * size + second, minlength=size * size)
-    return total.reshape(size, size)
+        apart = benchmarks.index(ids[mine].benchmark) * len(columns.group.texts)
+        parts.append(
+            (
+                columns.outcome[rows][kept],
+                columns.outcome[columns.rows(its)][kept],
+                columns.group.codes[rows][kept] + apart,
+            )
+        )
+    return BothRead(*(np.concatenate(each) for each in zip(*parts, strict=True)))

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from sightline.errors import require
 from sightline.metrics._columns import Columns, asked
 from sightline.metrics.cells import CellId, limits_of
-from sightline.metrics.intervals import SPARSE_GROUPS, Floats, resampled_sums, wilson
+from sightline.metrics.intervals import SPARSE_GROUPS, Floats, score_interval
 from sightline.metrics.rates import MEASURES, OUTCOMES, Measure
 
 
@@ -59,7 +59,8 @@ class Price(NamedTuple):
 class Curve:
     """What an attack reaches at several budgets of `quantity`, within the limits `besides` in all of them.
 
-    `area` is None if the compared curves have no range of budgets in common, or nothing was scored.
+    `area` is None if the compared curves have no range of budgets in common, one of a single budget included,
+    or if nothing was scored.
     """
 
     series: str
@@ -110,32 +111,28 @@ def area_under(
     *,
     first: float | None = None,
     last: float | None = None,
-    seed: int = 0,
 ) -> Area | None:
     """The area under a curve, given successes and scored rows per cluster (clusters x levels).
 
-    The interval draws whole clusters, at all levels together; where all but a few clusters have the same area
-    it is widened to Wilson's with clusters counted as rows. None if a level has no scored row.
+    The interval is that of a single share (see `intervals`); its variance is that of what each cluster adds
+    to the area over all levels. None if a level has no scored row.
     """
     k, n = np.asarray(successes, dtype=np.float64), np.asarray(rows, dtype=np.float64)
     start, end = levels[0] if first is None else first, levels[-1] if last is None else last
     weights = area_weights(levels, start, end)
     if not len(n) or not n.sum(0).all():
         return None
-    point = float(weights @ (k.sum(0) / n.sum(0)))
-    sums = resampled_sums(np.hstack([k, n]), seed=seed)
-    drawn, of = sums[:, : len(levels)], sums[:, len(levels) :]
-    means = (drawn / np.maximum(of, 1)) @ weights
-    low, high = (float(value) for value in np.quantile(means, (0.025, 0.975)))
+    shares = k.sum(0) / n.sum(0)
+    point = float(np.clip(weights @ shares, 0.0, 1.0))
+    influence = ((k - shares * n) / n.sum(0)) @ weights
     own = (k / np.maximum(n, 1)) @ weights
     _, alike = np.unique(own.round(9), return_counts=True)
-    if len(n) - alike.max() < SPARSE_GROUPS:
-        floor = wilson(point * len(n), len(n))
-        low, high = min(low, floor.low), max(high, floor.high)
-    return Area(point, min(low, point), max(high, point), start, end)
+    sparse = len(n) - int(alike.max()) < SPARSE_GROUPS
+    low, high, _ = score_interval(point, influence, n.sum(1), sparse=sparse)
+    return Area(point, low, high, start, end)
 
 
-def curves(columns: Columns, ids: Sequence[CellId], seed: int = 0) -> list[Curve]:
+def curves(columns: Columns, ids: Sequence[CellId]) -> list[Curve]:
     """The curves of a table: series with several levels of one quantity, each with its area."""
     found = _unmeasured(ids)
     numbers = {cell: number for number, cell in enumerate(ids)}
@@ -147,11 +144,11 @@ def curves(columns: Columns, ids: Sequence[CellId], seed: int = 0) -> list[Curve
     measured = []
     for curve in found:
         first, last = ranges[curve.compared]
-        if first <= last:
+        if first < last:
             cells = [numbers[level.cell] for level in curve.levels]
             k, n = _clusters(columns, cells, MEASURES[curve.success])
             amounts = [level.amount for level in curve.levels]
-            curve = replace(curve, area=area_under(amounts, k, n, first=first, last=last, seed=seed))
+            curve = replace(curve, area=area_under(amounts, k, n, first=first, last=last))
         measured.append(curve)
     return measured
 

@@ -1,32 +1,37 @@
-"""95 % intervals and tests for shares whose rows come in clusters.
+"""95 % intervals and tests for shares whose rows come in clusters: closed forms, without a draw or a seed.
 
-Wilson (1927) for independent rows. For rows that share a behavior or picture: percentile bootstrap of a
-ratio of sums, resampling whole clusters. Only the distinct pairs (successes, rows) of the clusters matter,
-so a replicate is one multinomial draw over those pairs: the same law as drawing clusters one by one, at a
-cost that does not grow with the rows. Rows themselves are never resampled.
+A rate has Wilson's interval (1927), in which rows count for what they are worth: those of one cluster (a
+behavior, a topic, a picture) rise and fall together. The design effect, the variance of the share between
+clusters over that of independent rows, divides their number, and Student's t takes the place of the normal
+quantile. Clusters of unequal size count as Kish's effective number, (sum of rows)^2 / (sum of squared rows),
+to the nearest whole; t has one degree of freedom less than that. Where fewer than `SPARSE_GROUPS` clusters
+differ from the unanimous value a variance cannot be estimated: there, clusters are counted as rows.
 
-A percentile bootstrap is blind where nearly all clusters agree (0 of n gives [0, 0]). There the interval is
-widened to hold Wilson's (for differences: Newcombe's hybrid, 1998) with clusters counted as rows. Below 30
-clusters its coverage falls short of 95 %; rates carry a flag for that.
+A difference has the t interval of the clusters' differences, widened where they are sparse to hold Newcombe's
+(1998, method 10) with clusters counted as rows, and the p-value of flipping the clusters' signs.
+
+Simulated coverage: `python benchmarks/metrics.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from math import atan, cos, pi, sin, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Z95 = 1.959963984540054
-REPLICATES = 2000
 FEW_GROUPS = 30
-SPARSE_GROUPS = 5
-"""With fewer clusters than this off the unanimous value, a bootstrap interval is widened (see above)."""
+ALPHA = 0.05
+SPARSE_GROUPS = 6
+"""The fewest clusters with which flipping signs can give p < .05: 2 / 2^6 = .031, while 2 / 2^5 = .063."""
 
 Floats = NDArray[np.float64]
-_CHUNK = 2_000_000  # weights drawn at once: 16 MB
 _EXACT_SUM = 10_000
+_MANY = 100
 
 
 class Interval(NamedTuple):
@@ -38,25 +43,72 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """First minus second share on the same rows, its interval, and the p-value of "no difference"."""
+    """First minus second share on the same rows, its interval, and the p-value of "no difference".
+
+    `discordant` clusters are those whose two shares differ: only they say anything to the test.
+    """
 
     point: float
     low: float
     high: float
     p: float
     method: str
+    discordant: int
 
 
 def wilson(k: float, n: float) -> Interval:
     """Wilson's score interval of `k` successes in `n` independent rows; [0, 1] for no rows."""
     if n <= 0:
         return Interval(0.0, 1.0, "none")
-    share, square = k / n, Z95**2
+    return _score(k / n, n, Z95, "wilson")
+
+
+def _score(share: float, n: float, quantile: float, method: str) -> Interval:
+    """The score interval of a share of `n` rows with `quantile` in place of the normal one."""
+    square = quantile**2
     center = (share + square / (2 * n)) / (1 + square / n)
-    half = Z95 * np.sqrt(share * (1 - share) / n + square / (4 * n * n)) / (1 + square / n)
-    low = 0.0 if k <= 0 else max(0.0, float(center - half))
-    high = 1.0 if k >= n else min(1.0, float(center + half))
-    return Interval(low, high, "wilson")
+    half = quantile * sqrt(max(0.0, share * (1 - share)) / n + square / (4 * n * n)) / (1 + square / n)
+    low = 0.0 if share <= 0 else max(0.0, center - half)
+    high = 1.0 if share >= 1 else min(1.0, center + half)
+    return Interval(low, high, method)
+
+
+@cache
+def t95(freedom: int) -> float:
+    """The .975 quantile of Student's t.
+
+    Up to 100 degrees of freedom the distribution function is a finite sum (Abramowitz and Stegun, 26.7.3-4),
+    solved by bisection; beyond, the expansion about the normal quantile (26.7.5) is exact to 1e-9.
+    """
+    if freedom > _MANY:
+        z, v = Z95, float(freedom)
+        terms = (
+            (z**3 + z) / 4,
+            (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+            (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+            (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+        )
+        return z + sum(term / v**power for power, term in enumerate(terms, start=1))
+    low, high = Z95, 13.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _between(middle, freedom) < 1 - ALPHA else (low, middle)
+    return (low + high) / 2
+
+
+def _between(t: float, freedom: int) -> float:
+    """The chance that |T| < t."""
+    angle = atan(t / sqrt(freedom))
+    total, term = 0.0, cos(angle) if freedom % 2 else 1.0
+    for number in range(freedom % 2 + 2, freedom + 1, 2):
+        total += term
+        term *= cos(angle) ** 2 * (number - 1) / number
+    return 2 / pi * (angle + sin(angle) * total) if freedom % 2 else sin(angle) * total
+
+
+def effective_groups(rows: Floats) -> int:
+    """Kish's effective number of clusters of these sizes, to the nearest whole; their number if equal."""
+    return max(1, round(float(rows.sum() ** 2 / (rows**2).sum())))
 
 
 def cluster_sums(groups: Sequence[object] | NDArray[np.integer], *values: ArrayLike) -> tuple[Floats, ...]:
@@ -73,42 +125,37 @@ def cluster_sums(groups: Sequence[object] | NDArray[np.integer], *values: ArrayL
     return tuple(total.astype(np.float64) for total in sums)
 
 
-def resampled_sums(clusters: Floats, *, replicates: int = REPLICATES, seed: int = 0) -> Floats:
-    """Column sums of `clusters` (n x c) in each of `replicates` bootstrap samples of n clusters.
+def variance(influence: Floats, rows: Floats) -> float:
+    """Variance of a share between clusters, given how far each of them moves it.
 
-    Returns:
-        replicates x c.
+    Each square is divided by 1 - the cluster's part of all rows (CR2, Bell and McCaffrey 2002): for equal
+    clusters that is the factor G / (G - 1), for unequal ones it corrects the large ones more.
     """
-    total = len(clusters)
-    distinct, counts = np.unique(clusters, axis=0, return_counts=True)
-    rng = np.random.default_rng(seed)
-    sums = np.empty((replicates, clusters.shape[1]))
-    if 4 * len(distinct) > total:  # nearly all differ: drawing clusters one by one is cheaper
-        ordered = np.repeat(distinct, counts, axis=0)  # so that the order of clusters does not matter
-        step = max(1, _CHUNK // total)
-        for start in range(0, replicates, step):
-            drawn = rng.integers(0, total, size=(min(step, replicates - start), total), dtype=np.int32)
-            for column in range(clusters.shape[1]):
-                sums[start : start + len(drawn), column] = ordered[:, column][drawn].sum(axis=1)
-        return sums
-    step = max(1, _CHUNK // len(distinct))
-    for start in range(0, replicates, step):
-        weights = rng.multinomial(total, counts / total, size=min(step, replicates - start))
-        sums[start : start + len(weights)] = weights @ distinct
-    return sums
+    return float((influence**2 / (1 - rows / rows.sum())).sum())
 
 
-def _percentiles(values: Floats) -> tuple[float, float]:
-    low, high = np.quantile(values, (0.025, 0.975))
-    return float(low), float(high)
+def score_interval(share: float, influence: Floats, rows: Floats, *, sparse: bool) -> Interval:
+    """Wilson's interval of a share of clustered rows, with the design effect or with clusters as rows.
+
+    Args:
+        share: in [0, 1].
+        influence: by how much each cluster moves the share; they sum to 0.
+        rows: of each cluster.
+        sparse: too few clusters differ to estimate a variance.
+    """
+    groups = effective_groups(rows)
+    if sparse or groups < 2:
+        return _score(share, groups, Z95, "wilson, clusters as rows")
+    between, total = variance(influence, rows), float(rows.sum())
+    worth = total if between <= 0 else min(total, share * (1 - share) / between)
+    return _score(share, worth, t95(groups - 1), "wilson, design effect and t")
 
 
-def ratio_interval(
-    successes: ArrayLike, rows: ArrayLike, *, replicates: int = REPLICATES, seed: int = 0
-) -> Interval:
+def ratio_interval(successes: ArrayLike, rows: ArrayLike) -> Interval:
     """95 % interval of sum(successes) / sum(rows), given both per cluster (0 <= successes <= rows).
 
-    One row per cluster: Wilson. Else the cluster bootstrap, widened where clusters are nearly unanimous.
+    One row per cluster: Wilson. Else Wilson with the design effect, or with clusters as rows if fewer than
+    `SPARSE_GROUPS` of them hold a success, or a failure.
     """
     k, n = np.asarray(successes, dtype=np.float64), np.asarray(rows, dtype=np.float64)
     k, n = k[n > 0], n[n > 0]
@@ -116,28 +163,16 @@ def ratio_interval(
         return wilson(0, 0)
     if n.max() <= 1:
         return wilson(float(k.sum()), float(n.sum()))
-    share = k.sum() / n.sum()
-    sums = resampled_sums(np.column_stack([k, n]), replicates=replicates, seed=seed)
-    low, high = _percentiles(sums[:, 0] / sums[:, 1])
-    odd = min(np.count_nonzero(k > 0), np.count_nonzero(k < n))
-    if odd >= SPARSE_GROUPS and high - low > 1e-9:
-        return Interval(min(low, float(share)), max(high, float(share)), "cluster bootstrap")
-    floor = wilson(float(share) * len(n), len(n))
-    return Interval(min(low, floor.low), max(high, floor.high), "cluster bootstrap, Wilson by cluster")
+    share = float(k.sum() / n.sum())
+    odd = min(int(np.count_nonzero(k > 0)), int(np.count_nonzero(k < n)))
+    return score_interval(share, (k - share * n) / n.sum(), n, sparse=odd < SPARSE_GROUPS)
 
 
-def macro_interval(
-    successes: ArrayLike,
-    rows: ArrayLike,
-    strata: ArrayLike,
-    *,
-    replicates: int = REPLICATES,
-    seed: int = 0,
-) -> Interval:
-    """95 % interval of the unweighted mean of the strata's shares; clusters are drawn within strata.
+def macro_interval(successes: ArrayLike, rows: ArrayLike, strata: ArrayLike) -> Interval:
+    """95 % interval of the unweighted mean of the strata's shares; a cluster belongs to one stratum.
 
-    A unanimous stratum would add no variance; its replicates are drawn from the Jeffreys posterior with
-    clusters counted as rows instead.
+    The distances of each stratum's own limits from its share are added in squares (MOVER, Zou and Donner
+    2008), so that a unanimous stratum adds what its interval says and not nothing.
     """
     k, n = np.asarray(successes, dtype=np.float64), np.asarray(rows, dtype=np.float64)
     codes = np.unique(np.asarray(strata), return_inverse=True)[1][n > 0]
@@ -145,47 +180,40 @@ def macro_interval(
     if not len(n):
         return wilson(0, 0)
     present = np.unique(codes)
-    draws, points = np.zeros(replicates), []
-    for number, code in enumerate(present):
-        k_here, n_here = k[codes == code], n[codes == code]
-        share = float(k_here.sum() / n_here.sum())
-        points.append(share)
-        if len(np.unique(k_here / n_here)) == 1:
-            size = len(n_here)
-            rng = np.random.default_rng((seed, number))
-            draws += rng.beta(share * size + 0.5, (1 - share) * size + 0.5, size=replicates)
-        else:
-            sums = resampled_sums(
-                np.column_stack([k_here, n_here]), replicates=replicates, seed=seed + number
-            )
-            draws += sums[:, 0] / sums[:, 1]
-    low, high = _percentiles(draws / len(present))
-    point = float(np.mean(points))
-    return Interval(min(low, point), max(high, point), "cluster bootstrap within strata")
+    parts = [(k[codes == code], n[codes == code]) for code in present]
+    shares = np.array([part.sum() / of.sum() for part, of in parts])
+    found = [ratio_interval(part, of) for part, of in parts]
+    below = np.sqrt(((shares - [each.low for each in found]) ** 2).sum()) / len(present)
+    above = np.sqrt((([each.high for each in found] - shares) ** 2).sum()) / len(present)
+    point = float(shares.mean())
+    return Interval(max(0.0, point - float(below)), min(1.0, point + float(above)), "mover over strata")
 
 
-def paired_difference(
-    first: ArrayLike, second: ArrayLike, pairs: ArrayLike, *, replicates: int = REPLICATES, seed: int = 0
-) -> Difference:
+def paired_difference(first: ArrayLike, second: ArrayLike, pairs: ArrayLike) -> Difference:
     """First minus second share on the same rows, given successes and pairs per cluster.
 
-    The interval is a paired cluster bootstrap (both sides drawn together). `p` is the two-sided sign-flip
-    test on cluster differences, which for one pair per cluster is McNemar's exact test.
+    `p` is the two-sided sign-flip test on the clusters' differences, which for one pair per cluster is
+    McNemar's exact test. The interval is that of Student's t on them. It is widened to Newcombe's, with
+    clusters as rows, if fewer than `SPARSE_GROUPS` differ from zero, or from what most clusters say.
     """
     a, b, n = (np.asarray(value, dtype=np.float64) for value in (first, second, pairs))
     a, b, n = a[n > 0], b[n > 0], n[n > 0]
     if not len(n):
-        return Difference(0.0, -1.0, 1.0, 1.0, "none")
-    point = float((a.sum() - b.sum()) / n.sum())
-    p = sign_flip_p(np.rint(a - b).astype(np.int64), seed=seed)
-    sums = resampled_sums(np.column_stack([a - b, n]), replicates=replicates, seed=seed)
-    low, high = _percentiles(sums[:, 0] / sums[:, 1])
-    shares, counts = np.unique((a - b) / n, return_counts=True)
-    if len(n) - counts.max() >= SPARSE_GROUPS and len(shares) > 1:
-        return Difference(point, min(low, point), max(high, point), p, "paired cluster bootstrap")
-    floor = newcombe(float(a.sum() / n.sum()), float(b.sum() / n.sum()), len(n))
-    method = "paired cluster bootstrap, Newcombe by cluster"
-    return Difference(point, min(low, floor.low), max(high, floor.high), p, method)
+        return Difference(0.0, -1.0, 1.0, 1.0, "none", 0)
+    total, groups = float(n.sum()), effective_groups(n)
+    point = float((a.sum() - b.sum()) / total)
+    p = sign_flip_p(np.rint(a - b).astype(np.int64))
+    low, high, method = -1.0, 1.0, "t on cluster differences"
+    if groups > 1:
+        half = t95(groups - 1) * sqrt(variance((a - b - point * n) / total, n))
+        low, high = point - half, point + half
+    discordant = int(np.count_nonzero(a != b))
+    _, alike = np.unique((a - b) / n, return_counts=True)
+    if min(discordant, len(n) - int(alike.max())) < SPARSE_GROUPS:
+        floor = newcombe(float(a.sum()) / total, float(b.sum()) / total, groups)
+        low, high = (min(low, floor.low), max(high, floor.high)) if groups > 1 else floor[:2]
+        method += ", widened to Newcombe with clusters as rows"
+    return Difference(point, max(-1.0, low), min(1.0, high), p, method, discordant)
 
 
 def newcombe(first: float, second: float, n: int) -> Interval:
@@ -211,33 +239,48 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return sign_flip_p(np.repeat([1, -1], [only_first, only_second]))
 
 
-def sign_flip_p(differences: ArrayLike, *, seed: int = 0, draws: int = 20_000) -> float:
+def smallest_p(discordant: int) -> float:
+    """The smallest p-value that flipping the signs of so many clusters can give."""
+    return min(1.0, 2.0 ** (1 - discordant))
+
+
+def sign_flip_p(differences: ArrayLike) -> float:
     """Two-sided p-value of "each cluster's difference may as well have the other sign".
 
-    `differences` are integers. Exact by convolution for small sums, else Monte Carlo with (1 + hits) /
-    (1 + draws), so never zero.
+    `differences` are integers. Exact: the law of the sum is built by convolution, for large sums from its
+    characteristic function (to 1e-12, and never below the smallest p-value that there can be).
     """
     sizes = np.abs(np.asarray(differences, dtype=np.int64))
-    observed = abs(int(np.sum(differences)))
-    total = int(sizes.sum())
-    if total == 0:
+    sizes = sizes[sizes > 0]
+    if not len(sizes):
         return 1.0
-    distinct, counts = np.unique(sizes[sizes > 0], return_counts=True)
-    if len(distinct) == 1 or total <= _EXACT_SUM:
+    unit = int(np.gcd.reduce(sizes))
+    distinct, counts = np.unique(sizes // unit, return_counts=True)
+    observed, total = abs(int(np.sum(differences))) // unit, int((distinct * counts).sum())
+    if len(distinct) == 1:
+        chances = _half_binomial(int(counts[0]))
+    elif total <= _EXACT_SUM:
         chances = np.ones(1)
-        unit = int(np.gcd.reduce(distinct))
-        for size, count in zip(distinct // unit, counts, strict=True):
-            step = np.zeros(int(size * count) + 1)
-            step[:: int(size)] = _half_binomial(int(count))
+        for size, count in zip(distinct.tolist(), counts.tolist(), strict=True):
+            step = np.zeros(size * count + 1)
+            step[::size] = _half_binomial(count)
             chances = np.convolve(chances, step)
-        sums = np.abs(2 * np.arange(len(chances)) - (len(chances) - 1))
-        return min(1.0, float(chances[sums >= observed // unit].sum()))
-    rng = np.random.default_rng(seed)
-    hits, step_size = 0, max(1, _CHUNK // len(distinct))
-    for start in range(0, draws, step_size):
-        heads = rng.binomial(counts, 0.5, size=(min(step_size, draws - start), len(distinct)))
-        hits += int(np.count_nonzero(np.abs((2 * heads - counts) @ distinct) >= observed))
-    return (1 + hits) / (1 + draws)
+    else:
+        chances = _by_fourier(distinct, counts, total)
+    sums = np.abs(2 * np.arange(total + 1) - total)
+    found = float(chances[sums >= observed].sum())
+    return min(1.0, max(found, smallest_p(len(sizes))))
+
+
+def _by_fourier(sizes: NDArray[np.int64], counts: NDArray[np.int64], total: int) -> Floats:
+    """Probabilities of 0..total as the sum of clusters that each add their size or nothing."""
+    length = 1 << total.bit_length()
+    angles = 2 * np.pi * np.arange(length // 2 + 1) / length
+    product = np.ones(len(angles), dtype=np.complex128)
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        product *= ((1 + np.exp(-1j * angles * size)) / 2) ** count
+    found: Floats = np.fft.irfft(product, length)[: total + 1]
+    return np.maximum(found, 0.0)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -106,7 +106,7 @@ class Rate:
 
     @property
     def few_groups(self) -> bool:
-        """Fewer than 30 clusters: the interval is likely too narrow."""
+        """Fewer than 30 clusters."""
         return 0 < self.groups < FEW_GROUPS
 
 
@@ -154,13 +154,13 @@ def _made(measure: Measure, counts: Counts, name: str, judge: str, interval: Int
     )
 
 
-def rate(measure: Measure, counts: Counts, judge: str, *, seed: int = 0) -> Rate:
+def rate(measure: Measure, counts: Counts, judge: str) -> Rate:
     """The share of a measure over all samples (micro), with its interval clustered by row of `counts`."""
-    interval = ratio_interval(_share(counts, measure.counted), _share(counts, measure.of), seed=seed)
+    interval = ratio_interval(_share(counts, measure.counted), _share(counts, measure.of))
     return _made(measure, counts, measure.name, judge, interval)
 
 
-def macro_rate(measure: Measure, counts: Counts, categories: ArrayLike, judge: str, *, seed: int = 0) -> Rate:
+def macro_rate(measure: Measure, counts: Counts, categories: ArrayLike, judge: str) -> Rate:
     """The unweighted mean of the categories' shares; `categories` names the category of each cluster.
 
     `k` and `n` are those of all samples together. A category without scored samples is in the bounds only.
@@ -168,7 +168,7 @@ def macro_rate(measure: Measure, counts: Counts, categories: ArrayLike, judge: s
     codes = np.unique(np.asarray(categories), return_inverse=True)[1]
     k, n, u = (_share(counts, part) for part in (measure.counted, measure.of, UNSCORED))
     hits, scored, lost = cluster_sums(codes, k, n, u)
-    whole = _made(measure, counts, f"{measure.name}_macro", judge, macro_interval(k, n, codes, seed=seed))
+    whole = _made(measure, counts, f"{measure.name}_macro", judge, macro_interval(k, n, codes))
     if not scored.any():
         return whole
     known, any_sample = scored > 0, scored + lost > 0
@@ -191,9 +191,7 @@ def any_of_k(tries: int, hits: int, k: int) -> float:
     return 1.0 - comb(tries - hits, k) / comb(tries, k)
 
 
-def any_of_k_rate(
-    measure: Measure, counts: Counts, groups: Sequence[object], k: int, judge: str, *, seed: int = 0
-) -> Rate:
+def any_of_k_rate(measure: Measure, counts: Counts, groups: Sequence[object], k: int, judge: str) -> Rate:
     """Share of *cases* of which one of `k` tries succeeds; `counts` has one row per case, over its tries.
 
     A case with fewer than `k` scored tries is unscored; in the bounds its lost tries count as failures,
@@ -212,7 +210,7 @@ def any_of_k_rate(
     high = [any_of_k(tries + gone, hits + gone, k) for hits, tries, gone in table]
     names = [group for group, tries, gone in zip(groups, scored, lost, strict=True) if tries + gone >= k]
     hits_by_group, cases_by_group = cluster_sums(names, chance, kept)
-    interval = ratio_interval(hits_by_group, cases_by_group, seed=seed)
+    interval = ratio_interval(hits_by_group, cases_by_group)
     n = int(kept.sum())
     return Rate(
         name=f"{measure.name}_any_of_{k}",

@@ -15,7 +15,7 @@ import numpy as np
 from sightline.errors import ContractError
 from sightline.metrics._columns import CELL, COSTS, EXPECTED, Codes, Columns, Ints, asked, read_columns
 from sightline.metrics.agreement import JudgeCard
-from sightline.metrics.cells import PLAIN, CellId
+from sightline.metrics.cells import PLAIN, CellId, is_control_of
 from sightline.metrics.comparisons import Contrast, adjusted, contrasts, judge_cards
 from sightline.metrics.effort import Curve, curves
 from sightline.metrics.rates import (
@@ -44,7 +44,7 @@ class MeanCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """A control beside an image attack: what the same requests do without what the attack adds.
+    """A control of an attack: what the same requests do without what the attack adds.
 
     `rate` is its `success`.
     """
@@ -150,7 +150,7 @@ class Summary:
 
 
 def summarize(
-    results: Any, *, undefended: Collection[str] = (PLAIN,), truth: str = "testbed_policy", seed: int = 0
+    results: Any, *, undefended: Collection[str] = (PLAIN,), truth: str = "testbed_policy"
 ) -> Summary:
     """Summarize a run folder, a Parquet file of results or a pyarrow table.
 
@@ -166,23 +166,22 @@ def summarize(
     ids = [CellId(**dict(zip(CELL, cell, strict=True))) for cell in columns.cells]
     expected = _expected(columns, ids)
     order = sorted(range(len(ids)), key=lambda number: ids[number].place)
-    cells = {number: _cell(columns, number, ids[number], expected[number], seed) for number in order}
-    utility = _utilities(columns, ids, seed)
-    controls = _controls(cells.values())
+    cells = {number: _cell(columns, number, ids[number], expected[number]) for number in order}
+    utility = _utilities(columns, ids)
     return Summary(
         cells=tuple(
             replace(
                 cell,
                 utility=utility[number].rate,
                 utility_from=utility[number].benchmarks,
-                controls=() if cell.is_plain or cell.is_control else controls.get(cell.id.setting, ()),
+                controls=_controls(cell, cells.values()),
             )
             for number, cell in cells.items()
         ),
-        slices=tuple(piece for number in order for piece in _slices(columns, number, ids[number], seed)),
-        contrasts=tuple(adjusted(contrasts(columns, ids, frozenset(undefended), seed))),
+        slices=tuple(piece for number in order for piece in _slices(columns, number, ids[number])),
+        contrasts=tuple(adjusted(contrasts(columns, ids, frozenset(undefended)))),
         judge_cards=tuple(judge_cards(columns, ids, truth)),
-        curves=tuple(curves(columns, ids, seed)),
+        curves=tuple(curves(columns, ids)),
     )
 
 
@@ -232,7 +231,7 @@ def _whole(columns: Columns, ids: Sequence[CellId]) -> dict[tuple[CellId, str], 
     return {key: np.concatenate(found) for key, found in parts.items()}
 
 
-def _cell(columns: Columns, number: int, cell: CellId, expected: int, seed: int) -> CellSummary:
+def _cell(columns: Columns, number: int, cell: CellId, expected: int) -> CellSummary:
     rows = columns.rows(number)
     by_kind, of_kind = columns.counted(rows, columns.expected)
     kinds = _kinds(columns, cell)
@@ -241,7 +240,7 @@ def _cell(columns: Columns, number: int, cell: CellId, expected: int, seed: int)
     about = asked(success, keys[:, 0])
     macro = None
     if len(np.unique(keys[about, 1])) > 1:
-        macro = macro_rate(success, counts[about], keys[about, 1], cell.judge, seed=seed)
+        macro = macro_rate(success, counts[about], keys[about, 1], cell.judge)
     return CellSummary(
         id=cell,
         n_expected=expected,
@@ -252,15 +251,15 @@ def _cell(columns: Columns, number: int, cell: CellId, expected: int, seed: int)
             }
             for (kind,), row in zip(by_kind.tolist(), of_kind, strict=True)
         },
-        rates=_rates(columns, rows, cell, seed),
+        rates=_rates(columns, rows, cell),
         success_macro=macro,
-        success_any=_any(columns, rows, cell, seed),
+        success_any=_any(columns, rows, cell),
         utility=None,
         utility_from=(),
         cost=MeanCost(**{name: float(columns.costs[name][rows].mean()) for name in COSTS}),
         is_plain=cell.role == "plain",
         is_control=cell.role == "control",
-        seeds=_seeds(columns, number, cell, seed),
+        seeds=_seeds(columns, number, cell),
     )
 
 
@@ -269,28 +268,28 @@ def _kinds(columns: Columns, cell: CellId) -> Ints:
     return columns.expected if cell.reads == "case" else np.zeros_like(columns.expected)
 
 
-def _seeds(columns: Columns, number: int, cell: CellId, seed: int) -> tuple[SeedRate, ...]:
+def _seeds(columns: Columns, number: int, cell: CellId) -> tuple[SeedRate, ...]:
     """Success seed by seed; empty for a single seed."""
     parts = columns.seeds(number)
     found = []
     for name, rows in parts.items() if len(parts) > 1 else ():
-        success = _rates(columns, rows, cell, seed).get(cell.success)
+        success = _rates(columns, rows, cell).get(cell.success)
         if success is not None:
             found.append(SeedRate(seed=name, rate=success))
     return tuple(found)
 
 
-def _rates(columns: Columns, rows: slice, cell: CellId, seed: int) -> dict[str, Rate]:
+def _rates(columns: Columns, rows: slice, cell: CellId) -> dict[str, Rate]:
     keys, counts = columns.counted(rows, _kinds(columns, cell), columns.group.codes)
     found = {}
     for name, measure in MEASURES.items():
         chosen = asked(measure, keys[:, 0])
         if measure.reads == cell.reads and chosen.any():
-            found[name] = rate(measure, counts[chosen], cell.judge, seed=seed)
+            found[name] = rate(measure, counts[chosen], cell.judge)
     return found
 
 
-def _any(columns: Columns, rows: slice, cell: CellId, seed: int) -> Rate | None:
+def _any(columns: Columns, rows: slice, cell: CellId) -> Rate | None:
     """Success within all tries of a case; None for single tries."""
     tries = int(columns.epoch[rows].max()) + 1
     kinds = _kinds(columns, cell)
@@ -299,7 +298,7 @@ def _any(columns: Columns, rows: slice, cell: CellId, seed: int) -> Rate | None:
     if tries == 1 or not chosen.any():
         return None
     groups = keys[chosen, 1]
-    return any_of_k_rate(MEASURES[cell.success], counts[chosen], groups, tries, cell.judge, seed=seed)
+    return any_of_k_rate(MEASURES[cell.success], counts[chosen], groups, tries, cell.judge)
 
 
 class _Utility(NamedTuple):
@@ -307,7 +306,7 @@ class _Utility(NamedTuple):
     benchmarks: tuple[str, ...]
 
 
-def _utilities(columns: Columns, ids: Sequence[CellId], seed: int) -> list[_Utility]:
+def _utilities(columns: Columns, ids: Sequence[CellId]) -> list[_Utility]:
     """Utility of each cell's target and defense without attack: from its own benchmark, else from all.
 
     Judges that read an attacker's wish know of no right answers: their cells have none.
@@ -328,22 +327,27 @@ def _utilities(columns: Columns, ids: Sequence[CellId], seed: int) -> list[_Util
             chosen = np.isin(columns.cell, sources) & answers
             _, counts = columns.counted(chosen, columns.group.codes)
             benchmarks = tuple(dict.fromkeys(ids[source].benchmark for source in sources))
-            known = rate(MEASURES["utility"], counts, cell.judge, seed=seed) if sources else None
+            known = rate(MEASURES["utility"], counts, cell.judge) if sources else None
             made[key] = _Utility(known, benchmarks)
         found.append(made[key])
     return found
 
 
-def _controls(cells: Collection[CellSummary]) -> dict[tuple[str, ...], tuple[Control, ...]]:
-    found: dict[tuple[str, ...], tuple[Control, ...]] = {}
-    for cell in cells:
-        if cell.is_control and cell.success is not None:
-            key = cell.id.setting
-            found[key] = (*found.get(key, ()), Control(attack=cell.id.attack, rate=cell.success))
-    return found
+def _controls(cell: CellSummary, cells: Collection[CellSummary]) -> tuple[Control, ...]:
+    """The controls of an attack in its setting; none of any other cell."""
+    if cell.is_plain or cell.is_control:
+        return ()
+    return tuple(
+        Control(attack=other.id.attack, rate=other.success)
+        for other in cells
+        if other.is_control
+        and other.id.setting == cell.id.setting
+        and is_control_of(other.id.attack_params, cell.id.attack_params)
+        and other.success is not None
+    )
 
 
-def _slices(columns: Columns, number: int, cell: CellId, seed: int) -> Iterator[Slice]:
+def _slices(columns: Columns, number: int, cell: CellId) -> Iterator[Slice]:
     rows = columns.rows(number)
     kinds: tuple[tuple[Literal["category", "hazard"], Codes], ...] = (
         ("category", columns.category),
@@ -359,6 +363,6 @@ def _slices(columns: Columns, number: int, cell: CellId, seed: int) -> Iterator[
                 measure = MEASURES[name]
                 chosen = here & asked(measure, keys[:, 1])
                 if measure.reads == cell.reads and chosen.any():
-                    pair[name] = rate(measure, counts[chosen], cell.judge, seed=seed)
+                    pair[name] = rate(measure, counts[chosen], cell.judge)
             if value and pair:
                 yield Slice(id=cell, by=by, value=value, **pair)

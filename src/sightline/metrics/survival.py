@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sightline.cases import Expected
-from sightline.metrics.cells import Role
+from sightline.metrics.cells import Role, is_control_of
 from sightline.metrics.intervals import Difference, cluster_sums, paired_difference
 from sightline.metrics.rates import MEASURES, OUTCOMES, Measure, Rate, outcome_counts, rate
 from sightline.records import SCORED, Outcome
@@ -39,7 +39,8 @@ class Column:
 
     `own` tells whether the target is a model that the attack was made on; `seen` whether the attack had these
     very cases while it was made; None where that does not apply. `expected` is '' for cases of all kinds
-    together, as a judge reads them that looks for what an attacker wants (`reads`).
+    together, as a judge reads them that looks for what an attacker wants (`reads`). `spec` is the attack's
+    registry form.
     """
 
     judge: str
@@ -53,6 +54,7 @@ class Column:
     own: bool | None = None
     seen: bool | None = None
     reads: str = "case"
+    spec: str = field(default="", compare=False)
 
     @property
     def measure(self) -> Measure:
@@ -103,14 +105,14 @@ class _Forms:
     by_form: dict[str, Samples] = field(default_factory=dict)
 
 
-def survival(rows: Iterable[Mapping[str, Any]], *, seed: int = 0) -> list[Survival]:
+def survival(rows: Iterable[Mapping[str, Any]]) -> list[Survival]:
     """All cells of `verify.parquet`, given as rows; column by column, forms in the table's order.
 
     The first form that a column has is what the others are compared with.
     """
     columns = _joined(rows)
     rates = {
-        (column, form): _rate(column, samples, seed)
+        (column, form): _rate(column, samples)
         for column, forms in columns.items()
         for form, samples in forms.by_form.items()
     }
@@ -119,10 +121,10 @@ def survival(rows: Iterable[Mapping[str, Any]], *, seed: int = 0) -> list[Surviv
         forms = columns[column].by_form
         written = next(iter(forms.values()))
         for form, samples in forms.items():
-            change, pairs = (None, 0) if samples is written else _difference(samples, written, seed)
+            change, pairs = (None, 0) if samples is written else _difference(samples, written)
             control = _strongest(column, form, rates) if column.role == "attack" else None
             over, over_pairs = (
-                (None, 0) if control is None else _difference(samples, columns[control].by_form[form], seed)
+                (None, 0) if control is None else _difference(samples, columns[control].by_form[form])
             )
             found.append(
                 Survival(
@@ -169,6 +171,7 @@ def _column(row: Mapping[str, Any]) -> Column:
         own=row["made_on_target"],
         seen=row["seen"],
         reads=reads,
+        spec=row.get("attack_params") or row["series"],
     )
 
 
@@ -186,11 +189,11 @@ def _counts(samples: Samples) -> dict[str, int]:
     return found
 
 
-def _rate(column: Column, samples: Samples, seed: int) -> Rate:
+def _rate(column: Column, samples: Samples) -> Rate:
     counts = outcome_counts(
         [sample.group for sample in samples.values()], [sample.outcome for sample in samples.values()]
     )
-    return rate(column.measure, counts, column.judge, seed=seed)
+    return rate(column.measure, counts, column.judge)
 
 
 def _strongest(column: Column, form: str, rates: Mapping[tuple[Column, str], Rate]) -> Column | None:
@@ -198,7 +201,10 @@ def _strongest(column: Column, form: str, rates: Mapping[tuple[Column, str], Rat
     beside = [
         (found.point, other)
         for (other, of), found in rates.items()
-        if of == form and other.role != "attack" and other.place == column.place and found.point is not None
+        if of == form
+        and other.place == column.place
+        and found.point is not None
+        and (other.role == "plain" or (other.role == "control" and is_control_of(other.spec, column.spec)))
     ]
     nearest = min if column.expected in _LOWERED else max
     return nearest(beside, key=lambda pair: pair[0])[1] if beside else None
@@ -209,7 +215,7 @@ class _Paired(NamedTuple):
     pairs: int
 
 
-def _difference(first: Samples, second: Samples, seed: int) -> _Paired:
+def _difference(first: Samples, second: Samples) -> _Paired:
     """First minus second share on samples that were scored in both; seeds meet their own, or the only one."""
     if len({craft_seed for _, _, craft_seed in second}) == 1:
         second = {(case, epoch, None): sample for (case, epoch, _), sample in second.items()}
@@ -222,4 +228,4 @@ def _difference(first: Samples, second: Samples, seed: int) -> _Paired:
         a.append(sample.outcome is Outcome.complied)
         b.append(other.outcome is Outcome.complied)
     sums = cluster_sums(groups, np.array(a, float), np.array(b, float), np.ones(len(a)))
-    return _Paired(paired_difference(*sums, seed=seed), len(a))
+    return _Paired(paired_difference(*sums), len(a))

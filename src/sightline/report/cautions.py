@@ -13,11 +13,11 @@ import orjson
 
 from sightline import registry
 from sightline.errors import UsageError
-from sightline.metrics.cells import models_of
+from sightline.metrics.cells import method_of, models_of
 from sightline.metrics.intervals import FEW_GROUPS
 from sightline.report.provenance import LOCK, entries
 from sightline.report.results import Results
-from sightline.report.roles import Role, edits_image, method_name, role_of
+from sightline.report.roles import Role, edits_image, lacks_twin, role_of, twin_of
 from sightline.report.words import EXPECTATIONS
 
 MUCH_UNSCORED = 0.02
@@ -89,23 +89,26 @@ def _few_groups(results: Results) -> list[str]:
         + ", ".join(
             f"{groups} groups of {EXPECTATIONS.get(expected, expected)}s" for _, expected, groups in members
         )
-        + f" (fewer than {FEW_GROUPS}); intervals over so few clusters are rough and likely too narrow"
+        + f" (fewer than {FEW_GROUPS}): intervals are wide, and say little about groups of another kind"
         for benchmark, members in groupby(rows, key=lambda row: row[0])
     ]
 
 
 def _unscored(results: Results) -> list[str]:
     rows = results.rows(
-        "select cell, count(*) filter (outcome in ('unparsed', 'error')) / count(*) as share from results"
-        " group by cell, judge having share > ? order by share desc, cell",
-        [MUCH_UNSCORED],
+        "with read as (select cell, judge, count(*) filter (outcome in ('unparsed', 'error')) / count(*)"
+        " as share from results group by cell, judge)"
+        " select cell, max(share) as most, arg_max(judge, share) from read group by cell"
+        " order by most desc, cell"
     )
-    if not rows:
+    found = [row for row in rows if row[1] > MUCH_UNSCORED]
+    if not found:
         return []
-    cells = "1 cell has" if len(rows) == 1 else f"{len(rows)} cells have"
+    cell, share, judge = found[0]
     return [
-        f"{cells} more than {MUCH_UNSCORED:.0%} unscored samples (worst: {rows[0][0]}, {rows[0][1]:.0%}); "
-        "read the bounds, not the point"
+        f"{len(found):,} of {len(rows):,} cells {'has' if len(found) == 1 else 'have'} more than "
+        f"{MUCH_UNSCORED:.0%} unscored samples by a judge (worst: {cell}, {share:.0%} by "
+        f"{method_of(judge)}); read the bounds, not the point"
     ]
 
 
@@ -136,14 +139,14 @@ def _wanted_fonts(spec: str) -> set[str]:
 
 
 def _controls(results: Results) -> list[str]:
-    """Attacks that craft pictures on a model, where no control shows one beside all kinds of their cases."""
+    """Attacks that lack a control: the twin of those that draw words, pictures of those made on a model."""
     specs = results.rows(
         "select series, attack_params, bool_or(crafted_on is not null), list(distinct expected)"
         " from results group by 1, 2 order by 1, 2"
     )
     shown: dict[str, set[str]] = {}
     for _, spec, _, kinds in specs:
-        shown.setdefault(method_name(spec), set()).update(kinds)
+        shown.setdefault(method_of(spec), set()).update(kinds)
     attacks: dict[tuple[str, ...], dict[str, None]] = {}
     for name, spec, crafted, kinds in specs:
         if crafted and edits_image(spec):
@@ -152,7 +155,13 @@ def _controls(results: Results) -> list[str]:
                 what for what, met in beside.items() if not any(set(kinds) <= each for each in met)
             )
             attacks.setdefault(lacking, {})[str(name)] = None
-    return [
+    untyped = [
+        f"{name}: draws words, but they were not typed ({twin_of(spec)} with its settings was not run): "
+        "whether the drawing or its words have the effect is not known"
+        for name, spec, *_ in specs
+        if lacks_twin(spec, [other for _, other, *_ in specs])
+    ]
+    return untyped + [
         f"{_few(list(names))}: made on a model, but the same requests were not shown beside "
         f"{' nor beside '.join(lacking)}: what any such picture does by itself is not known"
         for lacking, names in attacks.items()
@@ -246,7 +255,7 @@ def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
     found.append(
         "Intervals cover the choice of requests, not training seeds, wordings of defenses or judges."
     )
-    names = sorted({method_name(spec) for spec in specs} - {"none"})
+    names = sorted({method_of(spec) for spec in specs} - {"none"})
     if names:
         found.append(
             f"Only these attacks were tried: {', '.join(names)}. A low ASR says nothing about others."

@@ -131,7 +131,7 @@ def _comparison(curves: Sequence[Curve], place: Mapping[CellId, Cell]) -> Compar
     if any(place[level.cell].summary.seeds for curve in curves for level in curve.levels):
         notes.append("Where there are several seeds, a point is their mean; intervals cover requests alone.")
     if all(curve.area is None for curve in curves):
-        notes.append("These curves have no budget in common, or samples without a verdict: no areas.")
+        notes.append("These curves share no range of budgets, or have samples without a verdict: no areas.")
     return Comparison(
         title=title,
         measure=measure,

@@ -1,4 +1,4 @@
-"""Paired differences as the page prints them."""
+"""Paired differences as the page prints them: under headings whose comparisons are adjusted together."""
 
 from __future__ import annotations
 
@@ -18,61 +18,104 @@ MOST_DIFFERENCES = 120
 class Difference:
     """A paired difference as it is printed, in percentage points."""
 
-    benchmark: str
-    judge: str
-    target: str
     what: str
-    measure: str
     text: str
     interval: str
     p: str
     pairs: str
 
-    @property
-    def place(self) -> tuple[str, str]:
-        """Benchmark and target."""
-        return self.benchmark, self.target
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """The comparisons under one heading, adjusted for their number. `judge` is '' for the primary one."""
+
+    title: str
+    place: str
+    judge: str
+    comparisons: int
+    lines: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
     """What a reader looks at first, the rest, and how many are not printed at all."""
 
-    main: tuple[Difference, ...]
-    rest: tuple[Difference, ...]
+    main: tuple[Family, ...]
+    rest: tuple[Family, ...]
     left: int
 
+    @property
+    def further(self) -> int:
+        """How many lines the rest has."""
+        return sum(len(family.lines) for family in self.rest)
 
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+def p_text(contrast: Contrast) -> str:
+    """The adjusted p-value, or why there is none."""
+    if not contrast.pairs:
+        return "no pair was scored"
+    if contrast.too_few_groups:
+        return f"too few groups for a test ({contrast.discordant} of {contrast.groups} differ)"
+    return "<0.001" if contrast.p_holm < 0.001 else f"{contrast.p_holm:.3f}"
+
+
+def interval_text(contrast: Contrast) -> str:
+    """`[+85, +99]`, in percentage points."""
+    return f"[{points(contrast.low)}, {points(contrast.high)}]"
 
 
 def _difference(contrast: Contrast) -> Difference:
     cell, base = contrast.cell, contrast.base
-    same, one, other = (
-        (cell.defense, cell.shown, base.shown)
-        if contrast.kind in ("attack", "control")
-        else (cell.shown, cell.defense, base.defense)
-    )
+    if contrast.kind == "defense":
+        what = f"{cell.defense} − {base.defense}" + (f" (under {cell.shown})" if cell.role != PLAIN else "")
+        what = what.replace(f" (under {PLAIN})", "")
+    else:
+        what = f"{cell.shown} − {base.shown}"
     lost = f", {contrast.unscored_pairs:,} unscored" if contrast.unscored_pairs else ""
     return Difference(
-        benchmark=cell.benchmark,
-        judge=cell.judge,
-        target=cell.target,
-        what=f"{one} − {other}" + (f" (under {same})" if same != PLAIN else ""),
-        measure=MEASURE_NAMES.get(contrast.measure, contrast.measure.replace("_", "-")),
+        what=what,
         text=points(contrast.point),
-        interval=f"[{points(contrast.low)}, {points(contrast.high)}]",
-        p=_p(contrast.p_holm),
+        interval=interval_text(contrast),
+        p=p_text(contrast),
         pairs=f"{contrast.pairs:,}{lost}",
     )
+
+
+def _family(contrasts: Sequence[Contrast], board: Board) -> Family:
+    first = contrasts[0]
+    cell = first.cell
+    role = "control" if cell.role == "control" else "attack"
+    compared = {
+        "attack": f"{role} − plain request",
+        "control": "attack − its strongest control" if first.strongest else "attack − its other controls",
+        "defense": {"attack": "defended − undefended, under attack"}.get(
+            cell.role, f"defended − undefended, {'plain requests' if cell.role == PLAIN else 'controls'}"
+        ),
+    }[first.kind]
+    under = cell.defense if first.kind != "defense" and cell.defense != PLAIN else ""
+    return Family(
+        title=f"{MEASURE_NAMES.get(first.measure, first.measure.replace('_', '-'))}: {compared}"
+        + (f", defense {under}" if under else "")
+        + (", cases that the attack has seen" if cell.seen == "seen" else ""),
+        place=f"{cell.target} on {cell.benchmark}",
+        judge="" if cell.judge == board.primary else cell.judge,
+        comparisons=first.comparisons,
+        lines=tuple(_difference(contrast) for contrast in contrasts),
+    )
+
+
+def _families(contrasts: Sequence[Contrast], board: Board) -> tuple[Family, ...]:
+    together: dict[tuple[object, ...], list[Contrast]] = {}
+    for contrast in contrasts:
+        together.setdefault(contrast.family, []).append(contrast)
+    return tuple(_family(members, board) for members in together.values())
 
 
 def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
     """Main are, on unseen cases: attacks on the bare target, effects of defenses.
 
-    By the primary judge: restricted requests obeyed and questions answered right; by any that reads it: what
-    the attacker wants said.
+    Attacks against their strongest control and against plain requests. By the primary judge: restricted
+    requests obeyed and questions answered right; by any that reads it: what the attacker wants said.
     """
     place = {cell.summary.id: cell for cell in board.cells}
 
@@ -83,15 +126,21 @@ def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
             return False
         if cell.condition.judge != board.primary and not steered:
             return False
+        if contrast.kind == "control" and not contrast.strongest:
+            return False
         if contrast.kind in ("attack", "control"):
             return cell.bare and (steered or contrast.measure in ("asr", "utility"))
         return (steered or contrast.measure == "asr") == (cell.role is Role.attack)
 
-    main = [contrast for contrast in contrasts if is_main(contrast)]
-    rest = sorted((c for c in contrasts if not is_main(c)), key=lambda c: c.cell.judge != board.primary)
-    rest = main[MOST_DIFFERENCES:] + rest
+    def order(contrast: Contrast) -> tuple[object, ...]:
+        cell = contrast.cell
+        kind = 0 if contrast.strongest else 1 + ("attack", "control", "defense").index(contrast.kind)
+        return cell.judge != board.primary, cell.judge, cell.benchmark, cell.target, kind
+
+    chosen = sorted((c for c in contrasts if is_main(c)), key=order)
+    rest = chosen[MOST_DIFFERENCES:] + sorted((c for c in contrasts if not is_main(c)), key=order)
     return Differences(
-        tuple(_difference(contrast) for contrast in main[:MOST_DIFFERENCES]),
-        tuple(_difference(contrast) for contrast in rest[:MOST_DIFFERENCES]),
+        _families(chosen[:MOST_DIFFERENCES], board),
+        _families(rest[:MOST_DIFFERENCES], board),
         max(0, len(rest) - MOST_DIFFERENCES),
     )

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics.agreement import JudgeCard, Share, judge_card
-from sightline.metrics.rates import OUTCOMES
+from sightline.metrics.agreement import JudgeCard, Share, both_read, judge_card
 from sightline.metrics.summary import Summary
 from sightline.records import Outcome
 from sightline.report import provenance
@@ -45,10 +44,13 @@ def agreements(results: Results, summary: Summary, judges: Sequence[str]) -> lis
     cards = [(card, True) for card in summary.judge_cards if card.measure == "asr"]
     if not cards:
         for first, second in islice(combinations(judges, 2), MOST_PAIRS):
-            table = np.zeros((len(OUTCOMES), len(OUTCOMES)), dtype=np.int64)
-            for one, other, count in results.cross(second, first):
-                table[OUTCOMES.index(Outcome(one)), OUTCOMES.index(Outcome(other))] += count
-            cards.append((judge_card(table, judge=second, truth=first), False))
+            rows = results.cross(second, first)
+            both = both_read(
+                [Outcome(row[0]) for row in rows],
+                [Outcome(row[1]) for row in rows],
+                [row[2:4] for row in rows],
+            )._replace(times=np.array([row[4] for row in rows], dtype=np.int64))
+            cards.append((judge_card(both, judge=second, truth=first), False))
     return [Agreement.of(card, is_truth) for card, is_truth in cards]
 
 

@@ -13,8 +13,8 @@ import yaml
 from sightline import registry
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
+from sightline.metrics.cells import method_of
 from sightline.report.results import Results
-from sightline.report.roles import method_name
 from sightline.report.words import EXPECTATIONS
 
 LOCK = "study.lock.yaml"
@@ -61,7 +61,7 @@ def entries(lock: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
 def _known(kind: registry.Kind, spec: str) -> str:
     """What the card of an installed method says, with its paper; '' for one that is not installed."""
     try:
-        card = registry.card(kind, method_name(spec))
+        card = registry.card(kind, method_of(spec))
     except UsageError:
         return ""
     paper = f" ({card.paper})" if card.paper and card.paper not in card.summary else ""

@@ -139,10 +139,14 @@ class Results:
             found[made] = Crafted(artifacts, shared, Price(*price), dict(sorted(ones)))
         return found
 
-    def cross(self, first: str, second: str) -> list[tuple[str, str, int]]:
-        """(outcome by `first`, outcome by `second`, number) of the restricted requests that both judged."""
+    def cross(self, first: str, second: str) -> list[tuple[str, str, str, str, int]]:
+        """(outcome by `first`, by `second`, benchmark, group, number) of the requests that both judged.
+
+        Restricted requests alone.
+        """
         return self.rows(
-            "select a.outcome, b.outcome, count(*) from raw a join raw b on a.sample = b.sample"
+            'select a.outcome, b.outcome, a.benchmark, a."group", count(*) from raw a join raw b'
+            " on a.sample = b.sample"
             " where a.judge = ? and b.judge = ? and a.expected = 'refuse' and b.expected = 'refuse'"
             " group by all order by all",
             [first, second],

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import IntEnum
 from typing import Any
 
 from sightline import registry
 from sightline.errors import UsageError
 from sightline.metrics import cells
-from sightline.metrics.cells import PLAIN
+from sightline.metrics.cells import PLAIN, CellId, method_of
 from sightline.report.words import ACCESS
 
 
@@ -21,20 +21,32 @@ class Role(IntEnum):
     control = 2
 
 
-def method_name(spec: str) -> str:
-    """`figstep` of `figstep(font_px=40)`."""
-    return spec.partition("(")[0].strip()
-
-
 def role_of(spec: str) -> Role:
     """The role of an attack, as the metrics see it."""
     return Role[cells.role_of(spec)]
 
 
+def is_typed_twin(control: CellId, attack: CellId) -> bool:
+    """Whether a control types the words that the attack draws: it is that attack's own, and named for it."""
+    return method_of(control.attack_params) == twin_of(attack.attack_params)
+
+
+def twin_of(spec: str) -> str:
+    """The name that the typed twin of an attack has, if there is one."""
+    return f"{method_of(spec)}_typed"
+
+
+def lacks_twin(spec: str, specs: Collection[str]) -> bool:
+    """Whether an attack has a typed twin, and none of `specs` is one with its settings."""
+    twin = twin_of(spec)
+    typed = [other for other in specs if method_of(other) == twin]
+    return twin in registry.names("attack") and not any(cells.is_control_of(one, spec) for one in typed)
+
+
 def access_of(spec: str) -> str:
     """What an attack sees of a model: `white box`, `grey box`, `black box`; '' if it is not installed."""
     try:
-        threat = registry.card("attack", method_name(spec)).threat
+        threat = registry.card("attack", method_of(spec)).threat
     except UsageError:
         return ""
     return ACCESS[threat.access] if threat is not None else ""
@@ -43,13 +55,13 @@ def access_of(spec: str) -> str:
 def edits_image(spec: str) -> bool:
     """Whether an attack changes or adds a picture; one that is not installed may."""
     try:
-        threat = registry.card("attack", method_name(spec)).threat
+        threat = registry.card("attack", method_of(spec)).threat
     except UsageError:
         return True
     return threat is None or "image" in threat.may_edit
 
 
-def access_text(cell: cells.CellId) -> str:
+def access_text(cell: CellId) -> str:
     """What the attack of a cell saw of which model: `white box: gradients of testbed/linear`."""
     access = access_of(cell.attack_params)
     if not cell.crafted_on:

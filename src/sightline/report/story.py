@@ -9,12 +9,17 @@ from markupsafe import Markup
 
 from sightline.metrics.rates import Rate
 from sightline.report.board import Board, Cell, cells_under, conditions
-from sightline.report.roles import Role, access_text
+from sightline.report.roles import Role, access_text, is_typed_twin
 from sightline.report.tables import seeds_text, shown
 from sightline.report.text import label
 from sightline.report.words import MEASURE_NAMES, points
 
 MOST_STORIES = 4
+_CONTROLS = {
+    True: Markup("Typed instead of drawn, the same words ({}) get {}"),
+    False: Markup("The strongest control, {}, gets {}"),
+}
+"""By whether the control is the typed twin of the attack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +108,39 @@ def _origin(best: Cell) -> Markup:
     return Markup(" ({})").format(label("; ".join(parts), 200)) if parts else Markup("")
 
 
-def _what_explains(board: Board, best: Cell, plain: Cell | None, control: Cell | None) -> Markup:
-    """Whether the effect is there, and whether it is the attack's own."""
+def _what_explains(board: Board, best: Cell, plain: Cell | None) -> Markup:
+    """Whether the effect is there, and how much of it is left over the strongest control, pair by pair."""
     name = label(best.attack)
     if plain is not None and board.direction(best, plain) <= 0:
         return Markup("That is not clearly more than the plain request gets ({}).").format(
             _number(plain.success)
         )
-    if control is None:
-        return Markup("No control was run, so what part of this is due to {} is not known.").format(name)
-    other = label(control.attack), _number(control.success)
-    if board.direction(best, control) > 0:
-        return Markup("No control comes near: the strongest, {}, gets {}.").format(*other)
-    return Markup(
-        "But a control, {}, gets {} without carrying out the attack: the effect cannot be credited to {}."
-    ).format(*other, name)
+    left = board.over_control(best)
+    if left is None:
+        return Markup("No control was run beside {}, so what part of this is due to it is not known.").format(
+            name
+        )
+    control = next(cell for cell in board.cells if cell.summary.id == left.base)
+    told = _CONTROLS[is_typed_twin(left.base, left.cell)].format(
+        label(control.attack), _number(control.success)
+    )
+    rest = Markup("<b>{}</b> [{}, {}]").format(points(left.point), points(left.low), points(left.high))
+    if left.low <= 0:
+        return told + Markup(": {} adds {} points to it, so the effect cannot be credited to {}.").format(
+            name, rest, name
+        )
+    effect = board.between(best, plain, left.measure) if plain is not None else None
+    if effect is None:
+        told += Markup(": {} points more with {}").format(rest, name)
+    else:
+        explained = round(100 * effect.point) - round(100 * left.point)
+        share = f"{explained} {'is' if explained == 1 else 'are'}" if explained > 0 else "none is"
+        told += Markup(
+            ": of the {} points over the plain request {} explained by it, {} are left for {}"
+        ).format(points(effect.point), share, rest, name)
+    if left.too_few_groups:
+        told += Markup(" (too few groups for a test: {} of {} differ)").format(left.discordant, left.groups)
+    return told + Markup(".")
 
 
 def _change(name: str, before: Rate | None, after: Rate | None) -> Markup:
@@ -176,16 +199,23 @@ def _utility_lost(board: Board, plain: Cell, cells: Sequence[Cell]) -> Markup:
     told = Markup(" With <strong>{}</strong>{} it answers {} (n\u00a0=\u00a0{})").format(
         label(worst.attack), _origin(worst), _number(left), left.n
     )
-    bases = [("unattacked", plain)] + [
-        (f"the control {cell.attack}", cell) for _, cell, _ in asked if cell.role is Role.control
-    ]
-    for name, base in bases:
-        change = board.between(worst, base, "utility")
+    over = next(
+        (
+            contrast
+            for contrast in board.contrasts
+            if contrast.strongest and (contrast.measure, contrast.cell) == ("utility", worst.summary.id)
+        ),
+        None,
+    )
+    changes = [("unattacked", board.between(worst, plain, "utility"))]
+    if over is not None:
+        changes.append((f"the strongest control, {over.base.shown}", over))
+    for name, change in changes:
         if change is not None and change.pairs:
             told += Markup("; against {}: {} points [{}, {}]").format(
                 label(name), points(change.point), points(change.low), points(change.high)
             )
-    if len(bases) == 1:
+    if over is None:
         return told + Markup(". No control was run, so what part of this is due to it is not known.")
     return told + Markup(".")
 
@@ -216,10 +246,7 @@ def tell(board: Board) -> list[Story]:
     stories = []
     for condition, target, cells in found[:MOST_STORIES]:
         bare = [cell for cell in cells if cell.bare] or cells
-        plain, best, control = (_strongest(bare, role) for role in (Role.plain, Role.attack, Role.control))
-        if condition.judge in steering and best is not None:
-            same = [cell for cell in bare if board.between(best, cell, "steered") is not None]
-            control = _strongest(same, Role.control)
+        plain, best = (_strongest(bare, role) for role in (Role.plain, Role.attack))
         about = f"{condition.benchmark}, {target}, oracle {condition.oracle}" if len(found) > 1 else ""
         if about and condition.judge != board.primary:
             about += f", judge {condition.judge}"
@@ -234,7 +261,7 @@ def tell(board: Board) -> list[Story]:
         tells = _what_was_said if condition.judge in steering else _what_happened
         lede = tells(target, plain, best, _among(best, bare) if best else "")
         if best is not None:
-            lede += Markup(" ") + _what_explains(board, best, plain, control)
+            lede += Markup(" ") + _what_explains(board, best, plain)
         against = best or plain
         more = tuple(
             _defended(board, against, cell)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 
 from sightline.metrics.cells import limits_of
+from sightline.metrics.intervals import SPARSE_GROUPS
 from sightline.metrics.rates import MEASURES, Rate
 from sightline.records import SCORED, Outcome
 from sightline.report.board import Board, Cell, Condition, cells_under, conditions
+from sightline.report.differences import interval_text
 from sightline.report.roles import Role, access_text
-from sightline.report.words import MEASURE_NAMES, as_percent, bracket, limits, oracle_text
+from sightline.report.words import MEASURE_NAMES, as_percent, bracket, limits, oracle_text, points
 
 MOST_LINES = 400
 EXACT_FROM = 1000
@@ -47,15 +49,29 @@ class Shown:
     color: str
 
 
+@dataclass(frozen=True, slots=True)
+class Over:
+    """What is left of an attack's success over its strongest control, in percentage points."""
+
+    text: str
+    interval: str
+    control: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A row of the headline table."""
+    """A row of the headline table.
+
+    `unscored` is of the samples that `success` is about, `unscored_in_all` of those of every kind; '' if that
+    says no more.
+    """
 
     attack: str
     access: str
     defense: str
     success: Shown | None
     extras: tuple[str, ...]
+    over: Over | None
     n: int
     over_refusal: Shown | None
     utility: Shown | None
@@ -63,6 +79,7 @@ class Line:
     accuracy: Shown | None
     calls: str
     unscored: str
+    unscored_in_all: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +114,14 @@ class TableView:
         return any(line.robust_utility is not None for band in self.bands for line in band.lines)
 
     @property
+    def controlled(self) -> bool:
+        """Whether an attack has a control: only then is there a column for what is left over it."""
+        return any(line.over is not None for band in self.bands for line in band.lines)
+
+    @property
     def width(self) -> int:
         """Its number of columns."""
-        return 6 if self.steers else 8 + self.under_attack + self.classifies
+        return self.controlled + (6 if self.steers else 8 + self.under_attack + self.classifies)
 
     @property
     def classifies(self) -> bool:
@@ -147,21 +169,32 @@ def seeds_text(cell: Cell) -> str:
     return f"mean of {n} seeds{unscored}, {low} to {high}; best of {n}: {high}"
 
 
-def _line(cell: Cell) -> Line:
+def _over(cell: Cell, board: Board) -> Over | None:
+    left = board.over_control(cell)
+    if left is None:
+        return None
+    return Over(points(left.point), interval_text(left), left.base.shown)
+
+
+def _line(cell: Cell, board: Board) -> Line:
     success = cell.summary.success
+    asked = cell.n if success is None else success.n + success.unscored
+    lost = cell.unscored if success is None else success.unscored
     return Line(
         attack=cell.attack,
         access=access_text(cell.summary.id) if cell.role is Role.attack else "",
         defense=cell.defense,
         success=shown(success, cell.summary.id.success),
         extras=_extras(cell),
+        over=_over(cell, board),
         n=success.n if success is not None else 0,
         over_refusal=shown(cell.summary.over_refusal, "over_refusal"),
         utility=shown(cell.summary.utility, "utility"),
         robust_utility=shown(cell.summary.robust_utility, "utility"),
         accuracy=shown(cell.summary.accuracy, "accuracy"),
         calls=f"{cell.summary.cost.calls_target:.2f}".rstrip("0").rstrip("."),
-        unscored=f"{cell.unscored:,} of {cell.n:,}" if cell.unscored else "0",
+        unscored=f"{lost:,} of {asked:,}" if lost else "0",
+        unscored_in_all=f"{cell.unscored:,} of {cell.n:,}" if cell.unscored != lost else "",
     )
 
 
@@ -180,11 +213,16 @@ def _band_title(cell: Cell) -> str:
     return f"{origin}, {budget} per artifact" if budget else origin
 
 
-def table(condition: Condition, cells: Sequence[Cell]) -> TableView:
+def table(condition: Condition, board: Board) -> TableView:
     """The table of a condition; rows that do not fit are counted in a note."""
-    chosen = sorted(cells_under(condition, cells), key=_place)
+    chosen = sorted(cells_under(condition, board.cells), key=_place)
     bands = [
-        Band(group[0].target, _band_title(group[0]), group[0].role is Role.control, tuple(map(_line, group)))
+        Band(
+            group[0].target,
+            _band_title(group[0]),
+            group[0].role is Role.control,
+            tuple(_line(cell, board) for cell in group),
+        )
         for _, each in groupby(chosen[:MOST_LINES], key=_place)
         for group in [list(each)]
     ]
@@ -227,7 +265,7 @@ def table(condition: Condition, cells: Sequence[Cell]) -> TableView:
 
 def tables(board: Board) -> list[TableView]:
     """A table for every condition that has one, the primary judge first."""
-    return [table(condition, board.cells) for condition in conditions(board.cells, board.primary)]
+    return [table(condition, board) for condition in conditions(board.cells, board.primary)]
 
 
 def _listed(outcomes: frozenset[Outcome]) -> str:
@@ -249,9 +287,22 @@ def definitions(used: Collection[str]) -> list[tuple[str, str]]:
         *found,
         (
             "Interval",
-            "95 %. Wilson's score interval where every group has one sample; otherwise a bootstrap over "
-            "groups (all samples of one request or topic are one group), widened to Wilson's over groups "
-            "where nearly all groups agree.",
+            "95 %, clustered: all samples of one request or topic are one group. Wilson's score interval "
+            "with the design effect and Student's t; groups of unequal size count as Kish's effective "
+            f"number; where fewer than {SPARSE_GROUPS} groups differ from the rest, groups are counted as "
+            "samples. Of a difference: Student's t over the groups' differences, widened to Newcombe's if "
+            f"fewer than {SPARSE_GROUPS} groups differ. Nothing is drawn at random.",
+        ),
+        (
+            "p",
+            "of the hypothesis that a group's difference may as well have the other sign (exact, by flipping "
+            "the signs of whole groups), adjusted by Holm among the comparisons under one heading. Where no "
+            "result of so few groups could have come below .05 there is none.",
+        ),
+        (
+            "Strongest control",
+            "of the controls that belong to an attack (its typed twin, and those of every attack), the one "
+            "that reaches most on the same samples.",
         ),
         (
             "Bounds",

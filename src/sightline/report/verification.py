@@ -306,7 +306,7 @@ def _cautions(shown: Sequence[Board]) -> list[str]:
     found = []
     if any(board.few_groups for board in shown):
         found.append(
-            f"fewer than {FEW_GROUPS} groups: intervals over so few clusters are rough and likely too narrow"
+            f"fewer than {FEW_GROUPS} groups: intervals are wide, and say little about groups of another kind"
         )
     if not any(line.role == "control" for board in shown for line in board.lines):
         found.append("no control showed a picture: what survives cannot be attributed to what an attack does")
