@@ -99,7 +99,7 @@ def test_a_font_that_appears_between_two_runs_gives_new_keys_and_never_two_fonts
     before = {row["artifact"] for row in rows(first) if row["attack"] == "figstep"}
     sha256 = install(fonts)
     larger = STUDY.replace("limit: 4", "limit: 10")
-    with pytest.raises(UsageError, match=r"attack figstep: it resolves another font \(\w+, now") as refused:
+    with pytest.raises(UsageError, match=r"attack figstep: another font is found here \(\w+, now") as refused:
         run_of(tmp_path / "run", larger)
     assert sha256[:16] in str(refused.value)
     assert "attack none" not in str(refused.value)

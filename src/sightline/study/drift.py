@@ -59,7 +59,7 @@ def _bare(entry: Plain) -> list[str]:
 def _reasons(was: Plain, entry: Plain, modules: set[str]) -> str:
     before, now = was.get("resolved", {}), entry.get("resolved", {})
     files = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    said = [f"it resolves another {name} ({before.get(name)}, now {now.get(name)})" for name in files]
+    said = [f"another {name} is found here ({before.get(name)}, now {now.get(name)})" for name in files]
     if was["code"] != entry["code"] or not said:
         said.append(f"its code has changed{_list(modules)}")
     return "; ".join(said)
