@@ -94,6 +94,20 @@ def test_an_effect_that_the_words_have_too_is_not_credited(typed: int, left: str
     assert found.endswith("points to it, so the effect cannot be credited to figstep.")
 
 
+def test_the_attack_of_which_most_is_left_is_named_beside_the_strongest() -> None:
+    columns = [rows("none", 0), rows("figstep", 24), rows("figstep_typed", 22)]
+    columns += [rows("mm_typography", 15), rows("mm_typography_typed", 1)]
+    found = headline(*columns)
+    assert "with figstep, the strongest of 2 attacks, it obeys 100 %" in found
+    t = ttest_1samp([1] * 14 + [0] * 10, 0).confidence_interval(0.95)
+    low, high = points(t.low), points(t.high)  # 14 groups differ, 10 do not: no need to widen
+    assert found.endswith(
+        f"Most is left of mm_typography: 62 % [41, 80], of which +58 [{low}, {high}] points are over its "
+        "strongest control, mm_typography_typed."
+    )
+    assert "Most is left" not in headline(*columns[:2], rows("figstep_typed", 2), *columns[3:])
+
+
 def test_few_groups_with_an_effect_are_not_told_as_no_effect() -> None:
     """Six topics, of which the drawing opens five and the words one: an interval above zero is credited."""
     found = headline(rows("none", 0, nouns=6), rows("figstep", 5, nouns=6), rows("figstep_typed", 1, nouns=6))

@@ -87,7 +87,8 @@ def _few_groups(results: Results) -> list[str]:
     return [
         f"{benchmark}: only "
         + ", ".join(
-            f"{groups} groups of {EXPECTATIONS.get(expected, expected)}s" for _, expected, groups in members
+            f"{groups} group{'s' * (groups != 1)} of {EXPECTATIONS.get(expected, expected)}s"
+            for _, expected, groups in members
         )
         + f" (fewer than {FEW_GROUPS}): intervals are wide, and say little about groups of another kind"
         for benchmark, members in groupby(rows, key=lambda row: row[0])

@@ -143,6 +143,30 @@ def _what_explains(board: Board, best: Cell, plain: Cell | None) -> Markup:
     return told + Markup(".")
 
 
+def _most_is_left(board: Board, best: Cell, bare: Sequence[Cell]) -> Markup:
+    """The attack of which most is left over its strongest control, if that is not the strongest attack."""
+    left = [
+        (found.point, cell, found)
+        for cell in bare
+        if cell.role is Role.attack and cell.headline and (found := board.over_control(cell)) is not None
+    ]
+    most, cell, found = max(left, key=lambda each: each[0], default=(0.0, best, None))
+    own = board.over_control(best)
+    if found is None or own is None or found.low <= 0 or most <= own.point:
+        return Markup("")
+    return Markup(
+        " Most is left of <strong>{}</strong>: {}, of which {} [{}, {}] points are over its strongest "
+        "control, {}."
+    ).format(
+        label(cell.attack),
+        _number(cell.success),
+        points(found.point),
+        points(found.low),
+        points(found.high),
+        label(found.base.shown),
+    )
+
+
 def _change(name: str, before: Rate | None, after: Rate | None) -> Markup:
     if shown(before) is None or shown(after) is None:
         return Markup("{} not measured").format(name)
@@ -261,7 +285,7 @@ def tell(board: Board) -> list[Story]:
         tells = _what_was_said if condition.judge in steering else _what_happened
         lede = tells(target, plain, best, _among(best, bare) if best else "")
         if best is not None:
-            lede += Markup(" ") + _what_explains(board, best, plain)
+            lede += Markup(" ") + _what_explains(board, best, plain) + _most_is_left(board, best, bare)
         against = best or plain
         more = tuple(
             _defended(board, against, cell)
