@@ -204,6 +204,29 @@ def test_n_and_unscored_are_of_the_same_samples() -> None:
     assert (whole.n, whole.unscored, whole.unscored_in_all) == (16, "0", "")
 
 
+def test_effects_of_defenses_say_what_was_asked() -> None:
+    columns = [
+        rows(attack, n, defense=defense, benign=4)
+        for defense, opened in (("none", 20), ("system_prompt", 3))
+        for attack, n in (("none", 0), ("figstep", opened), ("blank_image", 0))
+    ]
+    arranged = of(*columns)
+    found = differences(arranged.contrasts, arranged)
+    titles = {family.title: [line.what for line in family.lines] for family in (*found.main, *found.rest)}
+    for measure in ("ASR", "over-refusal"):
+        of_defense = {
+            title.rpartition(", ")[2]: lines
+            for title, lines in titles.items()
+            if title.startswith(f"{measure}: defended − undefended")
+        }
+        assert of_defense == {
+            "plain requests": ["system_prompt − none"],
+            "under attack": ["system_prompt − none (under figstep)"],
+            "controls": ["system_prompt − none (under blank_image)"],
+        }
+    assert "ASR: attack − its strongest control, defense system_prompt" in titles
+
+
 def test_pairs_without_a_verdict_have_no_p() -> None:
     arranged = of(rows("none", 0), rows("figstep", 0, outcome="error"))
     (family,) = differences(arranged.contrasts, arranged).main

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sightline.metrics.cells import PLAIN
+from sightline.metrics.cells import PLAIN, Role
 from sightline.metrics.comparisons import Contrast
+from sightline.report import roles
 from sightline.report.board import Board
-from sightline.report.roles import Role
 from sightline.report.words import MEASURE_NAMES, points
 
 MOST_DIFFERENCES = 120
+_MEASURES = ("asr", "steered", "utility", "over_refusal", "accuracy")
+_ASKED: dict[Role, str] = {"plain": "plain requests", "control": "controls", "attack": "under attack"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +69,7 @@ def interval_text(contrast: Contrast) -> str:
 def _difference(contrast: Contrast) -> Difference:
     cell, base = contrast.cell, contrast.base
     if contrast.kind == "defense":
-        what = f"{cell.defense} − {base.defense}" + (f" (under {cell.shown})" if cell.role != PLAIN else "")
-        what = what.replace(f" (under {PLAIN})", "")
+        what = f"{cell.defense} − {base.defense}" + (f" (under {cell.shown})" if cell.role != "plain" else "")
     else:
         what = f"{cell.shown} − {base.shown}"
     lost = f", {contrast.unscored_pairs:,} unscored" if contrast.unscored_pairs else ""
@@ -88,9 +89,7 @@ def _family(contrasts: Sequence[Contrast], board: Board) -> Family:
     compared = {
         "attack": f"{role} − plain request",
         "control": "attack − its strongest control" if first.strongest else "attack − its other controls",
-        "defense": {"attack": "defended − undefended, under attack"}.get(
-            cell.role, f"defended − undefended, {'plain requests' if cell.role == PLAIN else 'controls'}"
-        ),
+        "defense": f"defended − undefended, {_ASKED[cell.role]}",
     }[first.kind]
     under = cell.defense if first.kind != "defense" and cell.defense != PLAIN else ""
     return Family(
@@ -122,7 +121,7 @@ def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
     def is_main(contrast: Contrast) -> bool:
         cell = place[contrast.cell]
         steered = contrast.measure == "steered"
-        if cell.role is Role.control or not cell.headline:
+        if cell.role is roles.Role.control or not cell.headline:
             return False
         if cell.condition.judge != board.primary and not steered:
             return False
@@ -130,12 +129,13 @@ def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
             return False
         if contrast.kind in ("attack", "control"):
             return cell.bare and (steered or contrast.measure in ("asr", "utility"))
-        return (steered or contrast.measure == "asr") == (cell.role is Role.attack)
+        return (steered or contrast.measure == "asr") == (cell.role is roles.Role.attack)
 
     def order(contrast: Contrast) -> tuple[object, ...]:
         cell = contrast.cell
         kind = 0 if contrast.strongest else 1 + ("attack", "control", "defense").index(contrast.kind)
-        return cell.judge != board.primary, cell.judge, cell.benchmark, cell.target, kind
+        place = cell.judge != board.primary, cell.judge, cell.benchmark, cell.target
+        return *place, kind, _MEASURES.index(contrast.measure)
 
     chosen = sorted((c for c in contrasts if is_main(c)), key=order)
     rest = chosen[MOST_DIFFERENCES:] + sorted((c for c in contrasts if not is_main(c)), key=order)
