@@ -23,7 +23,7 @@ from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.study.verify import Wanted, verify
 
-CASES, LEVELS = 10, (2, 45)
+CASES, LEVELS = 10, (2, 60)
 STUDY = f"""
 study: steered
 seed: 5
@@ -118,7 +118,7 @@ def test_tables_keep_the_two_readings_apart(page: Tree) -> None:
     case, wish = (t for t in results.find("table") if "judged by" in t.text)
     heads = [[th.text for th in t.find("thead")[0].find("th")] for t in (case, wish)]
     assert heads[0][2:7] == ["ASR", "n", "Over-refusal", "Utility", "Utility under attack"]
-    assert heads[1][2:4] == ["Steered replies", "n"]
+    assert heads[1][2:5] == ["Steered replies", "Over its strongest control", "n"]
     assert not {"ASR", "Utility", "Over-refusal"} & set(heads[1])
     widths = {int(th.attributes["colspan"]) for th in case.find("th") if "colspan" in th.attributes}
     assert widths == {len(heads[0])}
@@ -144,8 +144,7 @@ def test_the_headline_says_what_was_lost_and_what_was_said(page: Tree) -> None:
     assert BEST in lost
     assert "against the strongest control, noise: −" in lost
     assert "says what the attacker wants in 0 %" in said
-    assert "The strongest control, noise, gets 0 %" in said
-    assert said.endswith("(unseen cases).")
+    assert BEST in said
 
 
 def test_curve_and_cost_per_success_follow_the_judge_of_the_wish(page: Tree) -> None:

@@ -39,11 +39,19 @@ def _number(rate: Rate | None) -> Markup:
     return Markup('<b>{}</b> <span class="rate ci">{}</span>').format(found.text, found.interval)
 
 
-def _strongest(cells: Sequence[Cell], role: Role) -> Cell | None:
-    """The cell of the highest success: over all seeds, and on cases that it was not made on if it can be."""
+def _strongest(board: Board, cells: Sequence[Cell], role: Role) -> Cell | None:
+    """The cell of the highest success: over all seeds, and on cases that it was not made on if it can be.
+
+    Of attacks that are level, the one of which most is left over its strongest control.
+    """
     scored = [(rate.point or 0.0, cell) for cell in cells if cell.role is role and (rate := cell.success)]
     fair = [pair for pair in scored if pair[1].headline] or scored
-    return max(fair, key=lambda pair: pair[0])[1] if fair else None
+
+    def reached(pair: tuple[float, Cell]) -> tuple[float, float]:
+        left = board.over_control(pair[1])
+        return pair[0], left.point if left is not None else 0.0
+
+    return max(fair, key=reached)[1] if fair else None
 
 
 def _among(best: Cell, bare: Sequence[Cell]) -> str:
@@ -270,7 +278,7 @@ def tell(board: Board) -> list[Story]:
     stories = []
     for condition, target, cells in found[:MOST_STORIES]:
         bare = [cell for cell in cells if cell.bare] or cells
-        plain, best = (_strongest(bare, role) for role in (Role.plain, Role.attack))
+        plain, best = (_strongest(board, bare, role) for role in (Role.plain, Role.attack))
         about = f"{condition.benchmark}, {target}, oracle {condition.oracle}" if len(found) > 1 else ""
         if about and condition.judge != board.primary:
             about += f", judge {condition.judge}"
