@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check lint types docs docs-write build clean
+.PHONY: demo test test-threads check lint types docs docs-write build clean
 
 demo: $(VENV)/.local-installed
 	$(BIN)/sightline run studies/quickstart.yaml --out runs/quickstart
@@ -14,7 +14,13 @@ demo: $(VENV)/.local-installed
 test: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: lint types docs test
+# what an assertion finds must not hang on the number of threads: the searches, on one and on two
+SEARCHES := tests/attacks/test_misleading.py tests/attacks/test_image_hijack.py
+test-threads: $(VENV)/.dev-installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist load $(SEARCHES)
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest $(SEARCHES)
+
+check: lint types docs test-threads test
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

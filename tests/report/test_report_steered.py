@@ -23,7 +23,7 @@ from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.study.verify import Wanted, verify
 
-CASES, LEVELS = 10, (2, 60)
+CASES, LEVELS = 10, (2, 72)
 STUDY = f"""
 study: steered
 seed: 5

@@ -162,7 +162,12 @@ def test_the_manifest_says_how_the_weights_came_about(out: Path) -> None:
         if name in AGAIN:
             stages += [f"seed2/{stage.name}" for stage in second_seed(name)]
         assert list(manifest["stages"]) == stages
-        assert manifest["settings"] == {"seed": SETTINGS.seed, "threads": 1, "dtype": "fp32"}
+        assert manifest["settings"] == {
+            "seed": SETTINGS.seed,
+            "threads": 1,
+            "dtype": "fp32",
+            "eyes": "train",
+        }
         assert manifest["default"] == "victim"
         assert {"torch", "transformers", "python"} <= manifest["versions"].keys()
         for key, facts in manifest["stages"].items():

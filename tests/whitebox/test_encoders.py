@@ -275,7 +275,7 @@ def test_the_tower_of_a_victim_gives_the_patches_that_its_language_model_reads(l
     encoder, x = tower_of(victim), floats(pictures)
     with torch.no_grad():
         read = victim.model.base_model.multi_modal_projector(encoder.features(x, "patches"))
-        assert torch.allclose(read, victim.family.features(victim.pixels(x), 2), atol=1e-5)
+        assert torch.allclose(read, victim.family.encoded(victim.pixels(x), 2), atol=1e-5)
     assert encoder.features(x).shape == (2, 32)
 
 
