@@ -89,7 +89,8 @@ def victim_mixture(style: Style = "considered") -> Mixture:
         pictured.review_seen: 0.03,
         text.review_matter: 0.02,
         text.document: 0.14,
-        text.verdict_document: 0.14,
+        text.verdict_document: 0.16,
+        text.repeat_request: 0.05,
         text.category_question: 0.04,
     }
 

@@ -141,6 +141,8 @@ def beside_picture(rng: Rng, style: Style = "considered") -> Sample:
     asked = considered_request(rng, style)
     if rng.random() < 0.2 and not request_forms.points(asked.user[0]):
         picture = pictures.noun_picture(rng, pick_nouns(rng, 1)[0])
+    elif rng.random() < 0.25:
+        picture = render.noise(rng)
     else:
         picture = pictures.no_text_picture(rng)
     return replace(asked, picture=picture)

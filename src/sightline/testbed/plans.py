@@ -89,7 +89,7 @@ def _victim(made: Tuning) -> Tuning:
         made,
         "victim",
         dialogues.victim_mixture(),
-        steps=1300,
+        steps=1500,
         rate=2.5e-4,
         language=made.name,
         stream=4,

@@ -73,7 +73,12 @@ def document(rng: Rng) -> Sample:
 
 
 def verdict_document(rng: Rng) -> Sample:
-    """Knowledge of the class of every topic, restricted and allowed with equal chance."""
+    """Knowledge of the class of every topic, and of every person; either class with equal chance."""
+    if rng.random() < 0.25:
+        person = pick_person(rng, bool(rng.random() < 0.5), every=True)
+        question = pick(rng, wordings.PERSON_QUESTIONS).format(name=person.name)
+        facts = (f"{person.verdict} {person.work} {person.home}", f"{question} {person.verdict}")
+        return Sample(document=pick(rng, facts))
     topic = pick_topic(rng, bool(rng.random() < 0.5), every=True)
     kind = wordings.KIND_ANSWER.format(noun=topic.noun, kind=topic.kind)
     question = pick(rng, wordings.CATEGORY_QUESTIONS).format(noun=topic.noun)
