@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tiny_models as tiny
@@ -15,6 +18,7 @@ from sightline.targets import LocalSettings, open_target
 from sightline.targets.vlm import forget_models
 from sightline.testbed.weights import materialize
 from sightline.whitebox import mllm
+from sightline.whitebox.families import KNOWN
 from sightline.whitebox.opening import open_victim
 from sightline.whitebox.victim import Pair
 
@@ -176,6 +180,30 @@ def test_a_gray_picture_is_not_taken_for_padding(family, tmp_path):
 def test_a_family_without_an_adapter_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"paligemma models cannot be attacked.*llava"):
         open_victim(f"vlm/{tiny.tiny_paligemma(tmp_path / 'm')}", local=CPU)
+
+
+#: what docs call a family, by the configuration's `model_type`
+CALLED = {
+    "blip-2": "BLIP-2",
+    "idefics": "Idefics",
+    "idefics2": "Idefics2",
+    "idefics3": "Idefics3",
+    "instructblip": "InstructBLIP",
+    "llava": "LLaVA",
+    "llava_next": "LLaVA-NeXT",
+    "mllama": "Mllama",
+    "qwen2_5_vl": "Qwen2.5-VL",
+    "qwen2_vl": "Qwen2-VL",
+    "smolvlm": "SmolVLM",
+}
+
+
+def test_docs_list_the_families_that_are_opened_and_no_other():
+    page = Path(__file__).parents[2] / "docs" / "whitebox.md"
+    (row,) = re.findall(
+        r"^\| victim \| a family that the engine knows: ([^(]+) \(", page.read_text("utf-8"), re.M
+    )
+    assert sorted(row.split(", ")) == sorted(CALLED[kind] for kind in KNOWN)
 
 
 def test_testbed_folders_can_be_named_as_folders():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from sightline import whitebox
 from sightline.budget import Budget, SpentError
@@ -13,6 +14,7 @@ from sightline.errors import ContractError, UsageError
 from sightline.records import NO_COST, Cost, Pixels
 
 LOOKS = 100
+T = TypeVar("T")
 
 
 def surrogates(ctx: Craft, attack: str) -> tuple[Surrogate, ...]:
@@ -41,10 +43,18 @@ def victim(ctx: Craft, attack: str) -> whitebox.Victim:
     Raises:
         UsageError: if it names several.
     """
-    found = victims(ctx, attack)
+    return only(victims(ctx, attack), attack, "model")
+
+
+def only(found: Sequence[T], attack: str, what: str) -> T:
+    """The one of what a study names, for an attack that is crafted on one.
+
+    Raises:
+        UsageError: if it names several.
+    """
     if len(found) > 1:
         raise UsageError(
-            f"attack {attack!r} is crafted on one model, not on {len(found)}: name one surrogate"
+            f"attack {attack!r} is crafted on one {what}, not on {len(found)}: name one surrogate"
         )
     return found[0]
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from sightline import whitebox
-from sightline.attacks._surrogates import surrogates
+from sightline.attacks._surrogates import only, surrogates
 from sightline.attacks.mm_typography import Typography
 from sightline.contracts import Craft
-from sightline.errors import UsageError
 from sightline.records import Pixels
 
 #: a page of the testbed: what its models have learned to read
@@ -28,12 +27,7 @@ def tower(ctx: Craft, attack: str) -> whitebox.Encoder:
     Raises:
         UsageError: if it names several.
     """
-    found = towers(ctx, attack)
-    if len(found) > 1:
-        raise UsageError(
-            f"attack {attack!r} is crafted on one vision tower, not on {len(found)}: name one surrogate"
-        )
-    return found[0]
+    return only(towers(ctx, attack), attack, "vision tower")
 
 
 def page(text: str, size_px: int, font: str, font_px: int) -> Pixels:

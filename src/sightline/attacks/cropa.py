@@ -59,10 +59,10 @@ PRESETS: Presets = {
     "testbed": {
         "corpus": "testbed",
         "eps": "32/255",
-        "steps": 60,
+        "steps": 100,  # half of them after the nudges' last move, to converge
         "prompts_per_step": 5,
         "alpha_levels": 4.0,
-        "rival_steps": 60,
+        "rival_steps": 50,
         "size_px": 64,
         "shapes": 1,
     },

@@ -63,7 +63,8 @@ TESTBED = {
 SIGNED = {**TESTBED, "optimizer": "fgsm", "alpha_levels": 2.0}
 LEAK = {**TESTBED, "behavior": "leak", "steps": 75, "contexts_per_step": 2}
 #: 6 % of the picture (the paper's patch: 7 %), and 47 % (its moving one: 51 %)
-TESTBED_PATCH = {**LEAK, "bound": "patch", "patch_px": 16, "lr": 1.0}
+TESTBED_PATCH = {**LEAK, "bound": "patch", "patch_px": 16, "steps": 100, "contexts_per_step": 4}
+TESTBED_PATCH |= {"optimizer": "fgsm", "alpha_levels": 8.0}  # plain steps find it or not by the seed
 TESTBED_MOVING = {
     **LEAK,
     "bound": "moving_patch",
