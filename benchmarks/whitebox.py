@@ -29,7 +29,8 @@ bagdasaryan_flops_ratio        7B: a pass for each of 15 beginnings of a target 
 frozen_ratio                   mid, one target, `.backward()`: weights as loaded / frozen
 gcg_nanogcg_ratio              7B, 512 candidates behind a picture: FLOPs of nanoGCG's algorithm / engine
 gcg_nanogcg_single_ratio       the same with `block: 1` in place of blocks of a fourth of the places
-gcg_nanogcg_cpu_ratio          mid, CPU time of a step by nanoGCG's algorithm / engine
+gcg_nanogcg_cpu_ratio          mid, 80 candidates, CPU time of a step by nanoGCG's algorithm / engine
+gcg_nanogcg_cpu_flops_ratio    the same in FLOPs
 gcg_naive_ratio                7B: FLOPs of whole sequences, as llm-attacks runs them / engine
 loop_overhead                  testbed/linear, CPU time: a step of `minimize` / a bare step by hand, less 1
 loop_python_calls_ratio        the same in calls of Python functions

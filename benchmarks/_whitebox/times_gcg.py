@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from _whitebox import plain, plain_text
+from _whitebox.counts import Counted
 from _whitebox.engine import Step
 from _whitebox.shapes import Shape, tokens_of
 from _whitebox.times import Ratio, Variant, found_of, in_turns
@@ -62,15 +63,18 @@ class Suffixed:
 
 
 def figures(shape: Shape, *, candidates: int, rounds: int) -> tuple[dict[str, float], str]:
-    """CPU time of a step by nanoGCG's algorithm over the engine's, and how far their losses are apart."""
+    """CPU time and FLOPs of a step by nanoGCG's algorithm over the engine's, and how far losses are apart."""
     step = Suffixed(shape, length=20, tokens=16, candidates=candidates)
+    counted = Counted(shape).suffix(length=20, after=shape.question, tokens=16, candidates=candidates)
+    flops = counted.cached / counted.engine
     variants = {"nanogcg": Variant(step.nanogcg), "engine": Variant(step.engine)}
     in_turns(variants, rounds)
     ratio = Ratio.of(variants["nanogcg"].spent, variants["engine"].spent)
-    wanted, found = step.nanogcg()[0], step.engine()[0]
-    error = float(((found - wanted).abs() / wanted).max())
+    wanted, losses = step.nanogcg()[0], step.engine()[0]
+    error = float(((losses - wanted).abs() / wanted).max())
     line = (
         f"{shape.name}, GCG behind a picture, {candidates} candidates: nanoGCG's algorithm / engine "
-        f"{ratio.median:.2f} (spread {ratio.spread:.0%}), losses to {error:.1e}"
+        f"{ratio.median:.2f} (spread {ratio.spread:.0%}), FLOPs {flops:.2f}, losses to {error:.1e}"
     )
-    return found_of("gcg_nanogcg_cpu", ratio) | {"gcg_nanogcg_loss_rel_err": error}, line
+    found = found_of("gcg_nanogcg_cpu", ratio)
+    return found | {"gcg_nanogcg_cpu_flops_ratio": flops, "gcg_nanogcg_loss_rel_err": error}, line
