@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from sightline import terminal
 from sightline.cli import main
 from sightline.testbed.weights import SHIPPED, find, names
 
@@ -41,6 +43,7 @@ def sightline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
     """The command in this process (a process of its own costs seconds), in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(terminal, "console", Console(width=200))  # made at import, at whatever width that was
 
     def call(*words: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["sightline", *words])
