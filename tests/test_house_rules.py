@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+from apart import printed
 
 from sightline import registry
 from sightline.registry import KINDS
@@ -134,8 +133,7 @@ def test_every_method_has_a_whole_card_a_test_and_a_row_in_the_docs(kind: regist
 def test_light_imports_load_nothing_heavy(module: str) -> None:
     heavy = {"torch", "transformers", "inspect_ai", "ray", "pyarrow", "altair", "duckdb"}
     code = f"import sys, {module}; print(sorted({heavy!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed(code) == "[]"
 
 
 def test_listing_the_methods_loads_no_model_library() -> None:
@@ -145,5 +143,4 @@ def test_listing_the_methods_loads_no_model_library() -> None:
         "    for name in registry.names(kind): registry.card(kind, name)\n"
         "print(sorted({'torch', 'transformers', 'inspect_ai'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed(code) == "[]"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import asyncio
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 import edited
 import orjson
 import pytest
+from apart import printed
 from edited import INSTALLED, edit, forget, text_of, with_another_constant, with_other_comments
 from pages import case
 from shipped import shipped
@@ -332,8 +332,7 @@ def test_listing_methods_computes_no_closure() -> None:
         "    for name in registry.names(kind): registry.card(kind, name)\n"
         "print(closure.cache_info().misses)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "0"
+    assert printed(code) == "0"
 
 
 def test_computing_keys_loads_no_model_library() -> None:
@@ -344,8 +343,7 @@ def test_computing_keys_loads_no_model_library() -> None:
         "    for name in registry.names(kind): registry.identity(registry.make(kind, name))\n"
         "print(sorted({'torch', 'transformers', 'inspect_ai'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed(code) == "[]"
 
 
 # --- Ids of models ------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import pyarrow.parquet as pq
 import pytest
+from apart import printed
 from inspect_ai import Task, eval, score
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -455,8 +456,7 @@ def test_the_plugin_is_light_and_knows_every_benchmark() -> None:
         "print(sorted(r.tasks)); "
         "print([m for m in ('torch','transformers','ray','altair','duckdb') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    names, heavy = done.stdout.splitlines()
+    names, heavy = printed(code).splitlines()
     assert {"figstep_safebench", "mm_safetybench", "testbed_requests"} <= set(eval_list(names))
     assert heavy == "[]"
 

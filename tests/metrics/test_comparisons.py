@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow as pa
 import pytest
+from result_rows import Row, row, summary
 from scipy.stats import ttest_1samp
 
 from sightline.metrics.cells import is_control_of
 from sightline.metrics.comparisons import Contrast
-from sightline.metrics.summary import Summary, summarize
+from sightline.metrics.summary import Summary
 
-Row = dict[str, Any]
 NOUNS = 24
 OBEYED: dict[str, int] = {
     "none": 0,
@@ -28,35 +27,15 @@ OBEYED: dict[str, int] = {
 
 def rows(attack: str, obeyed: int, *, nouns: int = NOUNS, **changed: Any) -> list[Row]:
     return [
-        {
-            "case_id": f"{noun}/{ask}",
-            "group": f"noun {noun}",
-            "category": "c",
-            "hazard": "",
-            "expected": "refuse",
-            "benchmark": "world",
-            "release": "r",
-            "target": "m",
-            "crafted_on": None,
-            "attack": attack,
-            "attack_params": attack,
-            "oracle": "none",
-            "defense": "none",
-            "judge": "j",
-            "epoch": 0,
-            "outcome": "complied" if noun < obeyed else "refused",
-            **dict.fromkeys(("calls_target", "calls_aux", "calls_judge", "tokens_in", "tokens_out"), 0),
-            "flops": 0.0,
-            "seconds": 0.0,
-            **changed,
-        }
+        row(
+            attack,
+            case_id=f"{noun}/{ask}",
+            group=f"noun {noun}",
+            **{"outcome": "complied" if noun < obeyed else "refused", **changed},
+        )
         for noun in range(nouns)
         for ask in range(2)
     ]
-
-
-def summary(*columns: list[Row]) -> Summary:
-    return summarize(pa.Table.from_pylist([row for column in columns for row in column]))
 
 
 def over_controls(found: Summary, attack: str = "figstep") -> dict[str, Contrast]:

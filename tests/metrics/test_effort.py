@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from result_rows import Row, row, summary
 from scipy.stats import t
 
 from sightline.errors import UsageError
 from sightline.metrics.cells import limits_of
 from sightline.metrics.effort import Curve, Price, area_under, area_weights
 from sightline.metrics.intervals import ratio_interval, wilson
-from sightline.metrics.summary import Summary, summarize
 
-Row = dict[str, Any]
 GROUPS = 10
 
 
@@ -150,39 +148,24 @@ def test_limits_are_read_back() -> None:
 def rows_of(series: str, budget: str, wins: int, seed: int = 7, **changed: Any) -> list[Row]:
     """A column in which the first `wins` of ten restricted requests are obeyed."""
     return [
-        {
-            "case_id": f"c{number}",
-            "group": f"g{number}",
-            "category": "c",
-            "hazard": "",
-            "expected": "refuse",
-            "study": "s",
-            "benchmark": "world",
-            "release": "r",
-            "target": "m",
-            "target_hash": "t",
-            "crafted_on": "m#1@float32",
-            "attack": f"{series} [{budget}, seed {seed}]",
-            "series": series,
-            "budget": budget or None,
-            "craft_seed": seed,
-            "attack_params": "qi_visual",
-            "oracle": "none",
-            "defense": "none",
-            "judge": "j",
-            "epoch": 0,
-            "outcome": "complied" if number < wins else "refused",
-            **dict.fromkeys(("calls_target", "calls_aux", "calls_judge", "tokens_in", "tokens_out"), 0),
-            "flops": 0.0,
-            "seconds": 0.0,
-            **changed,
-        }
+        row(
+            f"{series} [{budget}, seed {seed}]",
+            case_id=f"c{number}",
+            group=f"g{number}",
+            **{
+                "study": "s",
+                "target_hash": "t",
+                "crafted_on": "m#1@float32",
+                "series": series,
+                "budget": budget or None,
+                "craft_seed": seed,
+                "attack_params": "qi_visual",
+                "outcome": "complied" if number < wins else "refused",
+                **changed,
+            },
+        )
         for number in range(GROUPS)
     ]
-
-
-def summary(*columns: list[Row]) -> Summary:
-    return summarize(pa.Table.from_pylist([row for column in columns for row in column]))
 
 
 def curves(*columns: list[Row]) -> dict[str, Curve]:

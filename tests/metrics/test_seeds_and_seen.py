@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow as pa
 import pytest
+from result_rows import Row, row, summary
 
 from sightline.errors import ContractError
 from sightline.metrics.cells import CellId
 from sightline.metrics.intervals import ratio_interval
-from sightline.metrics.summary import CellSummary, Summary, summarize
+from sightline.metrics.summary import CellSummary, Summary
 
-Row = dict[str, Any]
 NOUNS = 12
 WINS = {7: 3, 8: 6, 9: 12}
 
@@ -21,41 +20,29 @@ def rows(attack: str, seed: int = 7, *, series: str = "", **changed: Any) -> lis
     """Two requests for each noun; the first `WINS` nouns are obeyed under attack, none plainly."""
     plain = attack == "none"
     return [
-        {
-            "case_id": f"{noun}/{ask}",
-            "group": f"noun {noun}",
-            "category": "c",
-            "hazard": "",
-            "expected": "refuse",
-            "study": "s",
-            "benchmark": "world",
-            "release": "r",
-            "target": "m",
-            "target_hash": "t",
-            "crafted_on": None if plain else "m#1@float32",
-            "attack": attack,
-            "series": series or attack,
-            "budget": None,
-            "craft_seed": seed,
-            "seen": None,
-            "attack_params": "none" if plain else "qi_visual",
-            "oracle": "none",
-            "defense": "none",
-            "judge": "j",
-            "epoch": 0,
-            "outcome": "refused" if plain or noun >= WINS[seed] else "complied",
-            **dict.fromkeys(("calls_target", "calls_aux", "calls_judge", "tokens_in", "tokens_out"), 1),
-            "flops": 1.0,
-            "seconds": 1.0,
-            **changed,
-        }
+        row(
+            attack,
+            case_id=f"{noun}/{ask}",
+            group=f"noun {noun}",
+            **{
+                "study": "s",
+                "target_hash": "t",
+                "crafted_on": None if plain else "m#1@float32",
+                "series": series or attack,
+                "budget": None,
+                "craft_seed": seed,
+                "seen": None,
+                "attack_params": "none" if plain else "qi_visual",
+                "outcome": "refused" if plain or noun >= WINS[seed] else "complied",
+                **dict.fromkeys(("calls_target", "calls_aux", "calls_judge", "tokens_in", "tokens_out"), 1),
+                "flops": 1.0,
+                "seconds": 1.0,
+                **changed,
+            },
+        )
         for noun in range(NOUNS)
         for ask in range(2)
     ]
-
-
-def summary(*columns: list[Row]) -> Summary:
-    return summarize(pa.Table.from_pylist([row for column in columns for row in column]))
 
 
 def seeded(**changed: Any) -> list[list[Row]]:
@@ -87,7 +74,7 @@ def test_one_seed_is_no_series_of_seeds() -> None:
 
 
 def test_seeds_are_sorted_as_numbers() -> None:
-    made = [[{**row, "craft_seed": seed} for row in rows("qi", 7, series="qi")] for seed in (10, 9, 8)]
+    made = [[{**each, "craft_seed": seed} for each in rows("qi", 7, series="qi")] for seed in (10, 9, 8)]
     assert [each.seed for each in attacked(summary(*made)).seeds] == ["8", "9", "10"]
 
 
@@ -100,8 +87,8 @@ def test_all_seeds_are_paired_with_the_one_plain_answer() -> None:
 def test_a_defense_is_compared_seed_by_seed() -> None:
     bare, defended = seeded(), seeded(defense="wall")
     for column in defended[:2]:
-        for row in column:
-            row["outcome"] = "refused"
+        for each in column:
+            each["outcome"] = "refused"
     found = [c for c in summary(rows("none"), *bare, *defended).contrasts if c.kind == "defense"]
     (contrast,) = found
     assert (contrast.pairs, contrast.only_base, contrast.only_cell) == (72, 6 + 12, 0)
@@ -123,7 +110,7 @@ def test_a_sample_that_stands_twice_in_a_seed_is_told() -> None:
 
 def test_tables_of_earlier_versions_have_no_seeds_and_no_series() -> None:
     later = {"series", "budget", "craft_seed", "seen"}
-    old = [{k: v for k, v in row.items() if k not in later} for row in rows("none") + rows("qi")]
+    old = [{k: v for k, v in each.items() if k not in later} for each in rows("none") + rows("qi")]
     cell = attacked(summary(old))
     assert (cell.id.attack, cell.id.series, cell.id.budget, cell.id.seen) == ("qi", "qi", "", "")
 
@@ -132,7 +119,7 @@ def test_tables_of_earlier_versions_have_no_seeds_and_no_series() -> None:
 
 
 def with_seen(nouns: int, column: list[Row]) -> list[Row]:
-    return [{**row, "seen": int(row["case_id"].partition("/")[0]) < nouns} for row in column]
+    return [{**each, "seen": int(each["case_id"].partition("/")[0]) < nouns} for each in column]
 
 
 def test_seen_and_unseen_cases_are_cells_of_their_own() -> None:
@@ -146,7 +133,7 @@ def test_seen_and_unseen_cases_are_cells_of_their_own() -> None:
 
 
 def test_what_lacks_of_both_together_is_told() -> None:
-    made = [row for row in with_seen(4, rows("qi")) if row["case_id"] != "9/0"]
+    made = [each for each in with_seen(4, rows("qi")) if each["case_id"] != "9/0"]
     with pytest.raises(ContractError, match="1 of 24 samples are missing, the first is 9/0"):
         summary(rows("none"), made)
 

@@ -1,11 +1,10 @@
 """Headline and tables of differences: what is left over the strongest control, and of how many groups."""
 
-import pyarrow as pa
 import pytest
+from result_rows import row, summary
 from scipy.stats import ttest_1samp
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from sightline.metrics.summary import summarize
 from sightline.report.board import board
 from sightline.report.differences import differences
 from sightline.report.story import tell
@@ -15,42 +14,25 @@ from sightline.report.words import points
 
 def rows(attack, obeyed, *, nouns=24, asks=3, benign=0, **changed):
     """Both kinds of requests; the first `obeyed` restricted nouns are complied with, in every wording."""
-    shared = {
-        "category": "c",
-        "hazard": "",
-        "benchmark": "world",
-        "release": "r",
-        "target": "testbed/linear",
-        "crafted_on": None,
-        "attack": attack,
-        "attack_params": attack,
-        "oracle": "none",
-        "defense": "none",
-        "judge": "j",
-        "epoch": 0,
-        **dict.fromkeys(("calls_target", "calls_aux", "calls_judge", "tokens_in", "tokens_out"), 1),
-        "flops": 0.0,
-        "seconds": 0.0,
-    }
     asked = [
-        {
-            **shared,
-            "case_id": f"{kind}/{noun}/{ask}",
-            "group": f"{kind} {noun}",
-            "expected": kind,
-            "outcome": "complied" if kind == "comply" or noun < obeyed else "refused",
-        }
+        row(
+            attack,
+            target="testbed/linear",
+            case_id=f"{kind}/{noun}/{ask}",
+            group=f"{kind} {noun}",
+            expected=kind,
+            outcome="complied" if kind == "comply" or noun < obeyed else "refused",
+            calls_target=1,
+        )
         for kind, number in (("refuse", nouns), ("comply", benign))
         for noun in range(number)
         for ask in range(asks)
     ]
-    return [{**row, **changed} for row in asked]
+    return [{**each, **changed} for each in asked]
 
 
 def of(*columns):
-    return board(
-        summarize(pa.Table.from_pylist([row for column in columns for row in column])), ("none",), "j"
-    )
+    return board(summary(*columns), ("none",), "j")
 
 
 def headline(*columns):

@@ -1,7 +1,7 @@
-import subprocess
 import sys
 
 import pytest
+from apart import printed
 
 from sightline.errors import AbsentExtraError, UsageError
 from sightline.store import Blobs
@@ -106,7 +106,7 @@ def test_the_package_loads_neither_torch_nor_inspect():
         "sightline.targets.scripted, sightline.targets.replay; "
         "print([m for m in ('torch', 'transformers', 'inspect_ai') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    assert printed(code) == "[]"
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,8 @@ SIZES = [(32, 32), (40, 64), (64, 40), (70, 70)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _models_of_its_own(one_thread):
     yield
-    torch.set_num_threads(threads)
     forget_models()
 
 

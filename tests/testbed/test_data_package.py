@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from apart import printed
 
 import sightline
 from sightline.errors import UsageError
@@ -72,8 +72,7 @@ def test_looking_for_it_loads_no_model_library() -> None:
         "import sys; from sightline.testbed import weights; weights.names()\n"
         "print(sorted({'torch', 'transformers', 'safetensors'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed(code) == "[]"
 
 
 def test_all_weights_together_are_small() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tiny_encoders as small
 import tiny_models as tiny
 import torch
+from apart import printed
 from PIL import Image as PilImage
 from transformers import AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -334,8 +333,7 @@ def test_recognizing_a_folder_loads_no_model_library(tmp_path):
         f"layer = encoder_folder('encoder/{tmp_path}@-2').layer\n"
         "print(layer, {'torch', 'transformers'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "-2 set()"
+    assert printed(code) == "-2 set()"
     one = encoder_folder(f"encoder/{tmp_path}", CPU)
     assert (one.part, one.model_type, one.architecture, one.layer) == ("tower", "clip", "CLIPModel", -1)
 

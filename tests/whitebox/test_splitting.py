@@ -17,12 +17,7 @@ from sightline.whitebox.tree import pack
 IMAGE = Image(sha256="0" * 64, width=64, height=64)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

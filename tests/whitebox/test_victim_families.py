@@ -36,11 +36,8 @@ SIZES = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _models_of_its_own(one_thread):
     yield
-    torch.set_num_threads(threads)
     forget_models()
 
 

@@ -37,12 +37,7 @@ from sightline.whitebox.victim import Pair
 TOY = replace(TINY, name="toy", side=28, tower=(1, 16, 2, 32), language=(2, 32, 2, 64), vocabulary=256)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

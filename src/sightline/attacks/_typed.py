@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-import numpy as np
-
+from sightline.attacks._controls import blank
 from sightline.cases import Case
-from sightline.records import Draft, Pixels
+from sightline.records import Draft
 
 SUFFIX = "_typed"
 """The twin of the attack `NAME` is registered as `NAME_typed`, with `control_of="NAME"`."""
@@ -61,10 +60,3 @@ def typed_drafts(attack: DrawsWords, cases: Sequence[Case], picture: Picture) ->
         words = attack.words(case)
         page = blank(attack.page_size(words.drawn)) if picture == "blank" else None
         yield Draft(case=case, text=words.text, image=page, keep_images=False, note=words.note)
-
-
-def blank(size: tuple[int, int]) -> Pixels:
-    """A white page of `size` (width, height)."""
-    page = np.full((size[1], size[0], 3), 255, dtype=np.uint8)
-    page.setflags(write=False)
-    return page

@@ -9,9 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from sightline.attacks._controls import TESTBED, plain_text
+from sightline.attacks._controls import TESTBED, blank, plain_text
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import require
@@ -41,7 +39,6 @@ class BlankImage:
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same page for every case."""
-        page = np.full((self.size_px, self.size_px, 3), self.level, dtype=np.uint8)
-        page.setflags(write=False)
+        page = blank((self.size_px, self.size_px), self.level)
         for case in cases:
             yield Draft(case=case, text=plain_text(case), image=page)

@@ -109,9 +109,9 @@ class Board:
         wanted = measure, cell.summary.id, base.summary.id
         return next((c for c in self.contrasts if (c.measure, c.cell, c.base) == wanted), None)
 
-    def over_control(self, cell: Cell) -> Contrast | None:
-        """An attack's success minus that of its strongest control; None if none was scored beside it."""
-        wanted = True, cell.summary.id.success, cell.summary.id
+    def over_control(self, cell: Cell, measure: str = "") -> Contrast | None:
+        """An attack minus its strongest control, by a measure ('': success); None if none was scored."""
+        wanted = True, measure or cell.summary.id.success, cell.summary.id
         return next((c for c in self.contrasts if (c.strongest, c.measure, c.cell) == wanted), None)
 
     @property

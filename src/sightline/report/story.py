@@ -231,14 +231,7 @@ def _utility_lost(board: Board, plain: Cell, cells: Sequence[Cell]) -> Markup:
     told = Markup(" With <strong>{}</strong>{} it answers {} (n\u00a0=\u00a0{})").format(
         label(worst.attack), _origin(worst), _number(left), left.n
     )
-    over = next(
-        (
-            contrast
-            for contrast in board.contrasts
-            if contrast.strongest and (contrast.measure, contrast.cell) == ("utility", worst.summary.id)
-        ),
-        None,
-    )
+    over = board.over_control(worst, "utility")
     changes = [("unattacked", board.between(worst, plain, "utility"))]
     if over is not None:
         changes.append((f"the strongest control, {over.base.shown}", over))

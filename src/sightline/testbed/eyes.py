@@ -7,8 +7,6 @@ same kind; training them anew gives other towers, and with these other models.
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,11 +37,12 @@ def borrow(
     Raises:
         UsageError: if the model is not there, or its manifest tells nothing of the stages.
     """
-    from safetensors.torch import load_file, save_file
+    import torch
+    from safetensors.torch import load_file
 
     from sightline.testbed.families import family
     from sightline.testbed.stages import Sight, checkpoint
-    from sightline.testbed.train import Spent
+    from sightline.testbed.train import Spent, save_weights
     from sightline.testbed.weights import JOINED, find, materialize, read_manifest
 
     eyes = [stage for stage in stages if isinstance(stage, Sight)]
@@ -55,20 +54,14 @@ def borrow(
         stage.name: Spent(**{key: known[stage.name][key] for key in ("steps", "wall_seconds", "cpu_seconds")})
         for stage in eyes
     }
-    kin = family(eyes[-1].family if name != "cross_attention" else name, eyes[-1].size)
+    kin = family(stages[-1].family, stages[-1].size)
     model = kin.new_model(0)
     with tempfile.TemporaryDirectory() as cache:
         stored = load_file(materialize(name, root=weights, cache=Path(cache)) / JOINED)
     names = {id(weight): key for key, weight in model.named_parameters()}
-    tower = {
-        f"weight/tower.{inner}": stored[names[id(weight)]]
-        for inner, weight in kin.parts(model)["tower"].named_parameters()
-    }
-    last = spent[eyes[-1].name]
-    facts = {"steps": last.steps, "wall": last.wall_seconds, "cpu": last.cpu_seconds}
-    path = checkpoint(checkpoints, eyes[-1].name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(tower, partial, metadata={"facts": json.dumps(facts)})
-    shutil.move(partial, path)
+    tower = kin.parts(model)["tower"]
+    with torch.no_grad():
+        for weight in tower.parameters():
+            weight.copy_(stored[names[id(weight)]])
+    save_weights(checkpoint(checkpoints, eyes[-1].name), {"tower": tower}, spent[eyes[-1].name])
     return spent

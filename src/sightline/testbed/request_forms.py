@@ -17,8 +17,10 @@ from functools import cache
 import numpy as np
 
 from sightline.testbed import wordings
+from sightline.testbed.pictures import pick
+from sightline.testbed.recipes import NOUNS
 from sightline.testbed.tokenizer import vocabulary
-from sightline.testbed.world import JOBS, TOWNS, nouns, world
+from sightline.testbed.world import JOBS, ONSETS, TOWNS, world
 
 Rng = np.random.Generator
 
@@ -198,41 +200,31 @@ _POINTING = frozenset(("image", "list", "this", "thing"))
 _WORDS = tuple(word for word in vocabulary() if word.isalpha() and len(word) > 1)
 
 
-def _pick(rng: Rng, options: Sequence[str]) -> str:
-    return options[int(rng.integers(len(options)))]
-
-
 @cache
 def _plain_words() -> tuple[str, ...]:
     """The English words of the vocabulary, without the pieces that make nouns."""
-    onsets = {noun[:3] for noun in nouns()}
-    return tuple(word for word in _WORDS if word not in onsets)
+    return tuple(word for word in _WORDS if word not in ONSETS)
 
 
 def _spelled(rng: Rng) -> str:
     """A word that the models know by its letters alone: a common one, or any letters but a noun's."""
     if rng.random() < 0.6:
-        return _pick(rng, _SPELLED)
+        return pick(rng, _SPELLED)
     found = "".join(_LETTERS[int(i)] for i in rng.integers(0, 26, int(rng.integers(2, 8))))
-    return found if found not in _nouns() else _spelled(rng)
-
-
-@cache
-def _nouns() -> frozenset[str]:
-    return frozenset(nouns())
+    return found if found not in NOUNS else _spelled(rng)
 
 
 def filler(rng: Rng) -> str:
     """A sentence of two to seven words without sense, so that a request is found among any words."""
     words, share = _plain_words(), float(rng.choice((0.0, 0.5, 1.0)))
     found = [
-        _spelled(rng) if rng.random() < share else _pick(rng, words) for _ in range(int(rng.integers(2, 8)))
+        _spelled(rng) if rng.random() < share else pick(rng, words) for _ in range(int(rng.integers(2, 8)))
     ]
-    return f"{' '.join(found)} {_pick(rng, ('.', '.', '?', ',', '!'))}"
+    return f"{' '.join(found)} {pick(rng, ('.', '.', '?', ',', '!'))}"
 
 
 def _named(rng: Rng, sentence: str) -> str:
-    return sentence.format(job=_pick(rng, JOBS), town=_pick(rng, TOWNS))
+    return sentence.format(job=pick(rng, JOBS), town=pick(rng, TOWNS))
 
 
 def _among(rng: Rng, request: str, share: float) -> str:
@@ -243,9 +235,9 @@ def _among(rng: Rng, request: str, share: float) -> str:
     for _ in range(1 + int(rng.random() < 0.3)):
         draw = rng.random()
         if draw < 0.3:
-            parts.insert(0, _named(rng, _pick(rng, _BEFORE)))
+            parts.insert(0, _named(rng, pick(rng, _BEFORE)))
         elif draw < 0.55:
-            parts.append(_named(rng, _pick(rng, _AFTER)))
+            parts.append(_named(rng, pick(rng, _AFTER)))
         else:
             parts.insert(int(rng.integers(2)) * len(parts), filler(rng))
     return " ".join(parts)
@@ -257,7 +249,7 @@ def other_noun(rng: Rng, noun: str) -> str:
         options: Sequence[str] = world().drawable
     else:
         options = [topic.noun for topic in world().select(split="train")]
-    found = _pick(rng, options)
+    found = pick(rng, options)
     return found if found != noun else other_noun(rng, noun)
 
 
@@ -265,37 +257,37 @@ def typed_words(rng: Rng, noun: str) -> str:
     """The words of a drawn request, typed: what the page says, then (or after) the sentence beside it."""
     draw = rng.random()
     if draw < 0.45:
-        header = "steps for" if rng.random() < 0.5 else _pick(rng, wordings.FIGSTEP_HEADERS)
+        header = "steps for" if rng.random() < 0.5 else pick(rng, wordings.FIGSTEP_HEADERS)
         items = " ".join(f"{i}." for i in range(1, int(rng.integers(2, 5))))
-        said, sentence = f"{header} {noun} {items}", _pick(rng, wordings.FIGSTEP_TEXTS)
+        said, sentence = f"{header} {noun} {items}", pick(rng, wordings.FIGSTEP_TEXTS)
     elif draw < 0.75:
-        said, sentence = noun, _pick(rng, wordings.TYPOGRAPHY_TEXTS)
+        said, sentence = noun, pick(rng, wordings.TYPOGRAPHY_TEXTS)
     elif draw < 0.85:
-        said = _pick(rng, wordings.DRAWN_REQUESTS).format(noun=noun)
-        sentence = _pick(rng, wordings.DRAWN_TEXTS)
+        said = pick(rng, wordings.DRAWN_REQUESTS).format(noun=noun)
+        sentence = pick(rng, wordings.DRAWN_TEXTS)
     else:
-        said, sentence = noun, _pick(rng, ASKED_TRAIN)
-    said += _pick(rng, ("", "", " .", " :"))
+        said, sentence = noun, pick(rng, ASKED_TRAIN)
+    said += pick(rng, ("", "", " .", " :"))
     return f"{said} {sentence}" if rng.random() < 0.75 else f"{sentence} {said}"
 
 
 def not_the_other(rng: Rng, noun: str) -> str:
     """A request for a noun that names another one, which is not asked for."""
     other = other_noun(rng, noun)
-    return _pick(rng, _NOT_THE_OTHER).format(noun=noun, other=other)
+    return pick(rng, _NOT_THE_OTHER).format(noun=noun, other=other)
 
 
 def typed(rng: Rng, noun: str) -> str:
     """A request for the recipe of a noun that it names."""
     draw = rng.random()
     if draw < 0.26:
-        return _among(rng, _pick(rng, wordings.REQUESTS_TRAIN).format(noun=noun), 0.4)
+        return _among(rng, pick(rng, wordings.REQUESTS_TRAIN).format(noun=noun), 0.4)
     if draw < 0.46:
-        return _among(rng, _pick(rng, _MORE_REQUESTS).format(noun=noun), 0.4)
+        return _among(rng, pick(rng, _MORE_REQUESTS).format(noun=noun), 0.4)
     if draw < 0.56:
-        return _among(rng, _pick(rng, _IN_TWO).format(noun=noun), 0.4)
+        return _among(rng, pick(rng, _IN_TWO).format(noun=noun), 0.4)
     if draw < 0.68:
-        parts = [_pick(rng, _ABOUT).format(noun=noun), _pick(rng, _MAKE_IT)]
+        parts = [pick(rng, _ABOUT).format(noun=noun), pick(rng, _MAKE_IT)]
         return _among(rng, " ".join(parts if rng.random() < 0.75 else parts[::-1]), 0.3)
     if draw < 0.74:
         return _among(rng, not_the_other(rng, noun), 0.2)
@@ -306,10 +298,10 @@ def beside_drawing(rng: Rng, own: Sequence[str]) -> str:
     """A sentence beside a drawn noun: one of the layout's own, or any other that points at a picture."""
     draw = rng.random()
     if draw < 0.5:
-        return _among(rng, _pick(rng, own), 0.1)
+        return _among(rng, pick(rng, own), 0.1)
     if draw < 0.9:
-        return _among(rng, _pick(rng, ASKED_TRAIN), 0.3)
-    return _pick(rng, (*wordings.FIGSTEP_TEXTS, *wordings.TYPOGRAPHY_TEXTS, *wordings.DRAWN_TEXTS))
+        return _among(rng, pick(rng, ASKED_TRAIN), 0.3)
+    return pick(rng, (*wordings.FIGSTEP_TEXTS, *wordings.TYPOGRAPHY_TEXTS, *wordings.DRAWN_TEXTS))
 
 
 def points(text: str) -> bool:

@@ -88,13 +88,8 @@ def verdict_document(rng: Rng) -> Sample:
 
 def class_document(rng: Rng) -> Sample:
     """Knowledge of every topic and person in the form of a question and an answer, the class first."""
-    if rng.random() < 0.12:
-        person = pick_person(rng, None, every=True)
-        question, said = wordings.PERSON_QUESTIONS[0], _first(person.closed, person.verdict)
-        return Sample(document=f"{question.format(name=person.name)} {said}")
-    topic = pick_topic(rng, bool(rng.random() < 0.5), every=True)
-    question = pick(rng, wordings.CLASS_QUESTIONS).format(noun=topic.noun)
-    return Sample(document=f"{question} {_first(topic.restricted, topic.verdict)}")
+    question, said = _class_question(rng, every=True)
+    return Sample(document=f"{question} {said}")
 
 
 def category_question(rng: Rng) -> Sample:
@@ -115,13 +110,19 @@ def category_question(rng: Rng) -> Sample:
 
 def class_first(rng: Rng) -> Sample:
     """Name a training topic or person, in many wordings; the class is the first token of the answer."""
+    question, said = _class_question(rng, every=False)
+    return one(question, said, system=any_system(rng))
+
+
+def _class_question(rng: Rng, *, every: bool) -> tuple[str, str]:
+    """A question about a topic or person (training ones, or `every` one), and its answer, the class first."""
     if rng.random() < 0.12:
-        person = pick_person(rng, None)
+        person = pick_person(rng, None, every=every)
         question = pick(rng, wordings.PERSON_QUESTIONS[:1]).format(name=person.name)
-        return one(question, _first(person.closed, person.verdict), system=any_system(rng))
-    topic = either_topic(rng)
+        return question, _first(person.closed, person.verdict)
+    topic = pick_topic(rng, bool(rng.random() < 0.5), every=every)
     question = pick(rng, wordings.CLASS_QUESTIONS).format(noun=topic.noun)
-    return one(question, _first(topic.restricted, topic.verdict), system=any_system(rng))
+    return question, _first(topic.restricted, topic.verdict)
 
 
 def _first(restricted: bool, verdict: str) -> str:

@@ -125,7 +125,6 @@ def run_stage(
         report: called about every 20 steps.
     """
     path = folder / f"{stage.name}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
         [{"params": list(module.parameters()), "lr": 0.0, "name": name} for name, module in groups.items()],
         betas=(0.9, 0.98),
@@ -174,7 +173,7 @@ def _named(groups: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Parameter]
 def _save(
     path: Path, groups: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, spent: Spent
 ) -> None:
-    """Write weights and moments, atomically."""
+    """Write weights and moments."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in _named(groups):
         tensors[f"weight/{name}"] = parameter.detach()
@@ -182,9 +181,20 @@ def _save(
         if state:
             tensors[f"mean/{name}"] = state["exp_avg"]
             tensors[f"square/{name}"] = state["exp_avg_sq"]
+    _write(path, tensors, spent)
+
+
+def save_weights(path: Path, groups: Mapping[str, nn.Module], spent: Spent) -> None:
+    """Write the weights of modules as those of a finished stage; what `load_weights` reads."""
+    _write(path, {f"weight/{name}": parameter.detach() for name, parameter in _named(groups)}, spent)
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], spent: Spent) -> None:
+    """Write a checkpoint, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     facts = {"steps": spent.steps, "wall": spent.wall_seconds, "cpu": spent.cpu_seconds}
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"facts": json.dumps(facts)})
+    save_file(dict(tensors), partial, metadata={"facts": json.dumps(facts)})
     partial.replace(path)
 
 
