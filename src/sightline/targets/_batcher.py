@@ -79,7 +79,7 @@ class Batcher:
     def submit(self, conversation: Conversation, decoding: Decoding, read: ReadBlob) -> Future[Response]:
         """Queue a request; the future holds its response, or the exception that it raised.
 
-        A closed batcher takes no requests: the future holds a RuntimeError.
+        A closed batcher takes no requests: the future holds a RuntimeError, or what the worker failed with.
         """
         answer: Future[Response] = Future()
         known = self._answered.get((conversation, decoding))
@@ -93,7 +93,7 @@ class Batcher:
         except RuntimeError as closed:  # shut down
             with self._counting:
                 self._preparing -= 1
-            answer.set_exception(closed)
+            answer.set_exception(self._ended or closed)
         return answer
 
     def _prepare_one(
@@ -160,11 +160,11 @@ class Batcher:
     def _end(self, ended: Exception) -> None:
         """Fail whatever waits, and whatever arrives from now on."""
         self.closed = True
-        self._prepare.shutdown(wait=False)
         with self._counting:
             self._ended = ended
             while not self._arrivals.empty():
                 self._take(0)
+        self._prepare.shutdown(wait=False)
         _fail(self._pending, ended)
         self._pending = []
 
