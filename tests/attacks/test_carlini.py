@@ -113,7 +113,7 @@ def test_cases_of_one_batch_have_their_own_request_opening_and_start(runs: Recor
     assert len(np.unique(drawn.clean.reshape(-1, 3), axis=0)) < 200  # a drawing, not noise
 
 
-SETTINGS = [{}, {"direction": "sign", "step": 2 / 255, "start": "picture"}]
+SETTINGS = [{"check_every": 1}, {"direction": "sign", "step": 2 / 255, "start": "picture"}]
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=["l2 from noise", "signed from a drawing"])

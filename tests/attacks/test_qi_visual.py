@@ -32,8 +32,8 @@ benchmarks: [{name: testbed_requests, limit: 32}]
 targets: [testbed/linear]
 attacks:
   - {name: noise_image, preset: testbed}
-  - {name: qi_visual, preset: testbed, steps: 60, surrogate: testbed/linear, label: unbounded}
-  - {name: qi_visual, preset: testbed, steps: 60, eps: 32/255, surrogate: testbed/linear, label: bounded}
+  - {name: qi_visual, preset: testbed, steps: 120, surrogate: testbed/linear, label: unbounded}
+  - {name: qi_visual, preset: testbed, steps: 120, eps: 32/255, surrogate: testbed/linear, label: bounded}
 judges: [testbed_policy]
 decoding: {max_tokens: 40}
 """

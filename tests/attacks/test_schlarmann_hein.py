@@ -149,7 +149,7 @@ def test_the_targeted_sentence_is_said(cases, tmp_path) -> None:
 
 def test_stages_go_on_only_until_the_reference_is_broken(tmp_path) -> None:
     bed = Testbed(tmp_path)
-    (asked,) = captions(bed.blobs, 1)
+    asked = captions(bed.blobs, 2)[1]
     weak = {"preset": "testbed", "eps": "1/255", "steps": 2}
     (one,) = bed.sealed(attack(**weak), [asked])
     (all_stages,) = bed.sealed(attack(**weak, polish=3, words=("no", "yes")), [asked])

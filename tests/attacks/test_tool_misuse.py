@@ -151,10 +151,12 @@ def test_cases_that_show_one_picture_share_its_attacked_form(tmp_path: Path) -> 
     assert "of 8 held-out prompts 0 get the call, 0 the natural reply as well" in alone.note
 
 
-@pytest.mark.parametrize("preset", ["testbed", "testbed_delete"])
-def test_on_the_testbed_the_tool_is_called_and_the_reply_follows(preset: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("preset", "steps"), [("testbed", 120), ("testbed_delete", 300)])
+def test_on_the_testbed_the_tool_is_called_and_the_reply_follows(
+    preset: str, steps: int, tmp_path: Path
+) -> None:
     """Benign requests never seen, beside one drawing; a clean or noisy drawing brings about no call."""
-    ctx, attack = opened(tmp_path), misuse(preset=preset, steps=120)
+    ctx, attack = opened(tmp_path), misuse(preset=preset, steps=steps)
     asked = [c for c in requests() if c.expected == "comply"][::3]
     (draft,) = attack.craft(asked[:1], ctx)
     size = np.abs(draft.image.astype(int) - draft.clean.astype(int)).mean()

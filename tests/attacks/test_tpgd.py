@@ -78,7 +78,7 @@ def test_on_the_testbed_rewordings_are_answered_and_random_ones_are_not(
 def test_untargeted_it_only_drives_away_and_a_budget_ends_it(testbed: Testbed) -> None:
     (case,) = refused(1)
     avoid = "{key_phrase} is a gloom thing"
-    attack = registry.make("attack", "tpgd", avoid=(avoid,), rate=10.0, segments=20, steps=5, most=0.4)
+    attack = registry.make("attack", "tpgd", avoid=(avoid,), rate=5.0, segments=20, steps=20, most=0.4)
     ctx = Craft(images=testbed.blobs, seed=1, surrogates=(testbed.surrogate,))
     (draft,) = attack.craft([case], ctx)
     assert draft.note.startswith("stopped; found at step")

@@ -47,7 +47,7 @@ TESTBED = {
     "lambda_image": 0.006,
     "lr_levels": 6.0,
     "end_levels": 0.5,
-    "steps": 200,
+    "steps": 300,
     "pairs_per_step": 8,
     "size_px": 64,
     "shapes": 1,
