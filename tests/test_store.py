@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image as PilImage
 
 from sightline.digests import digest
 from sightline.errors import UsageError
-from sightline.store import Blobs, ShardWriter, decode_picture, encode_png, read_shards
+from sightline.store import ORIENTATION, Blobs, ShardWriter, decode_picture, encode_png, read_shards
 from sightline.tables import Table
 
 
@@ -61,6 +62,76 @@ NOISE = encode_png(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=
 def test_a_broken_picture_is_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(UsageError, match="not a readable picture"):
         Blobs(tmp_path).put(data)
+
+
+CORNER = np.zeros((16, 24, 3), np.uint8)
+CORNER[:8, :12] = 255  # upright: white at the top left
+
+
+def camera_file(orientation: int, form: str = "PNG", **options: object) -> bytes:
+    """A picture that lies in its file as a camera writes it, with the tag that makes it `CORNER` again."""
+    lies = {1: 0, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]  # the opposite of each turn
+    picture = PilImage.fromarray(CORNER)
+    if orientation > 1:
+        picture = picture.transpose(PilImage.Transpose(lies))
+    exif = PilImage.Exif()
+    exif[ORIENTATION] = orientation
+    buffer = io.BytesIO()
+    picture.save(buffer, form, exif=exif, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_once_for_all_who_read_it(tmp_path: Path, orientation: int, form: str) -> None:
+    data = camera_file(orientation, form, **({"lossless": True} if form == "WEBP" else {}))
+    blobs = Blobs(tmp_path)
+    image = blobs.put(data)
+    assert (image.width, image.height) == (24, 16)
+    for pixels in (blobs.pixels(image), decode_picture(blobs.read(image.sha256)), decode_picture(data)):
+        assert np.abs(pixels.astype(int) - CORNER).mean() < 3
+    with PilImage.open(io.BytesIO(blobs.read(image.sha256))) as sent:  # as a provider or a browser reads it
+        assert sent.getexif().get(ORIENTATION, 1) == 1
+        assert np.abs(np.asarray(sent.convert("RGB")).astype(int) - CORNER).mean() < 3
+        assert image.media == PilImage.MIME[str(sent.format)]
+    assert (blobs.read(image.sha256) == data) == (orientation == 1)
+    assert blobs.put(data) == blobs.put(blobs.read(image.sha256)) == image
+
+
+@pytest.mark.parametrize("tag", [0, 9, 65535])
+def test_an_orientation_that_is_none_changes_nothing(tmp_path: Path, tag: object) -> None:
+    exif = PilImage.Exif()
+    exif[ORIENTATION] = tag
+    buffer = io.BytesIO()
+    PilImage.fromarray(CORNER).save(buffer, "PNG", exif=exif)
+    blobs = Blobs(tmp_path)
+    assert blobs.read(blobs.put(buffer.getvalue()).sha256) == buffer.getvalue()
+    assert (decode_picture(buffer.getvalue()) == CORNER).all()
+
+
+def test_the_first_frame_of_a_cameras_jpeg_counts(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    PilImage.fromarray(CORNER).save(
+        buffer, "MPO", save_all=True, append_images=[PilImage.new("RGB", (24, 16), "red")]
+    )
+    with PilImage.open(io.BytesIO(buffer.getvalue())) as picture:
+        assert picture.format == "MPO"
+    blobs = Blobs(tmp_path)
+    image = blobs.put(buffer.getvalue())
+    assert image.media == "image/jpeg"
+    assert np.abs(blobs.pixels(image).astype(int) - CORNER).mean() < 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_damaged_picture_is_refused_in_one_way(data: st.DataObject) -> None:
+    whole = data.draw(st.sampled_from([camera_file(6, form) for form in ("PNG", "JPEG", "WEBP")]))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    damaged = bytearray(whole)
+    damaged[place] ^= 1 << data.draw(st.integers(0, 7))
+    for file in (bytes(damaged), whole[:place]):
+        with suppress(UsageError):
+            assert decode_picture(file).dtype == np.uint8
 
 
 def test_transparency_is_laid_on_white() -> None:

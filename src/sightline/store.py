@@ -13,11 +13,12 @@ import io
 import os
 import re
 import secrets
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -32,10 +33,25 @@ from sightline.records import Pixels
 MEDIA: dict[str, Media] = {
     "PNG": "image/png",
     "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",  # a camera's JPEG with further frames behind the first
     "WEBP": "image/webp",
     "GIF": "image/gif",
 }
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+"""What Pillow is let to try; it tells MPO from JPEG by itself."""
 MAX_PIXELS = 100_000_000
+ORIENTATION = 0x0112
+"""EXIF's number of the tag that says how a camera was held."""
+_TURNS = {
+    2: PilImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PilImage.Transpose.ROTATE_180,
+    4: PilImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PilImage.Transpose.TRANSPOSE,
+    6: PilImage.Transpose.ROTATE_270,
+    7: PilImage.Transpose.TRANSVERSE,
+    8: PilImage.Transpose.ROTATE_90,
+}
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _MAKE_AGAIN = "delete records/craft.parquet and records/cases-*.json of the run, then run it again"
 _DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # what Pillow calls a gray PNG of 16 bits
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -69,45 +85,78 @@ def encode_png(pixels: Pixels) -> bytes:
 
 
 def decode_picture(data: bytes) -> Pixels:
-    """uint8 RGB pixels (height x width x 3) of a picture file; transparency is laid on white.
+    """uint8 RGB pixels (height x width x 3) of a picture file, upright; transparency is laid on white.
 
-    Of 16-bit samples the upper eight bits count (Pillow itself would clip grays to almost white).
+    Upright: turned as its EXIF orientation says. Of several frames the first counts, of 16-bit samples the
+    upper eight bits (Pillow itself would clip grays to almost white).
 
     Raises:
         UsageError: if it is not a whole picture of a known format and mode, or larger than 100 megapixels.
     """
+    return _decoded(data).pixels
+
+
+class _Decoded(NamedTuple):
+    """Upright pixels of a file, its type, and whether its own pixels lie otherwise."""
+
+    pixels: Pixels
+    media: Media
+    turned: bool
+
+
+def _decoded(data: bytes) -> _Decoded:
     try:
-        with PilImage.open(io.BytesIO(data), formats=tuple(MEDIA)) as picture:
+        with warnings.catch_warnings(), PilImage.open(io.BytesIO(data), formats=FORMATS) as picture:
+            warnings.simplefilter("ignore")  # of damaged EXIF; what counts is raised
             if picture.width * picture.height > MAX_PIXELS:
                 raise UsageError(f"picture of {picture.width}x{picture.height} pixels is too large")
-            if picture.mode in _DEEP_GRAY:
-                samples = np.asarray(picture)
-                gray = (samples >> 8).astype(np.uint8)
-                gray[samples == picture.info.get("transparency", -1)] = 255
-                return np.repeat(gray[:, :, None], 3, axis=2)
-            if picture.mode not in _MODES:
-                raise UsageError(f"picture of mode {picture.mode} is not read; save it as 8-bit RGB")
-            if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-                rgba = picture.convert("RGBA")
-                ground = PilImage.new("RGBA", rgba.size, "white")
-                return np.asarray(PilImage.alpha_composite(ground, rgba).convert("RGB"))
-            return np.asarray(picture.convert("RGB"))
+            media, turn = MEDIA[str(picture.format)], _TURNS.get(_orientation(picture))
+            pixels = _rgb(picture)
+    except UsageError:
+        raise
     except UnidentifiedImageError:  # its own message holds the address of the buffer
-        raise UsageError(f"not a readable picture: no {', '.join(MEDIA)}") from None
-    except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as broken:
+        raise UsageError(f"not a readable picture: no {', '.join(FORMATS)}") from None
+    except Exception as broken:  # a damaged file makes Pillow's readers raise almost anything
         raise UsageError(f"not a readable picture: {broken}") from broken
+    if turn is None:
+        return _Decoded(pixels, media, turned=False)
+    return _Decoded(np.asarray(PilImage.fromarray(pixels, "RGB").transpose(turn)), media, turned=True)
 
 
-def describe_picture(data: bytes) -> Image:
-    """`Image` of a picture file's bytes, after decoding it whole.
+def _orientation(picture: PilImage.Image) -> object:
+    """The EXIF orientation; None if there is none that can be read, as every viewer has it."""
+    try:
+        return picture.getexif().get(ORIENTATION)
+    except Exception:  # damaged EXIF is no reason to refuse the pixels
+        return None
+
+
+def _rgb(picture: PilImage.Image) -> Pixels:
+    """Pixels as they lie in the file."""
+    if picture.mode in _DEEP_GRAY:
+        samples = np.asarray(picture)
+        gray = (samples >> 8).astype(np.uint8)
+        gray[samples == picture.info.get("transparency", -1)] = 255
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    if picture.mode not in _MODES:
+        raise UsageError(f"picture of mode {picture.mode} is not read; save it as 8-bit RGB")
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        ground = PilImage.new("RGBA", rgba.size, "white")
+        return np.asarray(PilImage.alpha_composite(ground, rgba).convert("RGB"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def refuse_pointer(data: bytes, where: object) -> None:
+    """Make sure that a file is itself and not what Git leaves for one that is kept elsewhere.
 
     Raises:
-        UsageError: as `decode_picture`.
+        UsageError: for a Git-LFS pointer.
     """
-    pixels = decode_picture(data)
-    with PilImage.open(io.BytesIO(data), formats=tuple(MEDIA)) as picture:
-        media = MEDIA[str(picture.format)]
-    return Image(sha256_bytes(data), pixels.shape[1], pixels.shape[0], media)
+    if data.startswith(_LFS_POINTER):
+        raise UsageError(
+            f"{where}: is a Git-LFS pointer, which only names the file; run `git lfs pull` in its folder"
+        )
 
 
 class Blobs:
@@ -131,17 +180,24 @@ class Blobs:
     def put(self, data: bytes) -> Image:
         """Keep a picture file; the same bytes are written once.
 
+        A picture that lies turned in its file (EXIF orientation) is kept as a PNG of its upright pixels: some
+        of those who read it would turn it, others not.
+
         Raises:
             UsageError: if `data` is not a readable picture.
         """
-        sha256 = sha256_bytes(data)
-        if sha256 not in self._known:
-            image = describe_picture(data)
+        given = sha256_bytes(data)
+        if given not in self._known:
+            found = _decoded(data)
+            media, sha256 = found.media, given
+            if found.turned:
+                data, media = encode_png(found.pixels), "image/png"
+                sha256 = sha256_bytes(data)
             path = self.path(sha256)
             if not path.exists():
                 write_atomically(path, data)
-            self._known[sha256] = image
-        return self._known[sha256]
+            self._known[given] = Image(sha256, found.pixels.shape[1], found.pixels.shape[0], media)
+        return self._known[given]
 
     def put_pixels(self, pixels: Pixels) -> Image:
         """Keep uint8 RGB pixels (height x width x 3) as a PNG file."""
