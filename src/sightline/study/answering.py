@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sightline.contracts import Decoding, Target
 from sightline.errors import ContractError, TransientError, UsageError
-from sightline.keys import answer_key
+from sightline.keys import NOT_SENT, answer_key
 from sightline.plain import conversation_of, plain_response
 from sightline.records import Cost, Response
 from sightline.rng import seed_of
@@ -108,7 +108,7 @@ async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int
     artifact = asked.artifact
     problem = artifact.get("problem")
     if problem is not None:
-        response = Response(text="", stop="error", error=problem)
+        response = Response(text="", stop="error", error=problem, flags=(NOT_SENT,))
     else:
         response = await _generate(target, artifact, replace(decoding, seed=_seed(decoding, asked)), retries)
     return {"artifact": artifact["key"], "epoch": asked.epoch, **plain_response(response)}
