@@ -110,8 +110,8 @@ def _decoded(data: bytes) -> _Decoded:
             warnings.simplefilter("ignore")  # of damaged EXIF; what counts is raised
             if picture.width * picture.height > MAX_PIXELS:
                 raise UsageError(f"picture of {picture.width}x{picture.height} pixels is too large")
+            pixels = _rgb(picture)  # first: asked for its EXIF, a broken file would half-load unnoticed
             media, turn = MEDIA[str(picture.format)], _TURNS.get(_orientation(picture))
-            pixels = _rgb(picture)
     except UsageError:
         raise
     except UnidentifiedImageError:  # its own message holds the address of the buffer
@@ -123,12 +123,13 @@ def _decoded(data: bytes) -> _Decoded:
     return _Decoded(np.asarray(PilImage.fromarray(pixels, "RGB").transpose(turn)), media, turned=True)
 
 
-def _orientation(picture: PilImage.Image) -> object:
-    """The EXIF orientation; None if there is none that can be read, as every viewer has it."""
+def _orientation(picture: PilImage.Image) -> int:
+    """The EXIF orientation; 1 (as it lies) if there is none that can be read, as every viewer has it."""
     try:
-        return picture.getexif().get(ORIENTATION)
+        found = picture.getexif().get(ORIENTATION)
     except Exception:  # damaged EXIF is no reason to refuse the pixels
-        return None
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 def _rgb(picture: PilImage.Image) -> Pixels:

@@ -22,7 +22,7 @@ from sightline.targets._processors import first_line, quiet
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _CURE = "take the folder from where it was saved, whole"
 #: what of a configuration says how often something is built
-_REPEATED = re.compile(r"(layers|depth|blocks|depths)$")
+_REPEATED = re.compile(r"num_(hidden_)?layers|n_layers?|(en|de)coder_layers|depths?")
 #: most parameters and buffers per byte of the files: four bits each, and tied weights that are built twice
 _PER_BYTE = 4
 _SMALL = 1_000_000
@@ -135,7 +135,7 @@ def _repeated(plain: Any) -> Iterator[int]:
     for key, value in plain.items():
         if isinstance(value, dict):
             yield from _repeated(value)
-        elif isinstance(value, int) and _REPEATED.search(str(key)):
+        elif isinstance(value, int) and _REPEATED.fullmatch(str(key)):
             yield value
-        elif isinstance(value, list) and _REPEATED.search(str(key)):
+        elif isinstance(value, list) and _REPEATED.fullmatch(str(key)):
             yield from (each for each in value if isinstance(each, int))
