@@ -54,7 +54,7 @@ def normal(text: str) -> str:
     Compatibility forms (full-width letters) become plain ones; zero-width and other format characters vanish.
     """
     if not text.isascii():
-        unseen = {ord(c): None for c in set(text) if unicodedata.category(c) == "Cf"}
+        unseen = {ord(c): "" for c in set(text) if unicodedata.category(c) == "Cf"}
         text = unicodedata.normalize("NFKC", text.translate(_SAME | unseen))  # NFKC splits a lone acute
     if "\n" in text:
         text = _MARKER.sub("", _FENCE.sub("", text))
