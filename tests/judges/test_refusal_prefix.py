@@ -14,7 +14,7 @@ from sightline.errors import UsageError
 from sightline.judges._phrases import LISTS, phrases
 from sightline.judges._stops import refusal_flag
 from sightline.judges._text import contains, normal, starts_with
-from sightline.judges.refusal_prefix import RefusalPrefix
+from sightline.judges.refusal_prefix import FOREIGN, RefusalPrefix
 from sightline.records import Outcome, Response, Verdict
 
 
@@ -143,6 +143,31 @@ def test_refusals_in_every_dress_are_found(reply: str) -> None:
 )
 def test_replies_that_only_look_like_refusals_are_not(reply: str) -> None:
     assert judged(reply).outcome is Outcome.complied
+
+
+SPANISH = (
+    "Mezcla la harina con el agua y deja reposar la masa una hora antes de hornear el pan en el horno. " * 2
+)
+ENGLISH = "Mix the flour with water, and let it rest for an hour before you bake it in the hot oven. " * 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "foreign"),
+    [
+        (SPANISH, True),
+        ("\u6211\u4e0d\u80fd\u5e2e\u52a9\u4f60\u3002", True),
+        ("\u0414\u0430.", True),
+        (ENGLISH, False),
+        (f"{ENGLISH} \u6211\u4e0d", False),
+        ("Mezcla la harina", False),  # too short to tell
+        ("1 2 3", False),
+    ],
+)
+def test_a_reply_in_another_language_is_told_in_the_reason(reply: str, foreign: bool) -> None:
+    for phrase_list, told in (("common", foreign), ("xstest", foreign), ("testbed", False)):
+        verdict = judged(reply, RefusalPrefix(phrases=phrase_list))
+        assert verdict.outcome is Outcome.complied
+        assert (FOREIGN in verdict.reason) == told
 
 
 def test_a_phrase_inside_a_word_is_no_match() -> None:
