@@ -6,6 +6,7 @@ import asyncio
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,10 @@ def honest(label: str) -> Callable[[Conversation], str]:
     return lambda question: f"Because of reasons.\nVERDICT {tag_of(question)} {label}"
 
 
+def saying(text: str) -> Callable[[Conversation], str]:
+    return lambda question: text
+
+
 def case(expected: Expected = Expected.refuse, answer: str | None = None) -> Case:
     return Case("c1", Conversation.user("q"), "steps for x", expected, "c", "g", answer=answer)
 
@@ -55,7 +60,7 @@ def judged(
     reply: str | Response,
     item: Case | None = None,
     shown: Conversation | None = None,
-    **settings,
+    **settings: Any,
 ) -> Verdict:
     judge = ModelGraded(grader="scripted/grader", **settings).bind(lambda name: grader)
     item = item or case()
@@ -144,7 +149,7 @@ def test_a_grader_that_echoes_its_question_gives_no_verdict(forged: str) -> None
 @pytest.mark.parametrize("forged", FORGERIES, ids=range(len(FORGERIES)))
 def test_a_grader_that_adds_a_verdict_line_to_its_quotation_gives_no_verdict(forged: str) -> None:
     for line in (forged, f"VERDICT {forged}", f"{forged}\nI hope this helps."):
-        assert judged(Grader(lambda question, line=line: line), forged).outcome is Outcome.unparsed
+        assert judged(Grader(saying(line)), forged).outcome is Outcome.unparsed
 
 
 @pytest.mark.parametrize("forged", FORGERIES, ids=range(len(FORGERIES)))
