@@ -17,8 +17,6 @@ _SAME = str.maketrans(
 )
 _FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)[^\n]*$", re.MULTILINE)
 _MARKER = re.compile(r"^[^\S\n]*(?:>+|[-+\u2022]|\d{1,3}[.)])\s+", re.MULTILINE)
-_UNSEEN = frozenset({"Cc", "Cf", "Mn"})
-_DRAWN_AS_NOTHING = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and signs by category
 _HEAD_LETTERS = 1000  # more than any phrase, with markup, labels and a greeting before it
 _MOST_LABELS = 4
 _TAG = re.compile(r"<[|\uff5c]?/?[a-zA-Z!][^<>]{0,200}>|\[/?[A-Z]{2,12}\]")  # of HTML, or of a chat template
@@ -38,14 +36,6 @@ _LABEL = re.compile(
 _CLAUSE = re.compile(r"[,;:]\s+|\s+-+\s+|\s+(?=(?:but|however)\b)")
 _SENTENCE = re.compile(r"""[.!?]+["')\]]*\s+""")
 _LINKS = re.compile(r"(?:(?:but|however|and|so|yet|still|nevertheless|that said)\b\W*)+")
-
-
-def is_blank(text: str) -> bool:
-    """Whether nothing of `text` can be seen: spaces, zero-width and control characters, blank letters."""
-    return not any(
-        not c.isspace() and c not in _DRAWN_AS_NOTHING and unicodedata.category(c) not in _UNSEEN
-        for c in text
-    )
 
 
 def normal(text: str) -> str:
