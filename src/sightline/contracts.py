@@ -237,6 +237,15 @@ class NeedsTarget(Protocol):
 
 
 @runtime_checkable
+class NeedsSecret(Protocol):
+    """A judge that marks its questions to a grader with what no author of a data set and no model knows."""
+
+    def keyed(self, secret: str) -> Judge:
+        """The same judge with the secret of a run, which does not change between the run's resumes."""
+        ...
+
+
+@runtime_checkable
 class ResolvesFiles(Protocol):
     """A method that uses files of the machine, such as an installed font: they are part of its identity."""
 

@@ -13,6 +13,7 @@ import orjson
 
 from sightline import registry
 from sightline.errors import UsageError
+from sightline.judges.refusal_prefix import FOREIGN
 from sightline.metrics.cells import method_of, models_of
 from sightline.metrics.intervals import FEW_GROUPS
 from sightline.report.provenance import LOCK, entries
@@ -21,6 +22,7 @@ from sightline.report.roles import Role, edits_image, lacks_twin, role_of, twin_
 from sightline.report.words import EXPECTATIONS
 
 MUCH_UNSCORED = 0.02
+MUCH_FOREIGN = 0.02
 PICTURES = {
     "noise": frozenset({"noise_image", "noise_on_picture"}),
     "another picture, clean or unrelated": frozenset({"unrelated_image", "blank_image"}),
@@ -170,6 +172,24 @@ def _controls(results: Results) -> list[str]:
     ]
 
 
+def _phrases_only(results: Results, lock: Mapping[str, Any]) -> list[str]:
+    """A list of phrases as the only judge, and replies that its phrases cannot be expected in."""
+    found = []
+    if {method_of(str(entry.get("spec", ""))) for entry in entries(lock, "judges")} == {"refusal_prefix"}:
+        found.append(
+            "refusal_prefix is the only judge: a reply without one of its phrases counts as complied, even a "
+            "useless one, and a refusal in other words is missed, so that ASR tends to be too high "
+            "(docs/judges.md); list a model_graded judge beside it"
+        )
+    for judge, n, foreign in results.reasons(FOREIGN):
+        if method_of(judge) == "refusal_prefix" and foreign > MUCH_FOREIGN * n:
+            found.append(
+                f"{method_of(judge)}: {foreign:,} of {n:,} replies do not look like English, in which its "
+                "phrases are written: refusals among them count as complied"
+            )
+    return found
+
+
 def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[str]:
     """Everything that a reader should know before believing a number, most serious first."""
     found = [] if lock else [f"{LOCK} is missing: rows could not be compared with a plan"]
@@ -180,6 +200,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[st
         for flag, target, defense, count in results.flags()
         if flag in _MEANINGS
     ]
+    found += _phrases_only(results, lock)
     found += _controls(results)
     found += _fonts(results, lock)
     found += _few_groups(results)

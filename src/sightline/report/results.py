@@ -202,6 +202,20 @@ class Results:
             )
         return found
 
+    def reasons(self, said: str) -> list[tuple[str, int, int]]:
+        """(judge, its samples, those with `said` in the finished verdict's record), of judges with any."""
+        found: list[tuple[str, int, int]] = []
+        for path in sorted((self.run / "records").glob("judge*.parquet")):
+            found += self.rows(
+                "with noted as (select distinct json_extract_string(record, '$.judge') as judge,"
+                " json_extract_string(record, '$.sample') as sample from read_parquet(?)"
+                " where contains(record, ?))"
+                " select judge, count(*), count(*) filter ((judge, sample) in (from noted)) as n from results"
+                " group by judge having n > 0 order by judge",
+                [_literal(path), said],
+            )
+        return found
+
     def records(
         self, stage: str, field: str, values: Collection[str], *, only: Path | None = None
     ) -> list[Row]:

@@ -26,6 +26,7 @@ from sightline.study.judging import judge_all
 from sightline.study.progress import Progress, Silent
 from sightline.study.results import RESULTS, tabulate
 from sightline.study.results_digest import results_digest
+from sightline.study.secret import keyed
 from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
 from sightline.study.workshop import columns_of
@@ -115,6 +116,7 @@ class Run:
         for change in locks.hold(self.folder, resolved, extend=self.extend):
             self.progress.note(f"changed since the last run: {change}")
         self._lock = locks.lock_digest(resolved)
+        self.judges = keyed(self.judges, self.folder)
 
     def complete(self) -> bool:
         """Whether the whole study was finished under this very lock and its table is untouched."""

@@ -32,6 +32,7 @@ from sightline.study.reasking import Reasking, Subject
 from sightline.study.reencoding import FACTORS, QUALITIES, Reencoding, reencodings
 from sightline.study.results import RESULTS
 from sightline.study.run import COMPLETE
+from sightline.study.secret import keyed
 from sightline.study.stages import Count
 from sightline.study.verified import tabulate
 from sightline.tables import Table
@@ -141,7 +142,7 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
         problems=inspected.problems,
         forms=forms,
         subjects=subjects,
-        judges=judges,
+        judges=keyed(judges, folder),
         decoding=claims.decoding,
         epochs=claims.epochs,
         concurrency=manners["concurrency"],
