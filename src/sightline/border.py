@@ -23,10 +23,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sightline.records import NO_COST, Call, Cost, Response, Verdict
+from sightline.records import Call, Cost, Response, Verdict
 
 LONGEST_TEXT = 200_000
 """Characters of a reply that are kept: more than 32,768 tokens of text have, less than a grader chokes on."""
@@ -39,6 +39,8 @@ LONGEST_MESSAGE = 2_000
 
 MOST = 10**9
 """No single call reads or writes more tokens."""
+
+SHORTEST_SECRET = 6
 
 REASONING, NO_ANSWER = "reasoning", "no_answer"
 REPLACED, BLANKED, SHORTENED = "replaced_characters", "key_blanked", "shortened"
@@ -69,6 +71,10 @@ _MARK = re.compile(
     rf"(?P<opening>{_OPENING})|(?P<closing>{_CLOSING})|(?P<answer><\s?(?:final_)?answer\s?>)|{_WRAPPER}",
     re.IGNORECASE,
 )
+_MEASURED = ("flops", "seconds")
+_COUNTED = tuple(name for name in Cost.__slots__ if name not in _MEASURED)
+_COUNTS, _AMOUNTS = attrgetter(*_COUNTED), attrgetter(*_MEASURED)
+_ODD = re.compile("[<\\[\x00-\x08\x0e-\x1f\x7f]")
 _SIGNS = "<[\u25c1"
 _CHANNELS = frozenset({"<|channel|>", "<|message|>", "<|start|>", "<|end|>"})
 _ENDS_OPEN = re.compile(rf"(?:{_OPENING})\s*\Z", re.IGNORECASE)
@@ -116,19 +122,33 @@ def whole(text: str) -> str:
 
 def without_secrets(text: str, *secrets: str | None) -> str:
     """`text` with keys blanked: the given ones and those in the environment."""
-    known = _known(tuple(os.environ.items()), secrets)
+    for secret in secrets:
+        if secret is not None and len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, "[key]")
+    known = _keys.pattern()
     return text if known is None else known.sub("[key]", text)
 
 
-@lru_cache(maxsize=8)
-def _known(
-    environment: tuple[tuple[str, str], ...], secrets: tuple[str | None, ...]
-) -> re.Pattern[str] | None:
-    """A pattern of all keys, longest first. A short word or number is none, whatever its name."""
-    named = {value for name, value in environment if _SECRET_NAME.search(name.upper())}
-    values = {value for value in named if not _PLAIN_WORD.fullmatch(value)} | {*secrets} - {None}
-    found = sorted((value for value in values if value and len(value) >= 6), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, found))) if found else None
+class _Keys:
+    """A pattern of the environment's keys, made anew when the environment has changed."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, bytes] = {}
+        self._pattern: re.Pattern[str] | None = None
+
+    def pattern(self) -> re.Pattern[str] | None:
+        """All keys, longest first. A short word or number is none, whatever its name."""
+        now = vars(os.environ)["_data"]  # to iterate over os.environ decodes every value, for every reply
+        if now != self._seen:
+            self._seen = dict(now)
+            named = {value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper())}
+            found = (value for value in named if len(value) >= SHORTEST_SECRET)
+            keys = sorted((value for value in found if not _PLAIN_WORD.fullmatch(value)), key=len)
+            self._pattern = re.compile("|".join(map(re.escape, reversed(keys)))) if keys else None
+        return self._pattern
+
+
+_keys = _Keys()
 
 
 def message(text: str, *secrets: str | None, longest: int = LONGEST_MESSAGE) -> Cleaned:
@@ -195,6 +215,8 @@ def bordered(
         thoughts: what the interface handed over apart from the text.
         thinking: whether the prompt ended within thoughts.
     """
+    if not thoughts and not thinking and not secrets and _passes(response):
+        return response
     found = cleaned(response.text, *secrets, longest=LONGEST_READ)
     apart = cleaned(thoughts, *secrets, longest=LONGEST_READ)
     split = split_thoughts(found.text, thinking=thinking)
@@ -222,6 +244,17 @@ def bordered(
     )
 
 
+def _passes(response: Response) -> bool:
+    """Whether nothing is to be done, told at once of most replies: plain words alone, at a possible cost."""
+    text = response.text
+    more = response.raw is not None or response.error is not None or response.calls or response.flags
+    if more or not 0 < len(text) <= LONGEST_TEXT or text.isspace() or not text.isascii():
+        return False
+    known = _keys.pattern()
+    plain = _ODD.search(text) is None and (known is None or known.search(text) is None)
+    return plain and not _possible(response.cost)[1]
+
+
 def _unanswered(response: Response, thought: bool) -> bool:
     """Whether an empty reply ended before its answer began: cut, or after thoughts alone."""
     if response.stop == "stop":
@@ -231,21 +264,25 @@ def _unanswered(response: Response, thought: bool) -> bool:
 
 def _bordered_call(call: Call) -> Call:
     counts = {name: getattr(call, name) for name in ("tokens_in", "tokens_out")}
-    wrong: dict[str, Any] = {name: 0 for name, n in counts.items() if not _is_possible(n, 0)}
+    wrong: dict[str, Any] = {name: 0 for name, n in counts.items() if not _is_count(n)}
     return replace(call, asked=cleaned(call.asked).text, text=cleaned(call.text).text, **wrong)
 
 
 def _possible(cost: Cost) -> tuple[Cost, tuple[str, ...]]:
     """A cost whose numbers fit into what keeps them; what cannot be is 0."""
-    nothing: dict[str, Any] = {name: getattr(NO_COST, name) for name in Cost.__slots__}
-    wrong = {name: zero for name, zero in nothing.items() if not _is_possible(getattr(cost, name), zero)}
-    return (replace(cost, **wrong), (IMPOSSIBLE,)) if wrong else (cost, ())
+    if all(map(_is_count, _COUNTS(cost))) and all(map(_is_amount, _AMOUNTS(cost))):
+        return cost, ()
+    counts: dict[str, Any] = {name: 0 for name in _COUNTED if not _is_count(getattr(cost, name))}
+    amounts: dict[str, Any] = {name: 0.0 for name in _MEASURED if not _is_amount(getattr(cost, name))}
+    return replace(cost, **counts, **amounts), (IMPOSSIBLE,)
 
 
-def _is_possible(number: Any, nothing: float) -> bool:
-    """Whether a number is of the kind of `nothing` (a count or an amount), not negative and not absurd."""
-    kinds = (int, float) if isinstance(nothing, float) else (int,)
-    return type(number) in kinds and 0 <= number <= (1e30 if float in kinds else MOST)
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number <= MOST
+
+
+def _is_amount(number: Any) -> bool:
+    return type(number) in (int, float) and 0 <= number <= 1e30
 
 
 def bordered_verdict(verdict: Verdict) -> Verdict:
