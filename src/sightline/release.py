@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sightline import _trees
 from sightline._trees import FolderTree, Member, Parts, Stamp, Tree, ZipTree, fold, member_parts
+from sightline.border import whole
 from sightline.cases import Image
 from sightline.contracts import Images
 from sightline.digests import digest, file_stamp, sha256_bytes
@@ -95,6 +96,7 @@ class OfficialRelease:
 
     def image(self, name: str) -> Image:
         """A picture member, kept in the run's blobs. An absent or unreadable one has `problem` set."""
+        name = whole(name)
         where = f"{self.root}: {name}"
         self._pictures_seen[name] = Seen()
         try:
@@ -127,7 +129,7 @@ class OfficialRelease:
     def listing(self, folder: str) -> list[tuple[str, int]]:
         """Names and sizes in bytes of the pictures of a folder, sorted; they enter the digest."""
         found = self._pictures(member_parts(folder))
-        sizes = sorted((fold(name), member.size) for name, member in found.items())
+        sizes = sorted((fold(whole(name)), member.size) for name, member in found.items())
         self._listings[fold(folder)] = sizes
         return sizes
 

@@ -9,5 +9,6 @@ NEED_TORCH = [
     "test_batcher.py",
     "test_linear.py",
     "test_second_pictures.py",
+    "test_thoughts.py",
 ]
 collect_ignore = NEED_TORCH if find_spec("torch") is None or find_spec("transformers") is None else []

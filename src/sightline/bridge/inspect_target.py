@@ -25,7 +25,8 @@ from rich.errors import MarkupError
 from rich.text import Text
 from tenacity import wait_exponential, wait_random
 
-from sightline.bridge.failures import failed, without_secrets
+from sightline.border import message
+from sightline.bridge.failures import failed
 from sightline.bridge.messages import to_messages
 from sightline.bridge.outputs import estimate_tokens, to_response
 from sightline.cases import Conversation
@@ -83,7 +84,7 @@ def _open(name: str, patience: Patience, model_args: dict[str, Any]) -> Model:
     try:
         model = get_model(name, config=config, memoize=False, **model_args)
     except (PrerequisiteError, ValueError, TypeError) as unusable:
-        words = " ".join(without_secrets(_unmarked(str(unusable)), *_secrets(model_args)).split())
+        words = message(_unmarked(str(unusable)), *_secrets(model_args)).text
         raise UsageError(f"target {name!r} cannot be opened: {words}") from None
     growing = wait_exponential(multiplier=patience.first_wait, max=patience.longest_wait)
     wait = growing + wait_random(0, patience.first_wait / 2)

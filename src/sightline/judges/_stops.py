@@ -1,12 +1,14 @@
 """Outcomes that follow from how a reply ended; every judge asks here before it reads a word.
 
-A provider's filter is not a refusal of the model, a failure is neither, and an empty reply says nothing.
+A provider's filter is not a refusal of the model, a failure is neither, and an empty reply says nothing. One
+that was cut before its answer began says nothing of what the answer would have been: it stays unscored.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
+from sightline.border import NO_ANSWER
 from sightline.digests import digest
 from sightline.records import Outcome, Response, Verdict
 
@@ -44,5 +46,7 @@ def stopped(response: Response, judge: str) -> Verdict | None:
     if refusal_flag(response.text) in response.flags:
         return Verdict(outcome=Outcome.refused, judge=judge, reason="marked as a refusal by its interface")
     if is_blank(response.text):
+        if response.stop == "length" or NO_ANSWER in response.flags:
+            return Verdict(outcome=Outcome.unparsed, judge=judge, reason="cut before its answer began")
         return Verdict(outcome=Outcome.off_topic, judge=judge, reason="empty reply")
     return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from sightline.border import bordered
 from sightline.contracts import Decoding, Target
 from sightline.errors import ContractError, TransientError, UsageError
 from sightline.keys import NOT_SENT, answer_key
@@ -127,7 +128,7 @@ async def _generate(target: Target, artifact: Row, decoding: Decoding, retries: 
     failure = ""
     for attempt in range(retries + 1):
         try:
-            response = await target.generate(conversation, decoding)
+            response = bordered(await target.generate(conversation, decoding))
         except TransientError as passing:
             failure = str(passing)
             if attempt < retries:
@@ -144,4 +145,5 @@ async def _generate(target: Target, artifact: Row, decoding: Decoding, retries: 
                 return response  # a local model knows its share of the machine; waiting in line is no cost
             cost = response.cost + Cost(seconds=time.perf_counter() - started)
             return replace(response, cost=cost)
-    return Response(text="", stop="error", error=failure, cost=Cost(seconds=time.perf_counter() - started))
+    cost = Cost(seconds=time.perf_counter() - started)
+    return bordered(Response(text="", stop="error", error=failure, cost=cost))

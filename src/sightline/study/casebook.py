@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from sightline import registry
-from sightline.cases import Case
+from sightline.border import bordered_row
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.keys import book_identity, book_name, case_key
@@ -115,7 +115,7 @@ def _read_anew(
     """Read all cases into a folder that gets its final name when it is whole."""
     unfinished = records / f"cases-{identity[:16]}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
-    counts = _write_cases(source, unfinished, source.benchmark.cases(release), progress)
+    counts = _write_cases(source, unfinished, release, progress)
     with Table(unfinished) as table:
         table.compact()
     folder = book_name(identity, release.digest())
@@ -130,20 +130,29 @@ def _read_anew(
     }
 
 
-def _write_cases(source: Source, folder: Path, cases: Iterator[Case], progress: Progress) -> Counter[str]:
+def _write_cases(source: Source, folder: Path, release: OfficialRelease, progress: Progress) -> Counter[str]:
     """Append all cases and count them by expectation; ids must be unique, or rows could not be told apart."""
+    cases = source.benchmark.cases(release)
     wanted = sampled(cases, source.limit) if source.limit else cases
     ids = array("Q")  # 64 bits of each id's digest: flat memory for a million cases
     counts: Counter[str] = Counter()
+    mended: list[str] = []
     progress.start(f"read {source.label}", 0, 0)
     with ShardWriter(folder) as writer:
         for batch in chunks(wanted):
-            rows = [plain_case(case) for case in batch]
+            plain = [plain_case(case) for case in batch]
+            rows: list[Row] = [bordered_row(row) for row in plain]
+            mended += [row["id"] for row, before in zip(rows, plain, strict=True) if row != before]
             ids.extend(seed_of(row["id"], bits=64) for row in rows)
             counts.update(row["expected"] for row in rows)
             writer.append({"key": case_key(row), **row} for row in rows)
             progress.advance(len(batch))
     progress.finish()
+    if mended:
+        release.warn(
+            f"{len(mended):,} of {len(ids):,} cases, such as {mended[0]}, held half a surrogate pair or a "
+            "control character; each was replaced by U+FFFD"
+        )
     if not ids:
         raise UsageError(f"{source.label}: the benchmark has no cases with these settings")
     values, times = np.unique(np.frombuffer(ids, dtype=np.uint64), return_counts=True)

@@ -15,6 +15,7 @@ from sightline.budget import UNLIMITED, Budget
 from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
 from sightline.errors import UsageError, nearest
 from sightline.registry import Kind
+from sightline.targets import default_max_tokens
 
 Where = tuple[int | str, ...]
 
@@ -86,7 +87,7 @@ class BenchmarkEntry(MethodEntry):
 
 
 class DecodingEntry(BaseModel):
-    """Generation settings."""
+    """Generation settings. `max_tokens` is 128 by default, 512 if any target is not the testbed's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 128
@@ -367,7 +368,10 @@ def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int |
             for index, (entry, label) in enumerate(zip(file.defenses, defenses, strict=True))
         ),
         judges=tuple(judges),
-        decoding=Decoding(**file.decoding.model_dump(), seed=file.seed),
+        decoding=Decoding(
+            **{"max_tokens": default_max_tokens(file.targets)} | file.decoding.model_dump(exclude_unset=True),
+            seed=file.seed,
+        ),
         epochs=file.epochs,
         concurrency=file.concurrency,
         retries=file.retries,

@@ -18,7 +18,7 @@ from typing import Any
 from sightline import registry
 from sightline.contracts import Images, Target
 from sightline.errors import UsageError
-from sightline.targets._names import INSPECT_PROVIDERS, split, split_defended
+from sightline.targets._names import INSPECT_PROVIDERS, default_max_tokens, split, split_defended
 from sightline.targets._settings import LocalSettings
 
 _NONE: Mapping[str, Any] = {}
@@ -106,4 +106,4 @@ def _inspect(name: str, images: Images, model_args: Mapping[str, Any], retries: 
     return target
 
 
-__all__ = ["LocalSettings", "modules_of", "open_target"]
+__all__ = ["LocalSettings", "default_max_tokens", "modules_of", "open_target"]

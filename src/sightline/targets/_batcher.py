@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sightline.border import bordered
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.records import Cost, Response, Stop
@@ -279,7 +280,8 @@ class Batcher:
             seconds=seconds,
         )
         stop: Stop = "stop" if reply.finished else "length"
-        return Response(text=reply.text, stop=stop, flags=flags, cost=cost)
+        said = Response(text=reply.text, stop=stop, flags=flags, cost=cost)
+        return bordered(said, thinking=row.thinking)
 
 
 def _checked(reply: Reply) -> Reply | str:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
+from sightline.border import begins_thoughts, is_mark
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.rng import seed_of
@@ -48,7 +49,10 @@ KIND = "an image-text-to-text model"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """One request as tensors. Rows may share a batch if their `bucket` is equal."""
+    """One request as tensors. Rows may share a batch if their `bucket` is equal.
+
+    `thinking` says that the chat template ended the prompt within thoughts.
+    """
 
     tokens: Fields
     pictures: Fields
@@ -58,6 +62,7 @@ class Prepared:
     seed: int
     new_tokens: int
     head: str = ""
+    thinking: bool = False
 
     @property
     def length(self) -> int:
@@ -117,6 +122,7 @@ class LoadedModel:
         self.prefixes = self._prefixes(cache_bytes)
         text = config.get_text_config()
         self.context = int(getattr(text, "max_position_embeddings", 0) or 0)
+        self._unsaid = _unsaid(self.route.tokenizer)
         self.pad_id, self.eos_ids = _stop_tokens(self.model, self.route.tokenizer, text)
         plain = GenerationConfig(
             eos_token_id=list(self.eos_ids),
@@ -177,6 +183,7 @@ class LoadedModel:
             seed=seed_of("vlm", *key) if decoding.temperature > 0 else 0,
             new_tokens=min(decoding.max_tokens, room),
             head=self.prefixes.head(tokens["input_ids"][0], hashes) if self.prefixes is not None else "",
+            thinking=begins_thoughts(prompt.text) and not begins_thoughts(conversation.last_user_text()),
         )
 
     def _check_count(self, pictures: int) -> None:
@@ -258,7 +265,8 @@ class LoadedModel:
         end = next((place for place, token in enumerate(ids) if token in self.eos_ids), None)
         finished = end is not None
         ids = ids[: end + 1] if end is not None else ids
-        text = self.route.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        told = [token for token in ids if token not in self._unsaid]
+        text = self.route.tokenizer.decode(told, skip_special_tokens=not self._unsaid).strip()
         return Reply(
             ids=tuple(ids),
             text=text,
@@ -302,6 +310,15 @@ def _left_padded(values: Sequence[Any], fill: int) -> Any:
     for row, value in enumerate(values):
         found[row, longest - value.shape[1] :] = value[0]
     return found
+
+
+def _unsaid(tokenizer: Any) -> frozenset[int]:
+    """Where marks of thoughts are special tokens, the other special tokens: the marks must be read."""
+    special = {
+        number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special
+    }
+    unsaid = frozenset(number for number, token in special.items() if not is_mark(token))
+    return unsaid if len(unsaid) < len(special) else frozenset()
 
 
 def _stop_tokens(model: Any, tokenizer: Any, text_config: Any) -> tuple[int, tuple[int, ...]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sightline import registry
+from sightline.border import bordered
 from sightline.cases import Conversation
 from sightline.closure import code_of
 from sightline.contracts import Decoding, Defense, Target
@@ -121,10 +122,12 @@ class DefendedTarget:
             first = recorder.responses[0]
             bare = first.text if first.raw is None else first.raw
             raw = bare if bare != response.text else None
-        return replace(
-            response,
-            raw=raw,
-            calls=tuple(recorder.calls),
-            cost=recorder.cost(),
-            flags=tuple(dict.fromkeys((*recorder.flags(), *response.flags))),
+        return bordered(
+            replace(
+                response,
+                raw=raw,
+                calls=tuple(recorder.calls),
+                cost=recorder.cost(),
+                flags=tuple(dict.fromkeys((*recorder.flags(), *response.flags))),
+            )
         )

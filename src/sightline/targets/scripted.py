@@ -28,6 +28,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sightline.border import bordered, bordered_row
 from sightline.cases import Conversation, Turn
 from sightline.closure import with_code
 from sightline.contracts import Decoding
@@ -96,7 +97,7 @@ class ScriptedTarget:
         where, text = _source(name, str(file))
         self._rules = [_rule(entry, f"{where}, rule {number}") for number, entry in _entries(where, text)]
         self.calls = 0
-        rules = digest([rule.entry.model_dump() for rule in self._rules])
+        rules = digest([bordered_row(rule.entry.model_dump()) for rule in self._rules])
         self.id = with_code(f"{name}#{rules[:16]}", __name__)
 
     def __repr__(self) -> str:
@@ -129,16 +130,15 @@ async def _answer(rule: _Rule, last: Turn, decoding: Decoding) -> Response:
         raise TransientError(_FAILURES[entry.raises])
     asked = last.text
     if entry.stop == "error":
-        return Response(
-            text="", stop="error", error=entry.reply or "error (scripted)", cost=Cost(calls_target=1)
-        )
+        error = entry.reply or "error (scripted)"
+        return bordered(Response(text="", stop="error", error=error, cost=Cost(calls_target=1)))
     text = entry.reply if rule.plain else entry.reply.replace("{user}", asked)
     words = text.split()
     stop: Stop = entry.stop
     if len(words) > decoding.max_tokens:
         text, stop = " ".join(words[: decoding.max_tokens]), "length"
     tokens = min(len(words), decoding.max_tokens)
-    return Response(text=text, stop=stop, cost=Cost(1, 0, 0, len(asked.split()), tokens))
+    return bordered(Response(text=text, stop=stop, cost=Cost(1, 0, 0, len(asked.split()), tokens)))
 
 
 def _source(name: str, file: str) -> tuple[str, str]:
