@@ -14,7 +14,6 @@ import yaml
 
 from sightline.errors import DamageError, UsageError
 from sightline.sealed import (
-    TABLE_MARK,
     check_table,
     checked_line,
     checked_text,
@@ -30,7 +29,7 @@ CURE = "delete it"
 
 
 def table_at(path: Path) -> bytes:
-    schema = pa.schema([("key", pa.binary(4)), ("text", pa.string())], metadata=TABLE_MARK)
+    schema = pa.schema([("key", pa.binary(4)), ("text", pa.string())])
     rows = pa.table({"key": [b"aaaa", b"bbbb"], "text": ["blick", "dorn"]}, schema=schema)
     fresh = path.with_name("fresh")
     pq.write_table(rows, fresh, compression="zstd", use_dictionary=False)

@@ -26,8 +26,6 @@ import orjson
 from sightline.digests import file_stamp
 from sightline.errors import DamageError, SightlineError
 
-TABLE_MARK = {"sightline": "sealed"}
-"""Metadata of the schema of every table of ours: such a table without a seal is damaged."""
 _MAGIC = b"sightline-sha256"
 _SEAL_BYTES = len(_MAGIC) + 32
 _FOOT_BYTES = 8
@@ -111,15 +109,22 @@ def check_table(path: Path, cure: str) -> None:
                 digest.update(footer)
                 if digest.digest() != seal[len(_MAGIC) :]:
                     raise ValueError("its content is not what was written")
-            elif _is_marked(path):
+            elif start - _content_end(path) == _SEAL_BYTES:
                 raise ValueError("its seal is lost")
         _checked[path] = stamp
 
 
-def _is_marked(path: Path) -> bool:
+def _content_end(path: Path) -> int:
+    """Where the last column of a Parquet file ends; others' files have their footer or an index there."""
     import pyarrow.parquet as pq
 
-    return b"sightline" in (pq.read_metadata(path).metadata or {})
+    found = pq.read_metadata(path)
+    end = 4
+    for group in (found.row_group(number) for number in range(found.num_row_groups)):
+        for column in (group.column(number) for number in range(group.num_columns)):
+            start = column.dictionary_page_offset or column.data_page_offset
+            end = max(end, start + column.total_compressed_size)
+    return end
 
 
 def _footer_start(file: BinaryIO) -> int:

@@ -27,7 +27,7 @@ from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
 
 from sightline.cases import Image, Media
-from sightline.digests import file_stamp, sha256_bytes, sha256_file
+from sightline.digests import digest, file_stamp, sha256_bytes, sha256_file
 from sightline.errors import DamageError, UsageError
 from sightline.records import Pixels
 from sightline.sealed import checked_line, damage_told, sealed_line
@@ -165,6 +165,11 @@ class Blobs:
             return False
         return self._whole.get(sha256) == stamp
 
+    def listing(self) -> str:
+        """Digest of all blobs' names, sizes and times: while it stays as it is, no file has been changed."""
+        found = [(each.name, each.stat()) for each in self.folder.glob("*/*")]
+        return digest(sorted((name, status.st_size, status.st_mtime_ns) for name, status in found))
+
     def put(self, data: bytes) -> Image:
         """Keep a picture file; the same bytes are written once, and again where that file is damaged.
 
@@ -173,10 +178,11 @@ class Blobs:
         """
         sha256 = sha256_bytes(data)
         if sha256 not in self._known:
-            image = describe_picture(data)
-            if not self.whole(sha256):
-                write_atomically(self.path(sha256), data)
-            self._known[sha256] = image
+            self._known[sha256] = describe_picture(data)
+        if not self.whole(sha256):
+            path = self.path(sha256)
+            write_atomically(path, data)
+            self._whole[sha256] = file_stamp(path)
         return self._known[sha256]
 
     def put_pixels(self, pixels: Pixels) -> Image:

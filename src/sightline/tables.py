@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from sightline.sealed import TABLE_MARK, check_table, checked_line, damage_told, publish_table
+from sightline.sealed import check_table, checked_line, damage_told, publish_table
 from sightline.store import ONE_ROW, Row, is_sealed, shards_in
 
 GROUP_ROWS = 16_384
@@ -230,7 +230,7 @@ class Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        schema = pa.schema([("key", pa.binary(16)), ("record", pa.string())], metadata=TABLE_MARK)
+        schema = pa.schema([("key", pa.binary(16)), ("record", pa.string())])
         fresh = self.parquet.with_name(f"{self.parquet.name}.new")
         with pq.ParquetWriter(
             fresh, schema, compression="zstd", compression_level=1, use_dictionary=False
