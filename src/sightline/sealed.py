@@ -34,6 +34,12 @@ _BLOCK = 1 << 20
 _LINE_TAIL = re.compile(rb',"crc":"([0-9a-f]{8})"\}\n')
 _LINE_TAIL_BYTES = len(b',"crc":"00000000"}\n')
 _TEXT_HEAD = re.compile(r"# sealed by sightline: sha256 ([0-9a-f]{64})\n")
+_LIBRARIES = {
+    "duckdb": "Error",
+    "pyarrow": "ArrowException",
+    "safetensors": "SafetensorError",
+    "yaml": "YAMLError",
+}
 _checked: dict[Path, tuple[int, ...]] = {}
 
 
@@ -43,7 +49,7 @@ def _broken() -> tuple[type[BaseException], ...]:
         ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, NotImplementedError, OSError,
         RecursionError, TypeError, ValueError,
     ]  # fmt: skip
-    for library, name in (("pyarrow", "ArrowException"), ("duckdb", "Error"), ("yaml", "YAMLError")):
+    for library, name in _LIBRARIES.items():
         kind = getattr(sys.modules.get(library), name, None)
         if isinstance(kind, type):
             kinds.append(kind)
