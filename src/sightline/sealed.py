@@ -31,6 +31,7 @@ _SEAL_BYTES = len(_MAGIC) + 32
 _FOOT_BYTES = 8
 """Length of Parquet's footer, and Parquet's own magic."""
 _BLOCK = 1 << 20
+ONE_ROW = "delete that line, and its row is made again"
 _LINE_TAIL = re.compile(rb',"crc":"([0-9a-f]{8})"\}\n')
 _LINE_TAIL_BYTES = len(b',"crc":"00000000"}\n')
 _TEXT_HEAD = re.compile(r"# sealed by sightline: sha256 ([0-9a-f]{64})\n")
@@ -178,6 +179,11 @@ def checked_line(line: bytes, *, sealed: bool = True) -> bytes:
     if zlib.crc32(body) != int(found[1], 16):
         raise ValueError("it is not what was written")
     return body + b"}"
+
+
+def damaged_line(path: Path, number: int, broken: ValueError) -> DamageError:
+    """What to say of a line of a shard that is damaged."""
+    return DamageError(Path(f"{path}:{number}"), f"damaged ({broken})", ONE_ROW)
 
 
 def read_note(path: Path, cure: str, *, sealed: bool = True) -> dict[str, Any]:

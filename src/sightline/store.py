@@ -30,7 +30,7 @@ from sightline.cases import Image, Media
 from sightline.digests import digest, file_stamp, sha256_bytes, sha256_file
 from sightline.errors import DamageError, UsageError
 from sightline.records import Pixels
-from sightline.sealed import checked_line, damage_told, sealed_line
+from sightline.sealed import checked_line, damage_told, damaged_line, sealed_line
 
 MEDIA: dict[str, Media] = {
     "PNG": "image/png",
@@ -40,7 +40,6 @@ MEDIA: dict[str, Media] = {
 }
 MAX_PIXELS = 100_000_000
 _MAKE_AGAIN = "`sightline run`, or `sightline craft` on the run's folder, makes it again"
-ONE_ROW = "delete that line, and its row is made again"
 _DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # what Pillow calls a gray PNG of 16 bits
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -305,6 +304,8 @@ def read_shards(folder: Path) -> Iterator[Row]:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break
-                with damage_told(Path(f"{path}:{number}"), ONE_ROW):
+                try:
                     row = orjson.loads(checked_line(line, sealed=sealed))
+                except ValueError as broken:
+                    raise damaged_line(path, number, broken) from None
                 yield row

@@ -6,6 +6,7 @@ looked up without holding them. Rows come back in the order in which they were f
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from sightline.sealed import check_table, checked_line, damage_told, publish_table
-from sightline.store import ONE_ROW, Row, is_sealed, shards_in
+from sightline.sealed import ONE_ROW, check_table, checked_line, damage_told, damaged_line, publish_table
+from sightline.store import Row, is_sealed, shards_in
 
 GROUP_ROWS = 16_384
 GROUP_BYTES = 64_000_000
@@ -47,9 +48,10 @@ def _key(line: bytes) -> bytes:
     Raises:
         ValueError: if it does not begin with one.
     """
-    if not line.startswith(_KEY_PREFIX):
+    key = bytes.fromhex(line[_KEY_AT].decode()) if line.startswith(_KEY_PREFIX) else b""
+    if len(key) != 16:
         raise ValueError("it does not begin with a key")
-    return bytes.fromhex(line[_KEY_AT].decode())
+    return key
 
 
 def _joined(parts: list[NDArray[T]]) -> NDArray[T]:
@@ -120,20 +122,21 @@ class Table:
     def _index_shard(
         self, number: int, path: Path, keys: list[NDArray[np.uint64]], places: list[NDArray[np.int64]]
     ) -> None:
-        found: list[bytes] = []
-        offsets: list[int] = []
+        found, offsets = bytearray(), array("q")
         offset, sealed = 0, is_sealed(path)
         with path.open("rb") as file:
             for line_number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break  # torn by a kill: the row is not done
-                with damage_told(Path(f"{path}:{line_number}"), ONE_ROW):
-                    found.append(_key(checked_line(line, sealed=sealed)))
+                try:
+                    found += _key(checked_line(line, sealed=sealed))
+                except ValueError as broken:
+                    raise damaged_line(path, line_number, broken) from None
                 offsets.append(offset)
                 offset += len(line)
         if found:
-            keys.append(np.frombuffer(b"".join(found), dtype=">u8").astype(np.uint64).reshape(-1, 2))
-            places.append(np.array(offsets, dtype=np.int64) | (number + 1 << _SHARD_BITS))
+            keys.append(np.frombuffer(found, dtype=">u8").astype(np.uint64).reshape(-1, 2))
+            places.append(np.frombuffer(offsets, dtype=np.int64) | (number + 1 << _SHARD_BITS))
 
     def _build(self, keys: NDArray[np.uint64], places: NDArray[np.int64]) -> None:
         """Sort by key; of rows with the same key the last written counts, at the first one's position."""
@@ -184,10 +187,9 @@ class Table:
             at = place - self._starts[group]
             return bytes(text[ends[at] : ends[at + 1]])
         path = self._shards[shard]
-        with damage_told(path, ONE_ROW):
-            file = self._opened(shard, path)
-            file.seek(place & ((1 << _SHARD_BITS) - 1))
-            return checked_line(file.readline(), sealed=is_sealed(path))
+        file = self._opened(shard, path)
+        file.seek(place & ((1 << _SHARD_BITS) - 1))
+        return checked_line(file.readline(), sealed=is_sealed(path))
 
     def _opened(self, shard: int, path: Path) -> IO[bytes]:
         """A shard, open; the one that was used longest ago is closed for it."""
@@ -206,8 +208,11 @@ class Table:
         return ends, memoryview(text)
 
     def _row(self, row: int) -> Row:
-        with damage_told(self.folder, ONE_ROW):
+        try:
             found: Row = orjson.loads(self._line(row))
+        except (OSError, ValueError):
+            with damage_told(self.folder, ONE_ROW):
+                raise
         return found
 
     def rows(self, keys: Sequence[str]) -> list[Row | None]:
@@ -256,15 +261,16 @@ class Table:
     def _in_groups(self) -> Iterator[tuple[NDArray[np.int64], list[bytes]]]:
         """Rows in order with their JSON, in groups that Parquet can hold."""
         first, size, lines = 0, 0, list[bytes]()
-        for at, row in enumerate(self._order):
-            line = self._line(int(row))
-            if lines and (len(lines) == GROUP_ROWS or size + len(line) > GROUP_BYTES):
-                yield self._order[first:at], lines
-                first, size, lines = at, 0, []
-            lines.append(line)
-            size += len(line)
-        if lines:
-            yield self._order[first:], lines
+        with damage_told(self.folder, ONE_ROW):
+            for at, row in enumerate(self._order):
+                line = self._line(int(row))
+                if lines and (len(lines) == GROUP_ROWS or size + len(line) > GROUP_BYTES):
+                    yield self._order[first:at], lines
+                    first, size, lines = at, 0, []
+                lines.append(line)
+                size += len(line)
+            if lines:
+                yield self._order[first:], lines
 
     def _close_shards(self) -> None:
         for file in self._open.values():

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from toys import ToyTarget
 
 from sightline.errors import SightlineError, UsageError
+from sightline.records import Draft
 from sightline.report import write
 from sightline.study.config import parse
 from sightline.study.lost_pictures import LostPictures
@@ -237,7 +238,7 @@ def test_a_picture_that_comes_out_otherwise_is_asked_anew(
     (folder / "blobs" / sha256[:2] / sha256).unlink()
 
     def other(self, cases, ctx):  # type: ignore[no-untyped-def]
-        yield from (toys.Draft(case=case, image=np.zeros((8, 8, 3), np.uint8)) for case in cases)
+        yield from (Draft(case=case, image=np.zeros((8, 8, 3), np.uint8)) for case in cases)
 
     asked = ToyTarget()
     monkeypatch.setattr(toys.ToyDots, "craft", other)
