@@ -159,6 +159,25 @@ class Target(Protocol):
         ...
 
 
+class Calls(Protocol):
+    """Asks targets on behalf of one answer, and may know replies that it has paid for before."""
+
+    async def ask(self, target: Target, conversation: Conversation, decoding: Decoding) -> Response:
+        """One reply of `target`."""
+        ...
+
+
+@runtime_checkable
+class MakesCalls(Protocol):
+    """A target that asks another one, maybe several times, for one answer."""
+
+    async def generate_through(
+        self, conversation: Conversation, decoding: Decoding, calls: Calls
+    ) -> Response:
+        """As `Target.generate`, with every request to another target made by `calls`."""
+        ...
+
+
 class Generate(Protocol):
     """What a defense may call, as often as it wants; each call is recorded and counted."""
 

@@ -9,17 +9,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from sightline import border, registry
 from sightline.errors import UsageError
 from sightline.judges.refusal_prefix import FOREIGN
 from sightline.metrics.cells import method_of, models_of
 from sightline.metrics.intervals import FEW_GROUPS
-from sightline.report.provenance import LOCK, entries
+from sightline.report.provenance import entries
 from sightline.report.results import Results
 from sightline.report.roles import Role, edits_image, lacks_twin, role_of, twin_of
 from sightline.report.words import EXPECTATIONS
+from sightline.sealed import read_note
+from sightline.study.lock import LOCK
 
 MUCH_UNSCORED = 0.02
 MUCH_FOREIGN = 0.02
@@ -214,7 +214,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[st
         found.append(f"the study was changed {older} time(s) in this folder (older locks: study.lock.N.yaml)")
     releases = {entry.get("release") for entry in entries(lock, "benchmarks")}
     for memo in sorted((run / "records").glob("cases-*.json")):
-        facts = orjson.loads(memo.read_bytes())
+        facts = read_note(memo, "`sightline run` reads the release again", sealed=False)
         found += [str(text) for text in facts["warnings"] if facts["release"] in releases]
     return found
 

@@ -18,12 +18,13 @@ from sightline.report.differences import differences
 from sightline.report.figures import OUTCOME_ORDER
 from sightline.report.heat import MOST_MAPS, heatmaps
 from sightline.report.judges import agreements, judge_facts
-from sightline.report.results import RESULTS, Results
+from sightline.report.results import Results
 from sightline.report.roles import undefended_labels
 from sightline.report.tables import definitions, tables
 from sightline.report.text import label, visible
 from sightline.report.words import EXPECTATIONS
 from sightline.store import write_atomically
+from sightline.study.results import RESULTS
 
 REPORT = "report.html"
 HERE = Path(__file__).parent

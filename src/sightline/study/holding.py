@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from sightline.errors import UsageError
+from sightline.store import sweep
 
 try:
     import fcntl
@@ -17,7 +18,7 @@ _held: dict[Path, IO[bytes]] = {}
 
 
 def hold(folder: Path) -> None:
-    """Keep `folder` for this process; once is enough.
+    """Keep `folder` for this process, and sweep what killed ones left there; once is enough.
 
     Raises:
         UsageError: if another process works there, or the folder cannot be written.
@@ -38,3 +39,4 @@ def hold(folder: Path) -> None:
             cure = "wait for it, or choose another --out"
             raise UsageError(f"{folder}: another sightline process works in this folder; {cure}") from None
     _held[path] = file
+    sweep(folder)

@@ -16,6 +16,7 @@ from sightline.errors import ContractError
 from sightline.keys import response_hash
 from sightline.plain import cost_of
 from sightline.records import WITHHELD, Outcome
+from sightline.sealed import publish_table
 from sightline.store import Row
 from sightline.study.casebook import Book, artifacts_in
 from sightline.study.config import NamedDefense, Study
@@ -97,7 +98,7 @@ def tabulate(
         for group in _grouped(_batches(study, books, columns, targets, readers, crafted, answered, judged)):
             writer.write_table(group)
             progress.advance(len(group))
-    fresh.replace(path)
+    publish_table(fresh, path)
     progress.finish()
     return path
 

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-
-import orjson
+from typing import Any
 
 from sightline import targets
 from sightline.closure import code_of
 from sightline.contracts import Judge, NeedsTarget, Target
 from sightline.digests import sha256_file
-from sightline.errors import UsageError
+from sightline.errors import DamageError, UsageError
 from sightline.scale import Resources
-from sightline.store import Blobs, write_atomically
+from sightline.sealed import check_table, read_note
+from sightline.store import Blobs, write_note
 from sightline.study import lock as locks
 from sightline.study.answering import answer
-from sightline.study.casebook import Book, artifacts_in, read_cases
+from sightline.study.casebook import Book, artifacts_in, read_cases, with_pictures
 from sightline.study.config import NamedDefense, Study, load
 from sightline.study.crafting import craft
 from sightline.study.grid import Column
 from sightline.study.holding import hold
 from sightline.study.judging import judge_all
+from sightline.study.lost_pictures import LostPictures
 from sightline.study.progress import Progress, Silent
 from sightline.study.results import RESULTS, tabulate
 from sightline.study.results_digest import results_digest
@@ -30,10 +31,11 @@ from sightline.study.secret import keyed
 from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
 from sightline.study.workshop import columns_of
-from sightline.tables import Table
+from sightline.tables import ROWS_AGAIN, Table, parquet_of
 from sightline.targets._files import forget_hashes
 
 COMPLETE = "records/complete.json"
+TABLE_ANEW = "the table of results is made anew from the records"
 
 
 @dataclass(slots=True)
@@ -119,33 +121,62 @@ class Run:
         self.judges = keyed(self.judges, self.folder)
 
     def complete(self) -> bool:
-        """Whether the whole study was finished under this very lock and its table is untouched."""
-        try:
-            mark = orjson.loads((self.folder / COMPLETE).read_bytes())
-            whole = self._mark().items() <= mark.items()
-        except (FileNotFoundError, orjson.JSONDecodeError):
-            return False
-        return whole and not self.retry_errors
+        """Whether the whole study was finished under this very lock and all of its files are as they were.
 
-    def _mark(self) -> Mapping[str, str]:
-        """What a complete run is held against: lock, file of the table, and the code that makes tables."""
+        A lost table of results, lost records or pictures make it incomplete, and the stages make them again.
+
+        Raises:
+            DamageError: for records that are there and damaged: what of them can go is the user's to say.
+        """
+        if self.retry_errors or not (self.folder / COMPLETE).exists():
+            return False
+        try:
+            mark = read_note(self.folder / COMPLETE, TABLE_ANEW)
+            check_table(self.folder / RESULTS, TABLE_ANEW)
+        except DamageError as damaged:
+            self.progress.note(str(damaged))
+            return False
+        for name in mark["records"]:
+            if (self.records / name).exists():
+                check_table(self.records / name, ROWS_AGAIN)
+        pictures = self.blobs.listing()
+        if not self._mark().items() <= mark.items() or (
+            mark["pictures"] != pictures and not self._pictured()
+        ):
+            return False
+        if mark["pictures"] != pictures:  # copied or touched: all of them were read, and are whole
+            write_note(self.folder / COMPLETE, {**mark, "pictures": pictures})
+        return True
+
+    def _pictured(self) -> bool:
+        """Whether no picture that a case or an artifact needs is lost or damaged."""
+        lost = LostPictures(self.blobs)
+        with Table(self.records / "craft") as crafted:
+            rows = chain(crafted, *(book.rows() for book in self.books))
+            return not any(lost.among(row) for row in rows)
+
+    def _mark(self) -> dict[str, Any]:
+        """What a complete run is held against: lock, tables, and the code that makes the table of results."""
+        records = (parquet_of(self.records / stage) for stage in ("craft", "answer", "judge"))
         return {
             "lock": self._lock,
             "results": sha256_file(self.folder / RESULTS),
             "table": code_of(TABLE),
+            "records": [path.name for path in records if path.exists()],
         }
 
     def results_digest(self) -> str:
         """Digest of what a complete run found; see `results_digest`.
 
         Raises:
-            FileNotFoundError: if the run is not complete.
+            DamageError: if the run is not complete.
         """
-        return str(orjson.loads((self.folder / COMPLETE).read_bytes())["digest"])
+        return str(read_note(self.folder / COMPLETE, TABLE_ANEW)["digest"])
 
     def craft(self) -> Count:
-        """Stage craft, then compaction."""
+        """Stage craft, then compaction; pictures that are lost or damaged are made again."""
         self._begin()
+        self.books = [with_pictures(book, self.records, self.blobs, self.progress) for book in self.books]
         count = craft(
             self.books,
             self.columns,
@@ -200,8 +231,8 @@ class Run:
         path = tabulate(
             self.study, self.books, self.columns, answering, self.judges, self.folder, self.progress
         )
-        mark = {**self._mark(), "digest": results_digest(path)}
-        write_atomically(self.folder / COMPLETE, orjson.dumps(mark))
+        found = {"digest": results_digest(path), "pictures": self.blobs.listing()}
+        write_note(self.folder / COMPLETE, {**self._mark(), **found})
         return path
 
     async def all_stages(self) -> dict[str, Count]:

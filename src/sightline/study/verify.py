@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
 import yaml
 
 from sightline import registry, targets
 from sightline.contracts import Judge, NeedsTarget, Target
 from sightline.digests import sha256_file
-from sightline.errors import UsageError, nearest
+from sightline.errors import DamageError, UsageError, nearest
 from sightline.metrics.cells import PLAIN
+from sightline.sealed import damage_told, read_note
 from sightline.store import Blobs
 from sightline.study import lock as locks
 from sightline.study.claims import Claim, Claims, few, read_claims
@@ -171,21 +171,16 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
 def _manners(folder: Path, lock: Mapping[str, Any]) -> dict[str, int]:
     """How the study asks: not part of what decides answers, so only its text says so."""
     names = ("concurrency", "retries")
-    try:
+    with damage_told(folder / locks.LOCK, locks.WRITE_AGAIN):
         text = yaml.safe_load(lock["made_from"]["text"])
         return {name: int(text.get(name, StudyFile.model_fields[name].default)) for name in names}
-    except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as broken:
-        raise UsageError(
-            f"{folder / locks.LOCK}: damaged, its `made_from` is no study ({type(broken).__name__}); "
-            "run the study again with a new --out"
-        ) from None
 
 
 def _unsettled(folder: Path) -> Iterator[str]:
     """A note if the result table is not that of a finished run."""
     try:
-        mark = orjson.loads((folder / COMPLETE).read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        mark = read_note(folder / COMPLETE, "")
+    except DamageError:
         yield f"the run is not finished, or goes on: {RESULTS} may be older than its records"
         return
     if mark.get("results") != sha256_file(folder / RESULTS):

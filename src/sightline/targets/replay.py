@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-import yaml
 
 from sightline.border import bordered, bordered_row
 from sightline.cases import Conversation
@@ -29,6 +28,7 @@ from sightline.errors import UsageError
 from sightline.keys import answer_key
 from sightline.plain import plain_conversation, plain_response, response_of
 from sightline.records import Response
+from sightline.sealed import damage_told, read_yaml
 from sightline.tables import Table
 from sightline.targets._asked import checked
 
@@ -164,12 +164,11 @@ def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
 
 
 def _lock(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    if not path.exists():
+        raise UsageError(f"{path.parent}: no {path.name} there, so this is not a run folder")
+    cure = "replay needs the lock as its run wrote it: copy that folder again, or finish its run"
+    found = read_yaml(path, cure)
+    with damage_told(path, cure):
         Decoding(**found["decoding"], seed=found["seed"])
-        assert isinstance(found["targets"], list)
-    except FileNotFoundError:
-        raise UsageError(f"{path.parent}: no {path.name} there, so this is not a run folder") from None
-    except (yaml.YAMLError, KeyError, TypeError, AssertionError) as broken:
-        raise UsageError(f"{path}: not the lock of a study ({type(broken).__name__}: {broken})") from None
+        list(found["targets"])
     return found
