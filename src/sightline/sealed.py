@@ -31,7 +31,7 @@ _SEAL_BYTES = len(_MAGIC) + 32
 _FOOT_BYTES = 8
 """Length of Parquet's footer, and Parquet's own magic."""
 _BLOCK = 1 << 20
-ONE_ROW = "delete that line, and its row is made again"
+ONE_ROW = "delete that line, and its row is made again (or the file, for all of its rows)"
 _LINE_TAIL = re.compile(rb',"crc":"([0-9a-f]{8})"\}\n')
 _LINE_TAIL_BYTES = len(b',"crc":"00000000"}\n')
 _TEXT_HEAD = re.compile(r"# sealed by sightline: sha256 ([0-9a-f]{64})\n")

@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from sightline.errors import DamageError
 from sightline.sealed import ONE_ROW, check_table, checked_line, damage_told, damaged_line, publish_table
 from sightline.store import Row, is_sealed, shards_in
 
@@ -75,6 +76,8 @@ def compacted_rows(folder: Path) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     path = parquet_of(folder)
+    if not path.exists():
+        raise DamageError(path, "is missing", "`sightline run` makes its rows again")
     check_table(path, ROWS_AGAIN)
     with damage_told(path, ROWS_AGAIN), pq.ParquetFile(path) as file:
         for batch in file.iter_batches(1024, columns=["record"]):

@@ -109,7 +109,7 @@ class Folders:
 
     finished: Path
     interrupted: Path
-    truth: dict[str, str]
+    truth: dict[str, str] = field(repr=False)
 
     def names(self, which: str) -> list[str]:
         folder = getattr(self, which)
@@ -144,6 +144,17 @@ def mend(told: str) -> None:
     else:
         assert "delete it" in told, told
         path.unlink()
+
+
+def cured(folder: Path, told: str) -> str:
+    """The digest of a run after doing what it said, line by line where several are damaged."""
+    for _ in range(5):
+        mend(told)
+        try:
+            return run(folder)[0]
+        except SightlineError as again:
+            told = str(again)
+    raise AssertionError(told)
 
 
 @settings(
@@ -189,9 +200,9 @@ def test_damage_is_told_or_undone(
         sentence = str(told)
         assert str(folder) in sentence
         assert "\n" not in sentence
-        if stage == "run":  # the cure works
-            mend(sentence)
-            assert run(folder)[0] == folders.truth["run"]
+        assert "is missing; delete" not in sentence
+        if stage == "run":
+            assert cured(folder, sentence) == folders.truth["run"]
         return
     same = found == folders.truth[stage]
     said_so = any(path.name in text for text in said)
