@@ -20,7 +20,7 @@ FILES = sorted(SRC.rglob("*.py"))
 
 # Layers from the bottom up; a module may import its own layer's folder and everything below.
 LAYERS = [
-    {"errors", "cases", "records", "digests", "rng", "plain", "fonts", "sources", "closure"},
+    {"errors", "documents", "cases", "records", "digests", "rng", "plain", "fonts", "sources", "closure"},
     {"contracts", "registry", "keys", "store", "tables", "release", "_trees", "budget"},
     {"targets", "metrics", "scale"},
     {"whitebox"},

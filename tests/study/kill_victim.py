@@ -25,7 +25,7 @@ concurrency: 8
 
 
 def main(folder: Path) -> None:
-    targets.open_target = lambda name, images, retries: ToyTarget(pause=0.01, log=folder / "calls.log")
+    targets.open_target = lambda name, images, **bounds: ToyTarget(pause=0.01, log=folder / "calls.log")
     run = Run(parse(STUDY), folder / "run")
     run.prepare()
     asyncio.run(run.all_stages())

@@ -38,7 +38,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def build(text: str = STUDY, target: ToyTarget | None = None, **options: bool) -> Run:
         chosen = target or ToyTarget()
-        monkeypatch.setattr("sightline.targets.open_target", lambda name, images, retries: chosen)
+        monkeypatch.setattr("sightline.targets.open_target", lambda name, images, **bounds: chosen)
         run = Run(parse(text), tmp_path / "run", **options)
         run.prepare()
         return run

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sightline import registry
 from sightline.digests import sha256_file
+from sightline.documents import read_yaml
 from sightline.errors import UsageError
 from sightline.metrics.cells import method_of
 from sightline.report.results import Results
@@ -46,8 +45,8 @@ def read_lock(run: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as broken:
+        found = read_yaml(path.read_text(encoding="utf-8"), path.name)
+    except (UsageError, UnicodeDecodeError) as broken:
         raise UsageError(f"{path}: damaged ({broken}); run the study again with a new --out") from None
     return dict(found) if isinstance(found, Mapping) else {}
 
@@ -92,7 +91,10 @@ def blocks(run: Path, lock: Mapping[str, Any], results: Results) -> list[Block]:
             Block("Study", (("Lock", f"{LOCK} is missing: nothing below can be traced to a study."),)),
             _cost(results),
         ]
-    decoding = ", ".join(f"{name} {value}" for name, value in dict(lock.get("decoding", {})).items())
+    settings = dict(lock.get("decoding", {})).items()
+    decoding = ", ".join(
+        f"{name} {'left to the provider' if value is None else value}" for name, value in settings
+    )
     study = (
         ("Study", str(lock.get("study", "?"))),
         ("Lock file", f"{LOCK}, SHA-256 {sha256_file(run / LOCK)}"),

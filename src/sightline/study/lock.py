@@ -16,6 +16,7 @@ from sightline.budget import UNLIMITED
 from sightline.closure import closure
 from sightline.contracts import Judge, reads_of
 from sightline.digests import digest
+from sightline.documents import read_yaml
 from sightline.errors import UsageError
 from sightline.store import write_atomically
 from sightline.study.casebook import Book
@@ -170,13 +171,13 @@ def read(folder: Path) -> Plain:
     """
     path = folder / LOCK
     try:
-        lock = yaml.safe_load(path.read_text(encoding="utf-8"))
+        lock = read_yaml(path.read_text(encoding="utf-8"), path.name)
         lock_digest(lock)
     except FileNotFoundError:
         raise UsageError(
             f"{folder}: not a run folder ({LOCK} is missing); make one with `sightline run`"
         ) from None
-    except (yaml.YAMLError, TypeError, KeyError) as broken:
+    except (UsageError, UnicodeDecodeError, TypeError, KeyError) as broken:
         raise UsageError(f"{path}: damaged ({broken}); run the study again with a new --out") from None
     return dict(lock)
 

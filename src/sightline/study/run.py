@@ -68,7 +68,9 @@ class Run:
     def target(self, name: str) -> Target:
         """The target of that name, opened once."""
         if name not in self._targets:
-            self._targets[name] = targets.open_target(name, self.blobs, retries=self.study.retries)
+            self._targets[name] = targets.open_target(
+                name, self.blobs, retries=self.study.retries, timeout=self.study.timeout
+            )
         return self._targets[name]
 
     def defended(self) -> list[tuple[str, NamedDefense, Target]]:

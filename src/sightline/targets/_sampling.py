@@ -25,7 +25,7 @@ class RowSampler:
     def __init__(self, decoding: Decoding, seeds: Sequence[int], *, keep: bool) -> None:
         self.steps = 0
         self._keep: list[Any] | None = [] if keep else None
-        self._temperature = decoding.temperature
+        self._temperature = decoding.sampling_temperature
         self._top_p = decoding.top_p
         self._draws = [random.Random(seed) for seed in seeds]
 

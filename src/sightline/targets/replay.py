@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-import yaml
 
 from sightline.cases import Conversation
 from sightline.closure import with_code
 from sightline.contracts import Decoding
 from sightline.digests import digest, sha256_file
+from sightline.documents import read_yaml
 from sightline.errors import UsageError
 from sightline.keys import answer_key
 from sightline.plain import plain_conversation, response_of
@@ -162,11 +162,11 @@ def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
 
 def _lock(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+        found: dict[str, Any] = read_yaml(path.read_text("utf-8"), path.name)
         Decoding(**found["decoding"], seed=found["seed"])
         assert isinstance(found["targets"], list)
     except FileNotFoundError:
         raise UsageError(f"{path.parent}: no {path.name} there, so this is not a run folder") from None
-    except (yaml.YAMLError, KeyError, TypeError, AssertionError) as broken:
+    except (UsageError, UnicodeDecodeError, KeyError, TypeError, AssertionError) as broken:
         raise UsageError(f"{path}: not the lock of a study ({type(broken).__name__}: {broken})") from None
     return found
