@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -17,20 +19,21 @@ from sightline.scale import Resources
 from sightline.store import Blobs, write_atomically
 from sightline.study import lock as locks
 from sightline.study.answering import answer
-from sightline.study.casebook import Book, artifacts_in, read_cases
+from sightline.study.casebook import Book, read_cases
 from sightline.study.config import NamedDefense, Study, load
 from sightline.study.crafting import craft
 from sightline.study.grid import Column
-from sightline.study.holding import hold
+from sightline.study.holding import discard, hold
 from sightline.study.judging import judge_all
 from sightline.study.progress import Progress, Silent
-from sightline.study.results import RESULTS, tabulate
+from sightline.study.results import RESULTS, Findings, tabulate
 from sightline.study.results_digest import results_digest
 from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
 from sightline.study.workshop import columns_of
 from sightline.tables import Table
 from sightline.targets._files import forget_hashes
+from sightline.targets.remembered import RememberedTarget, stamp
 
 COMPLETE = "records/complete.json"
 
@@ -55,6 +58,7 @@ class Run:
     judges: list[Judge] = field(init=False, default_factory=list)
     columns: list[Column] = field(init=False, default_factory=list)
     _targets: dict[str, Target] = field(init=False, default_factory=dict)
+    _remembered: Mapping[str, tuple[str, str]] = field(init=False, default_factory=dict)
     _lock: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
@@ -68,10 +72,14 @@ class Run:
     def target(self, name: str) -> Target:
         """The target of that name, opened once."""
         if name not in self._targets:
-            self._targets[name] = targets.open_target(
-                name, self.blobs, retries=self.study.retries, timeout=self.study.timeout
-            )
+            mark, identity = self._remembered.get(name, ("", ""))
+            known = bool(mark) and mark == stamp(name)
+            opened = partial(self._opened, name)
+            self._targets[name] = RememberedTarget(identity, opened) if known else opened()
         return self._targets[name]
+
+    def _opened(self, name: str) -> Target:
+        return targets.open_target(name, self.blobs, retries=self.study.retries, timeout=self.study.timeout)
 
     def defended(self) -> list[tuple[str, NamedDefense, Target]]:
         """Every (target name, defense, defended target) of the grid; one target's rows stand together."""
@@ -94,11 +102,23 @@ class Run:
         """Open what the study names, read its cases, and hold its lock.
 
         Raises:
-            UsageError: for whatever the user has to mend, before anything is sent to a target.
+            UsageError: for whatever the user has to mend, before anything is sent to a target. A folder that
+                was not there before is then not there afterwards.
         """
+        absent = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         hold(self.folder)
+        try:
+            self._prepare()
+        except UsageError:
+            if absent:
+                discard(self.folder, absent[1:])
+            raise
+
+    def _prepare(self) -> None:
         if self.rehash:
             forget_hashes()
+        else:
+            self._remembered = self._completed().get("targets", {})
         self._open_targets()
         identities = [(name, defense.label, target.id) for name, defense, target in self.defended()]
         self.judges = [
@@ -121,11 +141,17 @@ class Run:
     def complete(self) -> bool:
         """Whether the whole study was finished under this very lock and its table is untouched."""
         try:
-            mark = orjson.loads((self.folder / COMPLETE).read_bytes())
-            whole = self._mark().items() <= mark.items()
-        except (FileNotFoundError, orjson.JSONDecodeError):
+            whole = self._mark().items() <= self._completed().items()
+        except FileNotFoundError:  # the table's
             return False
         return whole and not self.retry_errors
+
+    def _completed(self) -> dict[str, Any]:
+        """What the last complete run left; empty if there is none."""
+        try:
+            return dict(orjson.loads((self.folder / COMPLETE).read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return {}
 
     def _mark(self) -> Mapping[str, str]:
         """What a complete run is held against: lock, file of the table, and the code that makes tables."""
@@ -194,15 +220,22 @@ class Run:
         self._compact("judge")
         return count
 
-    def tabulate(self) -> Path:
+    def findings(self) -> Findings:
+        """Whether a complete run worked; raises FileNotFoundError if it is not complete."""
+        mark = orjson.loads((self.folder / COMPLETE).read_bytes())
+        return Findings(*(mark[name] for name in Findings._fields))
+
+    def tabulate(self) -> Findings:
         """Write `results.parquet` and mark the run complete."""
         answering = [(name, defense, target.id) for name, defense, target in self.defended()]
-        path = tabulate(
+        found = tabulate(
             self.study, self.books, self.columns, answering, self.judges, self.folder, self.progress
         )
-        mark = {**self._mark(), "digest": results_digest(path)}
+        mark = {**self._mark(), "digest": results_digest(self.folder / RESULTS), **found._asdict()}
+        stamps = {name: (stamp(name), target.id) for name, target in self._targets.items()}
+        mark["targets"] = {name: known for name, known in stamps.items() if known[0] is not None}
         write_atomically(self.folder / COMPLETE, orjson.dumps(mark))
-        return path
+        return found
 
     async def all_stages(self) -> dict[str, Count]:
         """Craft, answer, judge and tabulate; nothing if the run is complete."""
@@ -224,20 +257,10 @@ class Run:
         with Table(self.records / stage) as table:
             table.compact()
 
-    def plan(self) -> dict[str, int]:
-        """What a run does from nothing: cells, cases, artifacts, responses, verdicts; calls at most."""
-        per_target = artifacts_in(self.books, self.columns)
-        samples = per_target * len(self.study.targets) * self.study.epochs
-        calls = sum(defense.calls for defense in self.study.defenses)
-        return {
-            "cells": len(self.books) * len(self.columns) * len(self.study.targets) * len(self.study.defenses),
-            "cases": sum(sum(book.expected.values()) for book in self.books),
-            "artifacts": per_target,
-            "responses": samples * len(self.study.defenses),
-            "target_calls": samples * calls,
-            "reply_tokens_at_most": samples * calls * self.study.decoding.max_tokens,
-            "verdicts": samples * len(self.study.defenses) * len(self.judges),
-        }
+
+def default_folder(study: Study) -> Path:
+    """Where a study runs if nothing else is said: `runs/NAME` under the current folder."""
+    return Path("runs") / study.name
 
 
 def open_run(
@@ -259,10 +282,9 @@ def open_run(
         UsageError: naming file, line and cure.
     """
     checked = load(study, limit=limit)
-    folder = out if out is not None else Path("runs") / checked.name
     return Run(
         checked,
-        folder,
+        out if out is not None else default_folder(checked),
         progress or Silent(),
         extend=extend,
         retry_errors=retry_errors,
