@@ -20,14 +20,32 @@ if TYPE_CHECKING:
     from sightline.whitebox.victim import Encoder, Victim
 
 
+MOST_TOKENS = 512
+"""New tokens of a model that runs here, where a study leaves the number open."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How a reply is sampled. Temperature 0 is greedy. `max_tokens` counts new tokens."""
+    """How a reply is sampled. Temperature 0 is greedy. `max_tokens` counts new tokens.
 
-    max_tokens: int = 128
-    temperature: float = 0.0
+    What is None is not sent to a provider, which then does as it always does; a model that runs here decodes
+    greedily, up to 512 new tokens.
+    """
+
+    max_tokens: int | None = 128
+    temperature: float | None = 0.0
     top_p: float = 1.0
     seed: int = 0
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Where a model that runs here stops."""
+        return MOST_TOKENS if self.max_tokens is None else self.max_tokens
+
+    @property
+    def sampling_temperature(self) -> float:
+        """The temperature of a model that runs here."""
+        return self.temperature or 0.0
 
 
 class Images(Protocol):
@@ -261,6 +279,16 @@ class NeedsSecret(Protocol):
 
     def keyed(self, secret: str) -> Judge:
         """The same judge with the secret of a run, which does not change between the run's resumes."""
+        ...
+
+
+@runtime_checkable
+class CountsCalls(Protocol):
+    """A judge that asks more than one model, or one more than once: for the plan of a run."""
+
+    @property
+    def calls(self) -> int:
+        """Calls to graders per verdict, at most."""
         ...
 
 

@@ -23,8 +23,9 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from sightline import documents
 from sightline.digests import file_stamp
-from sightline.errors import DamageError, SightlineError
+from sightline.errors import DamageError, SightlineError, UsageError
 
 _MAGIC = b"sightline-sha256"
 _SEAL_BYTES = len(_MAGIC) + 32
@@ -39,7 +40,6 @@ _LIBRARIES = {
     "duckdb": "Error",
     "pyarrow": "ArrowException",
     "safetensors": "SafetensorError",
-    "yaml": "YAMLError",
 }
 _checked: dict[Path, tuple[int, ...]] = {}
 
@@ -202,10 +202,20 @@ def read_yaml(path: Path, cure: str) -> dict[str, Any]:
     Raises:
         DamageError: if it is missing or damaged.
     """
-    import yaml
-
     with damage_told(path, cure):
-        return dict(yaml.safe_load(checked_text(path.read_bytes().decode())))
+        return dict(yaml_of(checked_text(path.read_bytes().decode()), path.name))
+
+
+def yaml_of(text: str, name: str) -> Any:
+    """The values of a YAML text, within the bounds of `documents`; for use inside `damage_told`.
+
+    Raises:
+        ValueError: with `name`, line and cause, for what is no YAML or out of bounds.
+    """
+    try:
+        return documents.read_yaml(text, name)
+    except UsageError as broken:
+        raise ValueError(str(broken)) from None
 
 
 def sealed_text(text: str) -> str:

@@ -51,7 +51,7 @@ def die_at(wanted: int, folder: Path) -> None:
 
 def main(folder: Path, event: int | None) -> None:
     pause, cases = (0.01, 600) if event is None else (0.0, 12)
-    targets.open_target = lambda name, images, retries: ToyTarget(pause=pause, log=folder / "calls.log")
+    targets.open_target = lambda name, images, **bounds: ToyTarget(pause=pause, log=folder / "calls.log")
     run = Run(parse(STUDY % cases), folder / "run")
     if event is not None:
         die_at(event, folder)

@@ -121,10 +121,10 @@ class Folders:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folders]:
     patch = pytest.MonkeyPatch()
     here = tmp_path_factory.mktemp("damage")
-    patch.setattr("sightline.targets.open_target", lambda name, images, retries: Stopping())
+    patch.setattr("sightline.targets.open_target", lambda name, images, **bounds: Stopping())
     with pytest.raises(UsageError, match="stopped"):
         run(here / "interrupted")
-    patch.setattr("sightline.targets.open_target", lambda name, images, retries: ToyTarget())
+    patch.setattr("sightline.targets.open_target", lambda name, images, **bounds: ToyTarget())
     truth = {"run": run(here / "finished")[0]}
     for name in ("report", "verify", "replay"):
         shutil.copytree(here / "finished", here / name)
@@ -253,7 +253,7 @@ def test_a_picture_that_comes_out_otherwise_is_asked_anew(
 
     asked = ToyTarget()
     monkeypatch.setattr(toys.ToyDots, "craft", other)
-    monkeypatch.setattr("sightline.targets.open_target", lambda name, images, retries: asked)
+    monkeypatch.setattr("sightline.targets.open_target", lambda name, images, **bounds: asked)
     _, notes = run(folder)
     assert any(sha256 in note for note in notes)
     assert asked.calls == ["question 0"]

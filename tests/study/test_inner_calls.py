@@ -64,7 +64,7 @@ def run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Paid], 
     monkeypatch.setattr(answering, "BACKOFF_SECONDS", 0.0)
 
     def run(bare: Paid) -> Run:
-        def opened(name: str, images: object, retries: int) -> Target:
+        def opened(name: str, images: object, **bounds: int | None) -> Target:
             return DefendedTarget(MODERATION, bare) if "self_moderation" in name else bare
 
         monkeypatch.setattr("sightline.targets.open_target", opened)

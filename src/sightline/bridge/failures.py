@@ -6,6 +6,7 @@ from inspect_ai.model import ModelOutput
 from tenacity import RetryError
 
 from sightline.border import Cleaned, message
+from sightline.bridge.disguised import words_of
 from sightline.errors import UsageError
 from sightline.records import Cost, Response
 
@@ -29,8 +30,8 @@ def _status(failure: BaseException) -> int | None:
 
 def _message(failure: BaseException) -> str:
     """The provider's own words. Inspect's exception would repeat the whole request, so it is not asked."""
-    words = getattr(failure, "provider_message", None) or str(failure) or type(failure).__name__
-    return str(words)
+    told = words_of(failure) or getattr(failure, "provider_message", None)
+    return str(told or str(failure) or type(failure).__name__)
 
 
 def failed(name: str, failure: Exception, *secrets: str | None) -> Response:
@@ -52,6 +53,7 @@ def failed(name: str, failure: Exception, *secrets: str | None) -> Response:
     if status in _CURES:
         raise UsageError(f"target {name!r}: {_CURES[status]} (HTTP {status}: {words})") from None
     what = f"HTTP {status}" if status is not None else type(cause).__name__
+    what += " inside HTTP 200" if words_of(cause) is not None else ""
     often = f" after {tries} attempts" if tries > 1 else ""
     return Response(
         text="",

@@ -87,7 +87,10 @@ def blocks(run: Path, lock: Mapping[str, Any], results: Results) -> list[Block]:
             Block("Study", (("Lock", f"{LOCK} is missing: nothing below can be traced to a study."),)),
             _cost(results),
         ]
-    decoding = ", ".join(f"{name} {value}" for name, value in dict(lock.get("decoding", {})).items())
+    settings = dict(lock.get("decoding", {})).items()
+    decoding = ", ".join(
+        f"{name} {'left to the provider' if value is None else value}" for name, value in settings
+    )
     study = (
         ("Study", str(lock.get("study", "?"))),
         ("Lock file", f"{LOCK}, SHA-256 {sha256_file(run / LOCK)}"),

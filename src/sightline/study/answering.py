@@ -138,8 +138,11 @@ async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int
 
 
 def _seed(decoding: Decoding, asked: Asked) -> int:
-    """Greedy decoding needs none, so that equal requests stay equal; sampling gets one per row and try."""
-    if decoding.temperature == 0:
+    """Greedy decoding needs none, so that equal requests stay equal; sampling gets one per row and try.
+
+    Nor is one sent where the provider chooses the temperature.
+    """
+    if not decoding.temperature:
         return decoding.seed
     return seed_of("decode", decoding.seed, asked.artifact["key"], asked.epoch, bits=31)
 

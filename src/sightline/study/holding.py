@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -40,3 +43,17 @@ def hold(folder: Path) -> None:
             raise UsageError(f"{folder}: another sightline process works in this folder; {cure}") from None
     _held[path] = file
     sweep(folder)
+
+
+def discard(folder: Path, parents: Sequence[Path]) -> None:
+    """Let go of a folder that `hold` made, and remove it with all that was put into it since.
+
+    `parents` are those that were made for it; they go, too, if nothing else lies in them.
+    """
+    path = folder.resolve() / BUSY
+    if path in _held:
+        _held.pop(path).close()
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        for parent in parents:
+            parent.rmdir()

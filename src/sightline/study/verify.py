@@ -11,16 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, NamedTuple
 
 from sightline import registry, targets
 from sightline.contracts import Judge, NeedsTarget, Target
 from sightline.digests import sha256_file
 from sightline.errors import DamageError, UsageError, nearest
 from sightline.metrics.cells import PLAIN
-from sightline.sealed import damage_told, read_note
+from sightline.sealed import damage_told, read_note, yaml_of
 from sightline.store import Blobs
 from sightline.study import lock as locks
 from sightline.study.claims import Claim, Claims, few, read_claims
@@ -97,18 +95,29 @@ class Verified:
     notes: tuple[str, ...]
 
 
+class _Manners(NamedTuple):
+    """How a study asks its targets."""
+
+    concurrency: int
+    retries: int
+    timeout: int | None
+
+
 @dataclass(slots=True)
 class _Opener:
     """Opens targets once, with the run's pictures."""
 
     blobs: Blobs
     retries: int
+    timeout: int | None
     _open: dict[str, Target] = field(default_factory=dict)
 
     def __call__(self, name: str) -> Target:
         """The target of that name."""
         if name not in self._open:
-            self._open[name] = targets.open_target(name, self.blobs, retries=self.retries)
+            self._open[name] = targets.open_target(
+                name, self.blobs, retries=self.retries, timeout=self.timeout
+            )
         return self._open[name]
 
 
@@ -126,7 +135,7 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
     hold(folder)
     blobs = Blobs(folder / "blobs")
     manners = _manners(folder, claims.lock)
-    opened = _Opener(blobs, manners["retries"])
+    opened = _Opener(blobs, manners.retries, manners.timeout)
     notes = list(_unsettled(folder))
     subjects, judges = (
         _subjects(claims.lock, wanted.targets, opened, notes),
@@ -145,8 +154,8 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
         judges=keyed(judges, folder),
         decoding=claims.decoding,
         epochs=claims.epochs,
-        concurrency=manners["concurrency"],
-        retries=manners["retries"],
+        concurrency=manners.concurrency,
+        retries=manners.retries,
         retry_errors=wanted.retry_errors,
         progress=progress,
     )
@@ -168,12 +177,15 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
     )
 
 
-def _manners(folder: Path, lock: Mapping[str, Any]) -> dict[str, int]:
+def _manners(folder: Path, lock: Mapping[str, Any]) -> _Manners:
     """How the study asks: not part of what decides answers, so only its text says so."""
-    names = ("concurrency", "retries")
     with damage_told(folder / locks.LOCK, locks.WRITE_AGAIN):
-        text = yaml.safe_load(lock["made_from"]["text"])
-        return {name: int(text.get(name, StudyFile.model_fields[name].default)) for name in names}
+        text = yaml_of(lock["made_from"]["text"], "made_from.text")
+        found = {name: text.get(name, StudyFile.model_fields[name].default) for name in _Manners._fields}
+        seconds = found["timeout"]
+        return _Manners(
+            int(found["concurrency"]), int(found["retries"]), None if seconds is None else int(seconds)
+        )
 
 
 def _unsettled(folder: Path) -> Iterator[str]:

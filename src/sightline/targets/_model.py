@@ -73,7 +73,13 @@ class Prepared:
     def bucket(self) -> tuple[object, ...]:
         """Picture count, shapes of picture tensors beyond the first dimension, decoding settings."""
         shapes = tuple((key, tuple(value.shape[1:])) for key, value in sorted(self.pictures.items()))
-        return len(self.hashes), shapes, self.new_tokens, self.decoding.temperature, self.decoding.top_p
+        return (
+            len(self.hashes),
+            shapes,
+            self.new_tokens,
+            self.decoding.sampling_temperature,
+            self.decoding.top_p,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +177,7 @@ class LoadedModel:
         length = int(tokens["input_ids"].shape[1])
         if self.context and length >= self.context:
             raise UnfitError(f"the prompt has {length} tokens, the model's context {self.context}")
-        room = self.context - length if self.context else decoding.max_tokens
+        room = self.context - length if self.context else decoding.max_new_tokens
         hashes = tuple(image.sha256 for image in prompt.images)
         key = (decoding.seed, tokens["input_ids"][0].tolist(), hashes)
         return Prepared(
@@ -180,8 +186,8 @@ class LoadedModel:
             hashes=hashes,
             flags=prompt.flags,
             decoding=decoding,
-            seed=seed_of("vlm", *key) if decoding.temperature > 0 else 0,
-            new_tokens=min(decoding.max_tokens, room),
+            seed=seed_of("vlm", *key) if decoding.sampling_temperature > 0 else 0,
+            new_tokens=min(decoding.max_new_tokens, room),
             head=self.prefixes.head(tokens["input_ids"][0], hashes) if self.prefixes is not None else "",
             thinking=begins_thoughts(prompt.text) and not begins_thoughts(conversation.last_user_text()),
         )

@@ -26,7 +26,7 @@ class RowSampler:
         self.steps = 0
         self._keep: list[Any] | None = [] if keep else None
         self._best: list[Any] = []
-        self._temperature = decoding.temperature
+        self._temperature = decoding.sampling_temperature
         self._top_p = decoding.top_p
         self._draws = [random.Random(seed) for seed in seeds]
 

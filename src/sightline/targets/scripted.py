@@ -25,7 +25,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sightline.border import bordered, bordered_row
@@ -33,6 +32,7 @@ from sightline.cases import Conversation, Turn
 from sightline.closure import with_code
 from sightline.contracts import Decoding
 from sightline.digests import digest
+from sightline.documents import read_yaml
 from sightline.errors import TransientError, UsageError
 from sightline.records import Cost, Response, Stop
 from sightline.targets._asked import checked
@@ -135,9 +135,10 @@ async def _answer(rule: _Rule, last: Turn, decoding: Decoding) -> Response:
     text = entry.reply if rule.plain else entry.reply.replace("{user}", asked)
     words = text.split()
     stop: Stop = entry.stop
-    if len(words) > decoding.max_tokens:
-        text, stop = " ".join(words[: decoding.max_tokens]), "length"
-    tokens = min(len(words), decoding.max_tokens)
+    most = decoding.max_new_tokens
+    if len(words) > most:
+        text, stop = " ".join(words[:most]), "length"
+    tokens = min(len(words), most)
     return bordered(Response(text=text, stop=stop, cost=Cost(1, 0, 0, len(asked.split()), tokens)))
 
 
@@ -157,10 +158,7 @@ def _source(name: str, file: str) -> tuple[str, str]:
 
 
 def _entries(where: str, text: str) -> list[tuple[int, Any]]:
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as broken:
-        raise UsageError(f"{where}: not YAML: {broken}") from None
+    found = read_yaml(text, where)
     if not isinstance(found, dict) or set(found) != {"rules"} or not isinstance(found["rules"], list):
         raise UsageError(f"{where}: write a mapping with one key, 'rules', that holds a list")
     return list(enumerate(found["rules"], start=1))
