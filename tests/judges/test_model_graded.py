@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sightline import registry
 from sightline.cases import Case, Conversation, Expected, Image, Turn
-from sightline.contracts import Decoding, NeedsTarget
+from sightline.contracts import CountsCalls, Decoding, NeedsTarget
 from sightline.errors import TransientError, UsageError
 from sightline.judges._rubrics import quoted, read_verdict, rubric
 from sightline.judges.model_graded import ModelGraded
@@ -360,6 +360,9 @@ def test_several_graders_decide_by_majority_and_all_are_shown(
 def test_a_study_names_several_graders_as_a_list() -> None:
     judge = registry.make("judge", "model_graded", grader=["scripted/a", "scripted/b"])
     assert judge.graders == ("scripted/a", "scripted/b")
+    assert isinstance(judge, CountsCalls)
+    assert judge.calls == 2
+    assert ModelGraded(grader="scripted/a").calls == 1
     assert "majority of scripted/a + scripted/b" in judge.id
     assert registry.parse("judge", registry.spec(judge)) == judge
     with pytest.raises(UsageError, match="at most 9 different graders"):

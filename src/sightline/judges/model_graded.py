@@ -128,6 +128,11 @@ class ModelGraded:
         """The target strings of the graders; each is asked once per reply."""
         return (self.grader,) if isinstance(self.grader, str) else self.grader
 
+    @property
+    def calls(self) -> int:
+        """Calls per verdict, at most."""
+        return len(self.graders)
+
     def bind(self, open_target: OpenTarget) -> ModelGraded:
         """The same judge with its graders opened, and a secret of its own until `keyed` gives it another.
 
