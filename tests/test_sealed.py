@@ -20,6 +20,7 @@ from sightline.sealed import (
     damage_told,
     publish_table,
     read_note,
+    read_yaml,
     sealed_line,
     sealed_text,
 )
@@ -97,8 +98,23 @@ def test_every_turned_bit_of_a_sealed_text_is_seen(tmp_path: Path) -> None:
     for damaged in flips(sealed.encode()):
         path = tmp_path / "text"
         path.write_bytes(damaged)
-        with pytest.raises(DamageError), damage_told(path, CURE):
-            dict(yaml.safe_load(checked_text(path.read_bytes().decode())))
+        with pytest.raises(DamageError):
+            read_yaml(path, CURE)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("a: [1, 2", r"damaged \(lock.yaml:1: not valid YAML"),
+        ("a: " + "[" * 999, r"damaged \(lock.yaml:1: .*more than 50 levels"),
+        ("just words", r"damaged \("),
+    ],
+)
+def test_a_yaml_file_is_read_within_bounds(tmp_path: Path, text: str, what: str) -> None:
+    path = tmp_path / "lock.yaml"
+    path.write_text(sealed_text(text))
+    with pytest.raises(DamageError, match=what + r".*; delete it"):
+        read_yaml(path, CURE)
 
 
 def test_a_note_is_read_back_or_told(tmp_path: Path) -> None:
