@@ -23,6 +23,7 @@ from sightline.study.config import parse
 from sightline.study.inner_calls import CallLog
 from sightline.study.run import Run
 from sightline.targets.defended import DefendedTarget
+from sightline.targets.remembered import RememberedTarget
 
 STUDY = """
 study: inner
@@ -59,13 +60,16 @@ class Paid:
         return Response(text=f"reply {len(conversation.turns)}", cost=Cost(calls_target=1, tokens_out=2))
 
 
-@pytest.fixture
-def run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Paid], Run]:
+@pytest.fixture(params=["opened", "remembered"])
+def run_on(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Paid], Run]:
     monkeypatch.setattr(answering, "BACKOFF_SECONDS", 0.0)
 
     def run(bare: Paid) -> Run:
         def opened(name: str, images: object, **bounds: int | None) -> Target:
-            return DefendedTarget(MODERATION, bare) if "self_moderation" in name else bare
+            target: Target = DefendedTarget(MODERATION, bare) if "self_moderation" in name else bare
+            return target if request.param == "opened" else RememberedTarget(target.id, lambda: target)
 
         monkeypatch.setattr("sightline.targets.open_target", opened)
         made = Run(parse(STUDY), tmp_path / "run")

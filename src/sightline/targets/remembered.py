@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from sightline.cases import Conversation
 from sightline.closure import with_code
-from sightline.contracts import Decoding, Target
+from sightline.contracts import Calls, Decoding, MakesCalls, Target
 from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.records import Response
@@ -29,12 +29,19 @@ def stamp(name: str) -> str | None:
 
 
 class RememberedTarget:
-    """A target whose id is known; it is opened when it is first asked. Satisfies `contracts.Target`."""
+    """A target whose id is known; it is opened when it is first asked. Satisfies `contracts.MakesCalls`."""
 
     def __init__(self, identity: str, open_target: Callable[[], Target]) -> None:
         self.id = identity
         self._open = open_target
         self._opened: Target | None = None
+
+    def _target(self) -> Target:
+        if self._opened is None:
+            self._opened = self._open()
+            if self._opened.id != self.id:
+                raise ContractError(f"{self.id} was remembered, and {self._opened.id} opened in its place")
+        return self._opened
 
     async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
         """One reply of the target itself.
@@ -42,8 +49,13 @@ class RememberedTarget:
         Raises:
             ContractError: if it is not the one that was remembered.
         """
-        if self._opened is None:
-            self._opened = self._open()
-            if self._opened.id != self.id:
-                raise ContractError(f"{self.id} was remembered, and {self._opened.id} opened in its place")
-        return await self._opened.generate(conversation, decoding)
+        return await self._target().generate(conversation, decoding)
+
+    async def generate_through(
+        self, conversation: Conversation, decoding: Decoding, calls: Calls
+    ) -> Response:
+        """As `generate`; a target that asks others makes its requests by `calls`."""
+        target = self._target()
+        if isinstance(target, MakesCalls):
+            return await target.generate_through(conversation, decoding, calls)
+        return await target.generate(conversation, decoding)
