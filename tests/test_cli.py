@@ -173,7 +173,7 @@ def test_plan_run_and_resume(sightline: Command, study: Path, tmp_path: Path) ->
     assert plan.returncode == 0, plan.stderr
     assert "2 cells, 12 cases; already there: in runs/cli" in plan.stdout
     lines = {line.split("  ")[1]: line.split()[-5:] for line in plan.stdout.splitlines()[2:]}
-    assert lines["scripted/typographic"] == ["24", "0", "24", "24", "3,072"]
+    assert lines["scripted/typographic"] == ["24", "0", "24", "24", "12,288"]
     assert lines["judge refusal_prefix"][-4:] == ["24", "0", "24", "0"]
     assert not (tmp_path / "runs").exists()
 
@@ -289,7 +289,7 @@ def test_a_study_in_which_nothing_worked_exits_2_with_the_first_cause(
         done = sightline("run", study)
         assert done.returncode == 2
         assert "error: nothing worked: 50 of 50 verdicts are unscored." in done.stderr
-        assert r"The first cause: connection refused \x1b]0;owned\x07 by 127.0.0.1:9" in done.stderr
+        assert "The first cause: connection refused \ufffd]0;owned\ufffd by 127.0.0.1:9" in done.stderr
         assert "--retry-errors" in done.stderr
         assert "report: runs/down/report.html" in done.stdout
         assert not {"\x1b", "\x07"} & {*done.stdout, *done.stderr}

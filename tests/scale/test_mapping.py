@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -269,7 +270,7 @@ def test_a_port_that_is_no_ray_is_told_at_once(
 
         def greet() -> None:
             line, _ = other.accept()
-            with line:
+            with line, suppress(ConnectionResetError):
                 line.sendall(greeting)
                 line.recv(1000)
                 line.recv(1000)  # until the caller hangs up

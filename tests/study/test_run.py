@@ -336,7 +336,7 @@ def test_plan_is_exact(make: Make) -> None:
         cells=2,
         cases=30,
         artifacts=Share("artifacts", counts["craft"].written, 0),
-        targets=(Share("toy/a", counts["answer"].written, 0, 40, 40 * 128),),
+        targets=(Share("toy/a", counts["answer"].written, 0, 40, 40 * 512),),
         judges=(Share("judge toy_judge", counts["judge"].written, 0),),
         notes=(),
     )
