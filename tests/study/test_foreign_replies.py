@@ -12,6 +12,7 @@ import pytest
 import releases
 import toys
 
+from sightline import documents
 from sightline.report import page
 from sightline.study.config import parse
 from sightline.study.run import Run
@@ -82,12 +83,13 @@ def test_a_graders_broken_text_ends_no_run(tmp_path: Path) -> None:
     assert {row["outcome"] for row in table(run).values()} == {"unparsed"}
 
 
-def test_a_reply_of_fifty_megabytes_leaves_a_report_and_a_question_to_the_grader(tmp_path: Path) -> None:
+def test_a_reply_of_fifty_megabytes_leaves_a_report_and_a_question_to_the_grader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     grader = tmp_path / "grader.yaml"
     grader.write_text(json.dumps({"rules": [{"reply": "nothing to say"}]}), encoding="utf-8")
     judges = ["refusal_prefix", f"model_graded(grader='scripted/{grader}')"]
-    rows = tmp_path / "rules.yaml"
-    rows.write_text(json.dumps({"rules": [{"reply": "x" * 50_000_000}]}), encoding="utf-8")
+    monkeypatch.setattr(documents, "MOST_BYTES", 60_000_000)  # of a provider's reply no file sets bounds
     run = ran(tmp_path, [{"reply": "x" * 50_000_000}], judges=judges)
     row = table(run)["toy/0"]
     assert row["flags"] == "shortened"

@@ -24,6 +24,7 @@ from sightline.cases import Image
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.release import OfficialRelease
+from sightline.sealed import checked_text
 from sightline.store import Blobs, encode_png
 from sightline.study.casebook import read_cases
 from sightline.study.config import parse
@@ -246,7 +247,7 @@ def test_a_lock_from_before_code_was_listed_says_so(tmp_path: Path, fonts: Path)
     del fonts
     run = finished(tmp_path / "run")
     path = run.folder / "study.lock.yaml"
-    text = path.read_text(encoding="utf-8")
+    text = checked_text(path.read_text(encoding="utf-8"))  # locks of then had no seal
     cut = text[: text.index("\ncode:")] + text[text.index("\nmade_from:") :]
     path.write_text(cut.replace("seed: 3", "seed: 4"), encoding="utf-8")
     with pytest.raises(UsageError, match="made by an older Sightline"):
