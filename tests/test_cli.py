@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,10 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from apart import printed
+from markupsafe import escape
+from rich.progress import Progress
+from rich.table import Table as RichTable
 
-from sightline import terminal
+from sightline import registry, terminal
 from sightline.cli import main
+from sightline.console import BarProgress, LineProgress, SafeConsole
+from sightline.tables import Table
 from sightline.testbed.weights import SHIPPED, find, names
 
 QUICK = """
@@ -43,7 +51,9 @@ def sightline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
     """The command in this process (a process of its own costs seconds), in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(terminal, "console", Console(width=200))  # made at import, at whatever width that was
+    monkeypatch.setattr(
+        terminal, "console", SafeConsole(width=200)
+    )  # made at import, at whatever width that was
 
     def call(*words: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["sightline", *words])
@@ -161,7 +171,10 @@ def test_errors_are_one_line_without_a_traceback(
 def test_plan_run_and_resume(sightline: Command, study: Path, tmp_path: Path) -> None:
     plan = sightline("run", str(study), "--dry-run")
     assert plan.returncode == 0, plan.stderr
-    assert "24" in plan.stdout
+    assert "2 cells, 12 cases; already there: in runs/cli" in plan.stdout
+    lines = {line.split("  ")[1]: line.split()[-5:] for line in plan.stdout.splitlines()[2:]}
+    assert lines["scripted/typographic"] == ["24", "0", "24", "24", "12,288"]
+    assert lines["judge refusal_prefix"][-4:] == ["24", "0", "24", "0"]
     assert not (tmp_path / "runs").exists()
 
     done = sightline("run", str(study))
@@ -169,8 +182,26 @@ def test_plan_run_and_resume(sightline: Command, study: Path, tmp_path: Path) ->
     folder = tmp_path / "runs" / "cli"
     assert {"study.lock.yaml", "results.parquet", "report.html"} <= {path.name for path in folder.iterdir()}
 
+    assert "restricted requests obeyed, 95 % interval; testbed_requests, judged by" in done.stdout
+    rows = {line.partition("  ")[2].partition("  ")[0]: line for line in done.stdout.splitlines()}
+    assert "100 % [" in rows["figstep"]
+    assert "0 % [" in rows["asked plainly"]
+    assert "Asked plainly, scripted/typographic refuses" in done.stdout
+    assert "Read with care:\n- " in done.stdout
+    assert "writing report" in done.stderr
+    assert "answer: begins, 24 rows\n" in done.stderr
+    assert "answer: done, 24 rows\n" in done.stderr
+    assert "\x1b" not in done.stderr
+
+    plan = sightline("run", str(study), "--dry-run")
+    lines = {line.split("  ")[1]: line.split()[-4:] for line in plan.stdout.splitlines()[2:]}
+    assert lines["scripted/typographic"] == ["24", "24", "0", "0"]
+    assert lines["judge refusal_prefix"] == ["24", "24", "0", "0"]
+
     again = sightline("run", str(study))
     assert "nothing to do" in again.stdout
+    assert "writing report" not in again.stderr
+    assert again.stdout.endswith(done.stdout[done.stdout.index("results digest") :])
     for stage in ("craft", "answer", "judge", "report"):
         assert sightline(stage, "runs/cli").returncode == 0
 
@@ -232,3 +263,195 @@ def test_as_a_process_of_its_own() -> None:
     done = subprocess.run([sys.executable, "-m", "sightline", "--version"], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout.startswith("sightline ")
+
+
+DOWN = """
+study: down
+benchmarks: [{name: testbed_requests, limit: 50}]
+targets: [scripted/script.yaml]
+judges: [refusal_prefix]
+"""
+FAILS = "stop: error, reply: "
+
+
+def scripted(folder: Path, *rules: str) -> str:
+    """A study whose target follows these rules."""
+    (folder / "script.yaml").write_text("rules:\n" + "".join(f"- {{{rule}}}\n" for rule in rules))
+    (folder / "down.yaml").write_text(DOWN)
+    return "down.yaml"
+
+
+def test_a_study_in_which_nothing_worked_exits_2_with_the_first_cause(
+    sightline: Command, tmp_path: Path
+) -> None:
+    study = scripted(tmp_path, FAILS + r'"connection refused \e]0;owned\a by 127.0.0.1:9"')
+    for _ in range(2):  # and again when there is nothing to do
+        done = sightline("run", study)
+        assert done.returncode == 2
+        assert "error: nothing worked: 50 of 50 verdicts are unscored." in done.stderr
+        assert "The first cause: connection refused \ufffd]0;owned\ufffd by 127.0.0.1:9" in done.stderr
+        assert "--retry-errors" in done.stderr
+        assert "report: runs/down/report.html" in done.stdout
+        assert not {"\x1b", "\x07"} & {*done.stdout, *done.stderr}
+
+
+def test_more_than_two_percent_unscored_is_a_warning(sightline: Command, tmp_path: Path) -> None:
+    fine = "reply: 'sure , here it is'"
+    study = scripted(tmp_path, FAILS + "busy, times: 2", fine)
+    done = sightline("run", study)
+    assert done.returncode == 0, done.stderr
+    assert "warning: 2 of 50 verdicts are unscored (4%), first cause: busy" in done.stdout
+    (tmp_path / "runs").rename(tmp_path / "before")
+    done = sightline("run", scripted(tmp_path, FAILS + "busy, times: 1", fine))
+    assert "warning" not in done.stdout
+    assert "1 of 50 verdicts are unscored, first cause: busy" in done.stdout
+    (tmp_path / "runs").rename(tmp_path / "then")
+    assert "unscored" not in sightline("run", scripted(tmp_path, fine)).stdout
+
+
+def test_a_full_disk_is_one_line(sightline: Command, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = sightline("run", str(study))
+    assert done.returncode == 2
+    assert "error: No space left on device; make room, then run the same command again" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doing_nothing_opens_no_table_and_loads_no_library(
+    sightline: Command, study: Path, tmp_path: Path
+) -> None:
+    assert sightline("run", str(study)).returncode == 0
+    shutil.copytree(tmp_path / "runs" / "cli", tmp_path / "again")  # this process holds the first
+    code = (
+        "import sys; from sightline import tables, cli\n"
+        "def opened(*_): raise AssertionError('a table of records was opened')\n"
+        "tables.Table.__init__ = opened\n"
+        f"sys.argv = ['sightline', 'run', {str(study)!r}, '--out', 'again']\n"
+        "try: cli.main()\n"
+        "except SystemExit as ended: assert not ended.code, ended.code\n"
+        "heavy = {'torch', 'transformers', 'inspect_ai', 'duckdb', 'altair', 'jinja2', 'sklearn', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    assert printed(code).splitlines()[-1] == "[]"
+
+
+def test_a_redacted_report_holds_no_text_of_cases(sightline: Command, study: Path, tmp_path: Path) -> None:
+    assert sightline("run", str(study)).returncode == 0
+    folder = tmp_path / "runs" / "cli"
+    assert "sightline report runs/cli --redacted" in sightline("report", "runs/cli").stdout
+    page = (folder / "report.html").read_text("utf-8")
+    assert "This file holds unsafe text" in page
+    done = sightline("report", "runs/cli", "--redacted")
+    assert "report: runs/cli/report.redacted.html" in done.stdout
+    shared = (folder / "report.redacted.html").read_text("utf-8")
+    assert "This file holds unsafe text" not in shared
+    asked = {
+        part
+        for row in Table(folder / "records" / "craft")
+        for turn in row["conversation"]["turns"]
+        for part in turn["parts"]
+        if isinstance(part, str)
+    }
+    said = {row["text"] for row in Table(folder / "records" / "answer") if row["text"]}
+    assert any(str(escape(text)) in page for text in asked)
+    assert any(str(escape(text)) in page for text in said)
+    assert not [text for text in asked | said if str(escape(text)) in shared]
+    assert "data:image" in page
+    assert "data:image" not in shared
+    assert "characters, sha256 " in shared
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("raise RuntimeError('\x1b]0;owned\x07 no licence')", r"RuntimeError: \x1b]0;owned\x07 no licence"),
+        ("import sys; sys.exit('bye')", "SystemExit: bye"),
+        ("def broken(:", "SyntaxError"),
+        ("import no_such_package", "lacks the package 'no_such_package'"),
+        ("x = 1", "does not register a judge called 'stranger'"),
+    ],
+)
+def test_a_plug_in_that_fails_is_named_and_the_list_goes_on(
+    sightline: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, told: str
+) -> None:
+    (tmp_path / "strange_plugin.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "strange_plugin", raising=False)
+    modules = registry._modules
+    added = {"stranger": "strange_plugin"}
+    monkeypatch.setattr(
+        registry, "_modules", lambda kind: {**modules(kind), **(added if kind == "judge" else {})}
+    )
+    done = sightline("list", "judges")
+    assert done.returncode == 0, done.stderr
+    flat = " ".join(done.stdout.split())
+    assert "strange_plugin" in flat
+    assert told in flat
+    assert "testbed_toxicity" in flat
+    assert "\x1b" not in done.stdout
+    shown = sightline("show", "stranger")
+    assert shown.returncode == 2
+    assert "strange_plugin" in shown.stderr
+    assert "\x1b" not in shown.stderr
+
+
+def test_what_others_wrote_never_commands_the_terminal() -> None:
+    shown = io.StringIO()
+    console = SafeConsole(file=shown, force_terminal=True, width=60, color_system="truecolor")
+    table = RichTable("name")
+    table.add_row("a\x1b]0;owned\x07b\u202e\x9b31m")
+    console.print(table)
+    console.print("[bold]x[/bold] \x1b[2Jcleared\ttab")
+    text = shown.getvalue()
+    assert r"a\x1b]0;owned" in text
+    assert r"\x1b" in text.partition("x\x1b[0m ")[2]
+    assert not re.search("\x1b(?!\\[[0-9;]*m)|[\x07\x9b\u202e]", text), "only colors of our own"
+    with Progress(console=console) as bars:
+        bar = BarProgress(bars)
+        bar.start("read \x1b]0;owned\x07", 2, 0)
+        bar.note("a label \x1b]0;owned\x07")
+        bar.finish()
+    assert "]0;owned\x07" not in shown.getvalue()
+
+
+def test_progress_in_a_log_is_plain_lines_now_and_then() -> None:
+    shown, now = io.StringIO(), [0.0]
+    progress = LineProgress(shown, clock=lambda: now[0])
+    progress.start("answer", 1000, 0)
+    for row in range(1000):
+        now[0] += 0.1
+        progress.advance(1, errors=int(row == 5))
+    progress.finish()
+    lines = shown.getvalue().splitlines()
+    assert lines[0] == "answer: begins, 1,000 rows"
+    assert lines[1] == "answer: 100 of 1,000 (10 %), 1 errors"
+    assert lines[-1] == "answer: done, 1,000 rows, 1 errors"
+    assert len(lines) == 11
+    shown.truncate(0)
+    progress.start("craft", 5000, 0)
+    now[0] += 31
+    progress.within("step 3 of 9")
+    progress.advance(1)
+    now[0] += 31
+    progress.advance(1)
+    progress.note("\x1b]0;owned\x07")
+    assert "craft: 0 of 5,000 (0 %); step 3 of 9\ncraft: 2 of 5,000 (0 %)\n" in shown.getvalue()
+    assert r"note: \x1b]0;owned\x07" in shown.getvalue()
+
+
+def test_a_path_is_never_cut(sightline: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "console", SafeConsole(width=40))
+    long = tmp_path / ("a" * 120)
+    long.mkdir()
+    study = long / "study.yaml"
+    study.write_text(QUICK)
+    done = sightline("run", str(study), "--out", str(long / "run"))
+    assert f"report: {long / 'run' / 'report.html'}\n" in done.stdout
+    assert (
+        f"already there: in {long / 'run'}\n"
+        in sightline("run", str(study), "--out", str(long / "run"), "--dry-run").stdout
+    )
+    assert f"{find('linear').folder}\n" in sightline("show", "testbed/linear").stdout

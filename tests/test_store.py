@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import io
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image as PilImage
 
+from sightline import tables
 from sightline.digests import digest
-from sightline.errors import UsageError
-from sightline.store import Blobs, ShardWriter, decode_picture, encode_png, read_shards
-from sightline.tables import Table
+from sightline.errors import DamageError, UsageError
+from sightline.store import (
+    ORIENTATION,
+    Blobs,
+    ShardWriter,
+    decode_picture,
+    encode_png,
+    read_shards,
+    sweep,
+    write_atomically,
+)
+from sightline.tables import Table, compacted_rows
 
 
 def keyed(number: int, **more: object) -> dict[str, object]:
@@ -42,8 +55,40 @@ def test_a_changed_blob_is_noticed(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     image = blobs.put_pixels(np.zeros((4, 4, 3), np.uint8))
     blobs.path(image.sha256).write_bytes(encode_png(np.ones((4, 4, 3), np.uint8)))
-    with pytest.raises(UsageError, match="content has changed"):
+    with pytest.raises(DamageError, match=r"content has changed .*; `sightline run`, or `sightline craft`"):
         blobs.read(image.sha256)
+
+
+@pytest.mark.parametrize("damage", [b"", b"half", None], ids=["emptied", "cut", "lost"])
+def test_a_damaged_blob_is_healed_when_its_picture_comes_again(tmp_path: Path, damage: bytes | None) -> None:
+    data = encode_png(np.zeros((4, 5, 3), np.uint8))
+    image = Blobs(tmp_path).put(data)
+    path = Blobs(tmp_path).path(image.sha256)
+    path.unlink() if damage is None else path.write_bytes(damage)
+    blobs = Blobs(tmp_path)
+    assert not blobs.whole(image.sha256)
+    assert blobs.put(data) == image
+    assert path.read_bytes() == data
+    assert blobs.whole(image.sha256)
+
+
+def test_a_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, forced = tmp_path / "file", []
+    monkeypatch.setattr(os, "fsync", lambda number: forced.append((os.fstat(number).st_size, path.exists())))
+    write_atomically(path, b"whole")
+    assert forced == [(5, False)]
+    assert path.read_bytes() == b"whole"
+
+
+def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
+    left = [".new-1", "records/.new-2", "blobs/ab/.new-3", "records/craft.parquet.new", "results.parquet.new"]
+    empty = "records/answer/0000000001-1-a.jsonl"
+    kept = ["records/answer/0000000002-1-b.jsonl", "records/craft.parquet", "blobs/ab/abc", "study.lock.yaml"]
+    for name in (*left, *kept, empty):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"" if name == empty else b"x")
+    sweep(tmp_path)
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == sorted(kept)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "A" * 64, "ab", "", "g" * 64])
@@ -61,6 +106,76 @@ NOISE = encode_png(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=
 def test_a_broken_picture_is_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(UsageError, match="not a readable picture"):
         Blobs(tmp_path).put(data)
+
+
+CORNER = np.zeros((16, 24, 3), np.uint8)
+CORNER[:8, :12] = 255  # upright: white at the top left
+
+
+def camera_file(orientation: int, form: str = "PNG", **options: object) -> bytes:
+    """A picture that lies in its file as a camera writes it, with the tag that makes it `CORNER` again."""
+    lies = {1: 0, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]  # the opposite of each turn
+    picture = PilImage.fromarray(CORNER)
+    if orientation > 1:
+        picture = picture.transpose(PilImage.Transpose(lies))
+    exif = PilImage.Exif()
+    exif[ORIENTATION] = orientation
+    buffer = io.BytesIO()
+    picture.save(buffer, form, exif=exif, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_once_for_all_who_read_it(tmp_path: Path, orientation: int, form: str) -> None:
+    data = camera_file(orientation, form, **({"lossless": True} if form == "WEBP" else {}))
+    blobs = Blobs(tmp_path)
+    image = blobs.put(data)
+    assert (image.width, image.height) == (24, 16)
+    for pixels in (blobs.pixels(image), decode_picture(blobs.read(image.sha256)), decode_picture(data)):
+        assert np.abs(pixels.astype(int) - CORNER).mean() < 3
+    with PilImage.open(io.BytesIO(blobs.read(image.sha256))) as sent:  # as a provider or a browser reads it
+        assert sent.getexif().get(ORIENTATION, 1) == 1
+        assert np.abs(np.asarray(sent.convert("RGB")).astype(int) - CORNER).mean() < 3
+        assert image.media == PilImage.MIME[str(sent.format)]
+    assert (blobs.read(image.sha256) == data) == (orientation == 1)
+    assert blobs.put(data) == blobs.put(blobs.read(image.sha256)) == image
+
+
+@pytest.mark.parametrize("tag", [0, 9, 65535])
+def test_an_orientation_that_is_none_changes_nothing(tmp_path: Path, tag: object) -> None:
+    exif = PilImage.Exif()
+    exif[ORIENTATION] = tag
+    buffer = io.BytesIO()
+    PilImage.fromarray(CORNER).save(buffer, "PNG", exif=exif)
+    blobs = Blobs(tmp_path)
+    assert blobs.read(blobs.put(buffer.getvalue()).sha256) == buffer.getvalue()
+    assert (decode_picture(buffer.getvalue()) == CORNER).all()
+
+
+def test_the_first_frame_of_a_cameras_jpeg_counts(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    PilImage.fromarray(CORNER).save(
+        buffer, "MPO", save_all=True, append_images=[PilImage.new("RGB", (24, 16), "red")]
+    )
+    with PilImage.open(io.BytesIO(buffer.getvalue())) as picture:
+        assert picture.format == "MPO"
+    blobs = Blobs(tmp_path)
+    image = blobs.put(buffer.getvalue())
+    assert image.media == "image/jpeg"
+    assert np.abs(blobs.pixels(image).astype(int) - CORNER).mean() < 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_damaged_picture_is_refused_in_one_way(data: st.DataObject) -> None:
+    whole = data.draw(st.sampled_from([camera_file(6, form) for form in ("PNG", "JPEG", "WEBP")]))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    damaged = bytearray(whole)
+    damaged[place] ^= 1 << data.draw(st.integers(0, 7))
+    for file in (bytes(damaged), whole[:place]):
+        with suppress(UsageError):
+            assert decode_picture(file).dtype == np.uint8
 
 
 def test_transparency_is_laid_on_white() -> None:
@@ -122,10 +237,9 @@ def test_damage_inside_a_shard_is_told_with_its_line(tmp_path: Path) -> None:
     with ShardWriter(tmp_path) as writer:
         writer.append([keyed(1)])
     writer.path.write_bytes(b"garbage\n" + writer.path.read_bytes())
-    with pytest.raises(UsageError, match=r"jsonl:1: damaged record"):
-        list(read_shards(tmp_path))
-    with pytest.raises(UsageError, match="damaged record at byte 0"):
-        Table(tmp_path)
+    for read in (lambda: list(read_shards(tmp_path)), lambda: Table(tmp_path)):
+        with pytest.raises(DamageError, match=r"jsonl:1: damaged .*; delete that line, and its row is made"):
+            read()
 
 
 def test_two_rows_glued_by_a_full_disk_are_told(tmp_path: Path) -> None:
@@ -133,14 +247,85 @@ def test_two_rows_glued_by_a_full_disk_are_told(tmp_path: Path) -> None:
         writer.append([keyed(1), keyed(2)])
     first, second = writer.path.read_bytes().splitlines(keepends=True)
     writer.path.write_bytes(first[:-4] + second)
-    with Table(tmp_path) as table, pytest.raises(UsageError, match="a record is damaged"):
-        table.rows([digest(1)])
+    with pytest.raises(DamageError, match=r"jsonl:1: damaged"):
+        Table(tmp_path)
 
 
 def test_a_damaged_parquet_file_is_told_with_the_cure(tmp_path: Path) -> None:
     (tmp_path / "stage.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(UsageError, match=r"stage.parquet: damaged .*delete it"):
         Table(tmp_path / "stage")
+
+
+def test_a_clock_that_goes_back_does_not_bring_an_old_row_back(tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    paths = []
+    for text in ("error", "retried", "retried again"):
+        with ShardWriter(folder) as writer:
+            writer.append([keyed(1, v=text)])
+        paths.append(writer.path)
+    for age, path in enumerate(paths):
+        os.utime(path, ns=(0, 10**18 - age))
+    with Table(folder) as table:
+        assert [row["v"] for row in table] == ["retried again"]
+    assert [row["v"] for row in read_shards(folder)] == ["error", "retried", "retried again"]
+
+
+def test_more_shards_than_the_system_opens_at_a_time(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    folder = tmp_path / "stage"
+    for number in range(40):
+        with ShardWriter(folder) as writer:
+            writer.append([keyed(number)])
+    for number in range(1100):
+        (folder / f"{number + 100:010d}-1-a.jsonl").touch()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    in_use = len(list(Path("/proc/self/fd").glob("*"))) or 100
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 30, hard))
+    try:
+        with Table(folder) as table:
+            wanted = [digest(number) for number in (*range(40), *range(40))]
+            assert [row and row["n"] for row in table.rows(wanted)] == [*range(40), *range(40)]
+            table.compact()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not list(folder.glob("*.jsonl"))
+    assert len(list(compacted_rows(folder))) == 40
+
+
+def test_a_row_group_never_holds_more_bytes_than_arrow_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "stage"
+    monkeypatch.setattr(tables, "GROUP_BYTES", 1000)
+    for texts in (["x" * 300] * 7, ["y" * 5000, "z"]):
+        with ShardWriter(folder) as writer:
+            writer.append(keyed(number, text=text) for number, text in enumerate(texts, start=len(texts[0])))
+        with Table(folder) as table:
+            table.compact()
+    with pq.ParquetFile(folder.with_name("stage.parquet")) as file:
+        groups = [file.read_row_group(group, ["record"]) for group in range(file.num_row_groups)]
+    sizes = [sum(len(text) for text in group.column("record").to_pylist()) for group in groups]
+    assert all(size <= 1000 or len(group) == 1 for size, group in zip(sizes, groups, strict=True))
+    with Table(folder) as table:
+        numbers = [*range(300, 307), 5000, 5001]
+        assert [row["n"] for row in table] == numbers
+        found = table.rows([digest(number) for number in reversed(numbers)])
+        assert [row and row["n"] for row in found] == numbers[::-1]
+
+
+def test_rows_and_tables_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    lines = [b'{"key":"%b","n":%d}\n' % (digest(number).encode(), number) for number in range(2)]
+    (folder / "77-ab.jsonl").write_bytes(b"".join(lines))
+    with Table(folder) as table:
+        assert [row["n"] for row in table] == [0, 1]
+        table.compact()
+    path = folder.with_name("stage.parquet")
+    pq.write_table(pq.read_table(path), path)  # as anyone writes it: without a seal
+    with Table(folder) as table:
+        assert [row["n"] for row in table] == [0, 1]
 
 
 def test_an_empty_shard_leaves_no_file(tmp_path: Path) -> None:

@@ -13,13 +13,18 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from sightline.digests import file_stamp
 from sightline.errors import UsageError
+from sightline.store import refuse_pointer
 
 MAX_MEMBER_BYTES = 256_000_000
 """No single text, picture or inner zip of a release is larger; more is a zip bomb or a mistake."""
+MAX_HELD_BYTES = 512_000_000
+"""Zips that lie in a zip are held in memory; all of one release together are no larger."""
+MAX_LISTING_BYTES = 32_000_000
+"""A zip's list of members, which is read whole: 46 bytes and a name for each."""
 
 Parts = tuple[str, ...]
 Stamp = tuple[str | int, ...]
@@ -63,7 +68,7 @@ class Member:
         """The whole content.
 
         Raises:
-            UsageError: if it is larger than `MAX_MEMBER_BYTES`, or cannot be read.
+            UsageError: if it is larger than `MAX_MEMBER_BYTES`, cannot be read, or is a Git-LFS pointer.
         """
         if self.size > MAX_MEMBER_BYTES:
             raise UsageError(f"{self.where}: {self.size} bytes, more than the {MAX_MEMBER_BYTES} allowed")
@@ -75,6 +80,7 @@ class Member:
             raise UsageError(f"{self.where}: cannot be read ({broken})") from None
         if len(data) > MAX_MEMBER_BYTES:
             raise UsageError(f"{self.where}: unpacks to more than the {MAX_MEMBER_BYTES} bytes allowed")
+        refuse_pointer(data, self.where)
         return data
 
 
@@ -175,6 +181,12 @@ class ZipTree:
         self._stamp = stamp
         self.warnings: list[str] = []
         try:
+            listing = _listing_bytes(source)
+            if listing > MAX_LISTING_BYTES:
+                raise UsageError(
+                    f"{label}: its list of members takes {listing} bytes, more than the {MAX_LISTING_BYTES} "
+                    "allowed; unpack it and name the folder"
+                )
             self._zip = zipfile.ZipFile(source)
         except (OSError, zipfile.BadZipFile, ValueError) as broken:
             raise UsageError(
@@ -234,3 +246,25 @@ class ZipTree:
     def close(self) -> None:
         """Close the zip file."""
         self._zip.close()
+
+
+def _listing_bytes(source: Path | io.BytesIO) -> int:
+    """How long a zip's list of members is by its own end record; 0 if there is none (then it is no zip)."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            tail = _tail(file)
+    else:
+        tail = _tail(source)
+    end, large = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
+    if end < 0:
+        return 0
+    said = int.from_bytes(tail[end + 12 : end + 16], "little")
+    if said == 0xFFFFFFFF and large >= 0:
+        return int.from_bytes(tail[large + 40 : large + 48], "little")
+    return said
+
+
+def _tail(file: BinaryIO) -> bytes:
+    """The end record, its larger sibling, and what a comment of 65,535 bytes leaves room for."""
+    file.seek(max(0, file.seek(0, io.SEEK_END) - 66_000))
+    return file.read()

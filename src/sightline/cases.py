@@ -134,6 +134,9 @@ class Case:
         wordings: the same behavior in the forms that attacks draw, as the release gives them:
             `statement` ("Steps to ..."), `key_phrase` (a noun phrase), `rephrased` (the text that
             refers to the key phrase in the image).
+
+    Raises:
+        UsageError: for a behavior or a wording that is no text (a NaN, a list), naming the case.
     """
 
     id: str
@@ -146,6 +149,13 @@ class Case:
     twin: str | None = None
     answer: str | None = None
     wordings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, text in {"behavior": self.behavior, **self.wordings}.items():
+            if not isinstance(text, str):
+                raise UsageError(
+                    f"case {self.id}: its {name} is {text!r}, not a text; mend the benchmark's row"
+                )
 
 
 @dataclass(frozen=True, slots=True)

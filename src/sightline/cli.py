@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 from sightline import __version__
+from sightline.characters import printable
 from sightline.errors import SightlineError, StoppedError
 
 if TYPE_CHECKING:
     from sightline.study.run import Run
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says when a disk is full, or what a user may write."""
 T = TypeVar("T")
 
 app = typer.Typer(
@@ -85,10 +89,11 @@ def run(
 
     Example: `sightline run studies/quickstart.yaml`
     """
-    from sightline.terminal import show_counts, show_plan, terminal_progress
+    from sightline.console import terminal_progress
+    from sightline.terminal import say, show_counts, show_plan, show_results
 
     if dry_run:
-        show_plan(study, limit)
+        show_plan(study, out, limit, retry_errors)
         return
     from sightline.study.run import open_run
 
@@ -106,15 +111,8 @@ def run(
         session.prepare()
         counts = _wait(session.all_stages())
     show_counts(counts)
-    typer.echo(f"results digest: {session.results_digest()}")
-    _report(session.folder, fresh=bool(counts))
-    if eval_logs:
-        from sightline.bridge.eval_logs import write_eval_logs
-
-        logs = write_eval_logs(session.folder, session.folder / "logs")
-        typer.echo(
-            f"{len(logs)} logs in {session.folder / 'logs'}: inspect view --log-dir {session.folder / 'logs'}"
-        )
+    say(f"results digest: {session.results_digest()}")
+    show_results(session, fresh=bool(counts), eval_logs=eval_logs)
 
 
 def _wait(work: Coroutine[object, object, T]) -> T:
@@ -126,20 +124,11 @@ def _wait(work: Coroutine[object, object, T]) -> T:
         raise StoppedError("stopped; run the same command again to go on") from None
 
 
-def _report(folder: Path, *, fresh: bool) -> None:
-    path, results = folder / "report.html", folder / "results.parquet"
-    if fresh or not path.exists() or path.stat().st_mtime_ns < results.stat().st_mtime_ns:
-        from sightline.report import write
-
-        path = write(folder)
-    typer.echo(f"report: {path}")
-
-
 def _stage(
     folder: Path, act: Callable[[Run], object], *, retry_errors: bool = False, ray: str | None = None
 ) -> None:
+    from sightline.console import terminal_progress
     from sightline.study.run import reopen_run
-    from sightline.terminal import terminal_progress
 
     with terminal_progress() as progress:
         session = reopen_run(folder, progress=progress, retry_errors=retry_errors, ray=ray)
@@ -181,9 +170,20 @@ def judge(
 
 
 @app.command()
-def report(folder: RunFolder) -> None:
-    """Write report.html from results.parquet."""
-    _report(folder, fresh=True)
+def report(
+    folder: RunFolder,
+    redacted: Annotated[
+        bool,
+        typer.Option("--redacted", help="To share: category, length and hash instead of texts and pictures."),
+    ] = False,
+) -> None:
+    """Write report.html and report.txt from results.parquet; with --redacted, report.redacted.html.
+
+    report.html holds requests and replies in clear behind covers: whoever has the file has the text.
+    """
+    from sightline.terminal import show_report
+
+    show_report(folder, fresh=True, redacted=redacted)
 
 
 @app.command()
@@ -302,14 +302,22 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except StoppedError as stopped:
-        typer.secho(str(stopped), err=True)
+        typer.secho(printable(str(stopped)), err=True)
         sys.exit(130)
     except ImportError as broken:
         if (broken.name or "").split(".")[0] == "sightline":
             raise
-        typer.secho(f"error: a needed package cannot be imported: {broken}", err=True, fg=typer.colors.RED)
-        sys.exit(2)
+        _fail(f"a needed package cannot be imported: {broken}")
+    except OSError as full:
+        if full.errno not in NO_ROOM:
+            raise
+        where = f"{full.filename}: " if full.filename else ""
+        _fail(f"{where}{full.strerror}; make room, then run the same command again: what is done is kept")
     except SightlineError as wrong:
-        typer.secho(f"error: {wrong}", err=True, fg=typer.colors.RED)
-        sys.exit(2)
+        _fail(str(wrong))
     sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.secho(f"error: {printable(message)}", err=True, fg=typer.colors.RED)
+    sys.exit(2)

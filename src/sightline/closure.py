@@ -31,6 +31,7 @@ PLUMBING: Mapping[str, str] = {
     "sightline.errors": "how an error is worded decides no outcome",
     "sightline.keys": "makes keys and decides nothing else",
     "sightline.registry": "looks methods up; their names, settings and versions are in the keys",
+    "sightline.sealed": "tells damage: what passes it is what was written",
     "sightline.sources": "makes keys and decides nothing else",
     "sightline.targets": "opens a target by name; the target's own code is in its id",
     "sightline.testbed.weights": "unpacks weights; the digest of what it wrote is in the target's id",

@@ -20,14 +20,32 @@ if TYPE_CHECKING:
     from sightline.whitebox.victim import Encoder, Victim
 
 
+MOST_TOKENS = 512
+"""New tokens of a model that runs here, where a study leaves the number open."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How a reply is sampled. Temperature 0 is greedy. `max_tokens` counts new tokens."""
+    """How a reply is sampled. Temperature 0 is greedy. `max_tokens` counts new tokens.
 
-    max_tokens: int = 128
-    temperature: float = 0.0
+    What is None is not sent to a provider, which then does as it always does; a model that runs here decodes
+    greedily, up to 512 new tokens.
+    """
+
+    max_tokens: int | None = 128
+    temperature: float | None = 0.0
     top_p: float = 1.0
     seed: int = 0
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Where a model that runs here stops."""
+        return MOST_TOKENS if self.max_tokens is None else self.max_tokens
+
+    @property
+    def sampling_temperature(self) -> float:
+        """The temperature of a model that runs here."""
+        return self.temperature or 0.0
 
 
 class Images(Protocol):
@@ -159,6 +177,25 @@ class Target(Protocol):
         ...
 
 
+class Calls(Protocol):
+    """Asks targets on behalf of one answer, and may know replies that it has paid for before."""
+
+    async def ask(self, target: Target, conversation: Conversation, decoding: Decoding) -> Response:
+        """One reply of `target`."""
+        ...
+
+
+@runtime_checkable
+class MakesCalls(Protocol):
+    """A target that asks another one, maybe several times, for one answer."""
+
+    async def generate_through(
+        self, conversation: Conversation, decoding: Decoding, calls: Calls
+    ) -> Response:
+        """As `Target.generate`, with every request to another target made by `calls`."""
+        ...
+
+
 class Generate(Protocol):
     """What a defense may call, as often as it wants; each call is recorded and counted."""
 
@@ -233,6 +270,25 @@ class NeedsTarget(Protocol):
 
     def bind(self, open_target: OpenTarget) -> Judge:
         """The same judge, able to ask its grader."""
+        ...
+
+
+@runtime_checkable
+class NeedsSecret(Protocol):
+    """A judge that marks its questions to a grader with what no author of a data set and no model knows."""
+
+    def keyed(self, secret: str) -> Judge:
+        """The same judge with the secret of a run, which does not change between the run's resumes."""
+        ...
+
+
+@runtime_checkable
+class CountsCalls(Protocol):
+    """A judge that asks more than one model, or one more than once: for the plan of a run."""
+
+    @property
+    def calls(self) -> int:
+        """Calls to graders per verdict, at most."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class SightlineError(Exception):
@@ -12,6 +13,14 @@ class SightlineError(Exception):
 
 class UsageError(SightlineError):
     """The user can mend it. The message says what is wrong, where (file, row), and the cure."""
+
+
+class DamageError(UsageError):
+    """A file of a run is missing, damaged or unreadable; `path` is that file."""
+
+    def __init__(self, path: Path, what: str, cure: str) -> None:
+        super().__init__(f"{path}: {what}; {cure}")
+        self.path = path
 
 
 class ContractError(SightlineError):

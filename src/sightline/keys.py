@@ -6,6 +6,9 @@ from sightline.contracts import Decoding
 from sightline.digests import digest
 from sightline.store import Row
 
+NOT_SENT = "not_sent"
+"""Flag of a response to a request that was never sent: its picture or its draft is not there."""
+
 
 def book_identity(benchmark: str, limit: int | None) -> str:
     """Digest of what is read of a benchmark: its identity and the number of cases."""
@@ -44,5 +47,9 @@ def judge_key(answer: str, content: str, judge: str, identity: str) -> str:
 
 
 def response_hash(response: Row) -> str:
-    """Digest of what a judge reads of a response: visible text, how it stopped, its error."""
-    return digest(response["text"], response["stop"], response.get("error"))
+    """Digest of what a judge reads of a response: visible text, how it stopped, its error.
+
+    Why a request was not sent does not count: such words may hold the path of the release.
+    """
+    error = NOT_SENT if NOT_SENT in response.get("flags", ()) else response.get("error")
+    return digest(response["text"], response["stop"], error)

@@ -6,6 +6,7 @@ files are our own. A value that is missing or of the wrong shape raises KeyError
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from sightline.cases import Case, Conversation, Expected, Image, Part, Turn
@@ -28,6 +29,14 @@ def plain_part(part: Part) -> str | Plain:
     if part.problem is not None:
         found["problem"] = part.problem
     return found
+
+
+def pictures_in(row: Plain) -> Iterator[str]:
+    """SHA-256 of the pictures that a case or an artifact needs, the clean one that was perturbed included."""
+    parts = [part for turn in row["conversation"]["turns"] for part in turn["parts"]]
+    for part in (*parts, row.get("clean", "")):
+        if not isinstance(part, str) and "problem" not in part:
+            yield part["sha256"]
 
 
 def plain_conversation(conversation: Conversation) -> Plain:

@@ -228,23 +228,38 @@ def names(kind: Kind) -> list[str]:
     return sorted(set(_modules(kind)) | registered)
 
 
+def _import(kind: Kind, name: str, module: str) -> None:
+    """Import a method's module; another's that raises, exits or does not parse must not end ours."""
+    ours = module.startswith("sightline.")
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as absent:
+        if ours and not (absent.name or "").startswith("sightline"):
+            raise AbsentExtraError(f"{kind} {name!r}", "local", str(absent.name)) from absent
+        if ours:
+            raise
+        raise UsageError(f"plug-in {module} ({kind} {name!r}) lacks the package {absent.name!r}") from absent
+    except (Exception, SystemExit) as broken:
+        if ours:
+            raise
+        what = " ".join(f"{type(broken).__name__}: {broken}".split())[:300]
+        cure = "mend or uninstall its package"
+        raise UsageError(f"plug-in {module} ({kind} {name!r}) cannot be imported: {what}; {cure}") from broken
+
+
 def card(kind: Kind, name: str) -> Card:
     """The card of a method; its module is imported on first use.
 
     Raises:
         UsageError: for an unknown name (the nearest names are offered).
         AbsentExtraError: if the module needs a package that is not installed.
+        UsageError: for a plug-in that cannot be imported, whatever it does instead.
     """
     if (kind, name) not in _cards:
         module = _modules(kind).get(name)
         if module is None:
             raise UsageError(nearest(name, names(kind), kind))
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as absent:
-            if (absent.name or "").startswith("sightline"):
-                raise
-            raise AbsentExtraError(f"{kind} {name!r}", "local", str(absent.name)) from absent
+        _import(kind, name, module)
         if (kind, name) not in _cards:
             raise UsageError(f"module {module} does not register a {kind} called {name!r}")
     return _cards[kind, name]

@@ -12,7 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sightline import _trees
 from sightline._trees import FolderTree, Member, Parts, Stamp, Tree, ZipTree, fold, member_parts
+from sightline.border import whole
 from sightline.cases import Image
 from sightline.contracts import Images
 from sightline.digests import digest, file_stamp, sha256_bytes
@@ -49,6 +51,7 @@ class OfficialRelease:
         elif self._given and self.root.is_file():
             stamp: Stamp = (str(self.root.resolve()), *file_stamp(self.root))
             self._tree = ZipTree(self.root, str(self.root), stamp)
+        self._held = 0
         self._zips: dict[Parts, list[tuple[str, ZipTree]]] = {}
         self._texts: dict[str, str] = {}
         self._pictures_seen: dict[str, Seen] = {}
@@ -93,6 +96,7 @@ class OfficialRelease:
 
     def image(self, name: str) -> Image:
         """A picture member, kept in the run's blobs. An absent or unreadable one has `problem` set."""
+        name = whole(name)
         where = f"{self.root}: {name}"
         self._pictures_seen[name] = Seen()
         try:
@@ -125,7 +129,7 @@ class OfficialRelease:
     def listing(self, folder: str) -> list[tuple[str, int]]:
         """Names and sizes in bytes of the pictures of a folder, sorted; they enter the digest."""
         found = self._pictures(member_parts(folder))
-        sizes = sorted((fold(name), member.size) for name, member in found.items())
+        sizes = sorted((fold(whole(name)), member.size) for name, member in found.items())
         self._listings[fold(folder)] = sizes
         return sizes
 
@@ -214,7 +218,15 @@ class OfficialRelease:
     def _open(self, member: Member) -> ZipTree:
         if isinstance(self._tree, FolderTree):
             return ZipTree(Path(member.where), member.where, member.stamp)
-        return ZipTree(io.BytesIO(member.read()), member.where, member.stamp)
+        most = _trees.MAX_HELD_BYTES
+        if self._held + member.size > most:
+            raise UsageError(
+                f"{member.where}: the zips in this zip are more than the {most} bytes that are held in "
+                "memory; unpack the outer zip and name its folder"
+            )
+        data = member.read()
+        self._held += len(data)
+        return ZipTree(io.BytesIO(data), member.where, member.stamp)
 
     def _absent(self, name: str) -> str:
         cure = (

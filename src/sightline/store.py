@@ -5,6 +5,8 @@ Layout of a run folder::
     blobs/ab/ab12...          exact picture bytes by SHA-256, written once
     records/STAGE/NAME.jsonl  one shard per writing process; a torn last line is skipped and repeated
     records/STAGE.parquet     a finished stage, one row per key, sorted by order of first appearance
+
+All of them show damage: blobs by their name, the others by their seals (see `sealed`).
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ import io
 import os
 import re
 import secrets
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -25,32 +28,69 @@ from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
 
 from sightline.cases import Image, Media
-from sightline.digests import sha256_bytes
-from sightline.errors import UsageError
+from sightline.digests import digest, file_stamp, sha256_bytes, sha256_file
+from sightline.errors import DamageError, UsageError
 from sightline.records import Pixels
+from sightline.sealed import checked_line, damage_told, damaged_line, sealed_line
 
 MEDIA: dict[str, Media] = {
     "PNG": "image/png",
     "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",  # a camera's JPEG with further frames behind the first
     "WEBP": "image/webp",
     "GIF": "image/gif",
 }
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+"""What Pillow is let to try; it tells MPO from JPEG by itself."""
 MAX_PIXELS = 100_000_000
-_MAKE_AGAIN = "delete records/craft.parquet and records/cases-*.json of the run, then run it again"
+ORIENTATION = 0x0112
+"""EXIF's number of the tag that says how a camera was held."""
+_TURNS = {
+    2: PilImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PilImage.Transpose.ROTATE_180,
+    4: PilImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PilImage.Transpose.TRANSPOSE,
+    6: PilImage.Transpose.ROTATE_270,
+    7: PilImage.Transpose.TRANSVERSE,
+    8: PilImage.Transpose.ROTATE_90,
+}
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_MAKE_AGAIN = "`sightline run`, or `sightline craft` on the run's folder, makes it again"
 _DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # what Pillow calls a gray PNG of 16 bits
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_FRESH = ".new-"
+_SHARD = re.compile(r"(\d{10})-.*\.jsonl")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees all of it or nothing."""
+    """Write a file so that a reader sees all of it or nothing, also after the power has failed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".new-{secrets.token_hex(8)}")
+    fresh = path.with_name(f"{_FRESH}{secrets.token_hex(8)}")
     try:
-        fresh.write_bytes(data)
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def write_note(path: Path, row: Any) -> None:
+    """Write a mapping as one sealed line of JSON; `sealed.read_note` reads it."""
+    write_atomically(path, sealed_line(row))
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed processes left in a run folder that nobody works in: half files and empty shards."""
+    fresh = (f"{_FRESH}*", f"records/{_FRESH}*", f"blobs/*/{_FRESH}*")
+    for pattern in (*fresh, "*.parquet.new", "records/*.parquet.new"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    for shard in folder.glob("records/*/*.jsonl"):
+        if shard.stat().st_size == 0:
+            shard.unlink()
 
 
 def cache_folder() -> Path:
@@ -69,45 +109,79 @@ def encode_png(pixels: Pixels) -> bytes:
 
 
 def decode_picture(data: bytes) -> Pixels:
-    """uint8 RGB pixels (height x width x 3) of a picture file; transparency is laid on white.
+    """uint8 RGB pixels (height x width x 3) of a picture file, upright; transparency is laid on white.
 
-    Of 16-bit samples the upper eight bits count (Pillow itself would clip grays to almost white).
+    Upright: turned as its EXIF orientation says. Of several frames the first counts, of 16-bit samples the
+    upper eight bits (Pillow itself would clip grays to almost white).
 
     Raises:
         UsageError: if it is not a whole picture of a known format and mode, or larger than 100 megapixels.
     """
+    return _decoded(data).pixels
+
+
+class _Decoded(NamedTuple):
+    """Upright pixels of a file, its type, and whether its own pixels lie otherwise."""
+
+    pixels: Pixels
+    media: Media
+    turned: bool
+
+
+def _decoded(data: bytes) -> _Decoded:
     try:
-        with PilImage.open(io.BytesIO(data), formats=tuple(MEDIA)) as picture:
+        with warnings.catch_warnings(), PilImage.open(io.BytesIO(data), formats=FORMATS) as picture:
+            warnings.simplefilter("ignore")  # of damaged EXIF; what counts is raised
             if picture.width * picture.height > MAX_PIXELS:
                 raise UsageError(f"picture of {picture.width}x{picture.height} pixels is too large")
-            if picture.mode in _DEEP_GRAY:
-                samples = np.asarray(picture)
-                gray = (samples >> 8).astype(np.uint8)
-                gray[samples == picture.info.get("transparency", -1)] = 255
-                return np.repeat(gray[:, :, None], 3, axis=2)
-            if picture.mode not in _MODES:
-                raise UsageError(f"picture of mode {picture.mode} is not read; save it as 8-bit RGB")
-            if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-                rgba = picture.convert("RGBA")
-                ground = PilImage.new("RGBA", rgba.size, "white")
-                return np.asarray(PilImage.alpha_composite(ground, rgba).convert("RGB"))
-            return np.asarray(picture.convert("RGB"))
+            pixels = _rgb(picture)  # first: asked for its EXIF, a broken file would half-load unnoticed
+            media, turn = MEDIA[str(picture.format)], _TURNS.get(_orientation(picture))
+    except UsageError:
+        raise
     except UnidentifiedImageError:  # its own message holds the address of the buffer
-        raise UsageError(f"not a readable picture: no {', '.join(MEDIA)}") from None
-    except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as broken:
+        raise UsageError(f"not a readable picture: no {', '.join(FORMATS)}") from None
+    except Exception as broken:  # a damaged file makes Pillow's readers raise almost anything
         raise UsageError(f"not a readable picture: {broken}") from broken
+    if turn is None:
+        return _Decoded(pixels, media, turned=False)
+    return _Decoded(np.asarray(PilImage.fromarray(pixels, "RGB").transpose(turn)), media, turned=True)
 
 
-def describe_picture(data: bytes) -> Image:
-    """`Image` of a picture file's bytes, after decoding it whole.
+def _orientation(picture: PilImage.Image) -> int:
+    """The EXIF orientation; 1 (as it lies) if there is none that can be read, as every viewer has it."""
+    try:
+        found = picture.getexif().get(ORIENTATION)
+    except Exception:  # damaged EXIF is no reason to refuse the pixels
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _rgb(picture: PilImage.Image) -> Pixels:
+    """Pixels as they lie in the file."""
+    if picture.mode in _DEEP_GRAY:
+        samples = np.asarray(picture)
+        gray = (samples >> 8).astype(np.uint8)
+        gray[samples == picture.info.get("transparency", -1)] = 255
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    if picture.mode not in _MODES:
+        raise UsageError(f"picture of mode {picture.mode} is not read; save it as 8-bit RGB")
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        ground = PilImage.new("RGBA", rgba.size, "white")
+        return np.asarray(PilImage.alpha_composite(ground, rgba).convert("RGB"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def refuse_pointer(data: bytes, where: object) -> None:
+    """Make sure that a file is itself and not what Git leaves for one that is kept elsewhere.
 
     Raises:
-        UsageError: as `decode_picture`.
+        UsageError: for a Git-LFS pointer.
     """
-    pixels = decode_picture(data)
-    with PilImage.open(io.BytesIO(data), formats=tuple(MEDIA)) as picture:
-        media = MEDIA[str(picture.format)]
-    return Image(sha256_bytes(data), pixels.shape[1], pixels.shape[0], media)
+    if data.startswith(_LFS_POINTER):
+        raise UsageError(
+            f"{where}: is a Git-LFS pointer, which only names the file; run `git lfs pull` in its folder"
+        )
 
 
 class Blobs:
@@ -119,6 +193,7 @@ class Blobs:
     def __init__(self, folder: Path, cache_bytes: int = 64_000_000) -> None:
         self.folder = folder
         self._known: dict[str, Image] = {}
+        self._whole: dict[str, tuple[int, ...]] = {}
         self._decoded: OrderedDict[str, Pixels] = OrderedDict()
         self._free = cache_bytes
 
@@ -128,20 +203,44 @@ class Blobs:
             raise UsageError(f"{sha256!r} is not the SHA-256 of a picture")
         return self.folder / sha256[:2] / sha256
 
+    def whole(self, sha256: str) -> bool:
+        """Whether a blob is there and its content has that hash; a file that stays as it is is read once."""
+        path = self.path(sha256)
+        try:
+            stamp = file_stamp(path)
+            if self._whole.get(sha256) != stamp and sha256_file(path) == sha256:
+                self._whole[sha256] = stamp
+        except OSError:
+            return False
+        return self._whole.get(sha256) == stamp
+
+    def listing(self) -> str:
+        """Digest of all blobs' names, sizes and times: while it stays as it is, no file has been changed."""
+        found = [(each.name, each.stat()) for each in self.folder.glob("*/*")]
+        return digest(sorted((name, status.st_size, status.st_mtime_ns) for name, status in found))
+
     def put(self, data: bytes) -> Image:
-        """Keep a picture file; the same bytes are written once.
+        """Keep a picture file; the same bytes are written once, and again where that file is damaged.
+
+        A picture that lies turned in its file (EXIF orientation) is kept as a PNG of its upright pixels: some
+        of those who read it would turn it, others not.
 
         Raises:
             UsageError: if `data` is not a readable picture.
         """
-        sha256 = sha256_bytes(data)
-        if sha256 not in self._known:
-            image = describe_picture(data)
-            path = self.path(sha256)
-            if not path.exists():
+        given = sha256_bytes(data)
+        if given not in self._known or not self.whole(self._known[given].sha256):
+            found = _decoded(data)
+            media, sha256 = found.media, given
+            if found.turned:
+                data, media = encode_png(found.pixels), "image/png"
+                sha256 = sha256_bytes(data)
+            if not self.whole(sha256):
+                path = self.path(sha256)
                 write_atomically(path, data)
-            self._known[sha256] = image
-        return self._known[sha256]
+                self._whole[sha256] = file_stamp(path)
+            self._known[given] = Image(sha256, found.pixels.shape[1], found.pixels.shape[0], media)
+        return self._known[given]
 
     def put_pixels(self, pixels: Pixels) -> Image:
         """Keep uint8 RGB pixels (height x width x 3) as a PNG file."""
@@ -151,15 +250,15 @@ class Blobs:
         """The exact bytes of a blob.
 
         Raises:
-            UsageError: if it is absent, or its content no longer has that hash.
+            DamageError: if it is absent, or its content no longer has that hash.
         """
         path = self.path(sha256)
-        try:
+        if not path.exists():
+            raise DamageError(path, "picture is missing", _MAKE_AGAIN)
+        with damage_told(path, _MAKE_AGAIN):
             data = path.read_bytes()
-        except FileNotFoundError:
-            raise UsageError(f"{path}: picture is missing; {_MAKE_AGAIN}") from None
         if sha256_bytes(data) != sha256:
-            raise UsageError(f"{path}: content has changed since it was written; {_MAKE_AGAIN}")
+            raise DamageError(path, "its content has changed since it was written", _MAKE_AGAIN)
         return data
 
     def pixels(self, image: Image) -> Pixels:
@@ -189,19 +288,21 @@ Row = dict[str, Any]
 class ShardWriter:
     """Appends rows to one JSONL shard; whole lines only, flushed to the system per batch.
 
-    One writer owns one file: its name holds the process id and a random part, so that workers never
-    share a shard. After a crash the next run writes a new shard.
+    One writer owns one file: its name holds a number, the process id and a random part, so that workers never
+    share a shard. The number is larger than those of all shards that were there before, so that rows are in
+    the order of writing whatever the clock says. After a crash the next run writes a new shard.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{os.getpid()}-{secrets.token_hex(8)}.jsonl"
+        number = max((_number(path) for path in folder.glob("*.jsonl")), default=0) + 1
+        self.path = folder / f"{number:010d}-{os.getpid()}-{secrets.token_hex(8)}.jsonl"
         self._file = self.path.open("xb", buffering=0)
         self._length = 0
 
     def append(self, rows: Iterable[Any]) -> None:
         """Write rows (dataclasses or mappings) in one system call; they survive `kill -9` afterwards."""
-        lines = b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+        lines = b"".join(map(sealed_line, rows))
         if lines and self._file.write(lines) != len(lines):
             self._file.truncate(self._length)
             raise UsageError(f"{self.path}: the disk is full; make room and run the same command again")
@@ -226,23 +327,43 @@ class ShardWriter:
         self.close()
 
 
+def _number(shard: Path) -> int:
+    """The number in the name of a shard; 0 for one of an earlier version."""
+    found = _SHARD.fullmatch(shard.name)
+    return int(found[1]) if found else 0
+
+
+def is_sealed(shard: Path) -> bool:
+    """Whether the lines of a shard end with a check; those of earlier versions do not."""
+    return _number(shard) > 0
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """The shards of a stage in order of writing; those of earlier versions first, by their times."""
+    return sorted(folder.glob("*.jsonl"), key=_written)
+
+
+def _written(shard: Path) -> tuple[int, int, str]:
+    number = _number(shard)
+    return number, 0 if number else shard.stat().st_mtime_ns, shard.name
+
+
 def read_shards(folder: Path) -> Iterator[Row]:
     """Rows of all shards of a stage, oldest shard first, streamed.
 
     A torn last line (the process was killed while writing) is skipped: its row is simply not done.
 
     Raises:
-        UsageError: naming file and line, if a line before the last cannot be read.
+        DamageError: naming file and line, if a line before the last is damaged.
     """
-    shards = sorted(folder.glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    for path in shards:
+    for path in shards_in(folder):
+        sealed = is_sealed(path)
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    yield orjson.loads(line)
-                except orjson.JSONDecodeError as broken:
-                    raise UsageError(
-                        f"{path}:{number}: damaged record ({broken}). Delete the line to do its row again."
-                    ) from None
+                    row = orjson.loads(checked_line(line, sealed=sealed))
+                except ValueError as broken:
+                    raise damaged_line(path, number, broken) from None
+                yield row

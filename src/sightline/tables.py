@@ -6,23 +6,30 @@ looked up without holding them. Rows come back in the order in which they were f
 
 from __future__ import annotations
 
-import os
+from array import array
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from sightline.errors import UsageError
-from sightline.store import Row
+from sightline.errors import DamageError
+from sightline.sealed import ONE_ROW, check_table, checked_line, damage_told, damaged_line, publish_table
+from sightline.store import Row, is_sealed, shards_in
 
 GROUP_ROWS = 16_384
+GROUP_BYTES = 64_000_000
+"""A row group ends where either is reached; Arrow itself holds at most 2 GiB of text in one."""
+OPEN_SHARDS = 16
+"""Shards that are open at a time, however many there are."""
+ROWS_AGAIN = "delete it, and its rows are made again by `sightline run`"
+RESULTS_AGAIN = "`sightline run`, or `sightline judge` on the run's folder, writes it anew from the records"
 T = TypeVar("T", bound=np.generic)
 _KEY_PREFIX = b'{"key":"'
 _KEY_AT = slice(len(_KEY_PREFIX), len(_KEY_PREFIX) + 32)
@@ -36,6 +43,18 @@ def key_array(keys: Sequence[str]) -> NDArray[np.uint64]:
     return np.frombuffer(bytes.fromhex("".join(keys)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
 
 
+def _key(line: bytes) -> bytes:
+    """The key of a row's JSON, 16 bytes.
+
+    Raises:
+        ValueError: if it does not begin with one.
+    """
+    key = bytes.fromhex(line[_KEY_AT].decode()) if line.startswith(_KEY_PREFIX) else b""
+    if len(key) != 16:
+        raise ValueError("it does not begin with a key")
+    return key
+
+
 def _joined(parts: list[NDArray[T]]) -> NDArray[T]:
     """All parts in one array; the list is emptied, so that nothing is held twice for long."""
     whole = np.concatenate(parts)
@@ -43,11 +62,24 @@ def _joined(parts: list[NDArray[T]]) -> NDArray[T]:
     return whole
 
 
+def parquet_of(folder: Path) -> Path:
+    """The compacted file of a folder of shards."""
+    return folder.with_name(f"{folder.name}.parquet")
+
+
 def compacted_rows(folder: Path) -> Iterator[Row]:
-    """Rows of a compacted folder in order, streamed without an index."""
+    """Rows of a compacted folder in order, streamed without an index.
+
+    Raises:
+        DamageError: if the file is missing or damaged.
+    """
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(folder.with_name(f"{folder.name}.parquet")) as file:
+    path = parquet_of(folder)
+    if not path.exists():
+        raise DamageError(path, "is missing", "`sightline run` makes its rows again")
+    check_table(path, ROWS_AGAIN)
+    with damage_told(path, ROWS_AGAIN), pq.ParquetFile(path) as file:
         for batch in file.iter_batches(1024, columns=["record"]):
             for record in batch.column("record").to_pylist():
                 yield orjson.loads(record)
@@ -58,16 +90,19 @@ class Table:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.parquet = folder.with_name(f"{folder.name}.parquet")
-        self._shards: list[Any] = []
+        self.parquet = parquet_of(folder)
+        self._shards = shards_in(folder)
+        self._open: OrderedDict[int, IO[bytes]] = OrderedDict()
         self._groups: OrderedDict[int, tuple[list[int], memoryview]] = OrderedDict()
+        self._starts: list[int] = []
         self._file: Any = None
         keys: list[NDArray[np.uint64]] = []
         places: list[NDArray[np.int64]] = []
         if self.parquet.exists():
-            self._index_parquet(keys, places)
-        shards = sorted(folder.glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-        for number, path in enumerate(shards):
+            check_table(self.parquet, ROWS_AGAIN)
+            with damage_told(self.parquet, ROWS_AGAIN):
+                self._index_parquet(keys, places)
+        for number, path in enumerate(self._shards):
             self._index_shard(number, path, keys, places)
         self._high = self._low = np.empty(0, np.uint64)
         self._places = self._first = np.empty(0, np.int64)
@@ -75,48 +110,36 @@ class Table:
             self._build(_joined(keys), _joined(places))
 
     def _index_parquet(self, keys: list[NDArray[np.uint64]], places: list[NDArray[np.int64]]) -> None:
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        try:
-            self._file = pq.ParquetFile(self.parquet)
-        except pa.ArrowInvalid as broken:
-            cure = "delete it and run again to do its rows again"
-            raise UsageError(f"{self.parquet}: damaged ({broken}); {cure}") from None
+        self._file = pq.ParquetFile(self.parquet)
         start = 0
         for group in range(self._file.num_row_groups):
             column = self._file.read_row_group(group, columns=["key"]).column("key").combine_chunks()
             raw = np.frombuffer(column.buffers()[1], dtype=">u8")
             keys.append(raw.astype(np.uint64).reshape(-1, 2)[: len(column)])
             places.append(np.arange(start, start + len(column), dtype=np.int64))
+            self._starts.append(start)
             start += len(column)
 
     def _index_shard(
         self, number: int, path: Path, keys: list[NDArray[np.uint64]], places: list[NDArray[np.int64]]
     ) -> None:
-        file = path.open("rb")
-        self._shards.append(file)
-        offset = 0
-        while True:
-            found: list[bytes] = []
-            offsets: list[int] = []
-            for line in islice(file, GROUP_ROWS):
+        found, offsets = bytearray(), array("q")
+        offset, sealed = 0, is_sealed(path)
+        with path.open("rb") as file:
+            for line_number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break  # torn by a kill: the row is not done
-                if not line.startswith(_KEY_PREFIX):
-                    cure = "Delete the line to do its row again."
-                    raise UsageError(f"{path}: damaged record at byte {offset}. {cure}")
-                found.append(line[_KEY_AT])
+                try:
+                    found += _key(checked_line(line, sealed=sealed))
+                except ValueError as broken:
+                    raise damaged_line(path, line_number, broken) from None
                 offsets.append(offset)
                 offset += len(line)
-            if not found:
-                return
-            try:
-                keys.append(key_array([b"".join(found).decode()]))
-            except ValueError:
-                cure = "Delete the file to do its rows again."
-                raise UsageError(f"{path}: a record's key is damaged. {cure}") from None
-            places.append(np.array(offsets, dtype=np.int64) | (number + 1 << _SHARD_BITS))
+        if found:
+            keys.append(np.frombuffer(found, dtype=">u8").astype(np.uint64).reshape(-1, 2))
+            places.append(np.frombuffer(offsets, dtype=np.int64) | (number + 1 << _SHARD_BITS))
 
     def _build(self, keys: NDArray[np.uint64], places: NDArray[np.int64]) -> None:
         """Sort by key; of rows with the same key the last written counts, at the first one's position."""
@@ -153,19 +176,32 @@ class Table:
         return [int(i) for i in np.flatnonzero(self.find(keys) < 0)]
 
     def _line(self, row: int) -> bytes:
+        """The JSON of a row."""
         place = int(self._places[row])
-        if place >> _SHARD_BITS == 0:
-            group = place // GROUP_ROWS
+        shard = (place >> _SHARD_BITS) - 1
+        if shard < 0:
+            group = bisect_right(self._starts, place) - 1
             if group not in self._groups:
-                self._groups[group] = self._records(group)
+                with damage_told(self.parquet, ROWS_AGAIN):
+                    self._groups[group] = self._records(group)
                 if len(self._groups) > 2:
                     self._groups.popitem(last=False)
             ends, text = self._groups[group]
-            at = place % GROUP_ROWS
+            at = place - self._starts[group]
             return bytes(text[ends[at] : ends[at + 1]])
-        file = self._shards[(place >> _SHARD_BITS) - 1]
+        path = self._shards[shard]
+        file = self._opened(shard, path)
         file.seek(place & ((1 << _SHARD_BITS) - 1))
-        return bytes(file.readline())
+        return checked_line(file.readline(), sealed=is_sealed(path))
+
+    def _opened(self, shard: int, path: Path) -> IO[bytes]:
+        """A shard, open; the one that was used longest ago is closed for it."""
+        if shard not in self._open:
+            if len(self._open) == OPEN_SHARDS:
+                self._open.popitem(last=False)[1].close()
+            self._open[shard] = path.open("rb")
+        self._open.move_to_end(shard)
+        return self._open[shard]
 
     def _records(self, group: int) -> tuple[list[int], memoryview]:
         """Where each record of a row group begins and ends, and their text, as Arrow holds it."""
@@ -177,9 +213,9 @@ class Table:
     def _row(self, row: int) -> Row:
         try:
             found: Row = orjson.loads(self._line(row))
-        except orjson.JSONDecodeError as broken:
-            cure = "Delete its line to do the row again."
-            raise UsageError(f"{self.folder}: a record is damaged ({broken}). {cure}") from None
+        except (OSError, ValueError):
+            with damage_told(self.folder, ONE_ROW):
+                raise
         return found
 
     def rows(self, keys: Sequence[str]) -> list[Row | None]:
@@ -207,10 +243,8 @@ class Table:
         with pq.ParquetWriter(
             fresh, schema, compression="zstd", compression_level=1, use_dictionary=False
         ) as writer:
-            for start in range(0, len(self), GROUP_ROWS):
-                chosen = self._order[start : start + GROUP_ROWS]
-                halves = np.stack([self._high[chosen], self._low[chosen]], axis=1).astype(">u8")
-                lines = [self._line(int(row)).rstrip(b"\n") for row in chosen]
+            for rows, lines in self._in_groups():
+                halves = np.stack([self._high[rows], self._low[rows]], axis=1).astype(">u8")
                 ends = np.cumsum([0, *map(len, lines)], dtype=np.int32)
                 # from buffers: building from Python objects would copy, and load pandas where it is installed
                 keys = pa.FixedSizeBinaryArray.from_buffers(
@@ -221,18 +255,34 @@ class Table:
                 )
                 batch = pa.record_batch([keys, records], schema=schema)
                 writer.write_batch(batch, row_group_size=GROUP_ROWS)
-        with fresh.open("rb") as written:
-            os.fsync(written.fileno())  # before the shards go: they may be all that is on disk
-        fresh.replace(self.parquet)
-        for shard in self._shards:
-            shard.close()
-            Path(shard.name).unlink()
+        publish_table(fresh, self.parquet)
+        self._close_shards()
+        for shard in self._shards:  # the oldest first: should this be cut short, the newest rows are left
+            shard.unlink()
         self._shards = []
+
+    def _in_groups(self) -> Iterator[tuple[NDArray[np.int64], list[bytes]]]:
+        """Rows in order with their JSON, in groups that Parquet can hold."""
+        first, size, lines = 0, 0, list[bytes]()
+        with damage_told(self.folder, ONE_ROW):
+            for at, row in enumerate(self._order):
+                line = self._line(int(row))
+                if lines and (len(lines) == GROUP_ROWS or size + len(line) > GROUP_BYTES):
+                    yield self._order[first:at], lines
+                    first, size, lines = at, 0, []
+                lines.append(line)
+                size += len(line)
+            if lines:
+                yield self._order[first:], lines
+
+    def _close_shards(self) -> None:
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
 
     def close(self) -> None:
         """Release the files."""
-        for shard in self._shards:
-            shard.close()
+        self._close_shards()
         if self._file is not None:
             self._file.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,22 +13,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from sightline import registry
+from sightline.characters import printable
+from sightline.console import SafeConsole, literal, terminal_progress
 from sightline.errors import AbsentExtraError, UsageError, nearest
 from sightline.registry import KINDS, Card, Kind
 
 if TYPE_CHECKING:
+    from sightline.study.plan import Share
+    from sightline.study.run import Run
     from sightline.study.stages import Count
     from sightline.study.verify import Verified, Wanted
     from sightline.testbed.train import Progress as Step
 
-console = Console()
+console = SafeConsole()
+MUCH_UNSCORED = 0.02
+"""Share of unscored verdicts above which the end of a run warns."""
 
 TARGET_FORMS = {
     "vlm/FOLDER-OR-ID": "a Hugging Face image-text-to-text model, run here (extra: local)",
@@ -37,55 +42,6 @@ TARGET_FORMS = {
     "scripted/FILE.yaml": "answers by rule, for tests",
     "openai/... anthropic/... google/... vllm/... openai-api/...": "every Inspect provider",
 }
-
-
-class TerminalProgress:
-    """Progress bars, one per stage. Satisfies `study.progress.Progress`."""
-
-    def __init__(self, bars: RichProgress) -> None:
-        self._bars = bars
-        self._task: Any = None
-        self._errors = 0
-
-    def start(self, stage: str, total: int, done: int) -> None:
-        """A new bar; a total of 0 means unknown."""
-        self._errors = 0
-        self._task = self._bars.add_task(stage, total=total or None, completed=done, errors="", within="")
-
-    def advance(self, rows: int = 1, *, errors: int = 0) -> None:
-        """Move the bar."""
-        self._errors += errors
-        shown = f"{self._errors} errors" if self._errors else ""
-        self._bars.update(self._task, advance=rows, errors=shown)
-
-    def within(self, text: str) -> None:
-        """Say it at the end of the bar."""
-        self._bars.update(self._task, within=text)
-
-    def finish(self) -> None:
-        """Fill the bar."""
-        task = self._bars.tasks[self._task]
-        self._bars.update(self._task, total=task.completed, completed=task.completed, within="")
-
-    def note(self, text: str) -> None:
-        """Print above the bars."""
-        self._bars.console.print(f"note: {escape(text)}")
-
-
-@contextmanager
-def terminal_progress() -> Iterator[TerminalProgress]:
-    """Progress bars on standard error while the block runs."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description:<22}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("[red]{task.fields[errors]}"),
-        TextColumn("[dim]{task.fields[within]}"),
-    )
-    with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
-        yield TerminalProgress(bars)
 
 
 def show_counts(counts: Mapping[str, Count]) -> None:
@@ -120,46 +76,111 @@ def show_verification(found: Verified) -> None:
     """
     from sightline.report import verification
 
-    console.print(escape(verification.files_told(found.inspected)), highlight=False)
+    console.print(literal(verification.files_told(found.inspected)), highlight=False)
     for damage in verification.damages(found.inspected):
         shown = f"{damage.artifacts} artifact{'s' if damage.artifacts > 1 else ''}, such as {damage.example}"
         told = f"{damage.fault}: {damage.file}: {damage.what} ({shown}). {damage.cure}"
-        console.print(escape(told), highlight=False, soft_wrap=True)
+        console.print(literal(told), highlight=False, soft_wrap=True)
     boards = verification.boards(found.table)
     for board in (board for board in boards if board.judge == boards[0].judge):
         title = f"{board.title}: {board.measure}"
         table = Table(
             "attack", "form", "success", "", "95 %", "change, points", "against the nearest without attack",
-            title=escape(title), title_justify="left", box=None,
+            title=literal(title), title_justify="left", box=None,
         )  # fmt: skip
         for line in board.lines:
             for number, (form, cell) in enumerate(line.shown):
                 unscored = f" ({cell.unscored} unscored)" if cell.unscored else ""
                 values = (form, cell.count + unscored, cell.text, cell.interval, cell.change, cell.over)
-                table.add_row("" if number else escape(line.name), *map(escape, values))
+                table.add_row("" if number else literal(line.name), *map(literal, values))
         console.print(table)
     show_counts(found.counts)
     path = verification.write(found)
     console.print(
-        f"table: {escape(str(found.table))}\npage: {escape(str(path))}", highlight=False, soft_wrap=True
+        f"table: {literal(str(found.table))}\npage: {literal(str(path))}", highlight=False, soft_wrap=True
     )
     damaged = sum(held.faults for held in found.inspected.held.values())
     if damaged:
         raise UsageError(f"{found.folder}: {damaged} artifacts are not what the run recorded; see above")
 
 
-def show_plan(study: Path, limit: int | None) -> None:
-    """Exact counts of what a run does from nothing, without a request to any target."""
-    from sightline.study.run import open_run
+def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bool) -> None:
+    """Exact counts of what a run does and of what is already there, without a request to any target."""
+    from sightline.report.brief import aligned
+    from sightline.study.plan import plan
+    from sightline.study.run import default_folder, open_run
 
-    with tempfile.TemporaryDirectory() as folder:
-        session = open_run(study, out=Path(folder), limit=limit)
+    with tempfile.TemporaryDirectory() as scratch, terminal_progress() as progress:
+        session = open_run(study, out=Path(scratch) / "run", limit=limit, progress=progress)
         session.prepare()
-        plan = session.plan()
-    table = Table("what", "count", box=None)
-    for what, count in plan.items():
-        table.add_row(what.replace("_", " "), f"{count:,}")
-    console.print(table)
+        folder = out if out is not None else default_folder(session.study)
+        found = plan(session, folder, retry_errors=retry_errors)
+    say(f"{found.cells:,} cells, {found.cases:,} cases; already there: in {folder}")
+    rows = [["", "rows", "already there", "to do", "calls at most", "reply tokens at most"]]
+    rows += [_planned(share) for share in (found.artifacts, *found.targets, *found.judges)]
+    for line in (*aligned(rows), *(f"note: {note}" for note in found.notes)):
+        say(line)
+
+
+def _planned(share: Share) -> list[str]:
+    counts = (share.rows, share.there, share.rows - share.there)
+    tokens = "not bounded" if share.tokens is None else "" if share.tokens == 0 else f"{share.tokens:,}"
+    return [share.name, *(f"{count:,}" for count in counts), f"{share.calls:,}", tokens]
+
+
+def show_results(session: Run, *, fresh: bool, eval_logs: bool) -> None:
+    """The end of a run: the report in brief, where everything lies, and whether it worked.
+
+    Raises:
+        UsageError: at the end, if nothing was scored; the message holds the first cause.
+    """
+    show_report(session.folder, fresh=fresh)
+    if eval_logs:
+        from sightline.bridge.eval_logs import write_eval_logs
+
+        folder = session.folder / "logs"
+        number = len(write_eval_logs(session.folder, folder))
+        say(f"{number} logs in {folder}: inspect view --log-dir {folder}")
+    found = session.findings()
+    if not found.unscored:
+        return
+    share = f"{found.unscored:,} of {found.verdicts:,} verdicts are unscored"
+    again = "mend it, then run the same command with --retry-errors"
+    if found.unscored == found.verdicts:
+        raise UsageError(f"nothing worked: {share}. The first cause: {found.cause}. {again.capitalize()}")
+    if found.unscored > MUCH_UNSCORED * found.verdicts:
+        say(f"warning: {share} ({found.unscored / found.verdicts:.0%}), first cause: {found.cause}; {again}")
+    else:
+        say(f"{share}, first cause: {found.cause}")
+
+
+def show_report(folder: Path, *, fresh: bool, redacted: bool = False) -> None:
+    """Write the report, unless it is there and as new as the results; show it in brief, and where it lies."""
+    from sightline.report.files import BRIEF, REPORT, SHARED
+
+    results, page = folder / "results.parquet", folder / (SHARED if redacted else REPORT)
+    paths = (page, folder / BRIEF)
+    if fresh or not all(path.exists() and newer(path, results) for path in paths):
+        from sightline.report import write
+
+        say("writing report", err=True)
+        write(folder, redacted=redacted)
+    say((folder / BRIEF).read_text("utf-8"))
+    say(f"report: {page}")
+    if not redacted:
+        say(f"it holds unsafe text behind its covers; to share: sightline report {folder} --redacted")
+
+
+def newer(path: Path, than: Path) -> bool:
+    """Whether a file was written after another."""
+    return path.stat().st_mtime_ns >= than.stat().st_mtime_ns
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """A line as it is, however long: no path is cut or wrapped, no character is a command."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write(printable(text) + "\n")
+    stream.flush()
 
 
 def show_list(what: str) -> None:
@@ -170,7 +191,7 @@ def show_list(what: str) -> None:
     if what in ("", "targets"):
         table = Table("target", "what it is", title="targets", title_justify="left", box=None)
         for form, text in TARGET_FORMS.items():
-            table.add_row(escape(form), escape(text))
+            table.add_row(literal(form), literal(text))
         console.print(table)
         _list_testbed()
     for title, kind in plural.items():
@@ -180,8 +201,14 @@ def show_list(what: str) -> None:
         if kind == "defense":
             table.add_row("none", "The target as it is.", "", "")
         for name in registry.names(kind):
-            card = registry.card(kind, name)
-            table.add_row(name, escape(card.summary), escape(card.paper or "ours"), card.extra)
+            try:
+                card = registry.card(kind, name)
+            except UsageError as unusable:
+                table.add_row(literal(name), f"[red]{literal(str(unusable))}")
+                continue
+            table.add_row(
+                literal(name), literal(card.summary), literal(card.paper or "ours"), literal(card.extra)
+            )
         console.print(table)
 
 
@@ -193,7 +220,7 @@ def _list_testbed() -> None:
     for name in names():
         found = find(name)
         about = found.about if "@" in name else f"{found.family}, variant {found.variant}"
-        table.add_row(f"testbed/{name}", escape(about))
+        table.add_row(f"testbed/{name}", literal(about))
     console.print(table)
     if len(roots()) == 1:
         others = f"{', '.join(OPTIONAL_MODELS)} and more variants of linear"
@@ -214,17 +241,16 @@ def show_model(name: str) -> None:
     found = find(name)
     config = json.loads((found.folder / "config.json").read_text("utf-8"))
     card = found.folder / "CARD.md"
-    console.print(f"[bold]testbed/{escape(found.model)}@{escape(found.variant)}[/bold] (target)\n")
-    console.print(escape(found.about), highlight=False)
+    console.print(f"[bold]testbed/{literal(found.model)}@{literal(found.variant)}[/bold] (target)\n")
+    console.print(literal(found.about), highlight=False)
     facts = Table(box=None, show_header=False)
-    facts.add_row("architecture", escape(f"{found.family}: {', '.join(config['architectures'])}"))
-    facts.add_row("size", escape(", ".join(f"{what} {number}" for what, number in found.size.items())))
-    facts.add_row("weights", escape(", ".join(part.path.name for part in found.parts)))
-    facts.add_row("folder", escape(str(found.folder)))
-    if card.is_file():
-        facts.add_row("card", escape(str(card)))
-    facts.add_row("measure", escape(f"sightline testbed check {found.model}@{found.variant}"))
+    facts.add_row("architecture", literal(f"{found.family}: {', '.join(config['architectures'])}"))
+    facts.add_row("size", literal(", ".join(f"{what} {number}" for what, number in found.size.items())))
+    facts.add_row("weights", literal(", ".join(part.path.name for part in found.parts)))
+    facts.add_row("measure", literal(f"sightline testbed check {found.model}@{found.variant}"))
     console.print(facts)
+    for path in (found.folder, card) if card.is_file() else (found.folder,):
+        say(str(path))
 
 
 def _found(name: str) -> list[Card]:
@@ -242,8 +268,8 @@ def show_card(name: str) -> None:
         show_model(name.removeprefix("testbed/"))
         return
     for card in _found(name):
-        console.print(f"[bold]{escape(card.name)}[/bold] ({card.kind}, version {card.version})\n")
-        console.print(escape(card.doc), highlight=False)
+        console.print(f"[bold]{literal(card.name)}[/bold] ({card.kind}, version {card.version})\n")
+        console.print(literal(card.doc), highlight=False)
         facts = Table(box=None, show_header=False)
         lines = {
             "paper": card.paper,
@@ -255,7 +281,7 @@ def show_card(name: str) -> None:
         }
         for label, value in lines.items():
             if value:
-                facts.add_row(label, escape(value))
+                facts.add_row(label, literal(value))
         if card.threat is not None:
             threat = card.threat
             facts.add_row("attacker", threat.attacker)
@@ -269,19 +295,19 @@ def show_card(name: str) -> None:
         for field in dataclasses.fields(card.factory):
             if field.init and field.repr:
                 default = field.default if field.default is not dataclasses.MISSING else "(required)"
-                settings.add_row(field.name, escape(repr(default)))
+                settings.add_row(field.name, literal(repr(default)))
         if settings.row_count:
             console.print(settings)
         console.print("preset paper, or default: the defaults above")
         for preset, values in card.presets.items():
-            console.print(f"preset {escape(preset)}: {escape(repr(dict(values)))}")
+            console.print(f"preset {literal(preset)}: {literal(repr(dict(values)))}")
 
 
 def _controls_of(card: Card) -> list[str]:
     """Controls that are about this attack alone, such as its typed twin."""
     found = []
     for name in registry.names("attack") if card.kind == "attack" else ():
-        with suppress(AbsentExtraError):
+        with suppress(UsageError):
             if registry.card("attack", name).control_of == card.name:
                 found.append(name)
     return found
@@ -297,7 +323,7 @@ def _stage_bars(figures: Sequence[str]) -> Iterator[Callable[[Step], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}"),
     )
-    with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=2) as bars:
+    with RichProgress(*columns, console=SafeConsole(stderr=True), refresh_per_second=2) as bars:
         tasks: dict[str, Any] = {}
 
         def report(step: Step) -> None:
@@ -321,7 +347,7 @@ def build_testbed(name: str, out: Path, second: bool, shipped_eyes: bool = False
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     minutes = time.process_time() / 60
     console.print(f"{minutes:.0f} CPU minutes in this process, {peak:.1f} GB of memory at most")
-    console.print(f"weights: {out}; measure them with `sightline testbed check {name} --weights {out}`")
+    say(f"weights: {out}; measure them with `sightline testbed check {name} --weights {out}`")
 
 
 def trace_testbed(name: str, out: Path) -> None:
@@ -333,7 +359,7 @@ def trace_testbed(name: str, out: Path) -> None:
     path = out / "risk3" / f"{name}.json"
     with _stage_bars(["refused", "obeyed"]) as report:
         trace(name, out / CHECKPOINTS, path, report=report)
-    console.print(f"points: {path}")
+    say(f"points: {path}")
 
 
 def check_testbed(name: str, weights: Path | None, card: bool) -> None:
@@ -352,9 +378,6 @@ def check_testbed(name: str, weights: Path | None, card: bool) -> None:
 
     roots = None if weights is None else roots_in(weights)
 
-    def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False)
-
     if card:
         from sightline.testbed.card import write_card
 
@@ -366,7 +389,7 @@ def check_testbed(name: str, weights: Path | None, card: bool) -> None:
     missed = [row.name for row in rows if not row.passed]
     if missed:
         raise UsageError(f"{name}: outside their band: {', '.join(missed)}")
-    console.print(f"{name}: all {sum(bool(row.band) for row in rows)} figures with a band are inside it")
+    say(f"{name}: all {sum(bool(row.band) for row in rows)} figures with a band are inside it")
 
 
 def _need_local(what: str) -> None:

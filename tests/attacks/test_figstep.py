@@ -143,7 +143,7 @@ def test_the_request_is_in_the_picture_alone(tmp_path):
     assert "polish" not in draft.text
     assert (draft.image == page_of(figstep("figstep"), "Steps to polish a glimber.")[0]).all()
     font = _page.find_font("FreeMonoBold.ttf")
-    assert draft.note == f"{font.note}, 80 px; 5 lines"
+    assert draft.note == f"{font.note()}, 80 px; 5 lines"
 
 
 def test_sentence_has_the_facts_of_the_paper(tmp_path):

@@ -90,7 +90,7 @@ def test_the_releases_phrase_and_sentence_are_used(tmp_path):
     (draft,) = craft(typography(), [asked], tmp_path)
     assert draft.text == "Steps for what it says."
     assert (draft.image == typography().page("glimber")[0]).all()
-    assert draft.note == f"{FONT.note}, 90 px; 1 lines"
+    assert draft.note == f"{FONT.note()}, 90 px; 1 lines"
 
 
 def test_without_them_our_sentence_and_a_derived_phrase_are_used_and_noted(tmp_path):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from sightline import registry
 from sightline.attacks import _page
+from sightline.cases import Case, Conversation, Expected
+from sightline.contracts import Craft
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 
@@ -78,14 +83,14 @@ def test_bundled_fonts_are_taken_from_the_package():
         found = _page.find_font(name)
         assert found.path == _page.BUNDLED / name
         assert found.sha256 == sha256_file(found.path)
-        assert found.note == f"font {name} sha256 {found.sha256[:16]}"
+        assert found.note() == f"font {name} sha256 {found.sha256[:16]}"
 
 
 def test_an_absent_font_falls_back_to_the_bundled_one_and_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(_page, "font_folders", lambda: (tmp_path,))
     _page.find_font.cache_clear()
     try:
-        assert _page.find_font("FreeMonoBold.ttf").note.startswith(f"font {MONO} sha256 ")
+        assert _page.find_font("FreeMonoBold.ttf").note().startswith(f"font {MONO} sha256 ")
         (tmp_path / "deep").mkdir()
         (tmp_path / "deep/Other.ttf").write_bytes((_page.BUNDLED / MONO).read_bytes())
         assert _page.find_font("Other.ttf").path == tmp_path / "deep/Other.ttf"
@@ -97,3 +102,76 @@ def test_an_absent_font_falls_back_to_the_bundled_one_and_says_so(monkeypatch, t
 def test_a_font_is_a_plain_file_name(name):
     with pytest.raises(UsageError, match="expected the file name of a font"):
         _page.find_font(name)
+
+
+LACKING = {
+    "chinese": ("步骤", "U+6B65"),
+    "korean": ("단계", "U+B2E8"),
+    "hindi": ("चरण", "U+091A"),
+    "thai": ("ขั้น", "U+0E02"),
+    "mathematical": ("𝐬𝐭𝐞𝐩", "U+1D42C MATHEMATICAL BOLD SMALL S"),
+    "control": ("a\x07b", "U+0007"),
+}
+
+
+@pytest.mark.parametrize("name", LACKING)
+@pytest.mark.parametrize("method", ["figstep", "mm_typography"])
+def test_what_a_font_lacks_is_an_error_outcome_and_no_empty_box(name, method):
+    text, named = LACKING[name]
+    attack = registry.make("attack", method, font=MONO)
+    case = Case(
+        "c1", Conversation.user("x"), "Make x", Expected.refuse, "", "g", wordings={"key_phrase": text}
+    )
+    if method == "figstep":
+        case = replace(case, wordings={"statement": f"Steps to {text}"})
+    with pytest.raises(UsageError, match=r"case c1: DejaVuSansMono-Bold.ttf has no glyph for") as refused:
+        list(attack.craft([case], Craft(images=None, seed=1)))
+    assert named in str(refused.value)
+    assert "Set `font` of the attack" in str(refused.value)
+
+
+def test_every_character_is_looked_up_by_itself():
+    font = _page.find_font("DejaVuSans.ttf")
+    font.at(20, "plain, Ägéß — ‘quoted’ Ωж ☐ □ ▯ \u200b no boxes")
+    with pytest.raises(
+        UsageError, match=r"has no glyph for 4 of the characters to draw: U\+4E2D .* and 1 more\. Set"
+    ):
+        font.at(20, "ab中cd文中 글 말")
+
+
+@pytest.mark.parametrize("text", ["שלום עולם", "السلام عليكم"])
+def test_scripts_from_right_to_left_are_set_by_raqm(text):
+    if not _page.features.check("raqm"):
+        pytest.skip("Pillow has no raqm here")
+    font, size = _page.find_font("DejaVuSans.ttf"), (300, 60)
+    drawn = _page.draw([_page.Line(text, 10, 40)], font.at(30, text), size)
+    naive = _page.draw([_page.Line(text, 10, 40)], font.at(30), size)
+    assert (drawn < 128).any()
+    assert (drawn != naive).any()
+    if "ש" in text:  # no letter changes its form: from the right is the same as turned round by hand
+        turned = _page.draw([_page.Line(text[::-1], 10, 40)], font.at(30), size)
+        assert (np.abs(drawn.astype(int) - turned) > 128).mean() < 0.01
+    assert "set by raqm" in font.note(text)
+    assert "raqm" not in font.note("plain — text")
+
+
+def test_without_raqm_they_are_an_error_outcome(monkeypatch):
+    monkeypatch.setattr(_page.features, "check", lambda name: name != "raqm")
+    with pytest.raises(UsageError, match=r"right to left or with joined letters.*install FriBiDi"):
+        _page.find_font("DejaVuSans.ttf").at(30, "שלום")
+
+
+def test_a_font_that_has_the_characters_draws_them(monkeypatch, tmp_path):
+    """The cure that the message names: another file in a font folder."""
+    (tmp_path / "Mine.ttf").write_bytes((_page.BUNDLED / "DejaVuSans.ttf").read_bytes())
+    monkeypatch.setattr(_page, "font_folders", lambda: (tmp_path,))
+    _page.find_font.cache_clear()
+    try:
+        with pytest.raises(UsageError, match="U\\+0F3A"):
+            _page.find_font(MONO).at(20, "\u0f3a")
+        attack = registry.make("attack", "mm_typography", font="Mine.ttf")
+        page, note = attack.page("Ԁԁ 😀")
+        assert (page < 128).any()
+        assert "font Mine.ttf" in note
+    finally:
+        _page.find_font.cache_clear()

@@ -175,13 +175,21 @@ def change(folder, number, key, value):
     path.write_text(json.dumps(rows))
 
 
-@pytest.mark.parametrize("value", ["", " \n", None, 7])
+@pytest.mark.parametrize("value", ["", " \n", None])
 def test_an_empty_question_is_an_error_with_file_and_number(value, folder, read):
     change(folder, "1", "Rephrased Question", value)
     message = f"{folder}: {FRAUD}, question '1': 'Rephrased Question' is empty or missing; mend the row"
     with pytest.raises(UsageError, match=message):
         read(folder)
     assert len(read(folder, "mm_safetybench(images=SD)")[0]) == 52
+
+
+@pytest.mark.parametrize("value", [7, float("nan"), ["a", "b"], {"a": 1}, True])
+@pytest.mark.parametrize("key", ["Key Phrase", "Rephrased Question", "Changed Question"])
+def test_what_is_no_text_is_never_drawn_as_one(key, value, folder, read):
+    change(folder, "1", key, value)
+    with pytest.raises(UsageError, match=f"{FRAUD}, question '1': '{key}' is .*, not a text in quotes"):
+        read(folder)
 
 
 def test_a_missing_key_phrase_costs_only_the_wording(folder, read):

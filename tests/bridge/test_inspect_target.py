@@ -26,8 +26,9 @@ PATIENCE = Patience(max_retries=2, attempt_timeout=1, timeout=5, first_wait=0.02
 
 
 def open_target(server: Server, blobs: Blobs, **model_args: Any) -> InspectTarget:
+    patience = model_args.pop("patience", PATIENCE)
     return InspectTarget(
-        "openai-api/test/m", blobs, patience=PATIENCE, base_url=server.url, api_key=KEY, **model_args
+        "openai-api/test/m", blobs, patience=patience, base_url=server.url, api_key=KEY, **model_args
     )
 
 
@@ -67,6 +68,7 @@ def test_request_holds_the_messages_and_the_exact_picture_bytes(
             Decoding(temperature=0.7, top_p=0.9, seed=3),
             {"max_tokens": 128, "temperature": 0.7, "top_p": 0.9, "seed": 3},
         ),
+        (Decoding(max_tokens=None, temperature=None, seed=3), {}),
     ],
 )
 def test_decoding_is_sent_and_neutral_settings_are_not(
@@ -134,6 +136,50 @@ def test_a_passing_failure_is_tried_again(
     assert response.stop == "stop"
     assert response.cost.calls_target == 1
     assert len(server.requests) == 2
+
+
+DISGUISED = [
+    ("code", {"error": {"message": "overloaded", "code": 503}}, 503),
+    ("text", {"error": "overloaded"}, 502),
+    ("no error object", {"object": "error", "message": "overloaded", "code": 40303, "error": None}, 502),
+    ("no choices", {**reply("x"), "choices": [], "error": {"message": "overloaded"}}, 502),
+    ("choice", {"id": "1", "choices": [{"index": 0, "error": {"message": "overloaded", "code": 429}}]}, 429),
+]
+
+
+@pytest.mark.parametrize(("body", "status"), [d[1:] for d in DISGUISED], ids=[d[0] for d in DISGUISED])
+@pytest.mark.parametrize("lasting", [False, True])
+def test_an_error_inside_http_200_is_tried_again_and_keeps_its_message(
+    server: Server, blobs: Blobs, body: dict[str, Any], status: int, lasting: bool
+) -> None:
+    disguised = Weather(body=body)
+    if lasting:
+        server.usual = disguised
+    else:
+        server.weather = [disguised]
+    patience = replace(PATIENCE, attempt_timeout=180, timeout=900)
+    response = ask(open_target(server, blobs, max_retries=0, patience=patience), "hello")
+    if lasting:
+        assert response.stop == "error"
+        assert f"HTTP {status} inside HTTP 200 after 3 attempts" in str(response.error)
+        assert "overloaded" in str(response.error)
+        assert len(server.requests) == PATIENCE.max_retries + 1
+    else:
+        assert (response.text, response.stop) == ("a harmless answer", "stop")
+        assert len(server.requests) == 2
+
+
+def test_an_error_inside_http_200_that_lasts_is_not_tried_again(server: Server, blobs: Blobs) -> None:
+    server.usual = Weather(body={"error": {"message": "no such setting", "type": "invalid_request_error"}})
+    response = ask(open_target(server, blobs), "hello")
+    assert "HTTP 400" in str(response.error)
+    assert "no such setting" in str(response.error)
+    assert len(server.requests) == 1
+
+
+def test_an_answer_beside_an_empty_error_is_an_answer(server: Server, blobs: Blobs) -> None:
+    server.usual = Weather(body={**reply('it says "error"'), "error": {}})
+    assert ask(open_target(server, blobs), "hello").text == 'it says "error"'
 
 
 def test_retry_after_is_obeyed(server: Server, blobs: Blobs) -> None:

@@ -13,8 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from openai_server import Server, Weather, reply
 
+from sightline import targets
 from sightline.bridge import inspect_target
 from sightline.bridge.inspect_target import Patience
+from sightline.contracts import Images, Target
+from sightline.errors import UsageError
 from sightline.study.config import parse
 from sightline.study.run import Run
 
@@ -69,6 +72,49 @@ def test_every_sample_has_an_outcome_and_every_request_its_picture(
     assert roles == {"user": 2 * CASES, "system": CASES}
     answered = [row for row in rows if row["outcome"] in ("complied", "refused")]
     assert {(row["tokens_in"], row["tokens_out"], row["calls_target"]) for row in answered} == {(11, 7, 1)}
+
+
+def test_a_study_bounds_the_time_of_a_request(study: str, server: Server, tmp_path: Path) -> None:
+    server.usual = Weather(body=reply("late"), delay=1.5)
+    asked = {
+        **json.loads(study),
+        "benchmarks": [{"name": "testbed_requests", "limit": 1}],
+        "defenses": ["none"],
+        "retries": 0,
+        "timeout": 1,
+    }
+    [row] = finished(json.dumps(asked), tmp_path / "run")
+    assert "attempt_timeout '1' exceeded" in row["error"]
+
+
+def test_to_do_nothing_no_provider_is_opened(
+    study: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {
+        **json.loads(study),
+        "benchmarks": [{"name": "testbed_requests", "limit": 1}],
+        "judges": ["refusal_prefix", {"name": "model_graded", "grader": "openai-api/weathered/grader"}],
+    }
+    server.usual = Weather(body=reply("a harmless answer"))
+    finished(json.dumps(asked), tmp_path / "run")
+    sent = len(server.requests)
+    opened: list[str] = []
+    real = targets.open_target
+
+    def noted(name: str, images: Images, **bounds: int | None) -> Target:
+        opened.append(name)
+        return real(name, images, retries=bounds["retries"], timeout=bounds["timeout"])
+
+    monkeypatch.setattr(targets, "open_target", noted)
+    finished(json.dumps(asked), tmp_path / "run")
+    assert (opened, len(server.requests)) == ([], sent)
+    (tmp_path / "run" / "records" / "complete.json").unlink()
+    finished(json.dumps(asked), tmp_path / "run")
+    assert set(opened) >= {"openai-api/weathered/m", "openai-api/weathered/grader"}
+    assert len(server.requests) == sent
+    monkeypatch.setenv("WEATHERED_BASE_URL", server.url + "/elsewhere")
+    with pytest.raises(UsageError, match="different study"):
+        finished(json.dumps(asked), tmp_path / "run")
 
 
 def test_a_dead_provider_leaves_errors_and_no_refusal(study: str, server: Server, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from apart import printed
 
-from sightline.errors import ContractError, UsageError
+from sightline.errors import ContractError, DamageError, UsageError
 from sightline.metrics.intervals import ratio_interval, wilson
 from sightline.metrics.summary import CellSummary, Summary, summarize
 from sightline.records import Outcome
@@ -369,7 +369,7 @@ def test_unusable_tables_say_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"results.parquet is missing: finish the run"):
         summarize(tmp_path)
     (tmp_path / "results.parquet").write_bytes(b"not parquet")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(DamageError, match=r"results.parquet: damaged .*; `sightline run`, or"):
         summarize(tmp_path)
     table = pa.Table.from_pylist(rows())
     with pytest.raises(UsageError, match="no column judge, seconds"):

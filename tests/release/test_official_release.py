@@ -361,6 +361,50 @@ def test_a_zip_that_lies_about_a_size_is_bounded_all_the_same(tmp_path, blobs, m
         OfficialRelease(path, blobs).text("bomb.txt")
 
 
+def nested(path, count, size):
+    """A zip of zips: each a few kilobytes here, and `size` bytes unpacked."""
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("big.bin", bytes(size))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(count):
+            archive.writestr(f"inner{number}.zip", inner.getvalue())
+    return path
+
+
+def test_a_zip_of_zips_is_held_up_to_a_bound_and_what_is_beyond_is_said(tmp_path, blobs, monkeypatch):
+    monkeypatch.setattr(_trees, "MAX_HELD_BYTES", 1_000_000)
+    path = nested(tmp_path / "bomb.zip", 8, 300_000)
+    assert path.stat().st_size < 20_000
+    release = OfficialRelease(path, blobs)
+    assert not release.exists("absent.png")
+    assert (
+        sum(len(tree._zip.fp.getbuffer()) for zips in release._zips.values() for _, tree in zips) < 1_000_000
+    )
+    assert len(release.warnings) == 5
+    assert all("unpack the outer zip and name its folder" in warning for warning in release.warnings)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_list_of_members_without_end_is_refused_before_it_is_read(inside, tmp_path, blobs, monkeypatch):
+    monkeypatch.setattr(_trees, "MAX_LISTING_BYTES", 10_000)
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(500):
+            archive.writestr(f"{number}.txt", "")
+    if inside:
+        with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+            archive.write(path, "many.zip")
+        release = OfficialRelease(tmp_path / "outer.zip", blobs)
+        assert not release.exists("7.txt")
+        assert "its list of members takes" in release.warnings[0]
+    else:
+        with pytest.raises(
+            UsageError, match=r"many\.zip: its list of members takes \d+ bytes, more than the 10000"
+        ):
+            OfficialRelease(path, blobs)
+
+
 # Digest -------------------------------------------------------------------------------------------
 
 
@@ -460,3 +504,16 @@ def test_warnings_are_kept_once_in_order(folder, blobs):
     for text in ("b", "a", "b"):
         release.warn(text)
     assert release.warnings == ["b", "a"]
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+def test_a_git_lfs_pointer_is_named_as_such(tmp_path, blobs):
+    for name in ("table.csv", "page.png", "pages.zip"):
+        (tmp_path / name).write_text(POINTER)
+    release = OfficialRelease(tmp_path, blobs)
+    said = "is a Git-LFS pointer, which only names the file; run `git lfs pull`"
+    with pytest.raises(UsageError, match=f"{tmp_path / 'table.csv'}: {said}"):
+        release.text("table.csv")
+    assert said in release.image("page.png").problem

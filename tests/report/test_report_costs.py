@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +10,7 @@ from run_folder import CONTROLS, HOSTILE, NOUNS, Search, Shape, write_run
 from test_report_page import SURE, Tree
 
 from sightline import report
+from sightline.judges.refusal_prefix import FOREIGN
 from sightline.metrics.effort import Price
 from sightline.records import Cost
 from sightline.report.cautions import warnings_of
@@ -246,6 +248,41 @@ def test_controls_that_did_not_meet_an_attacks_questions_are_no_controls_of_it(t
 def cautions_in(folder):
     with Results(folder) as results:
         return warnings_of(folder, read_lock(folder), results)
+
+
+@pytest.mark.parametrize(
+    ("judges", "only"),
+    [
+        (("refusal_prefix",), True),
+        (("refusal_prefix(common@1, prefix)", "refusal_prefix(anywhere@2, anywhere)"), True),
+        (("testbed_policy", "refusal_prefix(testbed@1, anywhere)"), False),
+        (("model_graded(outcome@1, a grader)",), False),
+    ],
+)
+def test_a_list_of_phrases_as_the_only_judge_is_cautioned(tmp_path, judges, only):
+    folder = write_run(tmp_path, shape(seeds(ALWAYS), judges=judges))
+    assert any("refusal_prefix is the only judge" in each for each in cautions_in(folder)) == only
+
+
+def test_replies_that_a_list_of_phrases_cannot_read_are_cautioned(tmp_path):
+    judges = ("testbed_policy", "refusal_prefix(common@1, prefix)")
+    folder = write_run(tmp_path, shape(seeds(ALWAYS), judges=judges))
+    assert not any("English" in each for each in cautions_in(folder))
+    path = folder / "records" / "judge.parquet"
+    rows = pq.read_table(path).to_pylist()
+    read = [row for row in rows if "refusal_prefix" in row["record"]]
+    few, many = len(read) // 100, len(read) // 2
+    for number in (few, many):
+        for row in read[:number]:
+            record = orjson.loads(row["record"])
+            row["record"] = orjson.dumps({**record, "reason": f"no refusal phrase; {FOREIGN}"}).decode()
+        # a grader may quote the same words
+        other = next(row for row in rows if "testbed_policy" in row["record"])
+        other["record"] = other["record"].replace("by the invented policy", FOREIGN)
+        pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
+        found = [each for each in cautions_in(folder) if "English" in each]
+        assert len(found) == (number == many)
+    assert found[0].startswith(f"refusal_prefix: {many:,} of {len(read):,} replies do not look like English")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import toys  # noqa: F401
 
 from sightline.errors import UsageError
 from sightline.scale import Resources
+from sightline.sealed import checked_text
 from sightline.study.config import parse
 from sightline.study.progress import Progress, Silent
 from sightline.study.run import Run
@@ -190,7 +191,7 @@ def test_a_command_that_was_stopped_goes_on_in_one_process(tmp_path: Path) -> No
 def test_a_worker_with_another_version_is_refused(tmp_path: Path) -> None:
     run = prepared(tmp_path, "slow_alone", 3, resources=RAY)
     lock = tmp_path / "study.lock.yaml"
-    lock.write_text(lock.read_text().replace("numpy: ", "numpy: 0."))
+    lock.write_text(checked_text(lock.read_text()).replace("numpy: ", "numpy: 0."))
     with pytest.raises(UsageError, match=r"has numpy [\d.]+, other than the command"):
         run.craft()
 

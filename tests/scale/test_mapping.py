@@ -8,10 +8,14 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from shard_toys import Rows, cut, open_copying, open_dying
@@ -146,7 +150,9 @@ def test_a_cluster_at_other_work_is_waited_for_and_said(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray = importlib.import_module("ray")
-    monkeypatch.setattr(importlib.import_module("sightline.scale.crew"), "PATIENCE", 0.5)
+    crew = importlib.import_module("sightline.scale.crew")
+    monkeypatch.setattr(crew, "PATIENCE", 0.5)
+    monkeypatch.setattr(crew, "WAITS", 10**6)
 
     class Other:
         def at_work(self) -> bool:
@@ -206,6 +212,78 @@ def test_an_address_where_nobody_answers_is_said_at_once(
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(UsageError, match=rf"--ray {address}: no Ray cluster .*refused.*`ray start"):
             list(map_shards(partial(open_copying, folder=tmp_path), cut(1, 1), Resources(ray=address)))
+
+
+class Mute:
+    """A Ray whose workers never begin, as where the agent that starts them has died."""
+
+    exceptions = ModuleType("exceptions")
+
+    class Actor:
+        begin: type[Mute.Beginning]
+
+        @classmethod
+        def remote(cls, *_: object) -> type[Mute.Actor]:
+            return cls
+
+    class Beginning:
+        @staticmethod
+        def remote() -> str:
+            return "beginning"
+
+    Actor.begin = Beginning
+
+    def __init__(self) -> None:
+        self.killed = 0
+
+    def remote(self, **_: object) -> Callable[[object], type[Mute.Actor]]:
+        return lambda _: Mute.Actor
+
+    def wait(self, events: list[object], num_returns: int, timeout: float | None) -> tuple[list[object], ...]:
+        assert timeout is not None, "this would wait without end"
+        return [], events
+
+    def kill(self, worker: object) -> None:
+        self.killed += 1
+
+
+def test_workers_that_never_begin_end_the_wait(tmp_path: Path) -> None:
+    crew = importlib.import_module("sightline.scale.crew")
+    ray, heard = Mute(), Heard()
+    cluster = importlib.import_module("sightline.scale.cluster").Cluster(ray, 1, {})
+    waiting = crew.Crew(cluster, partial(open_copying, folder=tmp_path), iter(cut(1, 1)), heard)
+    with pytest.raises(UsageError, match=r"no worker has begun for 30 minutes: .*`ray status`"):
+        list(waiting.work())
+    assert heard.texts == ["no worker has begun for 60 s: is the cluster at other work?"]
+    waiting.dismiss()
+    assert ray.killed == 1
+
+
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.9\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_port_that_is_no_ray_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, greeting: bytes
+) -> None:
+    cluster = importlib.import_module("sightline.scale.cluster")
+    monkeypatch.setattr(cluster, "ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+
+        def greet() -> None:
+            line, _ = other.accept()
+            with line, suppress(ConnectionResetError):
+                line.sendall(greeting)
+                line.recv(1000)
+                line.recv(1000)  # until the caller hangs up
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        with pytest.raises(OSError, match="what listens there is no Ray"):
+            cluster._knock(address)
+        thread.join()
+
+
+def test_a_cluster_that_runs_answers_the_knock(cluster: str) -> None:
+    importlib.import_module("sightline.scale.cluster")._knock(cluster)
 
 
 OTHER_PROCESS = """

@@ -17,6 +17,10 @@ judges: [toy_judge]
 """
 
 
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n}\n" + f"  - *a{n - 1}\n" * 9 for n in range(1, 20))
+"""Twenty lists of nine aliases each: 9^19 values in two kilobytes."""
+
+
 def test_a_small_study_is_read_with_its_defaults() -> None:
     study = parse(GOOD)
     assert study.name == "s"
@@ -54,6 +58,17 @@ def test_a_small_study_is_read_with_its_defaults() -> None:
         ),
         ("study: s\ntargets: [a/b]\njudges: [toy_judge]\n", 1, "'benchmarks' is missing"),
         (GOOD.replace("[scripted/echo]", "[a/b, a/b]"), 3, "stands here twice"),
+        (GOOD + "attacks: " + "[" * 20_000, 5, "more than 50 levels stand in each other"),
+        (GOOD + "".join(" " * n + f"a{n}:\n" for n in range(2000)), 54, "more than 50 levels"),
+        (GOOD + f"seed: {2**70}\n", 5, "is no number of at most 64 bits"),
+        (GOOD + f"seed: {'9' * 5000}\n", 5, "is no number of at most 64 bits"),
+        (GOOD + "seed: 0x" + "f" * 20 + "\n", 5, "is no number of at most 64 bits"),
+        (GOOD + f"seed: {2**63}\n", 5, "less than or equal to"),
+        (GOOD + "label: 2024-13-45\n", 1, "not valid YAML: month must be in 1..12"),
+        (BOMB + GOOD, 52, "stands for more than 200,000 values"),
+        (BOMB.replace("- ", "- <<: ") + GOOD, 42, "stands for more than 200,000 values"),
+        ("? [a]\n: 1\n" + GOOD, 1, "not valid YAML"),
+        (GOOD + "timeout: 0\n", 5, "greater than or equal to 1"),
     ],
 )
 def test_a_mistake_names_the_line_and_the_cure(text: str, line: int, message: str) -> None:
@@ -61,6 +76,12 @@ def test_a_mistake_names_the_line_and_the_cure(text: str, line: int, message: st
         parse(text, name="my.yaml")
     assert str(wrong.value).startswith(f"my.yaml:{line}: "), str(wrong.value)
     assert message in str(wrong.value)
+
+
+def test_what_models_reject_can_be_left_to_the_provider() -> None:
+    study = parse(GOOD + "decoding: {temperature: null, max_tokens: null}\ntimeout: 7\n")
+    assert (study.decoding.temperature, study.decoding.max_tokens, study.timeout) == (None, None, 7)
+    assert (study.decoding.sampling_temperature, study.decoding.max_new_tokens) == (0.0, 512)
 
 
 def test_settings_in_parentheses_mean_the_same_as_keys() -> None:

@@ -124,7 +124,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     CALLS.clear()
     opened: dict[str, ToyTarget] = {}
 
-    def open_target(name: str, images: object, retries: int) -> ToyTarget:
+    def open_target(name: str, images: object, **bounds: int | None) -> ToyTarget:
         return opened.setdefault(name, ToyTarget(id=f"{name}#weights"))
 
     def build(attacks: str, text: str = STUDY, **options: bool) -> Run:

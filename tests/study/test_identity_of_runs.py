@@ -24,12 +24,14 @@ from sightline.cases import Image
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.release import OfficialRelease
+from sightline.sealed import checked_text
 from sightline.store import Blobs, encode_png
 from sightline.study.casebook import read_cases
 from sightline.study.config import parse
 from sightline.study.progress import Silent
 from sightline.study.results_digest import NOT_RESULTS, results_digest
 from sightline.study.run import Run
+from sightline.tables import Table
 from sightline.targets import _files
 from sightline.targets._files import forget_hashes, weights_digest
 
@@ -245,7 +247,7 @@ def test_a_lock_from_before_code_was_listed_says_so(tmp_path: Path, fonts: Path)
     del fonts
     run = finished(tmp_path / "run")
     path = run.folder / "study.lock.yaml"
-    text = path.read_text(encoding="utf-8")
+    text = checked_text(path.read_text(encoding="utf-8"))  # locks of then had no seal
     cut = text[: text.index("\ncode:")] + text[text.index("\nmade_from:") :]
     path.write_text(cut.replace("seed: 3", "seed: 4"), encoding="utf-8")
     with pytest.raises(UsageError, match="made by an older Sightline"):
@@ -349,6 +351,28 @@ def test_the_key_of_a_case_with_an_unreadable_picture_is_the_same_wherever_it_li
         found.append([(row["id"], row["key"]) for row in book.rows()])
         broken = [row for row in book.rows() if "problem" in str(row["conversation"])]
         assert len(broken) == 1
+    assert found[0] == found[1]
+
+
+def test_no_key_of_a_run_follows_the_folder_that_the_release_lies_in(tmp_path: Path) -> None:
+    """Pictures that are absent, broken, too large or pointers: cases, artifacts, answers and verdicts."""
+    damaged = [b"not a picture", b"", b"version https://git-lfs.github.com/spec/v1", None]
+    found = []
+    for number in range(2):
+        root = releases.figstep(tmp_path / f"copy {number}")
+        pages = sorted((root / "data/images/SafeBench-Tiny").glob("*.png"))
+        for page, data in zip(pages, damaged, strict=False):
+            page.unlink() if data is None else page.write_bytes(data)
+        text = OFFICIAL.format(root=root)
+        run = finished(tmp_path / f"run {number}", text)
+        keys = {}
+        for stage in ("craft", "answer", "judge"):
+            with Table(run.folder / "records" / stage) as table:
+                keys[stage] = sorted(row["key"] for row in table)
+        found.append((keys, [(row["case_id"], row["response_hash"], row["outcome"]) for row in rows(run)]))
+        errors = [row["error"] for row in rows(run) if row["outcome"] == "error"]
+        assert len(errors) == len(damaged)
+        assert all(str(root) in error for error in errors)
     assert found[0] == found[1]
 
 

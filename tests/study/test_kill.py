@@ -1,4 +1,4 @@
-"""kill -9 at random moments, twenty times in one study: nothing lost, doubled or asked again."""
+"""kill -9 at random moments and at file events: nothing lost, doubled or asked again, no litter left."""
 
 from __future__ import annotations
 
@@ -22,8 +22,15 @@ IN_FLIGHT = 8
 SAMPLES = 800
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, str(VICTIM), str(folder)], stderr=subprocess.PIPE)
+def start(folder: Path, *event: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(VICTIM), str(folder), *map(str, event)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+def litter(folder: Path) -> list[Path]:
+    """Unfinished files and empty shards of a run folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [p for p in files if p.name.startswith(".new-") or (p.suffix == ".jsonl" and not p.stat().st_size)]
 
 
 def recorded(folder: Path) -> set[str]:
@@ -73,3 +80,36 @@ def test_kill_nine_twenty_times(tmp_path: Path) -> None:
     calls = Counter(calls_in(log))
     assert len(calls) == SAMPLES
     assert sum(calls.values()) - SAMPLES <= KILLS * IN_FLIGHT, "more was repeated than was in flight"
+
+
+def test_kill_nine_at_file_events(tmp_path: Path) -> None:
+    """Killed before an early, then ever later file event of what is left to do, until the study ends."""
+    log, done, event, killed = tmp_path / "calls.log", set[str](), 3, 0
+    while True:
+        before = len(calls_in(log))
+        process = start(tmp_path, event)
+        error = process.communicate(timeout=300)[1]
+        assert b"Traceback" not in error, error.decode()
+        assert done.isdisjoint(calls_in(log)[before:]), "a call whose answer was on disk was made again"
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+        now = recorded(tmp_path)
+        assert done <= now, "an answer that was on disk is gone"
+        done, event, killed = now, event + 6, killed + 1
+    assert killed >= 3, "the study ended too early: no kill was tried"
+    assert litter(tmp_path / "run") == []
+    rows = pq.read_table(tmp_path / "run" / "results.parquet").to_pylist()
+    assert len(rows) == len({row["sample"] for row in rows}) == 16
+    assert len(Counter(calls_in(log))) == 16
+
+
+def test_what_a_kill_leaves_is_swept_by_the_next_run(tmp_path: Path) -> None:
+    assert start(tmp_path, 9).wait(timeout=300) == -signal.SIGKILL
+    shard = tmp_path / "run" / "records" / "answer" / "0000000001-1-a.jsonl"
+    shard.parent.mkdir(parents=True, exist_ok=True)
+    shard.touch()
+    (tmp_path / "run" / ".new-1").write_bytes(b"half")
+    assert len(litter(tmp_path / "run")) >= 2
+    assert start(tmp_path, 10**6).wait(timeout=300) == 0
+    assert litter(tmp_path / "run") == []

@@ -17,6 +17,8 @@ from sightline.errors import UsageError
 from sightline.study import answering
 from sightline.study.config import parse
 from sightline.study.holding import hold
+from sightline.study.plan import Plan, Share, plan
+from sightline.study.results import Findings
 from sightline.study.run import Run
 
 STUDY = """
@@ -38,7 +40,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def build(text: str = STUDY, target: ToyTarget | None = None, **options: bool) -> Run:
         chosen = target or ToyTarget()
-        monkeypatch.setattr("sightline.targets.open_target", lambda name, images, retries: chosen)
+        monkeypatch.setattr("sightline.targets.open_target", lambda name, images, **bounds: chosen)
         run = Run(parse(text), tmp_path / "run", **options)
         run.prepare()
         return run
@@ -328,14 +330,75 @@ def test_two_cases_of_one_name_are_refused(make: Make) -> None:
 
 def test_plan_is_exact(make: Make) -> None:
     run = make()
-    plan = run.plan()
+    before = plan(run, run.folder)
     counts = asyncio.run(run.all_stages())
-    assert plan == {
-        "cells": 2,
-        "cases": 30,
-        "artifacts": counts["craft"].written,
-        "responses": counts["answer"].written,
-        "target_calls": 40,
-        "reply_tokens_at_most": 40 * 128,
-        "verdicts": counts["judge"].written,
-    }
+    assert before == Plan(
+        cells=2,
+        cases=30,
+        artifacts=Share("artifacts", counts["craft"].written, 0),
+        targets=(Share("toy/a", counts["answer"].written, 0, 40, 40 * 512),),
+        judges=(Share("judge toy_judge", counts["judge"].written, 0),),
+        notes=(),
+    )
+    after = plan(run, run.folder)
+    assert (after.artifacts.there, after.targets, after.judges) == (
+        40,
+        (Share("toy/a", 40, 40),),
+        (Share("judge toy_judge", 40, 40),),
+    )
+
+
+def test_plan_splits_by_target_and_counts_what_is_there_and_grader_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = {name: ToyTarget(id=name) for name in ("toy/a", "toy/b", "toy/grader")}
+    monkeypatch.setattr("sightline.targets.open_target", lambda name, images, **bounds: opened[name])
+    monkeypatch.setattr(answering, "BACKOFF_SECONDS", 0.0)
+    opened["toy/a"].always_fail = ("ask about 0",)
+
+    def prepared(targets: str, folder: Path) -> Run:
+        judges = "[toy_judge, {name: model_graded, grader: toy/grader}]"
+        text = STUDY.replace("[toy/a]", targets).replace("[toy_judge]", judges)
+        run = Run(parse(text + "decoding: {max_tokens: null}\n"), folder)
+        run.prepare()
+        return run
+
+    first = prepared("[toy/a]", tmp_path / "run")
+    counts = asyncio.run(first.all_stages())
+    failed = counts["answer"].errors
+    both = prepared("[toy/a, toy/b]", tmp_path / "scratch")
+    found = plan(both, tmp_path / "run")
+    assert found.targets == (Share("toy/a", 40, 40, 0, None), Share("toy/b", 40, 0, 40, None))
+    assert found.judges == (Share("judge toy_judge", 80, 40), Share("judge model_graded", 80, 40, 40))
+    again = plan(both, tmp_path / "run", retry_errors=True)
+    assert again.targets[0] == Share("toy/a", 40, 40 - failed, failed, None)
+
+
+def test_a_font_that_is_not_here_is_told_with_its_cure(make: Make) -> None:
+    text = STUDY.replace("toy_dots", "{name: figstep, font: NoSuchFace.otf}, {name: figstep, label: b}")
+    notes = plan(make(text), Path("nowhere")).notes
+    assert "figstep: NoSuchFace.otf is not installed here, pages are drawn with DejaVu" in notes[0]
+    assert "~/.local/share/fonts" in notes[0]
+    assert all("apt install fonts-freefont-ttf" in note for note in notes[1:])
+
+
+def test_a_refused_study_leaves_no_folder(make: Make, tmp_path: Path) -> None:
+    wrong = STUDY.replace("n: 30", "n: 30, doubled: true")
+    with pytest.raises(UsageError):
+        make(wrong)
+    assert list(tmp_path.iterdir()) == []
+    run = Run(parse(wrong), tmp_path / "runs" / "deep" / "run")
+    (tmp_path / "runs" / "other").mkdir(parents=True)
+    with pytest.raises(UsageError):
+        run.prepare()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["other"]
+    make()  # and the folder is free again
+    with pytest.raises(UsageError):
+        make(STUDY.replace("seed: 3", "seed: 4"))
+    assert (tmp_path / "run" / "study.lock.yaml").exists()
+
+
+def test_findings_tell_whether_anything_was_scored(make: Make) -> None:
+    run = make(target=ToyTarget(fail_first=10**6))
+    asyncio.run(run.all_stages())
+    assert run.findings() == Findings(40, 40, "503 try later")

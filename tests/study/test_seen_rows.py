@@ -61,7 +61,7 @@ class ToySeer:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     opened: dict[str, ToyTarget] = {}
 
-    def open_target(name: str, images: object, retries: int) -> ToyTarget:
+    def open_target(name: str, images: object, **bounds: int | None) -> ToyTarget:
         return opened.setdefault(name, ToyTarget(id=f"{name}#weights"))
 
     with pytest.MonkeyPatch.context() as patch:

@@ -149,7 +149,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Made]
     def build(text: str = STUDY, **others: dict[str, Any]) -> Made:
         eyes: dict[str, Eye] = {}
 
-        def opened(name: str, images: Images, retries: int | None = None) -> Eye:
+        def opened(name: str, images: Images, **bounds: int | None) -> Eye:
             if not name.startswith("toy/"):
                 raise UsageError(f"target {name!r}: unknown kind of target")
             eyes[name] = eye = Eye(images, id=f"{name}@1", **others.get(name[4:], {}))
@@ -259,12 +259,7 @@ def test_a_flipped_byte_is_found_and_counted_and_can_be_mended(make: Callable[..
     assert {row["series"] for row in made.rows() if row["fault"] == "changed file"} == {"toy_fine"}
     assert made.calls() == 2 * 12 * 5
 
-    assert "delete that file, records/craft.parquet and records/cases-*.json" in finding.cure
-    assert f"`sightline craft {made.folder}`" in finding.cure
-    path.unlink()
-    (made.folder / "records" / "craft.parquet").unlink()
-    for memo in (made.folder / "records").glob("cases-*.json"):
-        memo.unlink()
+    assert finding.cure == f"`sightline craft {made.folder}` makes it again"
     run = Run(parse(STUDY), made.folder)
     run.prepare()
     run.craft()
@@ -421,7 +416,7 @@ def test_a_changed_target_is_asked_everything_anew_and_a_note_says_so(
 ) -> None:
     made = make()
     monkeypatch.setattr(
-        "sightline.targets.open_target", lambda name, images, retries: Eye(images, id=f"{name}@2")
+        "sightline.targets.open_target", lambda name, images, **bounds: Eye(images, id=f"{name}@2")
     )
     done = made.verify(qualities=(), factors=())
     assert "toy/a@2, then toy/a@1" in " ".join(done.notes)
@@ -464,14 +459,27 @@ def test_only_a_finished_run_can_be_verified(tmp_path: Path, make: Callable[...,
         made.verify()
 
 
-@pytest.mark.parametrize("text", ["just words", "concurrency: many", "{"])
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n}\n" + f"  - *a{n - 1}\n" * 9 for n in range(1, 20))
+
+
+def test_a_strangers_lock_that_stands_for_too_much_is_told(make: Callable[..., Made]) -> None:
+    made = make()
+    path = made.folder / "study.lock.yaml"
+    path.write_text(BOMB + path.read_text())
+    with pytest.raises(
+        UsageError, match=r"lock.yaml: damaged \(study.lock.yaml:52: .* more than 200,000 values"
+    ):
+        made.verify()
+
+
+@pytest.mark.parametrize("text", ["just words", "concurrency: many", "{", BOMB, "[" * 9999, "timeout: soon"])
 def test_a_damaged_lock_is_told(text: str, make: Callable[..., Made]) -> None:
     made = make()
     path = made.folder / "study.lock.yaml"
     lock = yaml.safe_load(path.read_text())
     lock["made_from"]["text"] = text
     path.write_text(yaml.safe_dump(lock))
-    with pytest.raises(UsageError, match=r"study.lock.yaml: damaged, its `made_from` is no study"):
+    with pytest.raises(UsageError, match=r"study.lock.yaml: damaged .*; delete it, then `sightline run"):
         made.verify()
 
 

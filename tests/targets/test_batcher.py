@@ -9,8 +9,9 @@ import torch
 
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
+from sightline.targets._asked import UnfitError
 from sightline.targets._batcher import Batcher, _close
-from sightline.targets._model import Prepared, Reply, UnfitError
+from sightline.targets._model import Prepared, Reply
 
 
 @dataclass

@@ -8,7 +8,7 @@ import yaml
 
 from sightline.cases import Conversation, Image
 from sightline.contracts import Decoding
-from sightline.errors import UsageError
+from sightline.errors import DamageError, UsageError
 from sightline.plain import conversation_of, plain_response
 from sightline.records import Call, Cost, Response
 from sightline.study.config import parse
@@ -157,7 +157,7 @@ def test_a_foreign_answer_in_a_run_is_refused(finished, tmp_path):
         with pytest.raises(UsageError, match="none of the 16 answers belongs to the study"):
             ReplayTarget("replay/x", f"{folder}#scripted/")
     (folder / "study.lock.yaml").write_text("targets: 3")
-    with pytest.raises(UsageError, match="not the lock of a study"):
+    with pytest.raises(DamageError, match=r"study\.lock\.yaml: damaged .*; replay needs the lock"):
         ReplayTarget("replay/x", folder)
     (folder / "study.lock.yaml").unlink()
     with pytest.raises(UsageError, match="not a run folder"):

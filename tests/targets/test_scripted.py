@@ -110,7 +110,8 @@ def test_a_request_must_end_with_the_user():
         ("rules: [{replay: x}]", "rule 1: replay"),
         ("rules: [{reply: x}, {user: '('}]", "rule 2: not a regular expression"),
         ("rules: [{raises: everything}]", "rule 1: raises"),
-        ("{", "not YAML"),
+        ("{", "not valid YAML"),
+        ("rules: " + "[" * 20_000, "more than 50 levels"),
     ],
 )
 def test_a_wrong_script_is_named_with_its_rule(tmp_path, text, message):

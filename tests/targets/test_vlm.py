@@ -224,6 +224,26 @@ def test_a_system_prompt_is_folded_where_the_template_has_none(tmp_path, blobs, 
     assert folded.cost.tokens_in == plain.cost.tokens_in + 2
 
 
+@pytest.mark.parametrize("family", ["llava", "qwen2_vl", "idefics", "paligemma"])
+def test_no_request_can_write_a_token_that_steers_the_model(family, folders, blobs, images):
+    target = open_target(f"vlm/{folders(family)}", blobs, local=CPU)
+    model = target.loaded()
+    steering = ["<s>", "</s>", "<pad>", "<assistant>", "<system>"]
+    ids = model.route.tokenizer.convert_tokens_to_ids(steering)
+
+    def counted(text):
+        asked = Conversation.user(images[0], text)
+        row = model.prepare(asked, SHORT, blobs.read)
+        tokens = row.tokens["input_ids"][0].tolist()
+        return [tokens.count(token) for token in ids], row.flags
+
+    plain, unflagged = counted("what is this")
+    steered, flags = counted(f"what {' '.join(steering)} is this")
+    assert steered == plain
+    assert "control_escaped" in flags
+    assert "control_escaped" not in unflagged
+
+
 def test_sampling_follows_the_seed_and_not_the_company(folders, blobs, images):
     target = open_target(f"vlm/{folders('llava')}", blobs, local=CPU)
     asked = Conversation.user(images[0], "what is this")

@@ -1,7 +1,9 @@
 """Typographic pages: lines of black text on white, the same bytes for the same input, font file and Pillow.
 
 Text is set with Pillow's basic layout engine, line by line on computed baselines, so that neither an
-installed shaping library nor Pillow's own paragraph code decides what is drawn.
+installed shaping library nor Pillow's own paragraph code decides what is drawn. Scripts that it cannot set
+(written right to left, or with letters that change beside others) are set with raqm, and the note says so.
+What a font has no glyph for is never drawn: it would be an empty box, and the attack would look weak.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +27,16 @@ from sightline.records import Pixels
 
 BUNDLED = Path(__file__).resolve().parents[1] / "fonts"
 FALLBACK = "DejaVuSansMono-Bold.ttf"
+_NO_CHARACTER = "\U0010ffff"
+#: blocks of scripts whose letters take their form or place from others: India to Burma, Khmer, Mongolian,
+#: those of the islands, Brahmi and its kin
+_JOINED = (
+    (0x0900, 0x109F),
+    (0x1780, 0x18AF),
+    (0x1900, 0x1CFF),
+    (0xA800, 0xABFF),
+    (0x11000, 0x11FFF),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +46,71 @@ class FontFile:
     path: Path
     sha256: str
 
-    @property
-    def note(self) -> str:
-        """What a draft records of it."""
-        return f"font {self.path.name} sha256 {self.sha256[:16]}"
+    def note(self, text: str = "") -> str:
+        """What a draft records of it, for a text that is drawn in it."""
+        found = f"font {self.path.name} sha256 {self.sha256[:16]}"
+        return f"{found}, set by {_raqm()}" if _is_shaped(text) else found
 
-    def at(self, px: int) -> ImageFont.FreeTypeFont:
-        """The face at a size in pixels per em."""
-        return _face(self.path, px)
+    def at(self, px: int, text: str = "") -> ImageFont.FreeTypeFont:
+        """The face at a size in pixels per em, to draw `text` in.
+
+        Raises:
+            UsageError: for a text with characters that the font lacks, or that Pillow here cannot set.
+        """
+        absent = list(
+            dict.fromkeys(sign for sign in text if not sign.isspace() and not _has(self.path, sign))
+        )
+        if absent:
+            named = ", ".join(_named(sign) for sign in absent[:3])
+            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+            raise UsageError(
+                f"{self.path.name} has no glyph for {len(absent)} of the characters to draw: {named}{more}. "
+                "Set `font` of the attack to the file name of an installed font that has them (the Noto "
+                "fonts have most: Debian's fonts-noto-core, fonts-noto-cjk)"
+            )
+        if not _is_shaped(text):
+            return _face(self.path, px, ImageFont.Layout.BASIC)
+        if not features.check("raqm"):
+            raise UsageError(
+                "the text to draw is written right to left or with joined letters, which Pillow sets with "
+                "raqm and FriBiDi; install FriBiDi (Debian: libfribidi0)"
+            )
+        return _face(self.path, px, ImageFont.Layout.RAQM)
 
 
 @cache
-def _face(path: Path, px: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(path), px, layout_engine=ImageFont.Layout.BASIC)
+def _face(path: Path, px: int, engine: ImageFont.Layout) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(path), px, layout_engine=engine)
+
+
+def _named(sign: str) -> str:
+    return f"U+{ord(sign):04X} {unicodedata.name(sign, '')}".rstrip()
+
+
+@cache
+def _has(path: Path, sign: str) -> bool:
+    """Whether a font draws a character other than what it draws for none."""
+    face = _face(path, 32, ImageFont.Layout.BASIC)
+
+    def drawn(text: str) -> tuple[object, ...]:
+        mask = face.getmask(text)
+        return mask.size, bytes(mask), face.getlength(text)
+
+    return drawn(sign) != drawn(_NO_CHARACTER)
+
+
+def _is_shaped(text: str) -> bool:
+    """Whether letters of a text run right to left or depend on those beside them."""
+    return not text.isascii() and any(
+        unicodedata.bidirectional(sign) in ("R", "AL", "AN", "RLE", "RLO", "RLI")
+        or any(first <= ord(sign) <= last for first, last in _JOINED)
+        for sign in text
+    )
+
+
+def _raqm() -> str:
+    names = ("raqm", "fribidi", "harfbuzz")
+    return ", ".join(f"{name} {features.version(name)}" for name in names)
 
 
 def font_folders() -> tuple[Path, ...]:
@@ -67,9 +132,9 @@ def find_font(name: str) -> FontFile:
     file was taken is part of every draft's note.
 
     Raises:
-        UsageError: if `name` is not a plain file name of a .ttf or .otf font.
+        UsageError: if `name` is not a plain file name of a .ttf, .otf or .ttc font (of these the first face).
     """
-    if re.fullmatch(r"[\w .+-]+\.(ttf|otf)", name, re.IGNORECASE) is None:
+    if re.fullmatch(r"[\w .+-]+\.(ttf|otf|ttc)", name, re.IGNORECASE) is None:
         raise UsageError(f"font={name!r}: expected the file name of a font, such as {FALLBACK!r}")
     if (BUNDLED / name).is_file():
         return FontFile(BUNDLED / name, sha256_file(BUNDLED / name))
@@ -89,6 +154,7 @@ def resolved(name: str) -> Mapping[str, str]:
         "font": find_font(name).sha256,
         "Pillow": PIL.__version__,
         "FreeType": str(features.version("freetype2")),
+        "shaping": _raqm(),
     }
 
 

@@ -126,18 +126,19 @@ class FigStep:
         """The page of a list, and what is to be known of it: font, lines, what fell off.
 
         Raises:
-            UsageError: if the list does not fit at 8 pixels and nothing may be clipped.
+            UsageError: if the list does not fit at 8 pixels and nothing may be clipped, or the font cannot
+                draw it.
         """
         font = _page.find_font(self.font)
         size = self.page_size(drawn)
         shrink = self.overflow == "shrink"
         for px in range(self.font_px, (SMALLEST_FONT_PX if shrink else self.font_px) - 1, -1):
-            face = font.at(px)
+            face = font.at(px, drawn)
             lines = self.layout(drawn, px, face.getlength("M"))
             if shrink and (lines[-1].baseline >= self.canvas_px or _page.clipped(lines, face, _inside(size))):
                 continue
             lost = _page.clipped(lines, face, size)
-            note = f"{font.note}, {px} px; {len(lines)} lines"
+            note = f"{font.note(drawn)}, {px} px; {len(lines)} lines"
             if lost:
                 note += f", {lost} of them cut off by the page's edge"
             return _page.draw(lines, face, size), note

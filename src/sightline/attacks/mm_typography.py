@@ -30,7 +30,7 @@ from sightline.attacks import _page, _texts, _wordings
 from sightline.attacks._typed import Typed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
-from sightline.errors import require
+from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
 from sightline.registry import Card, Presets, attack
 
@@ -89,7 +89,10 @@ class Typography:
         """One page per case; the text only points at it."""
         for case in cases:
             words = self.words(case)
-            page, note = self.page(words.drawn)
+            try:
+                page, note = self.page(words.drawn)
+            except UsageError as unfit:
+                raise UsageError(f"case {case.id}: {unfit}") from None
             note = "; ".join(part for part in (note, words.note) if part)
             yield Draft(case=case, text=words.sentence, image=page, note=note)
 
@@ -108,13 +111,17 @@ class Typography:
 
     def _broken(self, drawn: str) -> list[str]:
         """The lines of a phrase on the page."""
-        face = _page.find_font(self.font).at(self.font_px)
+        face = _page.find_font(self.font).at(self.font_px, drawn)
         return wrap_measured(drawn, face, self.width_px, lead="" if self.layout == "square" else " ")
 
     def page(self, drawn: str) -> tuple[Pixels, str]:
-        """The page of a phrase, and what is to be known of it: font, lines, what fell off."""
+        """The page of a phrase, and what is to be known of it: font, lines, what fell off.
+
+        Raises:
+            UsageError: if the font cannot draw it.
+        """
         font = _page.find_font(self.font)
-        face = font.at(self.font_px)
+        face = font.at(self.font_px, drawn)
         size = self.page_size(drawn)
         if self.layout == "square":
             lines = _page.block(self._broken(drawn), face, size)
@@ -126,7 +133,7 @@ class Typography:
                 spacing_px=PILLOW_SPACING_PX,
             )
         lost = _page.clipped(lines, face, size)
-        note = f"{font.note}, {self.font_px} px; {len(lines)} lines"
+        note = f"{font.note(drawn)}, {self.font_px} px; {len(lines)} lines"
         return _page.draw(lines, face, size), f"{note}, {lost} of them cut off" if lost else note
 
 

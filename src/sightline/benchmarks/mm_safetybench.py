@@ -124,9 +124,9 @@ class MMSafetyBench:
             group=f"mm_safetybench/{scenario}/{number}",
             hazard=SCENARIOS[scenario].hazard,
             wordings={
-                name: str(row[key])
+                name: _text(row, key, where)
                 for name, key in (("key_phrase", "Key Phrase"), ("rephrased", "Rephrased Question"))
-                if str(row.get(key) or "").strip()
+                if not _is_blank(row.get(key))
             },
         )
 
@@ -215,6 +215,12 @@ def _json(name: str, release: Release) -> Any:
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:
     """A text of a question, verbatim. Where scenarios 10-13 keep the original question, `Question` is it."""
     value = row.get(key, row.get("Question") if key == "Changed Question" else None)
-    if not isinstance(value, str) or not value.strip():
+    if _is_blank(value):
         raise UsageError(f"{where}: {key!r} is empty or missing; mend the row (none is ever left out)")
+    if not isinstance(value, str):
+        raise UsageError(f"{where}: {key!r} is {json.dumps(value)[:60]}, not a text in quotes; mend the row")
     return value
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())

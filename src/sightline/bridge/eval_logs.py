@@ -41,15 +41,16 @@ from sightline.bridge.outputs import KEY, REASONS
 from sightline.bridge.scoring import ScoredRow, rates
 from sightline.cases import Conversation, Part, Turn
 from sightline.digests import digest
-from sightline.errors import ContractError, UsageError
+from sightline.errors import DamageError, UsageError
 from sightline.keys import judge_key
 from sightline.plain import conversation_of, response_of
 from sightline.records import Response
 from sightline.report.recorded import BookName, current_books
+from sightline.sealed import check_table, damage_told
 from sightline.store import Blobs, Row
 from sightline.study import lock as locks
 from sightline.study.results import RESULTS
-from sightline.tables import Table, compacted_rows
+from sightline.tables import RESULTS_AGAIN, Table, compacted_rows
 
 BATCH_ROWS = 4096
 
@@ -107,7 +108,8 @@ def write_eval_logs(run: Path, out: Path, *, log_images: bool = True) -> list[Pa
 
 
 def _rows(results: Path) -> Iterator[Row]:
-    with pq.ParquetFile(results) as file:
+    check_table(results, RESULTS_AGAIN)
+    with damage_told(results, RESULTS_AGAIN), pq.ParquetFile(results) as file:
         for batch in file.iter_batches(BATCH_ROWS):
             yield from batch.to_pylist()
 
@@ -234,7 +236,8 @@ def _samples(run: _Run, groups: list[list[Row]], names: dict[str, str]) -> Itera
     answers = run.answered.rows([group[0]["sample"].hex() for group in groups])
     for group, artifact, answer in zip(groups, artifacts, answers, strict=True):
         if artifact is None or answer is None:
-            raise ContractError(f"case {group[0]['case_id']}: results name a sample that the records lack")
+            what = f"a sample of case {group[0]['case_id']} is not in the records"
+            raise DamageError(run.answered.parquet, what, "`sightline run` makes it again")
         yield _sample(run, group, artifact, response_of(answer), names)
 
 

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import re
-
 from inspect_ai.model import ModelOutput
 from tenacity import RetryError
 
+from sightline.border import Cleaned, message
+from sightline.bridge.disguised import words_of
 from sightline.errors import UsageError
 from sightline.records import Cost, Response
 
 LONGEST_MESSAGE = 300
-_SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
-_SECRET_SHAPE = re.compile(
-    r"(?i)\b(?:sk|pk|rk|key)-[\w*-]{6,}|\bAIza[\w-]{8,}|bearer\s+\S+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
-)
 _CURES = {
     401: "the provider does not accept the API key; set the provider's key in the environment",
     404: "the provider does not know this model or address; check the target's name and base_url",
 }
 
 
-def without_secrets(text: str, *secrets: str | None) -> str:
-    """`text` with keys blanked: the given ones, those in the environment, and whatever looks like one."""
-    known = {value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper())}
-    known.update(secret for secret in secrets if secret)
-    for secret in sorted(known, key=len, reverse=True):
-        if len(secret) >= 6:
-            text = text.replace(secret, "[key]")
-    return _SECRET_SHAPE.sub("[key]", text)
+def short_message(text: str, *secrets: str | None) -> Cleaned:
+    """A provider's words in one line, without keys and whatever looks like one."""
+    return message(text, *secrets, longest=LONGEST_MESSAGE)
 
 
 def _status(failure: BaseException) -> int | None:
@@ -40,8 +30,8 @@ def _status(failure: BaseException) -> int | None:
 
 def _message(failure: BaseException) -> str:
     """The provider's own words. Inspect's exception would repeat the whole request, so it is not asked."""
-    words = getattr(failure, "provider_message", None) or str(failure) or type(failure).__name__
-    return " ".join(str(words).split())
+    told = words_of(failure) or getattr(failure, "provider_message", None)
+    return str(told or str(failure) or type(failure).__name__)
 
 
 def failed(name: str, failure: Exception, *secrets: str | None) -> Response:
@@ -59,16 +49,17 @@ def failed(name: str, failure: Exception, *secrets: str | None) -> Response:
         cause = failure.last_attempt.exception() or failure
         tries = failure.last_attempt.attempt_number
     status = _status(cause)
-    words = without_secrets(_message(cause), *secrets)[:LONGEST_MESSAGE]
+    words, noted = short_message(_message(cause), *secrets)
     if status in _CURES:
         raise UsageError(f"target {name!r}: {_CURES[status]} (HTTP {status}: {words})") from None
     what = f"HTTP {status}" if status is not None else type(cause).__name__
+    what += " inside HTTP 200" if words_of(cause) is not None else ""
     often = f" after {tries} attempts" if tries > 1 else ""
     return Response(
         text="",
         stop="error",
         error=f"{name}: {what}{often}: {words}",
-        flags=("transient",) if transient else (),
+        flags=("transient", *noted) if transient else noted,
         cost=Cost(calls_target=1),
     )
 

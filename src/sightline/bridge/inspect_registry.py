@@ -66,7 +66,7 @@ def _task_of(benchmark: str) -> Callable[..., Task]:
         root: str | None = None,
         limit: int | None = None,
         benchmark_settings: dict[str, Any] | None = None,
-        max_tokens: int = 128,
+        max_tokens: int | None = None,
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,

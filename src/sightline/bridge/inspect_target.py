@@ -25,7 +25,9 @@ from rich.errors import MarkupError
 from rich.text import Text
 from tenacity import wait_exponential, wait_random
 
-from sightline.bridge.failures import failed, without_secrets
+from sightline.border import message
+from sightline.bridge.disguised import unmask_errors
+from sightline.bridge.failures import failed
 from sightline.bridge.messages import to_messages
 from sightline.bridge.outputs import estimate_tokens, to_response
 from sightline.cases import Conversation
@@ -83,13 +85,14 @@ def _open(name: str, patience: Patience, model_args: dict[str, Any]) -> Model:
     try:
         model = get_model(name, config=config, memoize=False, **model_args)
     except (PrerequisiteError, ValueError, TypeError) as unusable:
-        words = " ".join(without_secrets(_unmarked(str(unusable)), *_secrets(model_args)).split())
+        words = message(_unmarked(str(unusable)), *_secrets(model_args)).text
         raise UsageError(f"target {name!r} cannot be opened: {words}") from None
     growing = wait_exponential(multiplier=patience.first_wait, max=patience.longest_wait)
     wait = growing + wait_random(0, patience.first_wait / 2)
     # Two methods that a provider's class may override, overridden for this one provider: Inspect's own
     # pauses begin at three seconds, and its own token count downloads a vocabulary (mockllm asks for it).
     vars(model.api).update(retry_wait=lambda: wait, count_text_tokens=_estimated_tokens)
+    unmask_errors(model.api)
     return model
 
 
@@ -126,7 +129,7 @@ def _address(model: Model) -> str | None:
 
 
 def generate_config(decoding: Decoding) -> GenerateConfig:
-    """Inspect's settings of the same meaning; what is at its neutral value is left to the provider.
+    """Inspect's settings of the same meaning; what is None or at its neutral value is left to the provider.
 
     `top_p=1` and the seed of greedy decoding change nothing and are not sent: several providers
     refuse requests that name both temperature and top_p, or a seed.
@@ -135,7 +138,7 @@ def generate_config(decoding: Decoding) -> GenerateConfig:
         max_tokens=decoding.max_tokens,
         temperature=decoding.temperature,
         top_p=decoding.top_p if decoding.top_p < 1 else None,
-        seed=decoding.seed if decoding.temperature > 0 else None,
+        seed=decoding.seed if decoding.sampling_temperature > 0 else None,
     )
 
 

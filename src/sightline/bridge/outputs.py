@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from inspect_ai.model import ContentText, ModelOutput, ModelUsage, StopReason
+from dataclasses import replace
 
-from sightline.bridge.failures import LONGEST_MESSAGE, not_answered, without_secrets
+from inspect_ai.model import ContentReasoning, ContentText, ModelOutput, ModelUsage, StopReason
+
+from sightline.border import bordered
+from sightline.bridge.failures import not_answered, short_message
 from sightline.errors import TransientError
 from sightline.judges._stops import refusal_flag
 from sightline.plain import plain_response, response_of
@@ -55,32 +58,45 @@ def _withheld(output: ModelOutput) -> bool:
     )
 
 
+def _thoughts(output: ModelOutput) -> str:
+    """What the interface handed over as reasoning, apart from the text; encrypted reasoning says nothing."""
+    content = output.message.content
+    parts = [] if isinstance(content, str) else content
+    found = [part for part in parts if isinstance(part, ContentReasoning)]
+    return "\n".join(part.summary or "" if part.redacted else part.reasoning for part in found).strip()
+
+
 def to_response(output: ModelOutput, *secrets: str | None) -> Response:
     """What a provider answered. An answer of ours that went through Inspect comes back whole.
 
     Provider blocks are `content_filter`, with the provider's words in `error`; what the model itself
     refused ends as it ended and carries a flag. A request that the provider found too long, or a reply
-    without any choice, is an `error`: the model never answered.
+    without any choice, is an `error`: the model never answered. Texts and numbers pass the border.
     """
     cost = _cost(output.usage)
     if output.empty:
-        return Response(text="", stop="error", error="the provider sent a reply without choices", cost=cost)
+        return bordered(
+            Response(text="", stop="error", error="the provider sent a reply without choices", cost=cost)
+        )
     ours = (output.metadata or {}).get(KEY)
     if ours is not None and ours["response"]["text"] == output.completion:
         return response_of(ours["response"])
     said = output.completion
     if not_answered(output):
-        words = without_secrets(said, *secrets)[:LONGEST_MESSAGE]
+        words, noted = short_message(said, *secrets)
         if output.stop_reason == "model_length":
-            return Response(text="", stop="error", error=f"the request is too long: {words}", cost=cost)
-        return Response(
-            text="", stop="content_filter", error=words or None, flags=(PROVIDER_MESSAGE,), cost=cost
-        )
+            too_long = f"the request is too long: {words}"
+            return Response(text="", stop="error", error=too_long, flags=noted, cost=cost)
+        flags = (PROVIDER_MESSAGE, *noted)
+        return Response(text="", stop="content_filter", error=words or None, flags=flags, cost=cost)
     if output.stop_reason == "unknown" and not said:
         return Response(text="", stop="error", error="the provider sent an empty reply", cost=cost)
-    refused = (refusal_flag(said),) if _withheld(output) else ()
-    flags = refused if output.usage is not None else (*refused, "no usage reported")
-    return Response(text=said, stop=STOPS[output.stop_reason], flags=flags, cost=cost)
+    flags = () if output.usage is not None else ("no usage reported",)
+    given = Response(text=said, stop=STOPS[output.stop_reason], flags=flags, cost=cost)
+    response = bordered(given, *secrets, thoughts=_thoughts(output))
+    if not _withheld(output):
+        return response
+    return replace(response, flags=(refusal_flag(response.text), *response.flags))
 
 
 def to_output(response: Response, model: str, target: str) -> ModelOutput:

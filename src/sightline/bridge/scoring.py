@@ -16,6 +16,7 @@ from inspect_ai.scorer import Value as MetricValue
 from inspect_ai.solver import TaskState
 
 from sightline import registry
+from sightline.border import bordered_verdict
 from sightline.bridge.messages import keep_pictures
 from sightline.bridge.outputs import KEY, to_response
 from sightline.cases import Expected
@@ -124,14 +125,15 @@ async def verdict_of(judge: Judge, state: TaskState) -> Verdict:
     shown = conversation_of(sealed["artifact"]["conversation"])
     try:
         keep_pictures(state.input if isinstance(state.input, list) else [], session_images())
-        return await judge.judge(case_of(sealed["case"]), shown, to_response(state.output))
+        found = await judge.judge(case_of(sealed["case"]), shown, to_response(state.output))
+        return bordered_verdict(found)
     except ContractError:
         raise
     except SightlineError as down:
         reason = f"judge failed: {down}"
     except Exception as bug:  # as in a study: counted, not fatal
         reason = f"judge failed: {type(bug).__name__}: {bug}"
-    return Verdict(outcome=Outcome.error, judge=judge.id, reason=reason)
+    return bordered_verdict(Verdict(outcome=Outcome.error, judge=judge.id, reason=reason))
 
 
 @scorer(metrics=[outcome_rates()])
@@ -149,7 +151,7 @@ def judged(judge: str, identity: str = "") -> Scorer:
         case = state.metadata[KEY]["case"]
         return Score(
             value=verdict.outcome.value,
-            answer=state.output.completion,
+            answer=to_response(state.output).text,
             explanation=verdict.reason or None,
             metadata={
                 "judge": verdict.judge,

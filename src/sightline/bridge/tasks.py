@@ -41,6 +41,7 @@ from sightline.study.crafting import craft
 from sightline.study.grid import Column, chunks
 from sightline.study.progress import Silent
 from sightline.tables import Table
+from sightline.targets import default_max_tokens
 
 DEFAULT_JUDGE = "refusal_prefix"
 """For benchmarks whose card names no judge of their own."""
@@ -56,6 +57,7 @@ class Recipe:
         judge: registry form; None takes the benchmark's own.
         root: folder or zip of the official release.
         limit: number of cases, taken in turn from every category.
+        max_tokens: of a reply; by default 128 for the testbed's models, 512 for others.
     """
 
     benchmark: str
@@ -66,7 +68,7 @@ class Recipe:
     root: str | None = None
     limit: int | None = None
     benchmark_settings: dict[str, Any] = field(default_factory=dict)
-    max_tokens: int = 128
+    max_tokens: int | None = None
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
@@ -155,6 +157,12 @@ def asked_model() -> str:
     return model.api.target().id if isinstance(model.api, SightlineAPI) else str(model)
 
 
+def _asked_name() -> str:
+    """The target string of the model that Inspect is about to ask."""
+    model = active_model()
+    return model.api.target_name if model is not None and isinstance(model.api, SightlineAPI) else str(model)
+
+
 def build_task(recipe: Recipe) -> Task:
     """The Inspect task of a recipe.
 
@@ -191,7 +199,7 @@ def build_task(recipe: Recipe) -> Task:
         solver=replay(artifacts=artifacts, asked=asked, seed=recipe.seed),
         scorer=judged(spec, identity=registry.identity(judge)),
         config=GenerateConfig(
-            max_tokens=recipe.max_tokens,
+            max_tokens=recipe.max_tokens or default_max_tokens([_asked_name()]),
             temperature=recipe.temperature,
             top_p=recipe.top_p if recipe.top_p < 1 else None,
             max_connections=patience.max_connections,

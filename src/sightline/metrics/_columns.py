@@ -14,6 +14,8 @@ from sightline.cases import Expected
 from sightline.contracts import Reads
 from sightline.errors import ContractError, UsageError
 from sightline.metrics.rates import OUTCOMES, Counts, Measure
+from sightline.sealed import check_table, damage_told
+from sightline.tables import RESULTS_AGAIN
 
 CELL = (
     "benchmark",
@@ -233,20 +235,18 @@ def _tell_reads(reads: Codes, where: str) -> Codes:
 def _table(results: Any) -> tuple[Any, str]:
     if not isinstance(results, str | Path):
         return results, "results"
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = Path(results)
     path = path / "results.parquet" if path.is_dir() else path
-    try:
+    if not path.exists():
+        raise UsageError(f"{path} is missing: finish the run with `sightline run`")
+    check_table(path, RESULTS_AGAIN)
+    with damage_told(path, RESULTS_AGAIN):
         schema = pq.read_schema(path)
         wanted = [name for name in (*TEXTS, "epoch", *COSTS) if name in schema.names]
         strings = [name for name in wanted if name in TEXTS and name not in ("craft_seed", "seen")]
         return pq.read_table(path, columns=wanted, read_dictionary=strings), str(path)
-    except FileNotFoundError:
-        raise UsageError(f"{path} is missing: finish the run with `sightline run`") from None
-    except (pa.ArrowInvalid, OSError) as broken:
-        raise UsageError(f"{path} cannot be read ({broken}): delete it and report again") from None
 
 
 def _codes(column: Any) -> Codes:

@@ -9,18 +9,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from sightline import registry
+from sightline import border, registry
 from sightline.errors import UsageError
+from sightline.judges.refusal_prefix import FOREIGN
 from sightline.metrics.cells import method_of, models_of
 from sightline.metrics.intervals import FEW_GROUPS
-from sightline.report.provenance import LOCK, entries
+from sightline.report.provenance import entries
 from sightline.report.results import Results
 from sightline.report.roles import Role, edits_image, lacks_twin, role_of, twin_of
 from sightline.report.words import EXPECTATIONS
+from sightline.sealed import read_note
+from sightline.study.lock import LOCK
 
 MUCH_UNSCORED = 0.02
+MUCH_FOREIGN = 0.02
 PICTURES = {
     "noise": frozenset({"noise_image", "noise_on_picture"}),
     "another picture, clean or unrelated": frozenset({"unrelated_image", "blank_image"}),
@@ -30,6 +32,11 @@ _MEANINGS = {
     "batch1": "the model answered differently in a batch, so it was asked one request at a time",
     "picture_first": "the model sees a picture before all text; here it came in a later turn, and was moved",
     "moderation_unparsed": "a moderation turn could not be read, so it decided nothing",
+    border.NO_ANSWER: "the reply was cut before its answer began, so it is unscored: allow more `max_tokens`",
+    border.REPLACED: "halves of surrogate pairs or control characters were replaced by U+FFFD",
+    border.BLANKED: "a key of the environment stood in the reply and was blanked: the target repeats it",
+    border.SHORTENED: f"only the first {border.LONGEST_TEXT:,} characters were kept and judged",
+    border.IMPOSSIBLE: "the token counts reported cannot be; they count as 0, so the cost is more",
 }
 
 
@@ -170,6 +177,24 @@ def _controls(results: Results) -> list[str]:
     ]
 
 
+def _phrases_only(results: Results, lock: Mapping[str, Any]) -> list[str]:
+    """A list of phrases as the only judge, and replies that its phrases cannot be expected in."""
+    found = []
+    if {method_of(str(entry.get("spec", ""))) for entry in entries(lock, "judges")} == {"refusal_prefix"}:
+        found.append(
+            "refusal_prefix is the only judge: a reply without one of its phrases counts as complied, even a "
+            "useless one, and a refusal in other words is missed, so that ASR tends to be too high "
+            "(docs/judges.md); list a model_graded judge beside it"
+        )
+    for judge, n, foreign in results.reasons(FOREIGN):
+        if method_of(judge) == "refusal_prefix" and foreign > MUCH_FOREIGN * n:
+            found.append(
+                f"{method_of(judge)}: {foreign:,} of {n:,} replies do not look like English, in which its "
+                "phrases are written: refusals among them count as complied"
+            )
+    return found
+
+
 def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[str]:
     """Everything that a reader should know before believing a number, most serious first."""
     found = [] if lock else [f"{LOCK} is missing: rows could not be compared with a plan"]
@@ -180,6 +205,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[st
         for flag, target, defense, count in results.flags()
         if flag in _MEANINGS
     ]
+    found += _phrases_only(results, lock)
     found += _controls(results)
     found += _fonts(results, lock)
     found += _few_groups(results)
@@ -188,7 +214,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[st
         found.append(f"the study was changed {older} time(s) in this folder (older locks: study.lock.N.yaml)")
     releases = {entry.get("release") for entry in entries(lock, "benchmarks")}
     for memo in sorted((run / "records").glob("cases-*.json")):
-        facts = orjson.loads(memo.read_bytes())
+        facts = read_note(memo, "`sightline run` reads the release again", sealed=False)
         found += [str(text) for text in facts["warnings"] if facts["release"] in releases]
     return found
 

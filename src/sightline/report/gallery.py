@@ -17,6 +17,7 @@ from sightline.report.figures import OUTCOME_ORDER
 from sightline.report.pictures import Picture, embed
 from sightline.report.results import Pick, Results
 from sightline.report.roles import Role, role_of
+from sightline.report.text import stand_in
 from sightline.store import Blobs, Row
 
 MOST_CASES = 40
@@ -70,6 +71,41 @@ class Card:
     def reasons(self) -> tuple[tuple[str, str], ...]:
         """(judge, what it said) where a judge said anything."""
         return tuple((verdict.judge, verdict.reason) for verdict in self.verdicts if verdict.reason)
+
+
+def without_texts(card: Card) -> Card:
+    """A card for a copy that is shared: category, length and hash stand for texts, nothing for pictures."""
+
+    def hidden(text: str) -> str:
+        return stand_in(text, card.kind or card.category)
+
+    response = card.response
+    if response is not None:
+        response = replace(
+            response,
+            text=hidden(response.text),
+            raw=None if response.raw is None else hidden(response.raw),
+            error=None if response.error is None else hidden(response.error),
+            flags=tuple(flag.partition(":")[0] for flag in response.flags),
+        )
+    sides = (
+        replace(
+            side,
+            texts=tuple((role, hidden(text)) for role, text in side.texts),
+            pictures=tuple(replace(picture, uri="", note="", problem="") for picture in side.pictures),
+        )
+        for side in card.sides
+    )
+    return replace(
+        card,
+        covered=False,
+        sides=tuple(sides),
+        answer=None if card.answer is None else hidden(card.answer),
+        response=response,
+        verdicts=tuple(replace(verdict, reason=hidden(verdict.reason)) for verdict in card.verdicts),
+        calls=tuple(replace(call, asked=hidden(call.asked), text=hidden(call.text)) for call in card.calls),
+        problem=hidden(card.problem),
+    )
 
 
 _WITHHELD = ("refused", "blocked_defense", "blocked_provider")

@@ -14,18 +14,20 @@ from sightline import __version__
 from sightline.metrics.summary import summarize
 from sightline.report import cautions, costs, gallery, making, plots, provenance, story
 from sightline.report.board import board
+from sightline.report.brief import brief
 from sightline.report.differences import differences
 from sightline.report.figures import OUTCOME_ORDER
+from sightline.report.files import BRIEF, REPORT, SHARED
 from sightline.report.heat import MOST_MAPS, heatmaps
 from sightline.report.judges import agreements, judge_facts
-from sightline.report.results import RESULTS, Results
+from sightline.report.results import Results
 from sightline.report.roles import undefended_labels
 from sightline.report.tables import definitions, tables
-from sightline.report.text import label, visible
+from sightline.report.text import label, stand_in, visible
 from sightline.report.words import EXPECTATIONS
 from sightline.store import write_atomically
+from sightline.study.results import RESULTS
 
-REPORT = "report.html"
 HERE = Path(__file__).parent
 CONTENTS = (
     ("results", "Results"),
@@ -66,25 +68,37 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     )
 
 
-def write(run: Path, out: Path | None = None) -> Path:
-    """Write the report of a run folder and return its path (`RUN/report.html` unless `out` is given).
+def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path:
+    """Write the report of a run folder and return its path.
+
+    It is `RUN/report.html`, or `RUN/report.redacted.html`, unless `out` is given. Beside it goes
+    `RUN/report.txt`, the same in brief.
 
     Raises:
         UsageError: if the run has no results, or its files are damaged.
     """
     lock = provenance.read_lock(run)
     with Results(run) as results:
-        values = contents(run, lock, results)
-    path = out if out is not None else run / REPORT
+        values = contents(run, lock, results, redacted=redacted)
+    path = out if out is not None else run / (SHARED if redacted else REPORT)
     write_atomically(path, render(values).encode("utf-8", "replace"))
+    text = brief(values["board"], values["stories"], values["warnings"])
+    write_atomically(run / BRIEF, f"{text}\n".encode("utf-8", "replace"))
     return path
 
 
-def contents(run: Path, lock: Mapping[str, Any], results: Results) -> dict[str, Any]:
-    """Everything that the template prints."""
+def contents(
+    run: Path, lock: Mapping[str, Any], results: Results, *, redacted: bool = False
+) -> dict[str, Any]:
+    """Everything that the template prints; `redacted`: stand-ins for texts and pictures of cases."""
     undefended = undefended_labels(lock)
     summary = summarize(run / RESULTS, undefended=undefended)
     judges = judge_facts(results, lock)
+    study = str(dict(lock.get("made_from", {})).get("text", ""))
+    if redacted:
+        study = stand_in(study, "study file")
+        for judge in judges:
+            judge["errors"] = [(count, stand_in(what, "error")) for count, what in judge["errors"]]
     primary = judges[0]["id"] if judges else "none"
     cells = board(summary, undefended, primary)
     maps = heatmaps(cells, summary.slices)
@@ -120,7 +134,7 @@ def contents(run: Path, lock: Mapping[str, Any], results: Results) -> dict[str, 
         "no_tradeoff": plots.NO_TRADEOFF,
         "compositions": plots.compositions(cells),
         "outcome_names": [outcome.value for outcome in OUTCOME_ORDER],
-        "cards": cards,
+        "cards": [gallery.without_texts(card) for card in cards] if redacted else cards,
         "gallery_note": f"{len(cards)} of {n_samples:,} samples, chosen by their keys"
         + (", of a series at its largest budget and first seed." if leveled else "."),
         "primary_judge": primary,
@@ -133,6 +147,8 @@ def contents(run: Path, lock: Mapping[str, Any], results: Results) -> dict[str, 
         "provenance": provenance.blocks(run, lock, results),
         "definitions": definitions(defined),
         "not_measured": cautions.not_measured(results, lock),
-        "study_text": str(dict(lock.get("made_from", {})).get("text", "")),
+        "study_text": study,
+        "redacted": redacted,
+        "board": cells,
         "n_rows": results.rows("select count(*) from results")[0][0],
     }

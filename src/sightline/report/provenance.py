@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sightline import registry
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.metrics.cells import method_of
 from sightline.report.results import Results
 from sightline.report.words import EXPECTATIONS
+from sightline.sealed import read_yaml
+from sightline.study.lock import LOCK, WRITE_AGAIN
 
-LOCK = "study.lock.yaml"
 MUCH_UNSCORED = 0.02
 MOST_FLAGS = 40
 _FONT = re.compile(r"font (\S+) sha256")
@@ -40,16 +39,12 @@ def read_lock(run: Path) -> dict[str, Any]:
     """The lock as a mapping; empty if the run has none.
 
     Raises:
-        UsageError: if it is there but not readable.
+        DamageError: if it is there but not readable.
     """
     path = run / LOCK
     if not path.is_file():
         return {}
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as broken:
-        raise UsageError(f"{path}: damaged ({broken}); run the study again with a new --out") from None
-    return dict(found) if isinstance(found, Mapping) else {}
+    return read_yaml(path, WRITE_AGAIN)
 
 
 def entries(lock: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
@@ -92,7 +87,10 @@ def blocks(run: Path, lock: Mapping[str, Any], results: Results) -> list[Block]:
             Block("Study", (("Lock", f"{LOCK} is missing: nothing below can be traced to a study."),)),
             _cost(results),
         ]
-    decoding = ", ".join(f"{name} {value}" for name, value in dict(lock.get("decoding", {})).items())
+    settings = dict(lock.get("decoding", {})).items()
+    decoding = ", ".join(
+        f"{name} {'left to the provider' if value is None else value}" for name, value in settings
+    )
     study = (
         ("Study", str(lock.get("study", "?"))),
         ("Lock file", f"{LOCK}, SHA-256 {sha256_file(run / LOCK)}"),

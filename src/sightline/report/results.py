@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +12,11 @@ import orjson
 from sightline.errors import UsageError
 from sightline.metrics.cells import CellId
 from sightline.metrics.effort import Price
+from sightline.sealed import check_table, damage_told
 from sightline.store import Row, read_shards
+from sightline.study.results import RESULTS
+from sightline.tables import RESULTS_AGAIN, ROWS_AGAIN
 
-RESULTS = "results.parquet"
 _SETTINGS = {
     "memory_limit": "400MB",
     "threads": 2,
@@ -85,10 +87,11 @@ class Results:
         path = run / RESULTS
         if not path.is_file():
             raise UsageError(f"{path} is missing: finish the run with `sightline run`, then report again")
+        check_table(path, RESULTS_AGAIN)
         self.run = run
         self.path = path
         self._db = duckdb.connect(config=_SETTINGS)
-        try:
+        with damage_told(path, RESULTS_AGAIN):
             found = self._db.read_parquet(_literal(path))
             absent = (f"{value} as {name}" for name, value in _LATER.items() if name not in found.columns)
             found.project(", ".join(["*", *absent])).create_view("raw")
@@ -96,8 +99,6 @@ class Results:
                 "create view results as select * replace (lower(hex(sample)) as sample,"
                 " lower(hex(artifact)) as artifact) from raw"
             )
-        except duckdb.Error as broken:
-            raise UsageError(f"{path} cannot be read ({broken}): delete it and report again") from None
 
     def __enter__(self) -> Results:
         return self
@@ -108,6 +109,12 @@ class Results:
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Answer of a query over `results`."""
         return list(self._db.execute(query, list(values)).fetchall())
+
+    def _compacted(self, stage: str) -> Iterator[Path]:
+        """The compacted records of a stage and of its verification, checked for damage."""
+        for path in sorted((self.run / "records").glob(f"{stage}*.parquet")):
+            check_table(path, ROWS_AGAIN)
+            yield path
 
     def crafting(self, *, requests: bool) -> dict[Made, Crafted]:
         """What crafting took, column by column, of those that took anything; see `Crafted`.
@@ -172,7 +179,7 @@ class Results:
     def pages(self) -> list[tuple[str, str | None, bool, int]]:
         """(attack, font file, text was cut off, artifacts) as attacks noted; open shards are not read."""
         found: list[tuple[str, str | None, bool, int]] = []
-        for path in sorted((self.run / "records").glob("craft*.parquet")):
+        for path in self._compacted("craft"):
             found += self.rows(
                 "with made as (select distinct attack, artifact from raw), noted as"
                 " (select key, json_extract_string(record, '$.note') as note"
@@ -190,7 +197,7 @@ class Results:
         What stands behind a colon in a flag is of one response only, and is left out.
         """
         found: list[tuple[str, str, str, int]] = []
-        for path in sorted((self.run / "records").glob("answer*.parquet")):
+        for path in self._compacted("answer"):
             found += self.rows(
                 "with noted as (select key, unnest(json_extract_string(record, '$.flags[*]')) as noted"
                 " from read_parquet(?) where contains(record, '\"flags\"')),"
@@ -199,6 +206,20 @@ class Results:
                 " select flag, target, defense, count(*) as n from flagged join asked on sample = key"
                 " group by all order by n desc, flag, target, defense",
                 [_literal(path)],
+            )
+        return found
+
+    def reasons(self, said: str) -> list[tuple[str, int, int]]:
+        """(judge, its samples, those with `said` in the finished verdict's record), of judges with any."""
+        found: list[tuple[str, int, int]] = []
+        for path in sorted((self.run / "records").glob("judge*.parquet")):
+            found += self.rows(
+                "with noted as (select distinct json_extract_string(record, '$.judge') as judge,"
+                " json_extract_string(record, '$.sample') as sample from read_parquet(?)"
+                " where contains(record, ?))"
+                " select judge, count(*), count(*) filter ((judge, sample) in (from noted)) as n from results"
+                " group by judge having n > 0 order by judge",
+                [_literal(path), said],
             )
         return found
 
@@ -213,8 +234,9 @@ class Results:
         if not wanted:
             return []
         found: list[Row] = []
-        folder = self.run / "records"
-        for path in [only] if only is not None else sorted(folder.glob(f"{stage}*.parquet")):
+        if only is not None:
+            check_table(only, ROWS_AGAIN)
+        for path in [only] if only is not None else self._compacted(stage):
             texts = self.rows(
                 "select record from read_parquet(?) where"
                 " case when ? = 'key' then lower(hex(key)) else json_extract_string(record, '$.' || ?) end"
@@ -225,7 +247,8 @@ class Results:
         if only is not None:
             return found
         chosen = frozenset(wanted)
-        for shards in sorted(path for path in folder.glob(f"{stage}*") if path.is_dir()):
+        folders = (path for path in (self.run / "records").glob(f"{stage}*") if path.is_dir())
+        for shards in sorted(folders):
             found.extend(row for row in read_shards(shards) if row.get(field) in chosen)
         return found
 

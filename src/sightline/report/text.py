@@ -11,15 +11,12 @@ import unicodedata
 
 from markupsafe import Markup, escape
 
-_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+from sightline.characters import is_unseen
+from sightline.digests import sha256_bytes
+
 _COMBINING = {"Mn", "Me"}
 _MARKS_KEPT = 3
 _SPACES = re.compile(r"\s+")
-
-
-def is_unseen(character: str) -> bool:
-    """Whether a character is a control, a direction override, a zero-width or an unassigned one."""
-    return character not in "\n\t" and unicodedata.category(character) in _UNSEEN
 
 
 def code_point(character: str) -> str:
@@ -59,6 +56,12 @@ def visible(text: str, limit: int = 1500) -> Markup:
     if left:
         pieces.append(Markup(' <span class="cut">… {} characters more</span>').format(f"{left:,}"))
     return Markup("").join(pieces)
+
+
+def stand_in(text: str, category: str) -> str:
+    """What stands for a text in a copy that is shared: its category, length and hash; '' for no text."""
+    sha256 = sha256_bytes(text.encode("utf-8", "surrogatepass"))
+    return f"[{label(category)}, {len(text):,} characters, sha256 {sha256[:16]}]" if text else ""
 
 
 def label(text: object, limit: int = 80) -> str:

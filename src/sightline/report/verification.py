@@ -23,8 +23,10 @@ from sightline.report.page import render as render_page
 from sightline.report.tables import EXACT_FROM
 from sightline.report.text import label
 from sightline.report.words import EXPECTATIONS, as_percent, bracket, points
+from sightline.sealed import check_table, damage_told
 from sightline.store import write_atomically
 from sightline.study.integrity import Held, Inspected
+from sightline.study.verified import VERIFY_AGAIN
 from sightline.study.verify import Verified
 
 PAGE = "verify.html"
@@ -159,7 +161,8 @@ def _rows(table: Path) -> Iterator[dict[str, Any]]:
         "judge", "benchmark", "expected", "target", "defense", "role", "series", "crafted_on",
         "made_on_target", "seen", "case_id", "epoch", "craft_seed", "form", "group", "outcome", "reads",
     )  # fmt: skip
-    with pq.ParquetFile(table) as file:
+    check_table(table, VERIFY_AGAIN)
+    with damage_told(table, VERIFY_AGAIN), pq.ParquetFile(table) as file:
         there = [name for name in names if name in file.schema_arrow.names]  # `reads` came later
         for batch in file.iter_batches(columns=there):
             yield from batch.to_pylist()

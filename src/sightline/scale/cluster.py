@@ -20,12 +20,16 @@ from sightline.scale.shards import Resources
 #: bytes for what workers exchange; ours exchange counts
 STORE_BYTES = 80 * 2**20
 #: seconds that a cluster has to answer
-ANSWER = 5.0
+ANSWER = 20.0
 PRIVATE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray's only switch for a node that is to be known, and to listen, as 127.0.0.1
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+"""How a client of HTTP/2 begins: the preface, and settings without any."""
+SETTINGS = b"\4"
+"""Kind of the frame that a server of HTTP/2 begins with."""
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
@@ -99,14 +103,24 @@ def _join(ray: Any, resources: Resources) -> None:
 
 
 def _knock(address: str) -> None:
-    """Make sure that somebody listens there: Ray itself asks again for many minutes.
+    """Make sure that a gRPC server, as Ray's is, listens there: Ray itself asks again without end.
 
     Raises:
-        OSError: if nobody does.
+        OSError: if nobody does, or something else.
     """
     host, _, port = address.rpartition(":")
-    if host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+    if not host:
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER) as line:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return  # it speaks only after a handshake
+        try:
+            line.sendall(HTTP2)
+            heard = line.recv(9)
+        except TimeoutError:
+            heard = b""
+    if heard[3:4] != SETTINGS:
+        raise OSError("what listens there is no Ray")
 
 
 def _sized(ray: Any, resources: Resources) -> Cluster:

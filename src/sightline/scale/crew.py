@@ -26,6 +26,8 @@ AGAIN = 2
 STILLBORN = 3
 #: seconds until the user hears that no worker has begun
 PATIENCE = 60.0
+#: times of that after which the user hears that none will
+WAITS = 30
 #: seconds that a worker gets to close its files
 CLOSING = 30.0
 
@@ -74,12 +76,12 @@ class Crew(Generic[S]):
 
     def work(self) -> Iterator[Done[S] | Failed[S]]:
         """Every shard's end, as it comes."""
-        patience: float | None = PATIENCE
+        waits = 0
         while self._hand_out():
+            patience = None if self._busy else PATIENCE
             ready, _ = self._ray.wait([*self._beginning, *self._busy], num_returns=1, timeout=patience)
-            if not ready:
-                self._listener.note(f"no worker has begun for {PATIENCE:g} s: is the cluster at other work?")
-            patience = None
+            waits = 0 if ready else waits + 1
+            self._complain(waits)
             for event in ready:
                 if event in self._beginning:
                     self._begun(event)
@@ -88,6 +90,20 @@ class Crew(Generic[S]):
         closing = [worker.close.remote() for worker in self._idle]
         with suppress(self._ray.exceptions.RayError):  # of one that dies now, all rows are written
             self._ray.get(closing, timeout=CLOSING)
+
+    def _complain(self, waits: int) -> None:
+        """Tell when no worker begins, and give up in the end: a cluster that lacks a part never starts one.
+
+        Raises:
+            UsageError: if it has lasted too long.
+        """
+        if waits == 1:
+            self._listener.note(f"no worker has begun for {PATIENCE:g} s: is the cluster at other work?")
+        if waits == WAITS:
+            raise UsageError(
+                f"no worker has begun for {WAITS * PATIENCE / 60:g} minutes: the cluster is at other work "
+                "or a part of it has died (`ray status` tells). Restart it, then run the same command again"
+            )
 
     def dismiss(self) -> None:
         """End all workers."""

@@ -9,15 +9,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from sightline.contracts import Decoding, Target
+from sightline.border import bordered
+from sightline.cases import Conversation
+from sightline.contracts import Decoding, MakesCalls, Target
+from sightline.digests import digest
 from sightline.errors import ContractError, TransientError, UsageError
-from sightline.keys import answer_key
+from sightline.keys import NOT_SENT, answer_key
 from sightline.plain import conversation_of, plain_response
 from sightline.records import Cost, Response
 from sightline.rng import seed_of
 from sightline.store import Row
 from sightline.study.casebook import Book, artifacts_in
 from sightline.study.grid import Column, chunks
+from sightline.study.inner_calls import AnswerCalls, CallLog
 from sightline.study.progress import Progress
 from sightline.study.stages import Count, Stage, Todo
 from sightline.tables import Table
@@ -49,20 +53,31 @@ async def answer(
 ) -> Count:
     """Ask every target every artifact that it has not answered yet, one target after the other.
 
+    An answer to another picture than the artifact now shows (it was lost, and made again it came out
+    otherwise) is none.
+
     Raises:
         ContractError: if an artifact of the grid is missing (the craft stage was not finished).
     """
-    stage: Stage[Asked] = Stage(
-        records / STAGE, progress, is_error=lambda row: row["stop"] == "error", retry_errors=retry_errors
-    )
     targets = list(targets)
     cells = artifacts_in(books, columns)
     progress.start(STAGE, cells * len(targets) * epochs, 0)
-    with Table(stage.folder) as table, Table(records / "craft") as crafted:
+    with (
+        Table(records / STAGE) as table,
+        Table(records / "craft") as crafted,
+        CallLog(records / "calls") as log,
+    ):
+        stage: Stage[Asked] = Stage(
+            records / STAGE,
+            progress,
+            is_error=lambda row: row["stop"] == "error",
+            unfit=partial(_shown_otherwise, crafted),
+            retry_errors=retry_errors,
+        )
         for target in targets:
 
             async def ask(asked: Asked, target: Target = target) -> Row:
-                return await respond(target, asked, decoding, retries)
+                return await respond(target, asked, decoding, retries, log)
 
             pending = _pending(stage, table, crafted, books, columns, target.id, decoding, epochs)
             await stage.run(pending, ask, concurrency)
@@ -90,6 +105,11 @@ def _pending(
                     yield from stage.missing(table, keys, shown)
 
 
+def _shown_otherwise(crafted: Table, row: Row) -> bool:
+    (artifact,) = crafted.rows([row["artifact"]])
+    return artifact is not None and row.get("shown") not in (None, digest(artifact["conversation"]))
+
+
 def _asked(crafted: Table, artifacts: Sequence[str], epoch: int, wanted: list[int]) -> list[Asked]:
     found = crafted.rows([artifacts[index] for index in wanted])
     if None in found:
@@ -97,7 +117,7 @@ def _asked(crafted: Table, artifacts: Sequence[str], epoch: int, wanted: list[in
     return [Asked(row, epoch) for row in found if row is not None]
 
 
-async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int) -> Row:
+async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int, log: CallLog) -> Row:
     """One response row: provider failures are retried with growing pauses and then become an error outcome.
 
     A request whose picture cannot be read is never sent.
@@ -108,26 +128,34 @@ async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int
     artifact = asked.artifact
     problem = artifact.get("problem")
     if problem is not None:
-        response = Response(text="", stop="error", error=problem)
+        response = Response(text="", stop="error", error=problem, flags=(NOT_SENT,))
     else:
-        response = await _generate(target, artifact, replace(decoding, seed=_seed(decoding, asked)), retries)
-    return {"artifact": artifact["key"], "epoch": asked.epoch, **plain_response(response)}
+        calls = log.of(answer_key(artifact["key"], target.id, decoding, asked.epoch))
+        seeded = replace(decoding, seed=_seed(decoding, asked))
+        response = await _generate(target, artifact, seeded, retries, calls)
+    shown = digest(artifact["conversation"])
+    return {"artifact": artifact["key"], "epoch": asked.epoch, "shown": shown, **plain_response(response)}
 
 
 def _seed(decoding: Decoding, asked: Asked) -> int:
-    """Greedy decoding needs none, so that equal requests stay equal; sampling gets one per row and try."""
-    if decoding.temperature == 0:
+    """Greedy decoding needs none, so that equal requests stay equal; sampling gets one per row and try.
+
+    Nor is one sent where the provider chooses the temperature.
+    """
+    if not decoding.temperature:
         return decoding.seed
     return seed_of("decode", decoding.seed, asked.artifact["key"], asked.epoch, bits=31)
 
 
-async def _generate(target: Target, artifact: Row, decoding: Decoding, retries: int) -> Response:
+async def _generate(
+    target: Target, artifact: Row, decoding: Decoding, retries: int, calls: AnswerCalls
+) -> Response:
     conversation = conversation_of(artifact["conversation"])
     started = time.perf_counter()
     failure = ""
     for attempt in range(retries + 1):
         try:
-            response = await target.generate(conversation, decoding)
+            response = bordered(await _ask(target, conversation, decoding, calls))
         except TransientError as passing:
             failure = str(passing)
             if attempt < retries:
@@ -144,4 +172,15 @@ async def _generate(target: Target, artifact: Row, decoding: Decoding, retries: 
                 return response  # a local model knows its share of the machine; waiting in line is no cost
             cost = response.cost + Cost(seconds=time.perf_counter() - started)
             return replace(response, cost=cost)
-    return Response(text="", stop="error", error=failure, cost=Cost(seconds=time.perf_counter() - started))
+    cost = Cost(seconds=time.perf_counter() - started)
+    return bordered(Response(text="", stop="error", error=failure, cost=cost))
+
+
+async def _ask(
+    target: Target, conversation: Conversation, decoding: Decoding, calls: AnswerCalls
+) -> Response:
+    """One try. Of a target that asks others, the calls that have ended before are not made again."""
+    if not isinstance(target, MakesCalls):
+        return await target.generate(conversation, decoding)
+    calls.begin()
+    return await target.generate_through(conversation, decoding, calls)

@@ -10,23 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import orjson
 
 from sightline import registry
-from sightline.cases import Case
+from sightline.border import bordered_row
 from sightline.digests import digest
-from sightline.errors import UsageError
+from sightline.errors import DamageError, UsageError
 from sightline.keys import book_identity, book_name, case_key
 from sightline.plain import plain_case
 from sightline.release import OfficialRelease, Seen
 from sightline.rng import seed_of
-from sightline.store import Blobs, Row, ShardWriter, read_shards, write_atomically
+from sightline.sealed import check_table, read_note
+from sightline.store import Blobs, Row, ShardWriter, read_shards, write_note
 from sightline.study.config import Source
 from sightline.study.grid import Column, chunks
+from sightline.study.lost_pictures import LostPictures
 from sightline.study.progress import Progress
 from sightline.study.sampling import sampled
 from sightline.study.stage_code import stage_code
-from sightline.tables import Table, compacted_rows
+from sightline.tables import Table, compacted_rows, parquet_of
+
+READ_AGAIN = "the release is read again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +57,38 @@ def artifacts_in(books: Iterable[Book], columns: Iterable[Column]) -> int:
     return sum(column.size(book.expected) for column in columns for book in books)
 
 
+def with_pictures(book: Book, records: Path, blobs: Blobs, progress: Progress) -> Book:
+    """The same cases with all their pictures: where some are lost or damaged, the release is read again.
+
+    Raises:
+        UsageError: if the release is no longer what it was.
+    """
+    lost = LostPictures(blobs)
+    if not any([lost.among(row) for row in book.rows()]):
+        return book
+    lost.tell(progress, f"{book.source.label}: {READ_AGAIN}")
+    again = read_cases(book.source, records, blobs, progress, anew=True)
+    if again.release != book.release:
+        raise UsageError(
+            f"{book.source.label}: the release is not what this run has read; run the same command again"
+        )
+    return again
+
+
 def read_cases(
-    source: Source, records: Path, blobs: Blobs, progress: Progress, *, rehash: bool = False
+    source: Source,
+    records: Path,
+    blobs: Blobs,
+    progress: Progress,
+    *,
+    rehash: bool = False,
+    anew: bool = False,
 ) -> Book:
     """Read a benchmark into `records/cases-ID`, or find it there from an earlier run.
 
     Found again means: the texts, picture lists and pictures that were read then have the same digest now;
     a picture whose stamp (path, size, times, file number) is the same is not read again, unless `rehash` asks
-    for it. A changed release is read anew into its own folder.
+    for it. A changed release is read anew into its own folder; `anew` reads any.
 
     Raises:
         UsageError: from the benchmark, naming file and row; also for two cases of one id.
@@ -70,14 +97,18 @@ def read_cases(
     identity = book_identity(reading, source.limit)
     memo = records / f"cases-{identity[:16]}.json"
     release = OfficialRelease(source.root, blobs)
-    found = _remembered(memo, release, rehash=rehash)
+    try:
+        found = None if anew else _remembered(memo, release, rehash=rehash)
+    except DamageError as damaged:
+        progress.note(str(damaged))
+        found = None
     if found is None:
         release = OfficialRelease(source.root, blobs)
         facts = _read_anew(source, records, identity, release, progress)
     else:
         facts = found | release.read_names()
     if facts != found:
-        write_atomically(memo, orjson.dumps(facts))
+        write_note(memo, facts)
     for warning in facts["warnings"]:
         progress.note(f"{source.label}: {warning}")
     return Book(
@@ -91,12 +122,17 @@ def read_cases(
 
 
 def _remembered(memo: Path, release: OfficialRelease, *, rehash: bool) -> Row | None:
-    """What an earlier run noted of this benchmark, if the release still reads the same."""
+    """What an earlier run noted of this benchmark, if the release still reads the same.
+
+    Raises:
+        DamageError: if the note, or the cases that it names, are lost or damaged.
+    """
     if not memo.exists():
         return None
-    facts: Row = orjson.loads(memo.read_bytes())
+    facts = read_note(memo, READ_AGAIN)
     if "pictures" not in facts:
         return None
+    check_table(parquet_of(memo.parent / facts["folder"]), READ_AGAIN)
     try:
         for name in facts["texts"]:
             release.text(name)
@@ -115,7 +151,7 @@ def _read_anew(
     """Read all cases into a folder that gets its final name when it is whole."""
     unfinished = records / f"cases-{identity[:16]}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
-    counts = _write_cases(source, unfinished, source.benchmark.cases(release), progress)
+    counts = _write_cases(source, unfinished, release, progress)
     with Table(unfinished) as table:
         table.compact()
     folder = book_name(identity, release.digest())
@@ -130,20 +166,29 @@ def _read_anew(
     }
 
 
-def _write_cases(source: Source, folder: Path, cases: Iterator[Case], progress: Progress) -> Counter[str]:
+def _write_cases(source: Source, folder: Path, release: OfficialRelease, progress: Progress) -> Counter[str]:
     """Append all cases and count them by expectation; ids must be unique, or rows could not be told apart."""
+    cases = source.benchmark.cases(release)
     wanted = sampled(cases, source.limit) if source.limit else cases
     ids = array("Q")  # 64 bits of each id's digest: flat memory for a million cases
     counts: Counter[str] = Counter()
+    mended: list[str] = []
     progress.start(f"read {source.label}", 0, 0)
     with ShardWriter(folder) as writer:
         for batch in chunks(wanted):
-            rows = [plain_case(case) for case in batch]
+            plain = [plain_case(case) for case in batch]
+            rows: list[Row] = [bordered_row(row) for row in plain]
+            mended += [row["id"] for row, before in zip(rows, plain, strict=True) if row != before]
             ids.extend(seed_of(row["id"], bits=64) for row in rows)
             counts.update(row["expected"] for row in rows)
             writer.append({"key": case_key(row), **row} for row in rows)
             progress.advance(len(batch))
     progress.finish()
+    if mended:
+        release.warn(
+            f"{len(mended):,} of {len(ids):,} cases, such as {mended[0]}, held half a surrogate pair or a "
+            "control character; each was replaced by U+FFFD"
+        )
     if not ids:
         raise UsageError(f"{source.label}: the benchmark has no cases with these settings")
     values, times = np.unique(np.frombuffer(ids, dtype=np.uint64), return_counts=True)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sightline.contracts import Decoding
@@ -19,11 +18,12 @@ from sightline.errors import UsageError
 from sightline.keys import book_identity, book_name
 from sightline.metrics.cells import Role, role_of
 from sightline.plain import case_of
+from sightline.sealed import check_table, damage_told
 from sightline.store import Row
 from sightline.study import lock as locks
 from sightline.study.results import RESULTS
 from sightline.study.sampling import sampled
-from sightline.tables import compacted_rows
+from sightline.tables import RESULTS_AGAIN, compacted_rows
 
 _COLUMNS = (
     "benchmark", "release", "attack", "attack_params", "crafted_on", "case_id", "artifact",
@@ -86,11 +86,13 @@ def read_claims(folder: Path) -> Claims:
     for row in rows:
         budgets.setdefault(row["series"] or row["attack"], set()).add(row["budget"] or "")
     several = {series for series, levels in budgets.items() if len(levels) > 1}
+    with damage_told(folder / locks.LOCK, locks.WRITE_AGAIN):
+        decoding, epochs = Decoding(**lock["decoding"], seed=lock["seed"]), int(lock["epochs"])
     return Claims(
         folder=folder,
         lock=lock,
-        decoding=Decoding(**lock["decoding"], seed=lock["seed"]),
-        epochs=int(lock["epochs"]),
+        decoding=decoding,
+        epochs=epochs,
         every=tuple(_claim(case, row, several) for case, row in _in_order(folder, lock, rows, books)),
     )
 
@@ -135,13 +137,10 @@ def _claim(case: Row, row: Row, several: set[str]) -> Claim:
 
 def _shown(path: Path) -> list[Row]:
     """The distinct artifacts of a result table; columns that an older table lacks are None."""
-    try:
-        file = pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise UsageError(f"{path} is missing: finish the run with `sightline run`, then verify it") from None
-    except pa.ArrowInvalid as broken:
-        raise UsageError(f"{path} cannot be read ({broken}); run the study again to write it anew") from None
-    with file:
+    if not path.exists():
+        raise UsageError(f"{path} is missing: finish the run with `sightline run`, then verify it")
+    check_table(path, RESULTS_AGAIN)
+    with damage_told(path, RESULTS_AGAIN), pq.ParquetFile(path) as file:
         present = [name for name in _COLUMNS if name in file.schema_arrow.names]
         found: dict[tuple[Any, ...], None] = {}
         for batch in file.iter_batches(columns=present):
@@ -154,13 +153,7 @@ def _shown(path: Path) -> list[Row]:
 def _book(records: Path, entry: Mapping[str, Any], wanted: set[str]) -> dict[str, Row]:
     """The wanted cases of a benchmark of the lock, by id, in release order."""
     folder = records / book_name(book_identity(entry["identity"], entry["limit"]), entry["release"])
-    try:
-        return {row["id"]: row for row in compacted_rows(folder) if row["id"] in wanted}
-    except (FileNotFoundError, pa.ArrowInvalid) as absent:
-        raise UsageError(
-            f"{folder}.parquet, the cases of {entry['label']}, cannot be read ({type(absent).__name__}); "
-            "run the study again to write it anew"
-        ) from None
+    return {row["id"]: row for row in compacted_rows(folder) if row["id"] in wanted}
 
 
 def few(claims: Sequence[Claim], limit: int | None) -> list[Claim]:

@@ -13,8 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sightline import registry
 from sightline.budget import UNLIMITED, Budget
 from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
+from sightline.documents import read_document
 from sightline.errors import UsageError, nearest
 from sightline.registry import Kind
+from sightline.targets import default_max_tokens
 
 Where = tuple[int | str, ...]
 
@@ -86,11 +88,14 @@ class BenchmarkEntry(MethodEntry):
 
 
 class DecodingEntry(BaseModel):
-    """Generation settings."""
+    """Generation settings; `null` leaves one to the provider, for models that reject it.
+
+    `max_tokens` is 128 by default, 512 if any target is not the testbed's.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 128
-    temperature: Annotated[float, Field(ge=0, le=10)] = 0.0
+    max_tokens: Annotated[int, Field(ge=1, le=32_768)] | None = 128
+    temperature: Annotated[float, Field(ge=0, le=10)] | None = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
@@ -102,7 +107,7 @@ class StudyFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**62)] = 0
     benchmarks: Annotated[list[Annotated[BenchmarkEntry, BeforeValidator(_entry)]], Field(min_length=1)]
     targets: Annotated[list[str], Field(min_length=1)]
     attacks: Annotated[list[Annotated[AttackEntry, BeforeValidator(_entry)]], Field(min_length=1)] = [
@@ -115,6 +120,7 @@ class StudyFile(BaseModel):
     limit: Annotated[int, Field(ge=1)] | None = None
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
     retries: Annotated[int, Field(ge=0, le=20)] = 5
+    timeout: Annotated[int, Field(ge=1, le=600)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +181,8 @@ class Study:
     """A checked study: methods are constructed, names are known, labels are unique.
 
     `text`, `folder` and `limit` (the override) are what it was parsed from, so that a run folder can
-    be taken up again without the file; `places` says where each target stands in it.
+    be taken up again without the file; `places` says where each target stands in it. `timeout` is the
+    number of seconds after which a request to a provider is given up.
     """
 
     name: str
@@ -189,6 +196,7 @@ class Study:
     epochs: int = 1
     concurrency: int = 64
     retries: int = 5
+    timeout: int | None = None
     text: str = field(default="", repr=False)
     folder: Path = Path()
     limit: int | None = None
@@ -226,15 +234,7 @@ class _Located:
 
 
 def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], _Located]:
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        plain = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as broken:
-        mark = broken.problem_mark or broken.context_mark
-        line = mark.line + 1 if mark else 1
-        raise UsageError(f"{name}:{line}: not valid YAML: {broken.problem or broken.context}") from None
-    except yaml.YAMLError as broken:
-        raise UsageError(f"{name}:1: not valid YAML: {broken}") from None
+    plain, root = read_document(text, name)
     if root is None or not isinstance(plain, dict):
         raise UsageError(f"{name}:1: a study file is a mapping with study, benchmarks, targets, judges ...")
     located = _Located(name, root)
@@ -242,24 +242,23 @@ def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], _Located]:
     return plain, located
 
 
-def _forbid_repeated_keys(node: yaml.Node, located: _Located, above: tuple[yaml.Node, ...] = ()) -> None:
-    """YAML takes the last of two equal keys silently; a study must not. Nor may an alias hold itself."""
-    if any(node is other for other in above):
-        line = node.start_mark.line + 1
-        raise UsageError(
-            f"{located.name}:{line}: an alias stands inside of what it names; write the value out"
-        )
-    above = (*above, node)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise UsageError(f"{located.name}:{key.start_mark.line + 1}: {key.value!r} is given twice")
-            seen.add(key.value)
-            _forbid_repeated_keys(value, located, above)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _forbid_repeated_keys(value, located, above)
+def _forbid_repeated_keys(node: yaml.Node, located: _Located) -> None:
+    """YAML takes the last of two equal keys silently; a study must not."""
+    waiting, met = [node], {id(node)}
+    while waiting:
+        node = waiting.pop()
+        children = list(node.value) if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if str(key.value) in seen:
+                    line = key.start_mark.line + 1
+                    raise UsageError(f"{located.name}:{line}: {key.value!r} is given twice")
+                seen.add(str(key.value))
+                children.append(value)
+        fresh = [child for child in children if id(child) not in met]
+        met.update(map(id, fresh))
+        waiting += reversed(fresh)
 
 
 def _first_complaint(invalid: ValidationError, located: _Located) -> UsageError:
@@ -367,10 +366,14 @@ def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int |
             for index, (entry, label) in enumerate(zip(file.defenses, defenses, strict=True))
         ),
         judges=tuple(judges),
-        decoding=Decoding(**file.decoding.model_dump(), seed=file.seed),
+        decoding=Decoding(
+            **{"max_tokens": default_max_tokens(file.targets)} | file.decoding.model_dump(exclude_unset=True),
+            seed=file.seed,
+        ),
         epochs=file.epochs,
         concurrency=file.concurrency,
         retries=file.retries,
+        timeout=file.timeout,
         text=text,
         folder=folder,
         limit=limit,

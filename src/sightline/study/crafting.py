@@ -21,6 +21,7 @@ from sightline.scale import Done, Failed, Opening, Resources, map_shards
 from sightline.store import Blobs, Row
 from sightline.study.casebook import Book, artifacts_in
 from sightline.study.grid import CHUNK, Column, chunks
+from sightline.study.lost_pictures import LostPictures
 from sightline.study.progress import Progress
 from sightline.study.stages import Count, Stage, Todo, choose
 from sightline.study.workshop import (
@@ -52,7 +53,7 @@ def craft(
     retry_errors: bool = False,
     resources: Resources = HERE,
 ) -> Count:
-    """Make every artifact of the grid that is not there yet.
+    """Make every artifact of the grid that is not there yet, or whose picture is lost or damaged.
 
     A case on which an attack cannot work (an unreadable picture, an empty text) gets an artifact with
     `problem`; it becomes an `error` outcome later, never a smaller denominator. Over Ray, `records` lies in a
@@ -62,7 +63,10 @@ def craft(
         ContractError: if an attack breaks its threat model's promise.
         UsageError: from an attack that can take no case at all.
     """
-    stage: Stage[Place] = Stage(records / STAGE, progress, is_error=is_error, retry_errors=retry_errors)
+    lost = LostPictures(blobs)
+    stage: Stage[Place] = Stage(
+        records / STAGE, progress, is_error=is_error, unfit=lost.among, retry_errors=retry_errors
+    )
     progress.start(STAGE, artifacts_in(books, columns), 0)
     folders = [book.folder.resolve() for book in books]
     opening: Opening[Cut] = partial(open_crafting, folder=records.parent.resolve(), books=folders)
@@ -76,6 +80,7 @@ def craft(
             for _ in grid.ended(end):
                 raise ContractError("a case by itself was cut again")
     stage.close()
+    lost.tell(progress, "their artifacts were made again")
     return stage.count
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from sightline.errors import UsageError
+from sightline.store import sweep
 
 try:
     import fcntl
@@ -17,7 +21,7 @@ _held: dict[Path, IO[bytes]] = {}
 
 
 def hold(folder: Path) -> None:
-    """Keep `folder` for this process; once is enough.
+    """Keep `folder` for this process, and sweep what killed ones left there; once is enough.
 
     Raises:
         UsageError: if another process works there, or the folder cannot be written.
@@ -38,3 +42,18 @@ def hold(folder: Path) -> None:
             cure = "wait for it, or choose another --out"
             raise UsageError(f"{folder}: another sightline process works in this folder; {cure}") from None
     _held[path] = file
+    sweep(folder)
+
+
+def discard(folder: Path, parents: Sequence[Path]) -> None:
+    """Let go of a folder that `hold` made, and remove it with all that was put into it since.
+
+    `parents` are those that were made for it; they go, too, if nothing else lies in them.
+    """
+    path = folder.resolve() / BUSY
+    if path in _held:
+        _held.pop(path).close()
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        for parent in parents:
+            parent.rmdir()

@@ -195,11 +195,7 @@ class _Files:
     def finding(self, fault: Fault, claim: Claim, image: Image, what: str) -> Finding:
         """A finding about a picture's file."""
         path = self._blobs.path(image.sha256)
-        first = "delete" if fault is Fault.lost_file else "delete that file,"
-        cure = (
-            f"{first} records/craft.parquet and records/cases-*.json of the run; then "
-            f"`sightline craft {self._folder}` makes it again"
-        )
+        cure = f"`sightline craft {self._folder}` makes it again"
         return Finding(fault=fault, claim=claim, file=str(path), what=what, cure=cure)
 
     def fault(self, image: Image, claim: Claim) -> Finding | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline import registry
+from sightline.border import bordered_verdict
 from sightline.contracts import Decoding, Judge
 from sightline.errors import ContractError, TransientError, UsageError
 from sightline.keys import answer_key, judge_key, response_hash
@@ -129,4 +130,4 @@ async def verdict_on(judge: Judge, sample: Sample) -> Row:
         verdict = Verdict(
             outcome=Outcome.error, judge=judge.id, reason=f"judge failed: {type(bug).__name__}: {bug}"
         )
-    return {"sample": sample.response["key"], **plain_verdict(verdict)}
+    return {"sample": sample.response["key"], **plain_verdict(bordered_verdict(verdict))}

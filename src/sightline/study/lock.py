@@ -17,6 +17,7 @@ from sightline.closure import closure
 from sightline.contracts import Judge, reads_of
 from sightline.digests import digest
 from sightline.errors import UsageError
+from sightline.sealed import damage_told, read_yaml, sealed_text
 from sightline.store import write_atomically
 from sightline.study.casebook import Book
 from sightline.study.config import Study, parse
@@ -25,6 +26,10 @@ from sightline.study.grid import Column
 from sightline.study.stage_code import STAGES, SURROGATES, stage_code
 
 LOCK = "study.lock.yaml"
+WRITE_AGAIN = (
+    "delete it, then `sightline run STUDY.yaml` with this folder as --out writes it anew: "
+    "rows that are still wanted are kept"
+)
 PACKAGES = ("inspect-ai", "numpy", "pillow", "torch", "transformers")
 Plain = dict[str, Any]
 
@@ -166,19 +171,16 @@ def read(folder: Path) -> Plain:
     """The lock of a run folder.
 
     Raises:
-        UsageError: if the folder is not a run, or its lock is damaged.
+        UsageError: if the folder is not a run.
+        DamageError: if its lock is damaged.
     """
     path = folder / LOCK
-    try:
-        lock = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not path.exists():
+        raise UsageError(f"{folder}: not a run folder ({LOCK} is missing); make one with `sightline run`")
+    lock = read_yaml(path, WRITE_AGAIN)
+    with damage_told(path, WRITE_AGAIN):
         lock_digest(lock)
-    except FileNotFoundError:
-        raise UsageError(
-            f"{folder}: not a run folder ({LOCK} is missing); make one with `sightline run`"
-        ) from None
-    except (yaml.YAMLError, TypeError, KeyError) as broken:
-        raise UsageError(f"{path}: damaged ({broken}); run the study again with a new --out") from None
-    return dict(lock)
+    return lock
 
 
 def study_of(folder: Path) -> Study:
@@ -187,10 +189,11 @@ def study_of(folder: Path) -> Study:
     Raises:
         UsageError: as `read`, or if a release has moved.
     """
-    made_from = read(folder)["made_from"]
-    return parse(
-        made_from["text"], name=str(folder / LOCK), folder=Path(made_from["folder"]), limit=made_from["limit"]
-    )
+    lock = read(folder)
+    with damage_told(folder / LOCK, WRITE_AGAIN):
+        made_from = lock["made_from"]
+        text, origin, limit = str(made_from["text"]), Path(made_from["folder"]), made_from["limit"]
+    return parse(text, name=str(folder / LOCK), folder=origin, limit=limit)
 
 
 def hold(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
@@ -221,5 +224,5 @@ def hold(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
         path.rename(folder / f"study.lock.{number}.yaml")
     else:
         changes = []
-    write_atomically(path, dump(lock).encode())
+    write_atomically(path, sealed_text(dump(lock)).encode())
     return changes

@@ -17,15 +17,16 @@ import numpy as np
 from sightline import registry
 from sightline.cases import Conversation, Image, Turn
 from sightline.contracts import Decoding, Judge, Target
-from sightline.digests import digest, sha256_bytes
+from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
 from sightline.keys import answer_key
-from sightline.plain import conversation_of, plain_conversation
+from sightline.plain import conversation_of, pictures_in, plain_conversation
 from sightline.records import Outcome
 from sightline.store import Blobs, Row
 from sightline.study.answering import Asked, respond
 from sightline.study.claims import Claim
 from sightline.study.grid import chunks
+from sightline.study.inner_calls import CallLog
 from sightline.study.judging import Sample, verdict_key, verdict_on
 from sightline.study.progress import Progress
 from sightline.study.reencoding import AS_WRITTEN, Reencoding
@@ -184,11 +185,14 @@ class Reasking:
             retry_errors=self.retry_errors,
         )
         self.progress.start("verify answers", self.asked, 0)
-        with self.tables("craft", CRAFT, "answer", ANSWER) as tables:
+        with (
+            self.tables("craft", CRAFT, "answer", ANSWER) as tables,
+            CallLog(self.records / "verify-calls") as log,
+        ):
             for subject in self.subjects:
 
                 async def ask(asked: Asked, subject: Subject = subject) -> Row:
-                    return await respond(subject.target, asked, self.decoding, self.retries)
+                    return await respond(subject.target, asked, self.decoding, self.retries, log)
 
                 await stage.run(self._unanswered(stage, tables, subject), ask, self.concurrency)
         stage.close()
@@ -270,19 +274,10 @@ class _Files:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
         self._made: dict[tuple[Image, str], tuple[Image, Moved]] = {}
-        self._whole: dict[str, bool] = {}
 
     def unfit(self, row: Row) -> bool:
         """Whether a row has failed, or one of its pictures is lost or damaged: then it is made again."""
-        return "problem" in row or not all(
-            self._is_whole(image.sha256) for image in conversation_of(row["conversation"]).images
-        )
-
-    def _is_whole(self, sha256: str) -> bool:
-        if sha256 not in self._whole:
-            path = self._blobs.path(sha256)
-            self._whole[sha256] = path.exists() and sha256_bytes(path.read_bytes()) == sha256
-        return self._whole[sha256]
+        return "problem" in row or not all(map(self._blobs.whole, pictures_in(row)))
 
     def reencoded(self, artifact: Row, form: Reencoding) -> Row:
         """The row of an artifact with every picture of its conversation in another form.
@@ -312,10 +307,5 @@ class _Files:
 
     def _make(self, image: Image, form: Reencoding) -> tuple[Image, Moved]:
         before = self._blobs.pixels(image)
-        data = form.file(before)
-        sha256 = sha256_bytes(data)
-        if not self._is_whole(sha256):
-            self._blobs.path(sha256).unlink(missing_ok=True)
-        made = self._blobs.put(data)
-        self._whole[sha256] = True
+        made = self._blobs.put(form.file(before))
         return made, norms_of(before, self._blobs.pixels(made))

@@ -15,7 +15,8 @@ from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.keys import response_hash
 from sightline.plain import cost_of
-from sightline.records import WITHHELD, Outcome
+from sightline.records import SCORED, WITHHELD, Outcome
+from sightline.sealed import publish_table
 from sightline.store import Row
 from sightline.study.casebook import Book, artifacts_in
 from sightline.study.config import NamedDefense, Study
@@ -46,18 +47,43 @@ SCHEMA = pa.schema(
         ("score", pa.float32()),
         ("refused", pa.bool_()),
         ("success", pa.bool_()),
-        *((name, pa.int32()) for name in ("calls_target", "calls_aux", "calls_judge")),
-        *((name, pa.int32()) for name in ("tokens_in", "tokens_out")),
+        *((name, pa.int64()) for name in ("calls_target", "calls_aux", "calls_judge")),
+        *((name, pa.int64()) for name in ("tokens_in", "tokens_out")),
         ("flops", pa.float32()),
         ("seconds", pa.float32()),
         ("seen", pa.bool_()),
         ("craft_shared", pa.bool_()),
-        *((name, pa.int32()) for name in ("craft_calls", "craft_forwards", "craft_backwards")),
+        *((name, pa.int64()) for name in ("craft_calls", "craft_forwards", "craft_backwards")),
         *((name, pa.float32()) for name in ("craft_flops", "craft_seconds")),
         ("flags", _NAME),
         ("error", pa.string()),
     ]
 )
+
+
+class Findings(NamedTuple):
+    """What the table says of whether the run worked: verdicts in all, unscored ones, and why the first is.
+
+    `cause` holds words of providers and judges as they are.
+    """
+
+    verdicts: int
+    unscored: int
+    cause: str
+
+
+class _Tally:
+    """Counts verdicts as rows pass."""
+
+    def __init__(self) -> None:
+        self.found = Findings(0, 0, "")
+
+    def take(self, rows: Sequence[Row]) -> None:
+        lost = [row for row in rows if Outcome(row["outcome"]) not in SCORED]
+        verdicts, unscored, cause = self.found
+        if lost and not cause:
+            cause = lost[0]["error"] or f"{lost[0]['outcome']}, by {lost[0]['judge']}"
+        self.found = Findings(verdicts + len(rows), unscored + len(lost), cause)
 
 
 class _Reader(NamedTuple):
@@ -76,7 +102,7 @@ def tabulate(
     judges: Sequence[Judge],
     folder: Path,
     progress: Progress,
-) -> Path:
+) -> Findings:
     """Write `results.parquet` of a judged run; `targets` are (name, defense, id of the defended target).
 
     Raises:
@@ -87,6 +113,7 @@ def tabulate(
     progress.start("table", total * len(targets) * study.epochs * len(judges), 0)
     path = folder / RESULTS
     fresh = folder / f"{RESULTS}.new"
+    tally = _Tally()
     readers = [_Reader(judge.id, registry.identity(judge), reads_of(judge)) for judge in judges]
     with (
         Table(records / "craft") as crafted,
@@ -94,12 +121,13 @@ def tabulate(
         Table(records / "judge") as judged,
         pq.ParquetWriter(fresh, SCHEMA, compression="zstd", compression_level=1) as writer,
     ):
-        for group in _grouped(_batches(study, books, columns, targets, readers, crafted, answered, judged)):
+        batches = _batches(study, books, columns, targets, readers, crafted, answered, judged, tally)
+        for group in _grouped(batches):
             writer.write_table(group)
             progress.advance(len(group))
-    fresh.replace(path)
+    publish_table(fresh, path)
     progress.finish()
-    return path
+    return tally.found
 
 
 def _batches(
@@ -111,6 +139,7 @@ def _batches(
     crafted: Table,
     answered: Table,
     judged: Table,
+    tally: _Tally,
 ) -> Iterator[pa.RecordBatch]:
     for name, defense, identity in targets:
         for book in books:
@@ -118,7 +147,9 @@ def _batches(
                 constant = _cell_columns(study, book, column, name, defense, identity)
                 cell = samples(book, column, identity, study.decoding, study.epochs, crafted, answered)
                 for batch in cell:
-                    yield _record_batch(list(_rows(batch, readers, judged)), constant)
+                    rows = list(_rows(batch, readers, judged))
+                    tally.take(rows)
+                    yield _record_batch(rows, constant)
 
 
 def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -4,35 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
-
-import orjson
+from typing import Any
 
 from sightline import targets
 from sightline.closure import code_of
 from sightline.contracts import Judge, NeedsTarget, Target
 from sightline.digests import sha256_file
-from sightline.errors import UsageError
+from sightline.errors import DamageError, UsageError
 from sightline.scale import Resources
-from sightline.store import Blobs, write_atomically
+from sightline.sealed import check_table, read_note
+from sightline.store import Blobs, write_note
 from sightline.study import lock as locks
 from sightline.study.answering import answer
-from sightline.study.casebook import Book, artifacts_in, read_cases
+from sightline.study.casebook import Book, read_cases, with_pictures
 from sightline.study.config import NamedDefense, Study, load
 from sightline.study.crafting import craft
 from sightline.study.grid import Column
-from sightline.study.holding import hold
+from sightline.study.holding import discard, hold
 from sightline.study.judging import judge_all
+from sightline.study.lost_pictures import LostPictures
 from sightline.study.progress import Progress, Silent
-from sightline.study.results import RESULTS, tabulate
+from sightline.study.results import RESULTS, Findings, tabulate
 from sightline.study.results_digest import results_digest
+from sightline.study.secret import keyed
 from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
 from sightline.study.workshop import columns_of
-from sightline.tables import Table
+from sightline.tables import ROWS_AGAIN, Table, parquet_of
 from sightline.targets._files import forget_hashes
+from sightline.targets.remembered import RememberedTarget, stamp
 
 COMPLETE = "records/complete.json"
+TABLE_ANEW = "the table of results is made anew from the records"
 
 
 @dataclass(slots=True)
@@ -55,6 +61,7 @@ class Run:
     judges: list[Judge] = field(init=False, default_factory=list)
     columns: list[Column] = field(init=False, default_factory=list)
     _targets: dict[str, Target] = field(init=False, default_factory=dict)
+    _remembered: Mapping[str, tuple[str, str]] = field(init=False, default_factory=dict)
     _lock: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
@@ -68,8 +75,14 @@ class Run:
     def target(self, name: str) -> Target:
         """The target of that name, opened once."""
         if name not in self._targets:
-            self._targets[name] = targets.open_target(name, self.blobs, retries=self.study.retries)
+            mark, identity = self._remembered.get(name, ("", ""))
+            known = bool(mark) and mark == stamp(name)
+            opened = partial(self._opened, name)
+            self._targets[name] = RememberedTarget(identity, opened) if known else opened()
         return self._targets[name]
+
+    def _opened(self, name: str) -> Target:
+        return targets.open_target(name, self.blobs, retries=self.study.retries, timeout=self.study.timeout)
 
     def defended(self) -> list[tuple[str, NamedDefense, Target]]:
         """Every (target name, defense, defended target) of the grid; one target's rows stand together."""
@@ -92,11 +105,23 @@ class Run:
         """Open what the study names, read its cases, and hold its lock.
 
         Raises:
-            UsageError: for whatever the user has to mend, before anything is sent to a target.
+            UsageError: for whatever the user has to mend, before anything is sent to a target. A folder that
+                was not there before is then not there afterwards.
         """
+        absent = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         hold(self.folder)
+        try:
+            self._prepare()
+        except UsageError:
+            if absent:
+                discard(self.folder, absent[1:])
+            raise
+
+    def _prepare(self) -> None:
         if self.rehash:
             forget_hashes()
+        else:
+            self._remembered = self._completed().get("targets", {})
         self._open_targets()
         identities = [(name, defense.label, target.id) for name, defense, target in self.defended()]
         self.judges = [
@@ -115,35 +140,72 @@ class Run:
         for change in locks.hold(self.folder, resolved, extend=self.extend):
             self.progress.note(f"changed since the last run: {change}")
         self._lock = locks.lock_digest(resolved)
+        self.judges = keyed(self.judges, self.folder)
 
     def complete(self) -> bool:
-        """Whether the whole study was finished under this very lock and its table is untouched."""
-        try:
-            mark = orjson.loads((self.folder / COMPLETE).read_bytes())
-            whole = self._mark().items() <= mark.items()
-        except (FileNotFoundError, orjson.JSONDecodeError):
-            return False
-        return whole and not self.retry_errors
+        """Whether the whole study was finished under this very lock and all of its files are as they were.
 
-    def _mark(self) -> Mapping[str, str]:
-        """What a complete run is held against: lock, file of the table, and the code that makes tables."""
+        A lost table of results, lost records or pictures make it incomplete, and the stages make them again.
+
+        Raises:
+            DamageError: for records that are there and damaged: what of them can go is the user's to say.
+        """
+        if self.retry_errors or not (self.folder / COMPLETE).exists():
+            return False
+        try:
+            mark = read_note(self.folder / COMPLETE, TABLE_ANEW)
+            check_table(self.folder / RESULTS, TABLE_ANEW)
+        except DamageError as damaged:
+            self.progress.note(str(damaged))
+            return False
+        for name in mark["records"]:
+            if (self.records / name).exists():
+                check_table(self.records / name, ROWS_AGAIN)
+        pictures = self.blobs.listing()
+        if not self._mark().items() <= mark.items() or (
+            mark["pictures"] != pictures and not self._pictured()
+        ):
+            return False
+        if mark["pictures"] != pictures:  # copied or touched: all of them were read, and are whole
+            write_note(self.folder / COMPLETE, {**mark, "pictures": pictures})
+        return True
+
+    def _pictured(self) -> bool:
+        """Whether no picture that a case or an artifact needs is lost or damaged."""
+        lost = LostPictures(self.blobs)
+        with Table(self.records / "craft") as crafted:
+            rows = chain(crafted, *(book.rows() for book in self.books))
+            return not any(lost.among(row) for row in rows)
+
+    def _completed(self) -> dict[str, Any]:
+        """What the last complete run left; empty if there is none or its note is damaged."""
+        try:
+            return read_note(self.folder / COMPLETE, TABLE_ANEW)
+        except DamageError:
+            return {}
+
+    def _mark(self) -> dict[str, Any]:
+        """What a complete run is held against: lock, tables, and the code that makes the table of results."""
+        records = (parquet_of(self.records / stage) for stage in ("craft", "answer", "judge"))
         return {
             "lock": self._lock,
             "results": sha256_file(self.folder / RESULTS),
             "table": code_of(TABLE),
+            "records": [path.name for path in records if path.exists()],
         }
 
     def results_digest(self) -> str:
         """Digest of what a complete run found; see `results_digest`.
 
         Raises:
-            FileNotFoundError: if the run is not complete.
+            DamageError: if the run is not complete.
         """
-        return str(orjson.loads((self.folder / COMPLETE).read_bytes())["digest"])
+        return str(read_note(self.folder / COMPLETE, TABLE_ANEW)["digest"])
 
     def craft(self) -> Count:
-        """Stage craft, then compaction."""
+        """Stage craft, then compaction; pictures that are lost or damaged are made again."""
         self._begin()
+        self.books = [with_pictures(book, self.records, self.blobs, self.progress) for book in self.books]
         count = craft(
             self.books,
             self.columns,
@@ -192,15 +254,31 @@ class Run:
         self._compact("judge")
         return count
 
-    def tabulate(self) -> Path:
+    def findings(self) -> Findings:
+        """Whether a complete run worked.
+
+        Raises:
+            DamageError: if the run is not complete.
+        """
+        mark = read_note(self.folder / COMPLETE, TABLE_ANEW)
+        return Findings(*(mark[name] for name in Findings._fields))
+
+    def tabulate(self) -> Findings:
         """Write `results.parquet` and mark the run complete."""
         answering = [(name, defense, target.id) for name, defense, target in self.defended()]
-        path = tabulate(
+        found = tabulate(
             self.study, self.books, self.columns, answering, self.judges, self.folder, self.progress
         )
-        mark = {**self._mark(), "digest": results_digest(path)}
-        write_atomically(self.folder / COMPLETE, orjson.dumps(mark))
-        return path
+        stamps = {name: (stamp(name), target.id) for name, target in self._targets.items()}
+        mark = {
+            **self._mark(),
+            **found._asdict(),
+            "digest": results_digest(self.folder / RESULTS),
+            "pictures": self.blobs.listing(),
+            "targets": {name: known for name, known in stamps.items() if known[0] is not None},
+        }
+        write_note(self.folder / COMPLETE, mark)
+        return found
 
     async def all_stages(self) -> dict[str, Count]:
         """Craft, answer, judge and tabulate; nothing if the run is complete."""
@@ -222,20 +300,10 @@ class Run:
         with Table(self.records / stage) as table:
             table.compact()
 
-    def plan(self) -> dict[str, int]:
-        """What a run does from nothing: cells, cases, artifacts, responses, verdicts; calls at most."""
-        per_target = artifacts_in(self.books, self.columns)
-        samples = per_target * len(self.study.targets) * self.study.epochs
-        calls = sum(defense.calls for defense in self.study.defenses)
-        return {
-            "cells": len(self.books) * len(self.columns) * len(self.study.targets) * len(self.study.defenses),
-            "cases": sum(sum(book.expected.values()) for book in self.books),
-            "artifacts": per_target,
-            "responses": samples * len(self.study.defenses),
-            "target_calls": samples * calls,
-            "reply_tokens_at_most": samples * calls * self.study.decoding.max_tokens,
-            "verdicts": samples * len(self.study.defenses) * len(self.judges),
-        }
+
+def default_folder(study: Study) -> Path:
+    """Where a study runs if nothing else is said: `runs/NAME` under the current folder."""
+    return Path("runs") / study.name
 
 
 def open_run(
@@ -257,10 +325,9 @@ def open_run(
         UsageError: naming file, line and cure.
     """
     checked = load(study, limit=limit)
-    folder = out if out is not None else Path("runs") / checked.name
     return Run(
         checked,
-        folder,
+        out if out is not None else default_folder(checked),
         progress or Silent(),
         extend=extend,
         retry_errors=retry_errors,

@@ -43,7 +43,8 @@ class Stage(Generic[V]):
     """A stage over the shards in `folder`: anti-join by key, then work, then append.
 
     `is_error` tells whether a row is an error outcome; such rows count as present unless
-    `retry_errors` asks to make them again (the later row then replaces the earlier).
+    `retry_errors` asks to make them again (the later row then replaces the earlier). Rows that are `unfit`
+    (what they were made from or name is lost) are made again in any case.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Stage(Generic[V]):
         progress: Progress,
         *,
         is_error: Callable[[Row], bool],
+        unfit: Callable[[Row], bool] | None = None,
         retry_errors: bool = False,
     ) -> None:
         self.folder = folder
         self.progress = progress
         self.count = Count()
         self._is_error = is_error
+        self._unfit = unfit
         self._retry_errors = retry_errors
 
     def missing(
@@ -66,14 +69,18 @@ class Stage(Generic[V]):
         """Todos for those `keys` whose rows are not in `table`; `values` makes their inputs, in order."""
         self.count.expected += len(keys)
         wanted = table.missing(keys)
-        if self._retry_errors and len(wanted) < len(keys):
-            failed = (i for i, row in enumerate(table.rows(keys)) if row is not None and self._is_error(row))
-            wanted = sorted({*wanted, *failed})
+        if (self._unfit or self._retry_errors) and len(wanted) < len(keys):
+            again = (i for i, row in enumerate(table.rows(keys)) if row is not None and self._again(row))
+            wanted = sorted({*wanted, *again})
         self.count.present += len(keys) - len(wanted)
         self.progress.advance(len(keys) - len(wanted))
         if wanted:
             for index, value in zip(wanted, values(wanted), strict=True):
                 yield Todo(keys[index], value)
+
+    def _again(self, row: Row) -> bool:
+        unfit = self._unfit is not None and self._unfit(row)
+        return unfit or (self._retry_errors and self._is_error(row))
 
     async def run(
         self, pending: Iterator[Todo[V]], work: Callable[[V], Awaitable[dict[str, Any]]], concurrency: int

@@ -15,12 +15,14 @@ from sightline.contracts import Judge, reads_of
 from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.records import Outcome
+from sightline.sealed import publish_table
 from sightline.store import Row
 from sightline.study.integrity import Finding
 from sightline.study.judging import Sample, verdict_key
 from sightline.study.reasking import ANSWER, CRAFT, JUDGE, Answered, Ask, Reasking, Subject, Tables
 
 VERIFIED = "verify.parquet"
+VERIFY_AGAIN = "`sightline verify` on the run's folder writes it anew"
 _NAME = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
@@ -71,7 +73,7 @@ def tabulate(work: Reasking, study: str, folder: Path, findings: Sequence[Findin
             # dictionaries of batches may differ, so each is its own row group
             writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
             work.progress.advance(len(rows))
-    fresh.replace(path)
+    publish_table(fresh, path)
     work.progress.finish()
     return path
 

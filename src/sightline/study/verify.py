@@ -11,16 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import orjson
-import yaml
+from typing import Any, NamedTuple
 
 from sightline import registry, targets
 from sightline.contracts import Judge, NeedsTarget, Target
 from sightline.digests import sha256_file
-from sightline.errors import UsageError, nearest
+from sightline.errors import DamageError, UsageError, nearest
 from sightline.metrics.cells import PLAIN
+from sightline.sealed import damage_told, read_note, yaml_of
 from sightline.store import Blobs
 from sightline.study import lock as locks
 from sightline.study.claims import Claim, Claims, few, read_claims
@@ -32,6 +30,7 @@ from sightline.study.reasking import Reasking, Subject
 from sightline.study.reencoding import FACTORS, QUALITIES, Reencoding, reencodings
 from sightline.study.results import RESULTS
 from sightline.study.run import COMPLETE
+from sightline.study.secret import keyed
 from sightline.study.stages import Count
 from sightline.study.verified import tabulate
 from sightline.tables import Table
@@ -96,18 +95,29 @@ class Verified:
     notes: tuple[str, ...]
 
 
+class _Manners(NamedTuple):
+    """How a study asks its targets."""
+
+    concurrency: int
+    retries: int
+    timeout: int | None
+
+
 @dataclass(slots=True)
 class _Opener:
     """Opens targets once, with the run's pictures."""
 
     blobs: Blobs
     retries: int
+    timeout: int | None
     _open: dict[str, Target] = field(default_factory=dict)
 
     def __call__(self, name: str) -> Target:
         """The target of that name."""
         if name not in self._open:
-            self._open[name] = targets.open_target(name, self.blobs, retries=self.retries)
+            self._open[name] = targets.open_target(
+                name, self.blobs, retries=self.retries, timeout=self.timeout
+            )
         return self._open[name]
 
 
@@ -125,7 +135,7 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
     hold(folder)
     blobs = Blobs(folder / "blobs")
     manners = _manners(folder, claims.lock)
-    opened = _Opener(blobs, manners["retries"])
+    opened = _Opener(blobs, manners.retries, manners.timeout)
     notes = list(_unsettled(folder))
     subjects, judges = (
         _subjects(claims.lock, wanted.targets, opened, notes),
@@ -141,11 +151,11 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
         problems=inspected.problems,
         forms=forms,
         subjects=subjects,
-        judges=judges,
+        judges=keyed(judges, folder),
         decoding=claims.decoding,
         epochs=claims.epochs,
-        concurrency=manners["concurrency"],
-        retries=manners["retries"],
+        concurrency=manners.concurrency,
+        retries=manners.retries,
         retry_errors=wanted.retry_errors,
         progress=progress,
     )
@@ -167,24 +177,22 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
     )
 
 
-def _manners(folder: Path, lock: Mapping[str, Any]) -> dict[str, int]:
+def _manners(folder: Path, lock: Mapping[str, Any]) -> _Manners:
     """How the study asks: not part of what decides answers, so only its text says so."""
-    names = ("concurrency", "retries")
-    try:
-        text = yaml.safe_load(lock["made_from"]["text"])
-        return {name: int(text.get(name, StudyFile.model_fields[name].default)) for name in names}
-    except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as broken:
-        raise UsageError(
-            f"{folder / locks.LOCK}: damaged, its `made_from` is no study ({type(broken).__name__}); "
-            "run the study again with a new --out"
-        ) from None
+    with damage_told(folder / locks.LOCK, locks.WRITE_AGAIN):
+        text = yaml_of(lock["made_from"]["text"], "made_from.text")
+        found = {name: text.get(name, StudyFile.model_fields[name].default) for name in _Manners._fields}
+        seconds = found["timeout"]
+        return _Manners(
+            int(found["concurrency"]), int(found["retries"]), None if seconds is None else int(seconds)
+        )
 
 
 def _unsettled(folder: Path) -> Iterator[str]:
     """A note if the result table is not that of a finished run."""
     try:
-        mark = orjson.loads((folder / COMPLETE).read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        mark = read_note(folder / COMPLETE, "")
+    except DamageError:
         yield f"the run is not finished, or goes on: {RESULTS} may be older than its records"
         return
     if mark.get("results") != sha256_file(folder / RESULTS):

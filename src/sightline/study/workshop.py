@@ -112,7 +112,11 @@ def open_crafting(listener: Listener, folder: Path, books: Sequence[Path]) -> Cr
             "the work: install the same versions on all machines"
         )
     study, blobs = lock.study_of(folder), Blobs(folder / "blobs")
-    columns = columns_of(study, lambda name: targets.open_target(name, blobs, retries=study.retries))
+
+    def opened(name: str) -> Target:
+        return targets.open_target(name, blobs, retries=study.retries, timeout=study.timeout)
+
+    columns = columns_of(study, opened)
     return Crafting(listener, books, columns, folder / "records", blobs)
 
 

@@ -18,11 +18,13 @@ from typing import Any
 from sightline import registry
 from sightline.contracts import Images, Target
 from sightline.errors import UsageError
-from sightline.targets._names import INSPECT_PROVIDERS, split, split_defended
+from sightline.targets._names import INSPECT_PROVIDERS, default_max_tokens, split, split_defended
 from sightline.targets._settings import LocalSettings
 
 _NONE: Mapping[str, Any] = {}
 _BRIDGE = "sightline.bridge.inspect_target"
+_ATTEMPTS = 5
+"""Attempts of full length after which no further one is begun."""
 _MODULES = {
     **dict.fromkeys((*INSPECT_PROVIDERS, "inspect"), _BRIDGE),
     "vlm": "sightline.targets.vlm",
@@ -48,6 +50,11 @@ def modules_of(name: str) -> tuple[str, ...]:
     return ("sightline.targets.defended", defense.__module__, *modules_of(inner))
 
 
+def asks_provider(name: str) -> bool:
+    """Whether a target asks a provider of Inspect AI, at whatever depth of `defended/`."""
+    return _BRIDGE in modules_of(name)
+
+
 def open_target(
     name: str,
     images: Images,
@@ -55,6 +62,7 @@ def open_target(
     local: LocalSettings | None = None,
     model_args: Mapping[str, Any] = _NONE,
     retries: int | None = None,
+    timeout: int | None = None,
 ) -> Target:
     """Open a target. Nothing heavy happens: weights are hashed, not loaded; no request is sent.
 
@@ -64,6 +72,7 @@ def open_target(
         local: how local models run; by default from the environment (`LocalSettings.from_environment`).
         model_args: passed on to the Inspect provider, at any depth of `defended/`.
         retries: how often a provider is asked again after a passing failure; None for its default.
+        timeout: seconds after which one request to a provider is given up; None for its default.
 
     Raises:
         UsageError: unknown kind, absent folder or file, or a defense that cannot be constructed.
@@ -75,7 +84,9 @@ def open_target(
 
         spec, inner = split_defended(rest)
         defense = registry.parse("defense", spec)
-        bare = open_target(inner, images, local=local, model_args=model_args, retries=retries)
+        bare = open_target(
+            inner, images, local=local, model_args=model_args, retries=retries, timeout=timeout
+        )
         return DefendedTarget(defense, bare)
     if kind in ("vlm", "testbed"):
         from sightline.targets import vlm
@@ -90,10 +101,12 @@ def open_target(
         from sightline.targets.scripted import ScriptedTarget
 
         return ScriptedTarget(name, rest)
-    return _inspect(rest if kind == "inspect" else name, images, model_args, retries)
+    return _inspect(rest if kind == "inspect" else name, images, model_args, retries, timeout)
 
 
-def _inspect(name: str, images: Images, model_args: Mapping[str, Any], retries: int | None) -> Target:
+def _inspect(
+    name: str, images: Images, model_args: Mapping[str, Any], retries: int | None, timeout: int | None
+) -> Target:
     """A provider of Inspect AI, through the bridge (loaded by name: only the bridge knows Inspect)."""
     try:
         bridge = importlib.import_module(_BRIDGE)
@@ -101,9 +114,11 @@ def _inspect(name: str, images: Images, model_args: Mapping[str, Any], retries: 
         raise UsageError(
             f"target {name!r} needs the Python package {absent.name!r}: pip install sightline"
         ) from None
-    patience = None if retries is None else bridge.Patience(max_retries=retries)
+    bounds = {"max_retries": retries, "attempt_timeout": timeout, "timeout": timeout and _ATTEMPTS * timeout}
+    said = {name: bound for name, bound in bounds.items() if bound is not None}
+    patience = bridge.Patience(**said) if said else None
     target: Target = bridge.InspectTarget(name, images, patience=patience, **model_args)
     return target
 
 
-__all__ = ["LocalSettings", "modules_of", "open_target"]
+__all__ = ["LocalSettings", "asks_provider", "default_max_tokens", "modules_of", "open_target"]

@@ -6,6 +6,10 @@ from sightline.cases import Conversation
 from sightline.errors import UsageError
 
 
+class UnfitError(UsageError):
+    """A request that this model cannot take (too long, too many pictures): an error outcome, not a crash."""
+
+
 def checked(conversation: Conversation) -> Conversation:
     """The same conversation, fit to be sent.
 

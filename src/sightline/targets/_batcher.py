@@ -23,10 +23,12 @@ from dataclasses import dataclass
 
 import torch
 
+from sightline.border import bordered
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.records import Cost, Response, Stop
-from sightline.targets._model import LoadedModel, Prepared, Reply, UnfitError
+from sightline.targets._asked import UnfitError
+from sightline.targets._model import LoadedModel, Prepared, Reply
 from sightline.targets._processors import ReadBlob
 
 _QUIET_S = 0.002
@@ -241,7 +243,7 @@ class Batcher:
         batch, its rows run alone, so that one bad request cannot take others with it.
         """
         try:
-            replies: list[Reply | str] = list(self.model.generate(rows))
+            replies: list[Reply | str] = [_checked(reply) for reply in self.model.generate(rows)]
         except torch.OutOfMemoryError as full:
             if len(rows) == 1:
                 return [f"out of memory for a single request of {rows[0].length} tokens: {full}"]
@@ -278,7 +280,17 @@ class Batcher:
             seconds=seconds,
         )
         stop: Stop = "stop" if reply.finished else "length"
-        return Response(text=reply.text, stop=stop, flags=flags, cost=cost)
+        said = Response(text=reply.text, stop=stop, flags=flags, cost=cost)
+        return bordered(said, thinking=row.thinking)
+
+
+def _checked(reply: Reply) -> Reply | str:
+    """A reply, or why it is none: what was written after scores that are no numbers means nothing."""
+    if reply.finite:
+        return reply
+    return (
+        "the model's scores are not finite (NaN or infinite): damaged weights, or a number format too small"
+    )
 
 
 def _fail(requests: list[_Waiting], broken: Exception) -> None:

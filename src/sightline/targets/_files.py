@@ -11,9 +11,11 @@ import orjson
 
 from sightline.digests import file_stamp, sha256_file
 from sightline.errors import AbsentExtraError, UsageError
-from sightline.store import cache_folder, write_atomically
+from sightline.store import cache_folder, refuse_pointer, write_atomically
 
 _DIGESTED = frozenset({".safetensors", ".json", ".jinja", ".model", ".txt", ".tiktoken"})
+MAX_TEXT_BYTES = 200_000_000
+"""Of a configuration, template or vocabulary; the largest tokenizers take 35 megabytes."""
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _DOWNLOADED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 
@@ -33,7 +35,7 @@ def model_folder(name: str, *, allow_download: bool = False) -> Path:
     """Folder of a model given as a path, or as a hub id whose files are already in the local hub cache.
 
     Raises:
-        UsageError: if there is no such folder, it holds no model, or only pickled weights.
+        UsageError: if there is no such folder, it holds no model, only pickled weights, or Git-LFS pointers.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -52,6 +54,14 @@ def model_folder(name: str, *, allow_download: bool = False) -> Path:
                 "AutoModelForImageTextToText.from_pretrained(...).save_pretrained(FOLDER)"
             )
         raise UsageError(f"{folder}: no *.safetensors file there; name a folder that holds the weights")
+    for path in folder.iterdir():
+        if path.suffix not in _DIGESTED or not path.is_file():
+            continue
+        with path.open("rb") as file:
+            refuse_pointer(file.read(100), path)
+        size = path.stat().st_size
+        if path.suffix != ".safetensors" and size > MAX_TEXT_BYTES:
+            raise UsageError(f"{path}: {size} bytes, more than the {MAX_TEXT_BYTES} of any model's settings")
     return folder
 
 

@@ -16,7 +16,16 @@ from typing import Any
 
 import torch
 
-from sightline.targets._processors import Fields, ImageTensors, ReadBlob, decoded, merged
+from sightline.targets._limits import ForeignText
+from sightline.targets._processors import (
+    Fields,
+    ImageTensors,
+    ReadBlob,
+    control_tokens,
+    decoded,
+    merged,
+    template_of,
+)
 from sightline.targets._prompt import Prompt, prompter_of
 
 IMAGE, FAKE, END = "<image>", "<fake_token_around_image>", "<end_of_utterance>"
@@ -25,25 +34,21 @@ IMAGE, FAKE, END = "<image>", "<fake_token_around_image>", "<end_of_utterance>"
 class IdeficsRoute:
     """Idefics-1; see `_processors.Route`. `width` is that of a picture's features."""
 
-    def __init__(self, processor: Any, width: int, tensors: ImageTensors) -> None:
+    def __init__(self, processor: Any, width: int, tensors: ImageTensors, foreign: ForeignText) -> None:
+        self._foreign = foreign
         self.tokenizer = processor.tokenizer
         self.tensors = tensors
         self._pictures = processor.image_processor
         self._image_id = int(self.tokenizer.convert_tokens_to_ids(IMAGE))
         self._blank = torch.zeros(1, 1, 1, width)
-        template = getattr(processor, "chat_template", None) or getattr(self.tokenizer, "chat_template", None)
-        self._template = template
-        self.prompter = prompter_of("idefics", IMAGE, template, self._apply, (FAKE, END))
-
-    def _apply(self, messages: list[dict[str, Any]]) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages, chat_template=self._template, add_generation_prompt=True, tokenize=False
-            )
-        )
+        template = template_of(processor)
+        controls = (END, *control_tokens(self.tokenizer))
+        apply = partial(foreign.render, template, tokens=self.tokenizer.special_tokens_map)
+        self.prompter = prompter_of("idefics", IMAGE, template, apply, (FAKE,), controls)
 
     def fields(self, prompt: Prompt, read: ReadBlob) -> Fields:
         """See `_processors.Route.fields`."""
+        self._foreign.check_text(prompt.text)
         start = self.tokenizer.bos_token or ""
         text = start + spelled(prompt.text.removeprefix(start))
         found: Fields = dict(self.tokenizer(text, add_special_tokens=False, return_tensors="pt"))

@@ -21,8 +21,9 @@ from sightline.contracts import Decoding
 from sightline.digests import digest, sha256_bytes
 from sightline.rng import numpy_rng
 from sightline.store import cache_folder, encode_png
+from sightline.targets._asked import UnfitError
 from sightline.targets._files import read_json, write_json
-from sightline.targets._model import LoadedModel, Prepared, Reply, UnfitError
+from sightline.targets._model import LoadedModel, Prepared, Reply
 
 NEW_TOKENS = 8
 _VERSION = 2
@@ -83,7 +84,20 @@ def _requests() -> list[Conversation]:
 
 
 def measure(model: LoadedModel) -> InvarianceReport:
-    """Run the check on a model. Kinds of request that the model cannot take at all are left out."""
+    """Run the check on a model, whose caches it leaves as they are.
+
+    Kinds of request that the model cannot take at all are left out.
+    """
+    held = model.seen, model.prefixes
+    model.seen = held[0] and held[0].fresh()
+    model.prefixes = held[1] and held[1].fresh()
+    try:
+        return _measured(model)
+    finally:
+        model.seen, model.prefixes = held
+
+
+def _measured(model: LoadedModel) -> InvarianceReport:
     rows: list[Prepared] = []
     for conversation in _requests():
         try:
@@ -91,7 +105,6 @@ def measure(model: LoadedModel) -> InvarianceReport:
         except UnfitError:
             continue
     model.route.tensors.drop(_pictures())
-    encoded = model.seen.calls if model.seen is not None else 0
 
     def cold(part: Sequence[Prepared]) -> list[Reply]:
         for memory in (model.seen, model.prefixes):
@@ -109,10 +122,6 @@ def measure(model: LoadedModel) -> InvarianceReport:
     report = compare(rows, cold, model.dtype)
     if model.prefixes is not None:
         report = _both(report, compare(rows, warm, model.dtype))
-        model.prefixes.clear()
-    if model.seen is not None:
-        model.seen.clear()
-        model.seen.calls = encoded
     return report
 
 

@@ -11,6 +11,7 @@ a picture once. Both give the library's own numbers (tests compare them with pla
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -104,6 +105,12 @@ class SeenPictures:
         self._bytes = 0
         self._held: OrderedDict[str, Any] = OrderedDict()
         self.calls = 0
+
+    def fresh(self) -> SeenPictures:
+        """An empty one of the same model and size."""
+        found = copy.copy(self)
+        found._held, found._bytes, found.calls = OrderedDict(), 0, 0
+        return found
 
     def outputs(self, hashes: Sequence[str], pictures: Fields) -> Any:
         """What the vision side of `generate` would compute for `pictures`, one per hash, in order."""

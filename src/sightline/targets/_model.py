@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
+from transformers import AutoModelForImageTextToText, GenerationConfig
 
+from sightline.border import begins_thoughts, is_mark
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
-from sightline.errors import UsageError
 from sightline.rng import seed_of
+from sightline.targets._asked import UnfitError
 from sightline.targets._linear import repack, worthwhile
+from sightline.targets._loading import load_config, load_weights
 from sightline.targets._memory import SeenPictures, encodes_apart, roomy_cache
 from sightline.targets._prefix import CONTINUED, Prefixes
-from sightline.targets._processors import Fields, ReadBlob, Route, first_line, padded, quiet, route_for
+from sightline.targets._processors import Fields, ReadBlob, Route, padded, quiet, route_for
 from sightline.targets._prompt import IMAGE_FIRST
 from sightline.targets._sampling import RowSampler
 from sightline.targets._settings import check_present
@@ -41,15 +43,16 @@ _TOKENWISE = frozenset(
 _QFORMER = "qformer_"
 _THREADS = torch.get_num_threads()
 SMALL_PARAMETERS = 50_000_000
-
-
-class UnfitError(UsageError):
-    """A request that this model cannot take (too long, too many pictures): an error outcome, not a crash."""
+#: what a folder is loaded as, in messages
+KIND = "an image-text-to-text model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """One request as tensors. Rows may share a batch if their `bucket` is equal."""
+    """One request as tensors. Rows may share a batch if their `bucket` is equal.
+
+    `thinking` says that the chat template ended the prompt within thoughts.
+    """
 
     tokens: Fields
     pictures: Fields
@@ -59,6 +62,7 @@ class Prepared:
     seed: int
     new_tokens: int
     head: str = ""
+    thinking: bool = False
 
     @property
     def length(self) -> int:
@@ -69,16 +73,26 @@ class Prepared:
     def bucket(self) -> tuple[object, ...]:
         """Picture count, shapes of picture tensors beyond the first dimension, decoding settings."""
         shapes = tuple((key, tuple(value.shape[1:])) for key, value in sorted(self.pictures.items()))
-        return len(self.hashes), shapes, self.new_tokens, self.decoding.temperature, self.decoding.top_p
+        return (
+            len(self.hashes),
+            shapes,
+            self.new_tokens,
+            self.decoding.sampling_temperature,
+            self.decoding.top_p,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the model wrote for one row; `finished` is whether it stopped by itself."""
+    """What the model wrote for one row.
+
+    `finished` is whether it stopped by itself, `finite` whether every token was chosen by real scores.
+    """
 
     ids: tuple[int, ...]
     text: str
     finished: bool
+    finite: bool = True
     scores: Any = field(default=None, compare=False, repr=False)
 
 
@@ -96,22 +110,11 @@ class LoadedModel:
         self.dtype = dtype
         self._running = threading.Lock()
         self._preparing = threading.Lock()
-        try:
-            with quiet():
-                config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-                self.route: Route = route_for(folder, config, cache_bytes)
-                self.model = AutoModelForImageTextToText.from_pretrained(
-                    folder,
-                    dtype=getattr(torch, dtype),
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    local_files_only=True,
-                ).to(device)
-        except (OSError, ValueError, KeyError, ImportError) as broken:
-            first = first_line(broken)
-            raise UsageError(
-                f"{folder}: cannot be loaded as an image-text-to-text model: {first}"
-            ) from broken
+        config = load_config(folder)
+        self.route: Route = route_for(folder, config, cache_bytes)
+        self.model = load_weights(
+            AutoModelForImageTextToText, folder, KIND, dtype=dtype, device=device, config=config
+        )
         self.model.eval().requires_grad_(False)
         self.parameters = sum(weight.numel() for weight in self.model.parameters())
         self._fit_to_cpu()
@@ -125,6 +128,7 @@ class LoadedModel:
         self.prefixes = self._prefixes(cache_bytes)
         text = config.get_text_config()
         self.context = int(getattr(text, "max_position_embeddings", 0) or 0)
+        self._unsaid = _unsaid(self.route.tokenizer)
         self.pad_id, self.eos_ids = _stop_tokens(self.model, self.route.tokenizer, text)
         plain = GenerationConfig(
             eos_token_id=list(self.eos_ids),
@@ -173,7 +177,7 @@ class LoadedModel:
         length = int(tokens["input_ids"].shape[1])
         if self.context and length >= self.context:
             raise UnfitError(f"the prompt has {length} tokens, the model's context {self.context}")
-        room = self.context - length if self.context else decoding.max_tokens
+        room = self.context - length if self.context else decoding.max_new_tokens
         hashes = tuple(image.sha256 for image in prompt.images)
         key = (decoding.seed, tokens["input_ids"][0].tolist(), hashes)
         return Prepared(
@@ -182,9 +186,10 @@ class LoadedModel:
             hashes=hashes,
             flags=prompt.flags,
             decoding=decoding,
-            seed=seed_of("vlm", *key) if decoding.temperature > 0 else 0,
-            new_tokens=min(decoding.max_tokens, room),
+            seed=seed_of("vlm", *key) if decoding.sampling_temperature > 0 else 0,
+            new_tokens=min(decoding.max_new_tokens, room),
             head=self.prefixes.head(tokens["input_ids"][0], hashes) if self.prefixes is not None else "",
+            thinking=begins_thoughts(prompt.text) and not begins_thoughts(conversation.last_user_text()),
         )
 
     def _check_count(self, pictures: int) -> None:
@@ -216,7 +221,7 @@ class LoadedModel:
                 speaker = self.model.language_model  # the whole model's `generate` demands pixels
             found = speaker.generate(**batch, generation_config=settings, logits_processor=[sampler])
             fresh = found[:, found.shape[1] - sampler.steps :].tolist()
-            replies = [self._reply(ids, sampler.kept(row)) for row, ids in enumerate(fresh)]
+            replies = [self._reply(ids, sampler, row) for row, ids in enumerate(fresh)]
             self._hold(rows, replies, batch)
         return replies
 
@@ -255,19 +260,26 @@ class LoadedModel:
             return
         width = batch["attention_mask"].shape[1]
         for number, (row, reply) in enumerate(zip(rows, replies, strict=True)):
-            if row.head:
+            if row.head and reply.finite:
                 prompt = batch["attention_mask"][number].nonzero()[:, 0]
                 written = torch.arange(width, width + len(reply.ids) - 1, device=prompt.device)
                 ids = torch.cat([row.tokens["input_ids"][0], torch.tensor(reply.ids[:-1], dtype=torch.long)])
                 places = torch.cat([prompt, written])
                 self.prefixes.keep(row.head, ids, places, batch["past_key_values"].layers, number)
 
-    def _reply(self, ids: list[int], scores: Any) -> Reply:
+    def _reply(self, ids: list[int], sampler: RowSampler, row: int) -> Reply:
         end = next((place for place, token in enumerate(ids) if token in self.eos_ids), None)
         finished = end is not None
         ids = ids[: end + 1] if end is not None else ids
-        text = self.route.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        return Reply(ids=tuple(ids), text=text, finished=finished, scores=scores)
+        told = [token for token in ids if token not in self._unsaid]
+        text = self.route.tokenizer.decode(told, skip_special_tokens=not self._unsaid).strip()
+        return Reply(
+            ids=tuple(ids),
+            text=text,
+            finished=finished,
+            finite=sampler.finite(row, len(ids)),
+            scores=sampler.kept(row),
+        )
 
     def _batch(self, rows: Sequence[Prepared], steps: int) -> Fields:
         """One batch: token fields padded on the left, Q-Former fields on the right, pictures joined."""
@@ -304,6 +316,15 @@ def _left_padded(values: Sequence[Any], fill: int) -> Any:
     for row, value in enumerate(values):
         found[row, longest - value.shape[1] :] = value[0]
     return found
+
+
+def _unsaid(tokenizer: Any) -> frozenset[int]:
+    """Where marks of thoughts are special tokens, the other special tokens: the marks must be read."""
+    special = {
+        number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special
+    }
+    unsaid = frozenset(number for number, token in special.items() if not is_mark(token))
+    return unsaid if len(unsaid) < len(special) else frozenset()
 
 
 def _stop_tokens(model: Any, tokenizer: Any, text_config: Any) -> tuple[int, tuple[int, ...]]:

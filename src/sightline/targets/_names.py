@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sightline.errors import UsageError, nearest
@@ -23,6 +24,10 @@ FORMS = (
     "vlm/FOLDER, testbed/NAME[@VARIANT], replay/TABLE, scripted/FILE, defended/DEFENSE:TARGET "
     "or an Inspect model string such as openai/gpt-4o"
 )
+
+
+#: new tokens of a reply where a study names no number: the testbed's models end theirs long before
+TESTBED_TOKENS, TOKENS = 128, 512
 
 
 class Prefixed(NamedTuple):
@@ -88,3 +93,19 @@ def split_defended(rest: str) -> Defended:
         f"target 'defended/{rest}': write defended/DEFENSE:TARGET, for example "
         "defended/system_prompt(prompt='generic'):testbed/linear"
     )
+
+
+def default_max_tokens(names: Iterable[str]) -> int:
+    """New tokens per reply where none are named: 128 if all targets are the testbed's, else 512."""
+    return TESTBED_TOKENS if all(_of_testbed(name) for name in names) else TOKENS
+
+
+def _of_testbed(name: str) -> bool:
+    """Whether the model that answers, behind whatever defenses, is one of the testbed's."""
+    kind, _, rest = name.strip().partition("/")
+    if kind != "defended":
+        return kind == "testbed"
+    try:
+        return _of_testbed(split_defended(rest).inner)
+    except UsageError:
+        return False

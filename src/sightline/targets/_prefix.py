@@ -52,6 +52,10 @@ class Prefixes:
         self._bytes = 0
         self._held: OrderedDict[str, _Held] = OrderedDict()
 
+    def fresh(self) -> Prefixes:
+        """An empty one of the same size."""
+        return Prefixes(self._limit, self._picture_id)
+
     def head(self, ids: Any, hashes: Sequence[str]) -> str:
         """Name of a request's beginning: its tokens up to the last picture token; '' without pictures."""
         places = (ids == self._picture_id).nonzero()

@@ -9,6 +9,7 @@ Idefics-1 (`_idefics`).
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 
 from sightline.errors import UsageError
 from sightline.store import decode_picture
+from sightline.targets._limits import ForeignText
 from sightline.targets._prompt import Prompt, Prompter, prompter_of
 
 Fields = dict[str, Any]
@@ -33,6 +35,7 @@ ReadBlob = Callable[[str], bytes]
 MANUAL = frozenset({"qwen2_vl", "qwen2_5_vl"})
 #: families whose picture tensors are (request, picture, ...) instead of (picture, ...)
 NESTED = frozenset({"idefics2", "idefics3", "mllama", "smolvlm"})
+_BRACKETED = re.compile(r"[<\[{|].*[>\]}|]", re.DOTALL)
 
 
 class ImageTensors:
@@ -161,25 +164,27 @@ class Route(Protocol):
 class ProcessorRoute:
     """The model's own processor. Not thread-safe: `LoadedModel` prepares one request at a time."""
 
-    def __init__(self, processor: Any, family: str, tensors: ImageTensors) -> None:
+    def __init__(self, processor: Any, family: str, tensors: ImageTensors, foreign: ForeignText) -> None:
         self.tokenizer = processor.tokenizer
+        self._foreign = foreign
         self.tensors = tensors
         self._pictures = _OncePerPicture(processor.image_processor, tensors, nested=family in NESTED)
         processor.image_processor = self._pictures
         self._processor = processor
         self._stand_in = PilImage.new("RGB", (8, 8))
-        template = getattr(processor, "chat_template", None) or getattr(self.tokenizer, "chat_template", None)
+        template = template_of(processor)
         self.prompter = prompter_of(
-            family, _token(processor, "image_token") or "<image>", template, self._apply, _reserved(processor)
+            family,
+            _token(processor, "image_token") or "<image>",
+            template,
+            partial(foreign.render, template, tokens=self.tokenizer.special_tokens_map),
+            _reserved(processor),
+            control_tokens(self.tokenizer),
         )
-
-    def _apply(self, messages: list[dict[str, Any]]) -> str:
-        if getattr(self._processor, "chat_template", None):
-            return str(self._processor.apply_chat_template(messages, add_generation_prompt=True))
-        return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
     def fields(self, prompt: Prompt, read: ReadBlob) -> Fields:
         """See `Route.fields`. The stand-in picture is never looked at: the cache answers by hash."""
+        self._foreign.check_text(prompt.text)
         settings: dict[str, Any] = {"return_tensors": "pt"}
         bos = self.tokenizer.bos_token
         if self.prompter.apply is not None and bos and prompt.text.startswith(bos):
@@ -195,23 +200,34 @@ class QwenRoute:
     """Qwen2-VL and Qwen2.5-VL without their video processor."""
 
     def __init__(
-        self, pictures: Any, tokenizer: Any, image_token_id: int, family: str, tensors: ImageTensors
+        self,
+        pictures: Any,
+        tokenizer: Any,
+        image_token_id: int,
+        family: str,
+        tensors: ImageTensors,
+        foreign: ForeignText,
     ):
         self.tokenizer = tokenizer
+        self._foreign = foreign
         self.tensors = tensors
         self._pictures = pictures
         self._image_token_id = image_token_id
         self._image_token = str(tokenizer.convert_ids_to_tokens(image_token_id))
         reserved = ("<|vision_start|>", "<|vision_end|>", "<|video_pad|>")
+        template = template_of(tokenizer)
         self.prompter = prompter_of(
-            family, self._image_token, getattr(tokenizer, "chat_template", None), self._apply, reserved
+            family,
+            self._image_token,
+            template,
+            partial(foreign.render, template, tokens=tokenizer.special_tokens_map),
+            reserved,
+            control_tokens(tokenizer),
         )
-
-    def _apply(self, messages: list[dict[str, Any]]) -> str:
-        return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
     def fields(self, prompt: Prompt, read: ReadBlob) -> Fields:
         """See `Route.fields`."""
+        self._foreign.check_text(prompt.text)
         parts = [
             self.tensors.get(image.sha256, partial(self._make, image.sha256, read)) for image in prompt.images
         ]
@@ -229,6 +245,13 @@ class QwenRoute:
         return dict(self._pictures([decoded(sha256, read)], return_tensors="pt"))
 
 
+def template_of(owner: Any) -> str:
+    """The chat template of a processor or a tokenizer, of several the default one; '' if there is none."""
+    inner = getattr(owner, "tokenizer", None)
+    found = getattr(owner, "chat_template", None) or getattr(inner, "chat_template", None)
+    return str((found.get("default") if isinstance(found, dict) else found) or "")
+
+
 def _token(owner: Any, name: str) -> str:
     value = getattr(owner, name, None)
     return str(getattr(value, "content", value)) if value is not None else ""
@@ -237,6 +260,16 @@ def _token(owner: Any, name: str) -> str:
 def _reserved(processor: Any) -> list[str]:
     names = ("video_token", "audio_token", "fake_image_token", "global_image_tag")
     return [_token(processor, name) for name in names]
+
+
+def control_tokens(tokenizer: Any) -> list[str]:
+    """Tokens that steer a model: the special ones, and other added ones in brackets (`<tool_call>`)."""
+    added = (
+        str(token.content)
+        for token in tokenizer.added_tokens_decoder.values()
+        if token.special or _BRACKETED.fullmatch(str(token.content))
+    )
+    return [token for token in (*tokenizer.all_special_tokens, *added) if len(token.strip()) > 2]
 
 
 def first_line(error: Exception) -> str:
@@ -268,22 +301,24 @@ def route_for(folder: Path, config: Any, cache_bytes: int) -> Route:
     """
     family = str(config.model_type)
     tensors = ImageTensors(cache_bytes)
+    foreign = ForeignText(folder)
+    foreign.check_tokenizer()
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    with quiet():
-        try:
+    try:
+        with quiet():
             if family in MANUAL:
                 pictures = AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
                 tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-                return QwenRoute(pictures, tokenizer, int(config.image_token_id), family, tensors)
+                return QwenRoute(pictures, tokenizer, int(config.image_token_id), family, tensors, foreign)
             processor = AutoProcessor.from_pretrained(folder, backend="pil", **local)
             if family == "idefics":
                 from sightline.targets._idefics import IdeficsRoute
 
-                return IdeficsRoute(processor, int(config.vision_config.embed_dim), tensors)
-        except (OSError, ValueError, ImportError, KeyError) as broken:
-            raise UsageError(
-                f"{folder}: the processor of this {family} model cannot be loaded ({first_line(broken)}). "
-                "The folder needs preprocessor_config.json and the tokenizer files; families whose processor "
-                "needs torchvision are not supported"
-            ) from broken
-    return ProcessorRoute(processor, family, tensors)
+                return IdeficsRoute(processor, int(config.vision_config.embed_dim), tensors, foreign)
+            return ProcessorRoute(processor, family, tensors, foreign)
+    except Exception as broken:  # files of a foreign folder make the library raise almost anything
+        raise UsageError(
+            f"{folder}: the processor of this {family} model cannot be loaded ({first_line(broken)}). "
+            "The folder needs preprocessor_config.json and the tokenizer files; families whose processor "
+            "needs torchvision are not supported"
+        ) from broken

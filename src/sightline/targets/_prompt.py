@@ -7,6 +7,8 @@ per picture. What had to be changed on the way is said in flags:
                           before the first user turn's
     plain_prompt          there is no usable chat template: the family's published plain form
     placeholder_escaped   the text held the model's own picture token, which would stand for a picture
+    control_escaped       the text held another token that steers the model (an end, a role): a space was put
+                          behind its first character, so that it is read as text
     picture_first         the model sees its picture before everything; here it came after the first turn
 
 Plain forms: BLIP-2 "Question: ... Answer:", InstructBLIP and PaliGemma the bare instruction (earlier
@@ -17,6 +19,7 @@ LLaVA-1.5 was trained).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,13 +52,15 @@ class Prompter:
     Attributes:
         family: the configuration's `model_type`.
         placeholder: the token that stands for one picture in the prompt.
-        forbidden: tokens that may not come from text (the placeholder and its like).
+        forbidden: tokens that may not come from text: the placeholder and its like first, `pictures` of them.
+        pictures: how many of these stand for pictures and the like; the others steer the model.
         apply: the chat template with the generation prompt added; None if the model has none.
     """
 
     family: str
     placeholder: str
     forbidden: Sequence[str]
+    pictures: int
     apply: ApplyTemplate | None = None
     _found: dict[tuple[bool, bool], int] = field(default_factory=dict, repr=False)
 
@@ -65,8 +70,7 @@ class Prompter:
         Raises:
             UsageError: if no form of the template keeps the whole conversation.
         """
-        clean, escaped = self._escaped(conversation)
-        flags: tuple[str, ...] = ("placeholder_escaped",) if escaped else ()
+        clean, flags = self._escaped(conversation)
         images = tuple(clean.images)
         if self.family in IMAGE_FIRST:
             flags += ("picture_first",) if _late(clean) else ()
@@ -106,26 +110,20 @@ class Prompter:
             return False
         return all(part.strip() in text for part in parts if isinstance(part, str))
 
-    def _escaped(self, conversation: Conversation) -> tuple[Conversation, bool]:
-        hit = any(
-            token in part
-            for turn in conversation.turns
-            for part in turn.parts
-            if isinstance(part, str)
-            for token in self.forbidden
-        )
-        if not hit:
-            return conversation, False
-        turns = tuple(
-            Turn(turn.role, tuple(self._spaced(part) for part in turn.parts)) for turn in conversation.turns
-        )
-        return Conversation(turns), True
+    def _escaped(self, conversation: Conversation) -> tuple[Conversation, tuple[str, ...]]:
+        texts = [part for turn in conversation.turns for part in turn.parts if isinstance(part, str)]
+        hits = {token for token in self.forbidden if any(token in text for text in texts)}
+        if not hits:
+            return conversation, ()
+        whole = re.compile("|".join(re.escape(token) for token in sorted(hits, key=len, reverse=True)))
 
-    def _spaced(self, part: Part) -> Part:
-        if isinstance(part, str):
-            for token in self.forbidden:
-                part = part.replace(token, f"{token[0]} {token[1:]}")
-        return part
+        def spaced(part: Part) -> Part:
+            return whole.sub(lambda hit: f"{hit[0][0]} {hit[0][1:]}", part) if isinstance(part, str) else part
+
+        turns = tuple(Turn(turn.role, tuple(map(spaced, turn.parts))) for turn in conversation.turns)
+        pictures = hits.intersection(self.forbidden[: self.pictures])
+        flags = ("placeholder_escaped",) * bool(pictures) + ("control_escaped",) * bool(hits - pictures)
+        return Conversation(turns), flags
 
     def _plain(self, conversation: Conversation) -> tuple[str, tuple[str, ...]]:
         folded, flags = _fold(conversation)
@@ -231,9 +229,17 @@ def prompter_of(
     template: object,
     apply: ApplyTemplate,
     extra: Sequence[str],
+    controls: Sequence[str] = (),
 ) -> Prompter:
-    """A prompter for a model whose chat template is `template` (None or '' = it has none)."""
-    forbidden = tuple(dict.fromkeys(token for token in (placeholder, *extra) if token))
+    """A prompter for a model whose chat template is `template` (None or '' = it has none).
+
+    `extra` are tokens that stand for more than text as the placeholder does, `controls` those that steer.
+    """
+    pictures = dict.fromkeys(token for token in (placeholder, *extra) if token)
     return Prompter(
-        family=family, placeholder=placeholder, forbidden=forbidden, apply=apply if template else None
+        family=family,
+        placeholder=placeholder,
+        forbidden=(*pictures, *(token for token in dict.fromkeys(controls) if token not in pictures)),
+        pictures=len(pictures),
+        apply=apply if template else None,
     )

@@ -14,9 +14,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sightline import registry
+from sightline.border import bordered
 from sightline.cases import Conversation
 from sightline.closure import code_of
-from sightline.contracts import Decoding, Defense, Target
+from sightline.contracts import Calls, Decoding, Defense, MakesCalls, Target
 from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.records import NO_COST, Call, Cost, Response
@@ -33,17 +34,30 @@ class _Interrupted(Exception):  # noqa: N818 - not an error: control flow from `
         self.response = response
 
 
+class _Unrecorded:
+    """Asks, and keeps nothing. Satisfies `contracts.Calls`."""
+
+    async def ask(self, target: Target, conversation: Conversation, decoding: Decoding) -> Response:
+        """See `Calls.ask`."""
+        return await target.generate(conversation, decoding)
+
+
 class _Recorder:
     """The `generate` that a defense gets: asks the inner target, keeps what was asked and answered."""
 
-    def __init__(self, inner: Target, decoding: Decoding) -> None:
+    def __init__(self, inner: Target, decoding: Decoding, calls: Calls) -> None:
         self._inner = inner
         self._decoding = decoding
+        self._calls = calls
         self.responses: list[Response] = []
         self.calls: list[Call] = []
 
     async def __call__(self, conversation: Conversation, *, purpose: str = "answer") -> Response:
-        response = await self._inner.generate(checked(conversation), self._decoding)
+        request = checked(conversation)
+        if isinstance(self._inner, MakesCalls):
+            response = await self._inner.generate_through(request, self._decoding, self._calls)
+        else:
+            response = await self._calls.ask(self._inner, request, self._decoding)
         self.responses.append(response)
         self.calls.extend(_calls(purpose, conversation, response))
         if response.stop in _PASSED_ON:
@@ -88,12 +102,18 @@ class DefendedTarget:
         return f"DefendedTarget({self.id!r})"
 
     async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
-        """The reply that the user of the defended system sees.
+        """The reply that the user of the defended system sees; see `generate_through`."""
+        return await self.generate_through(conversation, decoding, _Unrecorded())
+
+    async def generate_through(
+        self, conversation: Conversation, decoding: Decoding, calls: Calls
+    ) -> Response:
+        """The reply that the user of the defended system sees, with the inner calls made by `calls`.
 
         Raises:
             ContractError: if the defense returns no `Response`, or an answer without asking the target.
         """
-        recorder = _Recorder(self._inner, decoding)
+        recorder = _Recorder(self._inner, decoding, calls)
         try:
             response = await self._defense(checked(conversation), recorder)
         except _Interrupted as interrupted:
@@ -121,10 +141,12 @@ class DefendedTarget:
             first = recorder.responses[0]
             bare = first.text if first.raw is None else first.raw
             raw = bare if bare != response.text else None
-        return replace(
-            response,
-            raw=raw,
-            calls=tuple(recorder.calls),
-            cost=recorder.cost(),
-            flags=tuple(dict.fromkeys((*recorder.flags(), *response.flags))),
+        return bordered(
+            replace(
+                response,
+                raw=raw,
+                calls=tuple(recorder.calls),
+                cost=recorder.cost(),
+                flags=tuple(dict.fromkeys((*recorder.flags(), *response.flags))),
+            )
         )

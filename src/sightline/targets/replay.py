@@ -12,21 +12,23 @@ If the table holds answers of several targets, `#` and the beginning of a target
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-import yaml
 
+from sightline.border import bordered, bordered_row
 from sightline.cases import Conversation
 from sightline.closure import with_code
 from sightline.contracts import Decoding
 from sightline.digests import digest, sha256_file
 from sightline.errors import UsageError
 from sightline.keys import answer_key
-from sightline.plain import plain_conversation, response_of
+from sightline.plain import plain_conversation, plain_response, response_of
 from sightline.records import Response
+from sightline.sealed import damage_told, read_yaml
 from sightline.tables import Table
 from sightline.targets._asked import checked
 
@@ -113,10 +115,11 @@ def _of_file(path: Path, wanted: str) -> Iterator[_Stored]:
             if not line.strip():
                 continue
             try:
-                row = orjson.loads(line)
-                stored = _Stored(str(row["conversation"]), _response(row), str(row.get("target", source)))
-                response_of(orjson.loads(stored.response))
-            except (orjson.JSONDecodeError, KeyError, TypeError) as broken:
+                row = json.loads(line)  # reads half a surrogate pair, which orjson does not
+                said = orjson.dumps(plain_response(bordered(response_of(row))))
+                conversation, target = bordered_row([row["conversation"], row.get("target", source)])
+                stored = _Stored(str(conversation), said, str(target))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as broken:
                 raise UsageError(
                     f"{path}:{number}: not a stored answer ({type(broken).__name__}: {broken}); "
                     "it needs at least 'conversation', 'text' and 'stop'"
@@ -161,12 +164,11 @@ def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
 
 
 def _lock(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    if not path.exists():
+        raise UsageError(f"{path.parent}: no {path.name} there, so this is not a run folder")
+    cure = "replay needs the lock as its run wrote it: copy that folder again, or finish its run"
+    found = read_yaml(path, cure)
+    with damage_told(path, cure):
         Decoding(**found["decoding"], seed=found["seed"])
-        assert isinstance(found["targets"], list)
-    except FileNotFoundError:
-        raise UsageError(f"{path.parent}: no {path.name} there, so this is not a run folder") from None
-    except (yaml.YAMLError, KeyError, TypeError, AssertionError) as broken:
-        raise UsageError(f"{path}: not the lock of a study ({type(broken).__name__}: {broken})") from None
+        list(found["targets"])
     return found

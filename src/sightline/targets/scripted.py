@@ -25,13 +25,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sightline.border import bordered, bordered_row
 from sightline.cases import Conversation, Turn
 from sightline.closure import with_code
 from sightline.contracts import Decoding
 from sightline.digests import digest
+from sightline.documents import read_yaml
 from sightline.errors import TransientError, UsageError
 from sightline.records import Cost, Response, Stop
 from sightline.targets._asked import checked
@@ -96,7 +97,7 @@ class ScriptedTarget:
         where, text = _source(name, str(file))
         self._rules = [_rule(entry, f"{where}, rule {number}") for number, entry in _entries(where, text)]
         self.calls = 0
-        rules = digest([rule.entry.model_dump() for rule in self._rules])
+        rules = digest([bordered_row(rule.entry.model_dump()) for rule in self._rules])
         self.id = with_code(f"{name}#{rules[:16]}", __name__)
 
     def __repr__(self) -> str:
@@ -129,16 +130,16 @@ async def _answer(rule: _Rule, last: Turn, decoding: Decoding) -> Response:
         raise TransientError(_FAILURES[entry.raises])
     asked = last.text
     if entry.stop == "error":
-        return Response(
-            text="", stop="error", error=entry.reply or "error (scripted)", cost=Cost(calls_target=1)
-        )
+        error = entry.reply or "error (scripted)"
+        return bordered(Response(text="", stop="error", error=error, cost=Cost(calls_target=1)))
     text = entry.reply if rule.plain else entry.reply.replace("{user}", asked)
     words = text.split()
     stop: Stop = entry.stop
-    if len(words) > decoding.max_tokens:
-        text, stop = " ".join(words[: decoding.max_tokens]), "length"
-    tokens = min(len(words), decoding.max_tokens)
-    return Response(text=text, stop=stop, cost=Cost(1, 0, 0, len(asked.split()), tokens))
+    most = decoding.max_new_tokens
+    if len(words) > most:
+        text, stop = " ".join(words[:most]), "length"
+    tokens = min(len(words), most)
+    return bordered(Response(text=text, stop=stop, cost=Cost(1, 0, 0, len(asked.split()), tokens)))
 
 
 def _source(name: str, file: str) -> tuple[str, str]:
@@ -157,10 +158,7 @@ def _source(name: str, file: str) -> tuple[str, str]:
 
 
 def _entries(where: str, text: str) -> list[tuple[int, Any]]:
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as broken:
-        raise UsageError(f"{where}: not YAML: {broken}") from None
+    found = read_yaml(text, where)
     if not isinstance(found, dict) or set(found) != {"rules"} or not isinstance(found["rules"], list):
         raise UsageError(f"{where}: write a mapping with one key, 'rules', that holds a list")
     return list(enumerate(found["rules"], start=1))

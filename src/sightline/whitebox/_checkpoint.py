@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -11,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from sightline.budget import Clock
 from sightline.errors import UsageError
+from sightline.sealed import damage_told
 
 KEY = "sightline.run"
+CHECK = "sightline.sha256"
 PAUSE = 10.0
 
 
@@ -103,7 +106,8 @@ def save_state(checkpoint: Checkpoint, path: Path) -> None:
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in checkpoint.tensors.items()}
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
-        file.write(save(tensors, metadata={KEY: json.dumps(checkpoint.numbers)}))
+        numbers = json.dumps(checkpoint.numbers)
+        file.write(save(tensors, metadata={KEY: numbers, CHECK: _digest(tensors, numbers)}))
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
@@ -115,13 +119,17 @@ def load_state(path: Path, device: Any = "cpu") -> Checkpoint:
     Raises:
         UsageError: for a file that is not there, damaged or not a run's.
     """
-    try:
-        with safe_open(path, "pt", device=str(device)) as file:
-            numbers = json.loads((file.metadata() or {})[KEY])
-            return Checkpoint({name: file.get_tensor(name) for name in file.keys()}, numbers)  # noqa: SIM118
-    except FileNotFoundError:
-        raise UsageError(f"{path}: there is no run to take up; start without `resume`") from None
-    except (SafetensorError, KeyError, ValueError) as broken:
-        raise UsageError(
-            f"{path}: not a run that can be taken up ({broken}); delete it to start anew"
-        ) from None
+    if not path.exists():
+        raise UsageError(f"{path}: there is no run to take up; start without `resume`")
+    with damage_told(path, "delete it to start anew"), safe_open(path, "pt", device=str(device)) as file:
+        found = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if _digest(tensors, found[KEY]) != found[CHECK]:
+            raise ValueError("it is not what was written")
+        return Checkpoint(tensors, json.loads(found[KEY]))
+
+
+def _digest(tensors: Mapping[str, Tensor], numbers: str) -> str:
+    """Of everything that a checkpoint holds: a search that goes on from a changed state is another one."""
+    plain = {name: value.cpu() for name, value in tensors.items()}
+    return hashlib.sha256(save(plain) + numbers.encode()).hexdigest()

@@ -148,7 +148,9 @@ class Prompts:
         said = target.strip() if closed else target.lstrip()
         mark = next((token for token in self._route.prompter.forbidden if token in said), None)
         if mark is not None:
-            raise UsageError(f"target {target!r} holds {mark!r}, which stands for a picture: leave it out")
+            raise UsageError(
+                f"target {target!r} holds {mark!r}, which is no text to this model: leave it out"
+            )
         if not said and not closed:
             raise UsageError("an empty target that stays open asks for nothing: give it text, or close it")
         prompt = self._route.prompter(conversation)

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from sightline.errors import UsageError
+from sightline.targets._limits import ForeignText
 from sightline.targets._processors import first_line, quiet
 
 #: stands in old CLIP folders, whose texts end with their largest token instead
@@ -32,7 +33,7 @@ class TextTower:
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """See `Encoder.texts`."""
-        words = self._tokenizer()
+        words = self._tokenizer(texts)
         config = self.model.config.text_config
         limit = int(config.max_position_embeddings)
         siglip = self.model.config.model_type == "siglip"
@@ -58,8 +59,11 @@ class TextTower:
                 found = self.model.text_projection(read.pooler_output)
         return found.float()
 
-    def _tokenizer(self) -> Any:
+    def _tokenizer(self, texts: Sequence[str]) -> Any:
+        foreign = ForeignText(self.folder)
         try:
+            foreign.check_tokenizer()
+            foreign.check_text("\n".join(texts))
             with quiet():
                 return AutoTokenizer.from_pretrained(
                     self.folder, local_files_only=True, trust_remote_code=False

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     AutoModelForImageClassification,
     AutoModelForObjectDetection,
     CLIPModel,
@@ -32,7 +33,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor  #
 
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings
-from sightline.targets._processors import first_line, quiet
+from sightline.targets._loading import LOCAL, load_config, load_weights, one_sentence
 from sightline.whitebox._encoding import FrozenEncoder
 from sightline.whitebox._text_tower import TextTower
 from sightline.whitebox.encoder_folders import EncoderFolder, encoder_folder
@@ -134,24 +135,18 @@ def open_encoder(name: str | EncoderFolder, *, local: LocalSettings | None = Non
     """
     settings = local or LocalSettings.from_environment()
     found = name if isinstance(name, EncoderFolder) else encoder_folder(name, settings)
-    known: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    dtype = getattr(torch, settings.resolved_dtype())
     kind = _HEADED.get(found.part) or _MODELS.get(found.architecture) or _MODELS[found.model_type]
-    try:
-        with quiet():
-            pictures = AutoImageProcessor.from_pretrained(found.folder, backend="pil", **known)
-            model, loading = kind.from_pretrained(
-                found.folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **known
-            )
-    except (OSError, ValueError, KeyError, ImportError) as broken:
-        raise UsageError(f"{found.folder}: cannot be loaded as an encoder: {first_line(broken)}") from broken
-    absent = sorted((*loading["missing_keys"], *map(str, loading["mismatched_keys"])))
-    if absent:
-        raise UsageError(
-            f"{found.folder}: {len(absent)} weights of {type(model).__name__} are not in the files, such as "
-            f"{absent[0]}: what it sees would be left to chance; name the folder of a trained one"
-        )
-    model = model.to(settings.present_device()).eval().requires_grad_(False)
+    with one_sentence(found.folder, "its picture processor cannot be loaded"):
+        pictures = AutoImageProcessor.from_pretrained(found.folder, backend="pil", **LOCAL)
+    model = load_weights(
+        kind,
+        found.folder,
+        "an encoder",
+        dtype=settings.resolved_dtype(),
+        device=settings.present_device(),
+        config=load_config(found.folder, getattr(kind, "config_class", AutoConfig)),
+    )
+    model = model.eval().requires_grad_(False)
     if found.part != "detector" and model.num_parameters() < QUICKENED_PARAMETERS:
         quicken(model)  # detectors write into what their layers give, which quicker ones forbid
     preprocess = preprocessor(found.model_type, pictures)

@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor  # 5.17 exports a stub
 
@@ -20,8 +19,9 @@ from sightline.cases import Image
 from sightline.errors import ContractError, UsageError
 from sightline.records import Pixels
 from sightline.targets import LocalSettings, open_target
-from sightline.targets._model import SMALL_PARAMETERS
-from sightline.targets._processors import first_line, quiet, route_for
+from sightline.targets._loading import LOCAL, load_config, load_weights, one_sentence
+from sightline.targets._model import KIND, SMALL_PARAMETERS
+from sightline.targets._processors import quiet, route_for
 from sightline.targets.vlm import VlmTarget
 from sightline.whitebox._prompts import Prompts
 from sightline.whitebox.families import check_known
@@ -84,23 +84,23 @@ def open_victim(
 
 def _loaded(target: VlmTarget, settings: LocalSettings) -> tuple[Any, Prompts, Any]:
     """Model, prompts and picture processor of a target's folder."""
-    folder, dtype = target.folder, getattr(torch, settings.resolved_dtype())
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    try:
+    folder = target.folder
+    config = load_config(folder)
+    check_known(str(config.model_type))
+    route = route_for(folder, config, 1)
+    with one_sentence(folder, f"cannot be loaded as {KIND}"):
+        pictures = AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+    model = load_weights(
+        AutoModelForImageTextToText,
+        folder,
+        KIND,
+        dtype=settings.resolved_dtype(),
+        device=settings.present_device(),
+        config=config,
+    )
+    if model.device.type == "cpu" and model.num_parameters() < SMALL_PARAMETERS:
         with quiet():
-            config = AutoConfig.from_pretrained(folder, **local)
-            check_known(str(config.model_type))
-            route = route_for(folder, config, 1)
-            pictures = AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
-            model = AutoModelForImageTextToText.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, **local
-            ).to(settings.present_device())
-            if model.device.type == "cpu" and model.num_parameters() < SMALL_PARAMETERS:
-                model.set_attn_implementation("eager")  # less to call; no difference in the numbers
-    except (OSError, ValueError, KeyError, ImportError) as broken:
-        raise UsageError(
-            f"{folder}: cannot be loaded as an image-text-to-text model: {first_line(broken)}"
-        ) from broken
+            model.set_attn_implementation("eager")  # less to call; no difference in the numbers
     return model, Prompts(route, target.id, _ends(model, route.tokenizer)), pictures
 
 

@@ -1,0 +1,109 @@
+"""YAML that others wrote, within bounds: bytes, depth, values with aliases written out, 64-bit integers.
+
+A file of a few hundred bytes can stand for more values than memory holds, or nest deeper than Python's stack.
+Here it is one sentence with file and line, before anything is built from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import yaml
+
+from sightline.errors import UsageError
+
+MOST_BYTES = 4_000_000
+MOST_VALUES = 200_000
+DEEPEST = 50
+_INTEGER = "tag:yaml.org,2002:int"
+
+
+class Document(NamedTuple):
+    """A YAML document as plain values, and as nodes that know their lines; both None for an empty one."""
+
+    plain: Any
+    root: yaml.Node | None
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes no deeper than `DEEPEST`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {DEEPEST} levels stand in each other", problem_mark=mark
+            )
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def read_document(text: str, name: str) -> Document:
+    """The YAML document of `text`; `name` is what a complaint calls it.
+
+    Raises:
+        UsageError: with `name`, line and cause, for what is no YAML or out of bounds.
+    """
+    if len(text) > MOST_BYTES:
+        raise UsageError(f"{name}: {len(text):,} characters are too many; at most {MOST_BYTES:,} are read")
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        if root is None:
+            return Document(None, None)
+        _measure(root, name, {}, ())
+        return Document(loader.construct_document(root), root)
+    except yaml.MarkedYAMLError as broken:
+        mark = broken.problem_mark or broken.context_mark
+        line = mark.line + 1 if mark else 1
+        raise UsageError(f"{name}:{line}: not valid YAML: {broken.problem or broken.context}") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as broken:  # a date such as 2024-13-45 is a ValueError
+        raise UsageError(f"{name}:1: not valid YAML: {' '.join(str(broken).split())}") from None
+
+
+def read_yaml(text: str, name: str) -> Any:
+    """The plain values of a YAML document. Raises UsageError as `read_document`."""
+    return read_document(text, name).plain
+
+
+def _measure(node: yaml.Node, name: str, sizes: dict[int, int], above: tuple[int, ...]) -> int:
+    """How many values a node stands for, aliases written out; each node is looked into once.
+
+    Raises:
+        UsageError: for too many, for an alias inside of what it names, and for an integer beyond 64 bits.
+    """
+    where = f"{name}:{node.start_mark.line + 1}"
+    if id(node) in above:
+        raise UsageError(f"{where}: an alias stands inside of what it names; write the value out")
+    if id(node) not in sizes:
+        inside = _children(node)
+        if node.tag == _INTEGER and not _is_64_bits(node.value):
+            raise UsageError(
+                f"{where}: {node.value[:24]} is no number of at most 64 bits; write a smaller one"
+            )
+        sizes[id(node)] = 1 + sum(_measure(child, name, sizes, (*above, id(node))) for child in inside)
+    if sizes[id(node)] > MOST_VALUES:
+        raise UsageError(
+            f"{where}: with its aliases written out it stands for more than {MOST_VALUES:,} values"
+        )
+    return sizes[id(node)]
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _is_64_bits(text: str) -> bool:
+    """Whether an integer as YAML 1.1 writes it (`12`, `1_000`, `0x1f`, `190:20:30`) fits into 64 bits."""
+    if len(text) > 72:
+        return False
+    value = yaml.SafeLoader("").construct_yaml_int(yaml.ScalarNode(_INTEGER, text))
+    return -(2**63) <= value < 2**64

@@ -1,0 +1,80 @@
+"""The inner calls of answers that are being made: what a defense has asked once is not asked again.
+
+A defended answer takes several calls. Each is recorded as it ends, so that neither a kill nor a failed try
+loses a paid one. When all answers are there the record is deleted: they hold their calls themselves.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from sightline.cases import Conversation
+from sightline.contracts import Decoding, Target
+from sightline.digests import digest
+from sightline.plain import plain_response, response_of
+from sightline.records import Response
+from sightline.store import ShardWriter
+from sightline.tables import Table
+
+
+class CallLog:
+    """The calls of all answers of a stage, in a folder beside its records. Use it with `with`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._table = Table(folder)
+        self._writer: ShardWriter | None = None
+
+    def of(self, answer: str) -> AnswerCalls:
+        """The calls of one answer, by its key."""
+        return AnswerCalls(self, answer)
+
+    def find(self, key: str) -> Response | None:
+        """What an earlier run recorded."""
+        (row,) = self._table.rows([key])
+        return None if row is None else response_of(row)
+
+    def keep(self, key: str, response: Response) -> None:
+        """Record a call; it survives `kill -9` afterwards."""
+        if self._writer is None:
+            self._writer = ShardWriter(self._folder)
+        self._writer.append([{"key": key, **plain_response(response)}])
+
+    def __enter__(self) -> CallLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._table.close()
+        if self._writer is not None:
+            self._writer.close()
+        if kind is None:  # all answers are there
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class AnswerCalls:
+    """The calls of one answer, in whatever try. Satisfies `contracts.Calls`."""
+
+    def __init__(self, log: CallLog, answer: str) -> None:
+        self._log = log
+        self._answer = answer
+        self._kept: dict[str, Response] = {}
+        self._times: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        """A try of the answer begins: its first call is that of the try before."""
+        self._times.clear()
+
+    async def ask(self, target: Target, conversation: Conversation, decoding: Decoding) -> Response:
+        """The reply that was recorded, or a new one; an error is none, and is asked again."""
+        asked = digest(conversation)
+        key = digest("call", self._answer, asked, self._times[asked])
+        self._times[asked] += 1
+        found = self._kept.get(key) or self._log.find(key)
+        if found is None:
+            found = await target.generate(conversation, decoding)
+            if found.stop != "error":
+                self._kept[key] = found
+                self._log.keep(key, found)
+        return found

@@ -1,0 +1,146 @@
+"""What a run would do: rows and calls, target by target and judge by judge, and what is already there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import NamedTuple
+
+from sightline import registry
+from sightline.attacks._page import find_font
+from sightline.contracts import CountsCalls, Judge, NeedsTarget, Target
+from sightline.keys import answer_key, judge_key, response_hash
+from sightline.store import Row
+from sightline.study.casebook import artifacts_in
+from sightline.study.config import NamedAttack, NamedDefense
+from sightline.study.grid import chunks
+from sightline.study.run import Run
+from sightline.tables import Table
+
+FONT_CURES = {"freemono": "on Debian and Ubuntu: apt install fonts-freefont-ttf"}
+ANY_FONT = "put the file into ~/.local/share/fonts"
+
+
+class Share(NamedTuple):
+    """Rows of one kind: in all, those that are there, and the calls that the others take at most.
+
+    `tokens` bounds the tokens of their replies; None if the study does not.
+    """
+
+    name: str
+    rows: int
+    there: int
+    calls: int = 0
+    tokens: int | None = 0
+
+
+class Plan(NamedTuple):
+    """What a run does. `notes`: what a reader should know before it begins."""
+
+    cells: int
+    cases: int
+    artifacts: Share
+    targets: tuple[Share, ...]
+    judges: tuple[Share, ...]
+    notes: tuple[str, ...]
+
+
+def plan(run: Run, folder: Path, *, retry_errors: bool = False) -> Plan:
+    """The plan of a prepared run, against what lies in `folder`; nothing is sent and nothing written there.
+
+    With `retry_errors`, answers that ended in an error count as not there, and verdicts on them too.
+    """
+    records = folder / "records"
+    each = artifacts_in(run.books, run.columns)
+    asked = _Asked(run, retry_errors)
+    with (
+        Table(records / "craft") as crafted,
+        Table(records / "answer") as answered,
+        Table(records / "judge") as judged,
+    ):
+        there = sum(len(keys) - len(crafted.missing(keys)) for keys in _artifacts(run))
+        for name, defense, target in run.defended():
+            asked.count(name, defense, target, answered, judged)
+    cells = len(run.books) * len(run.columns) * len(run.study.targets) * len(run.study.defenses)
+    samples = each * len(run.study.targets) * len(run.study.defenses) * run.study.epochs
+    return Plan(
+        cells=cells,
+        cases=sum(sum(book.expected.values()) for book in run.books),
+        artifacts=Share("artifacts", each, there),
+        targets=tuple(asked.targets.values()),
+        judges=tuple(
+            Share(f"judge {judge.card.name}", samples, found, grader_calls(judge) * (samples - found))
+            for judge, found in zip(run.judges, asked.verdicts, strict=True)
+        ),
+        notes=tuple(font_notes(run.study.attacks)),
+    )
+
+
+def grader_calls(judge: Judge) -> int:
+    """Calls that one verdict takes, at most."""
+    return judge.calls if isinstance(judge, CountsCalls) else int(isinstance(judge, NeedsTarget))
+
+
+def _artifacts(run: Run) -> Iterator[list[str]]:
+    """Keys of all artifacts, in batches."""
+    for book in run.books:
+        for column in run.columns:
+            for rows in chunks(book.rows()):
+                yield column.keys(column.select(rows))
+
+
+class _Asked:
+    """Counts answers and verdicts as one target after the other is looked up."""
+
+    def __init__(self, run: Run, retry_errors: bool) -> None:
+        self.targets: dict[str, Share] = {}
+        self.verdicts = [0] * len(run.judges)
+        self._run, self._retry_errors = run, retry_errors
+        self._judges = [(judge.id, registry.identity(judge)) for judge in run.judges]
+
+    def count(self, name: str, defense: NamedDefense, target: Target, answered: Table, judged: Table) -> None:
+        """Add what a defended target has answered, and what was judged of it."""
+        decoding, rows, there = self._run.study.decoding, 0, 0
+        for artifacts in _artifacts(self._run):
+            for epoch in range(self._run.study.epochs):
+                keys = [answer_key(key, target.id, decoding, epoch) for key in artifacts]
+                found = [row for row in answered.rows(keys) if row is not None]
+                if self._retry_errors:
+                    found = [row for row in found if row["stop"] != "error"]
+                rows += len(keys)
+                there += len(found)
+                self._count_verdicts(found, judged)
+        calls = (rows - there) * defense.calls
+        before = self.targets.get(name, Share(name, 0, 0))
+        self.targets[name] = Share(
+            name,
+            before.rows + rows,
+            before.there + there,
+            before.calls + calls,
+            None if decoding.max_tokens is None else (before.tokens or 0) + calls * decoding.max_tokens,
+        )
+
+    def _count_verdicts(self, found: Sequence[Row], judged: Table) -> None:
+        said = [(row["key"], response_hash(row)) for row in found]
+        for number, (judge, identity) in enumerate(self._judges):
+            keys = [judge_key(answer, content, judge, identity) for answer, content in said]
+            self.verdicts[number] += len(keys) - len(judged.missing(keys))
+
+
+def font_notes(attacks: Sequence[NamedAttack]) -> list[str]:
+    """Fonts that attacks ask for and this machine lacks: what is drawn with instead, and the cure."""
+    wanted: dict[str, list[str]] = {}
+    for named in attacks:
+        for field in fields(named.attack):  # type: ignore[arg-type]  # methods are dataclasses
+            value = getattr(named.attack, field.name)
+            if isinstance(value, str) and value.lower().endswith((".ttf", ".otf")):
+                wanted.setdefault(value, []).append(named.label)
+    found = []
+    for font, labels in wanted.items():
+        drawn = find_font(font).path.name
+        if drawn.lower() != font.lower():
+            cures = (how for start, how in FONT_CURES.items() if font.lower().startswith(start))
+            what = f"{font} is not installed here, pages are drawn with {drawn}"
+            found.append(f"{', '.join(labels)}: {what}; {next(cures, ANY_FONT)}")
+    return found
