@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.judges._stops import stopped
 from sightline.records import NO_COST, Call, Cost, Outcome, Response, Verdict
+from sightline.release import OfficialRelease
+from sightline.store import Blobs
 from sightline.targets.replay import ReplayTarget, conversation_digest
 from sightline.targets.scripted import ScriptedTarget
 
@@ -192,3 +195,14 @@ def test_going_through_the_border_twice_changes_nothing() -> None:
     once = bordered(whole)
     assert once.calls == (Call(purpose="p", asked="a \ufffd", text="b", stop="stop"),)
     assert bordered(once) == once
+
+
+def test_broken_names_of_pictures_have_a_digest_and_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / os.fsdecode(b"half \xff.png")).write_bytes(b"no picture")
+    release = OfficialRelease(tmp_path, Blobs(tmp_path / "blobs"))
+    assert release.listing("pictures") == [("half \ufffd.png", 10)]
+    image = release.image("pictures/other \ud83d.png")
+    assert image.problem is not None
+    assert "other \ufffd.png not found" in image.problem
+    assert len(release.digest()) == 32

@@ -12,7 +12,10 @@ import pytest
 import releases
 import toys
 
-from sightline import documents
+from sightline import targets
+from sightline.cases import Conversation
+from sightline.contracts import Decoding, Target
+from sightline.records import Response
 from sightline.report import page
 from sightline.study.config import parse
 from sightline.study.run import Run
@@ -83,16 +86,32 @@ def test_a_graders_broken_text_ends_no_run(tmp_path: Path) -> None:
     assert {row["outcome"] for row in table(run).values()} == {"unparsed"}
 
 
+class Verbose:
+    """Answers everything at great length."""
+
+    id = "verbose"
+
+    async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
+        return Response(text="x" * 50_000_000)
+
+
 def test_a_reply_of_fifty_megabytes_leaves_a_report_and_a_question_to_the_grader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grader = tmp_path / "grader.yaml"
     grader.write_text(json.dumps({"rules": [{"reply": "nothing to say"}]}), encoding="utf-8")
+    really = targets.open_target
+
+    def opened(name: str, *given: Any, **more: Any) -> Target:
+        return Verbose() if name == "scripted/verbose" else really(name, *given, **more)
+
+    monkeypatch.setattr(targets, "open_target", opened)
     judges = ["refusal_prefix", f"model_graded(grader='scripted/{grader}')"]
-    monkeypatch.setattr(documents, "MOST_BYTES", 60_000_000)  # of a provider's reply no file sets bounds
-    run = ran(tmp_path, [{"reply": "x" * 50_000_000}], judges=judges)
-    row = table(run)["toy/0"]
-    assert row["flags"] == "shortened"
+    benchmarks = [{"name": "toy_questions", "n": 2}]
+    run = ran(tmp_path, [], targets=["scripted/verbose"], judges=judges, benchmarks=benchmarks)
+    rows = pq.read_table(run.folder / "results.parquet").to_pylist()
+    assert len(rows) == 4
+    assert {row["flags"] for row in rows} == {"shortened"}
     assert page.write(run.folder).stat().st_size < 5_000_000
     records = [path for path in (run.folder / "records").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in records) < 2_000_000
