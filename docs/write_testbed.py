@@ -191,7 +191,7 @@ def measured() -> str:
     figures = {
         "modality": "Written and drawn restricted requests, per variant.",
         "pgd": "PGD (100 steps) on held-out pictures, with noise of equal norm for comparison.",
-        "risk3": "The same text requests along visual tuning; three seeds per condition.",
+        "risk3": "Text requests along visual tuning; one seed per condition (`testbed curves` traces three).",
         "gates": "The cross-attention family with the gates of its feed-forward halves open and closed.",
         "ladder": "Skills and risks against the number of parameters.",
     }

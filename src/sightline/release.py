@@ -96,10 +96,11 @@ class OfficialRelease:
 
     def image(self, name: str) -> Image:
         """A picture member, kept in the run's blobs. An absent or unreadable one has `problem` set."""
-        name = whole(name)
+        given, name = name, whole(name)
         where = f"{self.root}: {name}"
         self._pictures_seen[name] = Seen()
         try:
+            member_parts(given)  # refused as it was given: a NUL is no odd letter
             member = self._find(member_parts(name))
             if member is None:
                 return Image("", 0, 0, problem=f"picture {name} not found in {self.root}")

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from sightline.border import NO_ANSWER
 from sightline.cases import Conversation, Turn
 from sightline.contracts import Decoding
 from sightline.store import Blobs
@@ -70,7 +71,8 @@ def test_where_a_model_sees_a_picture(
             assert said.error == "a blip-2 model takes at most one picture, not 2"
             continue
         assert said.stop in ("stop", "length"), said.error
-        assert said.flags == (("picture_first",) if name == "queries" and not shown[0] else ())
+        moved = {"picture_first"} if name == "queries" and not shown[0] else set()
+        assert set(said.flags) - {NO_ANSWER} == moved  # two tokens of a random model may be none that is read
         model = target.loaded()
         row = model.prepare(asked, Decoding(max_tokens=2), pages.read)
         assert len(row.hashes) == sum(shown)
@@ -106,4 +108,5 @@ def test_a_study_of_second_turns_under_drawing_attacks(
             assert "a blip-2 model takes at most one picture, not 2" in row["error"]
         else:
             assert row["outcome"] != "error", row["error"]
-            assert row["flags"] == ("picture_first" if name == "queries" and attacked else "")
+            flags = set(filter(None, row["flags"].split(";"))) - {NO_ANSWER}
+            assert flags == ({"picture_first"} if name == "queries" and attacked else set())

@@ -271,7 +271,7 @@ def test_a_target_ends_as_the_template_ends_an_answer(tmp_path, image):
     ("target", "closed", "message"),
     [
         ("a zebra", True, "target 'a zebra' is no answer that .* can write: its tokens read 'a'"),
-        ("a </s>", True, "is no answer"),
+        ("a </s>", True, "which is no text to this model"),
         ("a <image>", True, "holds '<image>'"),
         ("", False, "an empty target that stays open asks for nothing"),
     ],
