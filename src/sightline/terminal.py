@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from sightline.testbed.train import Progress as Step
 
 console = SafeConsole()
-MUCH_UNSCORED = 0.02
-"""Share of unscored verdicts above which the end of a run warns."""
 
 TARGET_FORMS = {
     "vlm/FOLDER-OR-ID": "a Hugging Face image-text-to-text model, run here (extra: local)",
@@ -144,6 +142,8 @@ def show_results(session: Run, *, fresh: bool, eval_logs: bool) -> None:
     found = session.findings()
     if not found.unscored:
         return
+    from sightline.report.cautions import MUCH_UNSCORED
+
     share = f"{found.unscored:,} of {found.verdicts:,} verdicts are unscored"
     again = "mend it, then run the same command with --retry-errors"
     if found.unscored == found.verdicts:

@@ -17,7 +17,6 @@ from sightline.report.words import EXPECTATIONS
 from sightline.sealed import read_yaml
 from sightline.study.lock import LOCK, WRITE_AGAIN
 
-MUCH_UNSCORED = 0.02
 MOST_FLAGS = 40
 _FONT = re.compile(r"font (\S+) sha256")
 _MEANINGS = {

@@ -130,7 +130,9 @@ async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int
     if problem is not None:
         response = Response(text="", stop="error", error=problem, flags=(NOT_SENT,))
     else:
-        calls = log.of(answer_key(artifact["key"], target.id, decoding, asked.epoch))
+        calls = None
+        if isinstance(target, MakesCalls):
+            calls = log.of(answer_key(artifact["key"], target.id, decoding, asked.epoch))
         seeded = replace(decoding, seed=_seed(decoding, asked))
         response = await _generate(target, artifact, seeded, retries, calls)
     shown = digest(artifact["conversation"])
@@ -148,7 +150,7 @@ def _seed(decoding: Decoding, asked: Asked) -> int:
 
 
 async def _generate(
-    target: Target, artifact: Row, decoding: Decoding, retries: int, calls: AnswerCalls
+    target: Target, artifact: Row, decoding: Decoding, retries: int, calls: AnswerCalls | None
 ) -> Response:
     conversation = conversation_of(artifact["conversation"])
     started = time.perf_counter()
@@ -177,10 +179,10 @@ async def _generate(
 
 
 async def _ask(
-    target: Target, conversation: Conversation, decoding: Decoding, calls: AnswerCalls
+    target: Target, conversation: Conversation, decoding: Decoding, calls: AnswerCalls | None
 ) -> Response:
     """One try. Of a target that asks others, the calls that have ended before are not made again."""
-    if not isinstance(target, MakesCalls):
+    if calls is None or not isinstance(target, MakesCalls):
         return await target.generate(conversation, decoding)
     calls.begin()
     return await target.generate_through(conversation, decoding, calls)
