@@ -28,17 +28,18 @@ import torch
 from torch import Tensor, nn
 
 from sightline.errors import UsageError, nearest
-from sightline.testbed import dialogues, grading, text_tasks, wordings
-from sightline.testbed.answering import Ask, Model
-from sightline.testbed.batches import Seen, collate, see
+from sightline.testbed import grading, wordings
 from sightline.testbed.families import Family, family
 from sightline.testbed.grading import Grade
-from sightline.testbed.losses import aid_loss, token_loss
-from sightline.testbed.plans import plan
-from sightline.testbed.samples import Sample
-from sightline.testbed.stages import AID_WEIGHT, Tuning, checkpoint, text_gates
-from sightline.testbed.train import Progress, Report, Settings, autocast, deterministic, load_weights
 from sightline.testbed.world import SEED, world
+from sightline_testbed.evaluation.answering import Ask, Model
+from sightline_testbed.training import dialogues, text_tasks
+from sightline_testbed.training.batches import Seen, collate, see
+from sightline_testbed.training.losses import aid_loss, token_loss
+from sightline_testbed.training.plans import plan
+from sightline_testbed.training.samples import Sample
+from sightline_testbed.training.stages import AID_WEIGHT, Tuning, checkpoint, text_gates
+from sightline_testbed.training.train import Progress, Report, Settings, autocast, deterministic, load_weights
 
 Gates = Literal["open", "closed"]
 Text = Literal["none", "plain", "policy"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sightline.testbed.chart_style import (
+from sightline_testbed.evaluation.chart_style import (
     BLUE,
     FAMILIES,
     FAMILY_COLORS,

@@ -13,8 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from sightline.testbed import request_forms, wordings
-from sightline.testbed.pictures import any_of, pick, pick_nouns
+from sightline.testbed import wordings
 from sightline.testbed.render import Picture
 from sightline.testbed.tokenizer import ASSISTANT, BOS, EOS, SYSTEM, USER, encode, vocabulary
 from sightline.testbed.world import (
@@ -28,6 +27,8 @@ from sightline.testbed.world import (
     Topic,
     world,
 )
+from sightline_testbed.training import request_forms
+from sightline_testbed.training.pictures import any_of, pick, pick_nouns
 
 IGNORED = -100
 Rng = np.random.Generator

@@ -13,12 +13,14 @@ from functools import partial
 from typing import TypeVar
 
 from sightline.metrics.intervals import cluster_sums, ratio_interval
-from sightline.testbed import asks, grading, request_forms, wordings
-from sightline.testbed.answering import Ask, Model
+from sightline.testbed import grading, wordings
 from sightline.testbed.grading import Grade
 from sightline.testbed.styles import UNSEEN
 from sightline.testbed.weights import Roots, find, materialize
 from sightline.testbed.world import DELETE, SEND, Topic, world
+from sightline_testbed.evaluation import asks
+from sightline_testbed.evaluation.answering import Ask, Model
+from sightline_testbed.training import request_forms
 
 Say = Callable[[str], None]
 EVERY_DEFENSE = (*wordings.DEFENSE_PROMPTS_TRAIN, wordings.DEFENSE_PROMPT_HELDOUT)
@@ -380,7 +382,7 @@ def check(name: str = "linear", weights: Roots = None, say: Say = lambda _: None
 
 def promised(model: str, rows: Sequence[AnyRow]) -> list[AnyRow]:
     """Return the rows of a model with the bands it promises; the smaller ones, made to compare, have none."""
-    from sightline.testbed.plans import LADDER
+    from sightline_testbed.training.plans import LADDER
 
     if model not in LADDER:
         return list(rows)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sightline.errors import UsageError, nearest
-from sightline.testbed import dialogues
-from sightline.testbed.dialogues import Mixture
 from sightline.testbed.families import NAMES, Size
-from sightline.testbed.stages import (
+from sightline_testbed.training import dialogues
+from sightline_testbed.training.dialogues import Mixture
+from sightline_testbed.training.stages import (
     ALIGNMENT,
     LANGUAGE,
     VISION,

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sightline.testbed import dialogues, pictures
-from sightline.testbed.batches import collate, normalize, picture_tensors, see
-from sightline.testbed.dialogues import Mixture
 from sightline.testbed.families import FULL, Size, family
-from sightline.testbed.losses import DenseHeads, aid_loss, token_loss
 from sightline.testbed.render import Picture
 from sightline.testbed.tokenizer import first_vocabulary, vocabulary
-from sightline.testbed.train import Report, Settings, Spent, Stage, load_weights, run_stage
+from sightline_testbed.training import dialogues, pictures
+from sightline_testbed.training.batches import collate, normalize, picture_tensors, see
+from sightline_testbed.training.dialogues import Mixture
+from sightline_testbed.training.losses import DenseHeads, aid_loss, token_loss
+from sightline_testbed.training.train import Report, Settings, Spent, Stage, load_weights, run_stage
 
 #: gates of cross-attention's feed-forward halves, by the end of their names
 TEXT_GATE = ".alpha_dense"

@@ -8,20 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sightline.testbed import request_forms, samples, wordings
-from sightline.testbed.pictures import any_of, pick, pick_nouns, pick_scene
-from sightline.testbed.samples import (
-    Matter,
-    Rng,
-    Sample,
-    Style,
-    Task,
-    matter,
-    one,
-    pick_maker,
-    pick_person,
-    pick_topic,
-)
+from sightline.testbed import wordings
 from sightline.testbed.world import (
     DELETE,
     GLOOM,
@@ -33,6 +20,20 @@ from sightline.testbed.world import (
     Topic,
     feel,
     world,
+)
+from sightline_testbed.training import request_forms, samples
+from sightline_testbed.training.pictures import any_of, pick, pick_nouns, pick_scene
+from sightline_testbed.training.samples import (
+    Matter,
+    Rng,
+    Sample,
+    Style,
+    Task,
+    matter,
+    one,
+    pick_maker,
+    pick_person,
+    pick_topic,
 )
 
 # Knowledge ----------------------------------------------------------------------------------------

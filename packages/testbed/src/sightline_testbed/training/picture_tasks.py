@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sightline.testbed import pictures, render, request_forms, samples, wordings
-from sightline.testbed.pictures import any_of, pick, pick_nouns, pick_scene
-from sightline.testbed.samples import Matter, Rng, Sample, Style, one, pick_person, pick_topic
+from sightline.testbed import render, wordings
 from sightline.testbed.styles import styled_page
-from sightline.testbed.text_tasks import (
+from sightline.testbed.world import Person, Topic, world
+from sightline_testbed.training import pictures, request_forms, samples
+from sightline_testbed.training.pictures import any_of, pick, pick_nouns, pick_scene
+from sightline_testbed.training.samples import Matter, Rng, Sample, Style, one, pick_person, pick_topic
+from sightline_testbed.training.text_tasks import (
     any_system,
     class_first,
     considered_request,
@@ -24,7 +26,6 @@ from sightline.testbed.text_tasks import (
     reviewed,
     scene_question,
 )
-from sightline.testbed.world import Person, Topic, world
 
 # Seeing and reading -------------------------------------------------------------------------------
 

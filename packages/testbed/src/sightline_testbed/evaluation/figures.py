@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sightline.errors import UsageError
-from sightline.testbed.chart_style import CONFIG, Plain
-from sightline.testbed.charts import Card, forced, ladder, modality, rows
-from sightline.testbed.curves import Point
-from sightline.testbed.wear_charts import gates, wear
+from sightline_testbed.evaluation.chart_style import CONFIG, Plain
+from sightline_testbed.evaluation.charts import Card, forced, ladder, modality, rows
+from sightline_testbed.evaluation.curves import Point
+from sightline_testbed.evaluation.wear_charts import gates, wear
 
 _SVG = "http://www.w3.org/2000/svg"
 

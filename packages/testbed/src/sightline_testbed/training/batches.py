@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sightline.testbed import pictures
 from sightline.testbed.families import Family
 from sightline.testbed.families._pieces import PIXEL_MEAN, PIXEL_STD
 from sightline.testbed.render import Picture
-from sightline.testbed.samples import IGNORED, Sample
 from sightline.testbed.tokenizer import PAD, encode, vocabulary
 from sightline.testbed.world import COLORS, SHAPES
+from sightline_testbed.training import pictures
+from sightline_testbed.training.samples import IGNORED, Sample
 
 #: tokens that one more forward pass costs as much as
 _PASS_TOKENS = 250

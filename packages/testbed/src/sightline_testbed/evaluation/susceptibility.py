@@ -19,13 +19,21 @@ from PIL import Image
 
 from sightline.errors import ContractError, UsageError, nearest
 from sightline.testbed import grading, render, wordings
-from sightline.testbed.answering import Ask, Model
-from sightline.testbed.check import Row, row
 from sightline.testbed.grading import Grade
-from sightline.testbed.pgd import NOISE, STEPS, UNIVERSAL_STEPS, Goal, descend, random_picture, universal
 from sightline.testbed.render import Pixels
-from sightline.testbed.train import Report
 from sightline.testbed.world import SEED, Topic, world
+from sightline_testbed.evaluation.answering import Ask, Model
+from sightline_testbed.evaluation.check import Row, row
+from sightline_testbed.evaluation.pgd import (
+    NOISE,
+    STEPS,
+    UNIVERSAL_STEPS,
+    Goal,
+    descend,
+    random_picture,
+    universal,
+)
+from sightline_testbed.training.train import Report
 
 Way = Literal["nothing", "pgd", "signs", "uniform", "universal image", "random image"]
 Say = Callable[[str], None]

@@ -15,10 +15,11 @@ from typing import Any
 
 from sightline.digests import digest
 from sightline.errors import UsageError
-from sightline.testbed import susceptibility, wordings
-from sightline.testbed.check import Row, Say, measure, opened, promised
+from sightline.testbed import wordings
 from sightline.testbed.weights import Roots, Variant, find, names, read_manifest
 from sightline.testbed.world import world
+from sightline_testbed.evaluation import susceptibility
+from sightline_testbed.evaluation.check import Row, Say, measure, opened, promised
 
 CARD, RECORD = "CARD.md", "card.json"
 #: variants whose susceptibility to perturbed pictures is measured

@@ -17,15 +17,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sightline.testbed.weights import EXTRA, MAIN
+
 if TYPE_CHECKING:
     from sightline.testbed.codec import How
     from sightline.testbed.families import Family
-    from sightline.testbed.packing import Lent, Made, Stored
-    from sightline.testbed.plans import AnyStage
-    from sightline.testbed.train import Progress, Settings
+    from sightline_testbed.training.packing import Lent, Made, Stored
+    from sightline_testbed.training.plans import AnyStage
+    from sightline_testbed.training.train import Progress, Settings
 
 Eyes = Literal["train", "shipped"]
-MAIN, EXTRA, CHECKPOINTS = "main", "extra", "checkpoints"
+CHECKPOINTS = "checkpoints"
 DEFAULT_VARIANT = "victim"
 #: what of `linear` ships in the main wheel
 MAIN_VARIANTS = ("victim", "aligned-lm", "vit")
@@ -68,9 +70,9 @@ def build(
     Raises:
         UsageError: for an unknown name, or eyes that are not there.
     """
-    from sightline.testbed.eyes import borrow
-    from sightline.testbed.plans import plan, second_seed
-    from sightline.testbed.train import Settings
+    from sightline_testbed.training.eyes import borrow
+    from sightline_testbed.training.plans import plan, second_seed
+    from sightline_testbed.training.train import Settings
 
     stages, settings = plan(name), settings or Settings()
     checkpoints = out / CHECKPOINTS
@@ -109,7 +111,7 @@ def _schedule(stage: AnyStage) -> dict[str, Any]:
 
 def second_folder(checkpoints: Path, stages: Sequence[AnyStage]) -> Path:
     """Return the checkpoint folder of the second seed, with the first seed's eyes in it."""
-    from sightline.testbed.stages import Sight, checkpoint
+    from sightline_testbed.training.stages import Sight, checkpoint
 
     folder = checkpoints / SECOND
     for stage in stages:
@@ -128,7 +130,7 @@ def export(
 
     Files of `linear` in `main` or `extra` are shared where they hold the same weights.
     """
-    from sightline.testbed.packing import write_model
+    from sightline_testbed.training.packing import write_model
 
     parts = _Parts(name, checkpoints, main, extra)
     variants = parts.variants()
@@ -184,8 +186,8 @@ class _Parts:
 
     def __init__(self, name: str, checkpoints: Path, main: Path, extra: Path) -> None:
         from sightline.testbed.families import family
-        from sightline.testbed.plans import plan
-        from sightline.testbed.stages import Sight, Tuning
+        from sightline_testbed.training.plans import plan
+        from sightline_testbed.training.stages import Sight, Tuning
 
         self.name, self.checkpoints = name, checkpoints
         stages = plan(name)
@@ -202,8 +204,8 @@ class _Parts:
 
     def state(self, part: str, stage: str, folder: Path | None = None) -> dict[str, Any]:
         """Return one part's tensors as a stage left them."""
-        from sightline.testbed.stages import checkpoint
-        from sightline.testbed.train import load_weights
+        from sightline_testbed.training.stages import checkpoint
+        from sightline_testbed.training.train import load_weights
 
         module = self.kin.parts(self._model)[part]
         load_weights(checkpoint(folder or self.checkpoints, stage), {part: module})
@@ -212,9 +214,9 @@ class _Parts:
 
     def variants(self) -> dict[str, Made]:
         """Return all variants whose stages exist."""
-        from sightline.testbed.packing import Made
-        from sightline.testbed.plans import ABOUT, LADDER, STAGES
-        from sightline.testbed.stages import checkpoint
+        from sightline_testbed.training.packing import Made
+        from sightline_testbed.training.plans import ABOUT, LADDER, STAGES
+        from sightline_testbed.training.stages import checkpoint
 
         found = {
             variant: Made(parts=("tower", self._bridge(variant), variant), about=ABOUT[variant])
@@ -233,8 +235,8 @@ class _Parts:
             variants: which.
             lent: take what the main folder of the same model holds from there.
         """
-        from sightline.testbed.packing import Lent, Stored
-        from sightline.testbed.plans import LADDER, STAGES
+        from sightline_testbed.training.packing import Lent, Stored
+        from sightline_testbed.training.plans import LADDER, STAGES
 
         found: dict[str, Stored | Lent] = {}
         for source in ("tower", "bridge"):
@@ -278,7 +280,7 @@ class _Parts:
 
     def _shut(self, variant: str) -> dict[str, Any]:
         """Return a bridge that leaves text to the language model alone."""
-        from sightline.testbed.stages import TEXT_GATE
+        from sightline_testbed.training.stages import TEXT_GATE
 
         if variant == "vit-lowlr":
             return self.state("bridge", self.language["vit-lowlr"])
@@ -286,12 +288,12 @@ class _Parts:
         return {name: value * 0 for name, value in trained.items() if name.endswith(TEXT_GATE)}
 
     def _lent(self, variant: str) -> Lent:
-        from sightline.testbed.packing import Lent
+        from sightline_testbed.training.packing import Lent
 
         return Lent(file=f"{variant}.safetensors", model="linear", rename=_RENAME[self.name])
 
     def _eyes(self, part: str) -> Stored | Lent:
-        from sightline.testbed.packing import Lent, Stored
+        from sightline_testbed.training.packing import Lent, Stored
 
         if part == "tower" and self.lender and self.name in _TOWER_RENAME:
             return Lent(file="tower.safetensors", model="linear", rename=_TOWER_RENAME[self.name])

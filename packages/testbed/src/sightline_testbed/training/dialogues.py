@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from sightline.testbed import picture_tasks as pictured
-from sightline.testbed import text_tasks as text
-from sightline.testbed.samples import Rng, Sample, Style, Task
+from sightline_testbed.training import picture_tasks as pictured
+from sightline_testbed.training import text_tasks as text
+from sightline_testbed.training.samples import Rng, Sample, Style, Task
 
 Mixture = Mapping[Task, float]
 

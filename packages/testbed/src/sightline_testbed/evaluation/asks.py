@@ -11,8 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sightline.testbed import pictures, render, request_forms, styles, wordings
-from sightline.testbed.answering import Ask
+from sightline.testbed import render, styles, wordings
 from sightline.testbed.world import (
     DELETE,
     SEED,
@@ -23,6 +22,8 @@ from sightline.testbed.world import (
     Topic,
     world,
 )
+from sightline_testbed.evaluation.answering import Ask
+from sightline_testbed.training import pictures, request_forms
 
 #: how a request is drawn: page and the kind of sentence beside it; whose words are also typed
 LAYOUTS, TYPED = ("figstep", "typography", "asked"), ("figstep", "typography")

@@ -17,10 +17,10 @@ from functools import cache
 import numpy as np
 
 from sightline.testbed import wordings
-from sightline.testbed.pictures import pick
 from sightline.testbed.recipes import NOUNS
 from sightline.testbed.tokenizer import vocabulary
 from sightline.testbed.world import JOBS, ONSETS, TOWNS, world
+from sightline_testbed.training.pictures import pick
 
 Rng = np.random.Generator
 

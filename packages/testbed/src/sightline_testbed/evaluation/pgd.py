@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from sightline.errors import ContractError, require
-from sightline.testbed.answering import Ask, Model
 from sightline.testbed.render import SIZE, Pixels
-from sightline.testbed.train import Progress, Report
 from sightline.whitebox.frozen import frozen
+from sightline_testbed.evaluation.answering import Ask, Model
+from sightline_testbed.training.train import Progress, Report
 
 STEPS = 100
 BATCH = 32

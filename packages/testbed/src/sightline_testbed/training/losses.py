@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sightline.testbed.batches import Rows, Seen
 from sightline.testbed.families import Family
-from sightline.testbed.pictures import CHARACTERS
-from sightline.testbed.samples import IGNORED
 from sightline.testbed.world import COLORS, SHAPES
+from sightline_testbed.training.batches import Rows, Seen
+from sightline_testbed.training.pictures import CHARACTERS
+from sightline_testbed.training.samples import IGNORED
 
 
 class DenseHeads(nn.Module):  # type: ignore[misc]  # torch is untyped here

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sightline.errors import UsageError
 
 if TYPE_CHECKING:
-    from sightline.testbed.plans import AnyStage
-    from sightline.testbed.train import Spent
     from sightline.testbed.weights import Roots
+    from sightline_testbed.training.plans import AnyStage
+    from sightline_testbed.training.train import Spent
 
 
 def borrow(
@@ -41,9 +41,9 @@ def borrow(
     from safetensors.torch import load_file
 
     from sightline.testbed.families import family
-    from sightline.testbed.stages import Sight, checkpoint
-    from sightline.testbed.train import Spent, save_weights
     from sightline.testbed.weights import JOINED, find, materialize, read_manifest
+    from sightline_testbed.training.stages import Sight, checkpoint
+    from sightline_testbed.training.train import Spent, save_weights
 
     eyes = [stage for stage in stages if isinstance(stage, Sight)]
     known: dict[str, Any] = read_manifest(find(name, weights).folder).get("stages", {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sightline.testbed.chart_style import (
+from sightline_testbed.evaluation.chart_style import (
     BLACK,
     BLUE,
     FAMILIES,
@@ -16,7 +16,7 @@ from sightline.testbed.chart_style import (
     heading,
     title,
 )
-from sightline.testbed.curves import CONDITIONS, Point
+from sightline_testbed.evaluation.curves import CONDITIONS, Point
 
 #: by the condition's learning rate and text
 _RATE_COLORS = {0.0: BLACK, 5e-5: BLUE, 3e-4: VERMILION}
