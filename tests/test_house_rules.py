@@ -32,7 +32,7 @@ LAYERS = [
         "fonts",
         "sources",
         "closure",
-        "border",
+        "untrusted",
     },
     {"contracts", "registry", "keys", "sealed", "store", "tables", "release", "_trees", "budget"},
     {"targets", "metrics", "scale"},

@@ -21,7 +21,7 @@ from sightline.report import gallery, verification
 from sightline.report.results import Pick, Results
 from sightline.study.config import parse
 from sightline.study.run import Run
-from sightline.study.verify import Wanted, verify
+from sightline.study.verify.verification import Wanted, verify
 
 CASES, LEVELS = 10, (2, 100)
 STUDY = f"""

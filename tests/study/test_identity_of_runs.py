@@ -26,14 +26,14 @@ from sightline.errors import UsageError
 from sightline.release import OfficialRelease
 from sightline.sealed import checked_text
 from sightline.store import Blobs, encode_png
-from sightline.study.casebook import read_cases
+from sightline.study.case_table import read_cases
 from sightline.study.config import parse
 from sightline.study.progress import Silent
 from sightline.study.results_digest import NOT_RESULTS, results_digest
 from sightline.study.run import Run
 from sightline.tables import Table
-from sightline.targets import _files
-from sightline.targets._files import forget_hashes, weights_digest
+from sightline.targets.local import files
+from sightline.targets.local.files import forget_hashes, weights_digest
 
 STUDY = """
 study: fonts
@@ -317,7 +317,7 @@ def test_a_changed_bit_of_weights_under_an_old_time_is_seen(model: Path) -> None
 def test_weights_are_hashed_again_on_request(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_files, "file_stamp", lambda path: (path.stat().st_size,))
+    monkeypatch.setattr(files, "file_stamp", lambda path: (path.stat().st_size,))
     forget_hashes()
     text = GRADIENTS.format(folder=model)
     run_of(tmp_path / "run", text)
@@ -347,9 +347,9 @@ def test_the_key_of_a_case_with_an_unreadable_picture_is_the_same_wherever_it_li
         (root / "data/images/SafeBench-Tiny/query_ForbidQI_3_2_6.png").write_bytes(b"not a picture")
         (source,) = parse(OFFICIAL.format(root=root)).sources
         folder = tmp_path / f"run {number}"
-        book = read_cases(source, folder / "records", Blobs(folder / "blobs"), Silent())
-        found.append([(row["id"], row["key"]) for row in book.rows()])
-        broken = [row for row in book.rows() if "problem" in str(row["conversation"])]
+        case_table = read_cases(source, folder / "records", Blobs(folder / "blobs"), Silent())
+        found.append([(row["id"], row["key"]) for row in case_table.rows()])
+        broken = [row for row in case_table.rows() if "problem" in str(row["conversation"])]
         assert len(broken) == 1
     assert found[0] == found[1]
 

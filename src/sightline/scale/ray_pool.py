@@ -18,7 +18,7 @@ from typing import Any, Generic
 from sightline.errors import UsageError
 from sightline.scale.cluster import Cluster, connected
 from sightline.scale.shards import Done, Failed, Listener, Opening, Resources, S, Tally
-from sightline.scale.worker import Raised, Said, Worker
+from sightline.scale.worker import ProgressUpdate, Raised, Worker
 
 #: times that a shard is handed out again after a worker died over it
 AGAIN = 2
@@ -49,14 +49,14 @@ def map_over_ray(
     feed = iter(shards)
     for first in islice(feed, 1):
         with connected(resources) as cluster:
-            crew: Crew[S] = Crew(cluster, open_work, chain([first], feed), listener)
+            ray_pool: RayPool[S] = RayPool(cluster, open_work, chain([first], feed), listener)
             try:
-                yield from crew.work()
+                yield from ray_pool.work()
             finally:
-                crew.dismiss()
+                ray_pool.dismiss()
 
 
-class Crew(Generic[S]):
+class RayPool(Generic[S]):
     """Workers and what each of them is waited for: to begin, or to tell of its shard."""
 
     def __init__(
@@ -141,7 +141,7 @@ class Crew(Generic[S]):
         """Take what a worker tells of its shard: more rows, its end, an error, or that it is dead."""
         worker, given = self._busy[event]
         try:
-            now: Said | Tally | Raised = self._ray.get(next(event))
+            now: ProgressUpdate | Tally | Raised = self._ray.get(next(event))
         except self._ray.exceptions.RayError as died:
             del self._busy[event]
             self._ray.kill(worker)  # of one that is only out of reach, nothing more is to come
@@ -151,7 +151,7 @@ class Crew(Generic[S]):
                 yield Failed(given.shard, f"{given.times} workers died over it: {_why(died)}")
             return
         match now:
-            case Said():
+            case ProgressUpdate():
                 self._pass_on(given, now)
             case Raised():
                 raise now.error()
@@ -160,7 +160,7 @@ class Crew(Generic[S]):
                 self._idle.append(worker)
                 yield Done(given.shard, now)
 
-    def _pass_on(self, given: _Given[S], said: Said) -> None:
+    def _pass_on(self, given: _Given[S], said: ProgressUpdate) -> None:
         """Tell the listener; what another worker has told of the same shard before is not told again."""
         rows, errors = max(0, said.rows - given.rows), max(0, said.errors - given.errors)
         given.rows, given.errors = given.rows + rows, given.errors + errors

@@ -42,6 +42,7 @@ class RowSampler:
         return bool(torch.stack([best[row] for best in self._best[:steps]]).isfinite().all())
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:  # noqa: ARG002
+        """Scores in which only the drawn token is possible; as they are when decoding is greedy."""
         self.steps += 1
         if self._keep is not None:
             self._keep.append(scores.detach().float().cpu().clone())

@@ -12,8 +12,8 @@ import releases
 
 from sightline import release as official
 from sightline.store import Blobs, encode_png
-from sightline.study import casebook
-from sightline.study.casebook import Book, read_cases
+from sightline.study import case_table
+from sightline.study.case_table import CaseTable, read_cases
 from sightline.study.config import parse
 from sightline.study.progress import Silent
 
@@ -33,7 +33,7 @@ class Reader:
         self.folder = tmp_path / "run"
         self.anew = 0
         self.hashed = 0
-        whole, hashing = casebook._read_anew, official.sha256_bytes
+        whole, hashing = case_table._read_anew, official.sha256_bytes
 
         def counted(*given: object) -> object:
             self.anew += 1
@@ -43,10 +43,10 @@ class Reader:
             self.hashed += 1
             return hashing(data)
 
-        monkeypatch.setattr(casebook, "_read_anew", counted)
+        monkeypatch.setattr(case_table, "_read_anew", counted)
         monkeypatch.setattr(official, "sha256_bytes", hashed)
 
-    def read(self, root: Path | None = None) -> Book:
+    def read(self, root: Path | None = None) -> CaseTable:
         self.anew = self.hashed = 0
         (source,) = parse(STUDY.format(root=root or self.root)).sources
         return read_cases(source, self.folder / "records", Blobs(self.folder / "blobs"), Silent())
@@ -60,8 +60,8 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
     return Reader(tmp_path, monkeypatch)
 
 
-def shown(book: Book) -> list[object]:
-    return [row["conversation"] for row in book.rows()]
+def shown(case_table: CaseTable) -> list[object]:
+    return [row["conversation"] for row in case_table.rows()]
 
 
 def repaint(path: Path) -> None:

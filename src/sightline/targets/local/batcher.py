@@ -23,13 +23,13 @@ from dataclasses import dataclass
 
 import torch
 
-from sightline.border import bordered
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.records import Cost, Response, Stop
 from sightline.targets._asked import UnfitError
-from sightline.targets._model import LoadedModel, Prepared, Reply
-from sightline.targets._processors import ReadBlob
+from sightline.targets.local.model import LoadedModel, Prepared, Reply
+from sightline.targets.local.processors import ReadBlob
+from sightline.untrusted import sanitized
 
 _QUIET_S = 0.002
 _PATIENCE = 4
@@ -281,7 +281,7 @@ class Batcher:
         )
         stop: Stop = "stop" if reply.finished else "length"
         said = Response(text=reply.text, stop=stop, flags=flags, cost=cost)
-        return bordered(said, thinking=row.thinking)
+        return sanitized(said, thinking=row.thinking)
 
 
 def _checked(reply: Reply) -> Reply | str:

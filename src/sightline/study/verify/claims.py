@@ -1,6 +1,6 @@
 """What a finished run folder claims: which artifacts it shows, of which case, made by which attack.
 
-Read from the folder alone (lock, result table, case books), so that a folder can be checked where the
+Read from the folder alone (lock, result table, case tables), so that a folder can be checked where the
 releases that it was made from are not at hand, and after attacks have changed.
 """
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
-from sightline.keys import book_identity, book_name
+from sightline.keys import case_table_identity, case_table_name
 from sightline.metrics.cells import Role, role_of
 from sightline.plain import case_of
 from sightline.sealed import check_table, damage_told
@@ -78,8 +78,8 @@ def read_claims(folder: Path) -> Claims:
     """
     lock = locks.read(folder)
     rows = _shown(folder / RESULTS)
-    books = {
-        str(entry["label"]): _book(folder / "records", entry, {row["case_id"] for row in rows})
+    case_tables = {
+        str(entry["label"]): _case_rows(folder / "records", entry, {row["case_id"] for row in rows})
         for entry in lock["benchmarks"]
     }
     budgets: dict[str, set[str]] = {}
@@ -93,27 +93,27 @@ def read_claims(folder: Path) -> Claims:
         lock=lock,
         decoding=decoding,
         epochs=epochs,
-        every=tuple(_claim(case, row, several) for case, row in _in_order(folder, lock, rows, books)),
+        every=tuple(_claim(case, row, several) for case, row in _in_order(folder, lock, rows, case_tables)),
     )
 
 
 def _in_order(
-    folder: Path, lock: Mapping[str, Any], rows: Sequence[Row], books: Mapping[str, Mapping[str, Row]]
+    folder: Path, lock: Mapping[str, Any], rows: Sequence[Row], case_tables: Mapping[str, Mapping[str, Row]]
 ) -> list[tuple[Row, Row]]:
     """(case, row of the result table) of every artifact: benchmark by benchmark, attack by attack."""
     left = {(row["benchmark"], row["attack"], row["case_id"]): row for row in rows}
     labels = dict.fromkeys([*(str(entry["label"]) for entry in lock["attacks"]), *(key[1] for key in left)])
     found = [
         (case, row)
-        for benchmark, book in books.items()
+        for benchmark, case_table in case_tables.items()
         for attack in labels
-        for name, case in book.items()
+        for name, case in case_table.items()
         if (row := left.pop((benchmark, attack, name), None)) is not None
     ]
     if left:
         benchmark, _, name = next(iter(left))
         raise UsageError(
-            f"{folder}: case {name} of {RESULTS} is in no case book of {benchmark} that the lock names; run "
+            f"{folder}: case {name} of {RESULTS} is in no case table of {benchmark} that the lock names; run "
             "the study again to write both anew"
         )
     return found
@@ -150,9 +150,11 @@ def _shown(path: Path) -> list[Row]:
     return [{**empty, **dict(zip(present, values, strict=True))} for values in found]
 
 
-def _book(records: Path, entry: Mapping[str, Any], wanted: set[str]) -> dict[str, Row]:
+def _case_rows(records: Path, entry: Mapping[str, Any], wanted: set[str]) -> dict[str, Row]:
     """The wanted cases of a benchmark of the lock, by id, in release order."""
-    folder = records / book_name(book_identity(entry["identity"], entry["limit"]), entry["release"])
+    folder = records / case_table_name(
+        case_table_identity(entry["identity"], entry["limit"]), entry["release"]
+    )
     return {row["id"]: row for row in compacted_rows(folder) if row["id"] in wanted}
 
 

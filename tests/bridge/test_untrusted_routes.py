@@ -13,7 +13,6 @@ import pytest
 from inspect_ai.log import read_eval_log
 from openai_server import Server, Weather, reply
 
-from sightline.border import BLANKED, IMPOSSIBLE, NO_ANSWER, REASONING, REPLACED
 from sightline.bridge import inspect_target
 from sightline.bridge.eval_logs import write_eval_logs
 from sightline.bridge.inspect_target import InspectTarget, Patience
@@ -25,6 +24,7 @@ from sightline.store import Blobs
 from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.targets.scripted import ScriptedTarget
+from sightline.untrusted import BLANKED, IMPOSSIBLE, NO_ANSWER, REASONING, REPLACED
 
 KEY = "sk-not-a-real-key-98765"
 OTHER = "zxcv-98765-qwer"

@@ -22,8 +22,8 @@ from typing import Any
 from jinja2 import TemplateError
 
 from sightline.errors import UsageError
-from sightline.targets import _foreign_text
 from sightline.targets._asked import UnfitError
+from sightline.targets.local import foreign_text
 
 #: a child whose system counts no processor time is ended after so many seconds by the clock
 CLOCK_SECONDS = 1200.0
@@ -99,8 +99,8 @@ class ForeignText:
             if not line.endswith("\n"):
                 _end(child)
                 self._broken = (
-                    f"{self._folder}: its {what} takes more than {_foreign_text.SECONDS} seconds of "
-                    f"processor time or {_foreign_text.MEMORY_BYTES // 10**9} GB for one request; "
+                    f"{self._folder}: its {what} takes more than {foreign_text.SECONDS} seconds of "
+                    f"processor time or {foreign_text.MEMORY_BYTES // 10**9} GB for one request; "
                     "take the folder from those who made the model"
                 )
                 raise UsageError(self._broken)
@@ -111,7 +111,7 @@ class ForeignText:
 def _started(owner: ForeignText) -> subprocess.Popen[str]:
     """A child that ends with its owner, or with this process."""
     child = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", _foreign_text.__file__],
+        [sys.executable, "-P", foreign_text.__file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

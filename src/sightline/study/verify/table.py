@@ -17,9 +17,9 @@ from sightline.errors import ContractError
 from sightline.records import Outcome
 from sightline.sealed import publish_table
 from sightline.store import Row
-from sightline.study.integrity import Finding
 from sightline.study.judging import Sample, verdict_key
-from sightline.study.reasking import ANSWER, CRAFT, JUDGE, Answered, Ask, Reasking, Subject, Tables
+from sightline.study.verify.integrity import Finding
+from sightline.study.verify.stages import ANSWER, CRAFT, JUDGE, Answered, Ask, Reasking, Subject, Tables
 
 VERIFIED = "verify.parquet"
 VERIFY_AGAIN = "`sightline verify` on the run's folder writes it anew"

@@ -21,18 +21,18 @@ from sightline.metrics.cells import PLAIN
 from sightline.sealed import damage_told, read_note, yaml_of
 from sightline.store import Blobs
 from sightline.study import lock as locks
-from sightline.study.claims import Claim, Claims, few, read_claims
 from sightline.study.config import NamedDefense, StudyFile
-from sightline.study.holding import hold
-from sightline.study.integrity import Inspected, inspect
+from sightline.study.folder_lock import hold
 from sightline.study.progress import Progress, Silent
-from sightline.study.reasking import Reasking, Subject
-from sightline.study.reencoding import FACTORS, QUALITIES, Reencoding, reencodings
 from sightline.study.results import RESULTS
 from sightline.study.run import COMPLETE
 from sightline.study.secret import keyed
 from sightline.study.stages import Count
-from sightline.study.verified import tabulate
+from sightline.study.verify.claims import Claim, Claims, few, read_claims
+from sightline.study.verify.integrity import Inspected, inspect
+from sightline.study.verify.reencoding import FACTORS, QUALITIES, Reencoding, reencodings
+from sightline.study.verify.stages import Reasking, Subject
+from sightline.study.verify.table import tabulate
 from sightline.tables import Table
 
 

@@ -9,19 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from sightline.border import (
-    BLANKED,
-    IMPOSSIBLE,
-    LONGEST_TEXT,
-    NO_ANSWER,
-    REASONING,
-    REPLACED,
-    SHORTENED,
-    begins_thoughts,
-    bordered,
-    bordered_verdict,
-    split_thoughts,
-)
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.judges._stops import stopped
@@ -30,6 +17,19 @@ from sightline.release import OfficialRelease
 from sightline.store import Blobs
 from sightline.targets.replay import ReplayTarget, conversation_digest
 from sightline.targets.scripted import ScriptedTarget
+from sightline.untrusted import (
+    BLANKED,
+    IMPOSSIBLE,
+    LONGEST_TEXT,
+    NO_ANSWER,
+    REASONING,
+    REPLACED,
+    SHORTENED,
+    begins_thoughts,
+    sanitized,
+    sanitized_verdict,
+    split_thoughts,
+)
 
 SPLIT = {
     "<think>a plan</think>the answer": ("the answer", "a plan"),
@@ -137,9 +137,9 @@ def test_half_a_surrogate_pair_and_control_characters_are_replaced_on_every_rout
         assert response.flags == (REPLACED,)
     failed = scripted(tmp_path, {"reply": broken, "stop": "error"})
     assert failed.error == mended
-    verdict = bordered_verdict(Verdict(outcome=Outcome.complied, judge="j", reason="so \ud83d it is"))
+    verdict = sanitized_verdict(Verdict(outcome=Outcome.complied, judge="j", reason="so \ud83d it is"))
     assert verdict.reason == "so \ufffd it is (replaced_characters)"
-    assert bordered_verdict(verdict) == verdict
+    assert sanitized_verdict(verdict) == verdict
 
 
 def test_keys_of_the_environment_are_blanked_and_words_and_numbers_are_not(
@@ -156,29 +156,29 @@ def test_keys_of_the_environment_are_blanked_and_words_and_numbers_are_not(
     assert response.text == "[key], 100000, placeholder, bearer of news, key-holders"
     assert response.raw == "<think>[key]</think>" + response.text
     assert set(response.flags) == {BLANKED, REASONING}
-    assert bordered(Response(text="a: own-secret"), "own-secret").text == "a: [key]"
+    assert sanitized(Response(text="a: own-secret"), "own-secret").text == "a: [key]"
 
 
 @pytest.mark.parametrize("count", [-5, 10**18, 10**25, 1.5, True, None, "7"])
 def test_an_impossible_count_is_zero_and_flagged(count: object) -> None:
-    response = bordered(Response(text="x", cost=Cost(tokens_in=count, tokens_out=3)))  # type: ignore[arg-type]
+    response = sanitized(Response(text="x", cost=Cost(tokens_in=count, tokens_out=3)))  # type: ignore[arg-type]
     assert response.cost == Cost(tokens_out=3)
     assert response.flags == (IMPOSSIBLE,)
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
 def test_an_impossible_time_is_zero_and_flagged(seconds: float) -> None:
-    response = bordered(Response(text="x", cost=Cost(seconds=seconds)))
+    response = sanitized(Response(text="x", cost=Cost(seconds=seconds)))
     assert response.cost == NO_COST
     assert response.flags == (IMPOSSIBLE,)
 
 
 def test_a_reply_of_fifty_megabytes_keeps_its_beginning(tmp_path: Path) -> None:
-    response = bordered(Response(text="word " * 10_000_000))
+    response = sanitized(Response(text="word " * 10_000_000))
     assert response.text == ("word " * 10_000_000)[:LONGEST_TEXT]
     assert response.raw is None
     assert response.flags == (SHORTENED,)
-    thought = bordered(Response(text=f"<think>{'word ' * 100_000}</think>the answer"))
+    thought = sanitized(Response(text=f"<think>{'word ' * 100_000}</think>the answer"))
     assert thought.text == "the answer"
     assert thought.raw is not None
     assert len(thought.raw) == LONGEST_TEXT
@@ -192,9 +192,9 @@ def test_going_through_the_border_twice_changes_nothing() -> None:
         calls=(Call(purpose="p", asked="a \ud83d", text="b", stop="stop", tokens_in=-1),),
         cost=Cost(tokens_in=-5, seconds=0.5),
     )
-    once = bordered(whole)
+    once = sanitized(whole)
     assert once.calls == (Call(purpose="p", asked="a \ufffd", text="b", stop="stop"),)
-    assert bordered(once) == once
+    assert sanitized(once) == once
 
 
 def test_broken_names_of_pictures_have_a_digest_and_a_problem(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from sightline.targets._limits import ForeignText
-from sightline.targets._processors import (
+from sightline.targets.local.limits import ForeignText
+from sightline.targets.local.processors import (
     Fields,
     ImageTensors,
     ReadBlob,
@@ -26,7 +26,7 @@ from sightline.targets._processors import (
     merged,
     template_of,
 )
-from sightline.targets._prompt import Prompt, prompter_of
+from sightline.targets.local.prompt import Prompt, prompter_of
 
 IMAGE, FAKE, END = "<image>", "<fake_token_around_image>", "<end_of_utterance>"
 

@@ -26,8 +26,8 @@ from transformers.utils import logging as transformers_logging
 
 from sightline.errors import UsageError
 from sightline.store import decode_picture
-from sightline.targets._limits import ForeignText
-from sightline.targets._prompt import Prompt, Prompter, prompter_of
+from sightline.targets.local.limits import ForeignText
+from sightline.targets.local.prompt import Prompt, Prompter, prompter_of
 
 Fields = dict[str, Any]
 ReadBlob = Callable[[str], bytes]
@@ -312,7 +312,7 @@ def route_for(folder: Path, config: Any, cache_bytes: int) -> Route:
                 return QwenRoute(pictures, tokenizer, int(config.image_token_id), family, tensors, foreign)
             processor = AutoProcessor.from_pretrained(folder, backend="pil", **local)
             if family == "idefics":
-                from sightline.targets._idefics import IdeficsRoute
+                from sightline.targets.local.idefics import IdeficsRoute
 
                 return IdeficsRoute(processor, int(config.vision_config.embed_dim), tensors, foreign)
             return ProcessorRoute(processor, family, tensors, foreign)

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from sightline import registry
-from sightline.border import bordered_row
 from sightline.digests import digest
 from sightline.errors import DamageError, UsageError
-from sightline.keys import book_identity, book_name, case_key
+from sightline.keys import case_key, case_table_identity, case_table_name
 from sightline.plain import plain_case
 from sightline.release import OfficialRelease, Seen
 from sightline.rng import seed_of
@@ -28,12 +27,13 @@ from sightline.study.progress import Progress
 from sightline.study.sampling import sampled
 from sightline.study.stage_code import stage_code
 from sightline.tables import Table, compacted_rows, parquet_of
+from sightline.untrusted import sanitized_row
 
 READ_AGAIN = "the release is read again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Book:
+class CaseTable:
     """The cases of one benchmark in a run folder.
 
     `identity` is that of the benchmark with the code that read it, `release` the digest of what was read;
@@ -52,25 +52,26 @@ class Book:
         return compacted_rows(self.folder)
 
 
-def artifacts_in(books: Iterable[Book], columns: Iterable[Column]) -> int:
+def artifacts_in(case_tables: Iterable[CaseTable], columns: Iterable[Column]) -> int:
     """Number of artifacts of a grid: every case with every attack that meets it."""
-    return sum(column.size(book.expected) for column in columns for book in books)
+    return sum(column.size(case_table.expected) for column in columns for case_table in case_tables)
 
 
-def with_pictures(book: Book, records: Path, blobs: Blobs, progress: Progress) -> Book:
+def with_pictures(case_table: CaseTable, records: Path, blobs: Blobs, progress: Progress) -> CaseTable:
     """The same cases with all their pictures: where some are lost or damaged, the release is read again.
 
     Raises:
         UsageError: if the release is no longer what it was.
     """
     lost = LostPictures(blobs)
-    if not any([lost.among(row) for row in book.rows()]):
-        return book
-    lost.tell(progress, f"{book.source.label}: {READ_AGAIN}")
-    again = read_cases(book.source, records, blobs, progress, anew=True)
-    if again.release != book.release:
+    if not any([lost.among(row) for row in case_table.rows()]):
+        return case_table
+    lost.tell(progress, f"{case_table.source.label}: {READ_AGAIN}")
+    again = read_cases(case_table.source, records, blobs, progress, anew=True)
+    if again.release != case_table.release:
         raise UsageError(
-            f"{book.source.label}: the release is not what this run has read; run the same command again"
+            f"{case_table.source.label}: the release is not what this run has read; "
+            "run the same command again"
         )
     return again
 
@@ -83,7 +84,7 @@ def read_cases(
     *,
     rehash: bool = False,
     anew: bool = False,
-) -> Book:
+) -> CaseTable:
     """Read a benchmark into `records/cases-ID`, or find it there from an earlier run.
 
     Found again means: the texts, picture lists and pictures that were read then have the same digest now;
@@ -94,7 +95,7 @@ def read_cases(
         UsageError: from the benchmark, naming file and row; also for two cases of one id.
     """
     reading = digest(registry.identity(source.benchmark), stage_code("read"))
-    identity = book_identity(reading, source.limit)
+    identity = case_table_identity(reading, source.limit)
     memo = records / f"cases-{identity[:16]}.json"
     release = OfficialRelease(source.root, blobs)
     try:
@@ -111,7 +112,7 @@ def read_cases(
         write_note(memo, facts)
     for warning in facts["warnings"]:
         progress.note(f"{source.label}: {warning}")
-    return Book(
+    return CaseTable(
         source=source,
         identity=reading,
         folder=records / facts["folder"],
@@ -154,7 +155,7 @@ def _read_anew(
     counts = _write_cases(source, unfinished, release, progress)
     with Table(unfinished) as table:
         table.compact()
-    folder = book_name(identity, release.digest())
+    folder = case_table_name(identity, release.digest())
     unfinished.with_name(f"{unfinished.name}.parquet").replace(records / f"{folder}.parquet")
     shutil.rmtree(unfinished)
     return {
@@ -177,7 +178,7 @@ def _write_cases(source: Source, folder: Path, release: OfficialRelease, progres
     with ShardWriter(folder) as writer:
         for batch in chunks(wanted):
             plain = [plain_case(case) for case in batch]
-            rows: list[Row] = [bordered_row(row) for row in plain]
+            rows: list[Row] = [sanitized_row(row) for row in plain]
             mended += [row["id"] for row, before in zip(rows, plain, strict=True) if row != before]
             ids.extend(seed_of(row["id"], bits=64) for row in rows)
             counts.update(row["expected"] for row in rows)

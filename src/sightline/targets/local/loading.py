@@ -17,7 +17,7 @@ from safetensors import safe_open
 from transformers import AutoConfig
 
 from sightline.errors import UsageError
-from sightline.targets._processors import first_line, quiet
+from sightline.targets.local.processors import first_line, quiet
 
 LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _CURE = "take the folder from where it was saved, whole"

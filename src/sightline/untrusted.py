@@ -204,7 +204,7 @@ def _mentioned(text: str, mark: re.Match[str]) -> bool:
     return before in _QUOTES and after in _QUOTES
 
 
-def bordered(
+def sanitized(
     response: Response, *secrets: str | None, thoughts: str = "", thinking: bool = False
 ) -> Response:
     """A reply as it may be kept and judged; see the module's docstring.
@@ -285,7 +285,7 @@ def _is_amount(number: Any) -> bool:
     return type(number) in (int, float) and 0 <= number <= 1e30
 
 
-def bordered_verdict(verdict: Verdict) -> Verdict:
+def sanitized_verdict(verdict: Verdict) -> Verdict:
     """A judge's verdict as it may be kept: its reason cleaned and bounded, its cost possible.
 
     Where characters of the grader's text were replaced, the reason says so.
@@ -296,12 +296,12 @@ def bordered_verdict(verdict: Verdict) -> Verdict:
     return replace(verdict, reason=reason, cost=_possible(verdict.cost)[0])
 
 
-def bordered_row(value: Any) -> Any:
+def sanitized_row(value: Any) -> Any:
     """A plain (JSON-ready) value with whole characters only in its texts: a case of a release, a script."""
     if isinstance(value, str):
         return whole(value)
     if isinstance(value, Mapping):
-        return {bordered_row(key): bordered_row(each) for key, each in value.items()}
+        return {sanitized_row(key): sanitized_row(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [bordered_row(each) for each in value]
+        return [sanitized_row(each) for each in value]
     return value

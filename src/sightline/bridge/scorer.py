@@ -16,7 +16,6 @@ from inspect_ai.scorer import Value as MetricValue
 from inspect_ai.solver import TaskState
 
 from sightline import registry
-from sightline.border import bordered_verdict
 from sightline.bridge.messages import keep_pictures
 from sightline.bridge.outputs import KEY, to_response
 from sightline.cases import Expected
@@ -25,6 +24,7 @@ from sightline.errors import ContractError, SightlineError
 from sightline.metrics.intervals import Interval, cluster_sums, ratio_interval
 from sightline.plain import case_of, conversation_of
 from sightline.records import SCORED, WITHHELD, Outcome, Verdict
+from sightline.untrusted import sanitized_verdict
 
 
 class ScoredRow(NamedTuple):
@@ -126,14 +126,14 @@ async def verdict_of(judge: Judge, state: TaskState) -> Verdict:
     try:
         keep_pictures(state.input if isinstance(state.input, list) else [], session_images())
         found = await judge.judge(case_of(sealed["case"]), shown, to_response(state.output))
-        return bordered_verdict(found)
+        return sanitized_verdict(found)
     except ContractError:
         raise
     except SightlineError as down:
         reason = f"judge failed: {down}"
     except Exception as bug:  # as in a study: counted, not fatal
         reason = f"judge failed: {type(bug).__name__}: {bug}"
-    return bordered_verdict(Verdict(outcome=Outcome.error, judge=judge.id, reason=reason))
+    return sanitized_verdict(Verdict(outcome=Outcome.error, judge=judge.id, reason=reason))
 
 
 @scorer(metrics=[outcome_rates()])

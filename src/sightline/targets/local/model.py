@@ -16,19 +16,19 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
-from sightline.border import begins_thoughts, is_mark
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.rng import seed_of
 from sightline.targets._asked import UnfitError
-from sightline.targets._linear import repack, worthwhile
-from sightline.targets._loading import load_config, load_weights
-from sightline.targets._memory import SeenPictures, encodes_apart, roomy_cache
-from sightline.targets._prefix import CONTINUED, Prefixes
-from sightline.targets._processors import Fields, ReadBlob, Route, padded, quiet, route_for
-from sightline.targets._prompt import IMAGE_FIRST
-from sightline.targets._sampling import RowSampler
-from sightline.targets._settings import check_present
+from sightline.targets.local.linear import repack, worthwhile
+from sightline.targets.local.loading import load_config, load_weights
+from sightline.targets.local.memory import SeenPictures, encodes_apart, roomy_cache
+from sightline.targets.local.prefix_cache import CONTINUED, Prefixes
+from sightline.targets.local.processors import Fields, ReadBlob, Route, padded, quiet, route_for
+from sightline.targets.local.prompt import IMAGE_FIRST
+from sightline.targets.local.sampling import RowSampler
+from sightline.targets.local.settings import check_present
+from sightline.untrusted import begins_thoughts, is_mark
 
 _TOKENWISE = frozenset(
     {

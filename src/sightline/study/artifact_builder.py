@@ -1,9 +1,10 @@
 """Where artifacts are made: a shard of one column's cases, crafted, sealed and written, in whatever process.
 
-Cases that an attack crafts apart are cut into shards by the order of the book, as many as the attack takes at
-once (its setting `batch`, else one), and a shard's rows are written together: neither the number of workers
-nor a crash decides which pictures share a batch. That matters: alone or in a batch of four, pictures of most
-attacks on the testbed are equal bit for bit, but `cropa` ended in one other pixel value of 12,288.
+Cases that an attack crafts apart are cut into shards by the order of the case table, as many as the attack
+takes at once (its setting `batch`, else one), and its rows are written together: neither the number
+of workers nor a crash decides which pictures share a batch. That matters: alone or in a batch of four,
+pictures of most attacks on the testbed are equal bit for bit, but `cropa` ended in one other pixel value of
+12,288.
 """
 
 from __future__ import annotations
@@ -47,24 +48,24 @@ class Batched(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """A shard: some cases of a book, in its order, that one call of a column's attack meets.
+class WorkUnit:
+    """A shard: some cases of a case table, in its order, that one call of a column's attack meets.
 
     Attributes:
-        book: place of the book in the study.
+        case_table: place of the case table in the study.
         column: place of the column.
         cases: keys of the cases.
         keys: of the artifacts to make.
     """
 
-    book: int
+    case_table: int
     column: int
     cases: tuple[str, ...]
     keys: tuple[str, ...]
 
 
 def length(column: Column) -> int | None:
-    """Cases of a shard of the column; None is all of a book."""
+    """Cases of a shard of the column; None is all of a case table."""
     attack = column.named.attack
     match attack.card.crafted:
         case "alone":
@@ -97,7 +98,7 @@ def columns_of(study: Study, target: Callable[[str], Target]) -> list[Column]:
     return [of(named) for named in study.attacks]
 
 
-def open_crafting(listener: Listener, folder: Path, books: Sequence[Path]) -> Crafting:
+def open_crafting(listener: Listener, folder: Path, case_tables: Sequence[Path]) -> Crafting:
     """The crafting of a run folder, opened in another process than the one that holds the folder.
 
     Raises:
@@ -117,28 +118,28 @@ def open_crafting(listener: Listener, folder: Path, books: Sequence[Path]) -> Cr
         return targets.open_target(name, blobs, retries=study.retries, timeout=study.timeout)
 
     columns = columns_of(study, opened)
-    return Crafting(listener, books, columns, folder / "records", blobs)
+    return Crafting(listener, case_tables, columns, folder / "records", blobs)
 
 
-class Shelf:
-    """The books of a study, open by key."""
+class CaseStore:
+    """The case tables of a study, open by key."""
 
-    def __init__(self, books: Sequence[Path], columns: Sequence[Column]) -> None:
-        self._books = books
+    def __init__(self, case_tables: Sequence[Path], columns: Sequence[Column]) -> None:
+        self._case_tables = case_tables
         self._columns = columns
         self._open: dict[int, Table] = {}
 
-    def cases(self, cut: Cut) -> dict[str, Case]:
+    def cases(self, unit: WorkUnit) -> dict[str, Case]:
         """The cases of a shard, by the key of their artifact.
 
         Raises:
             UsageError: if a key differs from the one that it was asked by: code or weights are not the same.
         """
-        if cut.book not in self._open:
-            self._open[cut.book] = Table(self._books[cut.book])
-        rows = [row for row in self._open[cut.book].rows(cut.cases) if row is not None]
-        found = dict(zip(self._columns[cut.column].keys(rows), map(case_of, rows), strict=True))
-        if not found.keys() >= set(cut.keys):
+        if unit.case_table not in self._open:
+            self._open[unit.case_table] = Table(self._case_tables[unit.case_table])
+        rows = [row for row in self._open[unit.case_table].rows(unit.cases) if row is not None]
+        found = dict(zip(self._columns[unit.column].keys(rows), map(case_of, rows), strict=True))
+        if not found.keys() >= set(unit.keys):
             raise UsageError(
                 "a worker has other code, fonts, cases or weights than the command that hands out the work: "
                 "install the same version of Sightline on all machines, and share the models' folders"
@@ -158,19 +159,19 @@ class Crafting:
     def __init__(
         self,
         listener: Listener,
-        books: Sequence[Path],
+        case_tables: Sequence[Path],
         columns: Sequence[Column],
         records: Path,
         blobs: Blobs,
     ) -> None:
         self._listener = listener
-        self._shelf = Shelf(books, columns)
+        self._case_store = CaseStore(case_tables, columns)
         self._columns = columns
         self._records = records
         self._blobs = blobs
         self._writer = ShardWriter(records / STAGE)
 
-    def __call__(self, cut: Cut, *, again: bool) -> Tally:
+    def __call__(self, unit: WorkUnit, *, again: bool) -> Tally:
         """Craft what a shard lacks.
 
         Artifacts are written as soon as the attack gives them; those of cases that it crafts apart all at
@@ -180,15 +181,15 @@ class Crafting:
             ContractError: if the attack breaks its threat model's promise.
             UsageError: from an attack that makes one thing for all.
         """
-        column = self._columns[cut.column]
-        there = made_of(self._records / STAGE, cut.keys) if again else frozenset()
+        column = self._columns[unit.column]
+        there = made_of(self._records / STAGE, unit.keys) if again else frozenset()
         if there:
             self._listener.advance(len(there))
-        cases, wanted = self._shelf.cases(cut), set(cut.keys) - there
-        bench = unfinished(self._records, cut.book, column)
+        cases, wanted = self._case_store.cases(unit), set(unit.keys) - there
+        bench = unfinished(self._records, unit.case_table, column)
         held: list[tuple[str, Artifact]] = []
         errors, unfit = 0, {}
-        for key, made in Workshop(column, self._blobs, bench, self._listener).make(cases, wanted):
+        for key, made in ArtifactBuilder(column, self._blobs, bench, self._listener).make(cases, wanted):
             if isinstance(made, UsageError):
                 unfit[key] = str(made)
                 continue
@@ -197,7 +198,7 @@ class Crafting:
             if column.named.attack.card.crafted != "apart":
                 self._write(held)
         self._write(held)
-        return Tally(rows=len(cut.keys) - len(unfit), errors=errors, unfit=unfit)
+        return Tally(rows=len(unit.keys) - len(unfit), errors=errors, unfit=unfit)
 
     def _write(self, held: list[tuple[str, Artifact]]) -> None:
         """Write what is held, in one system call, and tell of it."""
@@ -207,9 +208,9 @@ class Crafting:
         held.clear()
 
     def close(self) -> None:
-        """Close the records and the books."""
+        """Close the records and the case tables."""
         self._writer.close()
-        self._shelf.close()
+        self._case_store.close()
 
 
 def is_error(row: Row) -> bool:
@@ -225,7 +226,7 @@ def made_of(folder: Path, keys: Sequence[str]) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class ArtifactBuilder:
     """Where one column is crafted: its pictures' store, and the folder of searches that are under way."""
 
     column: Column
@@ -363,9 +364,9 @@ class Workshop:
         return self.unfinished / digest(name)[:32]
 
 
-def unfinished(records: Path, book: int, column: Column) -> Path:
+def unfinished(records: Path, case_table: int, column: Column) -> Path:
     """The folder of the searches of a column that are under way."""
-    name = digest(book, column.identity, column.seed, column.crafted_on, str(column.named.budget))[:16]
+    name = digest(case_table, column.identity, column.seed, column.crafted_on, str(column.named.budget))[:16]
     return records / f"{STAGE}.unfinished" / name
 
 

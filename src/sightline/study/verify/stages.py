@@ -24,14 +24,14 @@ from sightline.plain import conversation_of, pictures_in, plain_conversation
 from sightline.records import Outcome
 from sightline.store import Blobs, Row
 from sightline.study.answering import Asked, respond
-from sightline.study.claims import Claim
+from sightline.study.call_log import CallLog
 from sightline.study.grid import chunks
-from sightline.study.inner_calls import CallLog
 from sightline.study.judging import Sample, verdict_key, verdict_on
 from sightline.study.progress import Progress
-from sightline.study.reencoding import AS_WRITTEN, Reencoding
 from sightline.study.seal import norms_of
 from sightline.study.stages import Count, Stage, Todo, choose
+from sightline.study.verify.claims import Claim
+from sightline.study.verify.reencoding import AS_WRITTEN, Reencoding
 from sightline.tables import Table
 
 CRAFT, ANSWER, JUDGE = "verify-craft", "verify-answer", "verify-judge"

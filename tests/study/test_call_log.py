@@ -19,8 +19,8 @@ from sightline.errors import TransientError, UsageError
 from sightline.records import Cost, Response
 from sightline.registry import parse as parse_method
 from sightline.study import answering
+from sightline.study.call_log import CallLog
 from sightline.study.config import parse
-from sightline.study.inner_calls import CallLog
 from sightline.study.run import Run
 from sightline.targets.defended import DefendedTarget
 from sightline.targets.remembered import RememberedTarget

@@ -22,8 +22,8 @@ from sightline.digests import digest, sha256_bytes
 from sightline.rng import numpy_rng
 from sightline.store import cache_folder, encode_png
 from sightline.targets._asked import UnfitError
-from sightline.targets._files import read_json, write_json
-from sightline.targets._model import LoadedModel, Prepared, Reply
+from sightline.targets.local.files import read_json, write_json
+from sightline.targets.local.model import LoadedModel, Prepared, Reply
 
 NEW_TOKENS = 8
 _VERSION = 2

@@ -15,10 +15,10 @@ from sightline.errors import UsageError
 from sightline.plain import artifact_of
 from sightline.records import Artifact
 from sightline.store import Blobs, decode_picture
-from sightline.study.claims import Claim, Claims
 from sightline.study.grid import chunks
 from sightline.study.progress import Progress
 from sightline.study.seal import norms_of
+from sightline.study.verify.claims import Claim, Claims
 from sightline.tables import Table
 
 STAGE = "verify files"
