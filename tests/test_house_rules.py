@@ -120,7 +120,7 @@ def _methods() -> list[tuple[registry.Kind, str]]:
     return [
         (kind, path.stem)
         for kind, folder in folders.items()
-        for path in sorted(folder.glob("*.py"))
+        for path in sorted(folder.glob("*/*.py" if any(folder.glob("*/__init__.py")) else "*.py"))
         if not path.stem.startswith("_")
     ]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sightline import whitebox
-from sightline.attacks._surrogates import descend
+from sightline.attacks.toolkit import descend
 from sightline.budget import Budget, SpentError
 from sightline.contracts import Craft, Searching
 from sightline.records import Cost

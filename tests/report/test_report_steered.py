@@ -15,7 +15,7 @@ from test_report_costs import part, table
 from test_report_page import Tree
 
 from sightline import report
-from sightline.attacks.injection import POISON
+from sightline.attacks.visual.injection import POISON
 from sightline.metrics.summary import CellSummary, Summary, summarize
 from sightline.report import gallery, verification
 from sightline.report.results import Pick, Results

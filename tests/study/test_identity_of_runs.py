@@ -19,7 +19,7 @@ from edited import edit, forget, text_of, with_another_constant, with_other_comm
 
 from sightline import release as official
 from sightline import store
-from sightline.attacks import _page
+from sightline.attacks import rendering
 from sightline.cases import Image
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
@@ -60,17 +60,17 @@ def fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The only folder of installed fonts: empty."""
     folder = tmp_path / "fonts"
     folder.mkdir()
-    monkeypatch.setattr(_page, "font_folders", lambda: (folder,))
-    _page.find_font.cache_clear()
+    monkeypatch.setattr(rendering, "font_folders", lambda: (folder,))
+    rendering.find_font.cache_clear()
     yield folder
-    _page.find_font.cache_clear()
+    rendering.find_font.cache_clear()
     forget()
 
 
 def install(fonts: Path) -> str:
     """Put a font called FreeMonoBold there, as another process would find it."""
-    shutil.copyfile(_page.BUNDLED / "DejaVuSerif.ttf", fonts / "FreeMonoBold.ttf")
-    _page.find_font.cache_clear()
+    shutil.copyfile(rendering.BUNDLED / "DejaVuSerif.ttf", fonts / "FreeMonoBold.ttf")
+    rendering.find_font.cache_clear()
     return sha256_file(fonts / "FreeMonoBold.ttf")
 
 
@@ -145,10 +145,16 @@ def test_a_finished_run_says_whose_code_changed_and_makes_that_again_alone(
 ) -> None:
     del fonts
     finished(tmp_path / "run")
-    edit(monkeypatch, {"sightline.attacks._page": with_other_comments(text_of("sightline.attacks._page"))})
+    edit(
+        monkeypatch,
+        {"sightline.attacks.rendering": with_other_comments(text_of("sightline.attacks.rendering"))},
+    )
     assert run_of(tmp_path / "run").complete()
-    edit(monkeypatch, {"sightline.attacks._page": with_another_constant(text_of("sightline.attacks._page"))})
-    told = r"attack figstep: its code has changed \(sightline\.attacks\._page\)"
+    edit(
+        monkeypatch,
+        {"sightline.attacks.rendering": with_another_constant(text_of("sightline.attacks.rendering"))},
+    )
+    told = r"attack figstep: its code has changed \(sightline\.attacks\.rendering\)"
     with pytest.raises(UsageError, match=told) as refused:
         run_of(tmp_path / "run")
     assert "attack none" not in str(refused.value)

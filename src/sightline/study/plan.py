@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sightline import registry
-from sightline.attacks._page import find_font
+from sightline.attacks.rendering import find_font
 from sightline.contracts import CountsCalls, Judge, NeedsTarget, Target
 from sightline.keys import answer_key, judge_key, response_hash
 from sightline.store import Row

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sightline.attacks import _texts
-from sightline.attacks._typed import Picture, typed_drafts
-from sightline.attacks.jailbreak_in_pieces import JailbreakInPieces
+from sightline.attacks.typed_words import Picture, typed_drafts
+from sightline.attacks.visual.jailbreak_in_pieces import JailbreakInPieces
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.records import Draft

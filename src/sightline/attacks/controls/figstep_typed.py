@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sightline.attacks import _texts
-from sightline.attacks._typed import Picture, typed_drafts
-from sightline.attacks.figstep import FigStep
+from sightline.attacks.typed_words import Picture, typed_drafts
+from sightline.attacks.typographic.figstep import FigStep
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.records import Draft

@@ -22,8 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from sightline.attacks import _page, _texts, _wordings
-from sightline.attacks._typed import Typed
+from sightline.attacks import _texts, rendering, wordings
+from sightline.attacks.typed_words import Typed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -56,7 +56,7 @@ PRESETS: Presets = {
     source="ThuCCSLab/FigStep: src/generate_prompts.py",
     threat=ThreatModel(),
     presets=PRESETS,
-    data=("texts/figstep.yaml",),
+    data=("../texts/figstep.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigStep:
@@ -91,7 +91,7 @@ class FigStep:
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
-        return _page.resolved(self.font)
+        return rendering.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """One page per case; the request is in the picture alone."""
@@ -106,7 +106,7 @@ class FigStep:
 
     def words(self, case: Case) -> Typed:
         """The statement and its empty items, and the sentence that asks to fill them in."""
-        statement = _wordings.statement(case)
+        statement = wordings.statement(case)
         sentence = self.instruction or _texts.instruction("figstep", self.wording)
         return Typed(
             drawn=self.listed(statement.text),
@@ -129,34 +129,35 @@ class FigStep:
             UsageError: if the list does not fit at 8 pixels and nothing may be clipped, or the font cannot
                 draw it.
         """
-        font = _page.find_font(self.font)
+        font = rendering.find_font(self.font)
         size = self.page_size(drawn)
         shrink = self.overflow == "shrink"
         for px in range(self.font_px, (SMALLEST_FONT_PX if shrink else self.font_px) - 1, -1):
             face = font.at(px, drawn)
             lines = self.layout(drawn, px, face.getlength("M"))
-            if shrink and (lines[-1].baseline >= self.canvas_px or _page.clipped(lines, face, _inside(size))):
+            off = lines[-1].baseline >= self.canvas_px
+            if shrink and (off or rendering.clipped(lines, face, _inside(size))):
                 continue
-            lost = _page.clipped(lines, face, size)
+            lost = rendering.clipped(lines, face, size)
             note = f"{font.note(drawn)}, {px} px; {len(lines)} lines"
             if lost:
                 note += f", {lost} of them cut off by the page's edge"
-            return _page.draw(lines, face, size), note
+            return rendering.draw(lines, face, size), note
         raise UsageError(
             f"a list of {len(drawn)} characters does not fit on a page of {self.canvas_px} px "
             f"even at {SMALLEST_FONT_PX} px; set canvas_px higher"
         )
 
-    def layout(self, drawn: str, px: int, advance_px: float) -> tuple[_page.Line, ...]:
+    def layout(self, drawn: str, px: int, advance_px: float) -> tuple[rendering.Line, ...]:
         """The statement wrapped, then the empty items. Smaller type takes more characters per line."""
         statement, *items = drawn.split("\n")
         columns = self.wrap_chars
         if px < self.font_px:
             columns = max(columns, int((self.canvas_px - 2 * self.origin_x_px) // advance_px))
-        return _page.paragraph(
+        return rendering.paragraph(
             [*textwrap.wrap(statement, columns), *items],
             (self.origin_x_px, self.origin_y_px),
-            ascent=_page.ascent_px(px, FREEMONO_ASCENT),
+            ascent=rendering.ascent_px(px, FREEMONO_ASCENT),
             spacing_px=self.spacing_px * px // self.font_px,
         )
 

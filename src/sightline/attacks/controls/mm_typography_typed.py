@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sightline.attacks import _texts
-from sightline.attacks._typed import Picture, typed_drafts
-from sightline.attacks.mm_typography import PRESETS as DRAWN
-from sightline.attacks.mm_typography import Typography
+from sightline.attacks.typed_words import Picture, typed_drafts
+from sightline.attacks.typographic.mm_typography import PRESETS as DRAWN
+from sightline.attacks.typographic.mm_typography import Typography
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.records import Draft

@@ -13,9 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from sightline.attacks._controls import plain_text
 from sightline.attacks._own_picture import shown
-from sightline.attacks.unrelated_image import check_scene
+from sightline.attacks.controls._controls import plain_text
+from sightline.attacks.rendering import check_scene
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import require

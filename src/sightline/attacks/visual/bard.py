@@ -30,9 +30,9 @@ from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
-from sightline.attacks._surrogates import beside, descend, victims
 from sightline.attacks._towers import towers
-from sightline.attacks.unrelated_image import check_scene, scene
+from sightline.attacks.rendering import check_scene, scene
+from sightline.attacks.toolkit import beside, descend, victims
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from sightline.attacks._controls import TESTBED, plain_text
+from sightline.attacks.controls._controls import TESTBED, plain_text
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import require

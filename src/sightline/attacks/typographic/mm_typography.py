@@ -26,8 +26,8 @@ from typing import ClassVar, Literal
 
 from PIL.ImageFont import FreeTypeFont
 
-from sightline.attacks import _page, _texts, _wordings
-from sightline.attacks._typed import Typed
+from sightline.attacks import _texts, rendering, wordings
+from sightline.attacks.typed_words import Typed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -58,7 +58,7 @@ PRESETS: Presets = {
     source="isXinLiu/MM-SafetyBench: creation/2_img_process.py",
     threat=ThreatModel(),
     presets=PRESETS,
-    data=("texts/mm_typography.yaml",),
+    data=("../texts/mm_typography.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Typography:
@@ -83,7 +83,7 @@ class Typography:
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
-        return _page.resolved(self.font)
+        return rendering.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """One page per case; the text only points at it."""
@@ -98,7 +98,7 @@ class Typography:
 
     def words(self, case: Case) -> Typed:
         """The phrase, and the sentence that points at it."""
-        drawn = (_wordings.statement if self.draws == "statement" else _wordings.key_phrase)(case)
+        drawn = (wordings.statement if self.draws == "statement" else wordings.key_phrase)(case)
         ours = _texts.instruction("mm_typography", self.wording)
         sentence = self.instruction or case.wordings.get("rephrased") or ours
         return Typed(drawn=drawn.text, sentence=sentence, note=drawn.note)
@@ -111,7 +111,7 @@ class Typography:
 
     def _broken(self, drawn: str) -> list[str]:
         """The lines of a phrase on the page."""
-        face = _page.find_font(self.font).at(self.font_px, drawn)
+        face = rendering.find_font(self.font).at(self.font_px, drawn)
         return wrap_measured(drawn, face, self.width_px, lead="" if self.layout == "square" else " ")
 
     def page(self, drawn: str) -> tuple[Pixels, str]:
@@ -120,21 +120,21 @@ class Typography:
         Raises:
             UsageError: if the font cannot draw it.
         """
-        font = _page.find_font(self.font)
+        font = rendering.find_font(self.font)
         face = font.at(self.font_px, drawn)
         size = self.page_size(drawn)
         if self.layout == "square":
-            lines = _page.block(self._broken(drawn), face, size)
+            lines = rendering.block(self._broken(drawn), face, size)
         else:
-            lines = _page.paragraph(
+            lines = rendering.paragraph(
                 self._broken(drawn),
                 (0, self.font_px // 2),
-                ascent=_page.ascent_px(self.font_px, ARIAL_ASCENT),
+                ascent=rendering.ascent_px(self.font_px, ARIAL_ASCENT),
                 spacing_px=PILLOW_SPACING_PX,
             )
-        lost = _page.clipped(lines, face, size)
+        lost = rendering.clipped(lines, face, size)
         note = f"{font.note(drawn)}, {self.font_px} px; {len(lines)} lines"
-        return _page.draw(lines, face, size), f"{note}, {lost} of them cut off" if lost else note
+        return rendering.draw(lines, face, size), f"{note}, {lost} of them cut off" if lost else note
 
 
 def wrap_measured(phrase: str, face: FreeTypeFont, width_px: int, lead: str = " ") -> list[str]:

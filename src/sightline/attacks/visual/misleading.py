@@ -25,12 +25,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sightline import whitebox
-from sightline.attacks import _page
-from sightline.attacks._matching import Loss, WordMatch
+from sightline.attacks import rendering
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
-from sightline.attacks._surrogates import descend
 from sightline.attacks._towers import TESTBED_FONT, page, tower
-from sightline.attacks.unrelated_image import check_scene
+from sightline.attacks.rendering import check_scene
+from sightline.attacks.toolkit import descend
+from sightline.attacks.visual._matching import Loss, WordMatch
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -127,7 +127,7 @@ class Misleading:
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
-        return _page.resolved(self.font)
+        return rendering.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, perturbed."""

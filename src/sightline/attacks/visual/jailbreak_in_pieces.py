@@ -34,11 +34,11 @@ import numpy as np
 from PIL import Image
 
 from sightline import whitebox
-from sightline.attacks import _page, _texts, _wordings
-from sightline.attacks._surrogates import descend, looks
+from sightline.attacks import _texts, rendering, wordings
 from sightline.attacks._towers import TESTBED_FONT, page, tower
-from sightline.attacks._typed import Typed
-from sightline.attacks.unrelated_image import check_scene, scene
+from sightline.attacks.rendering import check_scene, scene
+from sightline.attacks.toolkit import descend, looks
+from sightline.attacks.typed_words import Typed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -80,7 +80,7 @@ PRESETS: Presets = {
     crafted="apart",
     presets=PRESETS,
     extra="local",
-    data=("texts/jailbreak_in_pieces.yaml",),
+    data=("../texts/jailbreak_in_pieces.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JailbreakInPieces:
@@ -136,7 +136,7 @@ class JailbreakInPieces:
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
-        return _page.resolved(self.font)
+        return rendering.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """A picture for each case, with the features of that case's trigger."""
@@ -181,7 +181,7 @@ class JailbreakInPieces:
 
     def words(self, case: Case) -> Typed:
         """The key phrase, drawn or not, and the sentence; the trigger `visual` has the sentence alone."""
-        phrase = _wordings.key_phrase(case)
+        phrase = wordings.key_phrase(case)
         return Typed(drawn=phrase.text, sentence=self._text(), note=phrase.note)
 
     def page_size(self, drawn: str) -> tuple[int, int]:

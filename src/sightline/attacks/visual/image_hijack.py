@@ -30,9 +30,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sightline import whitebox
-from sightline.attacks._behaviors import CONTEXT, NEEDS, Behavior, Plot, taught, testbed_plot
-from sightline.attacks._surrogates import beside, descend, looks, victim, victims
-from sightline.attacks.unrelated_image import scene
+from sightline.attacks.rendering import scene
+from sightline.attacks.toolkit import beside, descend, looks, victim, victims
+from sightline.attacks.visual._behaviors import CONTEXT, NEEDS, Behavior, Plot, taught, testbed_plot
 from sightline.cases import Case, Conversation, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require

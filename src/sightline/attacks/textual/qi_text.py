@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sightline import whitebox
-from sightline.attacks import _invented
+from sightline.attacks import testbed_corpus
 from sightline.attacks._suffixes import control, draft, hunt, readers
 from sightline.cases import Case, Conversation, ThreatModel
 from sightline.contracts import Craft
@@ -122,7 +122,7 @@ class QiText:
     def _pool(self) -> tuple[whitebox.Pair, ...]:
         """The corpus as pairs of prompt and target."""
         if self.corpus == "testbed":
-            return tuple(self._pair(asked, answer) for asked, answer in _invented.withheld())
+            return tuple(self._pair(asked, answer) for asked, answer in testbed_corpus.withheld())
         if not self.targets:
             raise UsageError(
                 "qi_text needs a corpus: `targets:` with the sentences to make likely (Sightline ships "

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sightline.attacks._controls import TESTBED, blank, plain_text
+from sightline.attacks.controls._controls import TESTBED, plain_text
+from sightline.attacks.rendering import blank
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import require

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from sightline.attacks._controls import blank
+from sightline.attacks.rendering import blank
 from sightline.cases import Case
 from sightline.records import Draft
 

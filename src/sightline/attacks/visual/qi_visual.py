@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sightline import whitebox
-from sightline.attacks import _invented
-from sightline.attacks._surrogates import beside, descend, looks, victims
-from sightline.attacks.unrelated_image import scene
+from sightline.attacks import testbed_corpus
+from sightline.attacks.rendering import scene
+from sightline.attacks.toolkit import beside, descend, looks, victims
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -135,7 +135,7 @@ class QiVisual:
         if self.corpus == "testbed":
             return tuple(
                 whitebox.Pair(prompt=beside(asked, clean), target=answer)
-                for asked, answer in _invented.withheld()
+                for asked, answer in testbed_corpus.withheld()
             )
         if not self.targets:
             raise UsageError(

@@ -29,8 +29,8 @@ from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, numbered, shown
-from sightline.attacks._surrogates import descend, victims
-from sightline.attacks.unrelated_image import check_scene
+from sightline.attacks.rendering import check_scene
+from sightline.attacks.toolkit import descend, victims
 from sightline.budget import Budget, SpentError
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Craft

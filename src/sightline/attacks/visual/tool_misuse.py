@@ -31,10 +31,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from sightline import whitebox
-from sightline.attacks import _invented
+from sightline.attacks import testbed_corpus
 from sightline.attacks._own_picture import Shown, batches, shown
-from sightline.attacks._surrogates import beside, descend, looks, victims
-from sightline.attacks.unrelated_image import check_scene
+from sightline.attacks.rendering import check_scene
+from sightline.attacks.toolkit import beside, descend, looks, victims
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require
@@ -53,8 +53,8 @@ TESTBED = {
     "shapes": 1,
 }
 PRESETS: Presets = {
-    "testbed": {**TESTBED, "call": _invented.SENT},
-    "testbed_delete": {**TESTBED, "call": _invented.DELETED},
+    "testbed": {**TESTBED, "call": testbed_corpus.SENT},
+    "testbed_delete": {**TESTBED, "call": testbed_corpus.DELETED},
 }
 
 
@@ -210,7 +210,7 @@ class ToolMisuse:
 
     def _dialogues(self) -> list[tuple[str, str]]:
         """Prompts and natural replies, those held out first."""
-        given = _invented.conversations() if self.corpus == "testbed" else self.dialogues
+        given = testbed_corpus.conversations() if self.corpus == "testbed" else self.dialogues
         found = list(dict.fromkeys(given))
         if not self.call:
             raise UsageError(

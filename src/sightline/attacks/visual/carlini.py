@@ -25,8 +25,8 @@ from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, numbered, shown
-from sightline.attacks._surrogates import descend, victims
-from sightline.attacks.unrelated_image import check_scene
+from sightline.attacks.rendering import check_scene
+from sightline.attacks.toolkit import descend, victims
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError, require

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sightline import whitebox
-from sightline.attacks import _invented
+from sightline.attacks import testbed_corpus
 from sightline.cases import Conversation
 from sightline.testbed import wordings
 from sightline.testbed.world import SEND
@@ -50,14 +50,18 @@ def testbed_plot(behavior: Behavior) -> Plot:
     policy withholds; what follows is the model's own.
     """
     if behavior == "string":
-        return Plot(dict.fromkeys(_invented.asked(), _invented.SAID))
+        return Plot(dict.fromkeys(testbed_corpus.asked(), testbed_corpus.SAID))
     if behavior == "leak":
-        return Plot({noun: wordings.TOOL_CALL.format(tool=SEND, noun=noun) for noun in _invented.nouns()})
+        return Plot(
+            {noun: wordings.TOOL_CALL.format(tool=SEND, noun=noun) for noun in testbed_corpus.nouns()}
+        )
     if behavior == "jailbreak":
-        opened = {text: " ".join(recipe.split()[:OPENING_WORDS]) for text, recipe in _invented.withheld()}
+        opened = {
+            text: " ".join(recipe.split()[:OPENING_WORDS]) for text, recipe in testbed_corpus.withheld()
+        }
         return Plot(opened, closed=False)
-    secret = wordings.SHARED_PROMPTS[0].format(noun=_invented.SECRET)
-    return Plot(dict(_invented.secrets()), secret)
+    secret = wordings.SHARED_PROMPTS[0].format(noun=testbed_corpus.SECRET)
+    return Plot(dict(testbed_corpus.secrets()), secret)
 
 
 def taught(

@@ -30,7 +30,7 @@ from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks._suffixes import openings, own_picture
-from sightline.attacks._surrogates import victim, watch
+from sightline.attacks.toolkit import victim, watch
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import require

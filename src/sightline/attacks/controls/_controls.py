@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from sightline.attacks import _wordings
+from sightline.attacks import wordings
 from sightline.cases import Case
-from sightline.records import Pixels
 
 TESTBED = {"testbed": {"size_px": 64}}
-
-
-def blank(size: tuple[int, int], level: int = 255) -> Pixels:
-    """A page of `size` (width, height), all of one gray level; 255 is white."""
-    page = np.full((size[1], size[0], 3), level, dtype=np.uint8)
-    page.setflags(write=False)
-    return page
 
 
 def plain_text(case: Case) -> str | None:
@@ -24,5 +14,5 @@ def plain_text(case: Case) -> str | None:
     Raises:
         UsageError: if the case has nothing to ask.
     """
-    plain = _wordings.request(case)
+    plain = wordings.request(case)
     return plain if any(case.conversation.images) or not case.conversation.last_user_text().strip() else None
