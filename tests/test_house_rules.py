@@ -33,7 +33,7 @@ LAYERS = [
         "fonts",
         "sources",
         "closure",
-        "border",
+        "untrusted",
     },
     {"contracts", "registry", "keys", "sealed", "store", "tables", "release", "_trees", "budget"},
     {"targets", "metrics", "scale"},
@@ -132,7 +132,7 @@ def _methods() -> list[tuple[registry.Kind, str]]:
     return [
         (kind, path.stem)
         for kind, folder in folders.items()
-        for path in sorted(folder.glob("*.py"))
+        for path in sorted(folder.glob("*/*.py" if any(folder.glob("*/__init__.py")) else "*.py"))
         if not path.stem.startswith("_")
     ]
 

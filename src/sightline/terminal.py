@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sightline.study.plan import Share
     from sightline.study.run import Run
     from sightline.study.stages import Count
-    from sightline.study.verify import Verified, Wanted
+    from sightline.study.verify.verification import Verified, Wanted
     from sightline_testbed.training.train import Progress as Step
 
 console = SafeConsole()
@@ -60,7 +60,7 @@ def show_counts(counts: Mapping[str, Count]) -> None:
 
 async def verified(folder: Path, wanted: Wanted) -> Verified:
     """Verify a run with progress bars."""
-    from sightline.study.verify import verify
+    from sightline.study.verify.verification import verify
 
     with terminal_progress() as progress:
         return await verify(folder, wanted, progress)

@@ -395,7 +395,7 @@ def opened(name: str, weights: Roots = None, *, gradients: bool = False) -> Mode
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging
 
-    from sightline.targets._linear import repack, worthwhile
+    from sightline.targets.local.linear import repack, worthwhile
 
     logging.disable_progress_bar()
     folder = materialize(name, root=weights)
