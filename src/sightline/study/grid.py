@@ -28,7 +28,7 @@ def chunks(rows: Iterator[V], size: int = CHUNK) -> Iterator[list[V]]:
 
 def applies(attack: NamedAttack, expected: str) -> bool:
     """Whether a study runs `attack` on cases of this expectation; all cases are asked plainly."""
-    return attack.attack.card.name == "none" or expected in attack.attack.card.meets
+    return attack.attack.card.role == "plain" or expected in attack.attack.card.meets
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Column:
         It follows from what a study says (attack and settings, seed, models by name) and not from code or
         weights: what is drawn at random stays when code is rewritten. Levels of a budget share it.
         """
-        said = (registry.spec(self.named.attack), self.seed, self.named.surrogates)
+        said = (registry.seed_text(self.named.attack), self.seed, self.named.surrogates)
         return seed_of("craft", *said, case)
 
     def select(self, cases: Sequence[Row]) -> list[Row]:

@@ -76,6 +76,8 @@ PRESETS: Presets = {
     paper="arXiv:2307.14539",
     source="erfanshayegani/Jailbreak-In-Pieces: src/adv_image.py (read in a fork)",
     threat=ThreatModel(access="grey"),
+    control_when={"show": ("trigger", "start")},
+    alike=("trigger", "start", "wording", "instruction"),
     surrogate=True,
     crafted="apart",
     presets=PRESETS,
