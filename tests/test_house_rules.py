@@ -33,6 +33,7 @@ LAYERS = [
         "sources",
         "closure",
         "border",
+        "_lazy",
     },
     {"contracts", "registry", "keys", "sealed", "store", "tables", "release", "_trees", "budget"},
     {"targets", "metrics", "scale"},

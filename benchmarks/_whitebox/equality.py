@@ -18,7 +18,7 @@ from _whitebox.shapes import Shape, tokens_of
 from sightline.whitebox._behind import Behind
 from sightline.whitebox._prompts import Asked
 from sightline.whitebox.mllm import MultimodalVictim
-from sightline.whitebox.objective import prefix_weights
+from sightline.whitebox.objectives import prefix_weights
 
 ALPHA = 1 / 255
 Both = tuple[Callable[[Tensor], Step], Callable[[Tensor], Step]]

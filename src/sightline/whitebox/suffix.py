@@ -21,10 +21,10 @@ from sightline.errors import ContractError, UsageError, nearest, require
 from sightline.records import Pixels
 from sightline.rng import numpy_rng
 from sightline.whitebox._behind import Behind, Held
-from sightline.whitebox._pictures import from_pixels, unit
 from sightline.whitebox._prompts import Asked, Prompts, Size
-from sightline.whitebox._tally import Tally
+from sightline.whitebox.compute import Tally
 from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.pixels import from_pixels, unit
 from sightline.whitebox.spelling import Allowed, Spelling, Spoken
 from sightline.whitebox.victim import Pair, Rows, Victim
 

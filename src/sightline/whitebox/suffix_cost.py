@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from sightline.whitebox._behind import Behind
-from sightline.whitebox._flops import counter
 from sightline.whitebox._prompts import Asked
+from sightline.whitebox.compute import counter
 from sightline.whitebox.mllm import MultimodalVictim
 
 
