@@ -22,7 +22,7 @@ from sightline.cases import Eps
 from sightline.whitebox._problem import Problem, Progress, Watch
 from sightline.whitebox.constraints import LinfBall
 from sightline.whitebox.image_search import minimize
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.objectives import Objective, TargetNLL
 from sightline.whitebox.optimizers import APGD
 from sightline.whitebox.samplers import FixedPairs

@@ -23,7 +23,7 @@ from torch import Tensor
 from _whitebox import plain
 from _whitebox.plain import Pixels, Tokens
 from sightline import registry
-from sightline.attacks import _invented
+from sightline.attacks import testbed_corpus
 from sightline.benchmarks.testbed_requests import requests
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Decoding
@@ -36,7 +36,7 @@ from sightline.whitebox.checkpoint import Checkpoint
 from sightline.whitebox.compute import Draws
 from sightline.whitebox.constraints import Box
 from sightline.whitebox.image_search import minimize
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.objectives import Objective, TargetNLL
 from sightline.whitebox.opening import open_victim
 from sightline.whitebox.optimizers import SignGD
@@ -73,7 +73,7 @@ def problem(victim: MultimodalVictim) -> Problem:
     """The attack as the engine has it."""
     pool = tuple(
         Pair(prompt=Conversation.user(Image("", SIDE, SIDE), asked), target=answer)
-        for asked, answer in _invented.withheld()
+        for asked, answer in testbed_corpus.withheld()
     )
     return Problem(
         objective=Objective(victims=(victim,), rows=(TargetNLL(),)),

@@ -21,7 +21,7 @@ from sightline.cases import Conversation, Eps, Image
 from sightline.whitebox._problem import Problem, Progress, Watch
 from sightline.whitebox.constraints import LinfBall
 from sightline.whitebox.image_search import minimize
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.objectives import Objective, TargetNLL
 from sightline.whitebox.optimizers import SignGD
 from sightline.whitebox.pixels import unit

@@ -16,9 +16,9 @@ from sightline.whitebox._problem import PROBE_PAIRS, Check, Ending, Stop
 from sightline.whitebox.compute import Tally
 from sightline.whitebox.objectives import RowTerm, TargetNLL
 from sightline.whitebox.samplers import Sampler
-from sightline.whitebox.spelling import Allowed, Ids
 from sightline.whitebox.token_optimizers import Flipper
 from sightline.whitebox.victim import Pair, Rows
+from sightline.whitebox.vocabulary import Allowed, Ids
 
 Loss = Callable[[Rows], Tensor]
 

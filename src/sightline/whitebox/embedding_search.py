@@ -28,10 +28,10 @@ from sightline.whitebox._problem import CURVE_POINTS, Check, Ending, Progress, W
 from sightline.whitebox._text_problem import FoundText, TextProblem
 from sightline.whitebox.compute import Draws
 from sightline.whitebox.samplers import FixedPairs
-from sightline.whitebox.spelling import Allowed
 from sightline.whitebox.suffix import SuffixReader
 from sightline.whitebox.token_optimizers import HotFlip
 from sightline.whitebox.victim import Pair, Rows
+from sightline.whitebox.vocabulary import Allowed
 
 #: draws of a control until one reads back as it is
 _TRIES = 50

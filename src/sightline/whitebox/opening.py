@@ -19,15 +19,15 @@ from sightline.cases import Image
 from sightline.errors import ContractError, UsageError
 from sightline.records import Pixels
 from sightline.targets import LocalSettings, open_target
-from sightline.targets._loading import LOCAL, load_config, load_weights, one_sentence
-from sightline.targets._model import KIND, SMALL_PARAMETERS
-from sightline.targets._processors import quiet, route_for
+from sightline.targets.local.loading import LOCAL, load_config, load_weights, one_sentence
+from sightline.targets.local.model import KIND, SMALL_PARAMETERS
+from sightline.targets.local.processors import quiet, route_for
 from sightline.targets.vlm import VlmTarget
-from sightline.whitebox._prompts import Prompts
 from sightline.whitebox.families import check_known
 from sightline.whitebox.frozen import quicken
-from sightline.whitebox.mllm import MultimodalVictim
-from sightline.whitebox.preprocess import preprocessor
+from sightline.whitebox.model import MultimodalVictim
+from sightline.whitebox.preprocessing.processor import preprocessor
+from sightline.whitebox.prompts import Prompts
 
 #: kinds of targets that are models with weights at hand
 _WHITE = ("vlm", "testbed")

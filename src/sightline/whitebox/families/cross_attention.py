@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sightline.targets._processors import Fields
-from sightline.whitebox._prompts import Asked
+from sightline.targets.local.processors import Fields
 from sightline.whitebox.families._packed import Packed
+from sightline.whitebox.prompts import Asked
 
 
 class CrossAttention:

@@ -1,0 +1,224 @@
+"""Preprocessing inside the graph: pictures in [0, 1] become the fields that a model's processor makes.
+
+The official processor (Pillow route) reads a `uint8` file and rounds to 8 bits after each pass of a
+resize; here nothing is rounded, so that the loss is smooth in every pixel of the file. Without a resize
+both agree to float precision; with one, they differ by that rounding: `difference` measures it, and
+`Preprocess.rounded` does without. The gradient at clipped values is explained in `resize`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as PilImage
+from torch import Tensor
+
+from sightline.errors import ContractError, UsageError, nearest
+from sightline.records import Pixels
+from sightline.whitebox.preprocessing import pipelines
+from sightline.whitebox.preprocessing.pipelines import Fields, Recipe
+from sightline.whitebox.preprocessing.resize import LEVELS, onto
+from sightline.whitebox.preprocessing.settings import Settings, class_name, settings_of
+
+_RECIPES: dict[str, Recipe] = {
+    "CLIPImageProcessor": pipelines.plain,
+    "SiglipImageProcessor": pipelines.plain,
+    "ViTImageProcessor": pipelines.plain,
+    "BlipImageProcessor": pipelines.plain,
+    "DeiTImageProcessor": pipelines.plain,
+    "BitImageProcessor": pipelines.plain,
+    "DetrImageProcessor": pipelines.detection,
+    "ConditionalDetrImageProcessor": pipelines.detection,
+    "YolosImageProcessor": pipelines.yolos,
+    "LlavaImageProcessor": pipelines.square,
+    "LlavaNextImageProcessor": pipelines.anyres,
+    "IdeficsImageProcessor": pipelines.nested,
+    "Idefics2ImageProcessor": pipelines.idefics2,
+    "Idefics3ImageProcessor": pipelines.idefics3,
+    "SmolVLMImageProcessor": pipelines.idefics3,
+    "MllamaImageProcessor": pipelines.mllama,
+    "Qwen2VLImageProcessor": pipelines.qwen,
+}
+_PLAIN = frozenset(name for name, recipe in _RECIPES.items() if recipe is pipelines.plain)
+_DETR = frozenset(name for name, recipe in _RECIPES.items() if recipe is pipelines.detection)
+#: which processors a model of a type may come with
+_PROCESSORS: dict[str, frozenset[str]] = {
+    "llava": _PLAIN | {"LlavaImageProcessor"},
+    "llava_next": frozenset({"LlavaNextImageProcessor"}),
+    "blip-2": _PLAIN,
+    "instructblip": _PLAIN,
+    "idefics": frozenset({"IdeficsImageProcessor"}),
+    "idefics2": frozenset({"Idefics2ImageProcessor"}),
+    "idefics3": frozenset({"Idefics3ImageProcessor"}),
+    "smolvlm": frozenset({"SmolVLMImageProcessor", "Idefics3ImageProcessor"}),
+    "mllama": frozenset({"MllamaImageProcessor"}),
+    "qwen2_vl": frozenset({"Qwen2VLImageProcessor"}),
+    "qwen2_5_vl": frozenset({"Qwen2VLImageProcessor"}),
+    "paligemma": _PLAIN,
+    **dict.fromkeys(("clip", "clip_vision_model", "siglip", "siglip_vision_model"), _PLAIN),
+    **dict.fromkeys(("deit", "dinov2", "swin", "swinv2", "vit"), _PLAIN),
+    **dict.fromkeys(("conditional_detr", "detr"), _DETR),
+    "yolos": frozenset({"YolosImageProcessor"}),
+}
+#: types whose processors take pictures by request
+_BY_REQUEST = frozenset({"idefics2", "idefics3", "smolvlm", "mllama"})
+#: fields that the library's combined processor uses up before the model is called
+_NOT_FOR_THE_MODEL = frozenset({"num_tiles", "rows", "cols"})
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """A model's preprocessing, differentiable; made by `preprocessor`.
+
+    Attributes:
+        model_type: of the model's configuration.
+        settings: what its picture processor does.
+        recipe: how.
+    """
+
+    model_type: str
+    settings: Settings
+    recipe: Recipe
+
+    def __call__(self, x: Tensor) -> Fields:
+        """The fields that the model takes for n requests with one picture each.
+
+        `pixel_values` has `x`'s dtype and device. Its shape, and the other fields (int64), are those of
+        the official processor; Idefics-1 gets (n, 1, 3, h, w), as its model takes it. What that processor
+        hands to the text only (Mllama's `num_tiles`: the sum of `aspect_ratio_mask`) is left out.
+
+        Args:
+            x: pictures in [0, 1] at the size of their files, float32 or float64, (n, 3, h, w).
+
+        Raises:
+            UsageError: for another shape or dtype, or a size that this processor cannot take.
+        """
+        if x.dim() != 4 or x.shape[1] != 3 or not len(x) or x.dtype not in (torch.float32, torch.float64):
+            raise UsageError(
+                f"pictures of shape {tuple(x.shape)} and {x.dtype}: expected (n, 3, height, width) in "
+                "[0, 1], float32; divide uint8 pixels by 255 and put the channels first"
+            )
+        if self.settings.rounded:
+            x = onto(x, (x * LEVELS).round().clamp(0, LEVELS))
+        return self.recipe(x, self.settings)
+
+    def rounded(self) -> Preprocess:
+        """The same for the file that a picture would be written to, rounding all that is rounded then.
+
+        The values are the official processor's, so that a loss can be measured as the file will have it
+        without leaving the device; the gradient is passed straight through.
+        """
+        return replace(self, settings=replace(self.settings, rounded=True))
+
+    def unnormalized(self) -> Preprocess:
+        """The same steps without mean and deviation: values are a file's, 0 to 1."""
+        return replace(self, settings=replace(self.settings, scale=1.0, do_normalize=False))
+
+    def in_levels(self) -> Preprocess:
+        """The same steps without normalization: values are the file's, 0 to 255."""
+        return replace(self, settings=replace(self.settings, scale=float(LEVELS), do_normalize=False))
+
+
+def preprocessor(model_type: str, image_processor: Any) -> Preprocess:
+    """What `image_processor` does to a picture, inside the graph.
+
+    Args:
+        model_type: of the model's configuration, for example "llava".
+        image_processor: of `transformers`; its own flags and sizes are followed. Later changes to it are not.
+
+    Raises:
+        UsageError: for a model type, a processor or an option that is not supported, naming it.
+    """
+    if model_type not in _PROCESSORS:
+        raise UsageError(
+            f"pictures cannot be optimized for this model: {nearest(model_type, _PROCESSORS, 'model type')} "
+            "Choose a model of one of these as the surrogate"
+        )
+    name = class_name(image_processor)
+    if name not in _PROCESSORS[model_type]:
+        raise UsageError(
+            f"pictures cannot be optimized for this {model_type} model: "
+            + nearest(name, _PROCESSORS[model_type], f"{model_type} picture processor")
+        )
+    return Preprocess(model_type, settings_of(image_processor), _RECIPES[name])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How far `pixel_values` in the graph are from the official ones, for one file.
+
+    Attributes:
+        max: largest absolute difference of the normalized values.
+        mean: mean absolute difference of them.
+        max_levels: largest absolute difference in the file's units, 1/255: at most 1.3 after one resize;
+            Idefics3 and SmolVLM resize two or three times and reach 2.5.
+        mean_levels: mean absolute difference in these units.
+    """
+
+    max: float
+    mean: float
+    max_levels: float
+    mean_levels: float
+
+
+def difference(preprocess: Preprocess, image_processor: Any, pixels: Pixels) -> Difference:
+    """Compare with the official processor on a file's pixels.
+
+    Args:
+        preprocess: made from `image_processor`.
+        image_processor: of `transformers`, on Pillow.
+        pixels: `uint8`, (height, width, 3).
+
+    Raises:
+        ContractError: if a field is missing, has another shape, or is not a float and not equal.
+        UsageError: if the processor is not one on Pillow, or the picture does not suit it.
+    """
+    x = (torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / LEVELS).unsqueeze(0)
+    normalized = _gap(preprocess(x), official(preprocess, image_processor, pixels))
+    raw = official(preprocess, image_processor, pixels, do_rescale=False, do_normalize=False)
+    levels = _gap(preprocess.in_levels()(x), raw)
+    return Difference(
+        max=float(normalized.max()),
+        mean=float(normalized.mean()),
+        max_levels=float(levels.max()),
+        mean_levels=float(levels.mean()),
+    )
+
+
+def official(preprocess: Preprocess, image_processor: Any, pixels: Pixels, **settings: Any) -> Fields:
+    """The official processor's fields for a file's pixels, shaped as `preprocess` gives them.
+
+    Args:
+        preprocess: says which of the processor's fields the model takes.
+        image_processor: of `transformers`, on Pillow.
+        pixels: `uint8`, (height, width, 3).
+        settings: for the processor's call.
+
+    Raises:
+        UsageError: if the processor is not one on Pillow.
+    """
+    if not type(image_processor).__name__.endswith("Pil"):
+        raise UsageError(
+            f"{type(image_processor).__name__} does not work on Pillow; load it with backend='pil' to compare"
+        )
+    picture = PilImage.fromarray(np.asarray(pixels))
+    shown = [[picture]] if preprocess.model_type in _BY_REQUEST else [picture]
+    found = image_processor(shown, return_tensors="pt", **settings)
+    if isinstance(found, Tensor):  # Idefics-1
+        return {"pixel_values": found.unsqueeze(0)}
+    return {name: value for name, value in found.items() if name not in _NOT_FOR_THE_MODEL}
+
+
+def _gap(ours: Fields, theirs: Fields) -> Tensor:
+    """Absolute difference of the pixel values, of which nothing else may differ."""
+    if ours.keys() != theirs.keys():
+        raise ContractError(f"fields {sorted(ours)} are made where the processor makes {sorted(theirs)}")
+    for name, value in theirs.items():
+        if ours[name].shape != value.shape:
+            raise ContractError(f"{name} has shape {tuple(ours[name].shape)}, not {tuple(value.shape)}")
+        if name != "pixel_values" and not (ours[name].dtype == value.dtype and ours[name].equal(value)):
+            raise ContractError(f"{name} is {ours[name].tolist()}, not {value.tolist()}")
+    return (ours["pixel_values"].double() - theirs["pixel_values"].double()).abs()
