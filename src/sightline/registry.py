@@ -31,7 +31,7 @@ from sightline.errors import AbsentExtraError, ContractError, UsageError, neares
 
 Kind = Literal["attack", "defense", "judge", "benchmark"]
 Role = Literal["attack", "control", "plain"]
-Crafted = Literal["alone", "apart", "together"]
+Scope = Literal["per_case", "batched", "universal"]
 REQUESTS = frozenset({"refuse", "comply"})
 ANY_ATTACK = "any attack"
 KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
@@ -75,11 +75,11 @@ class Card:
         control_when: settings, and their values that turn an attack into a control of itself.
         alike: for controls of one attack, the settings that both must have alike.
         surrogate: for attacks, whether it is crafted on models that the study names.
-        crafted: for attacks, how it meets cases: each by a call of its own ("alone"), in calls of as many as
-            its setting `batch` says, none depending on another ("apart"), or all of a benchmark in one call
-            ("together"), as what is the same for all of them has to be.
-        meets: for attacks, the expectations of the cases that a study runs it on: requests and their benign
-            twins, unless it is about answers.
+        scope: for attacks, the cases of one call: one (`per_case`); as many as its setting `batch` says, none
+            depending on another (`batched`); or all of a benchmark, for what is the same for all of them
+            (`universal`).
+        applies_to: for attacks, the expectations of the cases that a study runs it on: requests and their
+            benign twins, unless it is about answers.
         renamed: settings by the names that they had before.
         extra: pip extra that it needs ('' = none).
         judge: for benchmarks, the judge that knows their truth ('' = none of its own).
@@ -101,8 +101,8 @@ class Card:
     control_when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     alike: tuple[str, ...] = ()
     surrogate: bool = False
-    crafted: Crafted = "alone"
-    meets: frozenset[str] = REQUESTS
+    scope: Scope = "per_case"
+    applies_to: frozenset[str] = REQUESTS
     renamed: Mapping[str, Renamed] = field(default_factory=dict)
     extra: str = ""
     judge: str = ""
@@ -166,8 +166,8 @@ def attack(
     control_when: Mapping[str, tuple[Any, ...]] | None = None,
     alike: tuple[str, ...] = (),
     surrogate: bool = False,
-    crafted: Crafted = "alone",
-    meets: frozenset[str] = REQUESTS,
+    scope: Scope = "per_case",
+    applies_to: frozenset[str] = REQUESTS,
     renamed: Mapping[str, Renamed] | None = None,
     paper: str = "",
     source: str = "",
@@ -190,8 +190,8 @@ def attack(
         control_when=control_when or {},
         alike=alike,
         surrogate=surrogate,
-        crafted=crafted,
-        meets=meets,
+        scope=scope,
+        applies_to=applies_to,
         renamed=renamed or {},
         paper=paper,
         source=source,

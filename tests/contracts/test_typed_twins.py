@@ -67,7 +67,7 @@ def test_whoever_draws_words_has_a_typed_twin(name):
     assert CARDS[name].control_of == ""
     twin = CARDS[name + SUFFIX]
     assert twin.control_of == name
-    assert twin.meets == CARDS[name].meets
+    assert twin.applies_to == CARDS[name].applies_to
     own = {field.name for field in dataclasses.fields(CARDS[name].factory)}
     assert set(twin.alike) == ({field.name for field in dataclasses.fields(twin.factory)} & own - SIZES)
     assert not twin.surrogate

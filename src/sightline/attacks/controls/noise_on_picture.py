@@ -32,7 +32,7 @@ NAME = "noise_on_picture"
     role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
-    meets=frozenset({"answer", "classify", "comply", "refuse"}),
+    applies_to=frozenset({"answer", "classify", "comply", "refuse"}),
     presets={"testbed": {"size_px": 64, "shapes": 2}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
