@@ -15,12 +15,14 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from sightline import contracts
 from sightline.cases import ThreatModel
 from sightline.closure import closure, code_of
 from sightline.contracts import ResolvesFiles
@@ -32,6 +34,12 @@ Crafted = Literal["alone", "apart", "together"]
 REQUESTS = frozenset({"refuse", "comply"})
 ANY_ATTACK = "any attack"
 KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
+CONTRACTS: Mapping[Kind, Any] = {
+    "attack": contracts.Attack,
+    "benchmark": contracts.Benchmark,
+    "defense": contracts.Defense,
+    "judge": contracts.Judge,
+}
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
 _UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
@@ -120,6 +128,8 @@ def _registering(
             **facts,
         )
         cls.card = card  # type: ignore[attr-defined]
+        if not any("__call__" in vars(each) for each in cls.__mro__):
+            cls.__call__ = CONTRACTS[kind].__call__  # type: ignore[attr-defined]
         _cards[kind, name] = card
         return cls
 
@@ -263,6 +273,34 @@ def card(kind: Kind, name: str) -> Card:
         if (kind, name) not in _cards:
             raise UsageError(f"module {module} does not register a {kind} called {name!r}")
     return _cards[kind, name]
+
+
+def namespace(kind: Kind) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package whose attributes are the classes of a kind of method.
+
+    Plug-ins are among them. A class is found by its name or, without importing the others, by that of its method:
+    `QiVisual` is `qi_visual`.
+    """
+
+    def found(name: str) -> Any:
+        if name.startswith("_") or not name[:1].isupper():
+            raise AttributeError(name)
+        plain = name.lower()
+        near = [each for each in names(kind) if each.replace("_", "") == plain]
+        for each in near or names(kind):
+            with suppress(UsageError):
+                if card(kind, each).factory.__name__ == name:
+                    return card(kind, each).factory
+        raise AttributeError(nearest(name, listed(), f"{kind} class"))
+
+    def listed() -> list[str]:
+        classes = []
+        for each in names(kind):
+            with suppress(UsageError):
+                classes.append(card(kind, each).factory.__name__)
+        return sorted(classes)
+
+    return found, listed
 
 
 def make(kind: Kind, name: str, /, *, preset: str | None = None, **params: Any) -> Any:

@@ -1,1 +1,13 @@
-"""Defenses, one file each: asynchronous middleware around a target."""
+"""Defenses, one file each: asynchronous middleware around a target.
+
+Classes are loaded when they are first named: `sightline.defenses.NAME`, `dir(sightline.defenses)`.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+else:
+    from sightline.registry import namespace
+
+    __getattr__, __dir__ = namespace("defense")

@@ -54,7 +54,7 @@ class SelfModeration:
         """The answer, and two turns per round."""
         return 1 + 2 * self.rounds
 
-    async def __call__(self, conversation: Conversation, generate: Generate) -> Response:
+    async def respond(self, conversation: Conversation, generate: Generate) -> Response:
         """Answer, moderate, decide."""
         texts = wording("self_moderation", self.wording, "wording")
         answer = await generate(conversation)

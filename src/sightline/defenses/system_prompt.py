@@ -51,7 +51,7 @@ class SystemPrompt:
         """One: nothing is asked beside the request."""
         return 1
 
-    async def __call__(self, conversation: Conversation, generate: Generate) -> Response:
+    async def respond(self, conversation: Conversation, generate: Generate) -> Response:
         """Ask once, with the instruction in place."""
         return await generate(self.instructed(conversation))
 
