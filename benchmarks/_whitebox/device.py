@@ -21,7 +21,7 @@ from _whitebox.shapes import Shape
 from sightline.cases import Eps
 from sightline.whitebox.constraint import LinfBall
 from sightline.whitebox.loop import Problem, Progress, Watch, minimize
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.objective import Objective, TargetNLL
 from sightline.whitebox.optimizer import APGD
 from sightline.whitebox.sampler import FixedPairs

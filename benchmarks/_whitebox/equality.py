@@ -15,10 +15,10 @@ from torch import Tensor
 from _whitebox import engine, plain, plain_text
 from _whitebox.engine import Step
 from _whitebox.shapes import Shape, tokens_of
-from sightline.whitebox._behind import Behind
-from sightline.whitebox._prompts import Asked
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.objective import prefix_weights
+from sightline.whitebox.prefix_cache import Behind
+from sightline.whitebox.prompts import Asked
 
 ALPHA = 1 / 255
 Both = tuple[Callable[[Tensor], Step], Callable[[Tensor], Step]]

@@ -20,7 +20,7 @@ from _whitebox.times import Ratio
 from sightline.cases import Conversation, Eps, Image
 from sightline.whitebox.constraint import LinfBall, unit
 from sightline.whitebox.loop import Problem, Progress, Watch, minimize
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.objective import Objective, TargetNLL
 from sightline.whitebox.optimizer import SignGD
 from sightline.whitebox.sampler import FixedPairs

@@ -14,10 +14,10 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from sightline.cases import Conversation, Image
-from sightline.whitebox._prompts import Asked
 from sightline.whitebox.frozen import quicken
-from sightline.whitebox.mllm import MultimodalVictim
-from sightline.whitebox.preprocess import preprocessor
+from sightline.whitebox.model import MultimodalVictim
+from sightline.whitebox.preprocessing.processor import preprocessor
+from sightline.whitebox.prompts import Asked
 from sightline.whitebox.victim import Pair
 
 #: tokens that no text holds

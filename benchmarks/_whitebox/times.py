@@ -23,7 +23,7 @@ from _whitebox.engine import Step
 from _whitebox.plain import Pixels, Tokens
 from _whitebox.shapes import Shape, tokens_of
 from sightline.whitebox.frozen import quicken
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.victim import Pair
 
 #: quartiles further apart than this share of the median make a ratio noisy

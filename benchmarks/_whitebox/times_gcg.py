@@ -18,8 +18,8 @@ from _whitebox.counts import Counted
 from _whitebox.engine import Step
 from _whitebox.shapes import Shape, tokens_of
 from _whitebox.times import Ratio, Variant, found_of, in_turns
-from sightline.whitebox._behind import Behind
-from sightline.whitebox._prompts import Asked
+from sightline.whitebox.prefix_cache import Behind
+from sightline.whitebox.prompts import Asked
 
 
 class Suffixed:

@@ -11,7 +11,7 @@ import torch
 from _whitebox import engine, fidelity
 from _whitebox.times import FORMATS, Ratio, Sides, Variant, found_of, in_turns, like_with_like, table
 from sightline.whitebox._splitting import PassCost
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
 
 MANY = 64
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}

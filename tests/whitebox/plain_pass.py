@@ -6,7 +6,7 @@ import torch
 
 from sightline.cases import Conversation, Image
 from sightline.contracts import Decoding
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.victim import Pair
 
 #: token fields that a longer sequence repeats (what its last token sees) or fills with zeros (text)

@@ -16,12 +16,12 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings, open_target
-from sightline.whitebox._sizes import Size, yolos
+from sightline.whitebox.detectors import LabelScore, log_odds
 from sightline.whitebox.encoder_folders import encoder_folder
 from sightline.whitebox.encoders import open_encoder, tower_of
 from sightline.whitebox.opening import open_victim
-from sightline.whitebox.preprocess import difference, preprocessor
-from sightline.whitebox.recognizers import LabelScore, log_odds
+from sightline.whitebox.preprocessing.geometry import Size, yolos
+from sightline.whitebox.preprocessing.processor import difference, preprocessor
 
 CPU = LocalSettings(device="cpu")
 DETECTORS = ("yolos", "detr", "conditional_detr")

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from sightline.errors import ContractError, UsageError
-from sightline.whitebox import _recipes as recipes
-from sightline.whitebox.preprocess import difference, official, preprocessor
+from sightline.whitebox.preprocessing import pipelines as recipes
+from sightline.whitebox.preprocessing.processor import difference, official, preprocessor
 
 SIDE = 32
 SQUARE, EDGE = {"height": SIDE, "width": SIDE}, {"shortest_edge": SIDE}

@@ -11,7 +11,7 @@ from PIL import Image as PilImage
 from PIL.Image import Resampling
 
 from sightline.errors import UsageError
-from sightline.whitebox.resize import HALF_LEVEL, filter_of, resize, weights
+from sightline.whitebox.preprocessing.resize import HALF_LEVEL, filter_of, resize, weights
 
 FILTERS = [
     Resampling.NEAREST,

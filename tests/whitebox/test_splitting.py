@@ -12,7 +12,7 @@ from sightline.cases import Image
 from sightline.targets import LocalSettings
 from sightline.whitebox._splitting import PassCost, packs
 from sightline.whitebox.opening import open_victim
-from sightline.whitebox.tree import pack
+from sightline.whitebox.packing import pack
 
 IMAGE = Image(sha256="0" * 64, width=64, height=64)
 
@@ -71,7 +71,7 @@ def test_many_pairs_are_as_in_one_pack(victim, monkeypatch):
     assert sum(count for count, _ in packed) == 64
     apart = means(victim.rows(x, pairs))
     victim._remembered.cache_clear()
-    monkeypatch.setattr("sightline.whitebox.mllm.packs", lambda *_: 1)
+    monkeypatch.setattr("sightline.whitebox.model.packs", lambda *_: 1)
     together = means(victim.rows(x, pairs))
     assert torch.allclose(apart, together, rtol=1e-5, atol=1e-7)
     assert_same(slope(apart, x), slope(together, x))

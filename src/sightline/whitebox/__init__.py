@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sightline.whitebox.constraint import first_rows as first_rows
     from sightline.whitebox.constraint import from_pixels as from_pixels
     from sightline.whitebox.constraint import unit as unit
+    from sightline.whitebox.detectors import LabelScore as LabelScore
     from sightline.whitebox.discrete import FoundText as FoundText
     from sightline.whitebox.discrete import TextProblem as TextProblem
     from sightline.whitebox.discrete import any_forced as any_forced
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from sightline.whitebox.optimizer import CommonWeakness as CommonWeakness
     from sightline.whitebox.optimizer import SignGD as SignGD
     from sightline.whitebox.optimizer import UnitGD as UnitGD
-    from sightline.whitebox.recognizers import LabelScore as LabelScore
     from sightline.whitebox.rewriting import Rewriting as Rewriting
     from sightline.whitebox.rewriting import rewrite as rewrite
     from sightline.whitebox.rewriting import scrambled as scrambled
@@ -86,7 +86,7 @@ _HOMES = {
         "prefix_weights",
     ),
     "optimizer": ("APGD", "SGD", "Adam", "CommonWeakness", "SignGD", "UnitGD"),
-    "recognizers": ("LabelScore",),
+    "detectors": ("LabelScore",),
     "rewriting": ("Rewriting", "rewrite", "scrambled"),
     "sampler": ("Contexts", "FixedPairs", "Rotating", "WithoutReplacement"),
     "suffix": ("SuffixReader", "TokenSuffix", "whole_text"),

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sightline.errors import UsageError
 from sightline.targets._processors import Fields
-from sightline.whitebox.mllm import ToFields
-from sightline.whitebox.preprocess import Preprocess
+from sightline.whitebox.model import ToFields
+from sightline.whitebox.preprocessing.processor import Preprocess
 from sightline.whitebox.victim import Kind
 
 

@@ -31,7 +31,7 @@ from sightline.whitebox._problem import (
     no_nudges,
 )
 from sightline.whitebox.guards import check_tokens
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.objective import Probed
 
 START, GUARD = -1, -2

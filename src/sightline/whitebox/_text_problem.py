@@ -17,8 +17,8 @@ from sightline.whitebox._tally import Tally
 from sightline.whitebox.flips import Flipper
 from sightline.whitebox.objective import RowTerm, TargetNLL
 from sightline.whitebox.sampler import Sampler
-from sightline.whitebox.spelling import Allowed, Ids
 from sightline.whitebox.victim import Pair, Rows
+from sightline.whitebox.vocabulary import Allowed, Ids
 
 Loss = Callable[[Rows], Tensor]
 

@@ -36,12 +36,12 @@ from sightline.targets import LocalSettings
 from sightline.targets._loading import LOCAL, load_config, load_weights, one_sentence
 from sightline.whitebox._encoding import FrozenEncoder
 from sightline.whitebox._text_tower import TextTower
+from sightline.whitebox.detectors import Classifier, Detector
 from sightline.whitebox.encoder_folders import EncoderFolder, encoder_folder
 from sightline.whitebox.frozen import quicken
-from sightline.whitebox.mllm import MultimodalVictim, ToFields
+from sightline.whitebox.model import MultimodalVictim, ToFields
 from sightline.whitebox.opening import QUICKENED_PARAMETERS
-from sightline.whitebox.preprocess import preprocessor
-from sightline.whitebox.recognizers import Classifier, Detector
+from sightline.whitebox.preprocessing.processor import preprocessor
 from sightline.whitebox.victim import Encoder, Kind
 
 _MODELS: dict[str, Any] = {

@@ -15,7 +15,7 @@ from PIL import Image as PilImage
 from torch import Tensor
 
 from sightline.errors import ContractError
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.victim import Pair
 
 PROMPTS = 4

@@ -23,11 +23,11 @@ from sightline.targets._loading import LOCAL, load_config, load_weights, one_sen
 from sightline.targets._model import KIND, SMALL_PARAMETERS
 from sightline.targets._processors import quiet, route_for
 from sightline.targets.vlm import VlmTarget
-from sightline.whitebox._prompts import Prompts
 from sightline.whitebox.families import check_known
 from sightline.whitebox.frozen import quicken
-from sightline.whitebox.mllm import MultimodalVictim
-from sightline.whitebox.preprocess import preprocessor
+from sightline.whitebox.model import MultimodalVictim
+from sightline.whitebox.preprocessing.processor import preprocessor
+from sightline.whitebox.prompts import Prompts
 
 #: kinds of targets that are models with weights at hand
 _WHITE = ("vlm", "testbed")

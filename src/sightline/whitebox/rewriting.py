@@ -29,9 +29,9 @@ from sightline.whitebox._problem import CURVE_POINTS, Check, Ending, Progress, W
 from sightline.whitebox._text_problem import FoundText, TextProblem
 from sightline.whitebox.flips import HotFlip
 from sightline.whitebox.sampler import FixedPairs
-from sightline.whitebox.spelling import Allowed
 from sightline.whitebox.suffix import SuffixReader
 from sightline.whitebox.victim import Pair, Rows
+from sightline.whitebox.vocabulary import Allowed
 
 #: draws of a control until one reads back as it is
 _TRIES = 50

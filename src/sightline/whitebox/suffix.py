@@ -20,13 +20,13 @@ from sightline.cases import Conversation, Image
 from sightline.errors import ContractError, UsageError, nearest, require
 from sightline.records import Pixels
 from sightline.rng import numpy_rng
-from sightline.whitebox._behind import Behind, Held
 from sightline.whitebox._pictures import from_pixels, unit
-from sightline.whitebox._prompts import Asked, Prompts, Size
 from sightline.whitebox._tally import Tally
-from sightline.whitebox.mllm import MultimodalVictim
-from sightline.whitebox.spelling import Allowed, Spelling, Spoken
+from sightline.whitebox.model import MultimodalVictim
+from sightline.whitebox.prefix_cache import Behind, Held
+from sightline.whitebox.prompts import Asked, Prompts, Size
 from sightline.whitebox.victim import Pair, Rows, Victim
+from sightline.whitebox.vocabulary import Allowed, Spelling, Spoken
 
 Place = Literal["behind", "before"]
 """Of the suffix: behind the user's text, or before it."""

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sightline.whitebox._behind import Behind
 from sightline.whitebox._flops import counter
-from sightline.whitebox._prompts import Asked
-from sightline.whitebox.mllm import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim
+from sightline.whitebox.prefix_cache import Behind
+from sightline.whitebox.prompts import Asked
 
 
 class StepFlops(NamedTuple):

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from sightline.errors import UsageError
 from sightline.targets._processors import Fields
-from sightline.whitebox._prompts import Asked
 from sightline.whitebox.families._packed import Packed
 from sightline.whitebox.families.cross_attention import CrossAttention
-from sightline.whitebox.families.linear import Linear, Qwen
-from sightline.whitebox.families.queries import InstructedQueries, Queries
+from sightline.whitebox.families.llava import Linear, Qwen
+from sightline.whitebox.families.qformer import InstructedQueries, Queries
+from sightline.whitebox.prompts import Asked
 
 
 class Family(Protocol):

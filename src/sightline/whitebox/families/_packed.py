@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from sightline.targets._processors import Fields
-from sightline.whitebox.tree import visible
+from sightline.whitebox.packing import visible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """Pairs as one sequence of nodes; see `tree.Tree`. Integer tensors unless said otherwise.
+    """Pairs as one sequence of nodes; see `packing.Tree`. Integer tensors unless said otherwise.
 
     Attributes:
         ids: (nodes,), tokens.

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from sightline.targets._processors import Fields
-from sightline.whitebox._prompts import Asked
 from sightline.whitebox.families._packed import Packed
+from sightline.whitebox.prompts import Asked
 
 
 class CrossAttention:

@@ -18,32 +18,32 @@ from torch import Tensor
 
 from sightline.errors import ContractError, UsageError, nearest
 from sightline.records import Pixels
-from sightline.whitebox import _recipes
-from sightline.whitebox._recipes import Fields, Recipe
-from sightline.whitebox._settings import Settings, class_name, settings_of
-from sightline.whitebox.resize import LEVELS, onto
+from sightline.whitebox.preprocessing import pipelines
+from sightline.whitebox.preprocessing.pipelines import Fields, Recipe
+from sightline.whitebox.preprocessing.resize import LEVELS, onto
+from sightline.whitebox.preprocessing.settings import Settings, class_name, settings_of
 
 _RECIPES: dict[str, Recipe] = {
-    "CLIPImageProcessor": _recipes.plain,
-    "SiglipImageProcessor": _recipes.plain,
-    "ViTImageProcessor": _recipes.plain,
-    "BlipImageProcessor": _recipes.plain,
-    "DeiTImageProcessor": _recipes.plain,
-    "BitImageProcessor": _recipes.plain,
-    "DetrImageProcessor": _recipes.detection,
-    "ConditionalDetrImageProcessor": _recipes.detection,
-    "YolosImageProcessor": _recipes.yolos,
-    "LlavaImageProcessor": _recipes.square,
-    "LlavaNextImageProcessor": _recipes.anyres,
-    "IdeficsImageProcessor": _recipes.nested,
-    "Idefics2ImageProcessor": _recipes.idefics2,
-    "Idefics3ImageProcessor": _recipes.idefics3,
-    "SmolVLMImageProcessor": _recipes.idefics3,
-    "MllamaImageProcessor": _recipes.mllama,
-    "Qwen2VLImageProcessor": _recipes.qwen,
+    "CLIPImageProcessor": pipelines.plain,
+    "SiglipImageProcessor": pipelines.plain,
+    "ViTImageProcessor": pipelines.plain,
+    "BlipImageProcessor": pipelines.plain,
+    "DeiTImageProcessor": pipelines.plain,
+    "BitImageProcessor": pipelines.plain,
+    "DetrImageProcessor": pipelines.detection,
+    "ConditionalDetrImageProcessor": pipelines.detection,
+    "YolosImageProcessor": pipelines.yolos,
+    "LlavaImageProcessor": pipelines.square,
+    "LlavaNextImageProcessor": pipelines.anyres,
+    "IdeficsImageProcessor": pipelines.nested,
+    "Idefics2ImageProcessor": pipelines.idefics2,
+    "Idefics3ImageProcessor": pipelines.idefics3,
+    "SmolVLMImageProcessor": pipelines.idefics3,
+    "MllamaImageProcessor": pipelines.mllama,
+    "Qwen2VLImageProcessor": pipelines.qwen,
 }
-_PLAIN = frozenset(name for name, recipe in _RECIPES.items() if recipe is _recipes.plain)
-_DETR = frozenset(name for name, recipe in _RECIPES.items() if recipe is _recipes.detection)
+_PLAIN = frozenset(name for name, recipe in _RECIPES.items() if recipe is pipelines.plain)
+_DETR = frozenset(name for name, recipe in _RECIPES.items() if recipe is pipelines.detection)
 #: which processors a model of a type may come with
 _PROCESSORS: dict[str, frozenset[str]] = {
     "llava": _PLAIN | {"LlavaImageProcessor"},

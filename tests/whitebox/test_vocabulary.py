@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from sightline.errors import UsageError
 from sightline.testbed.tokenizer import SPECIALS, tokenizer, vocabulary
-from sightline.whitebox.spelling import Spelling
+from sightline.whitebox.vocabulary import Spelling
 
 CORPUS = ["the red square is red", "a square in the image", "made of moss, of mint! and moss? made it"] * 9
 

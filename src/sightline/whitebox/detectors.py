@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sightline.errors import UsageError, nearest, require
 from sightline.whitebox._encoding import FrozenEncoder
-from sightline.whitebox.mllm import ToFields
+from sightline.whitebox.model import ToFields
 from sightline.whitebox.victim import Encoder, Kind
 
 SEVERAL = "multi_label_classification"

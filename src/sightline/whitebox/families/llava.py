@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from sightline.targets._processors import Fields
-from sightline.whitebox._prompts import Asked
 from sightline.whitebox.families._constant import ConstantText
 from sightline.whitebox.families._packed import Packed
+from sightline.whitebox.prompts import Asked
 
 #: added to pixels where the library takes a picture of nothing but zeros (mid-gray, here) for padding
 _NOT_ZERO = 1e-12

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.errors import ContractError
-from sightline.whitebox.tree import pack
+from sightline.whitebox.packing import pack
 
 rows = st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=9), min_size=1, max_size=6)
 

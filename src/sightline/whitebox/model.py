@@ -1,8 +1,8 @@
 """A loaded multimodal model as a victim: pixels in, predictions at target tokens out, with a gradient.
 
-Every call packs its pairs into a tree (`tree`), or several where that costs less (`_splitting`), encodes each
-picture once, and asks for logits at target rows only. n pictures are n rows of the same tree. Weights are
-frozen; `x` and the loss are float32, whatever the model computes in.
+Every call packs its pairs into a tree (`packing`), or several where that costs less (`_splitting`), encodes
+each picture once, and asks for logits at target rows only. n pictures are n rows of the same tree. Weights
+are frozen; `x` and the loss are float32, whatever the model computes in.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch import Tensor
 from sightline.cases import Conversation
 from sightline.errors import ContractError, UsageError
 from sightline.targets._processors import Fields
-from sightline.whitebox._prompts import Asked, Prompts, Size
 from sightline.whitebox._splitting import PassCost, packs
 from sightline.whitebox.families import Packed, family_of
-from sightline.whitebox.tree import Tree, pack
+from sightline.whitebox.packing import Tree, pack
+from sightline.whitebox.prompts import Asked, Prompts, Size
 from sightline.whitebox.victim import Pair, Rows, joined
 
 ToFields = Callable[[Tensor], Fields]

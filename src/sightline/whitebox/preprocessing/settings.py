@@ -13,8 +13,8 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from sightline.errors import UsageError
-from sightline.whitebox._sizes import Rule, Size
-from sightline.whitebox.resize import LEVELS, filter_of
+from sightline.whitebox.preprocessing.geometry import Rule, Size
+from sightline.whitebox.preprocessing.resize import LEVELS, filter_of
 
 _EDGES = ("height", "width", "shortest_edge", "longest_edge", "max_height", "max_width")
 _FLAGS = frozenset(

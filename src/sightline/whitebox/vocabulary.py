@@ -21,7 +21,7 @@ from sightline.cases import Conversation
 from sightline.errors import UsageError, nearest
 from sightline.targets._processors import Fields
 from sightline.targets._prompt import Prompt
-from sightline.whitebox._prompts import Asked, Prompts, Size
+from sightline.whitebox.prompts import Asked, Prompts, Size
 
 Allowed = Literal["ascii", "words"]
 """Tokens of printable ASCII; or only those of them that are a whole word after a space."""

@@ -17,7 +17,7 @@ from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.vlm import forget_models
 from sightline.testbed.weights import materialize
-from sightline.whitebox import mllm
+from sightline.whitebox import model as mllm
 from sightline.whitebox.families import KNOWN
 from sightline.whitebox.opening import open_victim
 from sightline.whitebox.victim import Pair

@@ -1,8 +1,8 @@
 """Rows of tokens run behind a beginning that is run once: its keys and values are shared by all rows.
 
-All prompts and targets are one tree (`tree`). Its nodes before the attacked tokens never change: their keys
-and values are computed once and expanded, not copied, for every candidate. The library's cache grows in
-place, so every pass gets a fresh one around the same tensors.
+All prompts and targets are one tree (`packing`). Its nodes before the attacked tokens never change: their
+keys and values are computed once and expanded, not copied, for every candidate. The cache of the library
+grows in place, so every pass gets a fresh one around the same tensors.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sightline.errors import ContractError, UsageError
 from sightline.targets._processors import Fields
 from sightline.whitebox.families import Family, Packed
 from sightline.whitebox.families.cross_attention import CrossAttention
-from sightline.whitebox.families.linear import Linear, Qwen
-from sightline.whitebox.families.queries import Queries
-from sightline.whitebox.tree import visible
+from sightline.whitebox.families.llava import Linear, Qwen
+from sightline.whitebox.families.qformer import Queries
+from sightline.whitebox.packing import visible
 from sightline.whitebox.victim import Rows
 
 Layer = tuple[Tensor, Tensor]

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sightline.errors import UsageError
-from sightline.whitebox import _sizes
-from sightline.whitebox._settings import Settings, constant
-from sightline.whitebox._sizes import Size
-from sightline.whitebox.resize import LEVELS, resize
+from sightline.whitebox.preprocessing import geometry
+from sightline.whitebox.preprocessing.geometry import Size
+from sightline.whitebox.preprocessing.resize import LEVELS, resize
+from sightline.whitebox.preprocessing.settings import Settings, constant
 
 Fields = dict[str, Tensor]
 Recipe = Callable[[Tensor, Settings], Fields]
@@ -35,9 +35,9 @@ def _to(x: Tensor, goal: Size, settings: Settings) -> Tensor:
 def _framed(x: Tensor, settings: Settings) -> Tensor:
     """Resized and cropped, as far as the processor says."""
     if settings.do_resize:
-        x = _to(x, _sizes.resized(_size(x), settings.size), settings)
+        x = _to(x, geometry.resized(_size(x), settings.size), settings)
     if settings.do_center_crop:
-        x = _cropped(x, _sizes.stated(settings.crop))
+        x = _cropped(x, geometry.stated(settings.crop))
     return x
 
 
@@ -80,7 +80,7 @@ def plain(x: Tensor, settings: Settings) -> Fields:
     """CLIP, SigLIP, ViT, BLIP: resize, crop, normalize, pad."""
     pixels = settings.finished(_framed(x, settings))
     if settings.do_pad and settings.pad:
-        pixels = _filled(pixels, _sizes.stated(settings.pad))
+        pixels = _filled(pixels, geometry.stated(settings.pad))
     return {"pixel_values": pixels}
 
 
@@ -89,14 +89,14 @@ def detection(x: Tensor, settings: Settings) -> Fields:
     found = plain(x, settings)
     if not settings.do_pad:
         return found
-    seen = _sizes.resized(_size(x), settings.size) if settings.do_resize else _size(x)
+    seen = geometry.resized(_size(x), settings.size) if settings.do_resize else _size(x)
     return _masked(found["pixel_values"], seen)
 
 
 def yolos(x: Tensor, settings: Settings) -> Fields:
     """YOLOS: as `detection`, with a size rule of its own."""
     if settings.do_resize:
-        x = _to(x, _sizes.yolos(_size(x), settings.size), settings)
+        x = _to(x, geometry.yolos(_size(x), settings.size), settings)
     return detection(x, replace(settings, do_resize=False))
 
 
@@ -131,8 +131,8 @@ def anyres(x: Tensor, settings: Settings) -> Fields:
     size, edge = _size(x), settings.size.get("shortest_edge", 0)
     whole = Size(settings.size.get("height", edge), settings.size.get("width", edge))
     tile = settings.crop.get("height") or whole.height
-    canvas = _sizes.best_resolution(size, settings.canvases)
-    fitting = _sizes.inside(size, canvas)
+    canvas = geometry.best_resolution(size, settings.canvases)
+    fitting = geometry.inside(size, canvas)
     down, across = canvas.height - fitting.height, canvas.width - fitting.width
     large = pad(_to(x, fitting, settings), (across // 2, across - across // 2, down // 2, down - down // 2))
     tiles = [
@@ -167,7 +167,7 @@ def idefics2(x: Tensor, settings: Settings) -> Fields:
         upper, lower = x[..., :top, :], x[..., top:, :]
         views = [upper[..., :left], upper[..., left:], lower[..., :left], lower[..., left:], x]
     if settings.do_resize:
-        views = [_to(view, _sizes.idefics2(_size(view), settings.size), settings) for view in views]
+        views = [_to(view, geometry.idefics2(_size(view), settings.size), settings) for view in views]
     return _with_mask(views, x, settings)
 
 
@@ -175,10 +175,10 @@ def idefics3(x: Tensor, settings: Settings) -> Fields:
     """Idefics3: to the longest edge, then whole tiles, then the tiles and the whole picture as one tile."""
     tile, large = Size(settings.tile, settings.tile), x
     if settings.do_resize:
-        large = _to(large, _sizes.idefics3(_size(large), settings.size), settings)
+        large = _to(large, geometry.idefics3(_size(large), settings.size), settings)
     if not settings.do_image_splitting:
         return _with_mask([_to(large, tile, settings)], x, settings)
-    large = _to(large, _sizes.idefics3_tiled(_size(large), settings.tile), settings)
+    large = _to(large, geometry.idefics3_tiled(_size(large), settings.tile), settings)
     if _size(large) == tile:
         return _with_mask([large], x, settings)
     tiles = [
@@ -193,9 +193,9 @@ def mllama(x: Tensor, settings: Settings) -> Fields:
     """Mllama: fitted into the best grid of tiles, black below and to the right; absent tiles are 0."""
     if not (settings.do_resize and settings.do_pad):
         raise UsageError("Mllama's pictures are always resized and padded; set do_resize and do_pad to true")
-    side, size = _sizes.stated(settings.size), _size(x)
-    grid = _sizes.mllama_grid(size, settings.tiles, side.height)
-    fitted = _to(x, _sizes.mllama_inside(size, grid, side.height), settings)
+    side, size = geometry.stated(settings.size), _size(x)
+    grid = geometry.mllama_grid(size, settings.tiles, side.height)
+    fitted = _to(x, geometry.mllama_inside(size, grid, side.height), settings)
     canvas = settings.finished(_filled(fitted, Size(grid.height * side.height, grid.width * side.width)))
     tiles = canvas.unflatten(-2, (grid.height, side.height)).unflatten(-1, (grid.width, side.width))
     tiles = tiles.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
@@ -204,7 +204,7 @@ def mllama(x: Tensor, settings: Settings) -> Fields:
     mask = (1,) * count + (0,) * (settings.tiles - count)
     return {
         "pixel_values": pixels.unsqueeze(1),
-        "aspect_ratio_ids": _repeated(x, _sizes.arrangements(settings.tiles).index(grid) + 1),
+        "aspect_ratio_ids": _repeated(x, geometry.arrangements(settings.tiles).index(grid) + 1),
         "aspect_ratio_mask": _repeated(x, *mask).unsqueeze(1),
     }
 
@@ -219,7 +219,7 @@ def qwen(x: Tensor, settings: Settings) -> Fields:
         if not {"shortest_edge", "longest_edge"} <= settings.size.keys():
             raise UsageError("Qwen2-VL's size needs shortest_edge and longest_edge, in pixels of area")
         least, most = settings.size["shortest_edge"], settings.size["longest_edge"]
-        x = _to(x, _sizes.qwen(_size(x), side, least, most), settings)
+        x = _to(x, geometry.qwen(_size(x), side, least, most), settings)
     size = _size(x)
     if size.height % side or size.width % side or not min(size):
         raise UsageError(

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from sightline.errors import UsageError
 from sightline.targets._processors import Fields
-from sightline.whitebox._prompts import Asked
 from sightline.whitebox.families._packed import Packed
+from sightline.whitebox.prompts import Asked
 
 
 class Queries:
