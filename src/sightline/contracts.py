@@ -235,15 +235,15 @@ class Attack(Protocol):
     def __call__(self, model: Any, prompts: Any, **how: Unpack[How]) -> Any:
         """Attack one prompt or a list of them, without a study.
 
-        Pictures are written as PNG, read back and measured; budgets and costs are those of a study, and the same
-        prompt, settings, model and seed give the same result.
+        Pictures are written as PNG, read back and measured; budgets and costs are those of a study, and the
+        same prompt, settings, model and seed give the same result.
 
         Args:
-            model: from `sl.open_model` or `sl.from_pretrained`, or a target string; several, in a list, for an
-                attack crafted on all of them; None for an attack that uses no gradients.
+            model: from `sl.open_model` or `sl.from_pretrained`, or a target string; several, in a list, for
+                an attack crafted on all of them; None for an attack that uses no gradients.
             prompts: a string, a picture, an `sl.Case`, an `sl.Conversation`, an earlier `Result`; or a list.
-            image: a picture shown before the text of each prompt: a Pillow image, an array (height, width, 3) of
-                uint8, the `pathlib.Path` of a file, or `result.image`.
+            image: a picture shown before the text of each prompt: a Pillow image, an array (height, width,
+                3) of uint8, the `pathlib.Path` of a file, or `result.image`.
             target: what the model is to say: the attack's setting `target` or `targets`.
             budget: an `sl.Budget`, the limit for one result (passes, FLOPs, seconds).
             seed: of everything random.
@@ -251,7 +251,8 @@ class Attack(Protocol):
             quiet: whether to show no progress.
 
         Returns:
-            `Result` with text, image, losses, norms (pixel levels 0..255) and cost; a list of them for a list.
+            `Result` with text, image, losses, norms (pixel levels 0..255) and cost; a list of them for a
+            list.
 
         Raises:
             UsageError: if the attack cannot work on the prompt; of a list, if it can work on none: otherwise

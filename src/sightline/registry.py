@@ -129,7 +129,7 @@ def _registering(
         )
         cls.card = card  # type: ignore[attr-defined]
         if not any("__call__" in vars(each) for each in cls.__mro__):
-            cls.__call__ = CONTRACTS[kind].__call__  # type: ignore[attr-defined]
+            setattr(cls, "__call__", CONTRACTS[kind].__call__)  # noqa: B010 - mypy knows no such method
         _cards[kind, name] = card
         return cls
 
@@ -278,8 +278,8 @@ def card(kind: Kind, name: str) -> Card:
 def namespace(kind: Kind) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package whose attributes are the classes of a kind of method.
 
-    Plug-ins are among them. A class is found by its name or, without importing the others, by that of its method:
-    `QiVisual` is `qi_visual`.
+    Plug-ins are among them. A class is found by its name or, without importing the others, by that of its
+    method: `QiVisual` is `qi_visual`.
     """
 
     def found(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Attacks without a study: one prompt or a list in, sealed results out, made as the craft stage makes them."""
+"""Attacks without a study: one prompt or a list in, sealed results out, made as in the craft stage."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sightline import registry
-from sightline.api.models import Model, opened
-from sightline.api.pictures import Picture, Pictures, shared_folder, store, store_in
-from sightline.api.prompts import Prompt, case_of
+from sightline.api.models import Model, ModelLike, opened
+from sightline.api.pictures import Picture, Pictures, store
+from sightline.api.prompts import case_of
 from sightline.budget import UNLIMITED, Budget
-from sightline.cases import Case, Conversation, Eps
+from sightline.cases import Case, Conversation
 from sightline.contracts import Attack, Surrogate
 from sightline.errors import UsageError
 from sightline.keys import case_key
@@ -37,10 +36,11 @@ class Result:
         case: the prompt that was attacked.
         conversation: what to send to a model instead; `model.ask(result)` sends it.
         image: the written picture that the conversation's last turn shows; None if it shows none.
-        norms: change of the written picture against the one that was perturbed: `linf` and `l2` in pixel levels
-            0..255, `changed` as the share of pixels; empty if none was perturbed.
+        norms: change of the written picture against the one that was perturbed: `linf` and `l2` in pixel
+            levels 0..255, `changed` as the share of pixels; empty if none was perturbed.
         trace: (step, training loss) of the search.
-        checks: (step, loss on the probe, share of targets that greedy decoding writes) of what a file would hold.
+        checks: (step, loss on the probe, share of targets that greedy decoding writes) of what a file would
+            hold.
         cost: forward and backward passes, FLOPs, calls, tokens and seconds that it took.
         crafted_on: ids of the models whose gradients were used; None if there were none.
         note: what the attack has to say, such as why the search ended.
@@ -80,7 +80,7 @@ class Result:
 
 def attack(
     method: Attack,
-    model: Model | str | Sequence[Model | str] | None,
+    model: ModelLike,
     prompts: Any,
     *,
     image: Any = None,
@@ -90,7 +90,7 @@ def attack(
     folder: str | os.PathLike[str] | None = None,
     quiet: bool = False,
 ) -> Any:
-    """Run an attack on one prompt (-> `Result`) or a list of them (-> list of `Result`); see `Attack.__call__`."""
+    """The `Result` of an attack on one prompt, or a list of them for a list; see `Attack.__call__`."""
     several = isinstance(prompts, list)
     models = [] if model is None else list(model) if isinstance(model, list | tuple) else [model]
     crafting = _Crafting(
@@ -100,7 +100,9 @@ def attack(
         seed,
         folder,
     )
-    found = crafting.results([case_of(each, image, crafting.pictures) for each in (prompts if several else [prompts])], quiet)
+    found = crafting.results(
+        [case_of(each, image, crafting.pictures) for each in (prompts if several else [prompts])], quiet
+    )
     if not several and found[0].problem is not None:
         raise UsageError(found[0].problem)
     return found if several else found[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from sightline.api.pictures import Picture, Pictures, store
+from sightline.api.pictures import Pictures, store
 from sightline.api.prompts import Prompt, conversation_of
 from sightline.api.waiting import wait
 from sightline.cases import Conversation
@@ -30,7 +30,9 @@ class Model:
         pictures: where pictures of this model's conversations and of attacks on it are written.
     """
 
-    def __init__(self, name: str, target: Target | None, pictures: Pictures, surrogate: Surrogate | None = None):
+    def __init__(
+        self, name: str, target: Target | None, pictures: Pictures, surrogate: Surrogate | None = None
+    ):
         self.name = name
         self.pictures = pictures
         self._target = target
@@ -41,7 +43,7 @@ class Model:
 
     @property
     def id(self) -> str:
-        """Identity of the model: name, digest of weights or settings, defenses; part of every study's keys."""
+        """Identity of the model in the keys of studies: name, digest of weights, defenses."""
         return self.target.id if self._target is not None else self.surrogate.id
 
     @property
@@ -52,7 +54,9 @@ class Model:
             UsageError: for an encoder, which answers nothing.
         """
         if self._target is None:
-            raise UsageError(f"{self.name} answers nothing: an encoder only serves attacks; open vlm/FOLDER or testbed/NAME")
+            raise UsageError(
+                f"{self.name} answers nothing, it only serves attacks: open vlm/FOLDER or testbed/NAME"
+            )
         return self._target
 
     @property
@@ -77,15 +81,16 @@ class Model:
         """Ask the model and wait for its reply; works in notebooks, too.
 
         Args:
-            text: a prompt: a string, a `Case`, a `Conversation`, or the `Result` of an attack. A list of them is
-                answered in batches and gives a list of replies.
-            image: shown before the text: a Pillow image, an array (height, width, 3) of uint8, the `pathlib.Path`
-                of a picture file, or `result.image`.
-            decoding: settings of `sl.Decoding`: `max_tokens` (new tokens; default 128 for the testbed, else 512),
-                `temperature` (0 is greedy), `top_p`, `seed`.
+            text: a prompt: a string, a `Case`, a `Conversation`, or the `Result` of an attack. A list of
+                them is answered in batches and gives a list of replies.
+            image: shown before the text: a Pillow image, an array (height, width, 3) of uint8, the
+                `pathlib.Path` of a picture file, or `result.image`.
+            decoding: settings of `sl.Decoding`: `max_tokens` (new tokens; default 128 for the testbed, else
+                512), `temperature` (0 is greedy), `top_p`, `seed`.
 
         Returns:
-            `Response` with `text`, `stop`, `cost`, `error` (a failure of the provider is data: `stop='error'`).
+            `Response` with `text`, `stop`, `cost`, `error` (a failure of the provider is data:
+            `stop='error'`).
 
         Raises:
             UsageError: for a picture that cannot be read, a rejected key, an unknown model.
@@ -125,11 +130,11 @@ def decoding_of(name: str, settings: dict[str, Any]) -> Decoding:
 
 
 def open_model(name: str, *, folder: str | os.PathLike[str] | None = None, **model_args: Any) -> Model:
-    """Open a model by its target string. Nothing heavy happens: weights are hashed, and loaded when first used.
+    """Open a model by its target string. Weights are hashed now, and loaded when they are first used.
 
     Args:
-        name: `testbed/NAME`, `vlm/FOLDER`, `scripted/FILE`, `replay/RUN`, `defended/DEFENSE:TARGET`, a model of
-            any provider (`openai/gpt-4o`), or `encoder/FOLDER` for attacks on a vision encoder alone.
+        name: `testbed/NAME`, `vlm/FOLDER`, `scripted/FILE`, `replay/RUN`, `defended/DEFENSE:TARGET`, a model
+            of any provider (`openai/gpt-4o`), or `encoder/FOLDER` for attacks on a vision encoder alone.
         folder: where pictures are kept; by default in a temporary folder that is removed when Python ends.
         model_args: passed on to a provider, such as `base_url`.
 
@@ -147,7 +152,11 @@ def open_model(name: str, *, folder: str | os.PathLike[str] | None = None, **mod
     return Model(name, open_target(name, pictures, model_args=model_args), pictures)
 
 
-def opened(model: Model | str) -> Model:
+ModelLike: TypeAlias = Model | str | Sequence[Model | str] | None
+"""What attacks take: a model, a target string, several of them, or none."""
+
+
+def opened(model: Any) -> Model:
     """A model that is given as such or by name."""
     if isinstance(model, str):
         return open_model(model)
@@ -157,6 +166,3 @@ def opened(model: Model | str) -> Model:
             "transformers that is in memory, sl.from_pretrained(model, processor)"
         )
     return model
-
-
-__all__ = ["Model", "Picture", "open_model", "opened"]

@@ -1,4 +1,4 @@
-"""Pictures in and out of the front door: what a notebook has becomes a written file, and a file can be shown."""
+"""Pictures of ad-hoc use: what a notebook has becomes a written file, and a file can be shown."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ class Picture:
         """
         data = self.path.read_bytes() if self.path.is_file() else b""
         if sha256_bytes(data) != self.sha256:
-            raise UsageError(f"{self.path}: the picture is gone or was changed since it was written; make it again")
+            raise UsageError(
+                f"{self.path}: the picture is gone or was changed since it was written; make it again"
+            )
         return data
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -79,7 +81,7 @@ class Picture:
 
 
 class Pictures(Blobs):
-    """The picture store of ad-hoc use. A picture that lies in another store of this process is found as well."""
+    """The picture store of ad-hoc use; pictures in other stores of this process are found as well."""
 
     _all: tuple[Pictures, ...] = ()
 
@@ -127,7 +129,9 @@ def _file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as absent:
-        raise UsageError(f"{path}: the picture cannot be read ({absent.strerror}); name an image file") from None
+        raise UsageError(
+            f"{path}: the picture cannot be read ({absent.strerror}); name an image file"
+        ) from None
 
 
 def _array(image: Any) -> Pixels:
@@ -150,7 +154,7 @@ def _array(image: Any) -> Pixels:
 
 @cache
 def shared_folder() -> Path:
-    """The temporary folder of this process for pictures of calls that name no folder; it is removed at exit."""
+    """The temporary folder of this process, for calls that name no folder; it is removed at exit."""
     held = tempfile.TemporaryDirectory(prefix="sightline-", ignore_cleanup_errors=True)
     atexit.register(held.cleanup)
     return Path(held.name)

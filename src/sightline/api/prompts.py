@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sightline.api.pictures import Picture, Pictures, is_image
 from sightline.cases import Case, Conversation, Expected
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from sightline.api.attacking import Result
     from sightline.api.pictures import ImageLike
 
-    Prompt: TypeAlias = Union[str, Case, Conversation, Result, Picture, PilImage, NDArray[np.uint8], os.PathLike[str]]
+    Prompt: TypeAlias = (
+        str | Case | Conversation | Result | Picture | PilImage | NDArray[np.uint8] | os.PathLike[str]
+    )
 else:
     Prompt = Any
 """A text, a case, a conversation, the result of an attack, or a picture without a text."""
 
 
-def conversation_of(prompt: Prompt, image: ImageLike | None, pictures: Pictures) -> Conversation:
+def conversation_of(prompt: Any, image: ImageLike | None, pictures: Pictures) -> Conversation:
     """The conversation that a prompt starts; `image` is shown before its text.
 
     Raises:
@@ -42,13 +44,13 @@ def conversation_of(prompt: Prompt, image: ImageLike | None, pictures: Pictures)
         found = prompt.conversation
     else:
         raise UsageError(
-            f"{type(prompt).__name__} is no prompt: give a string, a picture, an sl.Case, an sl.Conversation or "
-            "the result of an attack; several in a list"
+            f"{type(prompt).__name__} is no prompt: give a string, a picture, a Case, a Conversation or the "
+            "result of an attack; several in a list"
         )
     return found if image is None else found.with_image(pictures.seal(image))
 
 
-def case_of(prompt: Prompt, image: ImageLike | None, pictures: Pictures) -> Case:
+def case_of(prompt: Any, image: ImageLike | None, pictures: Pictures) -> Case:
     """A prompt as a test case: a request that a safe model refuses, unless the prompt is a case already."""
     conversation = conversation_of(prompt, image, pictures)
     known = prompt if isinstance(prompt, Case) else getattr(prompt, "case", None)

@@ -31,7 +31,9 @@ def read(
         )
     release = OfficialRelease(None if root is None else Path(root), store(folder))
     try:
-        found = list(sampled(_cases(benchmark, release), limit)) if limit else list(_cases(benchmark, release))
+        found = (
+            list(sampled(_cases(benchmark, release), limit)) if limit else list(_cases(benchmark, release))
+        )
     finally:
         release.close()
     for warning in release.warnings:

@@ -18,8 +18,8 @@ T = TypeVar("T")
 def wait(work: Coroutine[object, object, T]) -> T:
     """Run a coroutine on the front door's own event loop and return its result.
 
-    All calls of a process share one loop in a thread of its own, so that the connections of a provider's client
-    stay usable from call to call.
+    All calls of a process share one loop in a thread of its own, so that the connections of a provider's
+    client stay usable from call to call.
 
     Raises:
         StoppedError: on Ctrl-C, once the coroutine has been cancelled and has ended.
