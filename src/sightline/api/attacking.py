@@ -20,10 +20,10 @@ from sightline.errors import UsageError
 from sightline.keys import case_key
 from sightline.plain import plain_case
 from sightline.records import Artifact, Cost
+from sightline.study.artifact_builder import ArtifactBuilder, failed, length, unfinished
 from sightline.study.config import NamedAttack
 from sightline.study.grid import Column, chunks
 from sightline.study.progress import Progress, Silent
-from sightline.study.workshop import Workshop, failed, length, unfinished
 
 TARGET_SETTINGS = ("targets", "target")
 
@@ -174,7 +174,7 @@ class _Crafting:
     def _made(self, wanted: Mapping[str, Case], progress: Progress) -> Iterator[tuple[str, Artifact]]:
         """Artifacts as the craft stage makes them: in batches of the attack's own size."""
         work = unfinished(self.pictures.folder.parent, 0, self.column)
-        builder = Workshop(self.column, self.pictures, work, progress)
+        builder = ArtifactBuilder(self.column, self.pictures, work, progress)
         most = length(self.column) or len(wanted)
         for batch in chunks(iter(wanted.items()), most):
             for key, found in builder.make(dict(batch), {key for key, _ in batch}):

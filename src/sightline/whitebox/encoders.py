@@ -33,7 +33,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor  #
 
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings
-from sightline.targets._loading import LOCAL, load_config, load_weights, one_sentence
+from sightline.targets.local.loading import LOCAL, load_config, load_weights, one_sentence
 from sightline.whitebox._encoding import FrozenEncoder
 from sightline.whitebox._text_tower import TextTower
 from sightline.whitebox.detectors import Classifier, Detector

@@ -19,9 +19,9 @@ from sightline.cases import Image
 from sightline.errors import ContractError, UsageError
 from sightline.records import Pixels
 from sightline.targets import LocalSettings, open_target
-from sightline.targets._loading import LOCAL, load_config, load_weights, one_sentence
-from sightline.targets._model import KIND, SMALL_PARAMETERS
-from sightline.targets._processors import quiet, route_for
+from sightline.targets.local.loading import LOCAL, load_config, load_weights, one_sentence
+from sightline.targets.local.model import KIND, SMALL_PARAMETERS
+from sightline.targets.local.processors import quiet, route_for
 from sightline.targets.vlm import VlmTarget
 from sightline.whitebox.families import check_known
 from sightline.whitebox.frozen import quicken
