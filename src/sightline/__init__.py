@@ -32,6 +32,17 @@ from sightline.records import Outcome as Outcome
 from sightline.records import Response as Response
 from sightline.records import Verdict as Verdict
 
+__version__ = "0.1.0"
+
+_HOMES = {
+    "api.attacking": ("Result",),
+    "api.models": ("Model", "open_model"),
+    "api.pictures": ("Picture",),
+    "api.runs": ("RunResult", "Study", "load", "run"),
+    "budget": ("Budget",),
+}
+_FOLDERS = ("attacks", "benchmarks", "defenses", "judges")
+
 if TYPE_CHECKING:
     from sightline import attacks as attacks
     from sightline import benchmarks as benchmarks
@@ -46,19 +57,7 @@ if TYPE_CHECKING:
     from sightline.api.runs import load as load
     from sightline.api.runs import run as run
     from sightline.budget import Budget as Budget
-
-__version__ = "0.1.0"
-
-_HOMES = {
-    "api.attacking": ("Result",),
-    "api.models": ("Model", "open_model"),
-    "api.pictures": ("Picture",),
-    "api.runs": ("RunResult", "Study", "load", "run"),
-    "budget": ("Budget",),
-}
-_FOLDERS = ("attacks", "benchmarks", "defenses", "judges")
-
-if not TYPE_CHECKING:
+else:
 
     def __getattr__(name):
         if name in _FOLDERS:

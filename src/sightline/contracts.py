@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 
 P = TypeVar("P", bound="Prompt")
+_BY_DECORATOR: Any = None
+"""Stands for a class's card until the decorator that registers the class has set it."""
 MOST_TOKENS = 512
 """New tokens of a model that runs here, where a study leaves the number open."""
 
@@ -119,7 +121,7 @@ class Benchmark(Protocol):
     """
 
     __slots__ = ()
-    card: ClassVar[Card]
+    card: ClassVar[Card] = _BY_DECORATOR
     needs_root: ClassVar[bool]
 
     def cases(self, release: Release) -> Iterator[Case]:
@@ -221,7 +223,7 @@ class Attack(Protocol):
     """
 
     __slots__ = ()
-    card: ClassVar[Card]
+    card: ClassVar[Card] = _BY_DECORATOR
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Yield one draft per case. Raises ContractError if it cannot keep its promise."""
@@ -309,7 +311,7 @@ class Defense(Protocol):
     """
 
     __slots__ = ()
-    card: ClassVar[Card]
+    card: ClassVar[Card] = _BY_DECORATOR
 
     @property
     def calls(self) -> int:
@@ -338,7 +340,7 @@ class Judge(Protocol):
     """
 
     __slots__ = ()
-    card: ClassVar[Card]
+    card: ClassVar[Card] = _BY_DECORATOR
 
     @property
     def id(self) -> str:

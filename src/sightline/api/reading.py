@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sightline.api.pictures import store
-from sightline.border import bordered_row
 from sightline.cases import Case
 from sightline.contracts import Benchmark
 from sightline.errors import UsageError
 from sightline.plain import case_of, plain_case
 from sightline.release import OfficialRelease
 from sightline.study.sampling import sampled
+from sightline.untrusted import sanitized_row
 
 
 def read(
@@ -42,4 +42,4 @@ def read(
 
 
 def _cases(benchmark: Benchmark, release: OfficialRelease) -> Iterator[Case]:
-    return (case_of(bordered_row(plain_case(case))) for case in benchmark.cases(release))
+    return (case_of(sanitized_row(plain_case(case))) for case in benchmark.cases(release))

@@ -216,7 +216,7 @@ def _behaviors(records: Path, locked: Mapping[str, Any]) -> dict[tuple[str, str]
     """What each case asks, by benchmark and id."""
     return {
         (benchmark, row["id"]): row["behavior"]
-        for (benchmark, _), path in recorded.current_books(records, locked).items()
+        for (benchmark, _), path in recorded.current_case_tables(records, locked).items()
         for row in compacted_rows(path.with_suffix(""))
     }
 

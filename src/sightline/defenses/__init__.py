@@ -6,7 +6,8 @@ Classes are loaded when they are first named: `sightline.defenses.NAME`, `dir(si
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    pass
+    from sightline.defenses.self_moderation import SelfModeration as SelfModeration
+    from sightline.defenses.system_prompt import SystemPrompt as SystemPrompt
 else:
     from sightline.registry import namespace
 

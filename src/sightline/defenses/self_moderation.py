@@ -17,7 +17,7 @@ from typing import Literal
 
 from sightline import registry
 from sightline.cases import Conversation, Turn
-from sightline.contracts import Generate
+from sightline.contracts import Defense, Generate
 from sightline.defenses._texts import wording
 from sightline.errors import require
 from sightline.records import Response
@@ -34,7 +34,7 @@ _MARKUP = " \t*_#>`\"'-!"
     presets={"testbed": {"wording": "testbed"}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SelfModeration:
+class SelfModeration(Defense):
     """Settings.
 
     Attributes:

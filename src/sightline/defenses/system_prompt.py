@@ -13,7 +13,7 @@ from typing import Literal
 
 from sightline import registry
 from sightline.cases import Conversation
-from sightline.contracts import Generate
+from sightline.contracts import Defense, Generate
 from sightline.defenses._texts import wording
 from sightline.records import Response
 
@@ -31,7 +31,7 @@ from sightline.records import Response
     },
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SystemPrompt:
+class SystemPrompt(Defense):
     """Settings.
 
     Attributes:

@@ -6,7 +6,11 @@ Classes are loaded when they are first named: `sightline.judges.NAME`, `dir(sigh
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    pass
+    from sightline.judges.model_graded import ModelGraded as ModelGraded
+    from sightline.judges.refusal_prefix import RefusalPrefix as RefusalPrefix
+    from sightline.judges.target_string import TargetString as TargetString
+    from sightline.judges.testbed_policy import TestbedPolicy as TestbedPolicy
+    from sightline.judges.testbed_toxicity import TestbedToxicity as TestbedToxicity
 else:
     from sightline.registry import namespace
 
