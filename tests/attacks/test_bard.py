@@ -25,8 +25,8 @@ from sightline.records import Draft, Outcome
 from sightline.store import Blobs
 from sightline.study.surrogates import EncoderSurrogate, LocalSurrogate
 from sightline.targets import open_target
-from sightline.whitebox.constraint import from_pixels, unit
-from sightline.whitebox.objective import FeatureDistance
+from sightline.whitebox.objectives import FeatureDistance
+from sightline.whitebox.pixels import from_pixels, unit
 
 SMALL = {"size_px": 32, "steps": 4, "spectra": 3}
 

@@ -23,13 +23,13 @@ from sightline.cases import Conversation
 from sightline.errors import UsageError, require
 from sightline.records import Cost
 from sightline.rng import numpy_rng
-from sightline.whitebox._draws import Draws
 from sightline.whitebox._look import Looks
 from sightline.whitebox._problem import CURVE_POINTS, Check, Ending, Progress, Watch
 from sightline.whitebox._text_problem import FoundText, TextProblem
-from sightline.whitebox.flips import HotFlip
-from sightline.whitebox.sampler import FixedPairs
+from sightline.whitebox.compute import Draws
+from sightline.whitebox.samplers import FixedPairs
 from sightline.whitebox.suffix import SuffixReader
+from sightline.whitebox.token_optimizers import HotFlip
 from sightline.whitebox.victim import Pair, Rows
 from sightline.whitebox.vocabulary import Allowed
 
