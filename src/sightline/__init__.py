@@ -11,9 +11,9 @@
 of a class shows its settings. Names are loaded when they are first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from sightline import _lazy
 from sightline.cases import Case as Case
 from sightline.cases import Conversation as Conversation
 from sightline.cases import Eps as Eps
@@ -34,15 +34,6 @@ from sightline.records import Verdict as Verdict
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "api.attacking": ("Result",),
-    "api.models": ("Model", "open_model"),
-    "api.pictures": ("Picture",),
-    "api.runs": ("RunResult", "Study", "load", "run"),
-    "budget": ("Budget",),
-}
-_FOLDERS = ("attacks", "benchmarks", "defenses", "judges")
-
 if TYPE_CHECKING:
     from sightline import attacks as attacks
     from sightline import benchmarks as benchmarks
@@ -60,12 +51,9 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        if name in _FOLDERS:
-            return import_module(f"sightline.{name}")
-        for home, names in _HOMES.items():
-            if name in names:
-                return getattr(import_module(f"sightline.{home}"), name)
-        raise AttributeError(f"module 'sightline' has no attribute {name!r}")
+        return _lazy.load(__name__, __file__, name)
 
     def __dir__():
-        return sorted([*_FOLDERS, *(name for names in _HOMES.values() for name in names), *globals()])
+        return sorted(
+            [*_lazy.homes(__file__), *(name for name in globals() if name[0].isupper()), "__version__"]
+        )

@@ -17,6 +17,7 @@ from typing import (
     ClassVar,
     Literal,
     Protocol,
+    Self,
     TypedDict,
     TypeVar,
     Unpack,
@@ -114,14 +115,30 @@ class Release(Protocol):
         ...
 
 
-class Benchmark(Protocol):
+class Method(Protocol):
+    """What all registered methods have: a card, and settings that can be taken from a named preset."""
+
+    __slots__ = ()
+    card: ClassVar[Card] = _BY_DECORATOR
+
+    @classmethod
+    def preset(cls, name: str, **settings: Any) -> Self:
+        """The method with the settings of a preset, one of `card.presets`; `settings` override them.
+
+        Raises:
+            UsageError: for an unknown preset or setting, or a value of the wrong type or range.
+        """
+        made = importlib.import_module("sightline.registry").make
+        return made(cls.card.kind, cls.card.name, preset=name, **settings)  # type: ignore[no-any-return]
+
+
+class Benchmark(Method, Protocol):
     """A named source of cases. `needs_root` says whether the user must name a release folder.
 
     In Python: `cases = benchmark("FOLDER")`; derive from this class to have that call typed.
     """
 
     __slots__ = ()
-    card: ClassVar[Card] = _BY_DECORATOR
     needs_root: ClassVar[bool]
 
     def cases(self, release: Release) -> Iterator[Case]:
@@ -216,14 +233,13 @@ def _front(module: str) -> Any:
     return importlib.import_module(f"sightline.api.{module}")
 
 
-class Attack(Protocol):
+class Attack(Method, Protocol):
     """Cases -> one draft per case, in the same order.
 
     In Python: `result = attack(model, "a request")`; derive from this class to have that call typed.
     """
 
     __slots__ = ()
-    card: ClassVar[Card] = _BY_DECORATOR
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Yield one draft per case. Raises ContractError if it cannot keep its promise."""
@@ -303,7 +319,7 @@ class Generate(Protocol):
         ...
 
 
-class Defense(Protocol):
+class Defense(Method, Protocol):
     """Asynchronous middleware around `generate`.
 
     `calls` is how often it asks the inner target for one answer if nothing ends it early. In Python:
@@ -311,7 +327,6 @@ class Defense(Protocol):
     """
 
     __slots__ = ()
-    card: ClassVar[Card] = _BY_DECORATOR
 
     @property
     def calls(self) -> int:
@@ -331,7 +346,7 @@ class Defense(Protocol):
         return _front("models").opened(model).behind(self)  # type: ignore[no-any-return]
 
 
-class Judge(Protocol):
+class Judge(Method, Protocol):
     """(case, what was shown, reply) -> verdict.
 
     `complied` means that the reply does what the case asks. A judge that looks for something else, such as
@@ -340,7 +355,6 @@ class Judge(Protocol):
     """
 
     __slots__ = ()
-    card: ClassVar[Card] = _BY_DECORATOR
 
     @property
     def id(self) -> str:

@@ -130,12 +130,27 @@ def _registering(
             **facts,
         )
         cls.card = card  # type: ignore[attr-defined]
-        if not any("__call__" in vars(each) for each in cls.__mro__):
-            setattr(cls, "__call__", CONTRACTS[kind].__call__)  # noqa: B010 - mypy knows no such method
+        cls.__doc__ = _described(card, inspect.getdoc(cls) or "")
+        calls = {"__call__": CONTRACTS[kind].__call__, "preset": vars(contracts.Method)["preset"]}
+        for attribute, shared in calls.items():
+            if not any(attribute in vars(each) for each in cls.__mro__):
+                setattr(cls, attribute, shared)
         _cards[kind, name] = card
         return cls
 
     return register
+
+
+def _described(card: Card, settings: str) -> str:
+    """What `help` of a class shows: what it does, its settings, and where more is said."""
+    facts = {
+        "Paper": card.paper,
+        "Source": card.source,
+        "Presets": ", ".join(f"{card.factory.__name__}.preset({name!r})" for name in card.presets),
+        "More": f"sightline show {card.name}",
+    }
+    told = "\n".join(f"{what}: {text}" for what, text in facts.items() if text)
+    return "\n\n".join(part for part in (card.summary, settings, told) if part)
 
 
 def attack(
