@@ -33,6 +33,6 @@ if TYPE_CHECKING:
     from sightline.attacks.visual.schlarmann_hein import SchlarmannHein as SchlarmannHein
     from sightline.attacks.visual.tool_misuse import ToolMisuse as ToolMisuse
 else:
-    from sightline.registry import namespace
+    from sightline.namespaces import namespace
 
     __getattr__, __dir__ = namespace("attack")

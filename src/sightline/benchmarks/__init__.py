@@ -16,6 +16,6 @@ if TYPE_CHECKING:
     from sightline.benchmarks.testbed_tools import TestbedTools as TestbedTools
     from sightline.benchmarks.testbed_turns import TestbedTurns as TestbedTurns
 else:
-    from sightline.registry import namespace
+    from sightline.namespaces import namespace
 
     __getattr__, __dir__ = namespace("benchmark")

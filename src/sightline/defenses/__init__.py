@@ -9,6 +9,6 @@ if TYPE_CHECKING:
     from sightline.defenses.self_moderation import SelfModeration as SelfModeration
     from sightline.defenses.system_prompt import SystemPrompt as SystemPrompt
 else:
-    from sightline.registry import namespace
+    from sightline.namespaces import namespace
 
     __getattr__, __dir__ = namespace("defense")

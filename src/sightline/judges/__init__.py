@@ -12,6 +12,6 @@ if TYPE_CHECKING:
     from sightline.judges.testbed_policy import TestbedPolicy as TestbedPolicy
     from sightline.judges.testbed_toxicity import TestbedToxicity as TestbedToxicity
 else:
-    from sightline.registry import namespace
+    from sightline.namespaces import namespace
 
     __getattr__, __dir__ = namespace("judge")

@@ -14,7 +14,7 @@ from sightline.records import Draft
 from sightline.registry import attack
 
 
-@attack("none", threat=ThreatModel(may_edit=frozenset()), source="Sightline")
+@attack("none", role="plain", threat=ThreatModel(may_edit=frozenset()), source="Sightline")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoAttack(Attack):
     """Nothing to set."""
