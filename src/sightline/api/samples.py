@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from sightline.errors import UsageError, nearest
 from sightline.keys import judge_key
 from sightline.plain import conversation_of
-from sightline.report import recorded
 from sightline.report.provenance import entries
+from sightline.report.results import current_case_tables
 from sightline.sealed import check_table, damage_told
 from sightline.store import Blobs, Row
 from sightline.study import lock
@@ -216,7 +216,7 @@ def _behaviors(records: Path, locked: Mapping[str, Any]) -> dict[tuple[str, str]
     """What each case asks, by benchmark and id."""
     return {
         (benchmark, row["id"]): row["behavior"]
-        for (benchmark, _), path in recorded.current_case_tables(records, locked).items()
+        for (benchmark, _), path in current_case_tables(records, locked).items()
         for row in compacted_rows(path.with_suffix(""))
     }
 
