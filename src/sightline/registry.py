@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -35,6 +36,8 @@ Scope = Literal["per_case", "batched", "universal"]
 REQUESTS = frozenset({"refuse", "comply"})
 ANY_ATTACK = "any attack"
 KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
+TOOLS = ("sightline.attacks.toolkit", "sightline.attacks.gradients")
+"""What `Craft` offers every attack, and those that are crafted on models."""
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
 _UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
@@ -120,7 +123,7 @@ class Card:
             ContractError: for data that is not declared as literal text, so that no reader of it could tell.
         """
         module = self.factory.__module__
-        found = closure(module)
+        found = closure(module, *self._tools) if closure(module) else {}
         for name in self.data:
             if found and f"{module}:{name}" not in found:
                 raise ContractError(f"{module}: write data=({name!r}, ...) as literal text")
@@ -129,7 +132,14 @@ class Card:
     @property
     def code(self) -> str:
         """Digest of `parts`, in the key of its rows; '' for code typed at a prompt."""
-        return code_of(self.factory.__module__) if self.parts else ""
+        return code_of(self.factory.__module__, *self._tools) if self.parts else ""
+
+    @property
+    def _tools(self) -> tuple[str, ...]:
+        """Modules of the tools that an attack gets by its context, whether or not it imports them."""
+        if self.kind != "attack":
+            return ()
+        return TOOLS if self.surrogate else TOOLS[:1]
 
 
 _cards: dict[tuple[Kind, str], Card] = {}
@@ -178,9 +188,9 @@ def attack(
 ) -> Callable[[type[T]], type[T]]:
     """Register a frozen dataclass with `craft` as the attack `name`. `data`: files beside the module.
 
-    The other facts: see `Card`.
+    The other facts: see `Card`. `craft` gets a context that knows the attack's name.
     """
-    return _registering(
+    register = _registering(
         "attack",
         name,
         data,
@@ -199,6 +209,18 @@ def attack(
         presets=presets or {},
         extra=extra,
     )
+
+    def registered(cls: type[T]) -> type[T]:
+        inner = cls.craft  # type: ignore[attr-defined]
+
+        @functools.wraps(inner)
+        def craft(self: Any, cases: Any, ctx: Any) -> Any:
+            return inner(self, cases, dataclasses.replace(ctx, attack=name))
+
+        cls.craft = craft  # type: ignore[attr-defined]
+        return register(cls)
+
+    return registered
 
 
 def benchmark(

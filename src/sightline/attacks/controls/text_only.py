@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sightline.attacks.controls._controls import plain_text
+from sightline.attacks.wordings import plain_text
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.records import Draft

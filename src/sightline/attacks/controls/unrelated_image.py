@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sightline.attacks.controls._controls import plain_text
 from sightline.attacks.rendering import check_scene, scene
+from sightline.attacks.wordings import plain_text
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.records import Draft
@@ -42,5 +42,5 @@ class UnrelatedImage:
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Another scene for every case, the same whatever cases are crafted with it."""
         for case in cases:
-            rng = numpy_rng("unrelated_image", ctx.seed, case.id)
+            rng = numpy_rng(self.card.name, ctx.seed, case.id)
             yield Draft(case=case, text=plain_text(case), image=scene(self.size_px, self.shapes, rng))

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sightline import whitebox
-from sightline.attacks._suffixes import openings, own_picture
-from sightline.attacks.toolkit import victim, watch
+from sightline.attacks.gradients import progress
+from sightline.attacks.toolkit import openings
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import require
@@ -119,7 +119,7 @@ class Tpgd:
                 seed=ctx.seed,
                 key=key,
                 budget=ctx.budget,
-                watch=watch(ctx.report),
+                watch=progress(ctx),
             )
             changed = found.best.step > 0
             told = f"found at step {found.best.step}" if changed else "nothing found"
@@ -134,13 +134,12 @@ class Tpgd:
 
     def problem(self, case: Case, ctx: Craft) -> whitebox.Rewriting:
         """Margin and reconstruction of a case's text."""
-        model = victim(ctx, "tpgd")
-        reader, prompt = whitebox.whole_text(model, case.conversation, own_picture(case, ctx, "tpgd"))
+        reader, prompt = whitebox.whole_text(ctx.model, case.conversation, ctx.own_image(case))
         return whitebox.Rewriting(
             reader=reader,
             prompt=prompt,
-            avoid=openings(self.avoid, case, "tpgd", "avoid") if self.avoid or not self.reach else (),
-            reach=openings(self.reach, case, "tpgd", "reach") if self.reach else (),
+            avoid=openings(self.avoid, case, ctx, "avoid") if self.avoid or not self.reach else (),
+            reach=openings(self.reach, case, ctx, "reach") if self.reach else (),
             kept=case.wordings.get(self.keep, "") if self.keep else "",
             beta=self.beta,
             rate=self.rate,
