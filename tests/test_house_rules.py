@@ -36,7 +36,19 @@ LAYERS = [
         "_lazy",
         "untrusted",
     },
-    {"contracts", "registry", "keys", "sealed", "store", "tables", "release", "_trees", "budget"},
+    {
+        "craft",
+        "contracts",
+        "registry",
+        "namespaces",
+        "keys",
+        "sealed",
+        "store",
+        "tables",
+        "release",
+        "_trees",
+        "budget",
+    },
     {"targets", "metrics", "scale"},
     {"whitebox"},
     {"testbed"},
@@ -45,10 +57,18 @@ LAYERS = [
     {"study", "report"},
     {"bridge"},
     {"console"},
+    {"api"},
     {"terminal", "cli", "__main__"},
 ]
 # Imports inside functions (or for types alone) that cross the arrow on purpose: one look-up by name each.
-LAZY = {("targets", "bridge"), ("registry", "attacks"), ("targets", "defenses"), ("contracts", "whitebox")}
+LAZY = {
+    ("contracts", "api"),
+    ("targets", "bridge"),
+    ("registry", "attacks"),
+    ("targets", "defenses"),
+    ("craft", "whitebox"),
+    ("craft", "attacks"),
+}
 PURE = {"attacks", "defenses", "judges", "metrics"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "print", "input", "breakpoint"}
 FORBIDDEN_NAMES = re.compile(r"(Base|Manager|Helper|Handler|Processor|Utils?)$")

@@ -20,15 +20,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Required, TypedDict, TypeVar, Unpack
 
 from pydantic import TypeAdapter, ValidationError
 
+from sightline import contracts
 from sightline.cases import ThreatModel
 from sightline.closure import closure, code_of
 from sightline.contracts import ResolvesFiles
 from sightline.digests import digest
 from sightline.errors import AbsentExtraError, ContractError, UsageError, nearest
+from sightline.namespaces import described
 
 Kind = Literal["attack", "defense", "judge", "benchmark"]
 Role = Literal["attack", "control", "plain"]
@@ -38,6 +40,12 @@ ANY_ATTACK = "any attack"
 KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
 TOOLS = ("sightline.attacks.toolkit", "sightline.attacks.gradients")
 """What `Craft` offers every attack, and those that are crafted on models."""
+CONTRACTS: Mapping[Kind, Any] = {
+    "attack": contracts.Attack,
+    "benchmark": contracts.Benchmark,
+    "defense": contracts.Defense,
+    "judge": contracts.Judge,
+}
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
 _UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
@@ -145,70 +153,61 @@ class Card:
 _cards: dict[tuple[Kind, str], Card] = {}
 
 
-def _registering(
-    kind: Kind, name: str, data: tuple[str, ...] = (), **facts: Any
-) -> Callable[[type[T]], type[T]]:
+class Facts(TypedDict, total=False):
+    """What a decorator may say of any method; see `Card`. `data`: files beside the module that it reads."""
+
+    paper: str
+    source: str
+    version: int
+    presets: Presets
+    extra: str
+    data: tuple[str, ...]
+
+
+class BenchmarkFacts(Facts, total=False):
+    """What the decorator of a benchmark may say; see `Card`."""
+
+    judge: str
+
+
+class AttackFacts(Facts, total=False):
+    """What the decorator of an attack may say; see `Card`."""
+
+    threat: Required[ThreatModel]
+    role: Role
+    control_of: str
+    control_when: Mapping[str, tuple[Any, ...]]
+    alike: tuple[str, ...]
+    surrogate: bool
+    scope: Scope
+    applies_to: frozenset[str]
+    renamed: Mapping[str, Renamed]
+
+
+def _registering(kind: Kind, name: str, facts: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:
     def register(cls: type[T]) -> type[T]:
         module = sys.modules[cls.__module__]
         doc = inspect.getdoc(module) or inspect.getdoc(cls) or ""
-        card = Card(
-            kind=kind,
-            name=name,
-            summary=doc.splitlines()[0] if doc else "",
-            doc=doc,
-            factory=cls,
-            data=data,
-            **facts,
-        )
+        summary = doc.splitlines()[0] if doc else ""
+        card = Card(kind=kind, name=name, summary=summary, doc=doc, factory=cls, **facts)
         cls.card = card  # type: ignore[attr-defined]
+        cls.__doc__ = described(card, inspect.getdoc(cls) or "")
+        calls = {"__call__": CONTRACTS[kind].__call__, "preset": vars(contracts.Method)["preset"]}
+        for attribute, shared in calls.items():
+            if not any(attribute in vars(each) for each in cls.__mro__):
+                setattr(cls, attribute, shared)
         _cards[kind, name] = card
         return cls
 
     return register
 
 
-def attack(
-    name: str,
-    *,
-    threat: ThreatModel,
-    role: Role = "attack",
-    control_of: str = "",
-    control_when: Mapping[str, tuple[Any, ...]] | None = None,
-    alike: tuple[str, ...] = (),
-    surrogate: bool = False,
-    scope: Scope = "per_case",
-    applies_to: frozenset[str] = REQUESTS,
-    renamed: Mapping[str, Renamed] | None = None,
-    paper: str = "",
-    source: str = "",
-    version: int = 1,
-    presets: Presets | None = None,
-    extra: str = "",
-    data: tuple[str, ...] = (),
-) -> Callable[[type[T]], type[T]]:
-    """Register a frozen dataclass with `craft` as the attack `name`. `data`: files beside the module.
+def attack(name: str, **facts: Unpack[AttackFacts]) -> Callable[[type[T]], type[T]]:
+    """Register a frozen dataclass with `craft` as the attack `name`.
 
-    The other facts: see `Card`. `craft` gets a context that knows the attack's name.
+    `craft` gets a context that knows the attack's name.
     """
-    register = _registering(
-        "attack",
-        name,
-        data,
-        threat=threat,
-        role=role,
-        control_of=control_of,
-        control_when=control_when or {},
-        alike=alike,
-        surrogate=surrogate,
-        scope=scope,
-        applies_to=applies_to,
-        renamed=renamed or {},
-        paper=paper,
-        source=source,
-        version=version,
-        presets=presets or {},
-        extra=extra,
-    )
+    register = _registering("attack", name, facts)
 
     def registered(cls: type[T]) -> type[T]:
         inner = cls.craft  # type: ignore[attr-defined]
@@ -223,20 +222,9 @@ def attack(
     return registered
 
 
-def benchmark(
-    name: str,
-    *,
-    paper: str = "",
-    source: str = "",
-    version: int = 1,
-    presets: Presets | None = None,
-    extra: str = "",
-    judge: str = "",
-    data: tuple[str, ...] = (),
-) -> Callable[[type[T]], type[T]]:
+def benchmark(name: str, **facts: Unpack[BenchmarkFacts]) -> Callable[[type[T]], type[T]]:
     """Register a frozen dataclass with `cases` as the benchmark `name`. `judge`: its default one."""
-    facts = {"paper": paper, "source": source, "version": version, "extra": extra, "judge": judge}
-    return _registering("benchmark", name, data, presets=presets or {}, **facts)
+    return _registering("benchmark", name, facts)
 
 
 class _Decorator:
@@ -245,20 +233,9 @@ class _Decorator:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
 
-    def __call__(
-        self,
-        name: str,
-        *,
-        paper: str = "",
-        source: str = "",
-        version: int = 1,
-        presets: Presets | None = None,
-        extra: str = "",
-        data: tuple[str, ...] = (),
-    ) -> Callable[[type[T]], type[T]]:
-        """Register a frozen dataclass under `name`. `data`: files beside the module that it reads."""
-        facts = {"paper": paper, "source": source, "version": version, "extra": extra}
-        return _registering(self.kind, name, data, presets=presets or {}, **facts)
+    def __call__(self, name: str, **facts: Unpack[Facts]) -> Callable[[type[T]], type[T]]:
+        """Register a frozen dataclass under `name`."""
+        return _registering(self.kind, name, facts)
 
 
 defense = _Decorator("defense")

@@ -26,16 +26,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks.rendering import check_scene, scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts, prompt_with_image
 from sightline.cases import Case, Eps, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
 from sightline.testbed.world import world
 
@@ -61,7 +61,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bard:
+class Bard(Attack):
     """Settings.
 
     Attributes:
@@ -81,8 +81,6 @@ class Bard:
         size_px: side of the drawing for cases without a picture.
         shapes: in drawings.
     """
-
-    card: ClassVar[Card]
 
     goal: Literal["embedding", "innocent", "description", "unseen"] = "embedding"
     target: str = ""

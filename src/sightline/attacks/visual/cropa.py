@@ -30,16 +30,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks.rendering import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts
 from sightline.cases import Case, Eps, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.testbed import wordings
 from sightline.testbed.world import world
 
@@ -80,7 +80,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cropa:
+class CroPA(Attack):
     """Settings.
 
     Attributes:
@@ -98,8 +98,6 @@ class Cropa:
         size_px: side of the drawing for cases without a picture.
         shapes: in that drawing.
     """
-
-    card: ClassVar[Card]
 
     method: Method = "cropa"
     prompts: tuple[str, ...] = ()
