@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sightline import whitebox
 from sightline.attacks.rendering import scene
@@ -43,7 +43,7 @@ from sightline.rng import numpy_rng
 if TYPE_CHECKING:
     import numpy as np
 
-    Bounded = whitebox.LinfBall | whitebox.Patch
+    Bounded: TypeAlias = whitebox.LinfBall | whitebox.Patch
 
 Bound = Literal["linf", "patch", "moving_patch"]
 
