@@ -25,8 +25,8 @@ from sightline.report.roles import undefended_labels
 from sightline.report.tables import definitions, tables
 from sightline.report.text import label, stand_in, visible
 from sightline.report.words import EXPECTATIONS
+from sightline.run_folder import RESULTS
 from sightline.store import write_atomically
-from sightline.study.results import RESULTS
 
 HERE = Path(__file__).parent
 CONTENTS = (

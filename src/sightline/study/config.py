@@ -186,13 +186,13 @@ class Study:
     """
 
     name: str
-    seed: int
+    seed: int = 0
     sources: tuple[Source, ...]
-    targets: tuple[str, ...]
     attacks: tuple[NamedAttack, ...]
-    defenses: tuple[NamedDefense, ...]
-    judges: tuple[Judge, ...]
-    decoding: Decoding
+    targets: tuple[str, ...] = ()
+    defenses: tuple[NamedDefense, ...] = ()
+    judges: tuple[Judge, ...] = ()
+    decoding: Decoding = field(default_factory=Decoding)
     epochs: int = 1
     concurrency: int = 64
     retries: int = 5
