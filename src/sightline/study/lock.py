@@ -104,7 +104,7 @@ def resolve(run: RunContext) -> Plain:
                 **_method(column.named.label, column.named.attack),
                 **({"crafted_on": column.crafted_on} if column.surrogates else {}),
                 **({"budget": str(column.named.budget)} if column.named.budget != UNLIMITED else {}),
-                **({"seed": column.seed} if column.named.further else {}),
+                **({"seed": column.seed} if column.named.seed_index else {}),
                 **({"meets": sorted(card.meets)} if card.meets != registry.REQUESTS else {}),
             }
             for column in run.columns

@@ -21,9 +21,10 @@ from sightline.metrics.cells import PLAIN
 from sightline.run_folder import COMPLETE, LOCK, RESULTS, WRITE_AGAIN
 from sightline.sealed import damage_told, read_note, yaml_of
 from sightline.store import Blobs
-from sightline.study.config import NamedDefense, StudyFile
+from sightline.study.config import NamedDefense
 from sightline.study.folder_lock import hold
 from sightline.study.progress import Progress, Silent
+from sightline.study.schema import StudyFile
 from sightline.study.secret import keyed
 from sightline.study.stages import Count
 from sightline.study.verify.claims import Claim, Claims, few, read_claims
