@@ -295,7 +295,8 @@ class ShardWriter:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        number = max((int(path.name[:_DIGITS]) for path in shards_in(folder)), default=0) + 1
+        taken = (path.name[:_DIGITS] for path in folder.glob("*.jsonl"))
+        number = max((int(digits) for digits in taken if digits.isdigit()), default=0) + 1
         self.path = folder / f"{number:0{_DIGITS}d}-{os.getpid()}-{secrets.token_hex(8)}.jsonl"
         self._file = self.path.open("xb", buffering=0)
         self._length = 0
