@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sightline.study.run import Run
     from sightline.study.stages import Count
     from sightline.study.verify.verification import Verified, Wanted
-    from sightline.testbed.train import Progress as Step
+    from sightline_testbed.training.train import Progress as Step
 
 console = SafeConsole()
 
@@ -104,7 +104,7 @@ def show_verification(found: Verified) -> None:
 
 def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bool) -> None:
     """Exact counts of what a run does and of what is already there, without a request to any target."""
-    from sightline.report.brief import aligned
+    from sightline.report.page import aligned
     from sightline.run_folder import refuse_other_format
     from sightline.study.plan import plan
     from sightline.study.run import default_folder, open_run
@@ -144,7 +144,7 @@ def show_results(session: Run, *, fresh: bool, eval_logs: bool) -> None:
     found = session.findings()
     if not found.unscored:
         return
-    from sightline.report.cautions import MUCH_UNSCORED
+    from sightline.report.trust import MUCH_UNSCORED
 
     share = f"{found.unscored:,} of {found.verdicts:,} verdicts are unscored"
     again = "mend it, then run the same command with --retry-errors"
@@ -158,7 +158,7 @@ def show_results(session: Run, *, fresh: bool, eval_logs: bool) -> None:
 
 def show_report(folder: Path, *, fresh: bool, redacted: bool = False) -> None:
     """Write the report, unless it is there and as new as the results; show it in brief, and where it lies."""
-    from sightline.report.files import BRIEF, REPORT, SHARED
+    from sightline.report.page import BRIEF, REPORT, SHARED
 
     results, page = folder / "results.parquet", folder / (SHARED if redacted else REPORT)
     paths = (page, folder / BRIEF)
@@ -208,9 +208,8 @@ def show_list(what: str) -> None:
             except UsageError as unusable:
                 table.add_row(literal(name), f"[red]{literal(str(unusable))}")
                 continue
-            table.add_row(
-                literal(name), literal(card.summary), literal(card.paper or "ours"), literal(card.extra)
-            )
+            summary = f"(control) {card.summary}" if card.role == "control" else card.summary
+            table.add_row(literal(name), literal(summary), literal(card.paper or "ours"), literal(card.extra))
         console.print(table)
 
 
@@ -278,8 +277,10 @@ def show_card(name: str) -> None:
             "source": card.source,
             "needs": card.extra,
             "judge": card.judge,
+            "role": card.role if card.kind == "attack" else "",
             "control of": card.control_of,
             "controls": ", ".join(_controls_of(card)),
+            "a control if": " or ".join(f"{key}={v!r}" for key, vs in card.control_when.items() for v in vs),
         }
         for label, value in lines.items():
             if value:
@@ -339,10 +340,10 @@ def _stage_bars(figures: Sequence[str]) -> Iterator[Callable[[Step], None]]:
 
 def build_testbed(name: str, out: Path, second: bool, shipped_eyes: bool = False) -> None:
     """Train with a bar per stage; the loss stands beside it. In the end, say what it took."""
-    _need_local("testbed build")
+    _need_testbed_package("testbed build")
     import resource  # not on Windows
 
-    from sightline.testbed.build import build
+    from sightline_testbed.training.build import build
 
     with _stage_bars(["loss"]) as report:
         build(name, out, second=second, eyes="shipped" if shipped_eyes else "train", report=report)
@@ -354,9 +355,9 @@ def build_testbed(name: str, out: Path, second: bool, shipped_eyes: bool = False
 
 def trace_testbed(name: str, out: Path) -> None:
     """Trace risk 3 from the checkpoints of a build, with a bar per run."""
-    _need_local("testbed curves")
-    from sightline.testbed.build import CHECKPOINTS
-    from sightline.testbed.curves import trace
+    _need_testbed_package("testbed curves")
+    from sightline_testbed.evaluation.curves import trace
+    from sightline_testbed.training.build import CHECKPOINTS
 
     path = out / "risk3" / f"{name}.json"
     with _stage_bars(["refused", "obeyed"]) as report:
@@ -375,17 +376,17 @@ def check_testbed(name: str, weights: Path | None, card: bool) -> None:
     Raises:
         UsageError: naming the figures that miss their band, or for a folder without models.
     """
-    _need_local("testbed check")
+    _need_testbed_package("testbed check")
     from sightline.testbed.weights import roots_in
 
     roots = None if weights is None else roots_in(weights)
 
     if card:
-        from sightline.testbed.card import write_card
+        from sightline_testbed.evaluation.card import write_card
 
         say(f"card: {write_card(name.partition('@')[0], roots, say)}")
         return
-    from sightline.testbed.check import check
+    from sightline_testbed.evaluation.check import check
 
     rows = check(name, roots, say)
     missed = [row.name for row in rows if not row.passed]
@@ -394,7 +395,12 @@ def check_testbed(name: str, weights: Path | None, card: bool) -> None:
     say(f"{name}: all {sum(bool(row.band) for row in rows)} figures with a band are inside it")
 
 
-def _need_local(what: str) -> None:
+def _need_testbed_package(what: str) -> None:
+    """Refuse, with the command that installs it, where the code that trains and measures is absent."""
+    from sightline.testbed.weights import DATA_PACKAGE, HOW_TO_GET
+
+    if importlib.util.find_spec("sightline_testbed") is None:
+        raise UsageError(f"{what} needs the package {DATA_PACKAGE}: {HOW_TO_GET}")
     for module in ("torch", "transformers"):
         if importlib.util.find_spec(module) is None:
             raise AbsentExtraError(what, "local", module)

@@ -7,9 +7,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from sightline.testbed import pictures, render, wordings
+from sightline.testbed import render, wordings
 from sightline.testbed.tokenizer import vocabulary
 from sightline.testbed.world import nouns, world
+from sightline_testbed.training import pictures
 
 
 def test_random_pictures_repeat() -> None:

@@ -9,10 +9,10 @@ from sightline.budget import Budget, SpentError
 from sightline.cases import Conversation
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings
-from sightline.whitebox.loop import Watch
-from sightline.whitebox.objective import TargetNLL
+from sightline.whitebox._problem import Watch
+from sightline.whitebox.embedding_search import Margin, Rewriting, Round, rewrite, scrambled
+from sightline.whitebox.objectives import TargetNLL
 from sightline.whitebox.opening import open_victim
-from sightline.whitebox.rewriting import Margin, Rewriting, Round, rewrite, scrambled
 from sightline.whitebox.suffix import whole_text
 from sightline.whitebox.victim import Rows
 

@@ -16,17 +16,17 @@ from sightline.errors import ContractError, UsageError
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.vlm import forget_models
-from sightline.whitebox._flops import counter
-from sightline.whitebox._tally import Tally
-from sightline.whitebox.constraint import Box
-from sightline.whitebox.discrete import TextProblem, search
-from sightline.whitebox.flips import HotFlip
-from sightline.whitebox.loop import Watch
-from sightline.whitebox.objective import TargetNLL
+from sightline.whitebox._problem import Watch
+from sightline.whitebox._text_problem import TextProblem
+from sightline.whitebox.compute import Tally, counter
+from sightline.whitebox.constraints import Box
+from sightline.whitebox.objectives import TargetNLL
 from sightline.whitebox.opening import open_victim
-from sightline.whitebox.sampler import Rotating
+from sightline.whitebox.samplers import Rotating
 from sightline.whitebox.suffix import SuffixReader, TokenSuffix, stand_in, whole_text
 from sightline.whitebox.suffix_cost import gcg_step_flops
+from sightline.whitebox.token_optimizers import HotFlip
+from sightline.whitebox.token_search import search
 from sightline.whitebox.victim import Pair
 
 CPU = LocalSettings(device="cpu")

@@ -14,9 +14,9 @@ from torch import Tensor
 from sightline.budget import Meter
 from sightline.errors import UsageError
 from sightline.records import Cost
-from sightline.whitebox._flops import counter
 from sightline.whitebox._text_problem import Reader, TextProblem
-from sightline.whitebox.flips import Scores
+from sightline.whitebox.compute import counter
+from sightline.whitebox.token_optimizers import Scores
 from sightline.whitebox.victim import Pair, Rows
 
 Say = Callable[[str], None]
@@ -48,7 +48,7 @@ class Looks:
         self._begun: dict[str, tuple[Pair, ...]] = {}
 
     def slope(self, ids: Tensor) -> tuple[Scores, Tensor]:
-        """See `flips.Look`."""
+        """See `Look`."""
         losses, forced, grads = [], [], []
         for reader in self.problem.readers:
             self._begin(reader)
@@ -73,7 +73,7 @@ class Looks:
         return _summed([loss], [rows.forced]), grad.sum(0)
 
     def score(self, fillings: Tensor, unchanged: int = 0) -> Scores:
-        """See `flips.Look`."""
+        """See `Look`."""
         losses, forced = [], []
         for reader in self.problem.readers:
             self._begin(reader)
@@ -83,7 +83,7 @@ class Looks:
         return _summed(losses, forced)
 
     def allowed(self) -> Tensor:
-        """See `flips.Look`.
+        """See `Look`.
 
         Raises:
             UsageError: if no token may be used.
@@ -99,7 +99,7 @@ class Looks:
         return self._allowed
 
     def fits(self, ids: Tensor, places: Tensor, tokens: Tensor) -> Tensor:
-        """See `flips.Look`."""
+        """See `Look`."""
         if self.pairs not in self._edges:
             self._edges = {self.pairs: self._edges_of(ids)}
         left, right = self._edges[self.pairs]
@@ -117,7 +117,7 @@ class Looks:
         return torch.from_numpy(found)
 
     def reads(self, ids: Tensor) -> bool:
-        """See `flips.Look`; in the prompts of the step and of the probe, with every model."""
+        """See `Look`; in the prompts of the step and of the probe, with every model."""
         prompts = dict.fromkeys(pair.prompt for pair in (*self.pairs, *self.problem.judged))
         filling = ids.tolist()
         return all(reader.reads(prompt, filling) for reader in self.problem.readers for prompt in prompts)

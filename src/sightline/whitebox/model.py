@@ -1,6 +1,6 @@
 """A loaded multimodal model as a victim: pixels in, predictions at target tokens out, with a gradient.
 
-Every call packs its pairs into a tree (`packing`), or several where that costs less (`_splitting`), encodes
+Every call packs its pairs into a tree (`packing`), or several where that costs less (`compute`), encodes
 each picture once, and asks for logits at target rows only. n pictures are n rows of the same tree. Weights
 are frozen; `x` and the loss are float32, whatever the model computes in.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 from sightline.cases import Conversation
 from sightline.errors import ContractError, UsageError
 from sightline.targets.local.processors import Fields
-from sightline.whitebox._splitting import PassCost, packs
+from sightline.whitebox.compute import PassCost, packs
 from sightline.whitebox.families import Packed, family_of
 from sightline.whitebox.packing import Tree, pack
 from sightline.whitebox.prompts import Asked, Prompts, Size
