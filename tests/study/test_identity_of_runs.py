@@ -223,7 +223,7 @@ def test_a_changed_engine_is_told_of_an_attack_on_gradients(
 ) -> None:
     text = GRADIENTS.format(folder=model)
     before = run_of(tmp_path / "run", text)
-    keys = before.columns[0].keys([{"key": "case"}])
+    keys = before.context.columns[0].keys([{"key": "case"}])
     edit(
         monkeypatch,
         {"sightline.whitebox.objectives": with_another_constant(text_of("sightline.whitebox.objectives"))},
@@ -233,9 +233,9 @@ def test_a_changed_engine_is_told_of_an_attack_on_gradients(
     ):
         run_of(tmp_path / "run", text)
     after = run_of(tmp_path / "run", text, extend=True)
-    assert after.columns[0].keys([{"key": "case"}]) != keys
-    assert after.columns[0].seed_for("case") == before.columns[0].seed_for("case")
-    assert after.columns[0].seed_for("case") != after.columns[0].seed_for("other")
+    assert after.context.columns[0].keys([{"key": "case"}]) != keys
+    assert after.context.columns[0].seed_for("case") == before.columns[0].seed_for("case")
+    assert after.context.columns[0].seed_for("case") != after.columns[0].seed_for("other")
     edit(
         monkeypatch,
         {"sightline.whitebox.opening": with_another_constant(text_of("sightline.whitebox.opening"))},
