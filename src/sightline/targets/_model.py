@@ -10,11 +10,10 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, GenerationConfig
+from transformers import GenerationConfig
 
 from sightline.border import begins_thoughts, is_mark
 from sightline.cases import Conversation
@@ -22,13 +21,13 @@ from sightline.contracts import Decoding
 from sightline.rng import seed_of
 from sightline.targets._asked import UnfitError
 from sightline.targets._linear import repack, worthwhile
-from sightline.targets._loading import load_config, load_weights
 from sightline.targets._memory import SeenPictures, encodes_apart, roomy_cache
 from sightline.targets._prefix import CONTINUED, Prefixes
-from sightline.targets._processors import Fields, ReadBlob, Route, padded, quiet, route_for
+from sightline.targets._processors import Fields, ReadBlob, Route, padded, quiet
 from sightline.targets._prompt import IMAGE_FIRST
 from sightline.targets._sampling import RowSampler
 from sightline.targets._settings import check_present
+from sightline.targets._source import ModelSource
 
 _TOKENWISE = frozenset(
     {
@@ -43,8 +42,6 @@ _TOKENWISE = frozenset(
 _QFORMER = "qformer_"
 _THREADS = torch.get_num_threads()
 SMALL_PARAMETERS = 50_000_000
-#: what a folder is loaded as, in messages
-KIND = "an image-text-to-text model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,25 +94,21 @@ class Reply:
 
 
 class LoadedModel:
-    """Weights, tokenizer and picture processor of one folder, on one device.
+    """Weights, tokenizer and picture processor of one source, on one device.
 
     Raises:
-        UsageError: if the folder cannot be loaded as an image-text-to-text model.
+        UsageError: if the source cannot be loaded as an image-text-to-text model.
     """
 
-    def __init__(self, folder: Path, *, device: str, dtype: str, cache_bytes: int) -> None:
-        self.folder = folder
-        check_present(device)
-        self.device = device
-        self.dtype = dtype
+    def __init__(self, source: ModelSource, *, cache_bytes: int) -> None:
+        self.where, self.device, self.dtype = source.where, source.device, source.dtype
+        check_present(self.device)
         self._running = threading.Lock()
         self._preparing = threading.Lock()
-        config = load_config(folder)
-        self.route: Route = route_for(folder, config, cache_bytes)
-        self.model = load_weights(
-            AutoModelForImageTextToText, folder, KIND, dtype=dtype, device=device, config=config
-        )
-        self.model.eval().requires_grad_(False)
+        config = source.config()
+        self.route: Route = source.route(config, cache_bytes)
+        self.model = source.model(config)
+        config = self.model.config
         self.parameters = sum(weight.numel() for weight in self.model.parameters())
         self._fit_to_cpu()
         if worthwhile():

@@ -33,7 +33,8 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor  #
 
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings
-from sightline.targets._loading import LOCAL, load_config, load_weights, one_sentence
+from sightline.targets._files import weights_digest
+from sightline.targets._loading import LOCAL, load_config, one_sentence, shared_model
 from sightline.whitebox._encoding import FrozenEncoder
 from sightline.whitebox._text_tower import TextTower
 from sightline.whitebox.detectors import Classifier, Detector
@@ -138,15 +139,15 @@ def open_encoder(name: str | EncoderFolder, *, local: LocalSettings | None = Non
     kind = _HEADED.get(found.part) or _MODELS.get(found.architecture) or _MODELS[found.model_type]
     with one_sentence(found.folder, "its picture processor cannot be loaded"):
         pictures = AutoImageProcessor.from_pretrained(found.folder, backend="pil", **LOCAL)
-    model = load_weights(
+    model = shared_model(
         kind,
         found.folder,
         "an encoder",
+        digest=weights_digest(found.folder),
         dtype=settings.resolved_dtype(),
         device=settings.present_device(),
         config=load_config(found.folder, getattr(kind, "config_class", AutoConfig)),
     )
-    model = model.eval().requires_grad_(False)
     if found.part != "detector" and model.num_parameters() < QUICKENED_PARAMETERS:
         quicken(model)  # detectors write into what their layers give, which quicker ones forbid
     preprocess = preprocessor(found.model_type, pictures)

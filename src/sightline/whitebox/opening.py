@@ -1,7 +1,7 @@
 """Open a victim: the model behind a target string, or in a folder, loaded for gradients.
 
-The target itself runs the same files for inference only (on AMD processors with repacked weights that have
-no gradient), so the model is loaded a second time, with frozen weights.
+The target itself runs the same weights for inference only (on AMD processors repacked, without a gradient);
+what is opened here has modules of its own around them.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoModelForImageTextToText
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.models.auto.image_processing_auto import AutoImageProcessor  # 5.17 exports a stub
 
 from sightline.cases import Image
+from sightline.contracts import Target
 from sightline.errors import ContractError, UsageError
 from sightline.records import Pixels
 from sightline.targets import LocalSettings, open_target
-from sightline.targets._loading import LOCAL, load_config, load_weights, one_sentence
-from sightline.targets._model import KIND, SMALL_PARAMETERS
-from sightline.targets._processors import quiet, route_for
-from sightline.targets.vlm import VlmTarget
+from sightline.targets._model import SMALL_PARAMETERS
+from sightline.targets._processors import quiet
+from sightline.targets._source import ModelSource
+from sightline.targets.vlm import VlmTarget, from_memory
 from sightline.whitebox.families import check_known
 from sightline.whitebox.frozen import quicken
 from sightline.whitebox.model import MultimodalVictim
@@ -49,13 +48,13 @@ class _NoPictures:
 
 
 def open_victim(
-    name: str, *, local: LocalSettings | None = None, checkpointing: bool = False
+    target: str | VlmTarget, *, local: LocalSettings | None = None, checkpointing: bool = False
 ) -> MultimodalVictim:
-    """Open the model of a target for gradients.
+    """Open the model of a target for gradients; its weights are loaded only if no target has them in memory.
 
     Args:
-        name: a target string `vlm/...` or `testbed/...`, or a model folder.
-        local: device and number format; by default from the environment.
+        target: a local target, or its name: `vlm/...` or `testbed/...`, or a model folder.
+        local: device and number format for a name; by default from the environment.
         checkpointing: keep one activation per layer and compute the others again in the backward pass: a
             third more work, several times less memory.
 
@@ -63,45 +62,54 @@ def open_victim(
         UsageError: for a target without gradients, a folder that cannot be loaded, a family without adapter.
         AbsentExtraError: if torch or transformers is not installed.
     """
-    settings = local or LocalSettings.from_environment()
-    kind = name.partition("/")[0]
-    target = open_target(
-        f"vlm/{name}" if kind not in _WHITE and Path(name).is_dir() else name, _NoPictures(), local=settings
-    )
-    if not isinstance(target, VlmTarget):
+    found: Target = _opened(target, local) if isinstance(target, str) else target
+    if not isinstance(found, VlmTarget):
         raise UsageError(
-            f"target {name!r} has no gradients: white-box attacks need a local model, "
+            f"target {target!r} has no gradients: white-box attacks need a local model, "
             "vlm/FOLDER or testbed/NAME"
         )
-    model, prompts, pictures = _loaded(target, settings)
-    if model.num_parameters() < QUICKENED_PARAMETERS:
-        quicken(model.requires_grad_(False))
-    if checkpointing:
-        checkpointed(model)
-    preprocess = preprocessor(str(model.config.model_type), pictures)
-    return MultimodalVictim(model, prompts, preprocess, target.id, hold=not checkpointing)
+    return _victim(found.source, found.id, checkpointing=checkpointing)
 
 
-def _loaded(target: VlmTarget, settings: LocalSettings) -> tuple[Any, Prompts, Any]:
-    """Model, prompts and picture processor of a target's folder."""
-    folder = target.folder
-    config = load_config(folder)
+def from_pretrained(
+    model: Any, processor: Any, *, name: str = "", checkpointing: bool = False
+) -> MultimodalVictim:
+    """Open a model that is in memory for gradients; nothing is loaded, and neither argument is changed.
+
+    Args:
+        model: an image-text-to-text model of `transformers`, on its device and in its number format.
+        processor: as `AutoProcessor.from_pretrained` loads it.
+        name: of the model; by default that of its configuration.
+        checkpointing: see `open_victim`.
+
+    Raises:
+        UsageError: for a family without adapter, or a processor that lacks a part or is not supported.
+    """
+    target = from_memory(model, processor, _NoPictures(), name=name)
+    return open_victim(target, checkpointing=checkpointing)
+
+
+def _opened(name: str, local: LocalSettings | None) -> Target:
+    settings = local or LocalSettings.from_environment()
+    known = name.partition("/")[0] in _WHITE or not Path(name).is_dir()
+    return open_target(name if known else f"vlm/{name}", _NoPictures(), local=settings)
+
+
+def _victim(source: ModelSource, name: str, *, checkpointing: bool) -> MultimodalVictim:
+    config = source.config()
     check_known(str(config.model_type))
-    route = route_for(folder, config, 1)
-    with one_sentence(folder, f"cannot be loaded as {KIND}"):
-        pictures = AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL)
-    model = load_weights(
-        AutoModelForImageTextToText,
-        folder,
-        KIND,
-        dtype=settings.resolved_dtype(),
-        device=settings.present_device(),
-        config=config,
-    )
+    route, pictures = source.route(config, 1), source.image_processor()
+    model = source.model(config)
     if model.device.type == "cpu" and model.num_parameters() < SMALL_PARAMETERS:
         with quiet():
             model.set_attn_implementation("eager")  # less to call; no difference in the numbers
-    return model, Prompts(route, target.id, _ends(model, route.tokenizer)), pictures
+    if model.num_parameters() < QUICKENED_PARAMETERS:
+        quicken(model)
+    if checkpointing:
+        checkpointed(model)
+    prompts = Prompts(route, name, _ends(model, route.tokenizer))
+    preprocess = preprocessor(str(model.config.model_type), pictures)
+    return MultimodalVictim(model, prompts, preprocess, name, hold=not checkpointing)
 
 
 def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
