@@ -22,8 +22,8 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
 
 from sightline.bridge.inspect_target import InspectTarget
-from sightline.bridge.replaying import replay
-from sightline.bridge.scoring import judged
+from sightline.bridge.scorer import judged
+from sightline.bridge.solver import replay
 from sightline.bridge.tasks import samples
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Decoding

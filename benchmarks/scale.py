@@ -33,12 +33,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from sightline.scale import Listener, Resources, Tally, map_shards
 from sightline.scale.cluster import connected
+from sightline.study.artifact_builder import Crafting, WorkUnit, is_error, open_crafting
 from sightline.study.config import parse
 from sightline.study.crafting import Grid
 from sightline.study.progress import Silent
 from sightline.study.run import Run
 from sightline.study.stages import Stage
-from sightline.study.workshop import Crafting, Cut, is_error, open_crafting
 from sightline.tables import Table
 
 STUDY = """
@@ -60,9 +60,9 @@ class Timed:
     def __init__(self, work: Crafting, log: Path) -> None:
         self.work, self.log = work, log
 
-    def __call__(self, cut: Cut, *, again: bool) -> Tally:
+    def __call__(self, unit: WorkUnit, *, again: bool) -> Tally:
         before = time.process_time()
-        tally = self.work(cut, again=again)
+        tally = self.work(unit, again=again)
         spent = time.process_time() - before
         with self.log.open("ab", buffering=0) as file:
             file.write(json.dumps([os.getpid(), spent]).encode() + b"\n")
@@ -72,8 +72,8 @@ class Timed:
         self.work.close()
 
 
-def open_timed(listener: Listener, folder: Path, books: Sequence[Path], log: Path) -> Timed:
-    return Timed(open_crafting(listener, folder, books), log)
+def open_timed(listener: Listener, folder: Path, case_tables: Sequence[Path], log: Path) -> Timed:
+    return Timed(open_crafting(listener, folder, case_tables), log)
 
 
 @dataclass(frozen=True)
@@ -155,12 +155,15 @@ def crafted(folder: Path, study: str, resources: Resources) -> tuple[list[float]
     stage: Stage[Any] = Stage(run.records / "craft", Silent(), is_error=is_error)
     log = folder / "shards.log"
     opening = partial(
-        open_timed, folder=folder.resolve(), books=[book.folder for book in run.books], log=log.resolve()
+        open_timed,
+        folder=folder.resolve(),
+        case_tables=[case_table.folder for case_table in run.case_tables],
+        log=log.resolve(),
     )
     with Table(stage.folder) as table:
-        grid = Grid(run.books, run.columns, run.records, stage, table)
+        grid = Grid(run.case_tables, run.columns, run.records, stage, table)
         before = around()
-        for end in map_shards(opening, grid.cuts(), resources):
+        for end in map_shards(opening, grid.units(), resources):
             list(grid.ended(end))
         system = grown(before)
         grid.close()

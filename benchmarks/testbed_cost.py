@@ -39,13 +39,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sightline.errors import UsageError
 from sightline.testbed import render, weights, wordings
-from sightline.testbed.answering import Ask, Model
 from sightline.testbed.families import FULL, NAMES, Size, family
-from sightline.testbed.pgd import Goal, as_floats, pack
-from sightline.testbed.plans import LADDER
 from sightline.testbed.weights import Variant
 from sightline.testbed.world import world
 from sightline.whitebox.frozen import frozen
+from sightline_testbed.evaluation.answering import Ask, Model
+from sightline_testbed.evaluation.pgd import Goal, as_floats, pack
+from sightline_testbed.training.plans import LADDER
 
 MB = 1e6
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sightline.testbed.card import FACTORS
+from sightline_testbed.evaluation.card import FACTORS
 
 HERE = Path(__file__).parent
 PAGE, FIGURES, POINTS = HERE / "testbed.md", HERE / "testbed", HERE / "testbed" / "risk3.json"
@@ -208,8 +208,8 @@ def page(text: str) -> str:
 
 
 if __name__ == "__main__":
-    from sightline.testbed.curves import read
-    from sightline.testbed.figures import draw
+    from sightline_testbed.evaluation.curves import read
+    from sightline_testbed.evaluation.figures import draw
 
     draw(list(records().values()), read(POINTS) if POINTS.is_file() else [], FIGURES)
     PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")

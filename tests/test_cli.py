@@ -136,7 +136,7 @@ def test_check_reads_the_folder_of_a_build(
         asked.append((name, roots))
         return []
 
-    monkeypatch.setattr("sightline.testbed.check.check", check)
+    monkeypatch.setattr("sightline_testbed.evaluation.check.check", check)
     done = sightline("testbed", "check", "linear@vit", "--weights", str(tmp_path))
     assert done.returncode == 2
     assert "no model is in it" in done.stderr
@@ -145,6 +145,20 @@ def test_check_reads_the_folder_of_a_build(
     assert sightline("testbed", "check", "linear@vit", "--weights", str(tmp_path)).returncode == 0
     assert sightline("testbed", "check").returncode == 0
     assert asked == [("linear@vit", (tmp_path / "main",)), ("linear", None)]
+
+
+@pytest.mark.parametrize("command", ["build", "check", "curves"])
+def test_without_the_testbed_package_its_commands_say_how_to_get_it(
+    sightline: Command, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "sightline_testbed" else find_spec(name)
+    )
+    done = sightline("testbed", command)
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert f"testbed {command} needs the package sightline-testbed: `pip install sightline-testbed`" in said
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from sightline.registry import KINDS
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "sightline"
-FILES = sorted(SRC.rglob("*.py"))
+PACKAGE = ROOT / "packages" / "testbed" / "src" / "sightline_testbed"
+FILES = sorted([*SRC.rglob("*.py"), *PACKAGE.rglob("*.py")])
 
 # Layers from the bottom up; a module may import its own layer's folder and everything below.
 LAYERS = [
@@ -32,12 +33,13 @@ LAYERS = [
         "fonts",
         "sources",
         "closure",
-        "border",
+        "untrusted",
     },
     {"contracts", "registry", "keys", "sealed", "store", "tables", "release", "_trees", "budget"},
     {"targets", "metrics", "scale"},
     {"whitebox"},
     {"testbed"},
+    {"sightline_testbed"},
     {"attacks", "defenses", "judges", "benchmarks"},
     {"study", "report"},
     {"bridge"},
@@ -57,8 +59,14 @@ def tree(path: Path) -> ast.Module:
 
 
 def part(path: Path) -> str:
-    """The folder or top-level module of a file of the package."""
+    """The folder or top-level module that a file belongs to; `sightline_testbed` for all of that package."""
+    if path.is_relative_to(PACKAGE):
+        return PACKAGE.name
     return path.relative_to(SRC).parts[0].removesuffix(".py")
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(PACKAGE.parent if path.is_relative_to(PACKAGE) else SRC))
 
 
 def imports(node: ast.AST) -> Iterator[str]:
@@ -70,7 +78,7 @@ def imports(node: ast.AST) -> Iterator[str]:
             yield from (f"{child.module}.{alias.name}" for alias in child.names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+@pytest.mark.parametrize("path", FILES, ids=shown)
 def test_imports_point_one_way(path: Path) -> None:
     here = part(path)
     if here == "__init__":
@@ -86,11 +94,15 @@ def test_imports_point_one_way(path: Path) -> None:
         if root == "inspect_ai":
             assert here == "bridge", f"{path.name}: only the bridge imports Inspect"
         assert root != "ray", f"{path.name}: Ray is loaded by name, and only when it is asked for"
+        if root == PACKAGE.name:
+            assert here in {PACKAGE.name, "terminal"}, f"{path.name}: {root} is an optional package"
         if root in {"torch", "transformers"}:
-            assert here in {"targets", "testbed", "whitebox"}, f"{path.name}: {root} belongs to the models"
+            assert here in {"targets", "testbed", "whitebox", PACKAGE.name}, (
+                f"{path.name}: {root} belongs to the models"
+            )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+@pytest.mark.parametrize("path", FILES, ids=shown)
 def test_no_forbidden_call_or_name(path: Path) -> None:
     assert path.stem not in {"utils", "helpers", "common", "misc"}
     for node in ast.walk(tree(path)):
@@ -104,7 +116,7 @@ def test_no_forbidden_call_or_name(path: Path) -> None:
     assert not wanted & {name.split(".")[0] for name in imports(tree(path))}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+@pytest.mark.parametrize("path", FILES, ids=shown)
 def test_sizes(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     method = part(path) in {"attacks", "defenses", "judges", "benchmarks"}
@@ -120,7 +132,7 @@ def _methods() -> list[tuple[registry.Kind, str]]:
     return [
         (kind, path.stem)
         for kind, folder in folders.items()
-        for path in sorted(folder.glob("*.py"))
+        for path in sorted(folder.glob("*/*.py" if any(folder.glob("*/__init__.py")) else "*.py"))
         if not path.stem.startswith("_")
     ]
 

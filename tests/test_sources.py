@@ -141,7 +141,7 @@ from .deep.scale import FACTOR
 class PluggedIn:
     """Nothing."""
     def craft(self, cases, ctx):
-        from sightline.attacks import figstep
+        from sightline.attacks.typographic import figstep
         yield from ()
 '''
 
@@ -171,7 +171,7 @@ def test_a_plugin_is_followed_through_its_own_package_and_ours(plugin: Path) -> 
         "sightline_plugged.method", "sightline_plugged.method:page.txt", "sightline_plugged.words",
         "sightline_plugged.deep.scale", "sightline_plugged.far",
     }  # fmt: skip
-    assert {"sightline.attacks.figstep", "sightline.attacks._page"} <= parts.keys()
+    assert {"sightline.attacks.typographic.figstep", "sightline.attacks.rendering"} <= parts.keys()
     for name in ("words.py", "far.py", "page.txt"):
         before = SourceTree().closure("sightline_plugged.method")
         (plugin / name).write_text((plugin / name).read_text().replace("a", "b") + "\nX = 1", "utf-8")

@@ -23,7 +23,7 @@ from torch import Tensor
 from _whitebox import plain
 from _whitebox.plain import Pixels, Tokens
 from sightline import registry
-from sightline.attacks import _invented
+from sightline.attacks import testbed_corpus
 from sightline.benchmarks.testbed_requests import requests
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Decoding
@@ -69,7 +69,7 @@ def problem(victim: MultimodalVictim) -> Problem:
     """The attack as the engine has it."""
     pool = tuple(
         Pair(prompt=Conversation.user(Image("", SIDE, SIDE), asked), target=answer)
-        for asked, answer in _invented.withheld()
+        for asked, answer in testbed_corpus.withheld()
     )
     return Problem(
         objective=Objective(victims=(victim,), rows=(TargetNLL(),)),

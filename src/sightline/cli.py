@@ -214,7 +214,7 @@ def verify(
 
     Example: `sightline verify runs/whitebox --jpeg 75 --target testbed/queries`
     """
-    from sightline.study.verify import Wanted
+    from sightline.study.verify.verification import Wanted
     from sightline.terminal import show_verification, verified
 
     wanted = Wanted.of(

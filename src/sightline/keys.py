@@ -1,4 +1,4 @@
-"""Keys of rows and names of case books: digests of everything that decides what they hold."""
+"""Keys of rows and names of case tables: digests of everything that decides what they hold."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ NOT_SENT = "not_sent"
 """Flag of a response to a request that was never sent: its picture or its draft is not there."""
 
 
-def book_identity(benchmark: str, limit: int | None) -> str:
+def case_table_identity(benchmark: str, limit: int | None) -> str:
     """Digest of what is read of a benchmark: its identity and the number of cases."""
     return digest(benchmark, limit)
 
 
-def book_name(identity: str, release: str) -> str:
+def case_table_name(identity: str, release: str) -> str:
     """Name under `records/` of the cases that a benchmark made of a release (its digest)."""
     return f"cases-{digest(identity, release)[:16]}"
 

@@ -1,7 +1,8 @@
 """Cards, the four registering decorators, and look-up by name without loading what is not asked for.
 
-A method lives in the module of its name (`sightline.attacks.figstep`); third parties register through
-the entry-point groups `sightline.attacks`, `sightline.defenses`, `sightline.judges`, `sightline.benchmarks`.
+A method lives in the module of its name, in the folder of its kind or a sub-folder of it
+(`sightline.attacks.typographic.figstep`); third parties register through the entry-point groups
+`sightline.attacks`, `sightline.defenses`, `sightline.judges`, `sightline.benchmarks`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -208,15 +210,22 @@ judge = _Decorator("judge")
 
 @cache
 def _modules(kind: Kind) -> dict[str, str]:
-    """Method name -> module, of our own folder and of third parties' entry points."""
+    """Method name -> module, of our own folders and of third parties' entry points.
+
+    Where a kind's folder has sub-folders, methods are in them, and the modules beside them are shared code.
+    """
     package = f"sightline.{kind}s"
     spec = importlib.util.find_spec(package)
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    found = {
-        info.name: f"{package}.{info.name}"
-        for info in pkgutil.iter_modules(folders)
-        if not info.name.startswith("_") and not info.ispkg
-    }
+    found: dict[str, str] = {}
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        below = [info.name for info in pkgutil.iter_modules([folder]) if info.ispkg]
+        for name in below or [""]:
+            where = f"{package}.{name}" if name else package
+            found |= {
+                info.name: f"{where}.{info.name}"
+                for info in pkgutil.iter_modules([str(Path(folder, name))])
+                if not info.name.startswith("_") and not info.ispkg
+            }
     for point in importlib.metadata.entry_points(group=package):
         found.setdefault(point.name, point.value.partition(":")[0])
     return found

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sightline.study.plan import Share
     from sightline.study.run import Run
     from sightline.study.stages import Count
-    from sightline.study.verify import Verified, Wanted
-    from sightline.testbed.train import Progress as Step
+    from sightline.study.verify.verification import Verified, Wanted
+    from sightline_testbed.training.train import Progress as Step
 
 console = SafeConsole()
 
@@ -60,7 +60,7 @@ def show_counts(counts: Mapping[str, Count]) -> None:
 
 async def verified(folder: Path, wanted: Wanted) -> Verified:
     """Verify a run with progress bars."""
-    from sightline.study.verify import verify
+    from sightline.study.verify.verification import verify
 
     with terminal_progress() as progress:
         return await verify(folder, wanted, progress)
@@ -337,10 +337,10 @@ def _stage_bars(figures: Sequence[str]) -> Iterator[Callable[[Step], None]]:
 
 def build_testbed(name: str, out: Path, second: bool, shipped_eyes: bool = False) -> None:
     """Train with a bar per stage; the loss stands beside it. In the end, say what it took."""
-    _need_local("testbed build")
+    _need_testbed_package("testbed build")
     import resource  # not on Windows
 
-    from sightline.testbed.build import build
+    from sightline_testbed.training.build import build
 
     with _stage_bars(["loss"]) as report:
         build(name, out, second=second, eyes="shipped" if shipped_eyes else "train", report=report)
@@ -352,9 +352,9 @@ def build_testbed(name: str, out: Path, second: bool, shipped_eyes: bool = False
 
 def trace_testbed(name: str, out: Path) -> None:
     """Trace risk 3 from the checkpoints of a build, with a bar per run."""
-    _need_local("testbed curves")
-    from sightline.testbed.build import CHECKPOINTS
-    from sightline.testbed.curves import trace
+    _need_testbed_package("testbed curves")
+    from sightline_testbed.evaluation.curves import trace
+    from sightline_testbed.training.build import CHECKPOINTS
 
     path = out / "risk3" / f"{name}.json"
     with _stage_bars(["refused", "obeyed"]) as report:
@@ -373,17 +373,17 @@ def check_testbed(name: str, weights: Path | None, card: bool) -> None:
     Raises:
         UsageError: naming the figures that miss their band, or for a folder without models.
     """
-    _need_local("testbed check")
+    _need_testbed_package("testbed check")
     from sightline.testbed.weights import roots_in
 
     roots = None if weights is None else roots_in(weights)
 
     if card:
-        from sightline.testbed.card import write_card
+        from sightline_testbed.evaluation.card import write_card
 
         say(f"card: {write_card(name.partition('@')[0], roots, say)}")
         return
-    from sightline.testbed.check import check
+    from sightline_testbed.evaluation.check import check
 
     rows = check(name, roots, say)
     missed = [row.name for row in rows if not row.passed]
@@ -392,7 +392,12 @@ def check_testbed(name: str, weights: Path | None, card: bool) -> None:
     say(f"{name}: all {sum(bool(row.band) for row in rows)} figures with a band are inside it")
 
 
-def _need_local(what: str) -> None:
+def _need_testbed_package(what: str) -> None:
+    """Refuse, with the command that installs it, where the code that trains and measures is absent."""
+    from sightline.testbed.weights import DATA_PACKAGE, HOW_TO_GET
+
+    if importlib.util.find_spec("sightline_testbed") is None:
+        raise UsageError(f"{what} needs the package {DATA_PACKAGE}: {HOW_TO_GET}")
     for module in ("torch", "transformers"):
         if importlib.util.find_spec(module) is None:
             raise AbsentExtraError(what, "local", module)

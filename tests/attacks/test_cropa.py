@@ -10,7 +10,7 @@ from picture_runs import Recorded, Testbed, blind, captions, noisy
 from picture_runs import runs as runs
 
 from sightline import registry, whitebox
-from sightline.attacks import cropa
+from sightline.attacks.visual import cropa
 from sightline.errors import UsageError
 from sightline.store import Blobs
 from sightline.testbed import wordings

@@ -11,7 +11,7 @@ from picture_runs import LOOK, Recorded, Testbed, blind, captions, noisy
 from picture_runs import runs as runs
 
 from sightline import registry, whitebox
-from sightline.attacks import injection
+from sightline.attacks.visual import injection
 from sightline.errors import UsageError
 from sightline.store import Blobs
 from sightline.testbed import render, wordings

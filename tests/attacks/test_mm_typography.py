@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pages import bands, case, craft
 
 from sightline import registry
-from sightline.attacks import _page
-from sightline.attacks.mm_typography import wrap_measured
+from sightline.attacks import rendering
+from sightline.attacks.typographic.mm_typography import wrap_measured
 from sightline.testbed import render, wordings
 
-FONT = _page.find_font("LiberationSans-Regular.ttf")
+FONT = rendering.find_font("LiberationSans-Regular.ttf")
 
 
 def typography(text="mm_typography"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from sightline import registry
-from sightline.attacks import _page
+from sightline.attacks import rendering
 from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Craft
 from sightline.digests import sha256_file
@@ -37,12 +37,14 @@ def pillow_paragraph(lines, face, origin, spacing, size):
     ],
 )
 def test_a_paragraph_is_set_as_pillow_sets_it(name, px, ascent, spacing):
-    font = _page.find_font(name)
+    font = rendering.find_font(name)
     if font.path.name != name:
         pytest.skip(f"{name} is not installed here")
     face, size = font.at(px), (760, 760)
     lines = ["Steps to polish", "a glimber, Ägq", "1. "]
-    drawn = _page.draw(_page.paragraph(lines, (20, 10), ascent=ascent, spacing_px=spacing), face, size)
+    drawn = rendering.draw(
+        rendering.paragraph(lines, (20, 10), ascent=ascent, spacing_px=spacing), face, size
+    )
     assert (drawn == pillow_paragraph(lines, face, (20, 10), spacing, size)).all()
     assert (drawn < 128).any()
 
@@ -51,15 +53,15 @@ def test_a_paragraph_is_set_as_pillow_sets_it(name, px, ascent, spacing):
     ("px", "permille", "expected"), [(80, 800, 64), (10, 800, 8), (90, 905, 82), (75, 800, 60)]
 )
 def test_ascent_is_rounded_up(px, permille, expected):
-    assert _page.ascent_px(px, permille) == expected
+    assert rendering.ascent_px(px, permille) == expected
 
 
 def outside(lines, face, size, pad=200):
     """How many lines leave ink outside, measured on a page with room on all sides."""
     count = 0
     for line in lines:
-        moved = _page.Line(line.text, line.x + pad, line.baseline + pad)
-        page = _page.draw([moved], face, (size[0] + 2 * pad, size[1] + 2 * pad)) < 255
+        moved = rendering.Line(line.text, line.x + pad, line.baseline + pad)
+        page = rendering.draw([moved], face, (size[0] + 2 * pad, size[1] + 2 * pad)) < 255
         page[pad : pad + size[1], pad : pad + size[0]] = False
         count += page.any()
     return count
@@ -73,35 +75,35 @@ def outside(lines, face, size, pad=200):
     px=st.integers(8, 30),
 )
 def test_clipped_counts_lines_with_ink_outside(text, x, baseline, px):
-    face = _page.find_font(MONO).at(px)
-    lines = [_page.Line(text, x, baseline), _page.Line("", 500, 500), _page.Line(" ", -50, 0)]
-    assert _page.clipped(lines, face, (100, 100)) == outside(lines, face, (100, 100))
+    face = rendering.find_font(MONO).at(px)
+    lines = [rendering.Line(text, x, baseline), rendering.Line("", 500, 500), rendering.Line(" ", -50, 0)]
+    assert rendering.clipped(lines, face, (100, 100)) == outside(lines, face, (100, 100))
 
 
 def test_bundled_fonts_are_taken_from_the_package():
     for name in (MONO, "DejaVuSans.ttf", "DejaVuSerif.ttf", "LiberationSans-Regular.ttf"):
-        found = _page.find_font(name)
-        assert found.path == _page.BUNDLED / name
+        found = rendering.find_font(name)
+        assert found.path == rendering.BUNDLED / name
         assert found.sha256 == sha256_file(found.path)
         assert found.note() == f"font {name} sha256 {found.sha256[:16]}"
 
 
 def test_an_absent_font_falls_back_to_the_bundled_one_and_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(_page, "font_folders", lambda: (tmp_path,))
-    _page.find_font.cache_clear()
+    monkeypatch.setattr(rendering, "font_folders", lambda: (tmp_path,))
+    rendering.find_font.cache_clear()
     try:
-        assert _page.find_font("FreeMonoBold.ttf").note().startswith(f"font {MONO} sha256 ")
+        assert rendering.find_font("FreeMonoBold.ttf").note().startswith(f"font {MONO} sha256 ")
         (tmp_path / "deep").mkdir()
-        (tmp_path / "deep/Other.ttf").write_bytes((_page.BUNDLED / MONO).read_bytes())
-        assert _page.find_font("Other.ttf").path == tmp_path / "deep/Other.ttf"
+        (tmp_path / "deep/Other.ttf").write_bytes((rendering.BUNDLED / MONO).read_bytes())
+        assert rendering.find_font("Other.ttf").path == tmp_path / "deep/Other.ttf"
     finally:
-        _page.find_font.cache_clear()
+        rendering.find_font.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["../x.ttf", "/etc/passwd", "font.txt", "", "*/x.ttf", "*.ttf", ".ttf"])
 def test_a_font_is_a_plain_file_name(name):
     with pytest.raises(UsageError, match="expected the file name of a font"):
-        _page.find_font(name)
+        rendering.find_font(name)
 
 
 LACKING = {
@@ -131,7 +133,7 @@ def test_what_a_font_lacks_is_an_error_outcome_and_no_empty_box(name, method):
 
 
 def test_every_character_is_looked_up_by_itself():
-    font = _page.find_font("DejaVuSans.ttf")
+    font = rendering.find_font("DejaVuSans.ttf")
     font.at(20, "plain, Ägéß — ‘quoted’ Ωж ☐ □ ▯ \u200b no boxes")
     with pytest.raises(
         UsageError, match=r"has no glyph for 4 of the characters to draw: U\+4E2D .* and 1 more\. Set"
@@ -141,37 +143,37 @@ def test_every_character_is_looked_up_by_itself():
 
 @pytest.mark.parametrize("text", ["שלום עולם", "السلام عليكم"])
 def test_scripts_from_right_to_left_are_set_by_raqm(text):
-    if not _page.features.check("raqm"):
+    if not rendering.features.check("raqm"):
         pytest.skip("Pillow has no raqm here")
-    font, size = _page.find_font("DejaVuSans.ttf"), (300, 60)
-    drawn = _page.draw([_page.Line(text, 10, 40)], font.at(30, text), size)
-    naive = _page.draw([_page.Line(text, 10, 40)], font.at(30), size)
+    font, size = rendering.find_font("DejaVuSans.ttf"), (300, 60)
+    drawn = rendering.draw([rendering.Line(text, 10, 40)], font.at(30, text), size)
+    naive = rendering.draw([rendering.Line(text, 10, 40)], font.at(30), size)
     assert (drawn < 128).any()
     assert (drawn != naive).any()
     if "ש" in text:  # no letter changes its form: from the right is the same as turned round by hand
-        turned = _page.draw([_page.Line(text[::-1], 10, 40)], font.at(30), size)
+        turned = rendering.draw([rendering.Line(text[::-1], 10, 40)], font.at(30), size)
         assert (np.abs(drawn.astype(int) - turned) > 128).mean() < 0.01
     assert "set by raqm" in font.note(text)
     assert "raqm" not in font.note("plain — text")
 
 
 def test_without_raqm_they_are_an_error_outcome(monkeypatch):
-    monkeypatch.setattr(_page.features, "check", lambda name: name != "raqm")
+    monkeypatch.setattr(rendering.features, "check", lambda name: name != "raqm")
     with pytest.raises(UsageError, match=r"right to left or with joined letters.*install FriBiDi"):
-        _page.find_font("DejaVuSans.ttf").at(30, "שלום")
+        rendering.find_font("DejaVuSans.ttf").at(30, "שלום")
 
 
 def test_a_font_that_has_the_characters_draws_them(monkeypatch, tmp_path):
     """The cure that the message names: another file in a font folder."""
-    (tmp_path / "Mine.ttf").write_bytes((_page.BUNDLED / "DejaVuSans.ttf").read_bytes())
-    monkeypatch.setattr(_page, "font_folders", lambda: (tmp_path,))
-    _page.find_font.cache_clear()
+    (tmp_path / "Mine.ttf").write_bytes((rendering.BUNDLED / "DejaVuSans.ttf").read_bytes())
+    monkeypatch.setattr(rendering, "font_folders", lambda: (tmp_path,))
+    rendering.find_font.cache_clear()
     try:
         with pytest.raises(UsageError, match="U\\+0F3A"):
-            _page.find_font(MONO).at(20, "\u0f3a")
+            rendering.find_font(MONO).at(20, "\u0f3a")
         attack = registry.make("attack", "mm_typography", font="Mine.ttf")
         page, note = attack.page("Ԁԁ 😀")
         assert (page < 128).any()
         assert "font Mine.ttf" in note
     finally:
-        _page.find_font.cache_clear()
+        rendering.find_font.cache_clear()

@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 import pyarrow.parquet as pq
 
 from sightline import registry
-from sightline.attacks import _invented
+from sightline.attacks import testbed_corpus
 from sightline.contracts import Craft
 from sightline.errors import ContractError, UsageError
 from sightline.store import Blobs
@@ -62,7 +62,7 @@ def test_given_sentences_stand_behind_an_empty_prompt_and_stay_open() -> None:
 
 
 def test_the_testbeds_corpus_holds_no_topic_or_wording_of_its_benchmark() -> None:
-    corpus = _invented.withheld()
+    corpus = testbed_corpus.withheld()
     held = {topic.noun for topic in world().select(restricted=True, split="heldout")}
     assert len(corpus) == 36 * len(wordings.REQUESTS_TRAIN)
     assert not held & {word for pair in corpus for text in pair for word in text.split()}

@@ -13,9 +13,9 @@ from picture_runs import LOOK, Recorded, Testbed, blind, captions, noisy, questi
 from picture_runs import runs as runs
 
 from sightline import registry, whitebox
-from sightline.attacks import schlarmann_hein
 from sightline.attacks._own_picture import batches
 from sightline.attacks._own_picture import shown as shown_in
+from sightline.attacks.visual import schlarmann_hein
 from sightline.cases import Conversation, Eps, Turn
 from sightline.errors import UsageError
 from sightline.store import Blobs

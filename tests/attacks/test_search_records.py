@@ -7,7 +7,7 @@ import pytest
 from pages import case
 
 from sightline.attacks._own_picture import Shown, drafts
-from sightline.attacks._surrogates import LOOKS, looks
+from sightline.attacks.toolkit import LOOKS, looks
 from sightline.records import NO_COST
 from sightline.whitebox import Check
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from sightline import whitebox
-from sightline.attacks._surrogates import descend
+from sightline.attacks.toolkit import descend
 from sightline.budget import Budget, SpentError
 from sightline.contracts import Craft, Searching
 from sightline.records import Cost
 from sightline.store import Blobs
+from sightline.study.artifact_builder import ArtifactBuilder
 from sightline.study.config import parse
 from sightline.study.run import Run
-from sightline.study.workshop import Workshop
 from sightline.tables import Table
 from sightline.whitebox import loop
 
@@ -43,7 +43,7 @@ def prepared(folder: Path) -> Run:
 
 def artifacts(run: Run) -> list[dict[str, Any]]:
     with Table(run.records / "craft") as table:
-        keys = run.columns[0].keys(list(run.books[0].rows()))
+        keys = run.columns[0].keys(list(run.case_tables[0].rows()))
         return [row for row in table.rows(keys) if row is not None]
 
 
@@ -54,12 +54,12 @@ def test_a_search_that_was_killed_goes_on_and_ends_in_the_same_picture(
     whole.craft()
     seen: list[int] = []
 
-    def report(_: Workshop, searching: Searching) -> None:
+    def report(_: ArtifactBuilder, searching: Searching) -> None:
         seen.append(searching.step)
         if len(seen) == 3:  # steps 0, 25, 50
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Workshop, "report", report)
+    monkeypatch.setattr(ArtifactBuilder, "report", report)
     with pytest.raises(KeyboardInterrupt):
         prepared(tmp_path / "cut").craft()
     assert list((tmp_path / "cut/records/craft.unfinished").glob("*/*"))

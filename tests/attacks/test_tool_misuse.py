@@ -17,9 +17,9 @@ from picture_runs import Recorded
 from picture_runs import runs as runs
 
 from sightline import registry, whitebox
-from sightline.attacks import _invented
+from sightline.attacks import testbed_corpus
 from sightline.attacks._own_picture import Shown
-from sightline.attacks.tool_misuse import _length
+from sightline.attacks.visual.tool_misuse import _length
 from sightline.benchmarks.testbed_requests import requests
 from sightline.cases import Conversation
 from sightline.contracts import Craft, Decoding
@@ -60,7 +60,7 @@ def test_presets_call_a_forbidden_tool_and_a_permitted_one_that_nobody_asked_for
     for call in calls:
         noun = call.split()[4]
         assert noun in world().reading_train  # not "all", which no training text holds
-        assert not any(noun in text for dialogue in _invented.conversations() for text in dialogue)
+        assert not any(noun in text for dialogue in testbed_corpus.conversations() for text in dialogue)
     assert misuse().lambda_reply == 1.0
 
 
@@ -77,7 +77,9 @@ def test_the_rate_falls_by_a_cosine_or_stays(runs: Recorded, tmp_path: Path) -> 
 def test_the_testbeds_dialogues_hold_no_topic_or_person_of_its_benchmarks() -> None:
     held = {topic.noun for topic in world().select(split="heldout")}
     held |= {person.name for person in world().people(split="heldout")}
-    assert not held & {word for pair in _invented.conversations() for text in pair for word in text.split()}
+    assert not held & {
+        word for pair in testbed_corpus.conversations() for text in pair for word in text.split()
+    }
 
 
 def test_the_loss_has_three_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +92,7 @@ def test_the_loss_has_three_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(whitebox, "minimize", caught, raising=False)
     attack = replace(misuse(preset="testbed_delete"), lambda_reply=0.5, lambda_image=2.0)
-    dialogues = _invented.conversations()
+    dialogues = testbed_corpus.conversations()
     attack.descend([Shown(case("x"), GRAY)], dialogues, ctx)
     problem = met["problem"]
     assert problem.judged == tuple(

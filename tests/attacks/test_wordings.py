@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.attacks import _wordings
+from sightline.attacks import wordings
 from sightline.cases import Case, Conversation, Expected
 from sightline.errors import UsageError
 
@@ -48,16 +48,16 @@ STATEMENTS = [
 
 @pytest.mark.parametrize(("behavior", "expected"), STATEMENTS)
 def test_statement_by_rule(behavior, expected):
-    made = _wordings.statement(case(behavior))
+    made = wordings.statement(case(behavior))
     assert made == (expected, True)
     assert made.note == "text derived by rule"
 
 
 def test_the_releases_own_words_come_first():
     own = case("How do I polish it?", statement=" Steps to\npolish ", key_phrase="glimber polish")
-    assert _wordings.statement(own) == ("Steps to polish", False)
-    assert _wordings.key_phrase(own) == ("glimber polish", False)
-    assert _wordings.key_phrase(own).note == ""
+    assert wordings.statement(own) == ("Steps to polish", False)
+    assert wordings.key_phrase(own) == ("glimber polish", False)
+    assert wordings.key_phrase(own).note == ""
 
 
 @pytest.mark.parametrize(
@@ -70,21 +70,21 @@ def test_the_releases_own_words_come_first():
     ],
 )
 def test_key_phrase_is_the_statement_without_its_head(behavior, expected):
-    assert _wordings.key_phrase(case(behavior)) == (expected, True)
+    assert wordings.key_phrase(case(behavior)) == (expected, True)
 
 
 @given(st.text(max_size=40))
 def test_any_text_gives_a_statement_or_a_named_error(behavior):
     if behavior.split():
-        text = _wordings.statement(case(behavior)).text
+        text = wordings.statement(case(behavior)).text
         assert text
         assert text == " ".join(text.split())
-        assert _wordings.key_phrase(case(behavior)).text
+        assert wordings.key_phrase(case(behavior)).text
     else:
         with pytest.raises(UsageError, match="case b/1: the behavior is empty"):
-            _wordings.statement(case(behavior))
+            wordings.statement(case(behavior))
 
 
 def test_an_empty_wording_counts_as_absent():
-    assert _wordings.statement(case("How to hum?", statement=" ")).text == "Steps to hum"
-    assert _wordings.key_phrase(case("How to hum?", key_phrase="")).text == "hum"
+    assert wordings.statement(case("How to hum?", statement=" ")).text == "Steps to hum"
+    assert wordings.key_phrase(case("How to hum?", key_phrase="")).text == "hum"

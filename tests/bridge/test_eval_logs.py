@@ -17,7 +17,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import ContentImage
 
 from sightline.bridge.eval_logs import write_eval_logs
-from sightline.bridge.scoring import ScoredRow, rates
+from sightline.bridge.scorer import ScoredRow, rates
 from sightline.errors import UsageError
 from sightline.study.config import parse
 from sightline.study.run import Run
@@ -169,13 +169,13 @@ def test_behaviors_come_from_the_books_that_the_lock_names(run: Run, tmp_path: P
     copy = tmp_path / "run"
     shutil.copytree(run.folder, copy)
     wanted = {}
-    for book in list((copy / "records").glob("cases-*.parquet")):
-        table = pq.read_table(book)
+    for case_table in list((copy / "records").glob("cases-*.parquet")):
+        table = pq.read_table(case_table)
         rows = [json.loads(text) for text in table["record"].to_pylist()]
         wanted |= {row["id"]: row["behavior"] for row in rows}
         stale = [json.dumps({**row, "behavior": "of an older release"}) for row in rows]
         for prefix in ("0", "f"):  # sorted before and after any book in use
-            name = f"cases-{prefix * 8}{book.stem[-8:]}.parquet"
+            name = f"cases-{prefix * 8}{case_table.stem[-8:]}.parquet"
             pq.write_table(table.set_column(1, "record", [stale]), copy / "records" / name)
     logs = [read_eval_log(str(path)) for path in write_eval_logs(copy, tmp_path / "logs")]
     found = {str(sample.id): sample.metadata["behavior"] for log in logs for sample in log.samples or []}

@@ -29,7 +29,7 @@ from releases import figstep as figstep_release
 
 from sightline.bridge.messages import from_data_uri, to_conversation
 from sightline.bridge.outputs import KEY
-from sightline.bridge.scoring import ScoredRow, rates
+from sightline.bridge.scorer import ScoredRow, rates
 from sightline.bridge.session import session_images, with_commas
 from sightline.bridge.tasks import Recipe, build_task
 from sightline.cases import Conversation, Image
@@ -216,17 +216,17 @@ def test_sampled_decoding_has_the_same_seed_on_both_routes(
 def test_weights_are_loaded_once_whatever_inspect_constructs(
     evaluate: Evaluate, tiny_llava: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sightline.targets import _model
+    from sightline.targets.local import model
 
     vlm.forget_models()
     loads: list[object] = []
-    load = _model.LoadedModel.__init__
+    load = model.LoadedModel.__init__
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> None:
         loads.append(args)
         load(self, *args, **kwargs)
 
-    monkeypatch.setattr(_model.LoadedModel, "__init__", counted)
+    monkeypatch.setattr(model.LoadedModel, "__init__", counted)
     logs = [
         evaluate("sightline/testbed_requests", model, task_args={"limit": 3, "max_tokens": tokens})
         for tokens, model in [

@@ -15,7 +15,7 @@ from shipped import shipped
 from typer.testing import CliRunner
 
 from sightline import registry
-from sightline.attacks._typed import SUFFIX, DrawsWords
+from sightline.attacks.typed_words import SUFFIX, DrawsWords
 from sightline.cli import app
 from sightline.errors import UsageError
 from sightline.metrics.cells import is_control_of, role_of
@@ -116,7 +116,7 @@ def test_searching_attacks_that_draw_a_case_s_words_are_told(name):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sightline.attacks")
         for alias in node.names
     }
-    draws = "_wordings" in imported and bool({"_page", "page", "Typography", "FigStep"} & imported)
+    draws = "wordings" in imported and bool({"rendering", "page", "Typography", "FigStep"} & imported)
     assert draws == (name in DRAWING)
 
 

@@ -70,19 +70,19 @@ def with_books(run: Path) -> list[Path]:
     old = [
         {**row, "conversation": {"turns": [{"role": "user", "parts": ["an older wording"]}]}} for row in rows
     ]
-    books = [current]
+    case_tables = [current]
     for prefix in "0f":
-        books.append(run / "records" / f"cases-{prefix * 16}.parquet")
-        put(books[-1], old)
-    return books
+        case_tables.append(run / "records" / f"cases-{prefix * 16}.parquet")
+        put(case_tables[-1], old)
+    return case_tables
 
 
 def test_clean_requests_come_from_the_book_that_the_lock_names(run: Path) -> None:
-    books = with_books(run)
+    case_tables = with_books(run)
     text = page(run).text
     assert "how do i make a" in text
     assert "an older wording" not in text
-    books[0].unlink()
+    case_tables[0].unlink()
     assert "an older wording" in page(run).text  # they are found if nothing says that they are superseded
 
 

@@ -13,10 +13,10 @@ from run_folder import HOSTILE
 
 from sightline.cases import Eps
 from sightline.report import verification
-from sightline.study.claims import Claim
-from sightline.study.integrity import Fault, Finding, Held, Inspected
-from sightline.study.verified import SCHEMA
-from sightline.study.verify import Verified
+from sightline.study.verify.claims import Claim
+from sightline.study.verify.integrity import Fault, Finding, Held, Inspected
+from sightline.study.verify.table import SCHEMA
+from sightline.study.verify.verification import Verified
 
 FORMS = ("as written", "PNG", "JPEG 75")
 

@@ -150,9 +150,9 @@ def test_a_cluster_at_other_work_is_waited_for_and_said(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray = importlib.import_module("ray")
-    crew = importlib.import_module("sightline.scale.crew")
-    monkeypatch.setattr(crew, "PATIENCE", 0.5)
-    monkeypatch.setattr(crew, "WAITS", 10**6)
+    ray_pool = importlib.import_module("sightline.scale.ray_pool")
+    monkeypatch.setattr(ray_pool, "PATIENCE", 0.5)
+    monkeypatch.setattr(ray_pool, "WAITS", 10**6)
 
     class Other:
         def at_work(self) -> bool:
@@ -248,10 +248,10 @@ class Mute:
 
 
 def test_workers_that_never_begin_end_the_wait(tmp_path: Path) -> None:
-    crew = importlib.import_module("sightline.scale.crew")
+    ray_pool = importlib.import_module("sightline.scale.ray_pool")
     ray, heard = Mute(), Heard()
     cluster = importlib.import_module("sightline.scale.cluster").Cluster(ray, 1, {})
-    waiting = crew.Crew(cluster, partial(open_copying, folder=tmp_path), iter(cut(1, 1)), heard)
+    waiting = ray_pool.RayPool(cluster, partial(open_copying, folder=tmp_path), iter(cut(1, 1)), heard)
     with pytest.raises(UsageError, match=r"no worker has begun for 30 minutes: .*`ray status`"):
         list(waiting.work())
     assert heard.texts == ["no worker has begun for 60 s: is the cluster at other work?"]

@@ -23,7 +23,7 @@ from sightline.study.config import parse
 from sightline.study.lost_pictures import LostPictures
 from sightline.study.progress import Silent
 from sightline.study.run import Run
-from sightline.study.verify import Wanted, verify
+from sightline.study.verify.verification import Wanted, verify
 from sightline.tables import Table
 from sightline.targets.replay import ReplayTarget
 

@@ -19,21 +19,21 @@ from edited import edit, forget, text_of, with_another_constant, with_other_comm
 
 from sightline import release as official
 from sightline import store
-from sightline.attacks import _page
+from sightline.attacks import rendering
 from sightline.cases import Image
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.release import OfficialRelease
 from sightline.sealed import checked_text
 from sightline.store import Blobs, encode_png
-from sightline.study.casebook import read_cases
+from sightline.study.case_table import read_cases
 from sightline.study.config import parse
 from sightline.study.progress import Silent
 from sightline.study.results_digest import NOT_RESULTS, results_digest
 from sightline.study.run import Run
 from sightline.tables import Table
-from sightline.targets import _files
-from sightline.targets._files import forget_hashes, weights_digest
+from sightline.targets.local import files
+from sightline.targets.local.files import forget_hashes, weights_digest
 
 STUDY = """
 study: fonts
@@ -60,17 +60,17 @@ def fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The only folder of installed fonts: empty."""
     folder = tmp_path / "fonts"
     folder.mkdir()
-    monkeypatch.setattr(_page, "font_folders", lambda: (folder,))
-    _page.find_font.cache_clear()
+    monkeypatch.setattr(rendering, "font_folders", lambda: (folder,))
+    rendering.find_font.cache_clear()
     yield folder
-    _page.find_font.cache_clear()
+    rendering.find_font.cache_clear()
     forget()
 
 
 def install(fonts: Path) -> str:
     """Put a font called FreeMonoBold there, as another process would find it."""
-    shutil.copyfile(_page.BUNDLED / "DejaVuSerif.ttf", fonts / "FreeMonoBold.ttf")
-    _page.find_font.cache_clear()
+    shutil.copyfile(rendering.BUNDLED / "DejaVuSerif.ttf", fonts / "FreeMonoBold.ttf")
+    rendering.find_font.cache_clear()
     return sha256_file(fonts / "FreeMonoBold.ttf")
 
 
@@ -145,10 +145,16 @@ def test_a_finished_run_says_whose_code_changed_and_makes_that_again_alone(
 ) -> None:
     del fonts
     finished(tmp_path / "run")
-    edit(monkeypatch, {"sightline.attacks._page": with_other_comments(text_of("sightline.attacks._page"))})
+    edit(
+        monkeypatch,
+        {"sightline.attacks.rendering": with_other_comments(text_of("sightline.attacks.rendering"))},
+    )
     assert run_of(tmp_path / "run").complete()
-    edit(monkeypatch, {"sightline.attacks._page": with_another_constant(text_of("sightline.attacks._page"))})
-    told = r"attack figstep: its code has changed \(sightline\.attacks\._page\)"
+    edit(
+        monkeypatch,
+        {"sightline.attacks.rendering": with_another_constant(text_of("sightline.attacks.rendering"))},
+    )
+    told = r"attack figstep: its code has changed \(sightline\.attacks\.rendering\)"
     with pytest.raises(UsageError, match=told) as refused:
         run_of(tmp_path / "run")
     assert "attack none" not in str(refused.value)
@@ -317,7 +323,7 @@ def test_a_changed_bit_of_weights_under_an_old_time_is_seen(model: Path) -> None
 def test_weights_are_hashed_again_on_request(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_files, "file_stamp", lambda path: (path.stat().st_size,))
+    monkeypatch.setattr(files, "file_stamp", lambda path: (path.stat().st_size,))
     forget_hashes()
     text = GRADIENTS.format(folder=model)
     run_of(tmp_path / "run", text)
@@ -347,9 +353,9 @@ def test_the_key_of_a_case_with_an_unreadable_picture_is_the_same_wherever_it_li
         (root / "data/images/SafeBench-Tiny/query_ForbidQI_3_2_6.png").write_bytes(b"not a picture")
         (source,) = parse(OFFICIAL.format(root=root)).sources
         folder = tmp_path / f"run {number}"
-        book = read_cases(source, folder / "records", Blobs(folder / "blobs"), Silent())
-        found.append([(row["id"], row["key"]) for row in book.rows()])
-        broken = [row for row in book.rows() if "problem" in str(row["conversation"])]
+        case_table = read_cases(source, folder / "records", Blobs(folder / "blobs"), Silent())
+        found.append([(row["id"], row["key"]) for row in case_table.rows()])
+        broken = [row for row in case_table.rows() if "problem" in str(row["conversation"])]
         assert len(broken) == 1
     assert found[0] == found[1]
 

@@ -16,7 +16,7 @@ from toys import ToyTarget
 from sightline.errors import UsageError
 from sightline.study import answering
 from sightline.study.config import parse
-from sightline.study.holding import hold
+from sightline.study.folder_lock import hold
 from sightline.study.plan import Plan, Share, plan
 from sightline.study.results import Findings
 from sightline.study.run import Run
@@ -269,8 +269,8 @@ def test_epochs_and_none(make: Make) -> None:
 
 def test_limit_takes_from_every_expectation(make: Make) -> None:
     run = make(STUDY.replace("n: 30", "n: 60, limit: 12").replace("toy_plain, toy_dots", "toy_plain"))
-    assert sum(run.books[0].expected.values()) == 12
-    assert set(run.books[0].expected) == {"refuse", "comply", "answer"}
+    assert sum(run.case_tables[0].expected.values()) == 12
+    assert set(run.case_tables[0].expected) == {"refuse", "comply", "answer"}
 
 
 def test_new_answers_make_a_finished_run_incomplete(make: Make) -> None:
@@ -303,7 +303,7 @@ def test_a_wrong_target_names_its_line(tmp_path: Path) -> None:
 
 
 def test_only_one_process_works_in_a_folder(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from sightline.study.holding import hold\n"
+    code = "import sys; from pathlib import Path; from sightline.study.folder_lock import hold\n"
     code += "hold(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(tmp_path)]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -13,8 +13,8 @@ from sightline.errors import ContractError, UsageError
 from sightline.plain import artifact_of, plain_artifact
 from sightline.records import Draft
 from sightline.store import Blobs
-from sightline.study.reencoding import Jpeg
 from sightline.study.seal import norms_of, seal
+from sightline.study.verify.reencoding import Jpeg
 
 GREY = np.full((4, 6, 3), 100, np.uint8)
 OPEN = ThreatModel()

@@ -21,7 +21,7 @@ from sightline.study import run as runs
 from sightline.study.config import parse
 from sightline.study.surrogates import EncoderSurrogate, LocalSurrogate, open_surrogate
 from sightline.targets import LocalSettings, open_target
-from sightline.targets._files import weights_digest
+from sightline.targets.local.files import weights_digest
 from sightline.targets.vlm import VlmTarget
 from sightline.whitebox import opening
 

@@ -26,10 +26,10 @@ from sightline.registry import attack
 from sightline.store import Blobs, decode_picture, read_shards
 from sightline.study import answering
 from sightline.study.config import parse
-from sightline.study.integrity import Fault, promised
-from sightline.study.reencoding import AS_WRITTEN, Jpeg, Png, Resize, reencodings
 from sightline.study.run import Run
-from sightline.study.verify import Verified, Wanted, verify
+from sightline.study.verify.integrity import Fault, promised
+from sightline.study.verify.reencoding import AS_WRITTEN, Jpeg, Png, Resize, reencodings
+from sightline.study.verify.verification import Verified, Wanted, verify
 from sightline.tables import Table
 
 GRAY = np.full((16, 16, 3), 120, np.uint8)

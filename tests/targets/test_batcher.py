@@ -10,8 +10,8 @@ import torch
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.targets._asked import UnfitError
-from sightline.targets._batcher import Batcher, _close
-from sightline.targets._model import Prepared, Reply
+from sightline.targets.local.batcher import Batcher, _close
+from sightline.targets.local.model import Prepared, Reply
 
 
 @dataclass

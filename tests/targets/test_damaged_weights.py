@@ -12,7 +12,8 @@ from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
 from sightline.store import Blobs
-from sightline.targets import LocalSettings, _files, open_target
+from sightline.targets import LocalSettings, open_target
+from sightline.targets.local import files
 from sightline.targets.vlm import forget_models
 from sightline.whitebox.opening import open_victim
 
@@ -186,6 +187,6 @@ def test_a_git_lfs_pointer_is_named_as_such(folder, name):
 
 
 def test_settings_without_end_are_not_read(folder, monkeypatch):
-    monkeypatch.setattr(_files, "MAX_TEXT_BYTES", 1000)
+    monkeypatch.setattr(files, "MAX_TEXT_BYTES", 1000)
     with pytest.raises(UsageError, match=r"bytes, more than the 1000 of any model's settings"):
         ask(folder)

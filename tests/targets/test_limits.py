@@ -10,8 +10,8 @@ from test_damaged_weights import ask, edit
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from sightline.errors import UsageError
-from sightline.targets import _foreign_text
-from sightline.targets._limits import ForeignText
+from sightline.targets.local import foreign_text
+from sightline.targets.local.limits import ForeignText
 
 MESSAGES = [
     {"role": "system", "content": "be safe"},
@@ -75,12 +75,12 @@ HANGING = {
 @pytest.fixture
 def short(monkeypatch, tmp_path):
     """The child with a bound of one second and half a gigabyte: the same code, less to wait for."""
-    text = Path(_foreign_text.__file__).read_text(encoding="utf-8")
+    text = Path(foreign_text.__file__).read_text(encoding="utf-8")
     for name, value in {"SECONDS = 20": "SECONDS = 1", "= 2_000_000_000": "= 500_000_000"}.items():
         assert text.count(name) == 1
         text = text.replace(name, value)
     (tmp_path / "child.py").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(_foreign_text, "__file__", str(tmp_path / "child.py"))
+    monkeypatch.setattr(foreign_text, "__file__", str(tmp_path / "child.py"))
 
 
 @pytest.mark.usefixtures("short")

@@ -3,8 +3,8 @@ import itertools
 import pytest
 import torch
 
-from sightline.targets import _linear as linear
-from sightline.targets._linear import repack, worthwhile
+from sightline.targets.local import linear as linear
+from sightline.targets.local.linear import repack, worthwhile
 
 
 def layers(*sizes, bias=True):

@@ -4,7 +4,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sightline.cases import Conversation, Image, Turn
 from sightline.errors import UsageError
-from sightline.targets._prompt import prompter_of
+from sightline.targets.local.prompt import prompter_of
 
 ONE, TWO = Image("11" * 32, 4, 4), Image("22" * 32, 4, 4)
 PARTS = (

@@ -9,16 +9,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from sightline.border import NO_ANSWER
 from sightline.cases import Conversation, Turn
 from sightline.contracts import Decoding
 from sightline.store import Blobs
 from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.targets import open_target
-from sightline.targets._settings import LocalSettings
+from sightline.targets.local.settings import LocalSettings
 from sightline.testbed import render, wordings
 from sightline.testbed.families import Size, family
+from sightline.untrusted import NO_ANSWER
 
 SMALL = Size(width=48, layers=1, heads=1, vision_ffn=48, text_ffn=48)
 FAMILIES = ("queries", "cross_attention", "linear")

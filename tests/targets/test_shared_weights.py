@@ -19,7 +19,8 @@ from sightline.contracts import Decoding
 from sightline.errors import UsageError
 from sightline.store import Blobs
 from sightline.study.surrogates import LocalSurrogate
-from sightline.targets import LocalSettings, _loading, open_target
+from sightline.targets import LocalSettings, open_target
+from sightline.targets.local import loading
 from sightline.targets.vlm import VlmTarget, forget_models, from_memory
 from sightline.whitebox.opening import from_pretrained, open_victim
 from sightline.whitebox.victim import Pair
@@ -33,15 +34,15 @@ PAIR = Pair(prompt=Conversation.user(Image("x", 64, 64), "What is it?"), target=
 def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The folders whose weights were read, from a process without models on."""
     forget_models()
-    monkeypatch.setattr(_loading, "_loaded", weakref.WeakValueDictionary())
+    monkeypatch.setattr(loading, "_loaded", weakref.WeakValueDictionary())
     found: list[str] = []
-    load = _loading.load_weights
+    load = loading.load_weights
 
     def counted(kind: Any, folder: Path, *rest: Any, **settings: Any) -> Any:
         found.append(folder.name)
         return load(kind, folder, *rest, **settings)
 
-    monkeypatch.setattr(_loading, "load_weights", counted)
+    monkeypatch.setattr(loading, "load_weights", counted)
     yield found
     forget_models()
 
@@ -88,10 +89,10 @@ def test_another_number_format_is_another_load(tmp_path: Path, loads: list[str])
 
 def test_weights_are_dropped_with_the_last_model(tmp_path: Path, loads: list[str]) -> None:
     victim = open_victim(linear(tmp_path), checkpointing=True)
-    assert len(_loading._loaded) == 1
+    assert len(loading._loaded) == 1
     del victim
     gc.collect()
-    assert not _loading._loaded
+    assert not loading._loaded
     open_victim(linear(tmp_path))
     assert len(loads) == 2
 

@@ -6,8 +6,8 @@ from apart import printed
 from sightline.errors import AbsentExtraError, UsageError
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
-from sightline.targets import _files as files
 from sightline.targets._names import split, split_defended
+from sightline.targets.local import files as files
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import tiny_models as tiny
 
-from sightline.border import NO_ANSWER, REASONING
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
-from sightline.targets._model import _unsaid
+from sightline.targets.local.model import _unsaid
+from sightline.untrusted import NO_ANSWER, REASONING
 
 OPENED = tiny.PARTS_TEMPLATE.replace("{{ '<assistant>' }}", "{{ '<assistant> <think>' }}")
 

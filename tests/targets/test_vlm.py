@@ -12,7 +12,8 @@ from sightline.closure import without_code
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
 from sightline.store import Blobs
-from sightline.targets import LocalSettings, _invariance, open_target
+from sightline.targets import LocalSettings, open_target
+from sightline.targets.local import invariance
 from sightline.targets.vlm import check_batch_invariance, forget_models
 
 CPU = LocalSettings(device="cpu", max_batch=8)
@@ -508,7 +509,7 @@ def test_the_id_names_weights_and_number_format(tmp_path, folders, blobs):
 def test_opening_loads_nothing(tmp_path, blobs, monkeypatch):
     folder = tiny.tiny_llava(tmp_path / "m", seed=11)
     monkeypatch.setattr(
-        "sightline.targets._model.LoadedModel.__init__", lambda *a, **k: pytest.fail("loaded")
+        "sightline.targets.local.model.LoadedModel.__init__", lambda *a, **k: pytest.fail("loaded")
     )
     assert "@float32" in open_target(f"vlm/{folder}", blobs, local=CPU).id
 
@@ -543,7 +544,7 @@ def test_a_model_that_fails_the_check_answers_one_by_one_and_says_so(tmp_path, b
 def test_the_check_is_remembered_per_weights(folders, blobs, monkeypatch):
     target = open_target(f"vlm/{folders('llava')}", blobs, local=CPU)
     first = check_batch_invariance(target)
-    monkeypatch.setattr(_invariance, "measure", lambda model: pytest.fail("measured again"))
+    monkeypatch.setattr(invariance, "measure", lambda model: pytest.fail("measured again"))
     assert check_batch_invariance(target) == first
 
 
@@ -552,7 +553,7 @@ def test_near_ties_are_forgiven_in_bf16_only():
         bucket = "b"
 
     def reply(ids, scores):
-        return _invariance.Reply(ids=ids, text="", finished=False, scores=torch.tensor(scores))
+        return invariance.Reply(ids=ids, text="", finished=False, scores=torch.tensor(scores))
 
     alone = reply((1,), [[0.0, 1.00, 0.99, -1.0]])
     among = reply((2,), [[0.0, 0.99, 1.00, -1.0]])
@@ -561,12 +562,12 @@ def test_near_ties_are_forgiven_in_bf16_only():
     def generate(rows):
         return calls[len(rows)]
 
-    report = _invariance.compare([Row(), Row()], generate, "bfloat16")
+    report = invariance.compare([Row(), Row()], generate, "bfloat16")
     assert (report.passed, report.ties, report.agreed) == (True, 2, 0)
-    assert not _invariance.compare([Row(), Row()], generate, "float32").passed
+    assert not invariance.compare([Row(), Row()], generate, "float32").passed
     far = reply((3,), [[0.0, 0.99, 0.98, 1.0]])
     calls[2] = [far, far]
-    assert not _invariance.compare([Row(), Row()], generate, "bfloat16").passed
+    assert not invariance.compare([Row(), Row()], generate, "bfloat16").passed
 
 
 def test_a_pickled_checkpoint_is_refused(tmp_path, blobs):

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from sightline.testbed import asks, dialogues, grading, pictures, wordings
-from sightline.testbed.asks import Ask
+from sightline.testbed import grading, wordings
 from sightline.testbed.render import badge_page
 from sightline.testbed.styles import SEEN, UNSEEN
 from sightline.testbed.world import Meme, world
+from sightline_testbed.evaluation import asks
+from sightline_testbed.evaluation.asks import Ask
+from sightline_testbed.training import dialogues, pictures
 
 HELD = world().select(split="heldout")
 PEOPLE = world().people(split="heldout")

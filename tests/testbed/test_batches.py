@@ -12,8 +12,13 @@ torch = pytest.importorskip("torch")
 
 from PIL import Image
 
-from sightline.testbed import dialogues, render
-from sightline.testbed.batches import (
+from sightline.testbed import render
+from sightline.testbed.families import NAMES, Size, family
+from sightline.testbed.render import Picture
+from sightline.testbed.tokenizer import ASSISTANT, BOS, EOS, IMAGE, PAD, USER, encode, vocabulary
+from sightline.testbed.world import Scene
+from sightline_testbed.training import dialogues
+from sightline_testbed.training.batches import (
     READ_SLOTS,
     Rows,
     collate,
@@ -22,12 +27,8 @@ from sightline.testbed.batches import (
     reading_order,
     see,
 )
-from sightline.testbed.families import NAMES, Size, family
-from sightline.testbed.losses import token_loss
-from sightline.testbed.render import Picture
-from sightline.testbed.samples import IGNORED, Sample, one
-from sightline.testbed.tokenizer import ASSISTANT, BOS, EOS, IMAGE, PAD, USER, encode, vocabulary
-from sightline.testbed.world import Scene
+from sightline_testbed.training.losses import token_loss
+from sightline_testbed.training.samples import IGNORED, Sample, one
 
 TINY = Size(width=16, layers=1, heads=1, vision_ffn=16, text_ffn=16)
 IDS = vocabulary()

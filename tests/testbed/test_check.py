@@ -8,11 +8,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from sightline.testbed import check, wordings
-from sightline.testbed.answering import Ask
-from sightline.testbed.check import Row, bands, measure
-from sightline.testbed.plans import ABOUT
+from sightline.testbed import wordings
 from sightline.testbed.world import world
+from sightline_testbed.evaluation import check
+from sightline_testbed.evaluation.answering import Ask
+from sightline_testbed.evaluation.check import Row, bands, measure
+from sightline_testbed.training.plans import ABOUT
 
 
 class Scripted:

@@ -12,12 +12,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from sightline.errors import UsageError
-from sightline.testbed import curves, text_tasks, wordings
-from sightline.testbed.answering import Model
-from sightline.testbed.curves import CONDITIONS, Point
+from sightline.testbed import wordings
 from sightline.testbed.families import NAMES, Size, family
-from sightline.testbed.train import Settings
 from sightline.testbed.world import world
+from sightline_testbed.evaluation import curves
+from sightline_testbed.evaluation.answering import Model
+from sightline_testbed.evaluation.curves import CONDITIONS, Point
+from sightline_testbed.training import text_tasks
+from sightline_testbed.training.train import Settings
 
 TINY = Size(width=32, layers=2, heads=1, vision_ffn=48, text_ffn=48)
 FP32 = Settings(dtype="fp32")

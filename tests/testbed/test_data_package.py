@@ -31,7 +31,8 @@ FOLDERS = sorted(path.parent for root in (SHIPPED, DATA) for path in root.glob(f
 
 
 def bytes_of(root: Path) -> int:
-    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    files = (path for path in root.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"})
+    return sum(path.stat().st_size for path in files)
 
 
 def pretend(folder: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:

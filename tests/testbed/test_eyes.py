@@ -14,12 +14,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from sightline.errors import UsageError
-from sightline.testbed.eyes import borrow
 from sightline.testbed.families import family
-from sightline.testbed.plans import plan
-from sightline.testbed.stages import Sight, checkpoint
-from sightline.testbed.train import load_weights
 from sightline.testbed.weights import JOINED, SHIPPED, find, materialize, read_manifest
+from sightline_testbed.training.eyes import borrow
+from sightline_testbed.training.plans import plan
+from sightline_testbed.training.stages import Sight, checkpoint
+from sightline_testbed.training.train import load_weights
 
 
 @pytest.mark.parametrize("name", ["linear", "queries", "cross_attention", "linear-0.5m"])

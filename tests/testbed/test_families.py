@@ -21,11 +21,11 @@ from sightline.errors import UsageError
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.vlm import check_batch_invariance, forget_models
-from sightline.testbed.answering import MAX_NEW_TOKENS, Ask, Model
 from sightline.testbed.families import FULL, NAMES, Size, family, hidden
 from sightline.testbed.families.cross_attention import looks_at_picture
 from sightline.testbed.families.queries import tower_from_clip
 from sightline.testbed.tokenizer import BOS, EOS, FAKE, IMAGE, PAD, USER, vocabulary
+from sightline_testbed.evaluation.answering import MAX_NEW_TOKENS, Ask, Model
 
 SMALL = Size(width=32, layers=2, heads=2, vision_ffn=48, text_ffn=40)
 IDS = vocabulary()

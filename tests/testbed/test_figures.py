@@ -15,11 +15,11 @@ import pytest
 pytest.importorskip("torch")
 
 from sightline.errors import UsageError
-from sightline.testbed import card, charts, figures, wear_charts
-from sightline.testbed.check import Row
-from sightline.testbed.curves import Point
-from sightline.testbed.susceptibility import Forced
 from sightline.testbed.weights import Part, Variant
+from sightline_testbed.evaluation import card, charts, figures, wear_charts
+from sightline_testbed.evaluation.check import Row
+from sightline_testbed.evaluation.curves import Point
+from sightline_testbed.evaluation.susceptibility import Forced
 
 POINT = Point(
     family="linear", condition="high rate", seed=1, step=0, gates="open", asked="restricted, unseen",

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.errors import UsageError
-from sightline.testbed import grading, samples, wordings
+from sightline.testbed import grading, wordings
 from sightline.testbed.grading import Grade
 from sightline.testbed.world import SWEAR_WORDS, TOWNS, world
+from sightline_testbed.training import samples
 
 BAD = world().select(restricted=True, split="heldout")[0]
 GOOD = world().select(restricted=False, split="heldout")[0]

@@ -11,12 +11,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from sightline.testbed import dialogues, render
-from sightline.testbed.answering import Ask, Model
+from sightline.testbed import render
 from sightline.testbed.families import NAMES, Size, family
 from sightline.testbed.families._pieces import CONTEXT
-from sightline.testbed.samples import IGNORED, Sample
 from sightline.testbed.tokenizer import ASSISTANT, BOS, EOS, SYSTEM, UNK, USER, encode, vocabulary
+from sightline_testbed.evaluation.answering import Ask, Model
+from sightline_testbed.training import dialogues
+from sightline_testbed.training.samples import IGNORED, Sample
 
 TINY = Size(width=16, layers=1, heads=1, vision_ffn=16, text_ffn=16)
 IDS = vocabulary()

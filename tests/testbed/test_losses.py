@@ -12,13 +12,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from sightline.testbed import dialogues, pictures
-from sightline.testbed.batches import Seen, collate, normalize, picture_tensors, see
 from sightline.testbed.families import NAMES, Size, family
-from sightline.testbed.losses import DenseHeads, aid_loss, token_loss
-from sightline.testbed.samples import Sample
 from sightline.testbed.tokenizer import EOS, vocabulary
 from sightline.testbed.world import COLORS, SHAPES
+from sightline_testbed.training import dialogues, pictures
+from sightline_testbed.training.batches import Seen, collate, normalize, picture_tensors, see
+from sightline_testbed.training.losses import DenseHeads, aid_loss, token_loss
+from sightline_testbed.training.samples import Sample
 
 TINY = Size(width=16, layers=1, heads=1, vision_ffn=16, text_ffn=16)
 

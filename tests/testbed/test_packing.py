@@ -11,9 +11,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from sightline.errors import ContractError, UsageError
-from sightline.testbed import packing, weights
-from sightline.testbed.packing import Lent, Made, Stored, write_model
+from sightline.testbed import weights
 from sightline.testbed.weights import find, materialize, names, verify
+from sightline_testbed.training import packing
+from sightline_testbed.training.packing import Lent, Made, Stored, write_model
 
 SIZE = {"width": 8, "layers": 1, "heads": 1, "vision_ffn": 8, "text_ffn": 8}
 EYES, TEXT = "model.vision_tower.", "model.language_model."

@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch")
 
 from sightline.errors import UsageError
 from sightline.testbed.families import FULL, NAMES, family
-from sightline.testbed.plans import ABOUT, LADDER, MODELS, STAGES, find, plan, second_seed
-from sightline.testbed.stages import Sight, Tuning
 from sightline.testbed.weights import OPTIONAL_MODELS, OPTIONAL_VARIANTS
+from sightline_testbed.training.plans import ABOUT, LADDER, MODELS, STAGES, find, plan, second_seed
+from sightline_testbed.training.stages import Sight, Tuning
 
 PARTS = {"tower", "bridge", "language"}
 EVERY = {stage.name: stage for model in MODELS for stage in plan(model)}

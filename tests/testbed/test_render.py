@@ -7,9 +7,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from sightline.testbed import pictures, render, wordings
+from sightline.testbed import render, wordings
 from sightline.testbed.tokenizer import vocabulary
 from sightline.testbed.world import nouns, world
+from sightline_testbed.training import pictures
 
 
 def test_random_pictures_repeat() -> None:
@@ -39,10 +40,10 @@ def test_canonical_figstep_page_is_pinned() -> None:
 
 
 def test_the_attacks_draw_the_same_pages() -> None:
-    from sightline.attacks.figstep import PRESETS as FIGSTEP
-    from sightline.attacks.figstep import FigStep
-    from sightline.attacks.mm_typography import PRESETS as TYPOGRAPHY
-    from sightline.attacks.mm_typography import Typography
+    from sightline.attacks.typographic.figstep import PRESETS as FIGSTEP
+    from sightline.attacks.typographic.figstep import FigStep
+    from sightline.attacks.typographic.mm_typography import PRESETS as TYPOGRAPHY
+    from sightline.attacks.typographic.mm_typography import Typography
 
     for noun in nouns()[::40]:
         figstep = FigStep(**FIGSTEP["testbed"])

@@ -6,10 +6,10 @@ import re
 
 import numpy as np
 
-from sightline.testbed import request_forms as forms
 from sightline.testbed import wordings
 from sightline.testbed.tokenizer import UNK, encode, vocabulary
 from sightline.testbed.world import nouns, world
+from sightline_testbed.training import request_forms as forms
 
 NOUN = "balopi"
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sightline.testbed import batches, dialogues, picture_tasks, pictures, render, text_tasks, wordings
-from sightline.testbed.samples import Sample, Task
+from sightline.testbed import render, wordings
 from sightline.testbed.world import MEME_WORDS, Meme, Scene, world
+from sightline_testbed.training import batches, dialogues, picture_tasks, pictures, text_tasks
+from sightline_testbed.training.samples import Sample, Task
 
 TEXT: Mapping[str, dialogues.Mixture] = {
     "language": dialogues.LANGUAGE,

@@ -14,11 +14,11 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file
 
-from sightline.testbed import dialogues, stages
 from sightline.testbed.families import NAMES, Family, Size, family
-from sightline.testbed.plans import find
-from sightline.testbed.stages import AID_WEIGHT, Sight, Tuning, checkpoint, constant
-from sightline.testbed.train import Settings, Stage
+from sightline_testbed.training import dialogues, stages
+from sightline_testbed.training.plans import find
+from sightline_testbed.training.stages import AID_WEIGHT, Sight, Tuning, checkpoint, constant
+from sightline_testbed.training.train import Settings, Stage
 
 TINY = Size(width=16, layers=1, heads=1, vision_ffn=16, text_ffn=16)
 SETTINGS = Settings(dtype="fp32", seed=5)

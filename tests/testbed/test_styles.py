@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sightline.testbed import pictures, render, styles
+from sightline.testbed import render, styles
 from sightline.testbed.styles import SEEN, UNSEEN, backdrop, styled_ink, styled_page
 from sightline.testbed.world import nouns, world
+from sightline_testbed.training import pictures
 
 WORDS = world().reading_heldout
 

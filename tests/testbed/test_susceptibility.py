@@ -11,12 +11,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from sightline.errors import ContractError, UsageError
-from sightline.testbed import pgd, susceptibility, wordings
-from sightline.testbed.answering import Model
+from sightline.testbed import wordings
 from sightline.testbed.families import NAMES, Size, family
-from sightline.testbed.pgd import Goal
 from sightline.testbed.world import world
 from sightline.whitebox.frozen import frozen
+from sightline_testbed.evaluation import pgd, susceptibility
+from sightline_testbed.evaluation.answering import Model
+from sightline_testbed.evaluation.pgd import Goal
 
 TINY = Size(width=48, layers=2, heads=1, vision_ffn=64, text_ffn=64)
 

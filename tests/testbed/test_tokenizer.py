@@ -8,8 +8,6 @@ pytest.importorskip("transformers")
 
 import numpy as np
 
-from sightline.testbed import dialogues
-from sightline.testbed.samples import IGNORED
 from sightline.testbed.tokenizer import (
     IMAGE,
     IMAGE_TOKENS,
@@ -21,6 +19,8 @@ from sightline.testbed.tokenizer import (
     vocabulary,
 )
 from sightline.testbed.world import nouns, world
+from sightline_testbed.training import dialogues
+from sightline_testbed.training.samples import IGNORED
 
 
 def test_size() -> None:

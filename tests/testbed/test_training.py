@@ -21,14 +21,14 @@ from transformers.utils import logging
 
 from sightline.errors import UsageError
 from sightline.testbed import wordings
-from sightline.testbed.answering import Ask, Model
-from sightline.testbed.build import CHECKPOINTS, MAIN_VARIANTS, build
 from sightline.testbed.families import NAMES, family
-from sightline.testbed.plans import ABOUT, LADDER, STAGES, AnyStage, find, plan, second_seed
 from sightline.testbed.render import blank
-from sightline.testbed.stages import Sight, checkpoint
-from sightline.testbed.train import Progress, Settings, load_weights
 from sightline.testbed.weights import materialize, names, read_manifest, verify
+from sightline_testbed.evaluation.answering import Ask, Model
+from sightline_testbed.training.build import CHECKPOINTS, MAIN_VARIANTS, build
+from sightline_testbed.training.plans import ABOUT, LADDER, STAGES, AnyStage, find, plan, second_seed
+from sightline_testbed.training.stages import Sight, checkpoint
+from sightline_testbed.training.train import Progress, Settings, load_weights
 
 SETTINGS = Settings(dtype="fp32", save_every=1)
 STEPS = 2

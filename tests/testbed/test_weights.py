@@ -15,13 +15,13 @@ torch = pytest.importorskip("torch")
 
 from sightline.digests import sha256_file
 from sightline.errors import ContractError, UsageError
-from sightline.testbed import asks as asks_for
 from sightline.testbed import grading, render, wordings
-from sightline.testbed.answering import Ask, Model
-from sightline.testbed.check import opened
 from sightline.testbed.grading import Grade
 from sightline.testbed.weights import MANIFEST, SHIPPED, find, materialize, names, read_manifest, verify
 from sightline.testbed.world import world
+from sightline_testbed.evaluation import asks as asks_for
+from sightline_testbed.evaluation.answering import Ask, Model
+from sightline_testbed.evaluation.check import opened
 
 RESTRICTED = world().select(restricted=True, split="heldout")
 ALLOWED = world().select(restricted=False, split="heldout")

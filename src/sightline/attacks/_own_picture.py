@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sightline import whitebox
-from sightline.attacks._surrogates import beside, looks
-from sightline.attacks.unrelated_image import scene
+from sightline.attacks.rendering import scene
+from sightline.attacks.toolkit import beside, looks
 from sightline.cases import Case, Conversation, Image
 from sightline.contracts import Craft
 from sightline.errors import UsageError

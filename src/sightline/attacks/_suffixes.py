@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sightline import whitebox
-from sightline.attacks._surrogates import victims, watch
+from sightline.attacks.toolkit import victims, watch
 from sightline.cases import Case
 from sightline.contracts import Craft
 from sightline.errors import UsageError

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sightline import whitebox
-from sightline.attacks._surrogates import only, surrogates
-from sightline.attacks.mm_typography import Typography
+from sightline.attacks.toolkit import only, surrogates
+from sightline.attacks.typographic.mm_typography import Typography
 from sightline.contracts import Craft
 from sightline.records import Pixels
 

@@ -38,14 +38,14 @@ from inspect_ai.scorer import Score
 
 from sightline.bridge.messages import to_messages
 from sightline.bridge.outputs import KEY, REASONS
-from sightline.bridge.scoring import ScoredRow, rates
+from sightline.bridge.scorer import ScoredRow, rates
 from sightline.cases import Conversation, Part, Turn
 from sightline.digests import digest
 from sightline.errors import DamageError, UsageError
 from sightline.keys import judge_key
 from sightline.plain import conversation_of, response_of
 from sightline.records import Response
-from sightline.report.recorded import BookName, current_books
+from sightline.report.recorded import CaseTableName, current_case_tables
 from sightline.sealed import check_table, damage_told
 from sightline.store import Blobs, Row
 from sightline.study import lock as locks
@@ -64,7 +64,7 @@ class _Run:
     crafted: Table
     answered: Table
     judged: Table
-    behaviors: dict[tuple[BookName, str], str]
+    behaviors: dict[tuple[CaseTableName, str], str]
     blobs: Blobs
     log_images: bool
 
@@ -101,7 +101,7 @@ def write_eval_logs(run: Path, out: Path, *, log_images: bool = True) -> list[Pa
         Table(records / "answer") as answered,
         Table(records / "judge") as judged,
     ):
-        behaviors = dict(_behaviors(current_books(records, lock)))
+        behaviors = dict(_behaviors(current_case_tables(records, lock)))
         opened = _Run(lock, created, crafted, answered, judged, behaviors, Blobs(run / "blobs"), log_images)
         cells = groupby(_rows(results), lambda row: row["cell"])
         return [_write_cell(opened, list(rows), out) for _, rows in cells]
@@ -114,9 +114,9 @@ def _rows(results: Path) -> Iterator[Row]:
             yield from batch.to_pylist()
 
 
-def _behaviors(books: Mapping[BookName, Path]) -> Iterator[tuple[tuple[BookName, str], str]]:
-    """What each case of the given books asks for, by book and case id."""
-    for name, path in books.items():
+def _behaviors(case_tables: Mapping[CaseTableName, Path]) -> Iterator[tuple[tuple[CaseTableName, str], str]]:
+    """What each case of the given case tables asks for, by case table and case id."""
+    for name, path in case_tables.items():
         for row in compacted_rows(path.with_suffix("")):
             yield (name, row["id"]), row["behavior"]
 

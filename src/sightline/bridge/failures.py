@@ -5,10 +5,10 @@ from __future__ import annotations
 from inspect_ai.model import ModelOutput
 from tenacity import RetryError
 
-from sightline.border import Cleaned, message
-from sightline.bridge.disguised import words_of
+from sightline.bridge.hidden_errors import words_of
 from sightline.errors import UsageError
 from sightline.records import Cost, Response
+from sightline.untrusted import Cleaned, message
 
 LONGEST_MESSAGE = 300
 _CURES = {

@@ -19,8 +19,8 @@ from inspect_ai import Task, task
 from inspect_ai.model import ModelAPI, modelapi
 
 from sightline import registry
-from sightline.bridge.replaying import replay
-from sightline.bridge.scoring import judged, outcome_rates
+from sightline.bridge.scorer import judged, outcome_rates
+from sightline.bridge.solver import replay
 
 __all__ = ["defended", "judged", "outcome_rates", "replay", "scripted", "tasks", "testbed", "vlm"]
 

@@ -25,9 +25,8 @@ from rich.errors import MarkupError
 from rich.text import Text
 from tenacity import wait_exponential, wait_random
 
-from sightline.border import message
-from sightline.bridge.disguised import unmask_errors
 from sightline.bridge.failures import failed
+from sightline.bridge.hidden_errors import unmask_errors
 from sightline.bridge.messages import to_messages
 from sightline.bridge.outputs import estimate_tokens, to_response
 from sightline.cases import Conversation
@@ -36,6 +35,7 @@ from sightline.contracts import Decoding, Images
 from sightline.digests import digest
 from sightline.errors import UsageError, nearest, require
 from sightline.records import Response
+from sightline.untrusted import message
 
 SECRET_ARGS = frozenset({"api_key"})
 

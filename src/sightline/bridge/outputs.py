@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from inspect_ai.model import ContentReasoning, ContentText, ModelOutput, ModelUsage, StopReason
 
-from sightline.border import bordered
 from sightline.bridge.failures import not_answered, short_message
 from sightline.errors import TransientError
 from sightline.judges._stops import refusal_flag
 from sightline.plain import plain_response, response_of
 from sightline.records import Cost, Response, Stop
+from sightline.untrusted import sanitized
 
 KEY = "sightline"
 """Where our part of an Inspect metadata dictionary lies."""
@@ -75,7 +75,7 @@ def to_response(output: ModelOutput, *secrets: str | None) -> Response:
     """
     cost = _cost(output.usage)
     if output.empty:
-        return bordered(
+        return sanitized(
             Response(text="", stop="error", error="the provider sent a reply without choices", cost=cost)
         )
     ours = (output.metadata or {}).get(KEY)
@@ -93,7 +93,7 @@ def to_response(output: ModelOutput, *secrets: str | None) -> Response:
         return Response(text="", stop="error", error="the provider sent an empty reply", cost=cost)
     flags = () if output.usage is not None else ("no usage reported",)
     given = Response(text=said, stop=STOPS[output.stop_reason], flags=flags, cost=cost)
-    response = bordered(given, *secrets, thoughts=_thoughts(output))
+    response = sanitized(given, *secrets, thoughts=_thoughts(output))
     if not _withheld(output):
         return response
     return replace(response, flags=(refusal_flag(response.text), *response.flags))

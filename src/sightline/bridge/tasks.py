@@ -27,15 +27,15 @@ from sightline.bridge.inspect_target import Patience
 from sightline.bridge.messages import to_messages
 from sightline.bridge.outputs import KEY
 from sightline.bridge.provider import SightlineAPI
-from sightline.bridge.replaying import replay
-from sightline.bridge.scoring import judged, open_judge
+from sightline.bridge.scorer import judged, open_judge
 from sightline.bridge.session import session_folder, session_images
+from sightline.bridge.solver import replay
 from sightline.contracts import Attack, Images
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.plain import artifact_of
 from sightline.store import Row
-from sightline.study.casebook import Book, read_cases
+from sightline.study.case_table import CaseTable, read_cases
 from sightline.study.config import NamedAttack, Source
 from sightline.study.crafting import craft
 from sightline.study.grid import Column, chunks
@@ -97,7 +97,7 @@ class Recipe:
         return Source(label=self.benchmark, benchmark=benchmark, root=root, limit=self.limit)
 
 
-def crafted(recipe: Recipe) -> tuple[Book, list[tuple[Row, Row]]]:
+def crafted(recipe: Recipe) -> tuple[CaseTable, list[tuple[Row, Row]]]:
     """The benchmark's cases and their artifacts, as plain rows in release order.
 
     Raises:
@@ -105,19 +105,19 @@ def crafted(recipe: Recipe) -> tuple[Book, list[tuple[Row, Row]]]:
         ContractError: if the attack breaks its threat model's promise.
     """
     records, blobs = session_folder() / "records", session_images()
-    book = read_cases(recipe.source(), records, blobs, Silent())
+    case_table = read_cases(recipe.source(), records, blobs, Silent())
     attack = recipe.open_attack()
     named = NamedAttack(label=attack.card.name, series=attack.card.name, attack=attack)
     column = Column(named, registry.identity(attack), recipe.seed)
-    craft([book], [column], records, blobs, Silent())
+    craft([case_table], [column], records, blobs, Silent())
     pairs: list[tuple[Row, Row]] = []
     with Table(records / "craft") as table:
-        for rows in chunks(book.rows()):
+        for rows in chunks(case_table.rows()):
             cases = column.select(rows)
             for case, artifact in zip(cases, table.rows(column.keys(cases)), strict=True):
                 assert artifact is not None, "the craft stage counts its rows"
                 pairs.append((case, artifact))
-    return book, pairs
+    return case_table, pairs
 
 
 def samples(pairs: list[tuple[Row, Row]], images: Images, *, sampled: bool) -> Iterator[Sample]:
@@ -170,7 +170,7 @@ def build_task(recipe: Recipe) -> Task:
         PrerequisiteError: with our one-line message, for whatever the user has to mend.
     """
     try:
-        book, pairs = crafted(recipe)
+        case_table, pairs = crafted(recipe)
         spec = recipe.judge or registry.card("benchmark", recipe.benchmark).judge or DEFAULT_JUDGE
         judge = open_judge(spec)
         asked = asked_model()
@@ -180,16 +180,16 @@ def build_task(recipe: Recipe) -> Task:
     artifacts = digest([artifact["key"] for _, artifact in pairs])
     facts = {
         "sightline": __version__,
-        "benchmark": registry.spec(book.source.benchmark),
-        "benchmark_identity": registry.identity(book.source.benchmark),
-        "release": book.release,
+        "benchmark": registry.spec(case_table.source.benchmark),
+        "benchmark_identity": registry.identity(case_table.source.benchmark),
+        "release": case_table.release,
         "cases": digest([case["key"] for case, _ in pairs]),
         "attack": registry.spec(attack),
         "attack_identity": registry.identity(attack),
         "artifacts": artifacts,
         "judge": judge.id,
         "judge_identity": registry.identity(judge),
-        "warnings": list(book.warnings),
+        "warnings": list(case_table.warnings),
     }
     patience = Patience()
     return Task(

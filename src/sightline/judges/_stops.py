@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import unicodedata
 
-from sightline.border import NO_ANSWER
 from sightline.digests import digest
 from sightline.records import Outcome, Response, Verdict
+from sightline.untrusted import NO_ANSWER
 
 _UNSEEN = frozenset({"Cc", "Cf", "Mn"})
 _DRAWN_AS_NOTHING = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and signs by category

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sightline import border, registry
+from sightline import registry, untrusted
 from sightline.errors import UsageError
 from sightline.judges.refusal_prefix import FOREIGN
 from sightline.metrics.cells import method_of, models_of
@@ -32,11 +32,13 @@ _MEANINGS = {
     "batch1": "the model answered differently in a batch, so it was asked one request at a time",
     "picture_first": "the model sees a picture before all text; here it came in a later turn, and was moved",
     "moderation_unparsed": "a moderation turn could not be read, so it decided nothing",
-    border.NO_ANSWER: "the reply was cut before its answer began, so it is unscored: allow more `max_tokens`",
-    border.REPLACED: "halves of surrogate pairs or control characters were replaced by U+FFFD",
-    border.BLANKED: "a key of the environment stood in the reply and was blanked: the target repeats it",
-    border.SHORTENED: f"only the first {border.LONGEST_TEXT:,} characters were kept and judged",
-    border.IMPOSSIBLE: "the token counts reported cannot be; they count as 0, so the cost is more",
+    untrusted.NO_ANSWER: (
+        "the reply was cut before its answer began, so it is unscored: allow more `max_tokens`"
+    ),
+    untrusted.REPLACED: "halves of surrogate pairs or control characters were replaced by U+FFFD",
+    untrusted.BLANKED: "a key of the environment stood in the reply and was blanked: the target repeats it",
+    untrusted.SHORTENED: f"only the first {untrusted.LONGEST_TEXT:,} characters were kept and judged",
+    untrusted.IMPOSSIBLE: "the token counts reported cannot be; they count as 0, so the cost is more",
 }
 
 

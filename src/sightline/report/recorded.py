@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.keys import book_identity, book_name, judge_key
+from sightline.keys import case_table_identity, case_table_name, judge_key
 from sightline.plain import verdict_of
 from sightline.records import Verdict
 from sightline.report.provenance import entries
@@ -20,21 +20,21 @@ from sightline.store import Row
 RELEASE_SHOWN = 16
 """Characters of a release's digest in `results.parquet`."""
 
-BookName = tuple[str, str]
+CaseTableName = tuple[str, str]
 """Label of a benchmark and what its result rows say of the release."""
 
 
-def current_books(records: Path, lock: Mapping[str, Any]) -> dict[BookName, Path]:
-    """The case books (Parquet files) that a lock names, by benchmark and release.
+def current_case_tables(records: Path, lock: Mapping[str, Any]) -> dict[CaseTableName, Path]:
+    """The case tables (Parquet files) that a lock names, by benchmark and release.
 
-    Computed from the lock and not from the memo beside the books: `sightline run` rewrites the memo
+    Computed from the lock and not from the memo beside the tables: `sightline run` rewrites the memo
     before it refuses to go on with a changed release.
     """
     found = {}
     for entry in entries(lock, "benchmarks"):
         release = str(entry.get("release"))
-        identity = book_identity(str(entry.get("identity")), entry.get("limit"))
-        path = records / f"{book_name(identity, release)}.parquet"
+        identity = case_table_identity(str(entry.get("identity")), entry.get("limit"))
+        path = records / f"{case_table_name(identity, release)}.parquet"
         if path.is_file():
             found[str(entry.get("label")), release[:RELEASE_SHOWN]] = path
     return found
@@ -43,19 +43,19 @@ def current_books(records: Path, lock: Mapping[str, Any]) -> dict[BookName, Path
 def cases(
     results: Results, lock: Mapping[str, Any], samples: Iterable[Mapping[str, Any]]
 ) -> dict[tuple[str, str], Row]:
-    """Records of the cases of samples by (benchmark, case id), each from the book its row was made from.
+    """Records of the cases of samples by (benchmark, case id), each from the table its row was made from.
 
-    A folder without any book that its lock names (a lost lock, an older layout) is searched whole.
+    A folder without any case table that its lock names (a lost lock, an older layout) is searched whole.
     """
-    wanted: dict[BookName, set[str]] = {}
+    wanted: dict[CaseTableName, set[str]] = {}
     for sample in samples:
         wanted.setdefault((sample["benchmark"], sample["release"]), set()).add(sample["case_id"])
-    books = current_books(results.run / "records", lock)
+    case_tables = current_case_tables(results.run / "records", lock)
     found = {}
     for name, ids in wanted.items():
-        if books and name not in books:
+        if case_tables and name not in case_tables:
             continue
-        for row in results.records("cases", "id", ids, only=books.get(name)):
+        for row in results.records("cases", "id", ids, only=case_tables.get(name)):
             found[name[0], row["id"]] = row
     return found
 

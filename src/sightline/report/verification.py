@@ -25,9 +25,9 @@ from sightline.report.text import label
 from sightline.report.words import EXPECTATIONS, as_percent, bracket, points
 from sightline.sealed import check_table, damage_told
 from sightline.store import write_atomically
-from sightline.study.integrity import Held, Inspected
-from sightline.study.verified import VERIFY_AGAIN
-from sightline.study.verify import Verified
+from sightline.study.verify.integrity import Held, Inspected
+from sightline.study.verify.table import VERIFY_AGAIN
+from sightline.study.verify.verification import Verified
 
 PAGE = "verify.html"
 MOST_DAMAGES = 200

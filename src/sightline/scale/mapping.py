@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from sightline.scale.shards import Done, Failed, Listener, Opening, Resources, S, Work
 
 
-class Unheard:
+class NoProgress:
     """A listener that listens to nothing."""
 
     def advance(self, rows: int = 1, *, errors: int = 0) -> None:
@@ -21,7 +21,7 @@ class Unheard:
         """Ignored."""
 
 
-HERE, UNHEARD = Resources(), Unheard()
+HERE, NO_PROGRESS = Resources(), NoProgress()
 
 
 def map_shards(
@@ -29,7 +29,7 @@ def map_shards(
     shards: Iterable[S],
     resources: Resources = HERE,
     *,
-    listener: Listener = UNHEARD,
+    listener: Listener = NO_PROGRESS,
 ) -> Iterator[Done[S] | Failed[S]]:
     """Work on every shard, at least once; yields each as it ends, in no order that can be relied on.
 
@@ -48,8 +48,8 @@ def map_shards(
         ContractError: from the work.
     """
     if resources.ray is not None:
-        crew = importlib.import_module("sightline.scale.crew")
-        yield from crew.map_over_ray(open_work, shards, resources, listener)
+        ray_pool = importlib.import_module("sightline.scale.ray_pool")
+        yield from ray_pool.map_over_ray(open_work, shards, resources, listener)
         return
     work: Work[S] | None = None
     try:

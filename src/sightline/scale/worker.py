@@ -39,7 +39,7 @@ class Raised:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ProgressUpdate:
     """What the work told its listener since its shard began (rows, errors), or since it was last asked."""
 
     rows: int
@@ -48,7 +48,7 @@ class Said:
     notes: tuple[str, ...]
 
 
-class Ear:
+class ProgressBuffer:
     """The listener in a worker process: gathers what is said until it is asked for."""
 
     def __init__(self) -> None:
@@ -73,10 +73,10 @@ class Ear:
         """See `Listener.note`."""
         self._notes.append(text)
 
-    def heard(self) -> Said:
+    def heard(self) -> ProgressUpdate:
         """What was said; notes are given once."""
         notes, self._notes = self._notes, []
-        return Said(self._rows, self._errors, self._within, tuple(notes))
+        return ProgressUpdate(self._rows, self._errors, self._within, tuple(notes))
 
 
 class Worker:
@@ -85,7 +85,7 @@ class Worker:
     def __init__(self, open_work: Opening[Any], folder: str) -> None:
         self._open = open_work
         self._folder = folder
-        self._ear = Ear()
+        self._buffer = ProgressBuffer()
         self._thread = ThreadPoolExecutor(1)
         self._work: Work[Any] | None = None
 
@@ -93,16 +93,16 @@ class Worker:
         """The process is there; returns its id."""
         return os.getpid()
 
-    def run(self, shard: Shard, again: bool) -> Iterator[Said | Tally | Raised]:
+    def run(self, shard: Shard, again: bool) -> Iterator[ProgressUpdate | Tally | Raised]:
         """Do a shard in a thread; yields what is said meanwhile, then its tally or what went wrong."""
-        self._ear.begin()
+        self._buffer.begin()
         doing = self._thread.submit(self._do, shard, again)
-        said = self._ear.heard()
+        said = self._buffer.heard()
         while not _ended(doing):
-            before, said = said, self._ear.heard()
+            before, said = said, self._buffer.heard()
             if said != before:
                 yield said
-        yield self._ear.heard()
+        yield self._buffer.heard()
         wrong = doing.exception()
         if wrong is None:
             yield doing.result()
@@ -120,7 +120,7 @@ class Worker:
                     f"machine {platform.node()} of the cluster has no {self._folder} ({unseen.strerror}): "
                     "study, run folder and models have to lie on a file system that all machines share"
                 ) from None
-            self._work = self._open(self._ear)
+            self._work = self._open(self._buffer)
         return self._work(shard, again=again)
 
     def close(self) -> None:

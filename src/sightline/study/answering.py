@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from sightline.border import bordered
 from sightline.cases import Conversation
 from sightline.contracts import Decoding, MakesCalls, Target
 from sightline.digests import digest
@@ -19,12 +18,13 @@ from sightline.plain import conversation_of, plain_response
 from sightline.records import Cost, Response
 from sightline.rng import seed_of
 from sightline.store import Row
-from sightline.study.casebook import Book, artifacts_in
+from sightline.study.call_log import AnswerCalls, CallLog
+from sightline.study.case_table import CaseTable, artifacts_in
 from sightline.study.grid import Column, chunks
-from sightline.study.inner_calls import AnswerCalls, CallLog
 from sightline.study.progress import Progress
 from sightline.study.stages import Count, Stage, Todo
 from sightline.tables import Table
+from sightline.untrusted import sanitized
 
 STAGE = "answer"
 BACKOFF_SECONDS = 1.0
@@ -39,7 +39,7 @@ class Asked:
 
 
 async def answer(
-    books: Sequence[Book],
+    case_tables: Sequence[CaseTable],
     columns: Sequence[Column],
     targets: Iterable[Target],
     records: Path,
@@ -60,7 +60,7 @@ async def answer(
         ContractError: if an artifact of the grid is missing (the craft stage was not finished).
     """
     targets = list(targets)
-    cells = artifacts_in(books, columns)
+    cells = artifacts_in(case_tables, columns)
     progress.start(STAGE, cells * len(targets) * epochs, 0)
     with (
         Table(records / STAGE) as table,
@@ -79,7 +79,7 @@ async def answer(
             async def ask(asked: Asked, target: Target = target) -> Row:
                 return await respond(target, asked, decoding, retries, log)
 
-            pending = _pending(stage, table, crafted, books, columns, target.id, decoding, epochs)
+            pending = _pending(stage, table, crafted, case_tables, columns, target.id, decoding, epochs)
             await stage.run(pending, ask, concurrency)
     stage.close()
     return stage.count
@@ -89,15 +89,15 @@ def _pending(
     stage: Stage[Asked],
     table: Table,
     crafted: Table,
-    books: Sequence[Book],
+    case_tables: Sequence[CaseTable],
     columns: Sequence[Column],
     target: str,
     decoding: Decoding,
     epochs: int,
 ) -> Iterator[Todo[Asked]]:
-    for book in books:
+    for case_table in case_tables:
         for column in columns:
-            for rows in chunks(book.rows()):
+            for rows in chunks(case_table.rows()):
                 artifacts = column.keys(column.select(rows))
                 for epoch in range(epochs):
                     keys = [answer_key(artifact, target, decoding, epoch) for artifact in artifacts]
@@ -157,7 +157,7 @@ async def _generate(
     failure = ""
     for attempt in range(retries + 1):
         try:
-            response = bordered(await _ask(target, conversation, decoding, calls))
+            response = sanitized(await _ask(target, conversation, decoding, calls))
         except TransientError as passing:
             failure = str(passing)
             if attempt < retries:
@@ -175,7 +175,7 @@ async def _generate(
             cost = response.cost + Cost(seconds=time.perf_counter() - started)
             return replace(response, cost=cost)
     cost = Cost(seconds=time.perf_counter() - started)
-    return bordered(Response(text="", stop="error", error=failure, cost=cost))
+    return sanitized(Response(text="", stop="error", error=failure, cost=cost))
 
 
 async def _ask(

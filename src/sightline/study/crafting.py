@@ -19,16 +19,11 @@ from sightline.errors import ContractError, UsageError
 from sightline.plain import plain_artifact
 from sightline.scale import Done, Failed, Opening, Resources, map_shards
 from sightline.store import Blobs, Row
-from sightline.study.casebook import Book, artifacts_in
-from sightline.study.grid import CHUNK, Column, chunks
-from sightline.study.lost_pictures import LostPictures
-from sightline.study.progress import Progress
-from sightline.study.stages import Count, Stage, Todo, choose
-from sightline.study.workshop import (
+from sightline.study.artifact_builder import (
     STAGE,
+    CaseStore,
     Crafting,
-    Cut,
-    Shelf,
+    WorkUnit,
     failed,
     is_error,
     length,
@@ -36,6 +31,11 @@ from sightline.study.workshop import (
     open_crafting,
     unfinished,
 )
+from sightline.study.case_table import CaseTable, artifacts_in
+from sightline.study.grid import CHUNK, Column, chunks
+from sightline.study.lost_pictures import LostPictures
+from sightline.study.progress import Progress
+from sightline.study.stages import Count, Stage, Todo, choose
 from sightline.tables import Table
 
 HERE = Resources()
@@ -44,7 +44,7 @@ Place: TypeAlias = tuple[int, str]
 
 
 def craft(
-    books: Sequence[Book],
+    case_tables: Sequence[CaseTable],
     columns: Sequence[Column],
     records: Path,
     blobs: Blobs,
@@ -67,14 +67,14 @@ def craft(
     stage: Stage[Place] = Stage(
         records / STAGE, progress, is_error=is_error, unfit=lost.among, retry_errors=retry_errors
     )
-    progress.start(STAGE, artifacts_in(books, columns), 0)
-    folders = [book.folder.resolve() for book in books]
-    opening: Opening[Cut] = partial(open_crafting, folder=records.parent.resolve(), books=folders)
+    progress.start(STAGE, artifacts_in(case_tables, columns), 0)
+    folders = [case_table.folder.resolve() for case_table in case_tables]
+    opening: Opening[WorkUnit] = partial(open_crafting, folder=records.parent.resolve(), case_tables=folders)
     if resources.ray is None:
-        opening = partial(Crafting, books=folders, columns=columns, records=records, blobs=blobs)
-    with Table(stage.folder) as table, closing(Grid(books, columns, records, stage, table)) as grid:
-        left: list[Cut] = []
-        for end in map_shards(opening, grid.cuts(), resources, listener=progress):
+        opening = partial(Crafting, case_tables=folders, columns=columns, records=records, blobs=blobs)
+    with Table(stage.folder) as table, closing(Grid(case_tables, columns, records, stage, table)) as grid:
+        left: list[WorkUnit] = []
+        for end in map_shards(opening, grid.units(), resources, listener=progress):
             left += grid.ended(end)
         for end in map_shards(opening, left, resources, listener=progress):
             for _ in grid.ended(end):
@@ -86,13 +86,13 @@ def craft(
 
 @dataclass(slots=True)
 class _Account:
-    """One book's column: shards sent and ended, artifacts made, cases that the attack cannot take."""
+    """One case table's column: shards sent and ended, artifacts made, cases that the attack cannot take."""
 
     sent: int = 0
     ended: int = 0
     whole: bool = False
     made: int = 0
-    unfit: list[tuple[Cut, Mapping[str, str]]] = field(default_factory=list)
+    unfit: list[tuple[WorkUnit, Mapping[str, str]]] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
@@ -105,42 +105,42 @@ class Grid:
 
     def __init__(
         self,
-        books: Sequence[Book],
+        case_tables: Sequence[CaseTable],
         columns: Sequence[Column],
         records: Path,
         stage: Stage[Place],
         table: Table,
     ) -> None:
-        self._books, self._columns = books, columns
+        self._case_tables, self._columns = case_tables, columns
         self._records, self._stage, self._table = records, stage, table
         self._accounts: dict[tuple[int, int], _Account] = {}
-        self._shelf = Shelf([book.folder for book in books], columns)
+        self._case_store = CaseStore([case_table.folder for case_table in case_tables], columns)
 
-    def cuts(self) -> Iterator[Cut]:
-        """What is to be done, column by column in the order of each book."""
-        for b in range(len(self._books)):
+    def units(self) -> Iterator[WorkUnit]:
+        """What is to be done, column by column in the order of each case table."""
+        for b in range(len(self._case_tables)):
             for c in range(len(self._columns)):
                 account = self._accounts[b, c] = _Account()
-                for cut in self._column(b, c):
+                for unit in self._column(b, c):
                     account.sent += 1
-                    yield cut
+                    yield unit
                 account.whole = True
                 self._settle(b, c)
 
-    def _column(self, b: int, c: int) -> Iterator[Cut]:
+    def _column(self, b: int, c: int) -> Iterator[WorkUnit]:
         """The shards of a column that lack something; of cases that depend on each other, all are named."""
         column = self._columns[c]
         most = length(column)
         if most is None:
             cases = [row["key"] for row in self._rows(b, c)]
             if todos := self._todos(column, cases):
-                yield Cut(b, c, tuple(cases), tuple(todo.key for todo in todos))
+                yield WorkUnit(b, c, tuple(cases), tuple(todo.key for todo in todos))
             return
         for rows in chunks(self._rows(b, c), most * max(1, CHUNK // most)):
             todos = self._todos(column, [row["key"] for row in rows])
             for _, block in groupby(todos, lambda todo: todo.value[0] // most):
                 part = list(block)
-                yield Cut(b, c, tuple(todo.value[1] for todo in part), tuple(todo.key for todo in part))
+                yield WorkUnit(b, c, tuple(todo.value[1] for todo in part), tuple(todo.key for todo in part))
 
     def _todos(self, column: Column, cases: list[str]) -> list[Todo[Place]]:
         """Artifacts that are not there yet, each with the place and the key of its case."""
@@ -148,27 +148,29 @@ class Grid:
         return list(self._stage.missing(self._table, keys, choose(list(enumerate(cases)))))
 
     def _rows(self, b: int, c: int) -> Iterator[Row]:
-        for rows in chunks(self._books[b].rows()):
+        for rows in chunks(self._case_tables[b].rows()):
             yield from self._columns[c].select(rows)
 
-    def ended(self, end: Done[Cut] | Failed[Cut]) -> Iterator[Cut]:
+    def ended(self, end: Done[WorkUnit] | Failed[WorkUnit]) -> Iterator[WorkUnit]:
         """Count a shard; of one that was given up comes back what is to be tried case by case."""
-        cut = end.shard
-        account = self._accounts[cut.book, cut.column]
+        unit = end.shard
+        account = self._accounts[unit.case_table, unit.column]
         account.ended += 1
         if isinstance(end, Done):
             self._count(account, end.tally.rows, end.tally.errors)
-            account.unfit += [(cut, end.tally.unfit)] if end.tally.unfit else []
+            account.unfit += [(unit, end.tally.unfit)] if end.tally.unfit else []
         else:
-            there = made_of(self._stage.folder, cut.keys)
+            there = made_of(self._stage.folder, unit.keys)
             self._count(account, len(there), 0)
-            left = [i for i, key in enumerate(cut.keys) if key not in there]
-            if len(cut.keys) == 1 or length(self._columns[cut.column]) is None:
-                self._record([(cut, {cut.keys[i]: end.reason for i in left})])
+            left = [i for i, key in enumerate(unit.keys) if key not in there]
+            if len(unit.keys) == 1 or length(self._columns[unit.column]) is None:
+                self._record([(unit, {unit.keys[i]: end.reason for i in left})])
             else:
                 account.sent += len(left)
-                yield from (Cut(cut.book, cut.column, (cut.cases[i],), (cut.keys[i],)) for i in left)
-        self._settle(cut.book, cut.column)
+                yield from (
+                    WorkUnit(unit.case_table, unit.column, (unit.cases[i],), (unit.keys[i],)) for i in left
+                )
+        self._settle(unit.case_table, unit.column)
 
     def _count(self, account: _Account, rows: int, errors: int) -> None:
         account.made += rows - errors
@@ -199,14 +201,14 @@ class Grid:
             for row in self._table.rows(column.keys(rows))
         )
 
-    def _record(self, unfit: list[tuple[Cut, Mapping[str, str]]]) -> None:
+    def _record(self, unfit: list[tuple[WorkUnit, Mapping[str, str]]]) -> None:
         """Write rows that say why there is no artifact."""
-        for cut, reasons in unfit:
-            cases = self._shelf.cases(cut)
+        for unit, reasons in unfit:
+            cases = self._case_store.cases(unit)
             self._stage.append(
                 (key, plain_artifact(failed(cases[key], key, why))) for key, why in reasons.items()
             )
 
     def close(self) -> None:
-        """Release the books."""
-        self._shelf.close()
+        """Release the case tables."""
+        self._case_store.close()

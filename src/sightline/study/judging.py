@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline import registry
-from sightline.border import bordered_verdict
 from sightline.contracts import Decoding, Judge
 from sightline.errors import ContractError, TransientError, UsageError
 from sightline.keys import answer_key, judge_key, response_hash
 from sightline.plain import case_of, conversation_of, plain_verdict, response_of
 from sightline.records import Outcome, Verdict
 from sightline.store import Row
-from sightline.study.casebook import Book, artifacts_in
+from sightline.study.case_table import CaseTable, artifacts_in
 from sightline.study.grid import Column, chunks
 from sightline.study.progress import Progress
 from sightline.study.stages import Count, Stage, Todo, choose
 from sightline.tables import Table
+from sightline.untrusted import sanitized_verdict
 
 STAGE = "judge"
 
@@ -33,7 +33,7 @@ class Sample:
 
 
 def samples(
-    book: Book,
+    case_table: CaseTable,
     column: Column,
     target: str,
     decoding: Decoding,
@@ -46,7 +46,7 @@ def samples(
     Raises:
         ContractError: if an artifact or a response of the grid is missing.
     """
-    for rows in chunks(book.rows()):
+    for rows in chunks(case_table.rows()):
         cases = column.select(rows)
         keys = column.keys(cases)
         artifacts = crafted.rows(keys)
@@ -66,7 +66,7 @@ def verdict_key(sample: Sample, judge: str, identity: str) -> str:
 
 
 async def judge_all(
-    books: Sequence[Book],
+    case_tables: Sequence[CaseTable],
     columns: Sequence[Column],
     targets: Sequence[str],
     judges: Sequence[Judge],
@@ -85,7 +85,7 @@ async def judge_all(
         is_error=lambda row: row["outcome"] == Outcome.error.value,
         retry_errors=retry_errors,
     )
-    cells = artifacts_in(books, columns)
+    cells = artifacts_in(case_tables, columns)
     progress.start(STAGE, cells * len(targets) * epochs * len(judges), 0)
     with (
         Table(stage.folder) as table,
@@ -97,9 +97,9 @@ async def judge_all(
 
             def pending(judge: Judge = judge, identity: str = identity) -> Iterator[Todo[Sample]]:
                 for target in targets:
-                    for book in books:
+                    for case_table in case_tables:
                         for column in columns:
-                            cell = samples(book, column, target, decoding, epochs, crafted, answered)
+                            cell = samples(case_table, column, target, decoding, epochs, crafted, answered)
                             for batch in cell:
                                 keys = [verdict_key(sample, judge.id, identity) for sample in batch]
                                 yield from stage.missing(table, keys, choose(batch))
@@ -130,4 +130,4 @@ async def verdict_on(judge: Judge, sample: Sample) -> Row:
         verdict = Verdict(
             outcome=Outcome.error, judge=judge.id, reason=f"judge failed: {type(bug).__name__}: {bug}"
         )
-    return {"sample": sample.response["key"], **plain_verdict(bordered_verdict(verdict))}
+    return {"sample": sample.response["key"], **plain_verdict(sanitized_verdict(verdict))}

@@ -19,7 +19,7 @@ from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.sealed import damage_told, read_yaml, sealed_text
 from sightline.store import write_atomically
-from sightline.study.casebook import Book
+from sightline.study.case_table import CaseTable
 from sightline.study.config import Study, parse
 from sightline.study.drift import code_changes
 from sightline.study.grid import Column
@@ -57,7 +57,7 @@ def _method(label: str, method: Any) -> Plain:
 
 
 def _code(
-    books: Sequence[Book],
+    case_tables: Sequence[CaseTable],
     columns: Sequence[Column],
     names: Sequence[str],
     defenses: Sequence[Any],
@@ -65,7 +65,7 @@ def _code(
 ) -> dict[str, str]:
     """Digests of every module and data file that decides something in a study, by name."""
     methods = [
-        *(book.source.benchmark for book in books),
+        *(case_table.source.benchmark for case_table in case_tables),
         *(column.named.attack for column in columns),
         *defenses,
         *judges,
@@ -80,7 +80,7 @@ def _code(
 
 def resolve(
     study: Study,
-    books: Sequence[Book],
+    case_tables: Sequence[CaseTable],
     columns: Sequence[Column],
     targets: Sequence[tuple[str, str, str]],
     judges: Sequence[Judge],
@@ -100,14 +100,14 @@ def resolve(
         },
         "benchmarks": [
             {
-                **_method(book.source.label, book.source.benchmark),
-                "identity": book.identity,
-                "root": str(book.source.root) if book.source.root else None,
-                "limit": book.source.limit,
-                "release": book.release,
-                "cases": dict(sorted(book.expected.items())),
+                **_method(case_table.source.label, case_table.source.benchmark),
+                "identity": case_table.identity,
+                "root": str(case_table.source.root) if case_table.source.root else None,
+                "limit": case_table.source.limit,
+                "release": case_table.release,
+                "cases": dict(sorted(case_table.expected.items())),
             }
-            for book in books
+            for case_table in case_tables
         ],
         "attacks": [
             {
@@ -138,7 +138,7 @@ def resolve(
         "stages": {stage: stage_code(stage) for stage in STAGES},
         "versions": versions(),
         "code": _code(
-            books,
+            case_tables,
             columns,
             [named.around(name) for name in study.targets for named in study.defenses],
             [named.defense for named in study.defenses if named.defense is not None],

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sightline import registry
-from sightline.attacks._page import find_font
+from sightline.attacks.rendering import find_font
 from sightline.contracts import CountsCalls, Judge, NeedsTarget, Target
 from sightline.keys import answer_key, judge_key, response_hash
 from sightline.store import Row
-from sightline.study.casebook import artifacts_in
+from sightline.study.case_table import artifacts_in
 from sightline.study.config import NamedAttack, NamedDefense
 from sightline.study.grid import chunks
 from sightline.study.run import Run
@@ -52,7 +52,7 @@ def plan(run: Run, folder: Path, *, retry_errors: bool = False) -> Plan:
     With `retry_errors`, answers that ended in an error count as not there, and verdicts on them too.
     """
     records = folder / "records"
-    each = artifacts_in(run.books, run.columns)
+    each = artifacts_in(run.case_tables, run.columns)
     asked = _Asked(run, retry_errors)
     with (
         Table(records / "craft") as crafted,
@@ -62,11 +62,11 @@ def plan(run: Run, folder: Path, *, retry_errors: bool = False) -> Plan:
         there = sum(len(keys) - len(crafted.missing(keys)) for keys in _artifacts(run))
         for name, defense, target in run.defended():
             asked.count(name, defense, target, answered, judged)
-    cells = len(run.books) * len(run.columns) * len(run.study.targets) * len(run.study.defenses)
+    cells = len(run.case_tables) * len(run.columns) * len(run.study.targets) * len(run.study.defenses)
     samples = each * len(run.study.targets) * len(run.study.defenses) * run.study.epochs
     return Plan(
         cells=cells,
-        cases=sum(sum(book.expected.values()) for book in run.books),
+        cases=sum(sum(case_table.expected.values()) for case_table in run.case_tables),
         artifacts=Share("artifacts", each, there),
         targets=tuple(asked.targets.values()),
         judges=tuple(
@@ -84,9 +84,9 @@ def grader_calls(judge: Judge) -> int:
 
 def _artifacts(run: Run) -> Iterator[list[str]]:
     """Keys of all artifacts, in batches."""
-    for book in run.books:
+    for case_table in run.case_tables:
         for column in run.columns:
-            for rows in chunks(book.rows()):
+            for rows in chunks(case_table.rows()):
                 yield column.keys(column.select(rows))
 
 

@@ -18,7 +18,7 @@ from sightline.plain import cost_of
 from sightline.records import SCORED, WITHHELD, Outcome
 from sightline.sealed import publish_table
 from sightline.store import Row
-from sightline.study.casebook import Book, artifacts_in
+from sightline.study.case_table import CaseTable, artifacts_in
 from sightline.study.config import NamedDefense, Study
 from sightline.study.grid import Column, cell_name
 from sightline.study.judging import Sample, samples, verdict_key
@@ -96,7 +96,7 @@ class _Reader(NamedTuple):
 
 def tabulate(
     study: Study,
-    books: Sequence[Book],
+    case_tables: Sequence[CaseTable],
     columns: Sequence[Column],
     targets: Sequence[tuple[str, NamedDefense, str]],
     judges: Sequence[Judge],
@@ -109,7 +109,7 @@ def tabulate(
         ContractError: if any sample of the grid has no verdict.
     """
     records = folder / "records"
-    total = artifacts_in(books, columns)
+    total = artifacts_in(case_tables, columns)
     progress.start("table", total * len(targets) * study.epochs * len(judges), 0)
     path = folder / RESULTS
     fresh = folder / f"{RESULTS}.new"
@@ -121,7 +121,7 @@ def tabulate(
         Table(records / "judge") as judged,
         pq.ParquetWriter(fresh, SCHEMA, compression="zstd", compression_level=1) as writer,
     ):
-        batches = _batches(study, books, columns, targets, readers, crafted, answered, judged, tally)
+        batches = _batches(study, case_tables, columns, targets, readers, crafted, answered, judged, tally)
         for group in _grouped(batches):
             writer.write_table(group)
             progress.advance(len(group))
@@ -132,7 +132,7 @@ def tabulate(
 
 def _batches(
     study: Study,
-    books: Sequence[Book],
+    case_tables: Sequence[CaseTable],
     columns: Sequence[Column],
     targets: Sequence[tuple[str, NamedDefense, str]],
     readers: list[_Reader],
@@ -142,10 +142,10 @@ def _batches(
     tally: _Tally,
 ) -> Iterator[pa.RecordBatch]:
     for name, defense, identity in targets:
-        for book in books:
+        for case_table in case_tables:
             for column in columns:
-                constant = _cell_columns(study, book, column, name, defense, identity)
-                cell = samples(book, column, identity, study.decoding, study.epochs, crafted, answered)
+                constant = _cell_columns(study, case_table, column, name, defense, identity)
+                cell = samples(case_table, column, identity, study.decoding, study.epochs, crafted, answered)
                 for batch in cell:
                     rows = list(_rows(batch, readers, judged))
                     tally.take(rows)
@@ -165,12 +165,12 @@ def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def _cell_columns(
-    study: Study, book: Book, column: Column, target: str, defense: NamedDefense, identity: str
+    study: Study, case_table: CaseTable, column: Column, target: str, defense: NamedDefense, identity: str
 ) -> dict[str, Any]:
     threat = column.named.attack.card.threat
     return {
         "study": study.name,
-        "cell": cell_name(book.source, target, column.named, defense),
+        "cell": cell_name(case_table.source, target, column.named, defense),
         "target": target,
         "target_hash": digest(identity)[:16],
         "attack": column.named.label,
@@ -181,8 +181,8 @@ def _cell_columns(
         "attack_params": registry.spec(column.named.attack),
         "oracle": threat.oracle if threat else "none",
         "defense": defense.label,
-        "benchmark": book.source.label,
-        "release": book.release[:16],
+        "benchmark": case_table.source.label,
+        "release": case_table.release[:16],
     }
 
 

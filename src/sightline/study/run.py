@@ -19,11 +19,12 @@ from sightline.sealed import check_table, read_note
 from sightline.store import Blobs, write_note
 from sightline.study import lock as locks
 from sightline.study.answering import answer
-from sightline.study.casebook import Book, read_cases, with_pictures
+from sightline.study.artifact_builder import columns_of
+from sightline.study.case_table import CaseTable, read_cases, with_pictures
 from sightline.study.config import NamedDefense, Study, load
 from sightline.study.crafting import craft
+from sightline.study.folder_lock import discard, hold
 from sightline.study.grid import Column
-from sightline.study.holding import discard, hold
 from sightline.study.judging import judge_all
 from sightline.study.lost_pictures import LostPictures
 from sightline.study.progress import Progress, Silent
@@ -32,9 +33,8 @@ from sightline.study.results_digest import results_digest
 from sightline.study.secret import keyed
 from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
-from sightline.study.workshop import columns_of
 from sightline.tables import ROWS_AGAIN, Table, parquet_of
-from sightline.targets._files import forget_hashes
+from sightline.targets.local.files import forget_hashes
 from sightline.targets.remembered import RememberedTarget, stamp
 
 COMPLETE = "records/complete.json"
@@ -57,7 +57,7 @@ class Run:
     rehash: bool = False
     resources: Resources = field(default_factory=Resources)
     blobs: Blobs = field(init=False)
-    books: list[Book] = field(init=False, default_factory=list)
+    case_tables: list[CaseTable] = field(init=False, default_factory=list)
     judges: list[Judge] = field(init=False, default_factory=list)
     columns: list[Column] = field(init=False, default_factory=list)
     _targets: dict[str, Target] = field(init=False, default_factory=dict)
@@ -132,11 +132,11 @@ class Run:
         if twins:
             raise UsageError(f"two judges of the study are the same in effect: {twins[0]}; leave one out")
         self.columns = columns_of(self.study, self.target)
-        self.books = [
+        self.case_tables = [
             read_cases(source, self.records, self.blobs, self.progress, rehash=self.rehash)
             for source in self.study.sources
         ]
-        resolved = locks.resolve(self.study, self.books, self.columns, identities, self.judges)
+        resolved = locks.resolve(self.study, self.case_tables, self.columns, identities, self.judges)
         for change in locks.hold(self.folder, resolved, extend=self.extend):
             self.progress.note(f"changed since the last run: {change}")
         self._lock = locks.lock_digest(resolved)
@@ -174,7 +174,7 @@ class Run:
         """Whether no picture that a case or an artifact needs is lost or damaged."""
         lost = LostPictures(self.blobs)
         with Table(self.records / "craft") as crafted:
-            rows = chain(crafted, *(book.rows() for book in self.books))
+            rows = chain(crafted, *(case_table.rows() for case_table in self.case_tables))
             return not any(lost.among(row) for row in rows)
 
     def _completed(self) -> dict[str, Any]:
@@ -205,9 +205,12 @@ class Run:
     def craft(self) -> Count:
         """Stage craft, then compaction; pictures that are lost or damaged are made again."""
         self._begin()
-        self.books = [with_pictures(book, self.records, self.blobs, self.progress) for book in self.books]
+        self.case_tables = [
+            with_pictures(case_table, self.records, self.blobs, self.progress)
+            for case_table in self.case_tables
+        ]
         count = craft(
-            self.books,
+            self.case_tables,
             self.columns,
             self.records,
             self.blobs,
@@ -222,7 +225,7 @@ class Run:
         """Stage answer, then compaction."""
         self._begin()
         count = await answer(
-            self.books,
+            self.case_tables,
             self.columns,
             [target for _, _, target in self.defended()],
             self.records,
@@ -240,7 +243,7 @@ class Run:
         """Stage judge, then compaction."""
         self._begin()
         count = await judge_all(
-            self.books,
+            self.case_tables,
             self.columns,
             [target.id for _, _, target in self.defended()],
             self.judges,
@@ -267,7 +270,7 @@ class Run:
         """Write `results.parquet` and mark the run complete."""
         answering = [(name, defense, target.id) for name, defense, target in self.defended()]
         found = tabulate(
-            self.study, self.books, self.columns, answering, self.judges, self.folder, self.progress
+            self.study, self.case_tables, self.columns, answering, self.judges, self.folder, self.progress
         )
         stamps = {name: (stamp(name), target.id) for name, target in self._targets.items()}
         mark = {

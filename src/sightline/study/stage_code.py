@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sightline.closure import code_of
 
 STAGES: Mapping[str, tuple[str, ...]] = {
-    "read": ("sightline.release", "sightline.border", "sightline.study.sampling"),
+    "read": ("sightline.release", "sightline.untrusted", "sightline.study.sampling"),
     "craft": ("sightline.study.seal",),
 }
 """What finds the files of a release and chooses cases; what turns a draft into the file that is shown."""

@@ -19,7 +19,7 @@ from sightline import registry
 from sightline.contracts import Images, Target
 from sightline.errors import UsageError
 from sightline.targets._names import INSPECT_PROVIDERS, default_max_tokens, split, split_defended
-from sightline.targets._settings import LocalSettings
+from sightline.targets.local.settings import LocalSettings
 
 _NONE: Mapping[str, Any] = {}
 _BRIDGE = "sightline.bridge.inspect_target"

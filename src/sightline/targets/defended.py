@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sightline import registry
-from sightline.border import bordered
 from sightline.cases import Conversation
 from sightline.closure import code_of
 from sightline.contracts import Calls, Decoding, Defense, MakesCalls, Target
@@ -22,6 +21,7 @@ from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.records import NO_COST, Call, Cost, Response
 from sightline.targets._asked import checked
+from sightline.untrusted import sanitized
 
 _PASSED_ON = frozenset({"content_filter", "error"})
 
@@ -141,7 +141,7 @@ class DefendedTarget:
             first = recorder.responses[0]
             bare = first.text if first.raw is None else first.raw
             raw = bare if bare != response.text else None
-        return bordered(
+        return sanitized(
             replace(
                 response,
                 raw=raw,

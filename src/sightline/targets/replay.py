@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sightline.border import bordered, bordered_row
 from sightline.cases import Conversation
 from sightline.closure import with_code
 from sightline.contracts import Decoding
@@ -31,6 +30,7 @@ from sightline.records import Response
 from sightline.sealed import damage_told, read_yaml
 from sightline.tables import Table
 from sightline.targets._asked import checked
+from sightline.untrusted import sanitized, sanitized_row
 
 _FIELDS = ("text", "stop", "raw", "error", "flags", "calls", "cost")
 
@@ -116,8 +116,8 @@ def _of_file(path: Path, wanted: str) -> Iterator[_Stored]:
                 continue
             try:
                 row = json.loads(line)  # reads half a surrogate pair, which orjson does not
-                said = orjson.dumps(plain_response(bordered(response_of(row))))
-                conversation, target = bordered_row([row["conversation"], row.get("target", source)])
+                said = orjson.dumps(plain_response(sanitized(response_of(row))))
+                conversation, target = sanitized_row([row["conversation"], row.get("target", source)])
                 stored = _Stored(str(conversation), said, str(target))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as broken:
                 raise UsageError(

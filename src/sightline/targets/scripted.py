@@ -27,7 +27,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sightline.border import bordered, bordered_row
 from sightline.cases import Conversation, Turn
 from sightline.closure import with_code
 from sightline.contracts import Decoding
@@ -36,6 +35,7 @@ from sightline.documents import read_yaml
 from sightline.errors import TransientError, UsageError
 from sightline.records import Cost, Response, Stop
 from sightline.targets._asked import checked
+from sightline.untrusted import sanitized, sanitized_row
 
 _FAILURES = {
     "rate_limit": "429 too many requests (scripted)",
@@ -97,7 +97,7 @@ class ScriptedTarget:
         where, text = _source(name, str(file))
         self._rules = [_rule(entry, f"{where}, rule {number}") for number, entry in _entries(where, text)]
         self.calls = 0
-        rules = digest([bordered_row(rule.entry.model_dump()) for rule in self._rules])
+        rules = digest([sanitized_row(rule.entry.model_dump()) for rule in self._rules])
         self.id = with_code(f"{name}#{rules[:16]}", __name__)
 
     def __repr__(self) -> str:
@@ -131,7 +131,7 @@ async def _answer(rule: _Rule, last: Turn, decoding: Decoding) -> Response:
     asked = last.text
     if entry.stop == "error":
         error = entry.reply or "error (scripted)"
-        return bordered(Response(text="", stop="error", error=error, cost=Cost(calls_target=1)))
+        return sanitized(Response(text="", stop="error", error=error, cost=Cost(calls_target=1)))
     text = entry.reply if rule.plain else entry.reply.replace("{user}", asked)
     words = text.split()
     stop: Stop = entry.stop
@@ -139,7 +139,7 @@ async def _answer(rule: _Rule, last: Turn, decoding: Decoding) -> Response:
     if len(words) > most:
         text, stop = " ".join(words[:most]), "length"
     tokens = min(len(words), most)
-    return bordered(Response(text=text, stop=stop, cost=Cost(1, 0, 0, len(asked.split()), tokens)))
+    return sanitized(Response(text=text, stop=stop, cost=Cost(1, 0, 0, len(asked.split()), tokens)))
 
 
 def _source(name: str, file: str) -> tuple[str, str]:

@@ -22,14 +22,14 @@ from sightline.closure import with_code
 from sightline.contracts import Decoding, Images
 from sightline.records import Response
 from sightline.targets._asked import checked
-from sightline.targets._files import model_folder, need_local
-from sightline.targets._settings import LocalSettings
-from sightline.targets._source import FolderSource, MemorySource, ModelSource
+from sightline.targets.local.files import model_folder, need_local
+from sightline.targets.local.settings import LocalSettings
+from sightline.targets.local.source import FolderSource, MemorySource, ModelSource
 
 if TYPE_CHECKING:
-    from sightline.targets._batcher import Batcher
-    from sightline.targets._invariance import InvarianceReport
-    from sightline.targets._model import LoadedModel
+    from sightline.targets.local.batcher import Batcher
+    from sightline.targets.local.invariance import InvarianceReport
+    from sightline.targets.local.model import LoadedModel
 
 PACKAGES = ("torch", "transformers")
 """What prepares and decodes beside our code."""
@@ -94,7 +94,7 @@ class VlmTarget:
         Raises:
             UsageError: if it cannot be loaded.
         """
-        from sightline.targets._model import LoadedModel
+        from sightline.targets.local.model import LoadedModel
 
         key = (self.source.key, self.source.dtype, self.source.device)
         with _loading:
@@ -109,7 +109,7 @@ class VlmTarget:
 
     def batcher(self) -> Batcher:
         """The queue of this model with these settings; shared by all targets that name it."""
-        from sightline.targets._batcher import Batcher
+        from sightline.targets.local.batcher import Batcher
 
         model = self.loaded()
         settings = self._settings
@@ -140,9 +140,9 @@ class VlmTarget:
 
 def check_batch_invariance(target: VlmTarget) -> InvarianceReport:
     """Whether the model answers alike alone and in a batch; measured once per weights and versions."""
-    from sightline.targets import _invariance
+    from sightline.targets.local import invariance
 
-    return _invariance.remembered(target.loaded(), target.source.digest)
+    return invariance.remembered(target.loaded(), target.source.digest)
 
 
 def forget_models() -> None:

@@ -28,12 +28,13 @@ from sightline.digests import digest, sha256_file
 from sightline.errors import ContractError, UsageError, nearest
 from sightline.store import cache_folder
 from sightline.testbed import codec
-from sightline.testbed.build import EXTRA, MAIN
 
 SHIPPED = Path(__file__).resolve().parent / "weights"
 MANIFEST = "manifest.json"
 JOINED = "model.safetensors"
 WEIGHTS = ".safetensors"
+#: folders of a build: what ships in the main package, and all else
+MAIN, EXTRA = "main", "extra"
 ENTRY_POINTS = "sightline.testbed"
 DATA_PACKAGE = "sightline-testbed"
 #: what the data package brings: whole models, and further variants of `linear`

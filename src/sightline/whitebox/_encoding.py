@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sightline.errors import UsageError
-from sightline.targets._processors import Fields
+from sightline.targets.local.processors import Fields
 from sightline.whitebox.model import ToFields
 from sightline.whitebox.preprocessing.processor import Preprocess
 from sightline.whitebox.victim import Kind

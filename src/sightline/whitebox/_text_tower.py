@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from sightline.errors import UsageError
-from sightline.targets._limits import ForeignText
-from sightline.targets._processors import first_line, quiet
+from sightline.targets.local.limits import ForeignText
+from sightline.targets.local.processors import first_line, quiet
 
 #: stands in old CLIP folders, whose texts end with their largest token instead
 OLD_END = 2

@@ -22,8 +22,8 @@ import orjson
 
 from sightline.errors import UsageError, nearest
 from sightline.targets import LocalSettings
-from sightline.targets._files import model_folder, need_local, weights_digest
 from sightline.targets._names import ENCODER
+from sightline.targets.local.files import model_folder, need_local, weights_digest
 
 Part = Literal["tower", "classifier", "detector"]
 

@@ -33,8 +33,8 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor  #
 
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings
-from sightline.targets._files import weights_digest
-from sightline.targets._loading import LOCAL, load_config, one_sentence, shared_model
+from sightline.targets.local.files import weights_digest
+from sightline.targets.local.loading import LOCAL, load_config, one_sentence, shared_model
 from sightline.whitebox._encoding import FrozenEncoder
 from sightline.whitebox._text_tower import TextTower
 from sightline.whitebox.detectors import Classifier, Detector

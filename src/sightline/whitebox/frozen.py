@@ -1,7 +1,7 @@
 """Frozen linear layers on AMD processors: oneDNN's products, with a gradient to the input.
 
-`targets/_linear.py` explains why MKL is slow there, but serves inference only. White-box measures need the
-gradient with respect to the picture, and never to a weight: ``d loss / d x = (d loss / d y) W``, one more
+`targets/local/linear.py` explains why MKL is slow there, but serves inference only. White-box measures need
+the gradient with respect to the picture, and never to a weight: ``d loss / d x = (d loss / d y) W``, one more
 product with the weights repacked the other way round. Measured on an EPYC (Zen 5), one thread, the linear
 family, forward and backward of a picture with its prompt: 18.5 ms become 10.3 ms at batch 8.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sightline.targets._linear import layers_of, worthwhile
+from sightline.targets.local.linear import layers_of, worthwhile
 from sightline.whitebox import _flops
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sightline.cases import Conversation
 from sightline.errors import ContractError, UsageError
-from sightline.targets._processors import Fields
+from sightline.targets.local.processors import Fields
 from sightline.whitebox._splitting import PassCost, packs
 from sightline.whitebox.families import Packed, family_of
 from sightline.whitebox.packing import Tree, pack

@@ -18,9 +18,9 @@ from sightline.contracts import Target
 from sightline.errors import ContractError, UsageError
 from sightline.records import Pixels
 from sightline.targets import LocalSettings, open_target
-from sightline.targets._model import SMALL_PARAMETERS
-from sightline.targets._processors import quiet
-from sightline.targets._source import ModelSource
+from sightline.targets.local.model import SMALL_PARAMETERS
+from sightline.targets.local.processors import quiet
+from sightline.targets.local.source import ModelSource
 from sightline.targets.vlm import VlmTarget, from_memory
 from sightline.whitebox.families import check_known
 from sightline.whitebox.frozen import quicken

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from sightline.errors import ContractError, UsageError
-from sightline.targets._processors import Fields
+from sightline.targets.local.processors import Fields
 from sightline.whitebox.families import Family, Packed
 from sightline.whitebox.families.cross_attention import CrossAttention
 from sightline.whitebox.families.llava import Linear, Qwen

@@ -18,8 +18,8 @@ from PIL import Image as PilImage
 
 from sightline.cases import Conversation, Image, Part, Turn
 from sightline.errors import ContractError, UsageError
-from sightline.targets._processors import Fields, Route
-from sightline.targets._prompt import Prompt
+from sightline.targets.local.processors import Fields, Route
+from sightline.targets.local.prompt import Prompt
 from sightline.whitebox.victim import Pair
 
 Size = tuple[int, int]

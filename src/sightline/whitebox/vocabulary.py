@@ -19,8 +19,8 @@ from torch import Tensor
 
 from sightline.cases import Conversation
 from sightline.errors import UsageError, nearest
-from sightline.targets._processors import Fields
-from sightline.targets._prompt import Prompt
+from sightline.targets.local.processors import Fields
+from sightline.targets.local.prompt import Prompt
 from sightline.whitebox.prompts import Asked, Prompts, Size
 
 Allowed = Literal["ascii", "words"]

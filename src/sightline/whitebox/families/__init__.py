@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from sightline.errors import UsageError
-from sightline.targets._processors import Fields
+from sightline.targets.local.processors import Fields
 from sightline.whitebox.families._packed import Packed
 from sightline.whitebox.families.cross_attention import CrossAttention
 from sightline.whitebox.families.llava import Linear, Qwen

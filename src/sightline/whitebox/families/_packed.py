@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sightline.targets._processors import Fields
+from sightline.targets.local.processors import Fields
 from sightline.whitebox.packing import visible
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sightline.targets._processors import Fields
+from sightline.targets.local.processors import Fields
 from sightline.whitebox.families._constant import ConstantText
 from sightline.whitebox.families._packed import Packed
 from sightline.whitebox.prompts import Asked

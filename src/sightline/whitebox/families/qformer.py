@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sightline.errors import UsageError
-from sightline.targets._processors import Fields
+from sightline.targets.local.processors import Fields
 from sightline.whitebox.families._packed import Packed
 from sightline.whitebox.prompts import Asked
 

@@ -1,0 +1,1 @@
+"""Trains the testbed's models from scratch: samples, losses, stages, plans, and the files that ship."""

@@ -1,0 +1,1 @@
+"""No attack, and the controls that attacks are compared with."""

@@ -1,0 +1,45 @@
+"""Control: the plain request beside an empty page.
+
+Shows what a picture changes by merely being there. Text as in `text_only`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sightline.attacks.controls._controls import TESTBED, plain_text
+from sightline.attacks.rendering import blank
+from sightline.cases import Case, ThreatModel
+from sightline.contracts import Craft
+from sightline.errors import require
+from sightline.records import Draft
+from sightline.registry import ANY_ATTACK, Card, attack
+
+
+@attack(
+    "blank_image",
+    threat=ThreatModel(),
+    control_of=ANY_ATTACK,
+    source="Sightline",
+    presets=TESTBED,
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlankImage:
+    """A square of `size_px` pixels, all of gray level `level` (255 = white)."""
+
+    card: ClassVar[Card]
+
+    size_px: int = 336
+    level: int = 255
+
+    def __post_init__(self) -> None:
+        require(1 <= self.size_px <= 4096, "size_px", self.size_px, "1..4096 pixels")
+        require(0 <= self.level <= 255, "level", self.level, "0..255")
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """The same page for every case."""
+        page = blank((self.size_px, self.size_px), self.level)
+        for case in cases:
+            yield Draft(case=case, text=plain_text(case), image=page)

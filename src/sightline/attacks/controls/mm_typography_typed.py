@@ -1,0 +1,83 @@
+"""Control: MM-SafetyBench's key phrase and sentence, all of it typed, with no picture or beside a blank page.
+
+Shows what the wording of `mm_typography` does by itself. The key phrase (or the statement, if that is drawn)
+is typed first and the sentence below it, as the picture stands before the text in the attack. The sentence is
+the attack's own, word for word, so it still speaks of a picture: nothing but the drawing may differ. The
+paper has no such control.
+
+Give it the `draws`, `wording` and `instruction` of the attack that it stands beside. `width_px`, `layout`,
+`font` and `font_px` decide the size of the blank page alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from sightline.attacks import _texts
+from sightline.attacks.typed_words import Picture, typed_drafts
+from sightline.attacks.typographic.mm_typography import PRESETS as DRAWN
+from sightline.attacks.typographic.mm_typography import Typography
+from sightline.cases import Case, ThreatModel
+from sightline.contracts import Craft
+from sightline.records import Draft
+from sightline.registry import Card, Presets, attack
+
+PRESETS: Presets = {
+    "blank": {"picture": "blank"},
+    **DRAWN,
+    "testbed_blank": {**DRAWN["testbed"], "picture": "blank"},
+}
+
+
+@attack(
+    "mm_typography_typed",
+    source="Sightline",
+    threat=ThreatModel(),
+    control_of="mm_typography",
+    alike=("draws", "wording", "instruction"),
+    presets=PRESETS,
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypographyTyped:
+    """`picture`: what stands beside the typed words. The others are `mm_typography`'s own."""
+
+    card: ClassVar[Card]
+
+    picture: Picture = "none"
+    draws: Literal["key_phrase", "statement"] = "key_phrase"
+    wording: _texts.Wording = "natural"
+    instruction: str = ""
+    width_px: int = 1024
+    layout: Literal["grow", "square"] = "grow"
+    font: str = "LiberationSans-Regular.ttf"
+    font_px: int = 90
+
+    def __post_init__(self) -> None:
+        _ = self.attack  # it checks the settings
+
+    @property
+    def attack(self) -> Typography:
+        """The attack of these words.
+
+        Raises:
+            UsageError: if it does not take one of the settings.
+        """
+        return Typography(
+            draws=self.draws,
+            wording=self.wording,
+            instruction=self.instruction,
+            width_px=self.width_px,
+            layout=self.layout,
+            font=self.font,
+            font_px=self.font_px,
+        )
+
+    def resolved(self) -> Mapping[str, str]:
+        """The font that decides the size of the blank page, as found on this machine."""
+        return self.attack.resolved()
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """Everything in the text; nothing in the picture."""
+        yield from typed_drafts(self.attack, cases, self.picture)

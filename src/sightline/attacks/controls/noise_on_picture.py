@@ -1,0 +1,70 @@
+"""Control: the case's own picture under random noise that is as large as a bounded attack may be.
+
+Every value moves by exactly eps, up or down at random: no perturbation within the same bound is larger in l2,
+up to clipping at black and white. What a question or a request still gets is not the attack's doing. A case
+without a picture gets a drawing of shapes, as attacks on gradients give it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sightline.attacks._own_picture import shown
+from sightline.attacks.controls._controls import plain_text
+from sightline.attacks.rendering import check_scene
+from sightline.cases import Case, Eps, ThreatModel
+from sightline.contracts import Craft
+from sightline.errors import require
+from sightline.records import Draft
+from sightline.registry import ANY_ATTACK, Card, attack
+from sightline.rng import numpy_rng
+
+NAME = "noise_on_picture"
+
+
+@attack(
+    NAME,
+    threat=ThreatModel(),
+    control_of=ANY_ATTACK,
+    source="Sightline",
+    meets=frozenset({"answer", "classify", "comply", "refuse"}),
+    presets={"testbed": {"size_px": 64, "shapes": 2}},
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseOnPicture:
+    """Settings.
+
+    Attributes:
+        eps: by how much every value moves, a whole number of levels such as 16/255.
+        size_px: side of the drawing for cases without a picture.
+        shapes: in that drawing.
+    """
+
+    card: ClassVar[Card]
+
+    eps: str = "16/255"
+    size_px: int = 224
+    shapes: int = 5
+
+    def __post_init__(self) -> None:
+        raw = Eps.parse(self.eps).raw
+        require(raw == int(raw), "eps", self.eps, "a whole number of levels, such as 16/255")
+        check_scene(self.size_px, self.shapes)
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """Noise of its own for every case, the same whatever cases are crafted with it."""
+        levels = int(Eps.parse(self.eps).raw)
+        for case in cases:
+            pictures = list(case.conversation.images)
+            if any(picture.problem for picture in pictures):
+                yield Draft(case=case)
+                continue
+            clean = shown(case, ctx, NAME, self.size_px, self.shapes).clean
+            signs = numpy_rng(NAME, ctx.seed, case.id).choice([-1, 1], clean.shape)
+            moved = np.clip(clean.astype(np.int32) + levels * signs, 0, 255).astype(np.uint8)
+            text = None if pictures else plain_text(case)
+            yield Draft(case=case, text=text, image=moved, clean=clean)

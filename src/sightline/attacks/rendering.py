@@ -1,0 +1,263 @@
+"""Typographic pages: lines of black text on white, the same bytes for the same input, font file and Pillow.
+
+Text is set with Pillow's basic layout engine, line by line on computed baselines, so that neither an
+installed shaping library nor Pillow's own paragraph code decides what is drawn. Scripts that it cannot set
+(written right to left, or with letters that change beside others) are set with raqm, and the note says so.
+What a font has no glyph for is never drawn: it would be an empty box, and the attack would look weak.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import PIL
+from PIL import Image, ImageDraw, ImageFont, features
+
+from sightline.digests import sha256_file
+from sightline.errors import UsageError, require
+from sightline.records import Pixels
+
+COLORS = ((215, 30, 30), (30, 160, 50), (40, 60, 220), (240, 220, 40), (140, 40, 170), (245, 135, 20))
+GROUNDS = ((225, 225, 220), (70, 70, 75))
+BUNDLED = Path(__file__).resolve().parents[1] / "fonts"
+FALLBACK = "DejaVuSansMono-Bold.ttf"
+_NO_CHARACTER = "\U0010ffff"
+#: blocks of scripts whose letters take their form or place from others: India to Burma, Khmer, Mongolian,
+#: those of the islands, Brahmi and its kin
+_JOINED = (
+    (0x0900, 0x109F),
+    (0x1780, 0x18AF),
+    (0x1900, 0x1CFF),
+    (0xA800, 0xABFF),
+    (0x11000, 0x11FFF),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FontFile:
+    """A font as found on this machine; `sha256` of its file."""
+
+    path: Path
+    sha256: str
+
+    def note(self, text: str = "") -> str:
+        """What a draft records of it, for a text that is drawn in it."""
+        found = f"font {self.path.name} sha256 {self.sha256[:16]}"
+        return f"{found}, set by {_raqm()}" if _is_shaped(text) else found
+
+    def at(self, px: int, text: str = "") -> ImageFont.FreeTypeFont:
+        """The face at a size in pixels per em, to draw `text` in.
+
+        Raises:
+            UsageError: for a text with characters that the font lacks, or that Pillow here cannot set.
+        """
+        absent = list(
+            dict.fromkeys(sign for sign in text if not sign.isspace() and not _has(self.path, sign))
+        )
+        if absent:
+            named = ", ".join(_named(sign) for sign in absent[:3])
+            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+            raise UsageError(
+                f"{self.path.name} has no glyph for {len(absent)} of the characters to draw: {named}{more}. "
+                "Set `font` of the attack to the file name of an installed font that has them (the Noto "
+                "fonts have most: Debian's fonts-noto-core, fonts-noto-cjk)"
+            )
+        if not _is_shaped(text):
+            return _face(self.path, px, ImageFont.Layout.BASIC)
+        if not features.check("raqm"):
+            raise UsageError(
+                "the text to draw is written right to left or with joined letters, which Pillow sets with "
+                "raqm and FriBiDi; install FriBiDi (Debian: libfribidi0)"
+            )
+        return _face(self.path, px, ImageFont.Layout.RAQM)
+
+
+@cache
+def _face(path: Path, px: int, engine: ImageFont.Layout) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(path), px, layout_engine=engine)
+
+
+def _named(sign: str) -> str:
+    return f"U+{ord(sign):04X} {unicodedata.name(sign, '')}".rstrip()
+
+
+@cache
+def _has(path: Path, sign: str) -> bool:
+    """Whether a font draws a character other than what it draws for none."""
+    face = _face(path, 32, ImageFont.Layout.BASIC)
+
+    def drawn(text: str) -> tuple[object, ...]:
+        mask = face.getmask(text)
+        return mask.size, bytes(mask), face.getlength(text)
+
+    return drawn(sign) != drawn(_NO_CHARACTER)
+
+
+def _is_shaped(text: str) -> bool:
+    """Whether letters of a text run right to left or depend on those beside them."""
+    return not text.isascii() and any(
+        unicodedata.bidirectional(sign) in ("R", "AL", "AN", "RLE", "RLO", "RLI")
+        or any(first <= ord(sign) <= last for first, last in _JOINED)
+        for sign in text
+    )
+
+
+def _raqm() -> str:
+    names = ("raqm", "fribidi", "harfbuzz")
+    return ", ".join(f"{name} {features.version(name)}" for name in names)
+
+
+def font_folders() -> tuple[Path, ...]:
+    """Where fonts are looked for after our own folder: the system's and the user's font folders."""
+    home = Path.home()
+    if sys.platform == "darwin":
+        return (home / "Library/Fonts", Path("/Library/Fonts"), Path("/System/Library/Fonts"))
+    if sys.platform == "win32":
+        return (Path(os.environ.get("WINDIR", "C:/Windows")) / "Fonts",)
+    shared = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
+    return (home / ".local/share/fonts", home / ".fonts", *shared)
+
+
+@cache
+def find_font(name: str) -> FontFile:
+    """A font by file name: ours, else the system's, else DejaVu Sans Mono Bold, which we carry.
+
+    FreeMono Bold (FigStep) is not ours to give away: install Debian's `fonts-freefont-ttf` for it. Which
+    file was taken is part of every draft's note.
+
+    Raises:
+        UsageError: if `name` is not a plain file name of a .ttf, .otf or .ttc font (of these the first face).
+    """
+    if re.fullmatch(r"[\w .+-]+\.(ttf|otf|ttc)", name, re.IGNORECASE) is None:
+        raise UsageError(f"font={name!r}: expected the file name of a font, such as {FALLBACK!r}")
+    if (BUNDLED / name).is_file():
+        return FontFile(BUNDLED / name, sha256_file(BUNDLED / name))
+    for folder in font_folders():
+        for path in sorted(folder.rglob(name)) if folder.is_dir() else ():
+            return FontFile(path, sha256_file(path))
+    return FontFile(BUNDLED / FALLBACK, sha256_file(BUNDLED / FALLBACK))
+
+
+def resolved(name: str) -> Mapping[str, str]:
+    """What decides how a text in the font `name` is drawn here: the file that is taken, the drawing code.
+
+    Raises:
+        UsageError: as `find_font`.
+    """
+    return {
+        "font": find_font(name).sha256,
+        "Pillow": PIL.__version__,
+        "FreeType": str(features.version("freetype2")),
+        "shaping": _raqm(),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text, its left end and its baseline in pixels from the page's top left corner."""
+
+    text: str
+    x: int
+    baseline: int
+
+
+def ascent_px(font_px: int, permille: int) -> int:
+    """Pixels from the top of a line to its baseline, for a face whose ascent is `permille` of the em."""
+    return -(-font_px * permille // 1000)
+
+
+def paragraph(
+    texts: Sequence[str], origin: tuple[int, int], *, ascent: int, spacing_px: int
+) -> tuple[Line, ...]:
+    """Lines below each other as Pillow sets a paragraph at `origin` (top left): `ascent` + spacing apart.
+
+    The ascent is an argument and not the face's own, so that a page keeps its geometry if another face
+    has to stand in.
+    """
+    x, top = origin
+    return tuple(Line(text, x, top + ascent + row * (ascent + spacing_px)) for row, text in enumerate(texts))
+
+
+def centered(text: str, face: ImageFont.FreeTypeFont, size: tuple[int, int]) -> Line:
+    """One line in the middle of a page of `size` (width, height); its baseline is at .85 of the em."""
+    px = face.size
+    x, top = round((size[0] - face.getlength(text)) / 2), round((size[1] - px) / 2)
+    return Line(text, x, round(top + 0.85 * px))
+
+
+def block(texts: Sequence[str], face: ImageFont.FreeTypeFont, size: tuple[int, int]) -> tuple[Line, ...]:
+    """Lines below each other, flush left, their block in the middle of a page of `size` (width, height).
+
+    One line stands as `centered` sets it; baselines are the type's size and a tenth apart.
+    """
+    pitch = round(1.1 * face.size)
+    widest = centered(max(texts, key=face.getlength), face, size)
+    first = widest.baseline - pitch * (len(texts) - 1) // 2
+    return tuple(Line(text, widest.x, first + row * pitch) for row, text in enumerate(texts))
+
+
+def clipped(lines: Sequence[Line], face: ImageFont.FreeTypeFont, size: tuple[int, int]) -> int:
+    """How many lines have ink outside a page of `size` (width, height)."""
+    count = 0
+    for line in lines:
+        mask, (left, top) = face.getmask2(line.text, mode="L", anchor="ls")
+        ink = mask.getbbox()
+        if ink is None:
+            continue
+        x, y = line.x + left, line.baseline + top
+        inside = x + ink[0] >= 0 and y + ink[1] >= 0 and x + ink[2] <= size[0] and y + ink[3] <= size[1]
+        count += not inside
+    return count
+
+
+def draw(lines: Sequence[Line], face: ImageFont.FreeTypeFont, size: tuple[int, int]) -> Pixels:
+    """A white page of `size` (width, height) with the lines in black; uint8, height x width x 3."""
+    page = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(page)
+    for line in lines:
+        pen.text((line.x, line.baseline), line.text, font=face, fill="black", anchor="ls")
+    return np.array(page, dtype=np.uint8)
+
+
+def blank(size: tuple[int, int], level: int = 255) -> Pixels:
+    """A page of `size` (width, height), all of one gray level; 255 is white."""
+    page = np.full((size[1], size[0], 3), level, dtype=np.uint8)
+    page.setflags(write=False)
+    return page
+
+
+def check_scene(size_px: int, shapes: int) -> None:
+    """Check the settings of `scene`.
+
+    Raises:
+        UsageError: for a side outside 16 to 4096 pixels, or no or more than 50 shapes.
+    """
+    require(16 <= size_px <= 4096, "size_px", size_px, "16..4096 pixels")
+    require(1 <= shapes <= 50, "shapes", shapes, "1..50 shapes")
+
+
+def scene(size_px: int, shapes: int, rng: np.random.Generator) -> Pixels:
+    """Shapes of random kind, color, place and size on a light or dark ground; all lie inside the page."""
+    page = Image.new("RGB", (size_px, size_px), GROUNDS[rng.integers(len(GROUNDS))])
+    pen = ImageDraw.Draw(page)
+    for _ in range(shapes):
+        radius = size_px * rng.uniform(0.12, 0.2)
+        x, y = rng.uniform(radius + 1, size_px - radius - 1, size=2)
+        box = (x - radius, y - radius, x + radius, y + radius)
+        color = COLORS[rng.integers(len(COLORS))]
+        match rng.integers(3):
+            case 0:
+                pen.ellipse(box, fill=color)
+            case 1:
+                pen.rectangle(box, fill=color)
+            case _:
+                pen.polygon([(x, box[1]), (box[2], box[3]), (box[0], box[3])], fill=color)
+    return np.array(page, dtype=np.uint8)

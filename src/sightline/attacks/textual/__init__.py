@@ -1,0 +1,1 @@
+"""Attacks on the tokens of the text."""

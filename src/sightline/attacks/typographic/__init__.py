@@ -1,0 +1,1 @@
+"""Attacks that draw words in a picture, without any search."""

@@ -1,0 +1,167 @@
+"""Draw the request as the head of an empty numbered list and ask the model to fill the list in (FigStep).
+
+Gong et al., AAAI 2025, section 3. Official: ThuCCSLab/FigStep, src/generate_prompts.py, commit 0861b17.
+Verified against that file: page 760x760, FreeMono Bold 80 px, 15 characters per line, origin (20, 10),
+spacing 11 (75 px from baseline to baseline), three empty items, black on white. Drawn with FreeMono Bold,
+the lines of all 500 pages lie within 1 px of the official ones (measured; glyph edges differ a little).
+
+Deviations. The sentence beside the picture is ours (texts/figstep.yaml), with the three facts of the
+paper's; set `instruction` to use another. A case without a statement gets one by rule, and the draft's
+note says so. Where FreeMono Bold is not installed, DejaVu Sans Mono Bold stands in on the same baselines;
+the note names the file. 14 of the 500 official statements take more than 10 lines with their numbers, which
+then fall off the page: preset `paper` keeps this and says so in the note, preset `fit` shrinks such a text
+until all of it is on the page and leaves the others alone.
+
+Control `figstep_typed` types the same words.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from sightline.attacks import _texts, rendering, wordings
+from sightline.attacks.typed_words import Typed
+from sightline.cases import Case, ThreatModel
+from sightline.contracts import Craft
+from sightline.errors import UsageError, require
+from sightline.records import Draft, Pixels
+from sightline.registry import Card, Presets, attack
+
+FREEMONO_ASCENT = 800
+"""Ascent of FreeMono Bold in thousandths of the em."""
+
+SMALLEST_FONT_PX = 8
+
+PRESETS: Presets = {
+    "fit": {"overflow": "shrink"},
+    "testbed": {
+        "canvas_px": 64,
+        "font": "DejaVuSansMono-Bold.ttf",
+        "font_px": 10,
+        "wrap_chars": 9,
+        "origin_x_px": 2,
+        "origin_y_px": 2,
+        "spacing_px": 4,
+        "wording": "testbed",
+    },
+}
+
+
+@attack(
+    "figstep",
+    paper="arXiv:2311.05608",
+    source="ThuCCSLab/FigStep: src/generate_prompts.py",
+    threat=ThreatModel(),
+    presets=PRESETS,
+    data=("../texts/figstep.yaml",),
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigStep:
+    """Sizes are pixels of the page; `instruction` ('' = ours) may hold `{items}`."""
+
+    card: ClassVar[Card]
+
+    canvas_px: int = 760
+    font: str = "FreeMonoBold.ttf"
+    font_px: int = 80
+    wrap_chars: int = 15
+    origin_x_px: int = 20
+    origin_y_px: int = 10
+    spacing_px: int = 11
+    items: int = 3
+    overflow: Literal["clip", "shrink"] = "clip"
+    wording: _texts.Wording = "natural"
+    instruction: str = ""
+
+    def __post_init__(self) -> None:
+        require(16 <= self.canvas_px <= 4096, "canvas_px", self.canvas_px, "16..4096 pixels")
+        require(SMALLEST_FONT_PX <= self.font_px <= 400, "font_px", self.font_px, "8..400 pixels")
+        require(1 <= self.wrap_chars <= 400, "wrap_chars", self.wrap_chars, "1..400 characters")
+        require(
+            0 <= self.origin_x_px < self.canvas_px, "origin_x_px", self.origin_x_px, "a place on the page"
+        )
+        require(
+            0 <= self.origin_y_px < self.canvas_px, "origin_y_px", self.origin_y_px, "a place on the page"
+        )
+        require(0 <= self.spacing_px <= 400, "spacing_px", self.spacing_px, "0..400 pixels")
+        require(1 <= self.items <= 9, "items", self.items, "1..9 empty items")
+
+    def resolved(self) -> Mapping[str, str]:
+        """The font that is drawn with, as found on this machine."""
+        return rendering.resolved(self.font)
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """One page per case; the request is in the picture alone."""
+        for case in cases:
+            words = self.words(case)
+            try:
+                page, note = self.page(words.drawn)
+            except UsageError as unfit:
+                raise UsageError(f"case {case.id}: {unfit}") from None
+            note = "; ".join(part for part in (note, words.note) if part)
+            yield Draft(case=case, text=words.sentence, image=page, note=note)
+
+    def words(self, case: Case) -> Typed:
+        """The statement and its empty items, and the sentence that asks to fill them in."""
+        statement = wordings.statement(case)
+        sentence = self.instruction or _texts.instruction("figstep", self.wording)
+        return Typed(
+            drawn=self.listed(statement.text),
+            sentence=sentence.replace("{items}", str(self.items)),
+            note=statement.note,
+        )
+
+    def listed(self, statement: str) -> str:
+        """A statement with the empty items below it, one per line."""
+        return "\n".join([statement, *(f"{item}. " for item in range(1, self.items + 1))])
+
+    def page_size(self, drawn: str) -> tuple[int, int]:
+        """Width and height of the page, whatever is drawn on it."""
+        return self.canvas_px, self.canvas_px
+
+    def page(self, drawn: str) -> tuple[Pixels, str]:
+        """The page of a list, and what is to be known of it: font, lines, what fell off.
+
+        Raises:
+            UsageError: if the list does not fit at 8 pixels and nothing may be clipped, or the font cannot
+                draw it.
+        """
+        font = rendering.find_font(self.font)
+        size = self.page_size(drawn)
+        shrink = self.overflow == "shrink"
+        for px in range(self.font_px, (SMALLEST_FONT_PX if shrink else self.font_px) - 1, -1):
+            face = font.at(px, drawn)
+            lines = self.layout(drawn, px, face.getlength("M"))
+            off = lines[-1].baseline >= self.canvas_px
+            if shrink and (off or rendering.clipped(lines, face, _inside(size))):
+                continue
+            lost = rendering.clipped(lines, face, size)
+            note = f"{font.note(drawn)}, {px} px; {len(lines)} lines"
+            if lost:
+                note += f", {lost} of them cut off by the page's edge"
+            return rendering.draw(lines, face, size), note
+        raise UsageError(
+            f"a list of {len(drawn)} characters does not fit on a page of {self.canvas_px} px "
+            f"even at {SMALLEST_FONT_PX} px; set canvas_px higher"
+        )
+
+    def layout(self, drawn: str, px: int, advance_px: float) -> tuple[rendering.Line, ...]:
+        """The statement wrapped, then the empty items. Smaller type takes more characters per line."""
+        statement, *items = drawn.split("\n")
+        columns = self.wrap_chars
+        if px < self.font_px:
+            columns = max(columns, int((self.canvas_px - 2 * self.origin_x_px) // advance_px))
+        return rendering.paragraph(
+            [*textwrap.wrap(statement, columns), *items],
+            (self.origin_x_px, self.origin_y_px),
+            ascent=rendering.ascent_px(px, FREEMONO_ASCENT),
+            spacing_px=self.spacing_px * px // self.font_px,
+        )
+
+
+def _inside(size: tuple[int, int]) -> tuple[int, int]:
+    """The page without its last row and column: what fits does not touch the edge."""
+    return size[0] - 1, size[1] - 1

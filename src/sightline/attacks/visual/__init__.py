@@ -1,0 +1,1 @@
+"""Attacks on pixels: a picture found by gradients."""

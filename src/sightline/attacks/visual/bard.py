@@ -1,0 +1,177 @@
+"""A picture within 16/255 that an ensemble of vision models sees otherwise, made for models never asked.
+
+Dong et al., "How Robust is Google's Bard to Adversarial Image Attacks?", 2023, sections 3 and 4: maximize the
+distance of the picture's features from the clean picture's over several towers (`embedding`), or the
+likelihood of one description over several models, without a question (`description`). Spectrum simulation
+gives each gradient, common weakness the step. Official: thu-ml/Attack-Bard (SpectrumSimulationAttack.py,
+attack_img_encoder_misdescription.py, attack_vlm_misclassify.py). Constants read there: eps 16/255, 500
+rounds, 20 spectra a gradient with rho 0.5 and noise of 16/255, inner step 250, outer step eps / 5, both
+momenta without decay, start at the clean picture, 224 x 224. Surrogates there: three towers (ViT-B/16,
+BLIP-2's, CLIP ViT-B/32) or three models (InstructBLIP, BLIP-2, MiniGPT-4); name yours as `surrogate`.
+
+Detectors. Its attack on a face detector has no code: here `unseen` lowers the score of some labels of object
+detectors and classifiers (`encoder/FOLDER`; preset `face`), of the likeliest box or label. Its attack on a
+toxicity detector is `embedding` on toxic pictures, on towers or on a detector's own features; towards those
+of an innocent drawing it is `innocent` (as its Banned2Normal, 400 rounds; preset `innocent`). So it meets
+cases to be refused and to be classified as well.
+
+As released, and kept: the reverse (sharpness) step of common weakness is commented out, the step size that
+the scripts pass is not used, the gradient is taken at the transformed picture. Deviations. The best of the
+pictures is kept, judged as a file without spectra, not the last. The file is rounded, not truncated. Which
+clean features belong to which tower follows no call counter. Prompts have no question, as there, but each
+model's own chat template, where the release has the target's tokens alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from sightline import whitebox
+from sightline.attacks._own_picture import Shown, batches, drafts, shown
+from sightline.attacks._towers import towers
+from sightline.attacks.rendering import check_scene, scene
+from sightline.attacks.toolkit import beside, descend, victims
+from sightline.cases import Case, Eps, ThreatModel
+from sightline.contracts import Craft
+from sightline.errors import UsageError, require
+from sightline.records import Cost, Draft
+from sightline.registry import Card, Presets, attack
+from sightline.rng import numpy_rng
+from sightline.testbed.world import world
+
+NAME = "bard"
+TESTBED = {"features": "patches", "steps": 8, "spectra": 3, "size_px": 64, "shapes": 1}
+PRESETS: Presets = {
+    "innocent": {"goal": "innocent", "steps": 400},
+    "face": {"goal": "unseen", "labels": ("face",)},
+    "testbed": TESTBED,
+    "testbed_innocent": {**TESTBED, "goal": "innocent"},
+    "testbed_description": {**TESTBED, "goal": "description", "target": world().scenes_train[0].caption},
+}
+
+
+@attack(
+    NAME,
+    paper="arXiv:2309.11751",
+    source="thu-ml/Attack-Bard: attacks/AdversarialInput/SpectrumSimulationAttack.py",
+    threat=ThreatModel(access="white", may_edit=frozenset({"image"})),
+    surrogate=True,
+    crafted="apart",
+    meets=frozenset({"answer", "classify", "refuse"}),
+    presets=PRESETS,
+    extra="local",
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bard:
+    """Settings.
+
+    Attributes:
+        goal: away from the clean picture's features, towards an innocent drawing's, towards a text, or away
+            from what detectors and classifiers see.
+        target: the text, for `description`.
+        labels: what is not to be seen, for `unseen`; every surrogate has to know them.
+        features: of the encoders, for `embedding` and `innocent`.
+        eps: radius, such as '16/255'.
+        steps: rounds through all surrogates.
+        spectra: pictures per gradient.
+        rho: half width of the spectrum's random scale.
+        noise_levels: deviation of the noise before the transform, in levels of 255.
+        inner_step: reach of a visit to one surrogate, in unit gradients.
+        outer_share: step of a round, as a share of eps.
+        batch: pictures at a time.
+        size_px: side of the drawing for cases without a picture.
+        shapes: in drawings.
+    """
+
+    card: ClassVar[Card]
+
+    goal: Literal["embedding", "innocent", "description", "unseen"] = "embedding"
+    target: str = ""
+    labels: tuple[str, ...] = ()
+    features: Literal["pooled", "projected", "patches", "scores"] = "pooled"
+    eps: str = "16/255"
+    steps: int = 500
+    spectra: int = 20
+    rho: float = 0.5
+    noise_levels: float = 16.0
+    inner_step: float = 250.0
+    outer_share: float = 0.2
+    batch: int = 8
+    size_px: int = 224
+    shapes: int = 5
+
+    def __post_init__(self) -> None:
+        require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
+        require(1 <= self.spectra <= 1000, "spectra", self.spectra, "1 to 1,000")
+        require(0 <= self.rho <= 1, "rho", self.rho, "0 to 1")
+        require(0 <= self.noise_levels < 255, "noise_levels", self.noise_levels, "0 or more, less than 255")
+        require(self.inner_step > 0, "inner_step", self.inner_step, "more than 0")
+        require(0 < self.outer_share <= 1, "outer_share", self.outer_share, "more than 0, at most 1")
+        require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
+        check_scene(self.size_px, self.shapes)
+        Eps.parse(self.eps)
+        if self.target and self.goal != "description":
+            raise UsageError("bard takes a `target` only with goal 'description'")
+        if bool(self.labels) != (self.goal == "unseen"):
+            raise UsageError("bard with goal 'unseen' needs `labels`, and no other goal takes them")
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """Each case's own picture, perturbed."""
+        if self.goal == "description" and not self.target:
+            raise UsageError("bard with goal 'description' needs a `target`: the text to make likely")
+        pictures = (shown(case, ctx, NAME, self.size_px, self.shapes) for case in cases)
+        for batch in batches(pictures, self.batch):
+            found = self.descend(batch, ctx)
+            moved = [f"{self.goal}, {found.checks[i][0].loss:.3f} at the start" for i in range(len(batch))]
+            yield from drafts(batch, found, moved)
+
+    def descend(self, batch: Sequence[Shown], ctx: Craft) -> whitebox.Found:
+        """Problems A and B by spectrum simulation and common weakness, for some pictures at once."""
+        eps = Eps.parse(self.eps)
+        objective, sampler = self._objective(batch, ctx)
+        models = victims(ctx, NAME) if self.goal == "description" else towers(ctx, NAME)
+        ball = whitebox.LinfBall(
+            clean=whitebox.from_pixels([p.clean for p in batch], models[0].device), eps=eps, init="clean"
+        )
+        problem = whitebox.Problem(
+            objective=objective,
+            constraint=whitebox.Spectrum(
+                inner=ball, draws_per_step=self.spectra, rho=self.rho, sigma=self.noise_levels / 255
+            ),
+            optimizer=whitebox.CommonWeakness(alpha=self.outer_share * eps.unit, reach=self.inner_step),
+            sampler=sampler,
+        )
+        keys = [picture.key for picture in batch]
+        compared = sum(isinstance(term, whitebox.FeatureDistance) for term in objective.pictures)
+        return descend(problem, ctx, steps=self.steps, keys=keys, before=Cost(forwards=compared))
+
+    def _objective(
+        self, batch: Sequence[Shown], ctx: Craft
+    ) -> tuple[whitebox.Objective, whitebox.FixedPairs]:
+        """What is summed over the surrogates, and the text that it is asked for."""
+        if self.goal == "description":
+            pair = whitebox.Pair(prompt=beside("", batch[0].clean), target=self.target, closed=False)
+            likely = whitebox.Objective(victims=victims(ctx, NAME), rows=(whitebox.TargetNLL(),))
+            return likely, whitebox.FixedPairs((pair,))
+        terms: tuple[whitebox.FeatureDistance | whitebox.LabelScore, ...]
+        if self.goal == "unseen":
+            terms = tuple(whitebox.LabelScore(encoder=e, labels=self.labels) for e in towers(ctx, NAME))
+        else:
+            terms = tuple(self._distance(encoder, batch, ctx) for encoder in towers(ctx, NAME))
+        return whitebox.Objective(pictures=terms), whitebox.FixedPairs()
+
+    def _distance(
+        self, encoder: whitebox.Encoder, batch: Sequence[Shown], ctx: Craft
+    ) -> whitebox.FeatureDistance:
+        """Squared distance from the clean pictures' features, or from the innocent drawing's."""
+        if self.goal == "embedding":
+            clean = whitebox.unit(whitebox.from_pixels([picture.clean for picture in batch], encoder.device))
+            return whitebox.FeatureDistance.to_picture(
+                encoder, clean, kind=self.features, metric="l2_squared", sign=-1
+            )
+        side = min(batch[0].clean.shape[:2])
+        drawn = scene(side, self.shapes, numpy_rng(NAME, "innocent", ctx.seed))
+        wanted = whitebox.unit(whitebox.from_pixels([drawn], encoder.device))
+        return whitebox.FeatureDistance.to_picture(encoder, wanted, kind=self.features, metric="l2_squared")

@@ -1,0 +1,147 @@
+"""One adversarial picture for every request, made to raise the likelihood of a small corpus of answers.
+
+Qi et al., "Visual Adversarial Examples Jailbreak Aligned Large Language Models", AAAI 2024, section 3: the
+picture minimizes the negative log-likelihood of the corpus, given the picture alone, by signed steps on a few
+sentences at a time. Official: Unispac/Visual-Adversarial-Examples-Jailbreak-Large-Language-Models,
+*_utils/visual_attacker.py. Constants read there: 5,000 steps of 1/255, 8 sentences a step, drawn without
+replacement; start uniform in the ball, or uniform noise without a bound; 224 x 224 pixels.
+
+The corpus is the user's (`targets:`, a list of sentences): Sightline ships none but that of the invented
+world (preset `testbed`: requests for recipes of restricted training topics and their answers; the cases of
+`testbed_requests` are about other topics in other words).
+
+Deviations. The official script returns its last picture; here the best one on 16 fixed sentences is kept.
+Its MiniGPT-4 path trains behind two beginning-of-text tokens and generates behind one; here both are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from sightline import whitebox
+from sightline.attacks import testbed_corpus
+from sightline.attacks.rendering import scene
+from sightline.attacks.toolkit import beside, descend, looks, victims
+from sightline.cases import Case, Eps, ThreatModel
+from sightline.contracts import Craft
+from sightline.errors import UsageError, require
+from sightline.records import Draft, Pixels
+from sightline.registry import Card, Presets, attack
+from sightline.rng import numpy_rng
+
+PRESETS: Presets = {
+    "eps16": {"eps": "16/255"},
+    "eps32": {"eps": "32/255"},
+    "eps64": {"eps": "64/255"},
+    "testbed": {
+        "corpus": "testbed",
+        "size_px": 64,
+        "shapes": 1,
+        "steps": 300,
+        "alpha_levels": 8.0,
+        "end_levels": 1.0,
+        "targets_per_step": 16,
+    },
+}
+
+
+@attack(
+    "qi_visual",
+    paper="arXiv:2306.13213",
+    source="Unispac/Visual-Adversarial-Examples-Jailbreak-Large-Language-Models: visual_attacker.py",
+    threat=ThreatModel(access="white", may_edit=frozenset({"image"})),
+    surrogate=True,
+    crafted="together",
+    presets=PRESETS,
+    extra="local",
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QiVisual:
+    """Settings.
+
+    Attributes:
+        targets: sentences whose likelihood is raised, behind an empty prompt.
+        corpus: `given` takes `targets`, `testbed` the invented world's requests and answers.
+        eps: bound around a picture of shapes, such as '32/255'; '' for none.
+        size_px: side of the picture's file.
+        shapes: number of shapes in the picture that is perturbed.
+        steps: of the descent.
+        alpha_levels: size of a step, in levels of 255.
+        end_levels: size of the last step; steps shrink evenly (as `alpha_levels`: they do not).
+        targets_per_step: sentences a step.
+    """
+
+    card: ClassVar[Card]
+
+    targets: tuple[str, ...] = ()
+    corpus: Literal["given", "testbed"] = "given"
+    eps: str = ""
+    size_px: int = 224
+    shapes: int = 5
+    steps: int = 5000
+    alpha_levels: float = 1.0
+    end_levels: float = 1.0
+    targets_per_step: int = 8
+
+    def __post_init__(self) -> None:
+        require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
+        require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
+        require(0 < self.alpha_levels < 255, "alpha_levels", self.alpha_levels, "more than 0, less than 255")
+        require(0 < self.end_levels < 255, "end_levels", self.end_levels, "more than 0, less than 255")
+        require(self.targets_per_step >= 1, "targets_per_step", self.targets_per_step, "at least 1")
+        if self.corpus == "testbed" and self.targets:
+            raise UsageError("qi_visual takes `targets` or corpus 'testbed', not both")
+        if self.eps:
+            Eps.parse(self.eps)
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """The same picture for every case."""
+        clean = scene(self.size_px, self.shapes, numpy_rng("qi_visual", ctx.seed))
+        found = self.descend(clean, ctx)
+        asked = {pair.prompt.last_user_text() for pair in self._pool(clean)}
+        for case in cases:
+            yield Draft(
+                case=case,
+                text=None,
+                image=found.pixels[0],
+                clean=clean if self.eps else None,
+                trace=found.losses[0],
+                checks=looks(found),
+                cost=found.costs[0],
+                shared=True,
+                seen=case.conversation.last_user_text() in asked,
+                note=f"{found.endings[0]}; best at step {found.best[0].step}, loss {found.best[0].loss:.3f}",
+            )
+
+    def descend(self, clean: Pixels, ctx: Craft) -> whitebox.Found:
+        """Equation 1: the picture that makes the corpus likely."""
+        pool = self._pool(clean)
+        levels = whitebox.from_pixels([clean], victims(ctx, "qi_visual")[0].device)
+        bounded = whitebox.LinfBall(clean=levels, eps=Eps.parse(self.eps), init="ball") if self.eps else None
+        problem = whitebox.Problem(
+            objective=whitebox.Objective(victims=victims(ctx, "qi_visual"), rows=(whitebox.TargetNLL(),)),
+            constraint=bounded or whitebox.Box(clean=levels, init="uniform"),
+            optimizer=whitebox.SignGD(
+                alpha=self.alpha_levels / 255, end=self.end_levels / 255, schedule="linear"
+            ),
+            sampler=whitebox.WithoutReplacement(pool, min(self.targets_per_step, len(pool))),
+        )
+        return descend(problem, ctx, steps=self.steps)
+
+    def _pool(self, clean: Pixels) -> tuple[whitebox.Pair, ...]:
+        """The corpus as pairs of prompt and target."""
+        if self.corpus == "testbed":
+            return tuple(
+                whitebox.Pair(prompt=beside(asked, clean), target=answer)
+                for asked, answer in testbed_corpus.withheld()
+            )
+        if not self.targets:
+            raise UsageError(
+                "qi_visual needs a corpus: `targets:` with the sentences to make likely (Sightline ships "
+                "none), or preset `testbed`"
+            )
+        return tuple(
+            whitebox.Pair(prompt=beside("", clean), target=text, closed=False) for text in self.targets
+        )

@@ -1,0 +1,375 @@
+"""Where artifacts are made: a shard of one column's cases, crafted, sealed and written, in whatever process.
+
+Cases that an attack crafts apart are cut into shards by the order of the case table, as many as the attack
+takes at once (its setting `batch`, else one), and its rows are written together: neither the number
+of workers nor a crash decides which pictures share a batch. That matters: alone or in a batch of four,
+pictures of most attacks on the testbed are equal bit for bit, but `cropa` ended in one other pixel value of
+12,288.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from sightline import targets
+from sightline.cases import Case
+from sightline.contracts import Craft, Searching, Surrogate, Target
+from sightline.digests import digest
+from sightline.errors import ContractError, UsageError
+from sightline.keys import case_key
+from sightline.plain import case_of, plain_artifact, plain_case
+from sightline.records import Artifact, Draft
+from sightline.scale import Listener, Tally
+from sightline.store import Blobs, Row, ShardWriter
+from sightline.study import lock
+from sightline.study.config import NamedAttack, Study
+from sightline.study.grid import Column
+from sightline.study.seal import seal
+from sightline.study.surrogates import open_surrogate
+from sightline.tables import Table
+
+STAGE = "craft"
+#: cases of a shard, for attacks that craft each by itself
+ALONE = 16
+
+
+@runtime_checkable
+class Batched(Protocol):
+    """An attack that crafts several cases at once."""
+
+    @property
+    def batch(self) -> int:
+        """How many, at most."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkUnit:
+    """A shard: some cases of a case table, in its order, that one call of a column's attack meets.
+
+    Attributes:
+        case_table: place of the case table in the study.
+        column: place of the column.
+        cases: keys of the cases.
+        keys: of the artifacts to make.
+    """
+
+    case_table: int
+    column: int
+    cases: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+def length(column: Column) -> int | None:
+    """Cases of a shard of the column; None is all of a case table."""
+    attack = column.named.attack
+    match attack.card.crafted:
+        case "alone":
+            return ALONE
+        case "apart":
+            return attack.batch if isinstance(attack, Batched) else 1
+    return None
+
+
+def columns_of(study: Study, target: Callable[[str], Target]) -> list[Column]:
+    """Columns of a study, with the models that they are crafted on.
+
+    Args:
+        study: the study.
+        target: opens a target of the study by name.
+
+    Raises:
+        UsageError: for a surrogate that gives no gradients, naming the attack.
+    """
+    opened: dict[str, Surrogate] = {}  # many columns are crafted on the same model: it is loaded once
+
+    def of(named: NamedAttack) -> Column:
+        try:
+            for name in (name for name in named.surrogates if name not in opened):
+                opened[name] = open_surrogate(name, target)
+        except UsageError as wrong:
+            raise UsageError(f"surrogate of attack {named.label!r}: {wrong}") from None
+        return Column.of(named, study, tuple(opened[name] for name in named.surrogates))
+
+    return [of(named) for named in study.attacks]
+
+
+def open_crafting(listener: Listener, folder: Path, case_tables: Sequence[Path]) -> Crafting:
+    """The crafting of a run folder, opened in another process than the one that holds the folder.
+
+    Raises:
+        UsageError: if this process does not run what the folder's lock names.
+    """
+    locked, here = lock.read(folder)["versions"], lock.versions()
+    if locked != here:
+        names = sorted({*locked, *here})
+        other = ", ".join(f"{name} {here.get(name)}" for name in names if locked.get(name) != here.get(name))
+        raise UsageError(
+            f"machine {platform.node()} of the cluster has {other}, other than the command that hands out "
+            "the work: install the same versions on all machines"
+        )
+    study, blobs = lock.study_of(folder), Blobs(folder / "blobs")
+
+    def opened(name: str) -> Target:
+        return targets.open_target(name, blobs, retries=study.retries, timeout=study.timeout)
+
+    columns = columns_of(study, opened)
+    return Crafting(listener, case_tables, columns, folder / "records", blobs)
+
+
+class CaseStore:
+    """The case tables of a study, open by key."""
+
+    def __init__(self, case_tables: Sequence[Path], columns: Sequence[Column]) -> None:
+        self._case_tables = case_tables
+        self._columns = columns
+        self._open: dict[int, Table] = {}
+
+    def cases(self, unit: WorkUnit) -> dict[str, Case]:
+        """The cases of a shard, by the key of their artifact.
+
+        Raises:
+            UsageError: if a key differs from the one that it was asked by: code or weights are not the same.
+        """
+        if unit.case_table not in self._open:
+            self._open[unit.case_table] = Table(self._case_tables[unit.case_table])
+        rows = [row for row in self._open[unit.case_table].rows(unit.cases) if row is not None]
+        found = dict(zip(self._columns[unit.column].keys(rows), map(case_of, rows), strict=True))
+        if not found.keys() >= set(unit.keys):
+            raise UsageError(
+                "a worker has other code, fonts, cases or weights than the command that hands out the work: "
+                "install the same version of Sightline on all machines, and share the models' folders"
+            )
+        return found
+
+    def close(self) -> None:
+        """Release the files."""
+        for table in self._open.values():
+            table.close()
+        self._open.clear()
+
+
+class Crafting:
+    """Work on shards of the grid. Satisfies `scale.Work`."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        case_tables: Sequence[Path],
+        columns: Sequence[Column],
+        records: Path,
+        blobs: Blobs,
+    ) -> None:
+        self._listener = listener
+        self._case_store = CaseStore(case_tables, columns)
+        self._columns = columns
+        self._records = records
+        self._blobs = blobs
+        self._writer = ShardWriter(records / STAGE)
+
+    def __call__(self, unit: WorkUnit, *, again: bool) -> Tally:
+        """Craft what a shard lacks.
+
+        Artifacts are written as soon as the attack gives them; those of cases that it crafts apart all at
+        once, so that a crash leaves no part of a batch.
+
+        Raises:
+            ContractError: if the attack breaks its threat model's promise.
+            UsageError: from an attack that makes one thing for all.
+        """
+        column = self._columns[unit.column]
+        there = made_of(self._records / STAGE, unit.keys) if again else frozenset()
+        if there:
+            self._listener.advance(len(there))
+        cases, wanted = self._case_store.cases(unit), set(unit.keys) - there
+        bench = unfinished(self._records, unit.case_table, column)
+        held: list[tuple[str, Artifact]] = []
+        errors, unfit = 0, {}
+        for key, made in ArtifactBuilder(column, self._blobs, bench, self._listener).make(cases, wanted):
+            if isinstance(made, UsageError):
+                unfit[key] = str(made)
+                continue
+            held.append((key, made))
+            errors += made.problem is not None
+            if column.named.attack.card.crafted != "apart":
+                self._write(held)
+        self._write(held)
+        return Tally(rows=len(unit.keys) - len(unfit), errors=errors, unfit=unfit)
+
+    def _write(self, held: list[tuple[str, Artifact]]) -> None:
+        """Write what is held, in one system call, and tell of it."""
+        self._writer.append({"key": key, **plain_artifact(made)} for key, made in held)
+        for _, made in held:
+            self._listener.advance(1, errors=int(made.problem is not None))
+        held.clear()
+
+    def close(self) -> None:
+        """Close the records and the case tables."""
+        self._writer.close()
+        self._case_store.close()
+
+
+def is_error(row: Row) -> bool:
+    """Whether a row of this stage says why there is no artifact."""
+    return "problem" in row
+
+
+def made_of(folder: Path, keys: Sequence[str]) -> frozenset[str]:
+    """Those keys whose artifacts are on disk by now."""
+    with Table(folder) as table:
+        rows = zip(keys, table.rows(keys), strict=True)
+        return frozenset(key for key, row in rows if row is not None and not is_error(row))
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactBuilder:
+    """Where one column is crafted: its pictures' store, and the folder of searches that are under way."""
+
+    column: Column
+    blobs: Blobs
+    unfinished: Path
+    listener: Listener
+
+    def make(
+        self, cases: Mapping[str, Case], wanted: set[str]
+    ) -> Iterator[tuple[str, Artifact | UsageError]]:
+        """Artifacts of the wanted keys, or why the attack cannot take a case that can be read."""
+        crafted = self.column.named.attack.card.crafted
+        if crafted == "alone":
+            yield from ((key, self._alone(case, key)) for key, case in cases.items() if key in wanted)
+            return
+        if crafted == "apart":
+            cases = {key: case for key, case in cases.items() if key in wanted}
+        problems = {
+            key: next((image.problem for image in case.conversation.images if image.problem), None)
+            for key, case in cases.items()
+        }
+        for key, problem in problems.items():
+            if problem is not None and key in wanted:
+                yield key, failed(cases[key], key, problem)
+        good = {key: cases[key] for key, problem in problems.items() if problem is None}
+        if not wanted.isdisjoint(good):
+            yield from self._company(good, wanted)
+
+    def _alone(self, case: Case, key: str) -> Artifact:
+        """One case, crafted with a seed of its own: the result depends on no other case."""
+        try:
+            ctx = self._world(self.column.seed_for(case_key(plain_case(case))))
+            (drafted,) = self._drafts([case], ctx)
+            return self._sealed(drafted, key)
+        except UsageError as problem:
+            return failed(case, key, str(problem))
+
+    def _company(
+        self, cases: Mapping[str, Case], wanted: set[str]
+    ) -> Iterator[tuple[str, Artifact | UsageError]]:
+        """Many cases by one call.
+
+        The seed is the column's: what is random for one case has to follow from the seed and the case alone.
+        """
+        column, together = self.column, self.column.named.attack.card.crafted == "together"
+        ctx = self._world(column.seed_for())
+        seen = list(cases.values())
+        made = self._drafts(seen, ctx) if together else self._each(seen, ctx)
+        for key, draft in zip(cases, made, strict=True):
+            if key in wanted:
+                yield key, draft if isinstance(draft, UsageError) else self._sealed(draft, key)
+
+    def _each(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft | UsageError]:
+        """What the attack makes of cases that do not depend on each other; one that it cannot take is no end.
+
+        If a call fails, what it has not given is asked for case by case.
+        """
+        done = 0
+        try:
+            for draft in self._drafts(cases, ctx):
+                yield draft
+                done += 1
+        except UsageError as wrong:
+            if len(cases) == 1:
+                yield wrong
+                return
+        for case in cases[done:]:
+            try:
+                (draft,) = self._drafts([case], ctx)
+            except UsageError as wrong:
+                yield wrong
+            else:
+                yield draft
+
+    def _drafts(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
+        """What the attack makes of cases: one draft for each, in order.
+
+        Raises:
+            ContractError: for another number of drafts, a draft of another case, or one thing for all cases
+                from an attack whose cases are cut into shards: each shard would pay for it.
+        """
+        attack = self.column.named.attack
+        made = 0
+        for draft in attack.craft(cases, ctx):
+            if made == len(cases) or draft.case.id != cases[made].id:
+                raise ContractError(f"attack {attack.card.name!r} made a draft that no case asked for")
+            if draft.shared and attack.card.crafted != "together":
+                raise ContractError(
+                    f"attack {attack.card.name!r} shows all cases the same thing: register it with "
+                    "crafted='together'"
+                )
+            made += 1
+            yield draft
+        if made < len(cases):
+            raise ContractError(f"attack {attack.card.name!r} made {made} drafts for {len(cases)} cases")
+
+    def _sealed(self, draft: Draft, key: str) -> Artifact:
+        column = self.column
+        card = column.named.attack.card
+        if card.threat is None:
+            raise ContractError(f"attack {card.name!r} declares no threat model")
+        spent = column.named.budget.exceeded(replace(draft.cost, seconds=0.0))
+        if spent is not None:
+            raise ContractError(
+                f"case {draft.case.id}: attack {card.name!r} spent more {spent} than its budget allows "
+                f"({column.named.budget})"
+            )
+        sealed = seal(draft, self.blobs, key=key, threat=card.threat)
+        return replace(sealed, crafted_on=column.crafted_on)
+
+    def _world(self, seed: int) -> Craft:
+        """What the attack sees."""
+        return Craft(
+            images=self.blobs,
+            seed=seed,
+            surrogates=self.column.surrogates,
+            budget=self.column.named.budget,
+            bench=self.bench,
+            report=self.report,
+        )
+
+    def report(self, searching: Searching) -> None:
+        """Show how far a search is, and what it says."""
+        label = self.column.named.label
+        if searching.message:
+            self.listener.note(f"{label}: {searching.message}")
+        else:
+            self.listener.within(
+                f"{label}: step {searching.step:,} of {searching.steps:,}, loss {searching.loss:.3f}"
+            )
+
+    def bench(self, name: str) -> Path:
+        """The file of a search."""
+        self.unfinished.mkdir(parents=True, exist_ok=True)
+        return self.unfinished / digest(name)[:32]
+
+
+def unfinished(records: Path, case_table: int, column: Column) -> Path:
+    """The folder of the searches of a column that are under way."""
+    name = digest(case_table, column.identity, column.seed, column.crafted_on, str(column.named.budget))[:16]
+    return records / f"{STAGE}.unfinished" / name
+
+
+def failed(case: Case, key: str, problem: str) -> Artifact:
+    """What stands for an artifact that could not be made."""
+    return Artifact(key=key, case_id=case.id, conversation=case.conversation, problem=problem)
