@@ -33,9 +33,8 @@ from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.whitebox.constraint import Box, Draws, as_pixels
 from sightline.whitebox.loop import Checkpoint, Problem, Watch, minimize
-from sightline.whitebox.model import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim, open_victim
 from sightline.whitebox.objective import Objective, TargetNLL
-from sightline.whitebox.opening import open_victim
 from sightline.whitebox.optimizer import SignGD
 from sightline.whitebox.sampler import WithoutReplacement
 from sightline.whitebox.victim import Pair

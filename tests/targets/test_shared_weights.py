@@ -22,7 +22,7 @@ from sightline.study.surrogates import LocalSurrogate
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.local import loading
 from sightline.targets.vlm import VlmTarget, forget_models, from_memory
-from sightline.whitebox.opening import from_pretrained, open_victim
+from sightline.whitebox.model import from_pretrained, open_victim
 from sightline.whitebox.victim import Pair
 
 CPU = LocalSettings(device="cpu")

@@ -12,10 +12,9 @@ from sightline.cases import Image
 from sightline.errors import ContractError, UsageError
 from sightline.targets import LocalSettings
 from sightline.whitebox.constraint import Box
-from sightline.whitebox.guards import check_tokens
 from sightline.whitebox.loop import Problem, minimize
+from sightline.whitebox.model import check_tokens, open_victim
 from sightline.whitebox.objective import Objective, TargetNLL
-from sightline.whitebox.opening import open_victim
 from sightline.whitebox.optimizer import SignGD
 from sightline.whitebox.sampler import FixedPairs
 

@@ -32,8 +32,8 @@ from sightline.whitebox.loop import (
     minimize,
     save_state,
 )
+from sightline.whitebox.model import open_victim
 from sightline.whitebox.objective import FeatureDistance, Objective, TargetNLL, prefix_weights
-from sightline.whitebox.opening import open_victim
 from sightline.whitebox.optimizer import APGD, SGD, Adam, CommonWeakness, SignGD
 from sightline.whitebox.sampler import FixedPairs, Rotating, WithoutReplacement
 from sightline.whitebox.victim import Pair, Rows

@@ -103,9 +103,9 @@ class LocalSurrogate:
     def victim(self) -> Victim:
         """See `Surrogate.victim`."""
         if self._victim is None:
-            opening = importlib.import_module("sightline.whitebox.opening")
+            models = importlib.import_module("sightline.whitebox.model")
             settings = LocalSettings.from_environment()
-            self._victim = opening.open_victim(self.target, checkpointing=settings.checkpointing)
+            self._victim = models.open_victim(self.target, checkpointing=settings.checkpointing)
         found: Victim = self._victim
         return found
 

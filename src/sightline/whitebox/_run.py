@@ -30,8 +30,7 @@ from sightline.whitebox._problem import (
     better,
     no_nudges,
 )
-from sightline.whitebox.guards import check_tokens
-from sightline.whitebox.model import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim, check_tokens
 from sightline.whitebox.objective import Probed
 
 START, GUARD = -1, -2

@@ -19,7 +19,7 @@ from sightline.whitebox._problem import CURVE_POINTS, Check, Ending, Progress, W
 from sightline.whitebox._text_problem import FoundText, TextProblem
 from sightline.whitebox.flips import Scores
 from sightline.whitebox.objective import Probed
-from sightline.whitebox.suffix import HELD
+from sightline.whitebox.suffix import KEPT
 from sightline.whitebox.victim import Pair
 
 
@@ -172,12 +172,12 @@ class Search:
         for reader in self.problem.readers:
             held = list[tuple[Pair, ...]]()
             for pairs in latest:
-                if len(held) == HELD:
+                if len(held) == KEPT:
                     break
-                held += [pairs] if reader.fresh(pairs) else []
-                reader.begin(pairs)
+                held += [pairs] if reader.needs_prefill(pairs) else []
+                reader.prefill(pairs)
             for pairs in reversed(held):  # in the order of their use
-                reader.begin(pairs)
+                reader.prefill(pairs)
 
     def _judge(self, scores: Scores) -> None:
         """Keep the suffix if it is the best until now, and end if it is done."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sightline.whitebox.families import Packed
+from sightline.whitebox.packing import PackedPrompts
 
 #: operations, forward, that mask, softmax and moving scores are worth per head and pair of tokens; and those
 #: that calling a layer is worth. Fitted to times of testbed/linear on one core
@@ -43,7 +43,7 @@ class PassCost:
         return CALL + tokens * self.token + tokens * tokens * self.look
 
 
-def packs(whole: Packed, pairs: int, cost: PassCost) -> int:
+def packs(whole: PackedPrompts, pairs: int, cost: PassCost) -> int:
     """How many packs of equally many pairs cost least, given the pack of all."""
     own = len(whole.ids) - whole.common
     return min(range(1, pairs + 1), key=lambda count: count * cost(whole.common + own / count))

@@ -40,8 +40,7 @@ from sightline.whitebox._text_tower import TextTower
 from sightline.whitebox.detectors import Classifier, Detector
 from sightline.whitebox.encoder_folders import EncoderFolder, encoder_folder
 from sightline.whitebox.frozen import quicken
-from sightline.whitebox.model import MultimodalVictim, ToFields
-from sightline.whitebox.opening import QUICKENED_PARAMETERS
+from sightline.whitebox.model import QUICKENED_PARAMETERS, MultimodalVictim, ToFields
 from sightline.whitebox.preprocessing.processor import preprocessor
 from sightline.whitebox.victim import Encoder, Kind
 
