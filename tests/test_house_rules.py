@@ -33,6 +33,7 @@ LAYERS = [
         "fonts",
         "sources",
         "closure",
+        "_lazy",
         "untrusted",
     },
     {"contracts", "registry", "keys", "sealed", "store", "tables", "release", "_trees", "budget"},

@@ -11,7 +11,7 @@ import torch
 from _whitebox import engine, plain, plain_text
 from _whitebox.engine import flops
 from _whitebox.shapes import Shape, tokens_of
-from sightline.whitebox.objective import prefix_weights
+from sightline.whitebox.objectives import prefix_weights
 from sightline.whitebox.prompts import PromptTokens
 from sightline.whitebox.suffix_cost import gcg_step_flops
 

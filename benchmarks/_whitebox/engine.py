@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sightline.whitebox._flops import counter
-from sightline.whitebox.objective import Objective, TargetNLL, Weights
+from sightline.whitebox.compute import counter
+from sightline.whitebox.objectives import Objective, TargetNLL, Weights
 from sightline.whitebox.victim import Pair, Victim
 
 Step = tuple[Tensor, Tensor]

@@ -16,7 +16,7 @@ from _whitebox import engine, plain, plain_text
 from _whitebox.engine import Step
 from _whitebox.shapes import Shape, tokens_of
 from sightline.whitebox.model import MultimodalVictim
-from sightline.whitebox.objective import prefix_weights
+from sightline.whitebox.objectives import prefix_weights
 from sightline.whitebox.packing import pack_prompts
 from sightline.whitebox.prefix_cache import CachedPrefixModel
 from sightline.whitebox.prompts import PromptTokens

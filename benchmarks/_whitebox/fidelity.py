@@ -31,12 +31,16 @@ from sightline.records import Outcome
 from sightline.records import Pixels as Levels
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
-from sightline.whitebox.constraint import Box, Draws, as_pixels
-from sightline.whitebox.loop import Checkpoint, Problem, Watch, minimize
+from sightline.whitebox._problem import Problem, Watch
+from sightline.whitebox.checkpoint import Checkpoint
+from sightline.whitebox.compute import Draws
+from sightline.whitebox.constraints import Box
+from sightline.whitebox.image_search import minimize
 from sightline.whitebox.model import MultimodalVictim, open_victim
-from sightline.whitebox.objective import Objective, TargetNLL
-from sightline.whitebox.optimizer import SignGD
-from sightline.whitebox.sampler import WithoutReplacement
+from sightline.whitebox.objectives import Objective, TargetNLL
+from sightline.whitebox.optimizers import SignGD
+from sightline.whitebox.pixels import as_pixels
+from sightline.whitebox.samplers import WithoutReplacement
 from sightline.whitebox.victim import Pair
 
 NAME, SIDE = "testbed/linear", 64

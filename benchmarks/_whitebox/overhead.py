@@ -18,12 +18,14 @@ from torch.nn.functional import cross_entropy
 
 from _whitebox.times import Ratio
 from sightline.cases import Conversation, Eps, Image
-from sightline.whitebox.constraint import LinfBall, unit
-from sightline.whitebox.loop import Problem, Progress, Watch, minimize
+from sightline.whitebox._problem import Problem, Progress, Watch
+from sightline.whitebox.constraints import LinfBall
+from sightline.whitebox.image_search import minimize
 from sightline.whitebox.model import MultimodalVictim
-from sightline.whitebox.objective import Objective, TargetNLL
-from sightline.whitebox.optimizer import SignGD
-from sightline.whitebox.sampler import FixedPairs
+from sightline.whitebox.objectives import Objective, TargetNLL
+from sightline.whitebox.optimizers import SignGD
+from sightline.whitebox.pixels import unit
+from sightline.whitebox.samplers import FixedPairs
 from sightline.whitebox.victim import Pair
 
 EPS, ALPHA = Eps(16), 1 / 255

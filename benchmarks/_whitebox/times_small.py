@@ -10,7 +10,7 @@ import torch
 
 from _whitebox import engine, fidelity
 from _whitebox.times import FORMATS, Ratio, Sides, Variant, found_of, in_turns, like_with_like, table
-from sightline.whitebox._splitting import PassCost
+from sightline.whitebox.compute import PassCost
 from sightline.whitebox.model import MultimodalVictim
 
 MANY = 64

@@ -140,7 +140,7 @@ class Surrogate(Protocol):
 class Craft:
     """The whole outside world of an attack.
 
-    `seed` follows from the case and from what the study says of the attack, for one that meets many cases in
+    `seed` follows from the case and from what the study says of the attack, for one that gets many cases in
     one call from the latter alone; `report` shows progress; `images` opens the case's pictures; `surrogates`
     are the models that it may look into; `budget` is what one artifact may spend; `bench(name)` is the file
     in which a long search is kept until its artifact is sealed, None where nothing is kept.

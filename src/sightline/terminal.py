@@ -206,9 +206,8 @@ def show_list(what: str) -> None:
             except UsageError as unusable:
                 table.add_row(literal(name), f"[red]{literal(str(unusable))}")
                 continue
-            table.add_row(
-                literal(name), literal(card.summary), literal(card.paper or "ours"), literal(card.extra)
-            )
+            summary = f"(control) {card.summary}" if card.role == "control" else card.summary
+            table.add_row(literal(name), literal(summary), literal(card.paper or "ours"), literal(card.extra))
         console.print(table)
 
 
@@ -276,8 +275,10 @@ def show_card(name: str) -> None:
             "source": card.source,
             "needs": card.extra,
             "judge": card.judge,
+            "role": card.role if card.kind == "attack" else "",
             "control of": card.control_of,
             "controls": ", ".join(_controls_of(card)),
+            "a control if": " or ".join(f"{key}={v!r}" for key, vs in card.control_when.items() for v in vs),
         }
         for label, value in lines.items():
             if value:

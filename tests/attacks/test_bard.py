@@ -25,8 +25,8 @@ from sightline.records import Draft, Outcome
 from sightline.store import Blobs
 from sightline.study.surrogates import EncoderSurrogate, LocalSurrogate
 from sightline.targets import open_target
-from sightline.whitebox.constraint import from_pixels, unit
-from sightline.whitebox.objective import FeatureDistance
+from sightline.whitebox.objectives import FeatureDistance
+from sightline.whitebox.pixels import from_pixels, unit
 
 SMALL = {"size_px": 32, "steps": 4, "spectra": 3}
 
@@ -55,7 +55,7 @@ def test_constants_are_those_of_the_release() -> None:
     assert attack.size_px == 224
     assert made(preset="innocent").steps == 400
     assert (made(preset="face").goal, made(preset="face").labels) == ("unseen", ("face",))
-    assert registry.card("attack", "bard").meets == {"answer", "classify", "refuse"}
+    assert registry.card("attack", "bard").applies_to == {"answer", "classify", "refuse"}
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def test_on_the_testbed_it_does_what_its_trigger_does_and_its_start_does_not(tmp
 
 
 def _unit(draft: Draft) -> Any:
-    from sightline.whitebox.constraint import from_pixels, unit
+    from sightline.whitebox.pixels import from_pixels, unit
 
     assert draft.image is not None
     return unit(from_pixels([draft.image]))

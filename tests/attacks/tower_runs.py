@@ -21,7 +21,7 @@ from sightline.store import Blobs, encode_png
 from sightline.study.seal import seal
 from sightline.study.surrogates import EncoderSurrogate, LocalSurrogate
 from sightline.targets import open_target
-from sightline.whitebox.constraint import from_pixels, unit
+from sightline.whitebox.pixels import from_pixels, unit
 
 
 @dataclass

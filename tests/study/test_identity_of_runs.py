@@ -227,7 +227,7 @@ def test_a_changed_engine_is_told_of_an_attack_on_gradients(
     keys = before.columns[0].keys([{"key": "case"}])
     edit(
         monkeypatch,
-        {"sightline.whitebox.objective": with_another_constant(text_of("sightline.whitebox.objective"))},
+        {"sightline.whitebox.objectives": with_another_constant(text_of("sightline.whitebox.objectives"))},
     )
     with pytest.raises(
         UsageError, match=r"attack qi_visual: its code has changed \(sightline\.whitebox\.objective\)"

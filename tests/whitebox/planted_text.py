@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from sightline.cases import Conversation
 from sightline.rng import numpy_rng
-from sightline.whitebox._tally import Tally
+from sightline.whitebox.compute import Tally
 from sightline.whitebox.suffix import TokenSuffix
 from sightline.whitebox.victim import Pair, Rows
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sightline.errors import DamageError
-from sightline.whitebox._checkpoint import Bench, Checkpoint, load_state, save_state
+from sightline.whitebox.checkpoint import Bench, Checkpoint, load_state, save_state
 
 
 def test_every_turned_bit_of_a_checkpoint_is_seen(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from sightline.cases import Eps
 from sightline.errors import UsageError
-from sightline.whitebox import _spectrum
-from sightline.whitebox.constraint import (
+from sightline.whitebox import constraints
+from sightline.whitebox.compute import Draws
+from sightline.whitebox.constraints import (
     Box,
     Constraint,
-    Draws,
     EmbedBox,
     L2Ball,
     LinfBall,
@@ -28,11 +28,9 @@ from sightline.whitebox.constraint import (
     Patch,
     Spectrum,
     Started,
-    as_pixels,
     first_rows,
-    from_pixels,
-    unit,
 )
+from sightline.whitebox.pixels import as_pixels, from_pixels, unit
 
 N, H, W = 2, 7, 5
 
@@ -239,8 +237,8 @@ def test_spectrum_without_change_is_the_identity() -> None:
 def test_the_transform_is_the_orthonormal_cosine_transform() -> None:
     x = wild(torch.Size((2, 3, H, W)), 7)
     wanted = scipy.fft.dctn(x.numpy(), axes=(-2, -1), norm="ortho")
-    torch.testing.assert_close(_spectrum._dct(x), torch.from_numpy(wanted), atol=1e-5, rtol=0)
-    torch.testing.assert_close(_spectrum._idct(_spectrum._dct(x)), x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(constraints._dct(x), torch.from_numpy(wanted), atol=1e-5, rtol=0)
+    torch.testing.assert_close(constraints._idct(constraints._dct(x)), x, atol=1e-5, rtol=0)
 
 
 def test_spectrum_follows_its_formula_and_both_gradients() -> None:

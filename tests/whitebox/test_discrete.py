@@ -13,15 +13,16 @@ from planted_text import TOKENS, Letters, Planted, pair
 
 from sightline.budget import UNLIMITED, Budget, Meter, SpentError
 from sightline.errors import UsageError
-from sightline.whitebox._checkpoint import Bench, load_state, save_state
-from sightline.whitebox._draws import Draws
 from sightline.whitebox._look import Looks
-from sightline.whitebox.discrete import TextProblem, any_forced, search
-from sightline.whitebox.flips import GCG, HotFlip, steepest
-from sightline.whitebox.loop import Watch, all_forced, below
-from sightline.whitebox.objective import TargetNLL
-from sightline.whitebox.sampler import FixedPairs, WithoutReplacement
+from sightline.whitebox._problem import Watch, all_forced, below
+from sightline.whitebox._text_problem import TextProblem
+from sightline.whitebox.checkpoint import Bench, load_state, save_state
+from sightline.whitebox.compute import Draws
+from sightline.whitebox.objectives import TargetNLL
+from sightline.whitebox.samplers import FixedPairs, WithoutReplacement
 from sightline.whitebox.suffix import TokenSuffix
+from sightline.whitebox.token_optimizers import GCG, HotFlip, steepest
+from sightline.whitebox.token_search import any_forced, search
 
 OPTIMIZERS = (
     GCG(candidates=60, topk=8),

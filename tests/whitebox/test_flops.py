@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sightline.whitebox._flops import counter, register
+from sightline.whitebox.compute import counter, register
 from sightline.whitebox.frozen import quicken
 
 

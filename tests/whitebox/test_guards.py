@@ -11,12 +11,13 @@ from plain_pass import pair
 from sightline.cases import Image
 from sightline.errors import ContractError, UsageError
 from sightline.targets import LocalSettings
-from sightline.whitebox.constraint import Box
-from sightline.whitebox.loop import Problem, minimize
+from sightline.whitebox._problem import Problem
+from sightline.whitebox.constraints import Box
+from sightline.whitebox.image_search import minimize
 from sightline.whitebox.model import check_tokens, open_victim
-from sightline.whitebox.objective import Objective, TargetNLL
-from sightline.whitebox.optimizer import SignGD
-from sightline.whitebox.sampler import FixedPairs
+from sightline.whitebox.objectives import Objective, TargetNLL
+from sightline.whitebox.optimizers import SignGD
+from sightline.whitebox.samplers import FixedPairs
 
 IMAGE = Image(sha256="0" * 64, width=64, height=64)
 PAIRS = [pair(IMAGE, "what is in the image ?", "a red square ."), pair(IMAGE, "is it red ?", "yes")]

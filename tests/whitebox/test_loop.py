@@ -17,25 +17,16 @@ from sightline.budget import Budget, SpentError
 from sightline.cases import Conversation, Eps, Image
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings
-from sightline.whitebox.constraint import Box, Draws, EmbedBox, LinfBall, Patch, Spectrum, unit
-from sightline.whitebox.loop import (
-    Bench,
-    Checkpoint,
-    Found,
-    Problem,
-    Progress,
-    Rival,
-    Watch,
-    all_forced,
-    below,
-    load_state,
-    minimize,
-    save_state,
-)
+from sightline.whitebox._problem import Found, Problem, Progress, Rival, Watch, all_forced, below
+from sightline.whitebox.checkpoint import Bench, Checkpoint, load_state, save_state
+from sightline.whitebox.compute import Draws
+from sightline.whitebox.constraints import Box, EmbedBox, LinfBall, Patch, Spectrum
+from sightline.whitebox.image_search import minimize
 from sightline.whitebox.model import open_victim
-from sightline.whitebox.objective import FeatureDistance, Objective, TargetNLL, prefix_weights
-from sightline.whitebox.optimizer import APGD, SGD, Adam, CommonWeakness, SignGD
-from sightline.whitebox.sampler import FixedPairs, Rotating, WithoutReplacement
+from sightline.whitebox.objectives import FeatureDistance, Objective, TargetNLL, prefix_weights
+from sightline.whitebox.optimizers import APGD, SGD, Adam, CommonWeakness, SignGD
+from sightline.whitebox.pixels import unit
+from sightline.whitebox.samplers import FixedPairs, Rotating, WithoutReplacement
 from sightline.whitebox.victim import Pair, Rows
 
 PLANTED = plant(5, 16, convolution=True)

@@ -14,7 +14,7 @@ from sightline.errors import ContractError, UsageError
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.vlm import forget_models
-from sightline.whitebox._flops import counter
+from sightline.whitebox.compute import counter
 from sightline.whitebox.model import open_victim
 from sightline.whitebox.victim import Pair
 

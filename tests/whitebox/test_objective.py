@@ -11,7 +11,7 @@ from planted import LETTERS, SIZE, WIDTH, Look, Toy, pair, plant
 from torch import Tensor
 
 from sightline.errors import ContractError, UsageError
-from sightline.whitebox.objective import (
+from sightline.whitebox.objectives import (
     FeatureDistance,
     ImageRegularizer,
     Objective,

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from sightline.cases import Eps
 from sightline.errors import UsageError
-from sightline.whitebox._apgd import checkpoints
-from sightline.whitebox._descent import chosen
-from sightline.whitebox.constraint import LinfBall
-from sightline.whitebox.loop import Problem, all_forced, minimize
-from sightline.whitebox.objective import Objective, TargetNLL
-from sightline.whitebox.optimizer import (
+from sightline.whitebox._problem import Problem, all_forced
+from sightline.whitebox.constraints import LinfBall
+from sightline.whitebox.image_search import minimize
+from sightline.whitebox.objectives import Objective, TargetNLL
+from sightline.whitebox.optimizers import (
     APGD,
     SGD,
     Adam,
@@ -28,8 +27,10 @@ from sightline.whitebox.optimizer import (
     SignGD,
     Slope,
     UnitGD,
+    checkpoints,
+    chosen,
 )
-from sightline.whitebox.sampler import FixedPairs
+from sightline.whitebox.samplers import FixedPairs
 
 Loss = Callable[[Tensor], Tensor]
 

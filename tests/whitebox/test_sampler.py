@@ -9,7 +9,7 @@ from planted import pair
 
 from sightline.cases import Conversation
 from sightline.errors import UsageError
-from sightline.whitebox.sampler import Contexts, FixedPairs, Rotating, Sampler, WithoutReplacement
+from sightline.whitebox.samplers import Contexts, FixedPairs, Rotating, Sampler, WithoutReplacement
 
 POOL = tuple(pair(target=letter) for letter in "abcdefg")
 TALKS = tuple(Conversation.user(f"tell me about {word}") for word in ("tea", "rain", "maps"))

@@ -10,7 +10,7 @@ from plain_pass import assert_same, means, pair, slope
 
 from sightline.cases import Image
 from sightline.targets import LocalSettings
-from sightline.whitebox._splitting import PassCost, packs
+from sightline.whitebox.compute import PassCost, packs
 from sightline.whitebox.model import open_victim
 from sightline.whitebox.packing import pack
 

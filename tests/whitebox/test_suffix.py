@@ -16,17 +16,17 @@ from sightline.errors import ContractError, UsageError
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.vlm import forget_models
-from sightline.whitebox._flops import counter
-from sightline.whitebox._tally import Tally
-from sightline.whitebox.constraint import Box
-from sightline.whitebox.discrete import TextProblem, search
-from sightline.whitebox.flips import HotFlip
-from sightline.whitebox.loop import Watch
+from sightline.whitebox._problem import Watch
+from sightline.whitebox._text_problem import TextProblem
+from sightline.whitebox.compute import Tally, counter
+from sightline.whitebox.constraints import Box
 from sightline.whitebox.model import open_victim
-from sightline.whitebox.objective import TargetNLL
-from sightline.whitebox.sampler import Rotating
+from sightline.whitebox.objectives import TargetNLL
+from sightline.whitebox.samplers import Rotating
 from sightline.whitebox.suffix import SuffixReader, TokenSuffix, stand_in, whole_text
 from sightline.whitebox.suffix_cost import gcg_step_flops
+from sightline.whitebox.token_optimizers import HotFlip
+from sightline.whitebox.token_search import search
 from sightline.whitebox.victim import Pair
 
 CPU = LocalSettings(device="cpu")
@@ -71,7 +71,7 @@ def pairs_of(picture, asked=("what is this", "what is red")):
 
 def fillings_of(reader, ids, count=5):
     """The start, and rows that differ from it in more and more of their last places."""
-    words = reader.vocabulary.allowed("words").nonzero()[:, 0]
+    words = reader.vocabulary_size.allowed("words").nonzero()[:, 0]
     rows = ids.repeat(count, 1)
     for row in range(1, count):
         rows[row, len(ids) - row :] = words[torch.arange(row) * 5 + row]
@@ -222,8 +222,8 @@ def test_a_whole_text_is_its_own_suffix(blobs):
     assert prompt.last_user_text() == ""
     assert reader.text(ids).strip() == "how is moss made ?"
     assert reader.reads(prompt, ids)
-    assert reader.vocabulary.covering(ids, "Moss") == (False, False, True, False, False)
-    assert not any(reader.vocabulary.covering(ids, ""))
+    assert reader.vocabulary_size.covering(ids, "Moss") == (False, False, True, False, False)
+    assert not any(reader.vocabulary_size.covering(ids, ""))
     with pytest.raises(UsageError, match="nothing to rewrite"):
         whole_text(victim, Conversation.user(" "))
 

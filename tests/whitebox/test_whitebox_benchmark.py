@@ -27,11 +27,13 @@ from _whitebox import (
 )
 from _whitebox.shapes import SEVEN, TINY, tokens_of
 from sightline.cases import Conversation, Image
-from sightline.whitebox.constraint import LinfBall, unit
-from sightline.whitebox.loop import Problem, minimize
-from sightline.whitebox.objective import Objective, TargetNLL
-from sightline.whitebox.optimizer import SignGD
-from sightline.whitebox.sampler import FixedPairs
+from sightline.whitebox._problem import Problem
+from sightline.whitebox.constraints import LinfBall
+from sightline.whitebox.image_search import minimize
+from sightline.whitebox.objectives import Objective, TargetNLL
+from sightline.whitebox.optimizers import SignGD
+from sightline.whitebox.pixels import unit
+from sightline.whitebox.samplers import FixedPairs
 from sightline.whitebox.victim import Pair
 
 TOY = replace(TINY, name="toy", side=28, tower=(1, 16, 2, 32), language=(2, 32, 2, 64), vocabulary=256)

@@ -49,7 +49,7 @@ def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str
         cases = dict(benchmark.get("cases", {}))
         for attack in entries(lock, "attacks"):
             plain = role_of(str(attack.get("spec", ""))) is Role.plain
-            met = attack.get("meets", registry.REQUESTS)
+            met = attack.get("applies_to", registry.REQUESTS)
             each = sum(int(n) for name, n in cases.items() if plain or name in met)
             for target in entries(lock, "targets"):
                 for judge in entries(lock, "judges"):

@@ -14,9 +14,9 @@ from torch import Tensor
 from sightline.budget import Meter
 from sightline.errors import UsageError
 from sightline.records import Cost
-from sightline.whitebox._flops import counter
 from sightline.whitebox._text_problem import Reader, TextProblem
-from sightline.whitebox.flips import Scores
+from sightline.whitebox.compute import counter
+from sightline.whitebox.token_optimizers import Scores
 from sightline.whitebox.victim import Pair, Rows
 
 Say = Callable[[str], None]
@@ -48,7 +48,7 @@ class Looks:
         self._begun: dict[str, tuple[Pair, ...]] = {}
 
     def slope(self, ids: Tensor) -> tuple[Scores, Tensor]:
-        """See `flips.Look`."""
+        """See `Look`."""
         losses, forced, grads = [], [], []
         for reader in self.problem.readers:
             self._begin(reader)
@@ -75,7 +75,7 @@ class Looks:
         return _summed([loss], [rows.forced]), grad.sum(0)
 
     def score(self, fillings: Tensor, unchanged: int = 0) -> Scores:
-        """See `flips.Look`."""
+        """See `Look`."""
         losses, forced = [], []
         for reader in self.problem.readers:
             self._begin(reader)
@@ -85,7 +85,7 @@ class Looks:
         return _summed(losses, forced)
 
     def allowed(self) -> Tensor:
-        """See `flips.Look`.
+        """See `Look`.
 
         Raises:
             UsageError: if no token may be used.
@@ -93,7 +93,7 @@ class Looks:
         if self._allowed is None:
             reader = self.problem.readers[0]
             size = min(reader.vocabulary_size for reader in self.problem.readers)
-            self._allowed = reader.vocabulary.allowed(self._suffix.allowed)[:size]
+            self._allowed = reader.vocabulary_size.allowed(self._suffix.allowed)[:size]
             if not bool(self._allowed.any()):
                 raise UsageError(
                     f"{reader.id}: no token of its vocabulary is of the kind {self._suffix.allowed!r}"
@@ -101,11 +101,11 @@ class Looks:
         return self._allowed
 
     def fits(self, ids: Tensor, places: Tensor, tokens: Tensor) -> Tensor:
-        """See `flips.Look`."""
+        """See `Look`."""
         if self.pairs not in self._edges:
             self._edges = {self.pairs: self._edges_of(ids)}
         left, right = self._edges[self.pairs]
-        fits = self.problem.readers[0].vocabulary.survive
+        fits = self.problem.readers[0].vocabulary_size.survive
         found = np.ones(len(places), np.bool_)
         row = ids.numpy()
         for edge, end, shift in ((left, 0, -1), (right, len(ids) - 1, 1)):
@@ -119,7 +119,7 @@ class Looks:
         return torch.from_numpy(found)
 
     def reads(self, ids: Tensor) -> bool:
-        """See `flips.Look`; in the prompts of the step and of the probe, with every model."""
+        """See `Look`; in the prompts of the step and of the probe, with every model."""
         prompts = dict.fromkeys(pair.prompt for pair in (*self.pairs, *self.problem.judged))
         filling = ids.tolist()
         return all(reader.reads(prompt, filling) for reader in self.problem.readers for prompt in prompts)
@@ -130,7 +130,7 @@ class Looks:
     def _edges_of(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Neighbors of the suffix; those that do not even seem to bear what stands there are left out."""
         before, behind = self.problem.readers[0].edges(self.pairs)
-        fits = self.problem.readers[0].vocabulary.survive
+        fits = self.problem.readers[0].vocabulary_size.survive
         first, last = ids.numpy()[:1], ids.numpy()[-1:]
         left = [edge for edge in sorted(before) if fits(np.array([edge]), first)[0]]
         right = [edge for edge in sorted(behind) if fits(last, np.array([edge]))[0]]

@@ -12,7 +12,7 @@ from torch import Tensor
 from sightline.whitebox.victim import Pair, Rows
 
 if TYPE_CHECKING:
-    from sightline.whitebox.objective import RowTerm
+    from sightline.whitebox.objectives import RowTerm
 
 
 def membership(pair: Tensor, pairs: int) -> Tensor:

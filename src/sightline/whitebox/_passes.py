@@ -14,12 +14,12 @@ from torch import Tensor
 from sightline.budget import Meter
 from sightline.errors import UsageError
 from sightline.records import Cost
-from sightline.whitebox._descent import Slope
-from sightline.whitebox._draws import Draws
-from sightline.whitebox._flops import counter as flop_counter
-from sightline.whitebox._pictures import unit
-from sightline.whitebox.constraint import Constraint
-from sightline.whitebox.objective import Objective, Probed
+from sightline.whitebox.compute import Draws
+from sightline.whitebox.compute import counter as flop_counter
+from sightline.whitebox.constraints import Constraint
+from sightline.whitebox.objectives import Objective, Probed
+from sightline.whitebox.optimizers import Slope
+from sightline.whitebox.pixels import unit
 from sightline.whitebox.victim import Pair
 
 Say = Callable[[str], None]

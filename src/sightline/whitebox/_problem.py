@@ -14,12 +14,11 @@ from torch import Tensor
 from sightline.budget import Clock
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Pixels
-from sightline.whitebox._balls import EmbedBox
-from sightline.whitebox._checkpoint import Checkpoint
-from sightline.whitebox.constraint import Constraint
-from sightline.whitebox.objective import Objective, Probed
-from sightline.whitebox.optimizer import Optimizer
-from sightline.whitebox.sampler import Sampler
+from sightline.whitebox.checkpoint import Checkpoint
+from sightline.whitebox.constraints import Constraint, EmbedBox
+from sightline.whitebox.objectives import Objective, Probed
+from sightline.whitebox.optimizers import Optimizer
+from sightline.whitebox.samplers import Sampler
 from sightline.whitebox.victim import Pair
 
 PROBE_PAIRS = 16

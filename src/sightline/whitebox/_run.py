@@ -14,11 +14,7 @@ from torch import Tensor
 from sightline.budget import Budget, Meter, SpentError
 from sightline.errors import UsageError
 from sightline.records import NO_COST, Cost
-from sightline.whitebox._checkpoint import Checkpoint, check_same
-from sightline.whitebox._descent import Slope, chosen, tensors_of
-from sightline.whitebox._draws import Draws
 from sightline.whitebox._passes import Nudges, Passes, expanded
-from sightline.whitebox._pictures import as_pixels, unit
 from sightline.whitebox._problem import (
     CURVE_POINTS,
     Check,
@@ -30,8 +26,12 @@ from sightline.whitebox._problem import (
     better,
     no_nudges,
 )
+from sightline.whitebox.checkpoint import Checkpoint, check_same
+from sightline.whitebox.compute import Draws
 from sightline.whitebox.model import MultimodalVictim, check_tokens
-from sightline.whitebox.objective import Probed
+from sightline.whitebox.objectives import Probed
+from sightline.whitebox.optimizers import Slope, chosen, tensors_of
+from sightline.whitebox.pixels import as_pixels, unit
 
 START, GUARD = -1, -2
 NOISE, SAME = 0.1, 1e-6

@@ -12,14 +12,14 @@ import torch
 from sightline.budget import Budget, Meter, SpentError
 from sightline.errors import UsageError
 from sightline.records import NO_COST, Cost
-from sightline.whitebox._checkpoint import Checkpoint, check_same
-from sightline.whitebox._draws import Draws
 from sightline.whitebox._look import Looks
 from sightline.whitebox._problem import CURVE_POINTS, Check, Ending, Progress, Watch, better
 from sightline.whitebox._text_problem import FoundText, TextProblem
-from sightline.whitebox.flips import Scores
-from sightline.whitebox.objective import Probed
+from sightline.whitebox.checkpoint import Checkpoint, check_same
+from sightline.whitebox.compute import Draws
+from sightline.whitebox.objectives import Probed
 from sightline.whitebox.suffix import KEPT
+from sightline.whitebox.token_optimizers import Scores
 from sightline.whitebox.victim import Pair
 
 

@@ -13,10 +13,10 @@ from sightline.cases import Conversation
 from sightline.errors import UsageError
 from sightline.records import Cost
 from sightline.whitebox._problem import PROBE_PAIRS, Check, Ending, Stop
-from sightline.whitebox._tally import Tally
-from sightline.whitebox.flips import Flipper
-from sightline.whitebox.objective import RowTerm, TargetNLL
-from sightline.whitebox.sampler import Sampler
+from sightline.whitebox.compute import Tally
+from sightline.whitebox.objectives import RowTerm, TargetNLL
+from sightline.whitebox.samplers import Sampler
+from sightline.whitebox.token_optimizers import Flipper
 from sightline.whitebox.victim import Pair, Rows
 from sightline.whitebox.vocabulary import Allowed, Ids
 

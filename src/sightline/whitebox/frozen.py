@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline.targets.local.linear import layers_of, worthwhile
-from sightline.whitebox import _flops
+from sightline.whitebox import compute
 
 
 class _Product(torch.autograd.Function):  # type: ignore[misc]  # torch is untyped here
@@ -64,7 +64,7 @@ def quicken(model: nn.Module) -> list[nn.Module]:
     """
     if not worthwhile():
         return []
-    _flops.register()
+    compute.register()
     layers = [layer for layer in layers_of(model) if "forward" not in vars(layer)]
     repack = torch.ops.mkldnn._reorder_linear_weight
     for layer in layers:

@@ -1,7 +1,7 @@
 """A multimodal model opened for gradients: pixels in, predictions at target tokens out.
 
 `open_victim` opens a target by its name, `from_pretrained` a model that is in memory. Every call packs its
-pairs into a tree (`packing`), or several where that costs less (`_splitting`), encodes each picture once, and
+pairs into a tree (`packing`), or several where that costs less (`compute`), encodes each picture once, and
 asks for logits at target rows only. n pictures are n rows of the same tree. Weights are frozen, and shared
 with targets of the same weights; `x` and the loss are float32, whatever the model computes in.
 """
@@ -31,7 +31,7 @@ from sightline.targets.local.model import SMALL_PARAMETERS
 from sightline.targets.local.processors import Fields, quiet
 from sightline.targets.local.source import ModelSource
 from sightline.targets.vlm import VlmTarget, from_memory
-from sightline.whitebox._splitting import PassCost, packs
+from sightline.whitebox.compute import PassCost, packs
 from sightline.whitebox.families import ForwardInputs, check_known, family_of
 from sightline.whitebox.frozen import quicken
 from sightline.whitebox.packing import PackedPrompts, pack_prompts

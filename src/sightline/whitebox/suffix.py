@@ -19,10 +19,10 @@ from sightline.cases import Conversation, Image
 from sightline.errors import ContractError, UsageError, nearest, require
 from sightline.records import Pixels
 from sightline.rng import numpy_rng
-from sightline.whitebox._pictures import from_pixels, unit
-from sightline.whitebox._tally import Tally
+from sightline.whitebox.compute import Tally
 from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.packing import pack_prompts
+from sightline.whitebox.pixels import from_pixels, unit
 from sightline.whitebox.prefix_cache import CachedPrefixModel, PrefixCache
 from sightline.whitebox.prompts import Prompts, PromptTokens, Size
 from sightline.whitebox.victim import Pair, Rows, Victim

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sightline.whitebox._flops import counter
+from sightline.whitebox.compute import counter
 from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.packing import pack_prompts
 from sightline.whitebox.prefix_cache import CachedPrefixModel

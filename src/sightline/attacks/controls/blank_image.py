@@ -1,4 +1,4 @@
-"""Control: the plain request beside an empty page.
+"""The plain request beside an empty page.
 
 Shows what a picture changes by merely being there. Text as in `text_only`.
 """
@@ -21,6 +21,7 @@ from sightline.registry import ANY_ATTACK, Card, attack
 @attack(
     "blank_image",
     threat=ThreatModel(),
+    role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
     presets=TESTBED,

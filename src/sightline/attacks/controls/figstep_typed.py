@@ -1,4 +1,4 @@
-"""Control: FigStep's list and sentence, all of it typed, without a picture or beside a blank page.
+"""FigStep's list and sentence, all of it typed, without a picture or beside a blank page.
 
 Shows what FigStep's wording does by itself. Gong et al. type it as well, in their ablation (official:
 ThuCCSLab/FigStep, src/generate_prompts.py, `gen_query`, `prompt_6`, commit 96e015e): the statement, one line
@@ -42,6 +42,7 @@ PRESETS: Presets = {
     "figstep_typed",
     source="Sightline, after ThuCCSLab/FigStep: src/generate_prompts.py",
     threat=ThreatModel(),
+    role="control",
     control_of="figstep",
     alike=("items", "wording", "instruction"),
     presets=PRESETS,

@@ -1,4 +1,4 @@
-"""Control: the trigger's phrase and the sentence of `jailbreak_in_pieces`, typed, without the picture.
+"""The trigger's phrase and the sentence of `jailbreak_in_pieces`, typed, without the picture.
 
 Shows what the wording of `jailbreak_in_pieces` does by itself, where its trigger holds the key phrase (`ocr`,
 `textual`, `combined`): the phrase is typed first and the sentence below it, without a picture or beside a
@@ -31,6 +31,7 @@ PRESETS: Presets = {
     "jailbreak_in_pieces_typed",
     source="Sightline",
     threat=ThreatModel(),
+    role="control",
     control_of="jailbreak_in_pieces",
     alike=("wording", "instruction"),
     presets=PRESETS,

@@ -1,4 +1,4 @@
-"""Control: MM-SafetyBench's key phrase and sentence, all of it typed, with no picture or beside a blank page.
+"""MM-SafetyBench's key phrase and sentence, all of it typed, with no picture or beside a blank page.
 
 Shows what the wording of `mm_typography` does by itself. The key phrase (or the statement, if that is drawn)
 is typed first and the sentence below it, as the picture stands before the text in the attack. The sentence is
@@ -35,6 +35,7 @@ PRESETS: Presets = {
     "mm_typography_typed",
     source="Sightline",
     threat=ThreatModel(),
+    role="control",
     control_of="mm_typography",
     alike=("draws", "wording", "instruction"),
     presets=PRESETS,

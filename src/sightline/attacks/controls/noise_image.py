@@ -1,4 +1,4 @@
-"""Control: the plain request beside a picture of independent uniform noise.
+"""The plain request beside a picture of independent uniform noise.
 
 Shows what an unnatural picture changes without carrying any request. Text as in `text_only`.
 """
@@ -23,6 +23,7 @@ from sightline.rng import numpy_rng
 @attack(
     "noise_image",
     threat=ThreatModel(),
+    role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
     presets=TESTBED,

@@ -1,4 +1,4 @@
-"""Control: the case's own picture under random noise that is as large as a bounded attack may be.
+"""The case's own picture under random noise that is as large as a bounded attack may be.
 
 Every value moves by exactly eps, up or down at random: no perturbation within the same bound is larger in l2,
 up to clipping at black and white. What a question or a request still gets is not the attack's doing. A case
@@ -29,9 +29,10 @@ NAME = "noise_on_picture"
 @attack(
     NAME,
     threat=ThreatModel(),
+    role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
-    meets=frozenset({"answer", "classify", "comply", "refuse"}),
+    applies_to=frozenset({"answer", "classify", "comply", "refuse"}),
     presets={"testbed": {"size_px": 64, "shapes": 2}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from sightline.records import Draft
 from sightline.registry import Card, attack
 
 
-@attack("none", threat=ThreatModel(may_edit=frozenset()), source="Sightline")
+@attack("none", role="plain", threat=ThreatModel(may_edit=frozenset()), source="Sightline")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoAttack:
     """Nothing to set."""

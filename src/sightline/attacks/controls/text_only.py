@@ -1,4 +1,4 @@
-"""Control: the plain request as text, without any picture.
+"""The plain request as text, without any picture.
 
 A case without pictures is asked as it is; one with pictures, whose text may point at them, by its behavior.
 """
@@ -19,6 +19,7 @@ from sightline.registry import ANY_ATTACK, Card, attack
 @attack(
     "text_only",
     threat=ThreatModel(),
+    role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
 )

@@ -1,4 +1,4 @@
-"""Control: the plain request beside a picture of colored shapes that has nothing to do with it.
+"""The plain request beside a picture of colored shapes that has nothing to do with it.
 
 Shows what a natural-looking but irrelevant picture changes. The scenes are drawn by us: circles, squares and
 triangles on a gray ground. Text as in `text_only`.
@@ -22,6 +22,7 @@ from sightline.rng import numpy_rng
 @attack(
     "unrelated_image",
     threat=ThreatModel(),
+    role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
     presets={"testbed": {"size_px": 64, "shapes": 1}},

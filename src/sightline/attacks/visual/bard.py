@@ -12,7 +12,7 @@ BLIP-2's, CLIP ViT-B/32) or three models (InstructBLIP, BLIP-2, MiniGPT-4); name
 Detectors. Its attack on a face detector has no code: here `unseen` lowers the score of some labels of object
 detectors and classifiers (`encoder/FOLDER`; preset `face`), of the likeliest box or label. Its attack on a
 toxicity detector is `embedding` on toxic pictures, on towers or on a detector's own features; towards those
-of an innocent drawing it is `innocent` (as its Banned2Normal, 400 rounds; preset `innocent`). So it meets
+of an innocent drawing it is `innocent` (as its Banned2Normal, 400 rounds; preset `innocent`). So it is for
 cases to be refused and to be classified as well.
 
 As released, and kept: the reverse (sharpness) step of common weakness is commented out, the step size that
@@ -58,8 +58,8 @@ PRESETS: Presets = {
     source="thu-ml/Attack-Bard: attacks/AdversarialInput/SpectrumSimulationAttack.py",
     threat=ThreatModel(access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="apart",
-    meets=frozenset({"answer", "classify", "refuse"}),
+    scope="batched",
+    applies_to=frozenset({"answer", "classify", "refuse"}),
     presets=PRESETS,
     extra="local",
 )

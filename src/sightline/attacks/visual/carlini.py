@@ -53,7 +53,7 @@ PRESETS: Presets = {
     source="none found; constants from a public reading note",
     threat=ThreatModel(access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="apart",
+    scope="batched",
     presets=PRESETS,
     extra="local",
 )

@@ -75,8 +75,8 @@ PRESETS: Presets = {
     source="Haochen-Luo/CroPA: main.py, utils/attack_tool.py",
     threat=ThreatModel(access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="apart",
-    meets=frozenset({"answer"}),
+    scope="batched",
+    applies_to=frozenset({"answer"}),
     presets=PRESETS,
     extra="local",
 )

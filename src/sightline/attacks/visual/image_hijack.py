@@ -91,8 +91,8 @@ PRESETS: Presets = {
     source="euanong/image-hijacks: image_hijacks/components, experiments/exp_demo_imgs/config.py",
     threat=ThreatModel(attacker="third_party", access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="together",
-    meets=frozenset({"refuse", "comply", "answer"}),
+    scope="universal",
+    applies_to=frozenset({"refuse", "comply", "answer"}),
     presets=PRESETS,
     extra="local",
 )

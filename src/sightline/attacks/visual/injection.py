@@ -66,8 +66,8 @@ PRESETS: Presets = {
     source="ebagdasa/multimodal_injection: llava/llava_injection.py, pandagpt/pandagpt_injection.py",
     threat=ThreatModel(attacker="third_party", access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="apart",
-    meets=frozenset({"answer"}),
+    scope="batched",
+    applies_to=frozenset({"answer"}),
     presets=PRESETS,
     extra="local",
 )

@@ -67,8 +67,8 @@ PRESETS: Presets = {
     source="UCSC-VLAA/vllm-safety-benchmark: misleading_vis_attack.py",
     threat=ThreatModel(access="grey", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="apart",
-    meets=frozenset({"answer"}),
+    scope="batched",
+    applies_to=frozenset({"answer"}),
     presets=PRESETS,
     extra="local",
 )

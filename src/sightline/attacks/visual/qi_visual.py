@@ -53,7 +53,7 @@ PRESETS: Presets = {
     source="Unispac/Visual-Adversarial-Examples-Jailbreak-Large-Language-Models: visual_attacker.py",
     threat=ThreatModel(access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="together",
+    scope="universal",
     presets=PRESETS,
     extra="local",
 )

@@ -57,8 +57,8 @@ PRESETS: Presets = {
     source="chs20/RobustVLM: vlm_eval/attacks/apgd.py, vlm_eval/run_evaluation.py (the successor)",
     threat=ThreatModel(attacker="third_party", access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="apart",
-    meets=frozenset({"answer"}),
+    scope="batched",
+    applies_to=frozenset({"answer"}),
     presets=PRESETS,
     extra="local",
 )

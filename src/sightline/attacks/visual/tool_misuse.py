@@ -64,8 +64,8 @@ PRESETS: Presets = {
     source="none found; the loss is quoted in the paper's public reviews",
     threat=ThreatModel(attacker="third_party", access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="apart",
-    meets=frozenset({"comply", "answer"}),
+    scope="batched",
+    applies_to=frozenset({"comply", "answer"}),
     presets=PRESETS,
     extra="local",
 )

@@ -14,13 +14,11 @@ from torch import Tensor
 
 from sightline.budget import UNLIMITED, Budget
 from sightline.errors import require
-from sightline.whitebox._checkpoint import Bench, Checkpoint
 from sightline.whitebox._problem import Watch
 from sightline.whitebox._search import Search, TextPlan
-from sightline.whitebox._text_problem import FoundText, Reader, TextProblem
-from sightline.whitebox.objective import Probed
-
-__all__ = ["FoundText", "Reader", "TextProblem", "any_forced", "search"]
+from sightline.whitebox._text_problem import FoundText, TextProblem
+from sightline.whitebox.checkpoint import Bench, Checkpoint
+from sightline.whitebox.objectives import Probed
 
 
 def any_forced(probed: Probed) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sightline.errors import UsageError, nearest
 from sightline.records import Pixels
-from sightline.whitebox._draws import Draws
+from sightline.whitebox.compute import Draws
 
 Init = Literal["clean", "ball", "uniform", "white", "normal"]
 """Where theta starts: the clean picture; uniform in the ball; uniform in [0, 1]; ones; clean + N(0, 1).

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sightline.errors import UsageError, nearest, require
-from sightline.whitebox._draws import Draws
+from sightline.whitebox.compute import Draws
 
 Places = Literal["even", "random"]
 """Which places of the text a step's candidates change: all as often, or any."""

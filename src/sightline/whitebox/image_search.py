@@ -13,36 +13,13 @@ from dataclasses import replace
 
 from sightline.budget import UNLIMITED, Budget
 from sightline.errors import require
-from sightline.whitebox._checkpoint import Bench, Checkpoint, load_state, save_state
 from sightline.whitebox._problem import (
-    Check,
     Found,
     Problem,
-    Progress,
-    Rival,
-    Stop,
     Watch,
-    all_forced,
-    below,
 )
 from sightline.whitebox._run import Plan, Run
-
-__all__ = [
-    "Bench",
-    "Check",
-    "Checkpoint",
-    "Found",
-    "Problem",
-    "Progress",
-    "Rival",
-    "Stop",
-    "Watch",
-    "all_forced",
-    "below",
-    "load_state",
-    "minimize",
-    "save_state",
-]
+from sightline.whitebox.checkpoint import Bench, Checkpoint
 
 
 def minimize(

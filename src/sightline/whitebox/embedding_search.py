@@ -23,13 +23,13 @@ from sightline.cases import Conversation
 from sightline.errors import UsageError, require
 from sightline.records import Cost
 from sightline.rng import numpy_rng
-from sightline.whitebox._draws import Draws
 from sightline.whitebox._look import Looks
 from sightline.whitebox._problem import CURVE_POINTS, Check, Ending, Progress, Watch
 from sightline.whitebox._text_problem import FoundText, TextProblem
-from sightline.whitebox.flips import HotFlip
-from sightline.whitebox.sampler import FixedPairs
+from sightline.whitebox.compute import Draws
+from sightline.whitebox.samplers import FixedPairs
 from sightline.whitebox.suffix import SuffixReader
+from sightline.whitebox.token_optimizers import HotFlip
 from sightline.whitebox.victim import Pair, Rows
 from sightline.whitebox.vocabulary import Allowed
 
@@ -115,14 +115,14 @@ class Round:
         self.looks.pairs = problem.pairs
         self.weight = reader.embeddings()
         here = self.weight.device
-        kept = torch.tensor(reader.vocabulary.phrase_mask(self.ids.tolist(), problem.kept))
+        kept = torch.tensor(reader.vocabulary_size.phrase_mask(self.ids.tolist(), problem.kept))
         self.free = (~kept).to(here)
         if not bool(self.free.any()):
             raise UsageError(f"nothing of {reader.text(self.ids.tolist())!r} may change: keep less of it")
         self.original = self.weight[self.ids.to(here)]
         self.names = functional.normalize(self.weight, dim=1)
         allowed = self.looks.allowed().clone()
-        self.banned = ~(allowed & reader.vocabulary.allowed(problem.allowed)[: len(allowed)]).to(here)
+        self.banned = ~(allowed & reader.vocabulary_size.allowed(problem.allowed)[: len(allowed)]).to(here)
         self.tried: set[tuple[int, ...]] = {tuple(self.ids.tolist())}
         self.losses: list[tuple[int, float]] = []
         self.checks: list[Check] = []
@@ -303,8 +303,8 @@ def scrambled(problem: Rewriting, *, seed: int = 0, key: int = 0) -> str:
     """
     reader = problem.reader
     ids = reader.start(problem.prompt, seed)
-    kept = torch.tensor(reader.vocabulary.phrase_mask(ids.tolist(), problem.kept))
-    pool = reader.vocabulary.allowed(problem.allowed)[: reader.vocabulary_size].nonzero()[:, 0].numpy()
+    kept = torch.tensor(reader.vocabulary_size.phrase_mask(ids.tolist(), problem.kept))
+    pool = reader.vocabulary_size.allowed(problem.allowed)[: reader.vocabulary_size].nonzero()[:, 0].numpy()
     for attempt in range(_TRIES):
         drawn = torch.from_numpy(numpy_rng("scrambled", seed, key, attempt).choice(pool, len(ids)))
         found = torch.where(kept, ids, drawn).tolist()
