@@ -9,7 +9,7 @@ with targets of the same weights; `x` and the loss are float32, whatever the mod
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -36,12 +36,9 @@ from sightline.whitebox.families import ForwardInputs, check_known, family_of
 from sightline.whitebox.frozen import quicken
 from sightline.whitebox.packing import PackedPrompts, pack_prompts
 from sightline.whitebox.prefix_cache import PrefixCache, text_prefix
-from sightline.whitebox.preprocessing.processor import preprocessor
+from sightline.whitebox.preprocessing.processor import ToFields, preprocessor
 from sightline.whitebox.prompts import Prompts, PromptTokens, Size, check_pictures
 from sightline.whitebox.victim import Pair, Rows, joined
-
-ToFields = Callable[[Tensor], Fields]
-"""Pictures (n, 3, h, w) in [0, 1] -> what the model's processor makes of such files, with a gradient."""
 
 #: packs of tokens that are remembered
 LIMIT = 256

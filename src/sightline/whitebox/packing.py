@@ -1,4 +1,4 @@
-"""Prompts and targets packed as a prefix tree, so that what they have in common is run once.
+"""Prompts and targets packed as a prefix tree, so that what they have in common is run once; rows of each.
 
     rows    s i i p a b        tree    s i i p a b      the last token of a row is never fed:
             s i i p a c                            c      nothing is predicted after it
@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from sightline.errors import ContractError
 from sightline.targets.local.processors import Fields
 from sightline.whitebox.prompts import PromptTokens
+from sightline.whitebox.victim import Pair, Rows, Victim, joined
 
 if TYPE_CHECKING:
     from sightline.whitebox.families import Family
+    from sightline.whitebox.objectives import RowTerm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,3 +251,92 @@ def _keys(
         for place in prompt.text:
             keys[place] = (keys[place], "marked", mark)
     return keys, slots
+
+
+def membership(pair: Tensor, pairs: int) -> Tensor:
+    """Whether a token belongs to a pair, bool (t, pairs)."""
+    return pair[:, None] == torch.arange(pairs, device=pair.device)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRows:
+    """Predictions for each artifact's own pairs, artifacts with the same pairs together.
+
+    Attributes:
+        parts: rows and pairs of some artifacts.
+        order: where an artifact stands in the parts one after the other; () where there is one part.
+    """
+
+    parts: tuple[tuple[Rows, tuple[Pair, ...]], ...]
+    order: tuple[int, ...] = ()
+
+    def losses(self, term: RowTerm) -> Tensor:
+        """A term's loss of each artifact, (n,)."""
+        return self._in_order([term.losses(rows, pairs) for rows, pairs in self.parts])
+
+    @property
+    def forced(self) -> Tensor:
+        """Whether greedy decoding would write each artifact's targets, bool (n, pairs of each)."""
+        return self._in_order([rows.forced for rows, _ in self.parts])
+
+    def _in_order(self, found: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(found))[list(self.order)] if self.order else found[0]
+
+
+def per_sample(rows: Rows, pairs: tuple[Pair, ...], own: tuple[tuple[int, ...], ...]) -> SampleRows:
+    """Each artifact's own rows out of the rows of all; `own` are the numbers of its pairs, () for all."""
+    if not own:
+        return SampleRows(((rows, pairs),))
+    members: dict[tuple[int, ...], list[int]] = {}
+    for artifact, numbers in enumerate(own):
+        members.setdefault(numbers, []).append(artifact)
+    spans = _spans(rows.pair, len(pairs))
+    parts = [
+        (_taken(rows, artifacts, [spans[number] for number in numbers]), tuple(pairs[n] for n in numbers))
+        for numbers, artifacts in members.items()
+    ]
+    flat = [artifact for artifacts in members.values() for artifact in artifacts]
+    return SampleRows(tuple(parts), tuple(flat.index(artifact) for artifact in range(len(own))))
+
+
+def _spans(pair: Tensor, pairs: int) -> list[range]:
+    """The places of every pair's tokens; read back from the device."""
+    ends = membership(pair, pairs).sum(0).cumsum(0).tolist()
+    return [range(first, last) for first, last in zip([0, *ends], ends, strict=False)]
+
+
+def _taken(rows: Rows, artifacts: Sequence[int], spans: Sequence[range]) -> Rows:
+    """The rows of some artifacts and pairs."""
+    places = torch.tensor([place for span in spans for place in span], device=rows.ids.device)
+    pair = torch.tensor([i for i, span in enumerate(spans) for _ in span], device=rows.ids.device)
+    return Rows(rows.logits[list(artifacts)][:, places], rows.ids[places], pair)
+
+
+def rows_in_chunks(
+    victim: Victim, x: Tensor, pairs: Sequence[Pair], nudges: Sequence[Tensor | None], at_once: int | None
+) -> Rows:
+    """What `victim.rows` gives, at most `at_once` pairs at a time (None: all).
+
+    Of the chunks only the predictions are kept. The backward pass runs each of them forward once more, so one
+    chunk's activations are all that has to fit, and the loss may be any function of all predictions.
+    """
+    if at_once is None or len(pairs) <= at_once:
+        return victim.rows(x, pairs, nudges=nudges)
+    parts = [
+        _recomputed(victim, x, pairs[first : first + at_once], nudges[first : first + at_once])
+        for first in range(0, len(pairs), at_once)
+    ]
+    return joined(parts, [len(pairs[first : first + at_once]) for first in range(0, len(pairs), at_once)])
+
+
+def _recomputed(victim: Victim, x: Tensor, pairs: Sequence[Pair], nudges: Sequence[Tensor | None]) -> Rows:
+    """Rows whose activations are computed again when the gradient is asked for."""
+    labels: list[tuple[Tensor, Tensor]] = []
+
+    def logits(x: Tensor) -> Tensor:
+        rows = victim.rows(x, pairs, nudges=nudges)
+        labels.append((rows.ids, rows.pair))
+        return rows.logits
+
+    found: Tensor = checkpoint(logits, x, use_reentrant=False, preserve_rng_state=False)
+    return Rows(found, *labels[0])

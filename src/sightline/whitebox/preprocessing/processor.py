@@ -8,6 +8,7 @@ both agree to float precision; with one, they differ by that rounding: `differen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +20,11 @@ from torch import Tensor
 from sightline.errors import ContractError, UsageError, nearest
 from sightline.records import Pixels
 from sightline.whitebox.preprocessing import pipelines
-from sightline.whitebox.preprocessing.pipelines import Fields, Recipe
+from sightline.whitebox.preprocessing.pipelines import Fields, Recipe, Settings, class_name, settings_of
 from sightline.whitebox.preprocessing.resize import LEVELS, onto
-from sightline.whitebox.preprocessing.settings import Settings, class_name, settings_of
+
+ToFields = Callable[[Tensor], Fields]
+"""Pictures (n, 3, h, w) in [0, 1] -> what a model's processor makes of such files, with a gradient."""
 
 _RECIPES: dict[str, Recipe] = {
     "CLIPImageProcessor": pipelines.plain,
