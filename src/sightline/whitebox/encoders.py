@@ -36,6 +36,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor  #
 
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings
+from sightline.targets.local.families import FAMILIES
 from sightline.targets.local.files import weights_digest
 from sightline.targets.local.limits import ForeignText
 from sightline.targets.local.loading import LOCAL, load_config, one_sentence, shared_model
@@ -60,14 +61,8 @@ _HEADED: dict[str, Any] = {
     "classifier": AutoModelForImageClassification,
     "detector": AutoModelForObjectDetection,
 }
-#: where a family keeps its tower, and the class token stands first among its patches
-_TOWERS = {
-    "blip-2": "vision_model",
-    "idefics": "vision_model",
-    "instructblip": "vision_model",
-    "llava": "vision_tower",
-    "llava_next": "vision_tower",
-}
+#: where a family keeps its tower, if it is used alone
+_TOWERS = {kind: facts.tower for kind, facts in FAMILIES.items() if facts.tower}
 #: stands in old CLIP folders, whose texts end with their largest token instead
 OLD_END = 2
 
@@ -250,7 +245,8 @@ def tower_of(victim: MultimodalVictim) -> VisionEncoder:
             f"{', '.join(sorted(_TOWERS))}"
         )
     tower = getattr(victim.model.base_model, _TOWERS[config.model_type])
-    layer = config.vision_feature_layer if config.model_type.startswith("llava") else -1
+    setting = FAMILIES[config.model_type].tower_layer
+    layer = getattr(config, setting) if setting else -1
     if not isinstance(layer, int):
         raise UsageError(f"{victim.id} reads several layers of its tower: a patch has no single vector")
     return VisionEncoder(tower, victim.pixels, f"tower of {victim.id}", layer=layer)

@@ -29,15 +29,13 @@ from transformers.utils import logging as transformers_logging
 
 from sightline.errors import UsageError
 from sightline.store import decode_picture
+from sightline.targets.local.families import facts_of
 from sightline.targets.local.limits import ForeignText
 from sightline.targets.local.prompt import Prompt, Prompter, prompter_of
 
 Fields = dict[str, Any]
 ReadBlob = Callable[[str], bytes]
 
-MANUAL = frozenset({"qwen2_vl", "qwen2_5_vl"})
-#: families whose picture tensors are (request, picture, ...) instead of (picture, ...)
-NESTED = frozenset({"idefics2", "idefics3", "mllama", "smolvlm"})
 _BRACKETED = re.compile(r"[<\[{|].*[>\]}|]", re.DOTALL)
 
 
@@ -171,7 +169,7 @@ class ProcessorRoute:
         self.tokenizer = processor.tokenizer
         self._foreign = foreign
         self.tensors = tensors
-        self._pictures = _OncePerPicture(processor.image_processor, tensors, nested=family in NESTED)
+        self._pictures = _OncePerPicture(processor.image_processor, tensors, nested=facts_of(family).nested)
         processor.image_processor = self._pictures
         self._processor = processor
         self._stand_in = PilImage.new("RGB", (8, 8))
@@ -308,7 +306,7 @@ def route_for(folder: Path, config: Any, cache_bytes: int) -> Route:
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         with quiet():
-            if family in MANUAL:
+            if facts_of(family).route == "parts":
                 processor: Any = SimpleNamespace(
                     image_processor=AutoImageProcessor.from_pretrained(folder, backend="pil", **local),
                     tokenizer=AutoTokenizer.from_pretrained(folder, **local),
@@ -327,12 +325,13 @@ def route_for(folder: Path, config: Any, cache_bytes: int) -> Route:
 def route_of(processor: Any, config: Any, cache_bytes: int, foreign: ForeignText) -> Route:
     """The route of a model with this processor, which is not changed; `foreign` renders its chat template."""
     family, tensors = str(config.model_type), ImageTensors(cache_bytes)
+    route = facts_of(family).route
     pictures = on_pillow(processor.image_processor)
-    if family in MANUAL:
+    if route == "parts":
         return QwenRoute(pictures, processor.tokenizer, int(config.image_token_id), family, tensors, foreign)
     processor = copy.copy(processor)
     processor.image_processor = pictures
-    if family == "idefics":
+    if route == "idefics":
         from sightline.targets.local.idefics import IdeficsRoute
 
         return IdeficsRoute(processor, int(config.vision_config.embed_dim), tensors, foreign)

@@ -1,4 +1,4 @@
-"""How pictures enter a model: one class per way, by the configuration's `model_type`.
+"""How pictures enter a model: one class per way, named in the family's row of `targets.local.families`.
 
 A family calls the model's own modules with packed tokens, a 4-D mask and explicit positions. Which there
 are: `KNOWN`.
@@ -6,29 +6,21 @@ are: `KNOWN`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from sightline.errors import UsageError
+from sightline.targets.local.families import FAMILIES
 from sightline.whitebox.families.base import Family, ForwardInputs
 from sightline.whitebox.families.cross_attention import Idefics, Mllama
-from sightline.whitebox.families.llava import Llava
+from sightline.whitebox.families.llava import Llava, Padded
 from sightline.whitebox.families.qformer import InstructedQFormer, QFormer
 from sightline.whitebox.families.qwen import Qwen
 
-KNOWN: Mapping[str, type[Family]] = {
-    "blip-2": QFormer,
-    "idefics": Idefics,
-    "idefics2": Llava,
-    "idefics3": Llava,
-    "instructblip": InstructedQFormer,
-    "llava": Llava,
-    "llava_next": Llava,
-    "mllama": Mllama,
-    "qwen2_5_vl": Qwen,
-    "qwen2_vl": Qwen,
-    "smolvlm": Llava,
+_ADAPTERS = {
+    kind.__name__: kind for kind in (Idefics, InstructedQFormer, Llava, Mllama, Padded, QFormer, Qwen)
 }
+#: types of models that are opened for gradients
+KNOWN = frozenset(kind for kind, facts in FAMILIES.items() if facts.adapter)
 
 
 def check_known(kind: str) -> None:
@@ -52,7 +44,7 @@ def family_of(model: Any) -> Family:
     """
     kind = str(model.config.model_type)
     check_known(kind)
-    return KNOWN[kind](model)
+    return _ADAPTERS[FAMILIES[kind].adapter](model)
 
 
 __all__ = ["KNOWN", "Family", "ForwardInputs", "check_known", "family_of"]
