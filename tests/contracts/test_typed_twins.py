@@ -20,8 +20,8 @@ from sightline.cli import app
 from sightline.errors import ContractError, UsageError
 from sightline.metrics.cells import is_control_of, role_of
 from sightline.registry import ANY_ATTACK
-from sightline.report.roles import Role
-from sightline.report.roles import role_of as shown_role
+from sightline.report.cells import Role
+from sightline.report.cells import role_of as shown_role
 
 CARDS = {name: registry.card("attack", name) for name in shipped("attack")}
 DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, DrawsWords)]

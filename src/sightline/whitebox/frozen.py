@@ -25,7 +25,7 @@ from sightline.whitebox.preprocessing.processor import Preprocess, ToFields
 from sightline.whitebox.victim import Kind
 
 
-class _Product(torch.autograd.Function):  # type: ignore[misc]  # torch is untyped here
+class _Product(torch.autograd.Function):
     """``x W^T + b`` of a layer without gradients of its own."""
 
     @staticmethod
@@ -79,7 +79,7 @@ def quicken(model: nn.Module) -> list[nn.Module]:
 
 
 def _apply(ahead: Tensor, back: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    found: Tensor = _Product.apply(x, ahead, back, bias)
+    found: Tensor = _Product.apply(x, ahead, back, bias)  # type: ignore[no-untyped-call]
     return found
 
 

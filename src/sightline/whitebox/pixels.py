@@ -85,4 +85,5 @@ def first_theta(init: str, clean: Tensor, draws: Draws, ball: Callable[[], Tenso
 
 def lengths(values: Tensor) -> Tensor:
     """Euclidean norm of each artifact's values, shaped to be broadcast, (n, 1, ..., 1)."""
-    return torch.linalg.vector_norm(values.flatten(1), dim=1).reshape(-1, *[1] * (values.dim() - 1))
+    norms: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1)
+    return norms.reshape(-1, *[1] * (values.dim() - 1))
