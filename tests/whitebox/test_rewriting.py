@@ -52,7 +52,7 @@ def test_the_margin_is_what_is_reached_minus_what_is_avoided():
 
 def test_an_embedding_moved_onto_another_is_read_as_that_token(rewriting):
     run = started(rewriting(kept="corn"))
-    vocabulary = run.problem.reader.vocabulary_size
+    vocabulary = run.problem.reader.vocabulary
     (other,) = vocabulary.ids("fern")
     delta = torch.zeros_like(run.original)
     assert torch.equal(run.read(delta), run.ids)
@@ -70,9 +70,9 @@ def test_an_embedding_moved_onto_another_is_read_as_that_token(rewriting):
 def test_tokens_that_stand_for_no_text_are_not_put_in(rewriting):
     run = started(rewriting())
     delta = torch.zeros_like(run.original)
-    delta[0] = 3 * run.weight[run.problem.reader.vocabulary_size.ids("<s>")[0]] - run.original[0]
+    delta[0] = 3 * run.weight[run.problem.reader.vocabulary.ids("<s>")[0]] - run.original[0]
     found = int(run.read(delta)[0])
-    assert found not in run.problem.reader.vocabulary_size.special
+    assert found not in run.problem.reader.vocabulary.special
 
 
 def test_a_step_follows_the_slope_of_the_moved_embeddings(rewriting):
@@ -85,7 +85,7 @@ def test_a_step_follows_the_slope_of_the_moved_embeddings(rewriting):
         moved = run.moved(delta, 1)
         step = moved - delta
         assert step.norm() == pytest.approx(size * len(run.ids) / 7.0, rel=1e-4)
-        kept = run.problem.reader.vocabulary_size.covering(run.ids.tolist(), "corn")
+        kept = run.problem.reader.vocabulary.phrase_mask(run.ids.tolist(), "corn")
         assert not step[torch.tensor(kept)].any()
         gained = _rise(run, delta + 20 * step, beta) - before
         assert gained > 0
@@ -175,8 +175,8 @@ def test_the_control_keeps_what_is_kept(rewriting):
     assert len(set(texts)) == 3
     for text in texts:
         assert text.endswith("corn ?")
-        assert len(problem.reader.vocabulary_size.ids(text)) == len(problem.reader.vocabulary_size.ids(ASKED))
-        assert problem.reader.reads(problem.prompt, problem.reader.vocabulary_size.ids(text))
+        assert len(problem.reader.vocabulary.ids(text)) == len(problem.reader.vocabulary.ids(ASKED))
+        assert problem.reader.reads(problem.prompt, problem.reader.vocabulary.ids(text))
 
 
 def test_misuse_is_told(rewriting):

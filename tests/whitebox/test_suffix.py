@@ -71,7 +71,7 @@ def pairs_of(picture, asked=("what is this", "what is red")):
 
 def fillings_of(reader, ids, count=5):
     """The start, and rows that differ from it in more and more of their last places."""
-    words = reader.vocabulary_size.allowed("words").nonzero()[:, 0]
+    words = reader.vocabulary.allowed("words").nonzero()[:, 0]
     rows = ids.repeat(count, 1)
     for row in range(1, count):
         rows[row, len(ids) - row :] = words[torch.arange(row) * 5 + row]
@@ -222,8 +222,8 @@ def test_a_whole_text_is_its_own_suffix(blobs):
     assert prompt.last_user_text() == ""
     assert reader.text(ids).strip() == "how is moss made ?"
     assert reader.reads(prompt, ids)
-    assert reader.vocabulary_size.covering(ids, "Moss") == (False, False, True, False, False)
-    assert not any(reader.vocabulary_size.covering(ids, ""))
+    assert reader.vocabulary.phrase_mask(ids, "Moss") == (False, False, True, False, False)
+    assert not any(reader.vocabulary.phrase_mask(ids, ""))
     with pytest.raises(UsageError, match="nothing to rewrite"):
         whole_text(victim, Conversation.user(" "))
 

@@ -93,7 +93,7 @@ class Looks:
         if self._allowed is None:
             reader = self.problem.readers[0]
             size = min(reader.vocabulary_size for reader in self.problem.readers)
-            self._allowed = reader.vocabulary_size.allowed(self._suffix.allowed)[:size]
+            self._allowed = reader.vocabulary.allowed(self._suffix.allowed)[:size]
             if not bool(self._allowed.any()):
                 raise UsageError(
                     f"{reader.id}: no token of its vocabulary is of the kind {self._suffix.allowed!r}"
@@ -105,7 +105,7 @@ class Looks:
         if self.pairs not in self._edges:
             self._edges = {self.pairs: self._edges_of(ids)}
         left, right = self._edges[self.pairs]
-        fits = self.problem.readers[0].vocabulary_size.survive
+        fits = self.problem.readers[0].vocabulary.survive
         found = np.ones(len(places), np.bool_)
         row = ids.numpy()
         for edge, end, shift in ((left, 0, -1), (right, len(ids) - 1, 1)):
@@ -130,7 +130,7 @@ class Looks:
     def _edges_of(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Neighbors of the suffix; those that do not even seem to bear what stands there are left out."""
         before, behind = self.problem.readers[0].edges(self.pairs)
-        fits = self.problem.readers[0].vocabulary_size.survive
+        fits = self.problem.readers[0].vocabulary.survive
         first, last = ids.numpy()[:1], ids.numpy()[-1:]
         left = [edge for edge in sorted(before) if fits(np.array([edge]), first)[0]]
         right = [edge for edge in sorted(behind) if fits(last, np.array([edge]))[0]]
