@@ -43,6 +43,7 @@ LAYERS = [
         "namespaces",
         "keys",
         "sealed",
+        "run_folder",
         "store",
         "tables",
         "release",

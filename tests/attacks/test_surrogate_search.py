@@ -42,7 +42,7 @@ def prepared(folder: Path) -> Run:
 
 def artifacts(run: Run) -> list[dict[str, Any]]:
     with Table(run.records / "craft") as table:
-        keys = run.columns[0].keys(list(run.case_tables[0].rows()))
+        keys = run.context.columns[0].keys(list(run.context.case_tables[0].rows()))
         return [row for row in table.rows(keys) if row is not None]
 
 
