@@ -140,11 +140,11 @@ def test_a_moving_patch_is_shown_at_a_place_of_each_case() -> None:
 def test_a_moving_patch_is_judged_at_fixed_places_of_its_own() -> None:
     attack = hijack(bound="moving_patch", size_px=64, patch_px=16, judged_places=3, places_per_step=5)
     bounded = attack._bounded(whitebox.from_pixels([np.zeros((64, 64, 3), np.uint8)]))
-    views = attack._views(bounded, 7)
+    views = attack._eval_constraints(bounded, 7)
     assert bounded.samples == 5
     assert len({view.place for view in views}) == 3
-    assert [view.place for view in attack._views(bounded, 7)] == [view.place for view in views]
-    assert [view.place for view in attack._views(bounded, 8)] != [view.place for view in views]
+    assert [view.place for view in attack._eval_constraints(bounded, 7)] == [view.place for view in views]
+    assert [view.place for view in attack._eval_constraints(bounded, 8)] != [view.place for view in views]
     still = hijack(preset="patch")
     clean = whitebox.from_pixels([np.zeros((336, 336, 3), np.uint8)])
     assert still._views(still._bounded(clean), 7) == ()

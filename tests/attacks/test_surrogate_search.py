@@ -19,7 +19,7 @@ from sightline.study.artifact_builder import ArtifactBuilder
 from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.tables import Table
-from sightline.whitebox import loop
+from sightline.whitebox import checkpoint
 
 STUDY = """
 study: search
@@ -32,7 +32,7 @@ judges: [testbed_policy]
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "Bench", partial(loop.Bench, pause=0))
+    monkeypatch.setattr(checkpoint, "CheckpointFile", partial(checkpoint.CheckpointFile, pause=0))
 
 
 def prepared(folder: Path) -> Run:

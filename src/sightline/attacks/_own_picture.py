@@ -82,7 +82,7 @@ def numbered(pairs: Sequence[whitebox.Pair]) -> tuple[whitebox.FixedPairs, tuple
 
 def drafts(
     batch: Sequence[Shown],
-    found: whitebox.Found,
+    found: whitebox.SearchResult,
     notes: Sequence[str],
     seen: Sequence[bool | None] = (),
 ) -> Iterator[Draft]:
@@ -97,5 +97,5 @@ def drafts(
             checks=looks(found, i),
             cost=found.costs[i],
             seen=seen[i] if seen else None,
-            note=f"{found.endings[i]}; best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
+            note=f"{found.stop_reasons[i]}; best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
         )

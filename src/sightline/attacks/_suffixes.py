@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sightline import whitebox
-from sightline.attacks.toolkit import victims, watch
+from sightline.attacks.toolkit import callbacks, victims
 from sightline.cases import Case
 from sightline.contracts import Craft
 from sightline.errors import UsageError
@@ -39,25 +39,25 @@ def readers(
 
 def hunt(
     problem: whitebox.TextProblem, ctx: Craft, *, steps: int, key: int = 0, every: int = 25
-) -> whitebox.FoundText:
+) -> whitebox.TokenSearchResult:
     """A search for a text, within the study's budget, shown, and kept so that it goes on after a crash."""
     bench = ctx.bench(repr((ctx.seed, key))) if ctx.bench is not None else None
-    return whitebox.search(
+    return whitebox.search_tokens(
         problem,
         steps=steps,
         seed=ctx.seed,
         key=key,
         every=every,
         budget=ctx.budget,
-        watch=watch(ctx.report),
-        bench=whitebox.Bench(bench) if bench is not None else None,
+        callbacks=callbacks(ctx.report),
+        checkpoint_file=whitebox.CheckpointFile(bench) if bench is not None else None,
     )
 
 
 def draft(
     case: Case,
     suffix: whitebox.TokenSuffix,
-    found: whitebox.FoundText,
+    found: whitebox.TokenSearchResult,
     notes: Sequence[str] = (),
     *,
     shared: bool = False,
@@ -67,7 +67,7 @@ def draft(
     asked = case.conversation.last_user_text()
     best = found.best
     facts = (
-        f"{found.ending}; best at step {best.step}, loss {best.loss:.3f}",
+        f"{found.stop_reason}; best at step {best.step}, loss {best.loss:.3f}",
         f"text {found.text!r}",
         *notes,
     )
@@ -75,7 +75,7 @@ def draft(
         case=case,
         text=suffix.joined(asked, found.text),
         trace=found.losses,
-        checks=tuple((check.step, check.loss, check.forced) for check in found.checks),
+        checks=tuple((check.step, check.loss, check.greedy_share) for check in found.checks),
         cost=found.cost,
         shared=shared,
         seen=seen,

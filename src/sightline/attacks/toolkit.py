@@ -74,7 +74,7 @@ def descend(
     part: str = "",
     budget: Budget | None = None,
     before: Cost = NO_COST,
-) -> whitebox.Found:
+) -> whitebox.SearchResult:
     """A search of the loop, within the study's budget, shown, and kept so that it goes on after a crash.
 
     Args:
@@ -105,27 +105,27 @@ def descend(
         keys=keys,
         every=every,
         budget=left,
-        watch=watch(ctx.report),
-        bench=whitebox.Bench(bench) if bench is not None else None,
+        callbacks=callbacks(ctx.report),
+        checkpoint_file=whitebox.CheckpointFile(bench) if bench is not None else None,
     )
     if before == NO_COST:
         return found
     return replace(found, costs=tuple(before + cost for cost in found.costs))
 
 
-def looks(found: whitebox.Found, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:
+def looks(found: whitebox.SearchResult, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:
     """What the checks of an artifact saw, for its draft; thinned to `LOOKS`, the last one kept."""
     checks = found.checks[artifact]
     thin = max(1, -(-len(checks) // LOOKS))
-    return tuple((check.step, check.loss, check.forced) for check in checks[::-1][::thin][::-1])
+    return tuple((check.step, check.loss, check.greedy_share) for check in checks[::-1][::thin][::-1])
 
 
-def watch(report: Callable[[Searching], None]) -> whitebox.Watch:
+def callbacks(report: Callable[[Searching], None]) -> whitebox.Callbacks:
     """What the loop tells, as an attack's progress."""
 
-    def told(progress: whitebox.Progress) -> None:
+    def told(progress: whitebox.SearchProgress) -> None:
         report(
             Searching(step=progress.step, steps=progress.steps, loss=progress.loss, message=progress.message)
         )
 
-    return whitebox.Watch(report=told)
+    return whitebox.Callbacks(report=told)

@@ -20,7 +20,7 @@ from sightline.cases import Conversation, Image
 from sightline.errors import ContractError, UsageError, nearest, require
 from sightline.records import Pixels
 from sightline.rng import numpy_rng
-from sightline.whitebox.compute import Tally
+from sightline.whitebox.compute import FlopEstimator
 from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.pixels import from_pixels, unit
 from sightline.whitebox.prefix_cache import Behind, Held
@@ -76,12 +76,12 @@ class _Known(NamedTuple):
     """What was found out about a model: its tokens, and what its passes cost. Serves all searches."""
 
     spoken: Spoken
-    tally: Tally
+    tally: FlopEstimator
 
 
 @lru_cache(maxsize=8)
 def _known(prompts: Prompts) -> _Known:
-    return _Known(Spoken.of(prompts), Tally())
+    return _Known(Spoken.of(prompts), FlopEstimator())
 
 
 class TokenSlope(NamedTuple):

@@ -110,7 +110,7 @@ class QiText:
 
     def search(
         self, models: tuple[whitebox.SuffixReader, ...], pool: tuple[whitebox.Pair, ...], ctx: Craft
-    ) -> whitebox.FoundText:
+    ) -> whitebox.TokenSearchResult:
         """HotFlip on the likelihood of a few sentences at a time."""
         problem = whitebox.TextProblem(
             readers=models,

@@ -127,12 +127,13 @@ class Injection:
         for batch in batches(pictures, self.batch, lambda picture: picture.asked(self.query)):
             found = self.descend(batch, ctx)
             notes = [
-                f"the target {'would' if best.forced == 1 else 'would not'} be written" for best in found.best
+                f"the target {'would' if best.greedy_share == 1 else 'would not'} be written"
+                for best in found.best
             ]
             own = [self.query in ("", picture.case.conversation.last_user_text()) for picture in batch]
             yield from drafts(batch, found, notes, own)
 
-    def descend(self, batch: Sequence[Shown], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[Shown], ctx: Craft) -> whitebox.SearchResult:
         """Make the sentence likely behind the question, for some pictures at once."""
         models = victims(ctx, "injection")
         whole = whitebox.Pair(prompt=batch[0].asked(self.query), target=self.target)

@@ -137,7 +137,7 @@ class Misleading:
             moved = [f"{self.loss}, {found.checks[i][0].loss:.3f} at the start" for i in range(len(batch))]
             yield from drafts(batch, found, moved)
 
-    def descend(self, batch: Sequence[Shown], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[Shown], ctx: Craft) -> whitebox.SearchResult:
         """Signed steps towards the words, for some pictures at once."""
         encoder = tower(ctx, NAME)
         clean = whitebox.from_pixels([picture.clean for picture in batch], encoder.device)

@@ -111,7 +111,7 @@ class SchlarmannHein:
         pictures = (shown(case, ctx, "schlarmann_hein", self.size_px, self.shapes) for case in cases)
         for batch in batches(pictures, self.batch):
             found = self.descend(batch, [self._pair(picture) for picture in batch], ctx)
-            notes = [self._told(found.best[i].forced > 0) for i in range(len(batch))]
+            notes = [self._told(found.best[i].greedy_share > 0) for i in range(len(batch))]
             for picture, draft in zip(batch, drafts(batch, found, notes), strict=True):
                 yield self._further(picture, draft, ctx) if self.words or self.polish else draft
 
@@ -124,7 +124,7 @@ class SchlarmannHein:
         word: str = "",
         start: Pixels | None = None,
         budget: Budget | None = None,
-    ) -> whitebox.Found:
+    ) -> whitebox.SearchResult:
         """One stage: APGD on the likelihood of each picture's text, up for a word; from the clean pictures,
         or from `start`.
         """
@@ -135,7 +135,7 @@ class SchlarmannHein:
         ball: whitebox.Constraint = whitebox.LinfBall(clean=levels, eps=eps, init="clean")
         if start is not None:
             begun = whitebox.unit(whitebox.from_pixels([start], models[0].device))
-            ball = whitebox.Started(inner=ball, theta=begun)
+            ball = whitebox.WarmStart(inner=ball, theta=begun)
         sampler, own = numbered(pairs)
         problem = whitebox.Problem(
             objective=whitebox.Objective(
@@ -182,7 +182,7 @@ class SchlarmannHein:
         x = whitebox.unit(whitebox.from_pixels([pixels], models[0].device))
         terms = (whitebox.TargetNLL(sign=-1),)
         probed = whitebox.Objective(victims=models, rows=terms).probe(x, [self._pair(picture)])
-        return probed.loss.item(), bool(probed.forced.all())
+        return probed.loss.item(), bool(probed.target_is_greedy.all())
 
     def _pair(self, picture: Shown) -> whitebox.Pair:
         """The case's question with the text that is made unlikely, or likely."""

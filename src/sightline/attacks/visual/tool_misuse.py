@@ -146,7 +146,7 @@ class ToolMisuse:
 
     def descend(
         self, pictures: Sequence[Shown], dialogues: Sequence[tuple[str, str]], ctx: Craft
-    ) -> whitebox.Found:
+    ) -> whitebox.SearchResult:
         """Adam on the three-part loss, for some pictures at once."""
         models = victims(ctx, "tool_misuse")
         clean = whitebox.from_pixels([picture.clean for picture in pictures], models[0].device)
@@ -182,7 +182,7 @@ class ToolMisuse:
     def _kept(
         self,
         pictures: Sequence[Shown],
-        found: whitebox.Found,
+        found: whitebox.SearchResult,
         dialogues: Sequence[tuple[str, str]],
         ctx: Craft,
     ) -> list[str]:
@@ -194,7 +194,7 @@ class ToolMisuse:
         n, notes = len(held), []
         for pixels in found.pixels:
             x = whitebox.unit(whitebox.from_pixels([pixels], models[0].device))
-            (row,) = objective.probe(x, [*calls, *whole]).forced.tolist()
+            (row,) = objective.probe(x, [*calls, *whole]).target_is_greedy.tolist()
             calls_kept, all_kept = sum(row[:n]), sum(row[n:])
             notes.append(
                 f"of {n} held-out prompts {calls_kept} get the call, {all_kept} the natural reply as well"
