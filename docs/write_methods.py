@@ -34,12 +34,14 @@ def text() -> str:
     """The whole page."""
     lines = [HEAD]
     for kind in KINDS:
-        lines += [f"## {kind.title()}s", "", "| name | what it does | source | settings | presets |"]
-        lines.append("|---|---|---|---|---|")
+        role = " role |" if kind == "attack" else ""
+        lines += [f"## {kind.title()}s", "", f"| name |{role} what it does | source | settings | presets |"]
+        lines.append("|---|---|---|---|---|" + "---|" * bool(role))
         for card in own_cards(kind):
             source = "; ".join(part for part in (card.paper, card.source) if part)
             presets = ", ".join(f"`{preset}`" for preset in card.presets) or "none"
-            lines.append(f"| `{card.name}` | {card.summary} | {source} | {settings(card)} | {presets} |")
+            what = f"{card.role} | {card.summary}" if role else card.summary
+            lines.append(f"| `{card.name}` | {what} | {source} | {settings(card)} | {presets} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -38,7 +38,7 @@ def quick() -> Iterator[tuple[str, Attack]]:
 
 def meeting(attack: Attack, cases: list[Case]) -> list[Case]:
     """The first cases that an attack takes."""
-    return list(islice((case for case in cases if case.expected in attack.card.meets), CASES))
+    return list(islice((case for case in cases if case.expected in attack.card.applies_to), CASES))
 
 
 def spent(attack: Attack, cases: list[Case], ctx: Craft) -> tuple[float, int, int]:

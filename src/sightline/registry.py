@@ -23,21 +23,47 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from sightline import contracts
 from sightline.cases import ThreatModel
 from sightline.closure import closure, code_of
 from sightline.contracts import ResolvesFiles
 from sightline.digests import digest
 from sightline.errors import AbsentExtraError, ContractError, UsageError, nearest
+from sightline.namespaces import described
 
 Kind = Literal["attack", "defense", "judge", "benchmark"]
-Crafted = Literal["alone", "apart", "together"]
+Role = Literal["attack", "control", "plain"]
+Scope = Literal["per_case", "batched", "universal"]
 REQUESTS = frozenset({"refuse", "comply"})
 ANY_ATTACK = "any attack"
 KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
+CONTRACTS: Mapping[Kind, Any] = {
+    "attack": contracts.Attack,
+    "benchmark": contracts.Benchmark,
+    "defense": contracts.Defense,
+    "judge": contracts.Judge,
+}
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
 _UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
 """What `ast` raises for text that is no literal."""
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """What became of a setting of another name: who still uses it is told, and a study's seeds stay.
+
+    Attributes:
+        to: its name now.
+        was: how a value was written then; None if the setting is not in the seed of a study.
+    """
+
+    to: str
+    was: Callable[[Any], Any] | None = _same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +77,18 @@ class Card:
         version: raised by hand when the meaning of its results changes.
         presets: named settings; 'paper' (or 'default') is the class's defaults.
         threat: for attacks.
-        control_of: for attacks that are controls, the attack that they control for, or `ANY_ATTACK`.
+        role: for attacks, whether it attacks, is a control that attacks are compared with, or leaves cases as
+            they are (`plain`). See `role_of`: settings can turn an attack into a control of itself.
+        control_of: for controls, the attack that they control for, or `ANY_ATTACK`.
+        control_when: settings, and their values that turn an attack into a control of itself.
         alike: for controls of one attack, the settings that both must have alike.
         surrogate: for attacks, whether it is crafted on models that the study names.
-        crafted: for attacks, how it meets cases: each by a call of its own ("alone"), in calls of as many as
-            its setting `batch` says, none depending on another ("apart"), or all of a benchmark in one call
-            ("together"), as what is the same for all of them has to be.
-        meets: for attacks, the expectations of the cases that a study runs it on: requests and their benign
-            twins, unless it is about answers.
+        scope: for attacks, the cases of one call: one (`per_case`); as many as its setting `batch` says, none
+            depending on another (`batched`); or all of a benchmark, for what is the same for all of them
+            (`universal`).
+        applies_to: for attacks, the expectations of the cases that a study runs it on: requests and their
+            benign twins, unless it is about answers.
+        renamed: settings by the names that they had before.
         extra: pip extra that it needs ('' = none).
         judge: for benchmarks, the judge that knows their truth ('' = none of its own).
         data: the data files beside its module that it declares.
@@ -74,14 +104,21 @@ class Card:
     version: int = 1
     presets: Presets = field(default_factory=dict)
     threat: ThreatModel | None = None
+    role: Role = "attack"
     control_of: str = ""
+    control_when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     alike: tuple[str, ...] = ()
     surrogate: bool = False
-    crafted: Crafted = "alone"
-    meets: frozenset[str] = REQUESTS
+    scope: Scope = "per_case"
+    applies_to: frozenset[str] = REQUESTS
+    renamed: Mapping[str, Renamed] = field(default_factory=dict)
     extra: str = ""
     judge: str = ""
     data: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.role == "control") != bool(self.control_of):
+            raise ContractError(f"attack {self.name!r}: a control has role='control' and says control_of=...")
 
     @property
     def parts(self) -> Mapping[str, str]:
@@ -122,6 +159,11 @@ def _registering(
             **facts,
         )
         cls.card = card  # type: ignore[attr-defined]
+        cls.__doc__ = described(card, inspect.getdoc(cls) or "")
+        calls = {"__call__": CONTRACTS[kind].__call__, "preset": vars(contracts.Method)["preset"]}
+        for attribute, shared in calls.items():
+            if not any(attribute in vars(each) for each in cls.__mro__):
+                setattr(cls, attribute, shared)
         _cards[kind, name] = card
         return cls
 
@@ -132,11 +174,14 @@ def attack(
     name: str,
     *,
     threat: ThreatModel,
+    role: Role = "attack",
     control_of: str = "",
+    control_when: Mapping[str, tuple[Any, ...]] | None = None,
     alike: tuple[str, ...] = (),
     surrogate: bool = False,
-    crafted: Crafted = "alone",
-    meets: frozenset[str] = REQUESTS,
+    scope: Scope = "per_case",
+    applies_to: frozenset[str] = REQUESTS,
+    renamed: Mapping[str, Renamed] | None = None,
     paper: str = "",
     source: str = "",
     version: int = 1,
@@ -146,18 +191,21 @@ def attack(
 ) -> Callable[[type[T]], type[T]]:
     """Register a frozen dataclass with `craft` as the attack `name`. `data`: files beside the module.
 
-    `control_of`, `alike`, `surrogate`, `crafted` and `meets`: see `Card`.
+    The other facts: see `Card`.
     """
     return _registering(
         "attack",
         name,
         data,
         threat=threat,
+        role=role,
         control_of=control_of,
+        control_when=control_when or {},
         alike=alike,
         surrogate=surrogate,
-        crafted=crafted,
-        meets=meets,
+        scope=scope,
+        applies_to=applies_to,
+        renamed=renamed or {},
         paper=paper,
         source=source,
         version=version,
@@ -289,6 +337,10 @@ def make(kind: Kind, name: str, /, *, preset: str | None = None, **params: Any) 
     settings.update(params)
     known = {f.name for f in dataclasses.fields(found.factory) if f.init}
     for key in settings:
+        if key in found.renamed:
+            now = found.renamed[key].to
+            default = next(f.default for f in dataclasses.fields(found.factory) if f.name == now)
+            raise UsageError(f"{kind} {name!r}: setting {key!r} is now {now!r} (default {default!r})")
         if key not in known:
             raise UsageError(nearest(key, known, f"setting of {kind} {name!r}"))
     try:
@@ -316,6 +368,31 @@ def spec(method: Any) -> str:
     """One-line form that `parse` reads back: `figstep(font_px=40)`; defaults are left out."""
     inside = ", ".join(f"{key}={value!r}" for key, value in settings(method).items())
     return f"{method.card.name}({inside})" if inside else str(method.card.name)
+
+
+def role_of(method: Any) -> Role:
+    """The role of an attack with its settings: that of its card, or `control` if a setting makes it one."""
+    if any(getattr(method, name) in values for name, values in method.card.control_when.items()):
+        return "control"
+    role: Role = method.card.role
+    return role
+
+
+def control_of(method: Any) -> str:
+    """The name of the attack that a control controls for, or `ANY_ATTACK`; '' for an attack."""
+    if role_of(method) != "control":
+        return ""
+    return str(method.card.control_of or method.card.name)
+
+
+def seed_text(method: Any) -> str:
+    """`spec` with settings named as they were before, so that a study's random numbers stay."""
+    before = {now.to: (name, now.was) for name, now in method.card.renamed.items() if now.was is not None}
+    inside = []
+    for key, value in settings(method).items():
+        name, was = before.get(key, (key, _same))
+        inside.append(f"{name}={was(value)!r}")
+    return f"{method.card.name}({', '.join(inside)})" if inside else str(method.card.name)
 
 
 def parse(kind: Kind, text: str) -> Any:

@@ -104,7 +104,7 @@ def show_verification(found: Verified) -> None:
 
 def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bool) -> None:
     """Exact counts of what a run does and of what is already there, without a request to any target."""
-    from sightline.report.brief import aligned
+    from sightline.report.page import aligned
     from sightline.study.plan import plan
     from sightline.study.run import default_folder, open_run
 
@@ -142,7 +142,7 @@ def show_results(session: Run, *, fresh: bool, eval_logs: bool) -> None:
     found = session.findings()
     if not found.unscored:
         return
-    from sightline.report.cautions import MUCH_UNSCORED
+    from sightline.report.trust import MUCH_UNSCORED
 
     share = f"{found.unscored:,} of {found.verdicts:,} verdicts are unscored"
     again = "mend it, then run the same command with --retry-errors"
@@ -156,7 +156,7 @@ def show_results(session: Run, *, fresh: bool, eval_logs: bool) -> None:
 
 def show_report(folder: Path, *, fresh: bool, redacted: bool = False) -> None:
     """Write the report, unless it is there and as new as the results; show it in brief, and where it lies."""
-    from sightline.report.files import BRIEF, REPORT, SHARED
+    from sightline.report.page import BRIEF, REPORT, SHARED
 
     results, page = folder / "results.parquet", folder / (SHARED if redacted else REPORT)
     paths = (page, folder / BRIEF)
@@ -206,9 +206,8 @@ def show_list(what: str) -> None:
             except UsageError as unusable:
                 table.add_row(literal(name), f"[red]{literal(str(unusable))}")
                 continue
-            table.add_row(
-                literal(name), literal(card.summary), literal(card.paper or "ours"), literal(card.extra)
-            )
+            summary = f"(control) {card.summary}" if card.role == "control" else card.summary
+            table.add_row(literal(name), literal(summary), literal(card.paper or "ours"), literal(card.extra))
         console.print(table)
 
 
@@ -276,8 +275,10 @@ def show_card(name: str) -> None:
             "source": card.source,
             "needs": card.extra,
             "judge": card.judge,
+            "role": card.role if card.kind == "attack" else "",
             "control of": card.control_of,
             "controls": ", ".join(_controls_of(card)),
+            "a control if": " or ".join(f"{key}={v!r}" for key, vs in card.control_when.items() for v in vs),
         }
         for label, value in lines.items():
             if value:

@@ -55,7 +55,7 @@ def test_constants_are_those_of_the_release() -> None:
     assert attack.size_px == 224
     assert made(preset="innocent").steps == 400
     assert (made(preset="face").goal, made(preset="face").labels) == ("unseen", ("face",))
-    assert registry.card("attack", "bard").meets == {"answer", "classify", "refuse"}
+    assert registry.card("attack", "bard").applies_to == {"answer", "classify", "refuse"}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from sightline.study.surrogates import LocalSurrogate
 from sightline.targets import open_target
 from sightline.testbed import grading, wordings
 from sightline.testbed.world import world
-from sightline.whitebox.compute import Draws
+from sightline.whitebox.compute import RngStream
 
 NAME = "testbed/linear"
 CONTEXTS = ("what is moss ?", "steps for wool", "say clay")
@@ -120,7 +120,7 @@ def test_a_patch_is_centered_at_a_fifth_of_the_height_and_half_of_the_width() ->
 def test_a_moving_patch_is_shown_at_a_place_of_each_case() -> None:
     attack = hijack(bound="moving_patch", size_px=64, patch_px=16)
     bounded = attack._bounded(whitebox.from_pixels([np.zeros((64, 64, 3), np.uint8)]))
-    theta = bounded.start(Draws(seed=0, keys=(0,)))
+    theta = bounded.start(RngStream(seed=0, keys=(0,)))
 
     class Found:
         pass

@@ -30,7 +30,7 @@ def test_constants_are_those_of_the_release() -> None:
     assert attack(preset="as_released").passes == "by_word"
     assert attack(preset="partial").rows == 20
     card = registry.card("attack", "injection")
-    assert (card.threat.attacker, card.threat.access, card.meets) == ("third_party", "white", {"answer"})
+    assert (card.threat.attacker, card.threat.access, card.applies_to) == ("third_party", "white", {"answer"})
 
 
 def test_one_pass_weighs_the_tokens_like_all_prefixes(runs: Recorded, tmp_path) -> None:

@@ -55,7 +55,13 @@ def test_a_case_gets_the_same_noise_in_any_company(tmp_path: Path) -> None:
 
 def test_it_is_a_control_that_meets_questions_too() -> None:
     assert role_of("noise_on_picture(eps='8/255')") == "control"
-    assert registry.card("attack", "noise_on_picture").meets == {"answer", "classify", "comply", "refuse"}
+    card = registry.card("attack", "noise_on_picture")
+    assert card.applies_to == {
+        "answer",
+        "classify",
+        "comply",
+        "refuse",
+    }
 
 
 @pytest.mark.parametrize("eps", ["0/255", "300/255", "0.5/255"])

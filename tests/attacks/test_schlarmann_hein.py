@@ -37,7 +37,7 @@ def test_constants_are_those_of_the_paper_and_its_successor() -> None:
     assert (far.goal, far.eps, far.steps) == ("targeted", "2/255", 10_000)
     assert (attack(preset="ensemble").words, attack(preset="ensemble").polish) == (("maybe", "Word"), 100)
     card = registry.card("attack", "schlarmann_hein")
-    assert (card.crafted, card.surrogate, card.meets) == ("apart", True, {"answer"})
+    assert (card.scope, card.surrogate, card.applies_to) == ("batched", True, {"answer"})
     assert (card.threat.attacker, card.threat.access, card.threat.may_edit) == (
         "third_party",
         "white",

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from sightline import registry
 from sightline.attacks.typed_words import SUFFIX, DrawsWords
 from sightline.cli import app
-from sightline.errors import UsageError
+from sightline.errors import ContractError, UsageError
 from sightline.metrics.cells import is_control_of, role_of
 from sightline.registry import ANY_ATTACK
-from sightline.report.roles import Role
-from sightline.report.roles import role_of as shown_role
+from sightline.report.cells import Role
+from sightline.report.cells import role_of as shown_role
 
 CARDS = {name: registry.card("attack", name) for name in shipped("attack")}
 DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, DrawsWords)]
@@ -67,7 +67,7 @@ def test_whoever_draws_words_has_a_typed_twin(name):
     assert CARDS[name].control_of == ""
     twin = CARDS[name + SUFFIX]
     assert twin.control_of == name
-    assert twin.meets == CARDS[name].meets
+    assert twin.applies_to == CARDS[name].applies_to
     own = {field.name for field in dataclasses.fields(CARDS[name].factory)}
     assert set(twin.alike) == ({field.name for field in dataclasses.fields(twin.factory)} & own - SIZES)
     assert not twin.surrogate
@@ -79,7 +79,7 @@ def test_whoever_draws_words_has_a_typed_twin(name):
 def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
     assert name == CARDS[name].control_of + SUFFIX
     assert CARDS[name].control_of in DRAWING
-    assert CARDS[name].summary.startswith("Control: ")
+    assert CARDS[name].role == "control"
     assert role_of(name) == "control"
     assert shown_role(f"{name}(picture='blank')") is Role.control
     assert is_control_of(name, CARDS[name].control_of)
@@ -88,12 +88,61 @@ def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.control_of == ANY_ATTACK])
 def test_other_controls_say_so_too(name):
-    assert CARDS[name].summary.startswith("Control: ")
+    assert CARDS[name].role == "control"
     assert role_of(name) == "control"
 
 
-def test_no_attack_is_called_a_control_without_being_one():
-    assert all(card.control_of for card in CARDS.values() if card.summary.startswith("Control"))
+def test_only_the_reference_leaves_cases_as_they_are():
+    assert [name for name, card in CARDS.items() if card.role == "plain"] == ["none"]
+
+
+@pytest.mark.parametrize(
+    ("control", "attack", "other"),
+    [
+        ("gcg(preset=testbed_random)", "gcg(preset=testbed)", "gcg(preset=testbed, length=9)"),
+        (
+            "qi_text(preset=testbed_random)",
+            "qi_text(preset=testbed)",
+            "qi_text(preset=testbed, place=before)",
+        ),
+        ("tpgd(preset=testbed_random)", "tpgd(preset=testbed)", "tpgd(preset=testbed, keep='')"),
+        (
+            "jailbreak_in_pieces(preset=testbed_trigger)",
+            "jailbreak_in_pieces(preset=testbed)",
+            "jailbreak_in_pieces(preset=testbed, trigger=visual)",
+        ),
+    ],
+)
+def test_settings_can_make_an_attack_a_control_of_itself(control, attack, other):
+    control, attack, other = (
+        registry.spec(registry.parse("attack", text)) for text in (control, attack, other)
+    )
+    assert (role_of(control), role_of(attack)) == ("control", "attack")
+    assert is_control_of(control, attack)
+    assert not is_control_of(control, other)
+    assert not is_control_of(control, "carlini")
+
+
+def test_every_setting_that_a_card_names_exists():
+    for card in CARDS.values():
+        settings = {field.name for field in dataclasses.fields(card.factory)}
+        assert {*card.alike, *card.control_when, *(now.to for now in card.renamed.values())} <= settings
+        assert not settings & set(card.renamed)
+
+
+def test_a_control_says_what_it_controls_for():
+    with pytest.raises(ContractError, match="role='control' and says control_of"):
+        dataclasses.replace(CARDS["text_only"], role="attack")
+
+
+def test_an_old_name_of_a_setting_is_told_in_one_line_and_keeps_the_seeds_of_studies():
+    with pytest.raises(
+        UsageError, match="attack 'gcg': setting 'said' is now 'baseline' \\(default False\\)"
+    ):
+        registry.parse("attack", "gcg(said=control)")
+    assert registry.seed_text(registry.parse("attack", "gcg(baseline=True, length=4)")) == (
+        "gcg(length=4, said='control')"
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if not card.surrogate])

@@ -5,11 +5,10 @@ from result_rows import row, summary
 from scipy.stats import ttest_1samp
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from sightline.report.board import board
-from sightline.report.differences import differences
-from sightline.report.story import tell
-from sightline.report.tables import tables
-from sightline.report.words import points
+from sightline.report.cells import board
+from sightline.report.headline import tell
+from sightline.report.tables import differences, tables
+from sightline.report.text import points
 
 
 def rows(attack, obeyed, *, nouns=24, asks=3, benign=0, **changed):

@@ -14,8 +14,7 @@ from run_folder import HOSTILE, NOUNS, Shape, write_run
 
 from sightline import report
 from sightline.errors import UsageError
-from sightline.report.text import is_unseen
-from sightline.report.words import as_percent
+from sightline.report.text import as_percent, is_unseen
 
 VOID = {"meta", "link", "img", "input", "br"}
 SURE = {

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image as PilImage
 
 from sightline.cases import Image
-from sightline.report.pictures import MAX_BYTES, embed
+from sightline.report.gallery import MAX_BYTES, embed
 from sightline.store import Blobs
 
 

@@ -17,8 +17,8 @@ from test_report_page import Node, Tree
 from sightline import report
 from sightline.digests import digest
 from sightline.keys import judge_key
-from sightline.report import provenance, recorded
-from sightline.report.results import Results
+from sightline.report import provenance
+from sightline.report.results import Results, recorded_cases
 
 SMALL = Shape(prompts=1, utility=6)
 Rows = list[dict[str, Any]]
@@ -93,8 +93,8 @@ def test_rows_of_another_release_get_no_clean_request_of_this_one(run: Path) -> 
         sample = {"benchmark": "testbed_requests", "release": lock["benchmarks"][0]["release"][:16]}
         name = rows_of(next((run / "records").glob("cases-0*.parquet")))[0]["id"]
         one = {**sample, "case_id": name}
-        assert list(recorded.cases(results, lock, [one])) == [("testbed_requests", name)]
-        assert recorded.cases(results, lock, [{**one, "release": "another"}]) == {}
+        assert list(recorded_cases(results, lock, [one])) == [("testbed_requests", name)]
+        assert recorded_cases(results, lock, [{**one, "release": "another"}]) == {}
 
 
 @pytest.mark.parametrize("keyed", [True, False])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sightline.report.words import as_percent, bracket, points
+from sightline.report.text import as_percent, bracket, points
 
 
 @pytest.mark.parametrize(

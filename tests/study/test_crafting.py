@@ -42,7 +42,7 @@ def gray(case: Case, level: int) -> Draft:
     return Draft(case=case, image=np.full((8, 8, 3), level % 256, np.uint8))
 
 
-@attack("toy_apart", threat=ThreatModel(), crafted="apart")
+@attack("toy_apart", threat=ThreatModel(), scope="batched")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToyApart:
     """A gray of its own for every case; stops at the case of number `until`."""
@@ -65,7 +65,7 @@ class ToyApart:
             yield gray(cases[0], 1)
 
 
-@attack("toy_lone_gray", threat=ThreatModel(), crafted="apart")
+@attack("toy_lone_gray", threat=ThreatModel(), scope="batched")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToyLoneGray:
     """A gray for every case."""
@@ -77,7 +77,7 @@ class ToyLoneGray:
         yield from (replace(gray(case, 9), shared=self.shared) for case in cases)
 
 
-@attack("toy_together", threat=ThreatModel(), crafted="together", meets=frozenset({"answer"}))
+@attack("toy_together", threat=ThreatModel(), scope="universal", applies_to=frozenset({"answer"}))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToyTogether:
     """One gray for all cases, which depends on how many there are."""
@@ -87,7 +87,7 @@ class ToyTogether:
         yield from (gray(case, len(cases)) for case in cases)
 
 
-@attack("toy_gradient", threat=ThreatModel(access="white"), crafted="apart", surrogate=True)
+@attack("toy_gradient", threat=ThreatModel(access="white"), scope="batched", surrogate=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToyGradient:
     """Notes what it was crafted on."""
@@ -97,7 +97,7 @@ class ToyGradient:
         yield from (Draft(case=case, image=gray(case, 7).image, note=note) for case in cases)
 
 
-@attack("toy_budget", threat=ThreatModel(access="white"), crafted="together", surrogate=True)
+@attack("toy_budget", threat=ThreatModel(access="white"), scope="universal", surrogate=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToyBudget:
     """Spends what it is given and `more`; keeps its search on the bench."""
@@ -342,7 +342,7 @@ def test_a_budget_for_what_computes_nothing_is_refused() -> None:
         parse(STUDY % "{name: toy_plain, budget: {backwards: 3}}")
 
 
-@attack("toy_search", threat=ThreatModel(access="white"), crafted="apart", surrogate=True)
+@attack("toy_search", threat=ThreatModel(access="white"), scope="batched", surrogate=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToySearch:
     """Tells how far it is."""

@@ -37,7 +37,7 @@ judges: [toy_judge]
 """
 
 
-@attack("toy_seer", threat=ThreatModel(access="white"), crafted="apart", surrogate=True)
+@attack("toy_seer", threat=ThreatModel(access="white"), scope="batched", surrogate=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToySeer:
     """Has seen every case with an even number, and cannot take case 3."""

@@ -45,7 +45,7 @@ from sightline.errors import DamageError, UsageError
 from sightline.keys import judge_key
 from sightline.plain import conversation_of, response_of
 from sightline.records import Response
-from sightline.report.recorded import CaseTableName, current_case_tables
+from sightline.report.results import CaseTableName, current_case_tables
 from sightline.sealed import check_table, damage_told
 from sightline.store import Blobs, Row
 from sightline.study import lock as locks

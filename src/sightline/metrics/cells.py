@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 from sightline import registry
 from sightline.errors import UsageError
+from sightline.registry import Role
 
 PLAIN = "none"
-Role = Literal["plain", "control", "attack"]
 
 
 @cache
 def role_of(spec: str) -> Role:
-    """The role of an attack: its card tells a control (`control_of`); one not installed counts as attack."""
-    name = method_of(spec)
-    if name == PLAIN:
-        return "plain"
+    """The role of an attack with its settings; one that is not installed counts as attack.
+
+    Settings that this version does not know leave the role that the card says.
+    """
     try:
-        return "control" if registry.card("attack", name).control_of else "attack"
+        return registry.role_of(registry.parse("attack", spec))
+    except UsageError:
+        pass
+    try:
+        return registry.card("attack", method_of(spec)).role
     except UsageError:
         return "attack"
 
@@ -33,13 +36,14 @@ def is_control_of(control: str, attack: str) -> bool:
     installed here is compared with every attack.
     """
     try:
-        card = registry.card("attack", method_of(control))
-        if card.control_of != method_of(attack):
-            return card.control_of == registry.ANY_ATTACK
-        one, other = (registry.parse("attack", spec) for spec in (control, attack))
+        one = registry.parse("attack", control)
+        of = registry.control_of(one)
+        if of != method_of(attack):
+            return of == registry.ANY_ATTACK
+        other = registry.parse("attack", attack)
     except UsageError:
         return True
-    return all(getattr(one, name) == getattr(other, name) for name in card.alike)
+    return all(getattr(one, name) == getattr(other, name) for name in one.card.alike)
 
 
 def method_of(spec: str) -> str:

@@ -188,7 +188,7 @@ def summarize(
 def _expected(columns: Columns, ids: Sequence[CellId]) -> list[int]:
     """How many samples each cell must hold: all that any cell of its benchmark has.
 
-    Cells with an attack need only the cases of the expectations that the attack meets: those of which any
+    Cells with an attack need only the cases of the expectations that it applies to: those of which any
     of its cells has one.
 
     Raises:

@@ -1,16 +1,343 @@
-"""Line drawings of attacks: success against budget, and loss against the steps of one search."""
+"""Success against attack budget: curves, areas, crafting cost, cost per success, the loss of each search."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from markupsafe import Markup
 
-from sightline.report.figures import SERIES, SHAPES, Plain, render
-from sightline.report.text import label
+from sightline.metrics.cells import CellId, limits_of
+from sightline.metrics.effort import Curve, Price
+from sightline.plain import artifact_of
+from sightline.records import Artifact
+from sightline.report.cells import Board, Cell, Role, access_text
+from sightline.report.figures import (
+    POINT,
+    RULE,
+    SERIES,
+    SHAPES,
+    Plain,
+    by_series,
+    percent_axis,
+    render,
+    search,
+    series_key,
+)
+from sightline.report.results import Crafted, Made, Results
+from sightline.report.tables import Shown, shown
+from sightline.report.text import MEASURE_NAMES, amount, as_percent, bracket, label, limits, quantity
 
-MOST_POINTS = 100
+MOST_COMPARISONS = 12
+MOST_CURVES = 6
+MOST_COSTS = 300
+NONE_SUCCEEDED = "none succeeded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AreaLine:
+    """A curve in the table below a figure."""
+
+    name: str
+    made: str
+    area: str
+    interval: str
+    levels: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Curves that may be compared: one setting, one budgeted quantity."""
+
+    title: str
+    measure: str
+    svg: Markup
+    key: tuple[tuple[str, str], ...]
+    lines: tuple[AreaLine, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostLine:
+    """What the artifacts of a column took, and one success."""
+
+    attack: str
+    success: Shown | None
+    artifacts: str
+    spent: str
+    successes: str
+    each: str
+
+
+@dataclass(frozen=True, slots=True)
+class CostBand:
+    """Rows of one target behind one defense, crafted on one set of models."""
+
+    title: str
+    made: str
+    lines: tuple[CostLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The rows that are printed, and how many are not."""
+
+    bands: tuple[CostBand, ...] = ()
+    left: int = 0
+
+
+def comparisons(board: Board, curves: Sequence[Curve]) -> list[Comparison]:
+    """Figure and table of all curves that share setting and budgeted quantity.
+
+    Under the primary judge, and under those that read what an attacker wants. Curves without a level at which
+    success is defined, as on questions that the judge grades, are left out.
+    """
+    place = {cell.summary.id: cell for cell in board.cells}
+    mine = [
+        curve
+        for curve in curves
+        if _counts(place[curve.levels[0].cell], board)
+        and any(place[level.cell].summary.success is not None for level in curve.levels)
+    ]
+    together: dict[tuple[object, ...], list[Curve]] = {}
+    for curve in mine:
+        together.setdefault(curve.compared, []).append(curve)
+    order = sorted(together.values(), key=lambda found: not place[found[0].levels[0].cell].bare)
+    return [_comparison(found, place) for found in order[:MOST_COMPARISONS]]
+
+
+def _counts(cell: Cell, board: Board) -> bool:
+    """Whether costs follow the cell's judge."""
+    return cell.condition.judge == board.primary or cell.summary.id.success == "steered"
+
+
+def _name(curve: Curve) -> str:
+    return f"{curve.series} ({curve.seen} cases)" if curve.seen else curve.series
+
+
+def _comparison(curves: Sequence[Curve], place: Mapping[CellId, Cell]) -> Comparison:
+    cell = curves[0].levels[0].cell
+    what = quantity(curves[0].quantity)
+    defended = "" if place[cell].bare else f", defense {cell.defense}"
+    measure = MEASURE_NAMES[curves[0].success]
+    title = f"{cell.target} on {cell.benchmark}{defended}: {measure} for {what} per artifact"
+    drawn = [curve for curve in curves if curve.seen != "seen"][:MOST_CURVES] or list(curves[:MOST_CURVES])
+    names = [_name(curve) for curve in drawn]
+    points = [
+        CurvePoint(name, level.amount, 100 * rate.point, 100 * rate.low, 100 * rate.high)
+        for curve, name in zip(drawn, names, strict=True)
+        for level in curve.levels
+        if (rate := place[level.cell].success) is not None and rate.point is not None
+    ]
+    notes = ["Levels are what one artifact may spend at most; a picture for all cases is one artifact."]
+    if curves[0].besides:
+        notes.append(f"Every level besides: {limits(curves[0].besides)}.")
+    left_out = [_name(curve) for curve in curves if curve not in drawn]
+    if left_out:
+        notes.append(f"In the table alone: {', '.join(left_out)}.")
+    if len(drawn) > 1:
+        notes.append("Points of one level are drawn side by side, so that intervals can be told apart.")
+    if any(place[level.cell].summary.seeds for curve in curves for level in curve.levels):
+        notes.append("Where there are several seeds, a point is their mean; intervals cover requests alone.")
+    if all(curve.area is None for curve in curves):
+        notes.append("These curves share no range of budgets, or have samples without a verdict: no areas.")
+    return Comparison(
+        title=title,
+        measure=measure,
+        svg=equal_cost(
+            points, names, what, label(f"{title}; the numbers are in the table below", 300), measure
+        ),
+        key=tuple(series_key(names)),
+        lines=tuple(_area_line(curve, place) for curve in curves),
+        notes=tuple(notes),
+    )
+
+
+def _area_line(curve: Curve, place: Mapping[CellId, Cell]) -> AreaLine:
+    levels = []
+    for level in curve.levels:
+        rate = place[level.cell].success
+        reached = "unscored" if rate is None or rate.point is None else as_percent(rate.point)
+        levels.append(f"{amount(level.amount)}: {reached}")
+    area = curve.area
+    return AreaLine(
+        name=_name(curve),
+        made=whose(place[curve.levels[0].cell]),
+        area="" if area is None else as_percent(area.point),
+        interval=""
+        if area is None
+        else f"{bracket(area.low, area.high)} from {amount(area.first)} to {amount(area.last)}",
+        levels=", ".join(levels),
+    )
+
+
+def whose(cell: Cell) -> str:
+    """What the attack saw of which model, and whether that model answers."""
+    access, own = access_text(cell.summary.id), cell.summary.id.own
+    if own is None:
+        return access
+    return f"{access} ({'this very model' if own else 'another model answers'})"
+
+
+def price_text(crafted: Crafted) -> str:
+    """What one artifact took, in words: `300 forward and 150 backward passes, 1.2 TFLOP`."""
+    count = len(crafted.one) if crafted.shared else crafted.artifacts
+    one = crafted.price.per(count)
+    if one is None:
+        return ""
+    each = "" if count == 1 else (" a seed" if crafted.shared else " a case")
+    once = ", once for all cases" if crafted.shared else ""
+    passes = f"{amount(one.forwards)} forward and {amount(one.backwards)} backward passes"
+    return f"{passes}, {_flops(one.flops)}{each}{once}"
+
+
+def _flops(value: float) -> str:
+    return f"{amount(value)}FLOP" if value >= 10_000 else f"{amount(value)}\u00a0FLOP"
+
+
+def costs(board: Board, crafting: Mapping[str, Mapping[Made, Crafted]], tries: int) -> Costs:
+    """What crafting took and what a success takes, of every attack that took anything.
+
+    A success is a restricted request obeyed as the primary judge reads it, or a steered reply by a judge that
+    reads what the attacker wants; with several tries, successes are those of one try.
+
+    Args:
+        board: the cells.
+        crafting: by measure of success, what the artifacts of the cases took that it is about.
+        tries: per case.
+    """
+    chosen = [
+        cell
+        for cell in board.cells
+        if cell.role is Role.attack
+        and _counts(cell, board)
+        and cell.success is not None
+        and Made.of(cell.summary.id) in crafting[cell.summary.id.success]
+    ]
+    bands = []
+    for (title, made), cells in groupby(sorted(chosen, key=_band)[:MOST_COSTS], key=_band):
+        lines = tuple(
+            _cost_line(cell, crafting[cell.summary.id.success][Made.of(cell.summary.id)], tries)
+            for cell in cells
+        )
+        bands.append(CostBand(title, made, lines))
+    return Costs(tuple(bands), max(0, len(chosen) - MOST_COSTS))
+
+
+def _band(cell: Cell) -> tuple[str, str]:
+    place = f"{cell.target} on {cell.condition.benchmark}"
+    if not cell.bare:
+        place += f", defense {cell.defense}"
+    if cell.summary.id.success == "steered":
+        place += f": {MEASURE_NAMES['steered']} by {cell.condition.judge}"
+    return place, whose(cell)
+
+
+def _cost_line(cell: Cell, crafted: Crafted, tries: int) -> CostLine:
+    rate = cell.success
+    successes = rate.k / tries if rate is not None else 0.0
+    count = len(crafted.one) if crafted.shared else crafted.artifacts
+    each = crafted.price.per(successes)
+    return CostLine(
+        attack=cell.attack,
+        success=shown(rate, cell.summary.id.success),
+        artifacts=f"{count:,} for all cases" if crafted.shared else f"{count:,}",
+        spent=_bill(crafted.price),
+        successes=amount(successes),
+        each=NONE_SUCCEEDED if each is None else _bill(each),
+    )
+
+
+def _bill(price: Price) -> str:
+    passes = f"{amount(price.forwards)} + {amount(price.backwards)} passes"
+    return f"{passes}, {_flops(price.flops)}, {amount(price.seconds)}\u00a0s"
+
+
+MOST_SEARCHES = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Making:
+    """One attack of the study at its largest budget. `svg` is None if no course was recorded."""
+
+    name: str
+    access: str
+    facts: tuple[str, ...]
+    svg: Markup | None
+    caption: str
+
+
+def makings(board: Board, crafting: Mapping[Made, Crafted], results: Results) -> list[Making]:
+    """Every attack of the study, once per benchmark; the search shown is of its first seed.
+
+    Nothing for a study whose attacks compute nothing on a model.
+    """
+    if not crafting:
+        return []
+    chosen: dict[tuple[str, str], Cell] = {}
+    for cell in board.cells:
+        if cell.role is Role.attack and cell.condition.judge == board.primary:
+            chosen[cell.condition.benchmark, cell.series] = cell  # the largest budget comes last
+    found = {place: _of(crafting, cell.summary.id) for place, cell in chosen.items()}
+    keys = [next(iter(crafted.one.values())) for crafted in found.values() if crafted is not None]
+    rows = results.records("craft", "key", keys[:MOST_SEARCHES])
+    artifacts = {row["key"]: artifact_of(row) for row in rows}
+    return [
+        _making(cell, found[place], artifacts, several=len({name for name, _ in chosen}) > 1)
+        for place, cell in chosen.items()
+    ]
+
+
+def _of(crafting: Mapping[Made, Crafted], cell: CellId) -> Crafted | None:
+    """What the column took, on unseen cases rather than on others."""
+    made = Made.of(cell)
+    return next(
+        (crafting[at] for seen in ("unseen", "", "seen") if (at := made._replace(seen=seen)) in crafting),
+        None,
+    )
+
+
+def _making(
+    cell: Cell, crafted: Crafted | None, artifacts: Mapping[str, Artifact], *, several: bool
+) -> Making:
+    one = cell.summary.id
+    name = f"{cell.series} · {one.benchmark}" if several else cell.series
+    facts = [limits(limits_of(one.budget)) + " per artifact" if one.budget else "no budget"]
+    if crafted is None:
+        return Making(
+            name=name, access=access_text(one), facts=("made without a model's passes",), svg=None, caption=""
+        )
+    facts.append(f"took {price_text(crafted)}")
+    if cell.summary.seeds:
+        facts.append(f"seeds {', '.join(seed.seed for seed in cell.summary.seeds)}")
+    seed, key = next(iter(crafted.one.items()))
+    artifact = artifacts.get(key)
+    if artifact is None or not (artifact.trace or artifact.checks):
+        return Making(name=name, access=access_text(one), facts=tuple(facts), svg=None, caption="")
+    which = f"{label(cell.attack)}, seed {label(seed)}"
+    described = f"Course of one search: {which}; {_end(artifact)}"
+    return Making(
+        name=name,
+        access=access_text(one),
+        facts=tuple(facts),
+        svg=search(artifact.trace, artifact.checks, described),
+        caption=f"{which}: {_end(artifact)}",
+    )
+
+
+def _end(artifact: Artifact) -> str:
+    """Where a search began and ended, in words."""
+    if artifact.checks:
+        (_, start, _), (step, loss, share) = artifact.checks[0], artifact.checks[-1]
+        best = min(value for _, value, _ in artifact.checks)
+        forced = f", {as_percent(share)} of its targets would be written" if share else ""
+        return f"probe loss {start:.3g} at the start, {best:.3g} at best, {loss:.3g} at step {step}{forced}"
+    (_, start), (step, loss) = artifact.trace[0], artifact.trace[-1]
+    return f"training loss {start:.3g} at the start, {loss:.3g} at step {step}"
+
+
 ASIDE = 0.012
 """How far points of one level stand apart, as a share of the axis."""
 
@@ -23,13 +350,6 @@ class CurvePoint(NamedTuple):
     reached: float
     low: float
     high: float
-
-
-def _by_series(names: Sequence[str], choices: Sequence[str]) -> Plain:
-    """An encoding that tells series apart."""
-    values = [choices[number % len(choices)] for number in range(len(names))]
-    scale = {"domain": list(names), "range": values}
-    return {"field": "series", "type": "nominal", "legend": None, "scale": scale}
 
 
 def equal_cost(
@@ -52,107 +372,21 @@ def equal_cost(
         series = label(point.series, 60)
         aside = span ** (ASIDE * (names.index(series) - (len(names) - 1) / 2))
         values.append({**point._asdict(), "series": series, "amount": point.amount * aside})
-    x = {
+    x: Plain = {
         "field": "amount",
         "type": "quantitative",
         "title": f"{what} per artifact at most (logarithmic)",
         "scale": {"type": "log", "nice": False, "padding": 16},
         "axis": {"values": amounts, "format": "~s", "grid": False},
     }
-    y = {
-        "type": "quantitative",
-        "title": f"{measure}, %",
-        "scale": {"domain": [0, 100], "nice": False},
-    }
-    color = _by_series(names, SERIES)
-    return render(
-        {
-            "width": 560,
-            "height": 280,
-            "padding": {"left": 8, "right": 24, "top": 8, "bottom": 4},
-            "data": {"values": values},
-            "layer": [
-                {
-                    "mark": {"type": "rule", "strokeWidth": 1.4, "opacity": 0.6},
-                    "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color},
-                },
-                {
-                    "mark": {"type": "line", "strokeWidth": 2},
-                    "encoding": {"x": x, "y": {**y, "field": "reached"}, "color": color},
-                },
-                {
-                    "mark": {"type": "point", "size": 70, "filled": True, "opacity": 1},
-                    "encoding": {
-                        "x": x,
-                        "y": {**y, "field": "reached"},
-                        "color": color,
-                        "shape": _by_series(names, SHAPES),
-                    },
-                },
-            ],
-        },
-        description,
-    )
-
-
-def thinned(curve: Sequence[tuple[float, ...]], most: int = MOST_POINTS) -> list[tuple[float, ...]]:
-    """At most `most` points of a curve, evenly among its own, first and last kept."""
-    if len(curve) <= most:
-        return list(curve)
-    places = [round(number * (len(curve) - 1) / (most - 1)) for number in range(most)]
-    return [curve[place] for place in places]
-
-
-def search(
-    trace: Sequence[tuple[int, float]], checks: Sequence[tuple[int, float, float]], description: str
-) -> Markup:
-    """The loss of one search by step: while training (line) and as a file (dots); the share forced below it.
-
-    Args:
-        trace: (step, training loss).
-        checks: (step, loss of the probe, share of the probe's targets that would be written).
-        description: what a reader who does not see the figure is told.
-    """
-    width = 300
-    trained = [{"step": step, "loss": loss} for step, loss in thinned(trace)]
-    judged = [{"step": step, "loss": loss, "forced": 100 * share} for step, loss, share in thinned(checks)]
-    end = max((int(point["step"]) for point in (*trained, *judged)), default=0)
-    scale = {"domain": [0, max(end, 1)], "nice": False}
-
-    def axis(field: str, title: str | None, *, domain: Sequence[int] = ()) -> Plain:
-        limited = {"scale": {"domain": list(domain), "nice": False}} if domain else {"scale": {"zero": False}}
-        return {"field": field, "type": "quantitative", "title": title, "axis": {"tickCount": 3}, **limited}
-
-    def steps(title: str | None) -> Plain:
-        return {**axis("step", title), "scale": scale, "axis": {"tickCount": 4, "grid": False}}
-
-    loss: Plain = {
-        "width": width,
-        "height": 90,
-        "layer": [
-            {
-                "data": {"values": trained},
-                "mark": {"type": "line", "strokeWidth": 1.2, "color": SERIES[1], "opacity": 0.75},
-                "encoding": {"x": steps(None), "y": axis("loss", "loss")},
-            },
-            {
-                "data": {"values": judged},
-                "mark": {"type": "point", "filled": True, "size": 18, "color": SERIES[0], "opacity": 1},
-                "encoding": {"x": steps(None), "y": axis("loss", "loss")},
-            },
-        ],
-    }
-    panels = [loss]
-    if any(point["forced"] for point in judged):
-        panels.append(
-            {
-                "width": width,
-                "height": 50,
-                "data": {"values": judged},
-                "mark": {"type": "line", "strokeWidth": 1.6, "color": SERIES[0]},
-                "encoding": {"x": steps("step"), "y": axis("forced", "forced, %", domain=(0, 100))},
-            }
-        )
-    else:
-        loss["layer"][0]["encoding"]["x"] = steps("step")
-    return render({"spacing": 8, "vconcat": panels}, description)
+    y = percent_axis("reached", f"{measure}, %")
+    shared = {"x": x, "y": y, "color": by_series(names, SERIES)}
+    ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
+    layers = [
+        {"mark": RULE, "encoding": {**shared, **ends}},
+        {"mark": {"type": "line", "strokeWidth": 2}, "encoding": shared},
+        {"mark": POINT, "encoding": {**shared, "shape": by_series(names, SHAPES)}},
+    ]
+    padding = {"left": 8, "right": 24, "top": 8, "bottom": 4}
+    spec = {"width": 560, "height": 280, "padding": padding, "data": {"values": values}, "layer": layers}
+    return render(spec, description)

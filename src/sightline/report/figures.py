@@ -31,7 +31,11 @@ OUTCOME_INK = dict.fromkeys(("complied", "refused", "blocked_defense", "error"),
 SERIES = tuple(f"var(--series-{number})" for number in range(1, 7))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 
+MOST_POINTS = 100
+
 Plain = dict[str, Any]
+RULE: Plain = {"type": "rule", "strokeWidth": 1.4, "opacity": 0.6}
+POINT: Plain = {"type": "point", "size": 70, "filled": True, "opacity": 1}
 _HALO: Plain = {"stroke": "var(--card)", "strokeWidth": 4, "strokeJoin": "round"}
 _SVG = "http://www.w3.org/2000/svg"
 _ELEMENTS = {"svg", "g", "path", "rect", "line", "text", "tspan", "title", "circle", "defs", "clipPath"}
@@ -261,23 +265,22 @@ def tradeoff(panels: Mapping[str, Sequence[Spot]], description: str) -> Markup:
     return render({"spacing": 36, "hconcat": drawn}, description)
 
 
-def _axis(field: str, title: str | None) -> Plain:
+def percent_axis(field: str, title: str | None) -> Plain:
+    """An encoding on an axis from 0 to 100."""
     scale = {"domain": [0, 100], "nice": False}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale}
 
 
+def by_series(names: Sequence[str], choices: Sequence[str]) -> Plain:
+    """An encoding that gives each series its own color or shape."""
+    scale = {"domain": list(names), "range": [choices[n % len(choices)] for n in range(len(names))]}
+    return {"field": "series", "type": "nominal", "legend": None, "scale": scale}
+
+
 def _scatter(title: str, spots: Sequence[Spot], series: Sequence[str], y_title: str | None) -> Plain:
     width, height = 400, 320
-    x, y = _axis("x", title), _axis("y", y_title)
-    color, shape = (
-        {
-            "field": "series",
-            "type": "nominal",
-            "legend": None,
-            "scale": {"domain": series, "range": [choice[i % len(choice)] for i in range(len(series))]},
-        }
-        for choice in (SERIES, SHAPES)
-    )
+    x, y = percent_axis("x", title), percent_axis("y", y_title)
+    color, shape = by_series(series, SERIES), by_series(series, SHAPES)
     heights = _spread(spots, gap=100 * 14 / height)
     values: list[Plain] = [
         {
@@ -289,18 +292,27 @@ def _scatter(title: str, spots: Sequence[Spot], series: Sequence[str], y_title: 
         }
         for spot, at in zip(spots, heights, strict=True)
     ]
-    rule = {"type": "rule", "strokeWidth": 1.4, "opacity": 0.6}
     layers: list[Plain] = [
         {
-            "mark": rule,
-            "encoding": {"x": x, "y": _axis("y_low", y_title), "y2": {"field": "y_high"}, "color": color},
+            "mark": RULE,
+            "encoding": {
+                "x": x,
+                "y": percent_axis("y_low", y_title),
+                "y2": {"field": "y_high"},
+                "color": color,
+            },
         },
         {
-            "mark": rule,
-            "encoding": {"x": _axis("x_low", title), "x2": {"field": "x_high"}, "y": y, "color": color},
+            "mark": RULE,
+            "encoding": {
+                "x": percent_axis("x_low", title),
+                "x2": {"field": "x_high"},
+                "y": y,
+                "color": color,
+            },
         },
         {
-            "mark": {"type": "point", "size": 70, "filled": True, "opacity": 1},
+            "mark": POINT,
             "encoding": {"x": x, "y": y, "color": color, "shape": shape},
         },
     ]
@@ -312,7 +324,12 @@ def _scatter(title: str, spots: Sequence[Spot], series: Sequence[str], y_title: 
         {
             "data": {"values": named},
             "mark": {"type": "text", "align": align, "dx": shift, "dy": -11, "fontSize": 12, **halo},
-            "encoding": {"x": x, "y": _axis("label_y", y_title), "text": {"field": "name"}, "color": color},
+            "encoding": {
+                "x": x,
+                "y": percent_axis("label_y", y_title),
+                "text": {"field": "name"},
+                "color": color,
+            },
         }
         for align, shift, named in sides
         for halo in (_HALO, {})
@@ -323,3 +340,66 @@ def _scatter(title: str, spots: Sequence[Spot], series: Sequence[str], y_title: 
 def series_key(names: Sequence[str]) -> list[tuple[str, str]]:
     """(name, color) of each series of a trade-off figure, for a legend beside it."""
     return [(label(name), SERIES[number % len(SERIES)]) for number, name in enumerate(names)]
+
+
+def thinned(curve: Sequence[tuple[float, ...]], most: int = MOST_POINTS) -> list[tuple[float, ...]]:
+    """At most `most` points of a curve, evenly among its own, first and last kept."""
+    if len(curve) <= most:
+        return list(curve)
+    places = [round(number * (len(curve) - 1) / (most - 1)) for number in range(most)]
+    return [curve[place] for place in places]
+
+
+def search(
+    trace: Sequence[tuple[int, float]], checks: Sequence[tuple[int, float, float]], description: str
+) -> Markup:
+    """The loss of one search by step: while training (line) and as a file (dots); the share forced below it.
+
+    Args:
+        trace: (step, training loss).
+        checks: (step, loss of the probe, share of the probe's targets that would be written).
+        description: what a reader who does not see the figure is told.
+    """
+    width = 300
+    trained = [{"step": step, "loss": loss} for step, loss in thinned(trace)]
+    judged = [{"step": step, "loss": loss, "forced": 100 * share} for step, loss, share in thinned(checks)]
+    end = max((int(point["step"]) for point in (*trained, *judged)), default=0)
+    scale = {"domain": [0, max(end, 1)], "nice": False}
+
+    def axis(field: str, title: str | None, *, domain: Sequence[int] = ()) -> Plain:
+        limited = {"scale": {"domain": list(domain), "nice": False}} if domain else {"scale": {"zero": False}}
+        return {"field": field, "type": "quantitative", "title": title, "axis": {"tickCount": 3}, **limited}
+
+    def steps(title: str | None) -> Plain:
+        return {**axis("step", title), "scale": scale, "axis": {"tickCount": 4, "grid": False}}
+
+    loss: Plain = {
+        "width": width,
+        "height": 90,
+        "layer": [
+            {
+                "data": {"values": trained},
+                "mark": {"type": "line", "strokeWidth": 1.2, "color": SERIES[1], "opacity": 0.75},
+                "encoding": {"x": steps(None), "y": axis("loss", "loss")},
+            },
+            {
+                "data": {"values": judged},
+                "mark": {"type": "point", "filled": True, "size": 18, "color": SERIES[0], "opacity": 1},
+                "encoding": {"x": steps(None), "y": axis("loss", "loss")},
+            },
+        ],
+    }
+    panels = [loss]
+    if any(point["forced"] for point in judged):
+        panels.append(
+            {
+                "width": width,
+                "height": 50,
+                "data": {"values": judged},
+                "mark": {"type": "line", "strokeWidth": 1.6, "color": SERIES[0]},
+                "encoding": {"x": steps("step"), "y": axis("forced", "forced, %", domain=(0, 100))},
+            }
+        )
+    else:
+        loss["layer"][0]["encoding"]["x"] = steps("step")
+    return render({"spacing": 8, "vconcat": panels}, description)

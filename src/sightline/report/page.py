@@ -1,30 +1,38 @@
-"""One self-contained HTML file from a run folder."""
+"""Write the report of a run folder: one self-contained HTML file, and a summary as plain text."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from sightline import __version__
+from sightline.metrics.rates import Rate
 from sightline.metrics.summary import summarize
-from sightline.report import cautions, costs, gallery, making, plots, provenance, story
-from sightline.report.board import board
-from sightline.report.brief import brief
-from sightline.report.differences import differences
+from sightline.report import curves, gallery, headline, matrix, provenance, trust
+from sightline.report.cells import (
+    Board,
+    Cell,
+    Condition,
+    Role,
+    board,
+    cells_under,
+    conditions,
+    undefended_labels,
+)
 from sightline.report.figures import OUTCOME_ORDER
-from sightline.report.files import BRIEF, REPORT, SHARED
-from sightline.report.heat import MOST_MAPS, heatmaps
-from sightline.report.judges import agreements, judge_facts
+from sightline.report.headline import Story
+from sightline.report.matrix import MOST_MAPS, heatmaps
 from sightline.report.results import Results
-from sightline.report.roles import undefended_labels
-from sightline.report.tables import definitions, tables
-from sightline.report.text import label, stand_in, visible
-from sightline.report.words import EXPECTATIONS
+from sightline.report.tables import definitions, differences, shown, tables
+from sightline.report.text import EXPECTATIONS, label, stand_in, visible
+from sightline.report.trust import agreements, judge_facts
 from sightline.store import write_atomically
 from sightline.study.results import RESULTS
 
@@ -103,7 +111,7 @@ def contents(
     cells = board(summary, undefended, primary)
     maps = heatmaps(cells, summary.slices)
     tries = int(lock.get("epochs", 1))
-    made = making.makings(cells, results.crafting(requests=False), results)
+    made = curves.makings(cells, results.crafting(requests=False), results)
     absent = {name for name, shown in (("hazards", maps), ("cost", made)) if not shown}
     leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
     cards, n_samples = gallery.cards(results, lock, primary, undefended)
@@ -116,23 +124,23 @@ def contents(
     return {
         "title": str(lock.get("study") or run.resolve().name),
         "version": __version__,
-        "stories": story.tell(cells),
-        "warnings": cautions.warnings_of(run, lock, results),
+        "stories": headline.tell(cells),
+        "warnings": trust.warnings_of(run, lock, results),
         "contents": [entry for entry in CONTENTS if entry[0] not in absent],
         "tables": tables(cells),
         "differences": differences(summary.contrasts, cells),
         "heatmaps": maps[:MOST_MAPS],
-        "comparisons": costs.comparisons(cells, summary.curves),
-        "costs": costs.costs(
+        "comparisons": curves.comparisons(cells, summary.curves),
+        "costs": curves.costs(
             cells,
             {"asr": results.crafting(requests=True), "steered": results.crafting(requests=False)},
             tries,
         ),
         "tries": tries,
         "makings": made,
-        "tradeoffs": plots.tradeoffs(cells),
-        "no_tradeoff": plots.NO_TRADEOFF,
-        "compositions": plots.compositions(cells),
+        "tradeoffs": matrix.tradeoffs(cells),
+        "no_tradeoff": matrix.NO_TRADEOFF,
+        "compositions": matrix.compositions(cells),
         "outcome_names": [outcome.value for outcome in OUTCOME_ORDER],
         "cards": [gallery.without_texts(card) for card in cards] if redacted else cards,
         "gallery_note": f"{len(cards)} of {n_samples:,} samples, chosen by their keys"
@@ -146,9 +154,130 @@ def contents(
         ),
         "provenance": provenance.blocks(run, lock, results),
         "definitions": definitions(defined),
-        "not_measured": cautions.not_measured(results, lock),
+        "not_measured": trust.not_measured(results, lock),
         "study_text": study,
         "redacted": redacted,
         "board": cells,
         "n_rows": results.rows("select count(*) from results")[0][0],
     }
+
+
+WIDTH = 100
+TARGETS_ABREAST = 4
+MOST_ROWS = 60
+LONGEST = 2000
+_MEASURES = {
+    "asr": "restricted requests obeyed",
+    "asr_soft": "restricted requests obeyed, in part counted in",
+    "steered": "replies that say what the attacker wants",
+}
+_ASKED = {Role.plain: "asked plainly", Role.control: "control: "}
+
+
+def brief(board: Board, stories: Sequence[Story], warnings: Sequence[str]) -> str:
+    """Tables by the primary judge and by those that read what an attacker wants, headline and cautions."""
+    steering = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "steered"}
+    wanted = [c for c in conditions(board.cells, board.primary) if c.judge in {board.primary, *steering}]
+    blocks = ["\n".join(_table(condition, cells_under(condition, board.cells))) for condition in wanted]
+    blocks += ["\n".join(_story(story)) for story in stories]
+    if warnings:
+        points = (_filled(label(text, LONGEST), first="- ", then="  ") for text in warnings)
+        blocks.append("\n".join(["Read with care:", *points]))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _filled(text: str, first: str = "", then: str = "") -> str:
+    """Lines of `WIDTH`; a word that is longer, such as a path, is never cut."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _story(story: Story) -> Iterator[str]:
+    if story.about:
+        yield f"{label(story.about, LONGEST)}:"
+    yield _filled(story.lede.striptags())
+    for line in story.more:
+        yield _filled(line.striptags())
+
+
+def _table(condition: Condition, cells: Sequence[Cell]) -> Iterator[str]:
+    """A row for every attack and defense, a column for every target; four targets abreast."""
+    measure = next((cell.summary.id.success for cell in cells if cell.success is not None), "asr")
+    yield _filled(
+        f"{_MEASURES.get(measure, measure)}, 95 % interval; {label(condition.benchmark, LONGEST)}, "
+        f"judged by {label(condition.judge, LONGEST)}, oracle {label(condition.oracle)}"
+    )
+    targets = list(dict.fromkeys(cell.target for cell in cells))
+    for start in range(0, len(targets), TARGETS_ABREAST):
+        some = targets[start : start + TARGETS_ABREAST]
+        rows = list(_rows(cells, some))
+        heads = ["", *(label(name, LONGEST) for name in some), "n"]
+        yield from aligned([heads, *rows[:MOST_ROWS]])
+        if len(rows) > MOST_ROWS:
+            yield f"  and {len(rows) - MOST_ROWS:,} more rows in report.html"
+
+
+def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> Iterator[list[str]]:
+    asked: dict[tuple[str, str], dict[str, Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.role):
+        asked.setdefault((_name(cell), _behind(cell)), {})[cell.target] = cell
+    for (name, behind), row in asked.items():
+        yield from _row(name + behind, [row[t].summary.success if t in row else None for t in targets])
+    plain = [cell for cell in cells if cell.role is Role.plain] or list(cells)
+    kept: dict[str, dict[str, Cell]] = {}
+    for cell in plain:
+        kept.setdefault(_behind(cell), {}).setdefault(cell.target, cell)
+    for behind, row in kept.items():
+        found = [row[target].summary if target in row else None for target in targets]
+        refused = [None if each is None else each.over_refusal for each in found]
+        yield from _row(f"benign requests refused{behind}", refused)
+        yield from _row(
+            f"questions right{behind}", [None if each is None else each.utility for each in found]
+        )
+
+
+def _name(cell: Cell) -> str:
+    if cell.role is Role.plain:
+        return _ASKED[Role.plain]
+    return _ASKED.get(cell.role, "") + label(cell.attack)
+
+
+def _behind(cell: Cell) -> str:
+    return "" if cell.bare else f" behind {label(cell.defense)}"
+
+
+def _row(name: str, rates: Sequence[Rate | None]) -> Iterator[list[str]]:
+    """A row if anything of its kind was asked."""
+    found = [(rate, shown(rate)) for rate in rates]
+    if all(each is None for _, each in found):
+        return
+    values, counts = [], []
+    for rate, each in found:
+        if rate is None or each is None:
+            values.append("-")
+            continue
+        lost = f" ({rate.unscored:,} unscored)" if rate.unscored else ""
+        values.append((f"{each.text} {each.interval}" if each.point is not None else "none scored") + lost)
+        counts.append(rate.n)
+    spread = dict.fromkeys((min(counts), max(counts)))
+    yield [name, *values, " to ".join(f"{count:,}" for count in spread)]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns, the first to the left and the others to the right."""
+    plain = [[cell.replace("\u00a0", " ") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip_longest(*plain, fillvalue="")]
+    for first, *rest in plain:
+        cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
+        yield "  ".join([f"  {first:<{widths[0]}}", *cells]).rstrip()
+
+
+REPORT = "report.html"
+SHARED = "report.redacted.html"
+BRIEF = "report.txt"

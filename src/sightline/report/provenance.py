@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from sightline import registry
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.metrics.cells import method_of
-from sightline.report.results import Results
-from sightline.report.words import EXPECTATIONS
+from sightline.report.results import Results, entries
+from sightline.report.text import EXPECTATIONS
 from sightline.sealed import read_yaml
 from sightline.study.lock import LOCK, WRITE_AGAIN
 
@@ -44,12 +44,6 @@ def read_lock(run: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     return read_yaml(path, WRITE_AGAIN)
-
-
-def entries(lock: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
-    """The mappings of a section of the lock; nothing if it has none."""
-    found = lock.get(section, ())
-    return [entry for entry in found if isinstance(entry, Mapping)] if isinstance(found, Sequence) else []
 
 
 def _known(kind: registry.Kind, spec: str) -> str:

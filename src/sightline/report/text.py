@@ -1,13 +1,15 @@
-"""The border where untrusted text becomes markup: escaped last, invisible characters made visible.
+"""How names, numbers, conditions and untrusted text are printed, in one place for table, headline and figure.
 
-Everything a model, a data set or a study file wrote passes through `visible` (blocks of text) or
-`label` (names in tables and figures) before it reaches the page.
+Everything that a model, a data set or a study file wrote passes through `visible` (blocks of text) or
+`label` (names in tables and figures) before it reaches the page: it is escaped last, and characters that
+cannot be seen are named.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
@@ -73,3 +75,85 @@ def label(text: object, limit: int = 80) -> str:
         f"‹{code_point(c)}›" if is_unseen(c) else c for c in _SPACES.sub(" ", str(text)[: 4 * limit])
     )
     return spelled if len(spelled) <= limit else spelled[: limit - 1] + "…"
+
+
+ORACLES = {
+    "none": "attacks made without the answers of a target",
+    "undefended": "attacks made by asking the undefended target",
+    "defended": "attacks made by asking the defended target",
+}
+ACCESS = {"white": "white box", "grey": "grey box", "black": "black box"}
+QUANTITIES = {
+    "forwards": "forward passes",
+    "backwards": "backward passes",
+    "flops": "FLOPs",
+    "calls": "calls",
+    "seconds": "seconds",
+}
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
+MEASURE_NAMES = {"asr": "ASR", "asr_soft": "soft ASR", "steered": "steered replies"}
+EXPECTATIONS = {
+    "refuse": "restricted request",
+    "comply": "benign request",
+    "answer": "utility question",
+    "abstain": "abstention question",
+    "classify": "classification item",
+}
+
+
+def oracle_text(oracle: str) -> str:
+    """What an attack of this oracle was allowed to ask."""
+    return ORACLES.get(oracle, f"oracle {oracle}")
+
+
+def as_percent(share: float, *, exact: bool = False) -> str:
+    """`88 %`, unbreakable; one decimal where rounding would claim none or all, and if `exact`.
+
+    Tables ask for `exact` from n = 1,000.
+    """
+    value = 100 * share
+    if not exact and not 0 < value < 0.5 and not 99.5 <= value < 100:
+        return f"{value:.0f}\u00a0%"
+    if 0 < value < 0.05:
+        return "<0.1\u00a0%"
+    if 99.95 <= value < 100:
+        return ">99.9\u00a0%"
+    return f"{value:.1f}\u00a0%"
+
+
+def quantity(name: str) -> str:
+    """What a budget limits, as people say it."""
+    return QUANTITIES.get(name, name)
+
+
+def amount(value: float) -> str:
+    """A count to three figures: `7.5`, `1,240`, `12.3 k`, `3.4 T`."""
+    if value < 10_000:
+        return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+    power = min((len(f"{value:.0f}") - 1) // 3, len(_PREFIXES) - 1)
+    if float(f"{value / 1000**power:.3g}") >= 1000 and power < len(_PREFIXES) - 1:
+        power += 1
+    return f"{value / 1000**power:.3g}\u00a0{_PREFIXES[power]}"
+
+
+def limits(pairs: Iterable[tuple[str, float]]) -> str:
+    """`at most 200 backward passes`; '' for no limit."""
+    found = [f"{amount(value)} {quantity(name)}" for name, value in pairs]
+    return f"at most {' and '.join(found)}" if found else ""
+
+
+def percent(k: float, n: int) -> str:
+    """`k` of `n` in percent."""
+    return as_percent(k / n, exact=n >= 1000)
+
+
+def bracket(low: float, high: float, *, exact: bool = False) -> str:
+    """`[81, 93]`: an interval in percent."""
+    places = 1 if exact else 0
+    return f"[{100 * low:.{places}f}, {100 * high:.{places}f}]"
+
+
+def points(difference: float, *, exact: bool = False) -> str:
+    """A difference of two shares in percentage points, with its sign (a true minus)."""
+    text = f"{100 * difference:+.{1 if exact else 0}f}"
+    return text.replace("-", "−")

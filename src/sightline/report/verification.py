@@ -18,11 +18,10 @@ from sightline import __version__
 from sightline.metrics.cells import Role
 from sightline.metrics.intervals import FEW_GROUPS, Difference
 from sightline.metrics.survival import OF_KIND, Column, Survival, survival
-from sightline.report.figures import SERIES, SHAPES, Plain, render
+from sightline.report.figures import POINT, RULE, SERIES, SHAPES, Plain, by_series, percent_axis, render
 from sightline.report.page import render as render_page
 from sightline.report.tables import EXACT_FROM
-from sightline.report.text import label
-from sightline.report.words import EXPECTATIONS, as_percent, bracket, points
+from sightline.report.text import EXPECTATIONS, as_percent, bracket, label, points
 from sightline.sealed import check_table, damage_told
 from sightline.store import write_atomically
 from sightline.study.verify.integrity import Held, Inspected
@@ -254,35 +253,16 @@ def _drawing(cells: Sequence[Survival], forms: Sequence[str], description: str) 
         "axis": {"labelAngle": 0},
     }
     apart: Plain = {"field": "series", "type": "nominal", "sort": names, "scale": {"domain": names}}
-    title = "success, %"
-    scale = {"domain": [0, 100], "nice": False}
-    y: Plain = {"field": "at", "type": "quantitative", "title": title, "scale": scale}
-    low: Plain = {**y, "field": "low"}
-    color, shape = (
-        {
-            "field": "series",
-            "type": "nominal",
-            "legend": None,
-            "scale": {"domain": names, "range": list(choice[: len(names)])},
-        }
-        for choice in (SERIES, SHAPES)
+    y = percent_axis("at", "success, %")
+    shared = {"x": x, "xOffset": apart, "y": y, "color": by_series(names, SERIES)}
+    ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
+    layers = [
+        {"mark": RULE, "encoding": {**shared, **ends}},
+        {"mark": {**POINT, "size": 60}, "encoding": {**shared, "shape": by_series(names, SHAPES)}},
+    ]
+    return render(
+        {"width": _WIDTH, "height": _HEIGHT, "data": {"values": values}, "layer": layers}, description
     )
-    spec: Plain = {
-        "width": _WIDTH,
-        "height": _HEIGHT,
-        "data": {"values": values},
-        "layer": [
-            {
-                "mark": {"type": "rule", "strokeWidth": 1.4, "opacity": 0.6},
-                "encoding": {"x": x, "xOffset": apart, "y": low, "y2": {"field": "high"}, "color": color},
-            },
-            {
-                "mark": {"type": "point", "size": 60, "filled": True, "opacity": 1},
-                "encoding": {"x": x, "xOffset": apart, "y": y, "color": color, "shape": shape},
-            },
-        ],
-    }
-    return render(spec, description)
 
 
 def write(verified: Verified, *, folder: Path | None = None) -> Path:

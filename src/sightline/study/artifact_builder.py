@@ -49,7 +49,7 @@ class Batched(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkUnit:
-    """A shard: some cases of a case table, in its order, that one call of a column's attack meets.
+    """A shard: some cases of a case table, in its order, that one call of a column's attack gets.
 
     Attributes:
         case_table: place of the case table in the study.
@@ -67,10 +67,10 @@ class WorkUnit:
 def length(column: Column) -> int | None:
     """Cases of a shard of the column; None is all of a case table."""
     attack = column.named.attack
-    match attack.card.crafted:
-        case "alone":
+    match attack.card.scope:
+        case "per_case":
             return ALONE
-        case "apart":
+        case "batched":
             return attack.batch if isinstance(attack, Batched) else 1
     return None
 
@@ -195,7 +195,7 @@ class Crafting:
                 continue
             held.append((key, made))
             errors += made.problem is not None
-            if column.named.attack.card.crafted != "apart":
+            if column.named.attack.card.scope != "batched":
                 self._write(held)
         self._write(held)
         return Tally(rows=len(unit.keys) - len(unfit), errors=errors, unfit=unfit)
@@ -238,11 +238,11 @@ class ArtifactBuilder:
         self, cases: Mapping[str, Case], wanted: set[str]
     ) -> Iterator[tuple[str, Artifact | UsageError]]:
         """Artifacts of the wanted keys, or why the attack cannot take a case that can be read."""
-        crafted = self.column.named.attack.card.crafted
-        if crafted == "alone":
+        scope = self.column.named.attack.card.scope
+        if scope == "per_case":
             yield from ((key, self._alone(case, key)) for key, case in cases.items() if key in wanted)
             return
-        if crafted == "apart":
+        if scope == "batched":
             cases = {key: case for key, case in cases.items() if key in wanted}
         problems = {
             key: next((image.problem for image in case.conversation.images if image.problem), None)
@@ -271,10 +271,10 @@ class ArtifactBuilder:
 
         The seed is the column's: what is random for one case has to follow from the seed and the case alone.
         """
-        column, together = self.column, self.column.named.attack.card.crafted == "together"
+        column, universal = self.column, self.column.named.attack.card.scope == "universal"
         ctx = self._world(column.seed_for())
         seen = list(cases.values())
-        made = self._drafts(seen, ctx) if together else self._each(seen, ctx)
+        made = self._drafts(seen, ctx) if universal else self._each(seen, ctx)
         for key, draft in zip(cases, made, strict=True):
             if key in wanted:
                 yield key, draft if isinstance(draft, UsageError) else self._sealed(draft, key)
@@ -313,10 +313,10 @@ class ArtifactBuilder:
         for draft in attack.craft(cases, ctx):
             if made == len(cases) or draft.case.id != cases[made].id:
                 raise ContractError(f"attack {attack.card.name!r} made a draft that no case asked for")
-            if draft.shared and attack.card.crafted != "together":
+            if draft.shared and attack.card.scope != "universal":
                 raise ContractError(
                     f"attack {attack.card.name!r} shows all cases the same thing: register it with "
-                    "crafted='together'"
+                    "scope='universal'"
                 )
             made += 1
             yield draft

@@ -53,7 +53,7 @@ class CaseTable:
 
 
 def artifacts_in(case_tables: Iterable[CaseTable], columns: Iterable[Column]) -> int:
-    """Number of artifacts of a grid: every case with every attack that meets it."""
+    """Number of artifacts of a grid: every case with every attack that applies to it."""
     return sum(column.size(case_table.expected) for column in columns for case_table in case_tables)
 
 

@@ -40,7 +40,7 @@ from sightline.tables import Table
 
 HERE = Resources()
 Place: TypeAlias = tuple[int, str]
-"""Place of a case among those that a column meets, and its key."""
+"""Place of a case among those that a column applies to, and its key."""
 
 
 def craft(

@@ -1,4 +1,4 @@
-"""The grid: which attack meets which case, the key of every row, and the shape of a cell."""
+"""The grid: which attack applies to which case, the key of every row, and the shape of a cell."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def chunks(rows: Iterator[V], size: int = CHUNK) -> Iterator[list[V]]:
 
 def applies(attack: NamedAttack, expected: str) -> bool:
     """Whether a study runs `attack` on cases of this expectation; all cases are asked plainly."""
-    return attack.attack.card.name == "none" or expected in attack.attack.card.meets
+    return attack.attack.card.role == "plain" or expected in attack.attack.card.applies_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,15 @@ class Column:
         It follows from what a study says (attack and settings, seed, models by name) and not from code or
         weights: what is drawn at random stays when code is rewritten. Levels of a budget share it.
         """
-        said = (registry.spec(self.named.attack), self.seed, self.named.surrogates)
+        said = (registry.seed_text(self.named.attack), self.seed, self.named.surrogates)
         return seed_of("craft", *said, case)
 
     def select(self, cases: Sequence[Row]) -> list[Row]:
-        """The rows of `cases` that this attack meets."""
+        """The rows of `cases` that this attack applies to."""
         return [row for row in cases if applies(self.named, row["expected"])]
 
     def size(self, expected: Mapping[str, int]) -> int:
-        """Number of cases that this attack meets, from counts by expectation."""
+        """Number of cases that this attack applies to, from counts by expectation."""
         return sum(number for what, number in expected.items() if applies(self.named, what))
 
     def keys(self, cases: Sequence[Row]) -> list[str]:

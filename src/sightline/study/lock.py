@@ -115,7 +115,7 @@ def resolve(
                 **({"crafted_on": column.crafted_on} if column.surrogates else {}),
                 **({"budget": str(column.named.budget)} if column.named.budget != UNLIMITED else {}),
                 **({"seed": column.seed} if column.named.further else {}),
-                **({"meets": sorted(card.meets)} if card.meets != registry.REQUESTS else {}),
+                **({"applies_to": sorted(card.applies_to)} if card.applies_to != registry.REQUESTS else {}),
             }
             for column in columns
             for card in [column.named.attack.card]

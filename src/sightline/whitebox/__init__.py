@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from sightline.whitebox.image_search import PromptAdversary as PromptAdversary
     from sightline.whitebox.image_search import SearchResult as SearchResult
     from sightline.whitebox.image_search import minimize as minimize
+    from sightline.whitebox.model import from_pretrained as from_pretrained
+    from sightline.whitebox.model import open_victim as open_victim
     from sightline.whitebox.objectives import FeatureDistance as FeatureDistance
     from sightline.whitebox.objectives import ImageRegularizer as ImageRegularizer
     from sightline.whitebox.objectives import Objective as Objective

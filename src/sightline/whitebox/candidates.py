@@ -66,7 +66,7 @@ class ModelEvaluator:
         losses, greedy, grads = [], [], []
         for reader in self.readers:
             self._prefill(reader)
-            work = partial(reader.slope, ids, self.pairs, self._loss)
+            work = partial(reader.token_gradient, ids, self.pairs, self._loss)
             loss, grad, rows = self._backward(reader, work)
             if not self._has_gradient and not bool(grad.any()):
                 raise UsageError(
@@ -83,7 +83,7 @@ class ModelEvaluator:
         """Scores of embeddings moved by `delta` (length, width), and the gradient there; with one model."""
         (reader,) = self.readers
         self._prefill(reader)
-        work = partial(reader.push, ids, self.pairs, self._loss, delta[None])
+        work = partial(reader.embedding_gradient, ids, self.pairs, self._loss, delta[None])
         loss, grad, rows = self._backward(reader, work)
         return _summed([loss], [rows.target_is_greedy]), grad.sum(0)
 
@@ -105,8 +105,8 @@ class ModelEvaluator:
         """
         if self._allowed is None:
             reader = self.readers[0]
-            size = min(reader.vocabulary for reader in self.readers)
-            self._allowed = reader.spelling.allowed(self._suffix.allowed)[:size]
+            size = min(reader.vocabulary_size for reader in self.readers)
+            self._allowed = reader.vocabulary.allowed(self._suffix.allowed)[:size]
             if not bool(self._allowed.any()):
                 raise UsageError(
                     f"{reader.id}: no token of its vocabulary is of the kind {self._suffix.allowed!r}"
@@ -118,7 +118,7 @@ class ModelEvaluator:
         if self.pairs not in self._neighbors:
             self._neighbors = {self.pairs: self._neighbors_of(ids)}
         left, right = self._neighbors[self.pairs]
-        fits = self.readers[0].spelling.fits
+        fits = self.readers[0].vocabulary.survive
         found = np.ones(len(places), np.bool_)
         row = ids.numpy()
         for edge, end, shift in ((left, 0, -1), (right, len(ids) - 1, 1)):
@@ -143,7 +143,7 @@ class ModelEvaluator:
     def _neighbors_of(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Neighbors of the suffix; those that do not even seem to fit what stands there are left out."""
         before, behind = self.readers[0].edges(self.pairs)
-        fits = self.readers[0].spelling.fits
+        fits = self.readers[0].vocabulary.survive
         first, last = ids.numpy()[:1], ids.numpy()[-1:]
         left = [edge for edge in sorted(before) if fits(np.array([edge]), first)[0]]
         right = [edge for edge in sorted(behind) if fits(last, np.array([edge]))[0]]
@@ -154,10 +154,10 @@ class ModelEvaluator:
         if self._prefilled.get(reader.id) == self.pairs:
             return
         self._prefilled[reader.id] = self.pairs
-        if reader.fresh(self.pairs):
-            flops = self._flops("prefill", reader, None, partial(reader.rehearse, self.pairs))
+        if reader.needs_prefill(self.pairs):
+            flops = self._flops("prefill", reader, None, partial(reader.measure_prefill, self.pairs))
             self.meter.add(Cost(forwards=1, flops=flops))
-        reader.begin(self.pairs)
+        reader.prefill(self.pairs)
 
     def _micro_batches_of(
         self, reader: SuffixReader, candidates: Tensor, unchanged: int

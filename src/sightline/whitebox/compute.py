@@ -22,7 +22,7 @@ from sightline.errors import UsageError
 from sightline.rng import numpy_rng, seed_of
 
 if TYPE_CHECKING:
-    from sightline.whitebox.families import Packed
+    from sightline.whitebox.packing import PackedPrompts
 
 
 Shape = Sequence[int]
@@ -240,7 +240,7 @@ class PassCost:
         return CALL + tokens * self.token + tokens * tokens * self.attention
 
 
-def packs(whole: Packed, pairs: int, cost: PassCost) -> int:
+def packs(whole: PackedPrompts, pairs: int, cost: PassCost) -> int:
     """How many packs of equally many pairs cost least, given the pack of all."""
     own = len(whole.ids) - whole.common
     return min(range(1, pairs + 1), key=lambda count: count * cost(whole.common + own / count))

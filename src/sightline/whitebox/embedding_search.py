@@ -115,14 +115,14 @@ class EmbeddingSearch(Search):
         self.delta: Tensor | None = None
         self.embeddings = reader.embeddings()
         here = self.embeddings.device
-        kept = torch.tensor(reader.spelling.covering(self.ids.tolist(), problem.kept))
+        kept = torch.tensor(reader.vocabulary.phrase_mask(self.ids.tolist(), problem.kept))
         self.free = (~kept).to(here)
         if not bool(self.free.any()):
             raise UsageError(f"nothing of {reader.text(self.ids.tolist())!r} may change: keep less of it")
         self.original = self.embeddings[self.ids.to(here)]
         self.directions = functional.normalize(self.embeddings, dim=1)
         allowed = self.evaluator.allowed().clone()
-        self.banned = ~(allowed & reader.spelling.allowed(problem.allowed)[: len(allowed)]).to(here)
+        self.banned = ~(allowed & reader.vocabulary.allowed(problem.allowed)[: len(allowed)]).to(here)
         self.tried: set[tuple[int, ...]] = {tuple(self.ids.tolist())}
         self._candidate = self.ids, self.similarity
 
@@ -242,7 +242,7 @@ class EmbeddingSearch(Search):
         self.restart, self.inner_step = numbers["restart"], numbers["inner_step"]
         self.similarity, self.tried = numbers["similarity"], set(map(tuple, numbers["tried"]))
         self.evaluator.set_state(self.meter, numbers)
-        self.problem.reader.begin(self.problem.pairs)  # paid for before
+        self.problem.reader.prefill(self.problem.pairs)  # paid for before
 
     def _is_enough(self, scores: Scores) -> Tensor:
         """Done where the text works as it is, or a rewriting that works is similar enough."""
@@ -295,8 +295,8 @@ def scrambled(problem: Rewriting, *, seed: int = 0, key: int = 0) -> str:
     """
     reader = problem.reader
     ids = reader.start(problem.prompt, seed)
-    kept = torch.tensor(reader.spelling.covering(ids.tolist(), problem.kept))
-    pool = reader.spelling.allowed(problem.allowed)[: reader.vocabulary].nonzero()[:, 0].numpy()
+    kept = torch.tensor(reader.vocabulary.phrase_mask(ids.tolist(), problem.kept))
+    pool = reader.vocabulary.allowed(problem.allowed)[: reader.vocabulary_size].nonzero()[:, 0].numpy()
     for attempt in range(_TRIES):
         drawn = torch.from_numpy(numpy_rng("scrambled", seed, key, attempt).choice(pool, len(ids)))
         found = torch.where(kept, ids, drawn).tolist()

@@ -19,8 +19,7 @@ from sightline.records import Cost, Pixels
 from sightline.whitebox.batches import BatchExecutor, Perturbations, expanded
 from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile
 from sightline.whitebox.constraints import Constraint, EmbedBox
-from sightline.whitebox.guards import check_tokens
-from sightline.whitebox.model import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim, check_tokens
 from sightline.whitebox.objectives import Objective, Scores
 from sightline.whitebox.optimizers import LossAndGrad, Optimizer, select_rows, state_tensors
 from sightline.whitebox.pixels import as_pixels, unit

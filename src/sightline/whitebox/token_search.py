@@ -31,7 +31,7 @@ from sightline.whitebox.search import (
     StopReason,
     digest_of,
 )
-from sightline.whitebox.suffix import HELD, SuffixReader
+from sightline.whitebox.suffix import KEPT, SuffixReader
 from sightline.whitebox.token_optimizers import TokenOptimizer
 from sightline.whitebox.victim import Pair
 
@@ -192,12 +192,12 @@ class TokenSearch(Search):
         for reader in self.problem.readers:
             cached = list[tuple[Pair, ...]]()
             for pairs in latest:
-                if len(cached) == HELD:
+                if len(cached) == KEPT:
                     break
-                cached += [pairs] if reader.fresh(pairs) else []
-                reader.begin(pairs)
+                cached += [pairs] if reader.needs_prefill(pairs) else []
+                reader.prefill(pairs)
             for pairs in reversed(cached):  # in the order of their use
-                reader.begin(pairs)
+                reader.prefill(pairs)
 
 
 def search_tokens(

@@ -1,4 +1,4 @@
-"""Control: FigStep's list and sentence, all of it typed, without a picture or beside a blank page.
+"""FigStep's list and sentence, all of it typed, without a picture or beside a blank page.
 
 Shows what FigStep's wording does by itself. Gong et al. type it as well, in their ablation (official:
 ThuCCSLab/FigStep, src/generate_prompts.py, `gen_query`, `prompt_6`, commit 96e015e): the statement, one line
@@ -17,15 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sightline.attacks import _texts
 from sightline.attacks.typed_words import Picture, typed_drafts
 from sightline.attacks.typographic.figstep import FigStep
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 
 PRESETS: Presets = {
     "ablation": {
@@ -42,15 +41,14 @@ PRESETS: Presets = {
     "figstep_typed",
     source="Sightline, after ThuCCSLab/FigStep: src/generate_prompts.py",
     threat=ThreatModel(),
+    role="control",
     control_of="figstep",
     alike=("items", "wording", "instruction"),
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FigStepTyped:
+class FigStepTyped(Attack):
     """`picture`: what stands beside the typed words. The others are FigStep's own."""
-
-    card: ClassVar[Card]
 
     picture: Picture = "none"
     items: int = 3

@@ -1,4 +1,4 @@
-"""Control: the trigger's phrase and the sentence of `jailbreak_in_pieces`, typed, without the picture.
+"""The trigger's phrase and the sentence of `jailbreak_in_pieces`, typed, without the picture.
 
 Shows what the wording of `jailbreak_in_pieces` does by itself, where its trigger holds the key phrase (`ocr`,
 `textual`, `combined`): the phrase is typed first and the sentence below it, without a picture or beside a
@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sightline.attacks import _texts
 from sightline.attacks.typed_words import Picture, typed_drafts
 from sightline.attacks.visual.jailbreak_in_pieces import JailbreakInPieces
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 
 PRESETS: Presets = {
     "blank": {"picture": "blank"},
@@ -31,15 +30,14 @@ PRESETS: Presets = {
     "jailbreak_in_pieces_typed",
     source="Sightline",
     threat=ThreatModel(),
+    role="control",
     control_of="jailbreak_in_pieces",
     alike=("wording", "instruction"),
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JailbreakInPiecesTyped:
+class JailbreakInPiecesTyped(Attack):
     """`picture`: what stands beside the typed words. The others are `jailbreak_in_pieces`' own."""
-
-    card: ClassVar[Card]
 
     picture: Picture = "none"
     wording: _texts.Wording = "natural"

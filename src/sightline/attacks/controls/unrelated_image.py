@@ -1,4 +1,4 @@
-"""Control: the plain request beside a picture of colored shapes that has nothing to do with it.
+"""The plain request beside a picture of colored shapes that has nothing to do with it.
 
 Shows what a natural-looking but irrelevant picture changes. The scenes are drawn by us: circles, squares and
 triangles on a gray ground. Text as in `text_only`.
@@ -8,29 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sightline.attacks.controls._controls import plain_text
 from sightline.attacks.rendering import check_scene, scene
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import ANY_ATTACK, Card, attack
+from sightline.registry import ANY_ATTACK, attack
 from sightline.rng import numpy_rng
 
 
 @attack(
     "unrelated_image",
     threat=ThreatModel(),
+    role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
     presets={"testbed": {"size_px": 64, "shapes": 1}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnrelatedImage:
+class UnrelatedImage(Attack):
     """A square of `size_px` pixels with `shapes` shapes, each about a third of the page wide."""
-
-    card: ClassVar[Card]
 
     size_px: int = 336
     shapes: int = 5

@@ -25,22 +25,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks._suffixes import control, draft, hunt, openings, own_picture, readers
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, Renamed, attack
 from sightline.rng import seed_of
 
 _TESTBED = {"targets": ("{key_phrase} : 1",), "length": 10}
 PRESETS: Presets = {
     "nanogcg": {"steps": 250, "start": "x", "places": "random"},
     "testbed": {**_TESTBED, "steps": 30, "candidates": 96, "topk": 64},
-    "testbed_random": {**_TESTBED, "start": "", "said": "control"},
+    "testbed_random": {**_TESTBED, "start": "", "baseline": True},
 }
 
 
@@ -49,13 +49,16 @@ PRESETS: Presets = {
     paper="arXiv:2307.15043",
     source="llm-attacks/llm-attacks: llm_attacks/gcg/gcg_attack.py (read in a fork); GraySwanAI/nanoGCG",
     threat=ThreatModel(access="white", may_edit=frozenset({"text"})),
+    control_when={"baseline": (True,)},
+    alike=("length", "place"),
     surrogate=True,
-    crafted="apart",
+    scope="batched",
     presets=PRESETS,
+    renamed={"said": Renamed("baseline", {True: "control", False: "found"}.get)},
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gcg:
+class GCG(Attack):
     """Settings.
 
     Attributes:
@@ -67,11 +70,9 @@ class Gcg:
         candidates: tried at a step.
         topk: tokens per place that they are drawn from.
         places: which places they change, all as often or any at random.
-        said: what is found, or, as a control, what the search begins with.
+        baseline: no search: a control with the words that the search would begin with.
         check_every: steps from one entry of the record to the next.
     """
-
-    card: ClassVar[Card]
 
     targets: tuple[str, ...] = ()
     length: int = 20
@@ -81,7 +82,7 @@ class Gcg:
     candidates: int = 512
     topk: int = 256
     places: Literal["even", "random"] = "even"
-    said: Literal["found", "control"] = "found"
+    baseline: bool = False
     check_every: int = 25
 
     def __post_init__(self) -> None:
@@ -97,7 +98,7 @@ class Gcg:
         for case in cases:
             key = seed_of("suffix", case.id)
             models = readers(ctx, "gcg", suffix, own_picture(case, ctx, "gcg"))
-            if self.said == "control":
+            if self.baseline:
                 yield control(case, suffix, models[0], seed_of(ctx.seed, key))
                 continue
             wanted = openings(self.targets, case, "gcg")

@@ -25,21 +25,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks import testbed_corpus
 from sightline.attacks._suffixes import control, draft, hunt, readers
 from sightline.cases import Case, Conversation, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, Renamed, attack
 
 _TESTBED = {"corpus": "testbed", "length": 8, "place": "behind", "target_words": 3}
 PRESETS: Presets = {
     "testbed": {**_TESTBED, "steps": 40, "candidates": 32, "targets_per_step": 6, "check_every": 8},
-    "testbed_random": {**_TESTBED, "said": "control"},
+    "testbed_random": {**_TESTBED, "baseline": True},
 }
 
 
@@ -48,13 +48,16 @@ PRESETS: Presets = {
     paper="arXiv:2306.13213",
     source="Unispac/Visual-Adversarial-Examples-Jailbreak-Large-Language-Models: text_attacker.py",
     threat=ThreatModel(access="white", may_edit=frozenset({"text"})),
+    control_when={"baseline": (True,)},
+    alike=("length", "place"),
     surrogate=True,
-    crafted="together",
+    scope="universal",
     presets=PRESETS,
+    renamed={"said": Renamed("baseline", {True: "control", False: "found"}.get)},
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QiText:
+class QiText(Attack):
     """Settings.
 
     Attributes:
@@ -66,11 +69,9 @@ class QiText:
         steps: of the search; each changes one place, in turn.
         candidates: words tried at a step.
         targets_per_step: sentences a step.
-        said: what is found, or, as a control, what the search begins with.
+        baseline: no search: a control with the words that the search would begin with.
         check_every: steps from one look at the probe to the next.
     """
-
-    card: ClassVar[Card]
 
     targets: tuple[str, ...] = ()
     corpus: Literal["given", "testbed"] = "given"
@@ -80,7 +81,7 @@ class QiText:
     steps: int = 3200
     candidates: int = 50
     targets_per_step: int = 8
-    said: Literal["found", "control"] = "found"
+    baseline: bool = False
     check_every: int = 32
 
     def __post_init__(self) -> None:
@@ -97,7 +98,7 @@ class QiText:
         """The same words for every case."""
         suffix = whitebox.TokenSuffix(length=self.length, init="", place=self.place, allowed="words")
         models = readers(ctx, "qi_text", suffix)
-        if self.said == "control":
+        if self.baseline:
             for case in cases:
                 yield control(case, suffix, models[0], ctx.seed, shared=True)
             return

@@ -26,16 +26,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 from sightline import whitebox
 from sightline.attacks._suffixes import openings, own_picture
 from sightline.attacks.toolkit import callbacks, victim
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, Renamed, attack
 from sightline.rng import seed_of
 
 _TESTBED = {"avoid": ("{key_phrase} is a gloom thing",), "reach": ("{key_phrase} : 1",)}
@@ -43,7 +42,7 @@ PRESETS: Presets = {
     "ag_news": {"rate": 10.0},
     "mnli": {"rate": 1.0, "beta": -10.0},
     "testbed": {**_TESTBED, "rate": 10.0, "segments": 40, "steps": 6, "most": 0.5},
-    "testbed_random": {**_TESTBED, "said": "control"},
+    "testbed_random": {**_TESTBED, "baseline": True},
 }
 
 
@@ -52,13 +51,16 @@ PRESETS: Presets = {
     paper="arXiv:2110.15317",
     source="Phantivia/T-PGD: utils/Attacker.py, Block.py, Prober.py, LaunchTPGD.ipynb",
     threat=ThreatModel(access="white", may_edit=frozenset({"text"})),
+    control_when={"baseline": (True,)},
+    alike=("keep",),
     surrogate=True,
-    crafted="apart",
+    scope="batched",
     presets=PRESETS,
+    renamed={"said": Renamed("baseline", {True: "control", False: "found"}.get)},
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tpgd:
+class TPGD(Attack):
     """Settings.
 
     Attributes:
@@ -73,10 +75,8 @@ class Tpgd:
         beta: weight of the reconstruction, not positive.
         least: similarity below which a start is given up.
         most: similarity at which the search ends.
-        said: what is found, or random words as a control.
+        baseline: no search: a control with random words in all places that may change.
     """
-
-    card: ClassVar[Card]
 
     avoid: tuple[str, ...] = ()
     reach: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ class Tpgd:
     beta: float = -0.5
     least: float = 0.3
     most: float = 0.95
-    said: Literal["found", "control"] = "found"
+    baseline: bool = False
 
     def __post_init__(self) -> None:
         require(1 <= self.segments <= 1_000_000, "segments", self.segments, "1 to 1,000,000")
@@ -105,7 +105,7 @@ class Tpgd:
         for case in cases:
             key = seed_of("rewording", case.id)
             problem = self.problem(case, ctx)
-            if self.said == "control":
+            if self.baseline:
                 text = whitebox.scrambled(problem, seed=ctx.seed, key=key)
                 yield Draft(case=case, text=text.strip(), note="control: random words")
                 continue

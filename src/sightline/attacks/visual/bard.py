@@ -12,7 +12,7 @@ BLIP-2's, CLIP ViT-B/32) or three models (InstructBLIP, BLIP-2, MiniGPT-4); name
 Detectors. Its attack on a face detector has no code: here `unseen` lowers the score of some labels of object
 detectors and classifiers (`encoder/FOLDER`; preset `face`), of the likeliest box or label. Its attack on a
 toxicity detector is `embedding` on toxic pictures, on towers or on a detector's own features; towards those
-of an innocent drawing it is `innocent` (as its Banned2Normal, 400 rounds; preset `innocent`). So it meets
+of an innocent drawing it is `innocent` (as its Banned2Normal, 400 rounds; preset `innocent`). So it is for
 cases to be refused and to be classified as well.
 
 As released, and kept: the reverse (sharpness) step of common weakness is commented out, the step size that
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
@@ -34,10 +34,10 @@ from sightline.attacks._towers import towers
 from sightline.attacks.rendering import check_scene, scene
 from sightline.attacks.toolkit import beside, descend, victims
 from sightline.cases import Case, Eps, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
 from sightline.testbed.world import world
 
@@ -58,13 +58,13 @@ PRESETS: Presets = {
     source="thu-ml/Attack-Bard: attacks/AdversarialInput/SpectrumSimulationAttack.py",
     threat=ThreatModel(access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="apart",
-    meets=frozenset({"answer", "classify", "refuse"}),
+    scope="batched",
+    applies_to=frozenset({"answer", "classify", "refuse"}),
     presets=PRESETS,
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bard:
+class Bard(Attack):
     """Settings.
 
     Attributes:
@@ -84,8 +84,6 @@ class Bard:
         size_px: side of the drawing for cases without a picture.
         shapes: in drawings.
     """
-
-    card: ClassVar[Card]
 
     goal: Literal["embedding", "innocent", "description", "unseen"] = "embedding"
     target: str = ""

@@ -27,17 +27,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sightline import whitebox
 from sightline.attacks.rendering import scene
 from sightline.attacks.toolkit import beside, descend, looks, victim, victims
 from sightline.attacks.visual._behaviors import CONTEXT, NEEDS, Behavior, Plot, taught, testbed_plot
 from sightline.cases import Case, Conversation, Eps, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import NO_COST, Cost, Draft, Pixels
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
 
 if TYPE_CHECKING:
@@ -91,13 +91,13 @@ PRESETS: Presets = {
     source="euanong/image-hijacks: image_hijacks/components, experiments/exp_demo_imgs/config.py",
     threat=ThreatModel(attacker="third_party", access="white", may_edit=frozenset({"image"})),
     surrogate=True,
-    crafted="together",
-    meets=frozenset({"refuse", "comply", "answer"}),
+    scope="universal",
+    applies_to=frozenset({"refuse", "comply", "answer"}),
     presets=PRESETS,
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageHijack:
+class ImageHijack(Attack):
     """Settings.
 
     Attributes:
@@ -125,8 +125,6 @@ class ImageHijack:
         size_px: side of the picture's file.
         shapes: number of shapes in the drawing.
     """
-
-    card: ClassVar[Card]
 
     behavior: Behavior = "string"
     target: str = ""

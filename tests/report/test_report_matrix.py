@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from sightline.report.heat import DARK, LIGHT, color_of, contrast, ink_on, luminance
+from sightline.report.matrix import DARK, LIGHT, color_of, contrast, ink_on, luminance
 
 
 def test_contrast_of_black_and_white_is_21():

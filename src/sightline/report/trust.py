@@ -1,23 +1,28 @@
-"""What a reader must know before believing a number: gaps, thin data, stand-ins, what was not measured."""
+"""What limits the results: missing rows, few groups, missing controls, judges and their agreement."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from itertools import groupby
+from dataclasses import dataclass, fields
+from itertools import combinations, groupby, islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sightline import registry, untrusted
 from sightline.errors import UsageError
 from sightline.judges.refusal_prefix import FOREIGN
+from sightline.metrics.agreement import JudgeCard, Share, both_read, judge_card
 from sightline.metrics.cells import method_of, models_of
 from sightline.metrics.intervals import FEW_GROUPS
-from sightline.report.provenance import entries
-from sightline.report.results import Results
-from sightline.report.roles import Role, edits_image, lacks_twin, role_of, twin_of
-from sightline.report.words import EXPECTATIONS
+from sightline.metrics.summary import Summary
+from sightline.records import Outcome
+from sightline.report.cells import Role, edits_image, lacks_twin, role_of, twin_of
+from sightline.report.provenance import errors_of
+from sightline.report.results import Results, entries
+from sightline.report.text import EXPECTATIONS, as_percent, bracket
 from sightline.sealed import read_note
 from sightline.study.lock import LOCK
 
@@ -49,7 +54,7 @@ def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str
         cases = dict(benchmark.get("cases", {}))
         for attack in entries(lock, "attacks"):
             plain = role_of(str(attack.get("spec", ""))) is Role.plain
-            met = attack.get("meets", registry.REQUESTS)
+            met = attack.get("applies_to", registry.REQUESTS)
             each = sum(int(n) for name, n in cases.items() if plain or name in met)
             for target in entries(lock, "targets"):
                 for judge in entries(lock, "judges"):
@@ -290,3 +295,79 @@ def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
             f"Only these attacks were tried: {', '.join(names)}. A low ASR says nothing about others."
         )
     return found
+
+
+MOST_PAIRS = 10
+
+
+def judge_facts(results: Results, lock: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Judges, what they read and their counts, in the order of the study; the first is the primary one."""
+    rows = results.rows(
+        "select judge, coalesce(any_value(reads), 'case'), count(*),"
+        " count(*) filter (outcome in ('unparsed', 'error')) from results group by judge"
+    )
+    order = [entry["id"] for entry in lock.get("judges", ()) if "id" in entry]
+    rows.sort(key=lambda row: (order.index(row[0]) if row[0] in order else len(order), row[0]))
+    return [
+        {
+            "id": judge,
+            "reads": reads,
+            "n": n,
+            "unscored": unscored,
+            "errors": errors_of(results, judge),
+        }
+        for judge, reads, n, unscored in rows
+    ]
+
+
+def agreements(results: Results, summary: Summary, judges: Sequence[str]) -> list[Agreement]:
+    """Judges beside the truth where the study has one, else beside each other, on restricted requests."""
+    cards = [(card, True) for card in summary.judge_cards if card.measure == "asr"]
+    if not cards:
+        for first, second in islice(combinations(judges, 2), MOST_PAIRS):
+            rows = results.cross(second, first)
+            both = both_read(
+                [Outcome(row[0]) for row in rows],
+                [Outcome(row[1]) for row in rows],
+                [row[2:4] for row in rows],
+            )._replace(times=np.array([row[4] for row in rows], dtype=np.int64))
+            cards.append((judge_card(both, judge=second, truth=first), False))
+    return [Agreement.of(card, is_truth) for card, is_truth in cards]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """A judge beside another, as printed. `is_truth`: the other is exact by construction."""
+
+    judge: str
+    other: str
+    attack: str
+    is_truth: bool
+    n: int
+    unscored: int
+    same: str
+    found: str
+    left_alone: str
+    kappa: str
+
+    @classmethod
+    def of(cls, card: JudgeCard, is_truth: bool) -> Agreement:
+        """The card in words."""
+        return cls(
+            judge=card.judge,
+            other=card.truth,
+            attack=card.attack or "all",
+            is_truth=is_truth,
+            n=card.n,
+            unscored=card.judge_unscored + card.truth_unscored,
+            same=_share(card.agreement),
+            found=_share(card.sensitivity),
+            left_alone=_share(card.specificity),
+            kappa="undefined" if card.kappa is None else f"{card.kappa:.2f}",
+        )
+
+
+def _share(share: Share) -> str:
+    if share.point is None:
+        return "none to judge"
+    return f"{as_percent(share.point)} {bracket(share.low, share.high)}"

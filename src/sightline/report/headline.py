@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from sightline.metrics.rates import Rate
-from sightline.report.board import Board, Cell, cells_under, conditions
-from sightline.report.roles import Role, access_text, is_typed_twin
+from sightline.report.cells import Board, Cell, Role, access_text, cells_under, conditions, is_typed_twin
 from sightline.report.tables import seeds_text, shown
-from sightline.report.text import label
-from sightline.report.words import MEASURE_NAMES, points
+from sightline.report.text import MEASURE_NAMES, label, points
 
 MOST_STORIES = 4
 _CONTROLS = {
