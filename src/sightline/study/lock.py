@@ -14,7 +14,7 @@ import yaml
 from sightline import __version__, registry, targets
 from sightline.budget import UNLIMITED
 from sightline.closure import closure
-from sightline.contracts import Judge, reads_of
+from sightline.contracts import Judge, scores_of
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.sealed import damage_told, read_yaml, sealed_text
@@ -131,7 +131,7 @@ def resolve(
             {
                 **_method(judge.card.name, judge),
                 "id": judge.id,
-                **({"reads": reads} if (reads := reads_of(judge)) != "case" else {}),
+                **({"scores": scores} if (scores := scores_of(judge)) != "case" else {}),
             }
             for judge in judges
         ],

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sightline import registry
-from sightline.contracts import Judge, Reads, reads_of
+from sightline.contracts import Judge, Scores, scores_of
 from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.keys import response_hash
@@ -43,7 +43,7 @@ SCHEMA = pa.schema(
         ("response_hash", pa.binary(16)),
         ("outcome", _NAME),
         ("judge", _NAME),
-        ("reads", _NAME),
+        ("scores", _NAME),
         ("score", pa.float32()),
         ("refused", pa.bool_()),
         ("success", pa.bool_()),
@@ -91,7 +91,7 @@ class _Reader(NamedTuple):
 
     id: str
     identity: str
-    reads: Reads
+    scores: Scores
 
 
 def tabulate(
@@ -114,7 +114,7 @@ def tabulate(
     path = folder / RESULTS
     fresh = folder / f"{RESULTS}.new"
     tally = _Tally()
-    readers = [_Reader(judge.id, registry.identity(judge), reads_of(judge)) for judge in judges]
+    readers = [_Reader(judge.id, registry.identity(judge), scores_of(judge)) for judge in judges]
     with (
         Table(records / "craft") as crafted,
         Table(records / "answer") as answered,
@@ -187,17 +187,17 @@ def _cell_columns(
 
 
 def _rows(batch: list[Sample], readers: list[_Reader], judged: Table) -> Iterator[Row]:
-    for judge, identity, reads in readers:
+    for judge, identity, scores in readers:
         verdicts = judged.rows([verdict_key(sample, judge, identity) for sample in batch])
         for sample, verdict in zip(batch, verdicts, strict=True):
             if verdict is None:
                 raise ContractError(
                     f"case {sample.case['id']} has no verdict by {judge}: run the judge stage first"
                 )
-            yield _row(sample, verdict, reads)
+            yield _row(sample, verdict, scores)
 
 
-def _row(sample: Sample, verdict: Row, reads: Reads) -> Row:
+def _row(sample: Sample, verdict: Row, scores: Scores) -> Row:
     case, artifact, response = sample.case, sample.artifact, sample.response
     crafting = cost_of(artifact.get("cost"))
     cost = cost_of(response.get("cost")) + cost_of(verdict.get("cost")) + crafting
@@ -215,7 +215,7 @@ def _row(sample: Sample, verdict: Row, reads: Reads) -> Row:
         "response_hash": bytes.fromhex(response_hash(response)),
         "outcome": outcome,
         "judge": verdict["judge"],
-        "reads": reads,
+        "scores": scores,
         "score": verdict.get("score"),
         "refused": Outcome(outcome) in WITHHELD,
         "success": outcome == Outcome.complied.value,

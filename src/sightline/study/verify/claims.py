@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
 from sightline.keys import case_table_identity, case_table_name
-from sightline.metrics.cells import Role, role_of
+from sightline.metrics.cells import role_of
 from sightline.plain import case_of
+from sightline.registry import Role
 from sightline.sealed import check_table, damage_told
 from sightline.store import Row
 from sightline.study import lock as locks
