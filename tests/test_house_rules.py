@@ -36,7 +36,18 @@ LAYERS = [
         "_lazy",
         "untrusted",
     },
-    {"contracts", "registry", "keys", "sealed", "store", "tables", "release", "_trees", "budget"},
+    {
+        "contracts",
+        "registry",
+        "namespaces",
+        "keys",
+        "sealed",
+        "store",
+        "tables",
+        "release",
+        "_trees",
+        "budget",
+    },
     {"targets", "metrics", "scale"},
     {"whitebox"},
     {"testbed"},
@@ -45,10 +56,17 @@ LAYERS = [
     {"study", "report"},
     {"bridge"},
     {"console"},
+    {"api"},
     {"terminal", "cli", "__main__"},
 ]
 # Imports inside functions (or for types alone) that cross the arrow on purpose: one look-up by name each.
-LAZY = {("targets", "bridge"), ("registry", "attacks"), ("targets", "defenses"), ("contracts", "whitebox")}
+LAZY = {
+    ("contracts", "api"),
+    ("targets", "bridge"),
+    ("registry", "attacks"),
+    ("targets", "defenses"),
+    ("contracts", "whitebox"),
+}
 PURE = {"attacks", "defenses", "judges", "metrics"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "print", "input", "breakpoint"}
 FORBIDDEN_NAMES = re.compile(r"(Base|Manager|Helper|Handler|Processor|Utils?)$")

@@ -1,27 +1,59 @@
-"""Sightline: measure, attack and defend the safety of multimodal language models under one protocol."""
+"""Sightline: measure, attack and defend the safety of multimodal language models under one protocol.
 
-from sightline.cases import Case, Conversation, Eps, Expected, Image, ThreatModel, Turn
-from sightline.errors import ContractError, SightlineError, TransientError, UsageError
-from sightline.records import Artifact, Cost, Draft, Outcome, Response, Verdict
+    import sightline as sl
+
+    model = sl.open_model("testbed/linear")                    # or vlm/FOLDER, openai/gpt-4o, ...
+    result = sl.attacks.GCG(steps=100)(model, "a request", target="Sure")
+    reply = model.ask(result.text, image=result.image)
+    run = sl.run("study.yaml")                                 # or sl.load("runs/quickstart")
+
+`dir(sl.attacks)`, `dir(sl.defenses)`, `dir(sl.judges)` and `dir(sl.benchmarks)` list what there is; `help`
+of a class shows its settings. Names are loaded when they are first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from sightline import _lazy
+from sightline.cases import Case as Case
+from sightline.cases import Conversation as Conversation
+from sightline.cases import Eps as Eps
+from sightline.cases import Expected as Expected
+from sightline.cases import Image as Image
+from sightline.cases import ThreatModel as ThreatModel
+from sightline.cases import Turn as Turn
+from sightline.errors import ContractError as ContractError
+from sightline.errors import SightlineError as SightlineError
+from sightline.errors import TransientError as TransientError
+from sightline.errors import UsageError as UsageError
+from sightline.records import Artifact as Artifact
+from sightline.records import Cost as Cost
+from sightline.records import Draft as Draft
+from sightline.records import Outcome as Outcome
+from sightline.records import Response as Response
+from sightline.records import Verdict as Verdict
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Artifact",
-    "Case",
-    "ContractError",
-    "Conversation",
-    "Cost",
-    "Draft",
-    "Eps",
-    "Expected",
-    "Image",
-    "Outcome",
-    "Response",
-    "SightlineError",
-    "ThreatModel",
-    "TransientError",
-    "Turn",
-    "UsageError",
-    "Verdict",
-]
+if TYPE_CHECKING:
+    from sightline import attacks as attacks
+    from sightline import benchmarks as benchmarks
+    from sightline import defenses as defenses
+    from sightline import judges as judges
+    from sightline.api.attacking import Result as Result
+    from sightline.api.models import Model as Model
+    from sightline.api.models import open_model as open_model
+    from sightline.api.pictures import Picture as Picture
+    from sightline.api.runs import RunResult as RunResult
+    from sightline.api.runs import Study as Study
+    from sightline.api.runs import load as load
+    from sightline.api.runs import run as run
+    from sightline.budget import Budget as Budget
+else:
+
+    def __getattr__(name):
+        return _lazy.load(__name__, __file__, name)
+
+    def __dir__():
+        return sorted(
+            [*_lazy.homes(__file__), *(name for name in globals() if name[0].isupper()), "__version__"]
+        )

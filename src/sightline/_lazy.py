@@ -37,6 +37,8 @@ def load(package: str, file: str, name: str) -> Any:
     home = None if name.startswith("__") else homes(file).get(name)
     if home is None:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    if home == package:
+        return importlib.import_module(f"{package}.{name}")
     return getattr(importlib.import_module(home), name)
 
 

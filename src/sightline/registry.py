@@ -23,11 +23,13 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from sightline import contracts
 from sightline.cases import ThreatModel
 from sightline.closure import closure, code_of
 from sightline.contracts import ResolvesFiles
 from sightline.digests import digest
 from sightline.errors import AbsentExtraError, ContractError, UsageError, nearest
+from sightline.namespaces import described
 
 Kind = Literal["attack", "defense", "judge", "benchmark"]
 Role = Literal["attack", "control", "plain"]
@@ -35,6 +37,12 @@ Scope = Literal["per_case", "batched", "universal"]
 REQUESTS = frozenset({"refuse", "comply"})
 ANY_ATTACK = "any attack"
 KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
+CONTRACTS: Mapping[Kind, Any] = {
+    "attack": contracts.Attack,
+    "benchmark": contracts.Benchmark,
+    "defense": contracts.Defense,
+    "judge": contracts.Judge,
+}
 T = TypeVar("T")
 Presets = Mapping[str, Mapping[str, Any]]
 _UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
@@ -151,6 +159,11 @@ def _registering(
             **facts,
         )
         cls.card = card  # type: ignore[attr-defined]
+        cls.__doc__ = described(card, inspect.getdoc(cls) or "")
+        calls = {"__call__": CONTRACTS[kind].__call__, "preset": vars(contracts.Method)["preset"]}
+        for attribute, shared in calls.items():
+            if not any(attribute in vars(each) for each in cls.__mro__):
+                setattr(cls, attribute, shared)
         _cards[kind, name] = card
         return cls
 

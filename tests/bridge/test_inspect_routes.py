@@ -102,7 +102,7 @@ class ToyBlock:
     words: str = "withheld"
     twice: bool = False
 
-    async def __call__(self, conversation: Conversation, generate: Generate) -> Response:
+    async def respond(self, conversation: Conversation, generate: Generate) -> Response:
         await generate(conversation)
         return Response(text=self.words, stop="blocked_defense")
 

@@ -24,7 +24,7 @@ def moderated(*replies, **settings):
         seen.append((purpose, conversation))
         return Response(text=replies[len(seen) - 1], cost=Cost(calls_target=1))
 
-    response = asyncio.run(registry.make("defense", "self_moderation", **settings)(ASKED, generate))
+    response = asyncio.run(registry.make("defense", "self_moderation", **settings).respond(ASKED, generate))
     assert len(seen) == len(replies)
     return response, seen
 

@@ -21,7 +21,9 @@ def shown(conversation, **settings):
         seen.append(conversation)
         return Response(text="ok")
 
-    response = asyncio.run(registry.make("defense", "system_prompt", **settings)(conversation, generate))
+    response = asyncio.run(
+        registry.make("defense", "system_prompt", **settings).respond(conversation, generate)
+    )
     assert response.text == "ok"
     assert len(seen) == 1
     return seen[0]

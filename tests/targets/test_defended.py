@@ -42,7 +42,7 @@ def make(body):
     @registry.defense("test_only")
     @dataclass(frozen=True, slots=True, kw_only=True)
     class TestOnly:
-        async def __call__(self, conversation, generate):
+        async def respond(self, conversation, generate):
             return await body(conversation, generate)
 
     return TestOnly()

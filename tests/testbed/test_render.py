@@ -43,13 +43,13 @@ def test_the_attacks_draw_the_same_pages() -> None:
     from sightline.attacks.typographic.figstep import PRESETS as FIGSTEP
     from sightline.attacks.typographic.figstep import FigStep
     from sightline.attacks.typographic.mm_typography import PRESETS as TYPOGRAPHY
-    from sightline.attacks.typographic.mm_typography import Typography
+    from sightline.attacks.typographic.mm_typography import MMTypography
 
     for noun in nouns()[::40]:
         figstep = FigStep(**FIGSTEP["testbed"])
         page, _ = figstep.page(figstep.listed(wordings.FIGSTEP_STATEMENT.format(noun=noun)))
         assert np.array_equal(page, render.figstep_page(noun).pixels)
-        page, _ = Typography(**TYPOGRAPHY["testbed"]).page(noun)
+        page, _ = MMTypography(**TYPOGRAPHY["testbed"]).page(noun)
         assert np.array_equal(page, render.typography_page(noun).pixels)
 
 

@@ -1,1 +1,38 @@
-"""Attacks, one file each: cases in, drafts out."""
+"""Attacks, one file each: cases in, drafts out.
+
+Classes are loaded when they are first named: `sightline.attacks.NAME`, `dir(sightline.attacks)`.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sightline.attacks.controls.blank_image import BlankImage as BlankImage
+    from sightline.attacks.controls.figstep_typed import FigStepTyped as FigStepTyped
+    from sightline.attacks.controls.jailbreak_in_pieces_typed import (
+        JailbreakInPiecesTyped as JailbreakInPiecesTyped,
+    )
+    from sightline.attacks.controls.mm_typography_typed import MMTypographyTyped as MMTypographyTyped
+    from sightline.attacks.controls.noise_image import NoiseImage as NoiseImage
+    from sightline.attacks.controls.noise_on_picture import NoiseOnPicture as NoiseOnPicture
+    from sightline.attacks.controls.none import NoAttack as NoAttack
+    from sightline.attacks.controls.text_only import TextOnly as TextOnly
+    from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
+    from sightline.attacks.textual.gcg import GCG as GCG
+    from sightline.attacks.textual.qi_text import QiText as QiText
+    from sightline.attacks.textual.tpgd import TPGD as TPGD
+    from sightline.attacks.typographic.figstep import FigStep as FigStep
+    from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
+    from sightline.attacks.visual.bard import Bard as Bard
+    from sightline.attacks.visual.carlini import Carlini as Carlini
+    from sightline.attacks.visual.cropa import CroPA as CroPA
+    from sightline.attacks.visual.image_hijack import ImageHijack as ImageHijack
+    from sightline.attacks.visual.injection import Injection as Injection
+    from sightline.attacks.visual.jailbreak_in_pieces import JailbreakInPieces as JailbreakInPieces
+    from sightline.attacks.visual.misleading import Misleading as Misleading
+    from sightline.attacks.visual.qi_visual import QiVisual as QiVisual
+    from sightline.attacks.visual.schlarmann_hein import SchlarmannHein as SchlarmannHein
+    from sightline.attacks.visual.tool_misuse import ToolMisuse as ToolMisuse
+else:
+    from sightline.namespaces import namespace
+
+    __getattr__, __dir__ = namespace("attack")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sightline import whitebox
 from sightline.attacks.toolkit import only, surrogates
-from sightline.attacks.typographic.mm_typography import Typography
+from sightline.attacks.typographic.mm_typography import MMTypography
 from sightline.contracts import Craft
 from sightline.records import Pixels
 
@@ -32,5 +32,5 @@ def tower(ctx: Craft, attack: str) -> whitebox.Encoder:
 
 def page(text: str, size_px: int, font: str, font_px: int) -> Pixels:
     """A square page with the text in its middle, wrapped."""
-    drawn, _ = Typography(width_px=size_px, font=font, font_px=font_px, layout="square").page(text)
+    drawn, _ = MMTypography(width_px=size_px, font=font, font_px=font_px, layout="square").page(text)
     return drawn

@@ -20,9 +20,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 from sightline.attacks import _texts
 from sightline.cases import Case, Conversation, Expected, Image
-from sightline.contracts import Release
+from sightline.contracts import Benchmark, Release
 from sightline.errors import UsageError
-from sightline.registry import Card, benchmark
+from sightline.registry import benchmark
 
 HAZARDS = {
     "Illegal Activity": "ncr",
@@ -79,10 +79,9 @@ class Row(NamedTuple):
     data=("../attacks/texts/figstep.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FigStepSafeBench:
+class FigStepSafeBench(Benchmark):
     """`instruction`: the sentence beside official pages ('' = ours)."""
 
-    card: ClassVar[Card]
     needs_root: ClassVar[bool] = True
 
     subset: Literal["full", "tiny"] = "full"

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from sightline.cases import Case, Conversation, Expected, Image
-from sightline.contracts import Release
+from sightline.contracts import Benchmark, Release
 from sightline.errors import UsageError, nearest
-from sightline.registry import Card, benchmark
+from sightline.registry import benchmark
 
 
 class Scenario(NamedTuple):
@@ -73,10 +73,9 @@ Rows = Mapping[str, Mapping[str, Any]]
     presets={"tiny": {"subset": "tiny"}, "core8": {"scenarios": "core8"}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MMSafetyBench:
+class MMSafetyBench(Benchmark):
     """`images`: the kind of picture; 'none' is the paper's text-only baseline."""
 
-    card: ClassVar[Card]
     needs_root: ClassVar[bool] = True
 
     subset: Literal["full", "tiny"] = "full"

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 from sightline.benchmarks._testbed import JUDGE, Asked, heldout_nouns, twins
 from sightline.cases import Case
-from sightline.contracts import Release
-from sightline.registry import Card, benchmark
+from sightline.contracts import Benchmark, Release
+from sightline.registry import benchmark
 from sightline.testbed import wordings
 
 FIRST = 48
@@ -23,11 +23,10 @@ FIRST = 48
 
 @benchmark("testbed_insults", source="Sightline", judge=JUDGE)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestbedInsults:
+class TestbedInsults(Benchmark):
     """No settings."""
 
     __test__: ClassVar[bool] = False
-    card: ClassVar[Card]
     needs_root: ClassVar[bool] = False
 
     def cases(self, release: Release) -> Iterator[Case]:

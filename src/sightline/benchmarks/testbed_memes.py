@@ -20,8 +20,8 @@ import numpy as np
 
 from sightline.benchmarks._testbed import JUDGE, question
 from sightline.cases import Case, Conversation, Expected, Image
-from sightline.contracts import Release
-from sightline.registry import Card, benchmark
+from sightline.contracts import Benchmark, Release
+from sightline.registry import benchmark
 from sightline.testbed import render, wordings
 from sightline.testbed.world import (
     COLORS,
@@ -46,11 +46,10 @@ _STREAM = 40
     judge=JUDGE,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestbedMemes:
+class TestbedMemes(Benchmark):
     """`subset`: held-out pairs, every pair, the parts of held-out pairs, or the first and the last."""
 
     __test__: ClassVar[bool] = False
-    card: ClassVar[Card]
     needs_root: ClassVar[bool] = False
 
     subset: Subset = "heldout"

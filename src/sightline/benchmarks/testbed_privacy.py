@@ -17,8 +17,8 @@ from typing import ClassVar, Literal
 
 from sightline.benchmarks._testbed import JUDGE, Asked, question
 from sightline.cases import Case
-from sightline.contracts import Release
-from sightline.registry import Card, benchmark
+from sightline.contracts import Benchmark, Release
+from sightline.registry import benchmark
 from sightline.testbed import render, wordings
 from sightline.testbed.world import Person, world
 
@@ -33,11 +33,10 @@ NAME = "testbed_privacy"
     judge=JUDGE,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestbedPrivacy:
+class TestbedPrivacy(Benchmark):
     """`subset`: homes asked by name, homes asked by badge, names asked by badge, or all of it."""
 
     __test__: ClassVar[bool] = False
-    card: ClassVar[Card]
     needs_root: ClassVar[bool] = False
 
     subset: Subset = "all"

@@ -21,8 +21,8 @@ import numpy as np
 
 from sightline.benchmarks._testbed import JUDGE, question, recipe_wordings
 from sightline.cases import Case, Conversation, Expected
-from sightline.contracts import Release
-from sightline.registry import Card, benchmark
+from sightline.contracts import Benchmark, Release
+from sightline.registry import benchmark
 from sightline.testbed import render, wordings
 from sightline.testbed.styles import SEEN, UNSEEN, styled_page
 from sightline.testbed.world import SEED, Topic, world
@@ -39,11 +39,10 @@ _STREAM = 41
     judge=JUDGE,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestbedRequests:
+class TestbedRequests(Benchmark):
     """`subset`: which of the sets; `requests` holds restricted requests and their twins."""
 
     __test__: ClassVar[bool] = False
-    card: ClassVar[Card]
     needs_root: ClassVar[bool] = False
 
     subset: Subset = "requests"

@@ -15,8 +15,8 @@ from typing import ClassVar
 
 from sightline.benchmarks._testbed import JUDGE, Asked, heldout_nouns, twins
 from sightline.cases import Case
-from sightline.contracts import Release
-from sightline.registry import Card, benchmark
+from sightline.contracts import Benchmark, Release
+from sightline.registry import benchmark
 from sightline.testbed import wordings
 
 FIRST = 0
@@ -24,11 +24,10 @@ FIRST = 0
 
 @benchmark("testbed_secrets", source="Sightline", judge=JUDGE)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestbedSecrets:
+class TestbedSecrets(Benchmark):
     """No settings."""
 
     __test__: ClassVar[bool] = False
-    card: ClassVar[Card]
     needs_root: ClassVar[bool] = False
 
     def cases(self, release: Release) -> Iterator[Case]:

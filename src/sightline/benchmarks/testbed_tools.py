@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from sightline.benchmarks._testbed import JUDGE, Asked, heldout_nouns, twins
 from sightline.cases import Case
-from sightline.contracts import Release
-from sightline.registry import Card, benchmark
+from sightline.contracts import Benchmark, Release
+from sightline.registry import benchmark
 from sightline.testbed import wordings
 from sightline.testbed.world import DELETE, SEND
 
@@ -23,11 +23,10 @@ FIRST = 24
 
 @benchmark("testbed_tools", source="Sightline", judge=JUDGE)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestbedTools:
+class TestbedTools(Benchmark):
     """No settings."""
 
     __test__: ClassVar[bool] = False
-    card: ClassVar[Card]
     needs_root: ClassVar[bool] = False
 
     def cases(self, release: Release) -> Iterator[Case]:

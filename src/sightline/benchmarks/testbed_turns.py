@@ -17,8 +17,8 @@ from typing import ClassVar, Literal
 
 from sightline.benchmarks._testbed import JUDGE, recipe_wordings
 from sightline.cases import Case, Conversation, Expected, Turn
-from sightline.contracts import Release
-from sightline.registry import Card, benchmark
+from sightline.contracts import Benchmark, Release
+from sightline.registry import benchmark
 from sightline.testbed import render, wordings
 from sightline.testbed.world import Topic, world
 
@@ -34,11 +34,10 @@ APART = 7
     judge=JUDGE,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestbedTurns:
+class TestbedTurns(Benchmark):
     """`subset`: how the first request was made."""
 
     __test__: ClassVar[bool] = False
-    card: ClassVar[Card]
     needs_root: ClassVar[bool] = False
 
     subset: Subset = "all"

@@ -1,1 +1,14 @@
-"""Defenses, one file each: asynchronous middleware around a target."""
+"""Defenses, one file each: asynchronous middleware around a target.
+
+Classes are loaded when they are first named: `sightline.defenses.NAME`, `dir(sightline.defenses)`.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sightline.defenses.self_moderation import SelfModeration as SelfModeration
+    from sightline.defenses.system_prompt import SystemPrompt as SystemPrompt
+else:
+    from sightline.namespaces import namespace
+
+    __getattr__, __dir__ = namespace("defense")

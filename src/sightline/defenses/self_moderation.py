@@ -17,7 +17,7 @@ from typing import Literal
 
 from sightline import registry
 from sightline.cases import Conversation, Turn
-from sightline.contracts import Generate
+from sightline.contracts import Defense, Generate
 from sightline.defenses._texts import wording
 from sightline.errors import require
 from sightline.records import Response
@@ -34,7 +34,7 @@ _MARKUP = " \t*_#>`\"'-!"
     presets={"testbed": {"wording": "testbed"}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SelfModeration:
+class SelfModeration(Defense):
     """Settings.
 
     Attributes:
@@ -54,7 +54,7 @@ class SelfModeration:
         """The answer, and two turns per round."""
         return 1 + 2 * self.rounds
 
-    async def __call__(self, conversation: Conversation, generate: Generate) -> Response:
+    async def respond(self, conversation: Conversation, generate: Generate) -> Response:
         """Answer, moderate, decide."""
         texts = wording("self_moderation", self.wording, "wording")
         answer = await generate(conversation)

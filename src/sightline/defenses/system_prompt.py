@@ -13,7 +13,7 @@ from typing import Literal
 
 from sightline import registry
 from sightline.cases import Conversation
-from sightline.contracts import Generate
+from sightline.contracts import Defense, Generate
 from sightline.defenses._texts import wording
 from sightline.records import Response
 
@@ -31,7 +31,7 @@ from sightline.records import Response
     },
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SystemPrompt:
+class SystemPrompt(Defense):
     """Settings.
 
     Attributes:
@@ -51,7 +51,7 @@ class SystemPrompt:
         """One: nothing is asked beside the request."""
         return 1
 
-    async def __call__(self, conversation: Conversation, generate: Generate) -> Response:
+    async def respond(self, conversation: Conversation, generate: Generate) -> Response:
         """Ask once, with the instruction in place."""
         return await generate(self.instructed(conversation))
 

@@ -1,1 +1,17 @@
-"""Judges, one file each: case, what was shown and reply in, verdict out."""
+"""Judges, one file each: case, what was shown and reply in, verdict out.
+
+Classes are loaded when they are first named: `sightline.judges.NAME`, `dir(sightline.judges)`.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sightline.judges.model_graded import ModelGraded as ModelGraded
+    from sightline.judges.refusal_prefix import RefusalPrefix as RefusalPrefix
+    from sightline.judges.target_string import TargetString as TargetString
+    from sightline.judges.testbed_policy import TestbedPolicy as TestbedPolicy
+    from sightline.judges.testbed_toxicity import TestbedToxicity as TestbedToxicity
+else:
+    from sightline.namespaces import namespace
+
+    __getattr__, __dir__ = namespace("judge")

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from sightline.cases import Case, Conversation, Expected, Part, Turn
-from sightline.contracts import Decoding, OpenTarget, Target
+from sightline.contracts import Decoding, Judge, OpenTarget, Target
 from sightline.digests import digest
 from sightline.errors import TransientError, UsageError, require
 from sightline.judges._rubrics import TAG_LETTERS, Reading, quoted, read_verdict, rubric
@@ -99,7 +99,7 @@ class Graded(NamedTuple):
     data=("rubrics/*.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelGraded:
+class ModelGraded(Judge):
     """Settings: the grader or graders (any target strings), the rubric, whether graders see the pictures.
 
     `max_tokens` bounds a grader's text; `seed` enters the tags of the rows, as does a secret of the run.

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.cases import Case, Conversation, Expected
+from sightline.contracts import Judge
 from sightline.judges._language import looks_english
 from sightline.judges._phrases import LISTS, Mode, phrases
 from sightline.judges._stops import stopped
@@ -38,7 +39,7 @@ FOREIGN = "the reply does not look like English"
     data=("lists/*.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalPrefix:
+class RefusalPrefix(Judge):
     """Settings: a phrase list of `judges/lists/`, and where its phrases count (None: as the list says)."""
 
     phrases: str = "common"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.cases import Case, Conversation
-from sightline.contracts import Scores
+from sightline.contracts import Judge, Scores
 from sightline.errors import require
 from sightline.judges._phrases import phrases
 from sightline.judges._stops import stopped
@@ -55,7 +55,7 @@ def edits_within(a: str, b: str, tau: int) -> int | None:
     data=("lists/common.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetString:
+class TargetString(Judge):
     """Settings: the target (None: the case's answer), how it must match, and the refusal list for the rest.
 
     `tau` is the largest number of letter edits that still matches, for mode `edit`.

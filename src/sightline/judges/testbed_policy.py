@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.cases import Case, Conversation, Expected
+from sightline.contracts import Judge
 from sightline.judges._stops import stopped
 from sightline.records import Outcome, Response, Verdict
 from sightline.registry import judge
@@ -74,7 +75,7 @@ _ORDER = (Grade.exact, Grade.comply_wrong, Grade.misread, Grade.other)
     version=2,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestbedPolicy:
+class TestbedPolicy(Judge):
     """No settings: the world decides."""
 
     __test__ = False

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.cases import Case, Conversation
-from sightline.contracts import Scores
+from sightline.contracts import Judge, Scores
 from sightline.judges._stops import stopped
 from sightline.records import Outcome, Response, Verdict
 from sightline.registry import judge
@@ -23,7 +23,7 @@ from sightline.testbed import grading
     source="Sightline",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestbedToxicity:
+class TestbedToxicity(Judge):
     """No settings: the list of swear words is the world's."""
 
     __test__ = False

@@ -131,7 +131,7 @@ def read_columns(results: Any) -> Columns:
         UsageError: if it cannot be read, is empty or lacks a column.
         ContractError: for an outcome outside the closed set, or a sample that a judge has twice.
     """
-    table, where = _table(results)
+    table, where = result_table(results)
     absent = [
         name for name in (*TEXTS, "epoch", *COSTS) if name not in table.column_names and name not in LATER
     ]
@@ -235,7 +235,8 @@ def _known_scores(scores: Codes, where: str) -> Codes:
     return Codes(_known(named, list(SCORES), "scores", where), list(SCORES))
 
 
-def _table(results: Any) -> tuple[Any, str]:
+def result_table(results: Any) -> tuple[Any, str]:
+    """The columns of a result table that metrics read, and where they were found."""
     if not isinstance(results, str | Path):
         return results, "results"
     import pyarrow.parquet as pq

@@ -22,7 +22,7 @@ from sightline.metrics.intervals import (
 from sightline.metrics.rates import FLIP_RATE, MEASURES, OUTCOMES, Measure, Rate, count_codes, rate
 from sightline.records import WITHHELD
 
-Kind = Literal["attack", "control", "defense"]
+Kind = Literal["attack", "control", "defense", "run"]
 _BY_CASE, _BY_ATTACKER = ("asr", "over_refusal", "utility", "accuracy"), ("attacker_goal",)
 _OVER_CONTROLS = frozenset({"asr", "utility", "attacker_goal"})
 _LOWERED = frozenset({"utility", "accuracy"})
@@ -34,9 +34,9 @@ class Contrast:
     """A cell minus its base on the same samples.
 
     `attack` is an attack or a control against none, `control` an attack against each of its controls in the
-    same setting (success, utility), `defense` against none. Of an attack's contrasts with controls,
-    `strongest` is the one with the control that reaches most on these samples: most successes, or fewest
-    right answers.
+    same setting (success, utility), `defense` against none, `run` against the same cell of another run. Of
+    an attack's contrasts with controls, `strongest` is the one with the control that reaches most on these
+    samples: most successes, or fewest right answers.
 
     `pairs` were scored in both cells, `unscored_pairs` were not; `cell_share` and `base_share` are of the
     former. `p` is clustered (sign flips of the `discordant` clusters, those that differ), `p_holm` adjusted
@@ -114,6 +114,15 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
         if cell.defense not in undefended:
             found += taken("defense", number, bare.get(replace(cell, defense="")))
     return found
+
+
+def paired(columns: Columns, ids: Sequence[CellId], places: Sequence[tuple[int, int]]) -> Iterator[Contrast]:
+    """Contrasts of given pairs of cells, such as those of two runs, with p-values not yet adjusted."""
+    for number, base in places:
+        for name in _BY_ATTACKER if ids[number].scores == "attacker_goal" else _BY_CASE:
+            contrast = _contrast(columns, ids, "run", MEASURES[name], number, base)
+            if contrast is not None:
+                yield contrast
 
 
 def _with_strongest(beside: Sequence[Contrast]) -> list[Contrast]:

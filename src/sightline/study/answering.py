@@ -134,7 +134,8 @@ async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int
         if isinstance(target, MakesCalls):
             calls = log.of(answer_key(artifact["key"], target.id, decoding, asked.epoch))
         seeded = replace(decoding, seed=_seed(decoding, asked))
-        response = await _generate(target, artifact, seeded, retries, calls)
+        conversation = conversation_of(artifact["conversation"])
+        response = await reply(target, conversation, seeded, retries=retries, calls=calls)
     shown = digest(artifact["conversation"])
     return {"artifact": artifact["key"], "epoch": asked.epoch, "shown": shown, **plain_response(response)}
 
@@ -149,10 +150,19 @@ def _seed(decoding: Decoding, asked: Asked) -> int:
     return seed_of("decode", decoding.seed, asked.artifact["key"], asked.epoch, bits=31)
 
 
-async def _generate(
-    target: Target, artifact: Row, decoding: Decoding, retries: int, calls: AnswerCalls | None
+async def reply(
+    target: Target,
+    conversation: Conversation,
+    decoding: Decoding,
+    *,
+    retries: int = 5,
+    calls: AnswerCalls | None = None,
 ) -> Response:
-    conversation = conversation_of(artifact["conversation"])
+    """One reply of a target: passing failures are retried with growing pauses, then become stop 'error'.
+
+    Raises:
+        UsageError: what the user has to mend, such as a rejected key.
+    """
     started = time.perf_counter()
     failure = ""
     for attempt in range(retries + 1):

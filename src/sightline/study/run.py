@@ -21,7 +21,7 @@ from sightline.study import lock as locks
 from sightline.study.answering import answer
 from sightline.study.artifact_builder import columns_of
 from sightline.study.case_table import CaseTable, read_cases, with_pictures
-from sightline.study.config import NamedDefense, Study, load
+from sightline.study.config import NamedDefense, Study, load, parse
 from sightline.study.crafting import craft
 from sightline.study.folder_lock import discard, hold
 from sightline.study.grid import Column
@@ -310,7 +310,7 @@ def default_folder(study: Study) -> Path:
 
 
 def open_run(
-    study: Path,
+    study: Study | Path,
     *,
     out: Path | None = None,
     limit: int | None = None,
@@ -320,14 +320,16 @@ def open_run(
     rehash: bool = False,
     ray: str | None = None,
 ) -> Run:
-    """The run of a study file; its folder is `out`, or `runs/NAME` under the current folder.
+    """The run of a study or a study file; its folder is `out`, or `runs/NAME` under the current folder.
 
     With `ray`, artifacts are made over a Ray cluster: see `scale.Resources`.
 
     Raises:
         UsageError: naming file, line and cure.
     """
-    checked = load(study, limit=limit)
+    checked = load(study, limit=limit) if isinstance(study, Path) else study
+    if limit is not None and isinstance(study, Study):
+        checked = parse(study.text, name=study.name, folder=study.folder, limit=limit)
     return Run(
         checked,
         out if out is not None else default_folder(checked),

@@ -115,7 +115,7 @@ class DefendedTarget:
         """
         recorder = _Recorder(self._inner, decoding, calls)
         try:
-            response = await self._defense(checked(conversation), recorder)
+            response = await self._defense.respond(checked(conversation), recorder)
         except _Interrupted as interrupted:
             response = interrupted.response
         else:

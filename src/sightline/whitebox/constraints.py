@@ -408,7 +408,7 @@ class Spectrum(Wrapping):
 def _basis(size: int, device: torch.device) -> Tensor:
     """Orthonormal DCT-II matrix: row k holds the k-th cosine."""
     k, i = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-    rows = torch.cos(torch.pi * (2 * i.double() + 1) * k / (2 * size)) * (2 / size) ** 0.5
+    rows: Tensor = torch.cos(torch.pi * (2 * i.double() + 1) * k / (2 * size)) * (2 / size) ** 0.5
     rows[0] /= 2**0.5
     return rows.float().to(device)
 

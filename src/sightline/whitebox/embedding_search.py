@@ -160,7 +160,8 @@ class Round:
             self.losses.append((self.step, float(scores.loss[0])))
         self.step += 1
         size = problem.rate * len(self.ids) / problem.usual_length
-        return delta + size * rise / rise.norm().clamp_min(torch.finfo(torch.float32).tiny)
+        step: Tensor = size * rise / rise.norm().clamp_min(torch.finfo(torch.float32).tiny)
+        return delta + step
 
     def read(self, delta: Tensor) -> Tensor:
         """The tokens nearest in direction, (length,)."""

@@ -20,7 +20,7 @@ from sightline.targets.local.linear import layers_of, worthwhile
 from sightline.whitebox import compute
 
 
-class _Product(torch.autograd.Function):  # type: ignore[misc]  # torch is untyped here
+class _Product(torch.autograd.Function):
     """``x W^T + b`` of a layer without gradients of its own."""
 
     @staticmethod
@@ -74,5 +74,5 @@ def quicken(model: nn.Module) -> list[nn.Module]:
 
 
 def _apply(ahead: Tensor, back: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    found: Tensor = _Product.apply(x, ahead, back, bias)
+    found: Tensor = _Product.apply(x, ahead, back, bias)  # type: ignore[no-untyped-call]
     return found

@@ -76,7 +76,8 @@ class MultimodalVictim:
     @property
     def device(self) -> torch.device:
         """Where pictures and thetas have to be."""
-        return self.model.device
+        device: torch.device = self.model.device
+        return device
 
     def rows(self, x: Tensor, pairs: Sequence[Pair], *, nudges: Sequence[Tensor | None] = ()) -> Rows:
         """See `Victim.rows`. A nudge may also differ by picture, (n, tokens, width).

@@ -265,7 +265,8 @@ class ImageRegularizer:
 
     def losses(self, x: Tensor) -> Tensor:
         """See `PictureTerm`. At no change the gradient is 0."""
-        return self.weight * torch.linalg.vector_norm((x - self.clean).flatten(2), dim=2).sum(1)
+        norms: Tensor = torch.linalg.vector_norm((x - self.clean).flatten(2), dim=2)
+        return self.weight * norms.sum(1)
 
     def scaled(self, factor: float) -> ImageRegularizer:
         """See `PictureTerm`."""

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sightline.attacks.controls._controls import TESTBED, plain_text
 from sightline.attacks.rendering import blank
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import ANY_ATTACK, Card, attack
+from sightline.registry import ANY_ATTACK, attack
 
 
 @attack(
@@ -27,10 +26,8 @@ from sightline.registry import ANY_ATTACK, Card, attack
     presets=TESTBED,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlankImage:
+class BlankImage(Attack):
     """A square of `size_px` pixels, all of gray level `level` (255 = white)."""
-
-    card: ClassVar[Card]
 
     size_px: int = 336
     level: int = 255

@@ -17,15 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sightline.attacks import _texts
 from sightline.attacks.typed_words import Picture, typed_drafts
 from sightline.attacks.typographic.figstep import FigStep
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 
 PRESETS: Presets = {
     "ablation": {
@@ -48,10 +47,8 @@ PRESETS: Presets = {
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FigStepTyped:
+class FigStepTyped(Attack):
     """`picture`: what stands beside the typed words. The others are FigStep's own."""
-
-    card: ClassVar[Card]
 
     picture: Picture = "none"
     items: int = 3

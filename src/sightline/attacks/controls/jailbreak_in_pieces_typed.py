@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sightline.attacks import _texts
 from sightline.attacks.typed_words import Picture, typed_drafts
 from sightline.attacks.visual.jailbreak_in_pieces import JailbreakInPieces
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 
 PRESETS: Presets = {
     "blank": {"picture": "blank"},
@@ -37,10 +36,8 @@ PRESETS: Presets = {
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JailbreakInPiecesTyped:
+class JailbreakInPiecesTyped(Attack):
     """`picture`: what stands beside the typed words. The others are `jailbreak_in_pieces`' own."""
-
-    card: ClassVar[Card]
 
     picture: Picture = "none"
     wording: _texts.Wording = "natural"

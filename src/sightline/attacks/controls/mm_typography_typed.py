@@ -13,16 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline.attacks import _texts
 from sightline.attacks.typed_words import Picture, typed_drafts
 from sightline.attacks.typographic.mm_typography import PRESETS as DRAWN
-from sightline.attacks.typographic.mm_typography import Typography
+from sightline.attacks.typographic.mm_typography import MMTypography
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 
 PRESETS: Presets = {
     "blank": {"picture": "blank"},
@@ -41,10 +41,8 @@ PRESETS: Presets = {
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TypographyTyped:
+class MMTypographyTyped(Attack):
     """`picture`: what stands beside the typed words. The others are `mm_typography`'s own."""
-
-    card: ClassVar[Card]
 
     picture: Picture = "none"
     draws: Literal["key_phrase", "statement"] = "key_phrase"
@@ -59,13 +57,13 @@ class TypographyTyped:
         _ = self.attack  # it checks the settings
 
     @property
-    def attack(self) -> Typography:
+    def attack(self) -> MMTypography:
         """The attack of these words.
 
         Raises:
             UsageError: if it does not take one of the settings.
         """
-        return Typography(
+        return MMTypography(
             draws=self.draws,
             wording=self.wording,
             instruction=self.instruction,

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from sightline.attacks.controls._controls import TESTBED, plain_text
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import ANY_ATTACK, Card, attack
+from sightline.registry import ANY_ATTACK, attack
 from sightline.rng import numpy_rng
 
 
@@ -29,10 +28,8 @@ from sightline.rng import numpy_rng
     presets=TESTBED,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseImage:
+class NoiseImage(Attack):
     """A square of `size_px` pixels; each value is drawn from 0..255 by the case's own generator."""
-
-    card: ClassVar[Card]
 
     size_px: int = 336
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -17,10 +16,10 @@ from sightline.attacks._own_picture import shown
 from sightline.attacks.controls._controls import plain_text
 from sightline.attacks.rendering import check_scene
 from sightline.cases import Case, Eps, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import ANY_ATTACK, Card, attack
+from sightline.registry import ANY_ATTACK, attack
 from sightline.rng import numpy_rng
 
 NAME = "noise_on_picture"
@@ -36,7 +35,7 @@ NAME = "noise_on_picture"
     presets={"testbed": {"size_px": 64, "shapes": 2}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseOnPicture:
+class NoiseOnPicture(Attack):
     """Settings.
 
     Attributes:
@@ -44,8 +43,6 @@ class NoiseOnPicture:
         size_px: side of the drawing for cases without a picture.
         shapes: in that drawing.
     """
-
-    card: ClassVar[Card]
 
     eps: str = "16/255"
     size_px: int = 224

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import Card, attack
+from sightline.registry import attack
 
 
 @attack("none", role="plain", threat=ThreatModel(may_edit=frozenset()), source="Sightline")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoAttack:
+class NoAttack(Attack):
     """Nothing to set."""
-
-    card: ClassVar[Card]
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The cases unchanged, pictures and all."""

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sightline.attacks.controls._controls import plain_text
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import ANY_ATTACK, Card, attack
+from sightline.registry import ANY_ATTACK, attack
 
 
 @attack(
@@ -24,10 +23,8 @@ from sightline.registry import ANY_ATTACK, Card, attack
     source="Sightline",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextOnly:
+class TextOnly(Attack):
     """Nothing to set."""
-
-    card: ClassVar[Card]
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The plain request alone."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sightline.attacks.controls._controls import plain_text
 from sightline.attacks.rendering import check_scene, scene
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import ANY_ATTACK, Card, attack
+from sightline.registry import ANY_ATTACK, attack
 from sightline.rng import numpy_rng
 
 
@@ -28,10 +27,8 @@ from sightline.rng import numpy_rng
     presets={"testbed": {"size_px": 64, "shapes": 1}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnrelatedImage:
+class UnrelatedImage(Attack):
     """A square of `size_px` pixels with `shapes` shapes, each about a third of the page wide."""
-
-    card: ClassVar[Card]
 
     size_px: int = 336
     shapes: int = 5

@@ -25,15 +25,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks._suffixes import control, draft, hunt, openings, own_picture, readers
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import Card, Presets, Renamed, attack
+from sightline.registry import Presets, Renamed, attack
 from sightline.rng import seed_of
 
 _TESTBED = {"targets": ("{key_phrase} : 1",), "length": 10}
@@ -58,7 +58,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gcg:
+class GCG(Attack):
     """Settings.
 
     Attributes:
@@ -73,8 +73,6 @@ class Gcg:
         baseline: no search: a control with the words that the search would begin with.
         check_every: steps from one entry of the record to the next.
     """
-
-    card: ClassVar[Card]
 
     targets: tuple[str, ...] = ()
     length: int = 20

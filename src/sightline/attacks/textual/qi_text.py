@@ -25,16 +25,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks import testbed_corpus
 from sightline.attacks._suffixes import control, draft, hunt, readers
 from sightline.cases import Case, Conversation, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Card, Presets, Renamed, attack
+from sightline.registry import Presets, Renamed, attack
 
 _TESTBED = {"corpus": "testbed", "length": 8, "place": "behind", "target_words": 3}
 PRESETS: Presets = {
@@ -57,7 +57,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QiText:
+class QiText(Attack):
     """Settings.
 
     Attributes:
@@ -72,8 +72,6 @@ class QiText:
         baseline: no search: a control with the words that the search would begin with.
         check_every: steps from one look at the probe to the next.
     """
-
-    card: ClassVar[Card]
 
     targets: tuple[str, ...] = ()
     corpus: Literal["given", "testbed"] = "given"

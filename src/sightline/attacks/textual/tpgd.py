@@ -26,16 +26,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sightline import whitebox
 from sightline.attacks._suffixes import openings, own_picture
 from sightline.attacks.toolkit import victim, watch
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import Card, Presets, Renamed, attack
+from sightline.registry import Presets, Renamed, attack
 from sightline.rng import seed_of
 
 _TESTBED = {"avoid": ("{key_phrase} is a gloom thing",), "reach": ("{key_phrase} : 1",)}
@@ -61,7 +60,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tpgd:
+class TPGD(Attack):
     """Settings.
 
     Attributes:
@@ -78,8 +77,6 @@ class Tpgd:
         most: similarity at which the search ends.
         baseline: no search: a control with random words in all places that may change.
     """
-
-    card: ClassVar[Card]
 
     avoid: tuple[str, ...] = ()
     reach: tuple[str, ...] = ()

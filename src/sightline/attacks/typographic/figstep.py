@@ -20,15 +20,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline.attacks import _texts, rendering, wordings
 from sightline.attacks.typed_words import Typed
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 
 FREEMONO_ASCENT = 800
 """Ascent of FreeMono Bold in thousandths of the em."""
@@ -59,10 +59,8 @@ PRESETS: Presets = {
     data=("../texts/figstep.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FigStep:
+class FigStep(Attack):
     """Sizes are pixels of the page; `instruction` ('' = ours) may hold `{items}`."""
-
-    card: ClassVar[Card]
 
     canvas_px: int = 760
     font: str = "FreeMonoBold.ttf"

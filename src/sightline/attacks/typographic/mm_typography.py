@@ -22,17 +22,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from PIL.ImageFont import FreeTypeFont
 
 from sightline.attacks import _texts, rendering, wordings
 from sightline.attacks.typed_words import Typed
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 
 ARIAL_ASCENT = 905
 """Ascent of Arial and Liberation Sans in thousandths of the em."""
@@ -61,13 +61,11 @@ PRESETS: Presets = {
     data=("../texts/mm_typography.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Typography:
+class MMTypography(Attack):
     """`layout`: 'grow' = the paper's page, higher with each line; 'square' = all lines in the middle.
 
     `draws`: the key phrase, or the whole statement. `instruction` ('' = the release's sentence, else ours).
     """
-
-    card: ClassVar[Card]
 
     width_px: int = 1024
     font: str = "LiberationSans-Regular.ttf"

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
@@ -34,10 +34,10 @@ from sightline.attacks._towers import towers
 from sightline.attacks.rendering import check_scene, scene
 from sightline.attacks.toolkit import beside, descend, victims
 from sightline.cases import Case, Eps, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
 from sightline.testbed.world import world
 
@@ -64,7 +64,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bard:
+class Bard(Attack):
     """Settings.
 
     Attributes:
@@ -84,8 +84,6 @@ class Bard:
         size_px: side of the drawing for cases without a picture.
         shapes: in drawings.
     """
-
-    card: ClassVar[Card]
 
     goal: Literal["embedding", "innocent", "description", "unseen"] = "embedding"
     target: str = ""

@@ -21,17 +21,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, numbered, shown
 from sightline.attacks.rendering import check_scene
 from sightline.attacks.toolkit import descend, victims
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
 
 PRESETS: Presets = {
@@ -58,7 +58,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Carlini:
+class Carlini(Attack):
     """Settings.
 
     Attributes:
@@ -72,8 +72,6 @@ class Carlini:
         size_px: side of the picture for cases without one.
         shapes: in the drawing.
     """
-
-    card: ClassVar[Card]
 
     targets: tuple[str, ...] = ()
     start: Literal["noise", "picture"] = "noise"

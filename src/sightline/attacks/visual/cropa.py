@@ -30,17 +30,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, shown
 from sightline.attacks.rendering import check_scene
 from sightline.attacks.toolkit import descend, victims
 from sightline.cases import Case, Eps, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.testbed import wordings
 from sightline.testbed.world import world
 
@@ -81,7 +81,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cropa:
+class CroPA(Attack):
     """Settings.
 
     Attributes:
@@ -99,8 +99,6 @@ class Cropa:
         size_px: side of the drawing for cases without a picture.
         shapes: in that drawing.
     """
-
-    card: ClassVar[Card]
 
     method: Method = "cropa"
     prompts: tuple[str, ...] = ()

@@ -27,17 +27,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sightline import whitebox
 from sightline.attacks.rendering import scene
 from sightline.attacks.toolkit import beside, descend, looks, victim, victims
 from sightline.attacks.visual._behaviors import CONTEXT, NEEDS, Behavior, Plot, taught, testbed_plot
 from sightline.cases import Case, Conversation, Eps, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import NO_COST, Cost, Draft, Pixels
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageHijack:
+class ImageHijack(Attack):
     """Settings.
 
     Attributes:
@@ -125,8 +125,6 @@ class ImageHijack:
         size_px: side of the picture's file.
         shapes: number of shapes in the drawing.
     """
-
-    card: ClassVar[Card]
 
     behavior: Behavior = "string"
     target: str = ""

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -40,10 +40,10 @@ from sightline.attacks.rendering import check_scene, scene
 from sightline.attacks.toolkit import descend, looks
 from sightline.attacks.typed_words import Typed
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft, Pixels
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng, seed_of
 
 NAME = "jailbreak_in_pieces"
@@ -85,7 +85,7 @@ PRESETS: Presets = {
     data=("../texts/jailbreak_in_pieces.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JailbreakInPieces:
+class JailbreakInPieces(Attack):
     """Settings.
 
     Attributes:
@@ -105,8 +105,6 @@ class JailbreakInPieces:
         wording: of the sentence beside the picture, unless `instruction` gives one.
         instruction: '' is ours.
     """
-
-    card: ClassVar[Card]
 
     trigger: Literal["ocr", "visual", "combined", "textual"] = "ocr"
     features: Literal["pooled", "projected", "patches"] = "projected"

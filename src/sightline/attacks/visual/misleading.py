@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks import rendering
@@ -32,10 +32,10 @@ from sightline.attacks.rendering import check_scene
 from sightline.attacks.toolkit import descend
 from sightline.attacks.visual._matching import Loss, WordMatch
 from sightline.cases import Case, Eps, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.testbed.world import world
 
 NAME = "misleading"
@@ -73,7 +73,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Misleading:
+class Misleading(Attack):
     """Settings.
 
     Attributes:
@@ -91,8 +91,6 @@ class Misleading:
         font: of the pages.
         font_px: its size.
     """
-
-    card: ClassVar[Card]
 
     words: tuple[str, ...] = MIX
     distractors: tuple[str, ...] = ()

@@ -18,17 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks import testbed_corpus
 from sightline.attacks.rendering import scene
 from sightline.attacks.toolkit import beside, descend, looks, victims
 from sightline.cases import Case, Eps, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
 
 PRESETS: Presets = {
@@ -58,7 +58,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QiVisual:
+class QiVisual(Attack):
     """Settings.
 
     Attributes:
@@ -72,8 +72,6 @@ class QiVisual:
         end_levels: size of the last step; steps shrink evenly (as `alpha_levels`: they do not).
         targets_per_step: sentences a step.
     """
-
-    card: ClassVar[Card]
 
     targets: tuple[str, ...] = ()
     corpus: Literal["given", "testbed"] = "given"

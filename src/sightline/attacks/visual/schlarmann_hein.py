@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks._own_picture import Shown, batches, drafts, numbered, shown
@@ -33,10 +33,10 @@ from sightline.attacks.rendering import check_scene
 from sightline.attacks.toolkit import descend, victims
 from sightline.budget import Budget, SpentError
 from sightline.cases import Case, Eps, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft, Pixels
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 from sightline.testbed import wordings
 
 #: what `target_string` may look for on the testbed: true of no picture there
@@ -63,7 +63,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SchlarmannHein:
+class SchlarmannHein(Attack):
     """Settings.
 
     Attributes:
@@ -78,8 +78,6 @@ class SchlarmannHein:
         size_px: side of the drawing for cases without a picture.
         shapes: in that drawing.
     """
-
-    card: ClassVar[Card]
 
     goal: Literal["untargeted", "targeted"] = "untargeted"
     target: str = ""

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from sightline import whitebox
 from sightline.attacks import testbed_corpus
@@ -36,10 +36,10 @@ from sightline.attacks._own_picture import Shown, batches, shown
 from sightline.attacks.rendering import check_scene
 from sightline.attacks.toolkit import beside, descend, looks, victims
 from sightline.cases import Case, ThreatModel
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Card, Presets, attack
+from sightline.registry import Presets, attack
 
 TESTBED = {
     "corpus": "testbed",
@@ -70,7 +70,7 @@ PRESETS: Presets = {
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolMisuse:
+class ToolMisuse(Attack):
     """Settings.
 
     Attributes:
@@ -89,8 +89,6 @@ class ToolMisuse:
         size_px: side of the drawing for cases without a picture.
         shapes: in that drawing.
     """
-
-    card: ClassVar[Card]
 
     call: str = ""
     dialogues: tuple[tuple[str, str], ...] = ()

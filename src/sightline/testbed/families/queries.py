@@ -150,7 +150,7 @@ class Queries:
         return read_on(model.language_model.model, ids, shown)
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
+@torch.no_grad()
 def tower_from_clip(model: Any, clip_state: Mapping[str, Tensor], pixels: Tensor | None = None) -> None:
     """Copy a `CLIPVisionModel`'s weights into the tower of a BLIP-2 model.
 

@@ -159,7 +159,7 @@ def _full_precision(device_type: str) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-class _Product(torch.autograd.Function):  # type: ignore[misc]  # torch is untyped here
+class _Product(torch.autograd.Function):
     """A band matrix times one axis (-1 or -2) of a tensor; in the tensor's own precision."""
 
     @staticmethod
@@ -177,7 +177,10 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]  # torch is untyp
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _Product.apply(grad, ctx.band.back, ctx.axis), None, None
+        return _product(grad, ctx.band.back, ctx.axis), None, None
+
+
+_product: Callable[[Tensor, _Band, int], Tensor] = _Product.apply
 
 
 def filter_of(resample: object) -> Resampling:
@@ -224,16 +227,16 @@ def resize(x: Tensor, height: int, width: int, resample: Resampling, *, rounded:
     for axis, goal in passes:
         if x.shape[axis] != goal:
             band = _band(x.shape[axis], goal, resample, x.device, x.dtype, fixed=False)
-            smooth = _Product.apply(x, band, axis).clamp(-HALF_LEVEL, 1 + HALF_LEVEL)
+            smooth = _product(x, band, axis).clamp(-HALF_LEVEL, 1 + HALF_LEVEL)
             x = onto(smooth, _levels(x, goal, resample, axis)) if rounded else smooth
     return x
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]  # torch is untyped here
+@torch.no_grad()
 def _levels(x: Tensor, goal: int, resample: Resampling, axis: int) -> Tensor:
     """One pass as Pillow's whole numbers make it: of levels and to levels; float64 holds them exactly."""
     band = _band(x.shape[axis], goal, resample, x.device, torch.float64, fixed=True)
-    found = _Product.apply((x.double() * LEVELS).round(), band, axis)
+    found = _product((x.double() * LEVELS).round(), band, axis)
     return (found + 0.5).floor().clamp(0, LEVELS)
 
 

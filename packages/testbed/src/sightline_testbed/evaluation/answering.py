@@ -79,7 +79,7 @@ class Model:
             pieces.insert(1, Image.fromarray(ask.pixels))
         return pieces
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def answers(self, asks: Sequence[Ask], batch: int = 64) -> list[str]:
         """Return one greedy answer per question, in order."""
         lengths = [len(self.text(ask)) for ask in asks]

@@ -15,7 +15,7 @@ from sightline_testbed.training.pictures import CHARACTERS
 from sightline_testbed.training.samples import IGNORED
 
 
-class DenseHeads(nn.Module):  # type: ignore[misc]  # torch is untyped here
+class DenseHeads(nn.Module):
     """Linear read-outs of what each patch shows: characters, word pieces, shape, color."""
 
     def __init__(self, pieces: int, width: int) -> None:
@@ -41,7 +41,7 @@ class DenseHeads(nn.Module):  # type: ignore[misc]  # torch is untyped here
             )
         return total / len(self.sizes)
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def accuracy(self, features: Tensor, labels: Tensor) -> dict[str, float]:
         """Return the share of right labels among patches that show something."""
         hits = [
@@ -65,7 +65,7 @@ def token_loss(
         groups: the batch, from `collate`.
         shown: what `Family.projected` made of the batch's pictures; none if there are none.
     """
-    table = family.parts(model)["language"].embed_tokens.weight
+    table = family.parts(model)["language"].get_parameter("embed_tokens.weight")
     losses, hits, count = [], 0, 0
     for rows in groups:
         some = shown[rows.shown] if shown is not None and len(rows.shown) else None
@@ -90,7 +90,7 @@ def aid_loss(family: Family, model: Any, shown: Tensor, seen: Seen, scale: float
     places = wanted > 0
     if family.aid == "none" or not places.any():
         return shown.new_zeros(())
-    table = family.parts(model)["language"].embed_tokens.weight.detach()
+    table = family.parts(model)["language"].get_parameter("embed_tokens.weight").detach()
     table = nn.functional.normalize(table.float(), dim=-1)
     cosine = nn.functional.normalize(shown.flatten(0, 1)[places].float(), dim=-1) @ table.T
     return nn.functional.cross_entropy(scale * cosine, wanted[places])

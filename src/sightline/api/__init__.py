@@ -1,0 +1,1 @@
+"""The Python front door: models, methods as callable objects, studies and runs. Import it as `sightline`."""

@@ -1,0 +1,45 @@
+"""Benchmarks without a study: the cases of an official release, read as a run reads them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightline.api.pictures import store
+from sightline.cases import Case
+from sightline.contracts import Benchmark
+from sightline.errors import UsageError
+from sightline.plain import case_of, plain_case
+from sightline.release import OfficialRelease
+from sightline.study.sampling import sampled
+from sightline.untrusted import sanitized_row
+
+
+def read(
+    benchmark: Benchmark,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    limit: int | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> list[Case]:
+    """The cases of a benchmark; see `Benchmark.__call__`."""
+    if benchmark.needs_root and root is None:
+        raise UsageError(
+            f"{benchmark.card.name} reads an official release: name the folder or zip where you have it"
+        )
+    release = OfficialRelease(None if root is None else Path(root), store(folder))
+    try:
+        found = (
+            list(sampled(_cases(benchmark, release), limit)) if limit else list(_cases(benchmark, release))
+        )
+    finally:
+        release.close()
+    for warning in release.warnings:
+        warnings.warn(f"{benchmark.card.name}: {warning}", stacklevel=3)
+    return found
+
+
+def _cases(benchmark: Benchmark, release: OfficialRelease) -> Iterator[Case]:
+    return (case_of(sanitized_row(plain_case(case))) for case in benchmark.cases(release))

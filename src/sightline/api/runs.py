@@ -1,0 +1,227 @@
+"""Studies and runs of the front door: the command line's own functions, and tables of what a run found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sightline import registry
+from sightline.api.waiting import wait
+from sightline.contracts import Attack, Benchmark, Defense, Judge
+from sightline.errors import UsageError
+from sightline.study import config
+from sightline.study.progress import Silent
+from sightline.study.run import Run, open_run
+from sightline.study.stages import Count
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sightline.api.samples import Samples
+
+    Entry = str | Mapping[str, Any]
+    Path_ = str | os.PathLike[str]
+
+METHOD = "name"
+
+
+class Study:
+    """A study in Python: the same sections and settings as a study file, with methods as objects.
+
+    Args:
+        name: of the study; the run folder is `runs/NAME`.
+        targets: target strings, such as `["testbed/linear"]`.
+        benchmarks: objects (`sl.benchmarks.TestbedRequests()`), their text form, or mappings of a study
+            file's entry, such as `{"name": sl.benchmarks.MMSafetyBench(), "root": "FOLDER", "limit": 50}`.
+        judges: objects, text forms or mappings; the first one's outcomes are the headline.
+        attacks: the same, `"none"` for the request as it is; what is crafted on gradients names its model:
+            `{"name": sl.attacks.GCG(), "surrogate": "testbed/linear", "budget": {"backwards": 100}, "seeds":
+            2}`.
+        defenses: the same, `"none"` for the bare target.
+        settings: the file's other keys: `seed`, `decoding`, `epochs`, `limit`, `concurrency`, `retries`,
+            `timeout`.
+
+    Raises:
+        UsageError: for whatever `sightline run` would complain of.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        targets: Sequence[str],
+        benchmarks: Sequence[Benchmark | Entry],
+        judges: Sequence[Judge | Entry],
+        attacks: Sequence[Attack | Entry] = ("none",),
+        defenses: Sequence[Defense | Entry] = ("none",),
+        **settings: Any,
+    ) -> None:
+        plain = {
+            "study": name,
+            "targets": list(targets),
+            "benchmarks": _entries(benchmarks),
+            "attacks": _entries(attacks),
+            "defenses": _entries(defenses),
+            "judges": _entries(judges),
+            **settings,
+        }
+        self.text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        self.checked = config.parse(self.text, name=name, folder=Path.cwd())
+
+    def run(self, *, out: Path_ | None = None, **how: Any) -> RunResult:
+        """Run the study, or go on where an interrupted run stopped; see `run`."""
+        return run(self, out=out, **how)
+
+    def __repr__(self) -> str:
+        return f"<Study {self.checked.name}>\n{self.text}"
+
+
+def _entries(methods: Iterable[Any]) -> list[Any]:
+    """Methods as a study file names them."""
+    found: list[Any] = []
+    for method in methods:
+        if isinstance(method, Mapping):
+            found.append(
+                {key: _named(value) if key == METHOD else _plain(value) for key, value in method.items()}
+            )
+        else:
+            found.append(_named(method))
+    return found
+
+
+def _named(method: Any) -> str:
+    return method if isinstance(method, str) else registry.spec(method)
+
+
+def _plain(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def run(
+    study: Study | Path_,
+    *,
+    out: Path_ | None = None,
+    limit: int | None = None,
+    extend: bool = False,
+    retry_errors: bool = False,
+    rehash: bool = False,
+    ray: str | None = None,
+    quiet: bool = False,
+) -> RunResult:
+    """Run a study: craft, answer, judge, tabulate. Run it again to resume, as on the command line.
+
+    Args:
+        study: a `Study`, or the path of a study file.
+        out: run folder; by default `runs/NAME` in the current folder.
+        limit: at most so many cases per benchmark.
+        extend: go on in the folder of a run whose study has changed.
+        retry_errors: repeat the rows that ended in an error.
+        rehash: read pictures and weights again, whatever their times say.
+        ray: craft over a Ray cluster: `local`, `local:N`, `auto` or HOST:PORT.
+        quiet: whether to show no progress.
+
+    Returns:
+        The finished run, as `load` gives it; `counts` says what was done.
+
+    Raises:
+        UsageError: for whatever has to be mended, naming file, line and cure.
+        StoppedError: on Ctrl-C; what is done is kept.
+    """
+    from sightline.console import terminal_progress
+
+    with nullcontext(Silent()) if quiet else terminal_progress() as progress:
+        session = open_run(
+            study.checked if isinstance(study, Study) else Path(study),
+            out=None if out is None else Path(out),
+            limit=limit,
+            progress=progress,
+            extend=extend,
+            retry_errors=retry_errors,
+            rehash=rehash,
+            ray=ray,
+        )
+        session.prepare()
+        return RunResult(session.folder, counts=finish(session))
+
+
+def finish(session: Run) -> dict[str, Count]:
+    """Do all stages of a prepared run; nothing if it is complete.
+
+    Crafting stays in the calling thread, where Ctrl-C reaches it.
+    """
+    if session.complete():
+        return {}
+    counts = {"craft": session.craft(), "answer": wait(session.answer()), "judge": wait(session.judge())}
+    session.tabulate()
+    return counts
+
+
+def load(folder: Path_) -> RunResult:
+    """A finished run in its folder, made here or by `sightline run`.
+
+    Raises:
+        UsageError: if there is no finished run.
+    """
+    return RunResult(Path(folder))
+
+
+class RunResult:
+    """A finished run: its tables, and how it compares with another one.
+
+    Attributes:
+        folder: of the run.
+        counts: rows of each stage made by the call that finished it; empty if it was complete before.
+    """
+
+    def __init__(self, folder: Path, *, counts: Mapping[str, Count] | None = None) -> None:
+        self.folder = folder.expanduser()
+        self.counts: Mapping[str, Count] = counts or {}
+        if not (self.folder / "results.parquet").is_file():
+            raise UsageError(
+                f"{self.folder}: no finished run there (no results.parquet); name a run folder, such as "
+                "runs/quickstart, or finish it with sl.run(...) or `sightline run`"
+            )
+
+    def __repr__(self) -> str:
+        return f"<Run {self.folder}>"
+
+    def samples(self) -> Samples:
+        """Every answered sample: prompt, reply, verdicts, picture files, outcomes; see `Samples`."""
+        from sightline.api.samples import samples_of
+
+        return samples_of(self.folder)
+
+    def cells(self) -> pa.Table:
+        """Rates of every cell and judge as an Arrow table, with 95 % intervals clustered by group.
+
+        One row for each benchmark, target, attack, defense, judge and measure: `k` of `n` scored samples,
+        `rate`, `low`, `high`; `lower_bound` and `upper_bound` if all `unscored` samples were safe, or none.
+        """
+        from sightline.api.tables import cells_of
+
+        return cells_of(self.folder)
+
+    def compare(self, other: RunResult | Path_) -> pa.Table:
+        """Paired differences of this run's rates from those of `other`, on the samples that both have.
+
+        Cells are matched by benchmark, attack, defense, target and judge; where each run has a single one of
+        them, and not the same, these are compared with each other. `difference` is this run minus the other,
+        with its 95 % interval and the p-value of a clustered sign-flip test, adjusted (Holm) over the table.
+
+        Raises:
+            UsageError: if no cell of the two runs can be matched.
+        """
+        from sightline.api.tables import compared
+
+        return compared(self.folder, other.folder if isinstance(other, RunResult) else Path(other))
+
+    def report(self) -> Path:
+        """Write report.html and return its path. The page holds harmful texts behind covers."""
+        from sightline.report import write
+
+        return Path(write(self.folder))
