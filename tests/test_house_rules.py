@@ -37,11 +37,13 @@ LAYERS = [
         "untrusted",
     },
     {
+        "craft",
         "contracts",
         "registry",
         "namespaces",
         "keys",
         "sealed",
+        "run_folder",
         "store",
         "tables",
         "release",
@@ -65,7 +67,8 @@ LAZY = {
     ("targets", "bridge"),
     ("registry", "attacks"),
     ("targets", "defenses"),
-    ("contracts", "whitebox"),
+    ("craft", "whitebox"),
+    ("craft", "attacks"),
 }
 PURE = {"attacks", "defenses", "judges", "metrics"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "print", "input", "breakpoint"}

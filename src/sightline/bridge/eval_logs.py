@@ -46,11 +46,11 @@ from sightline.keys import judge_key
 from sightline.plain import conversation_of, response_of
 from sightline.records import Response
 from sightline.report.results import CaseTableName, current_case_tables
+from sightline.run_folder import RESULTS
 from sightline.sealed import check_table, damage_told
 from sightline.store import Blobs, Row
 from sightline.study import lock as locks
-from sightline.study.results import RESULTS
-from sightline.tables import RESULTS_AGAIN, Table, compacted_rows
+from sightline.tables import RESULTS_AGAIN, Table, compacted_rows, open_tables
 
 BATCH_ROWS = 4096
 
@@ -96,11 +96,7 @@ def write_eval_logs(run: Path, out: Path, *, log_images: bool = True) -> list[Pa
     out.mkdir(parents=True, exist_ok=True)
     created = datetime.fromtimestamp(int(results.stat().st_mtime), UTC).isoformat()
     records = run / "records"
-    with (
-        Table(records / "craft") as crafted,
-        Table(records / "answer") as answered,
-        Table(records / "judge") as judged,
-    ):
+    with open_tables(records, "craft", "answer", "judge") as (crafted, answered, judged):
         behaviors = dict(_behaviors(current_case_tables(records, lock)))
         opened = _Run(lock, created, crafted, answered, judged, behaviors, Blobs(run / "blobs"), log_images)
         cells = groupby(_rows(results), lambda row: row["cell"])

@@ -7,7 +7,7 @@ from functools import cache
 
 from sightline import registry
 from sightline.errors import UsageError
-from sightline.registry import Role
+from sightline.registry import Role as Role
 
 PLAIN = "none"
 

@@ -33,8 +33,8 @@ from sightline.report.results import Results
 from sightline.report.tables import definitions, differences, shown, tables
 from sightline.report.text import EXPECTATIONS, label, stand_in, visible
 from sightline.report.trust import agreements, judge_facts
+from sightline.run_folder import RESULTS
 from sightline.store import write_atomically
-from sightline.study.results import RESULTS
 
 HERE = Path(__file__).parent
 CONTENTS = (

@@ -19,9 +19,9 @@ from sightline.metrics.cells import CellId
 from sightline.metrics.effort import Price
 from sightline.plain import verdict_of
 from sightline.records import Verdict
+from sightline.run_folder import RESULTS
 from sightline.sealed import check_table, damage_told
 from sightline.store import Row, read_shards
-from sightline.study.results import RESULTS
 from sightline.tables import RESULTS_AGAIN, ROWS_AGAIN
 
 _SETTINGS = {

@@ -23,8 +23,8 @@ from sightline.report.cells import Role, edits_image, lacks_twin, role_of, twin_
 from sightline.report.provenance import errors_of
 from sightline.report.results import Results, entries
 from sightline.report.text import EXPECTATIONS, as_percent, bracket
+from sightline.run_folder import LOCK
 from sightline.sealed import read_note
-from sightline.study.lock import LOCK
 
 MUCH_UNSCORED = 0.02
 MUCH_FOREIGN = 0.02
@@ -221,7 +221,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[st
         found.append(f"the study was changed {older} time(s) in this folder (older locks: study.lock.N.yaml)")
     releases = {entry.get("release") for entry in entries(lock, "benchmarks")}
     for memo in sorted((run / "records").glob("cases-*.json")):
-        facts = read_note(memo, "`sightline run` reads the release again", sealed=False)
+        facts = read_note(memo, "`sightline run` reads the release again")
         found += [str(text) for text in facts["warnings"] if facts["release"] in releases]
     return found
 
