@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 from sightline import registry, whitebox
 from sightline.attacks import testbed_corpus
 from sightline.attacks.rendering import scene
-from sightline.attacks.toolkit import beside
+from sightline.attacks.toolkit import prompt_with_image
 from sightline.attacks.visual._behaviors import taught
 from sightline.attacks.visual._behaviors import testbed_plot as plot_of
 from sightline.benchmarks.testbed_requests import requests
@@ -140,14 +140,18 @@ def test_a_moving_patch_is_shown_at_a_place_of_each_case() -> None:
 def test_a_moving_patch_is_judged_at_fixed_places_of_its_own() -> None:
     attack = hijack(bound="moving_patch", size_px=64, patch_px=16, judged_places=3, places_per_step=5)
     bounded = attack._bounded(whitebox.from_pixels([np.zeros((64, 64, 3), np.uint8)]))
-    views = attack._eval_constraints(bounded, 7)
+    constraints = attack._eval_constraints(bounded, 7)
     assert bounded.samples == 5
-    assert len({view.place for view in views}) == 3
-    assert [view.place for view in attack._eval_constraints(bounded, 7)] == [view.place for view in views]
-    assert [view.place for view in attack._eval_constraints(bounded, 8)] != [view.place for view in views]
+    assert len({view.place for view in constraints}) == 3
+    assert [view.place for view in attack._eval_constraints(bounded, 7)] == [
+        view.place for view in constraints
+    ]
+    assert [view.place for view in attack._eval_constraints(bounded, 8)] != [
+        view.place for view in constraints
+    ]
     still = hijack(preset="patch")
     clean = whitebox.from_pixels([np.zeros((336, 336, 3), np.uint8)])
-    assert still._views(still._bounded(clean), 7) == ()
+    assert still._eval_constraints(still._bounded(clean), 7) == ()
     assert still._bounded(clean).samples == 1
 
 
@@ -205,7 +209,7 @@ def test_soft_targets_are_those_behind_the_secret_text(tmp_path: Path) -> None:
     plot = attack._plot()
     clean = scene(64, 1, np.random.default_rng(0))
     told = [text for text in plot.replies if text in wordings.SECRET_REQUESTS]
-    asked = tuple(beside(text, clean) for text in told)
+    asked = tuple(prompt_with_image(text, clean) for text in told)
     sampler = whitebox.Contexts(asked, plot.reply)
     bounded = attack._bounded(whitebox.from_pixels([clean]))
     soft = taught(ctx.surrogates[0].victim(), plot.secret, (sampler,), bounded)

@@ -1,4 +1,4 @@
-"""White-box tests need torch; tiny models are made by the module that the targets' tests use."""
+"""White-box tests need torch; tiny models are those of the targets' tests, oracles those of benchmarks."""
 
 from __future__ import annotations
 
