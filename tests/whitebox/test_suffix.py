@@ -272,23 +272,23 @@ def test_computed_flops_are_those_that_are_counted(model):
             with counter() as counted:
                 reader.rows(start.repeat(3, 1), pairs, unchanged=unchanged)
             flops = counted.get_total_flops() / 3
-            known = tally.known("rows", terms)
+            known = tally.estimate("rows", terms)
             computed += known is not None
             assert known in (None, flops)
             if known is None:
-                tally.learn("rows", terms, flops)
+                tally.record("rows", terms, flops)
     assert computed >= 12
 
 
 def test_a_cost_that_is_not_linear_in_its_terms_is_always_counted():
     tally = FlopEstimator()
     for number in range(1, 9):
-        assert tally.known("odd", (1.0, number)) is None
-        tally.learn("odd", (1.0, number), float(number**3))
-    assert tally.known("odd", (1.0, 8)) == 512
+        assert tally.estimate("odd", (1.0, number)) is None
+        tally.record("odd", (1.0, number), float(number**3))
+    assert tally.estimate("odd", (1.0, 8)) == 512
     for number in range(1, 9):
-        tally.learn("flat", (1.0, 5.0), 7.0 * number)  # one shape tells nothing of others
-    assert tally.known("flat", (1.0, 6.0)) is None
+        tally.record("flat", (1.0, 5.0), 7.0 * number)  # one shape tells nothing of others
+    assert tally.estimate("flat", (1.0, 6.0)) is None
 
 
 def test_candidates_with_another_beginning_than_they_say_are_refused():

@@ -9,6 +9,7 @@ loaded, when it is first used, so that listing the attacks stays quick.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from sightline import _lazy
@@ -95,7 +96,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    return _lazy.load(__name__, __file__, name)
+    return getattr(importlib.import_module(_lazy.home(__name__, __file__, name)), name)
 
 
 def __dir__() -> list[str]:
