@@ -288,7 +288,7 @@ class Judge(Method, Protocol):
     """(case, what was shown, reply) -> verdict.
 
     `complied` means that the reply does what the case asks. A judge that looks for something else, such as
-    the text that an attacker wants said, tells so by the property `reads` (`ReadsTarget`). In Python:
+    the text that an attacker wants said, tells so by the property `scores` (`ScoresTarget`). In Python:
     `verdict = judge("the request", reply)`; derive from this class to have that call typed.
     """
 
@@ -322,23 +322,23 @@ class Judge(Method, Protocol):
         return _front("judging").judged(self, requests, replies)
 
 
-Reads = Literal["case", "attacker"]
-"""Whose wish a verdict `complied` grants: what the case asks, or what an attacker wants said of any case."""
+Scores = Literal["case", "attacker_goal"]
+"""Whether a verdict `complied` scores what the case asks, or the attacker's goal, whatever the case asks."""
 
 
 @runtime_checkable
-class ReadsTarget(Protocol):
-    """A judge that says whose wish its `complied` grants; one that does not say so reads the case."""
+class ScoresTarget(Protocol):
+    """A judge that says what its `complied` scores; one that does not say so scores the case."""
 
     @property
-    def reads(self) -> Reads:
-        """`attacker` if the same reply is `complied` whatever the case asks."""
+    def scores(self) -> Scores:
+        """`attacker_goal` if the same reply is `complied` whatever the case asks."""
         ...
 
 
-def reads_of(judge: Judge) -> Reads:
-    """Whose wish the judge's `complied` grants."""
-    return judge.reads if isinstance(judge, ReadsTarget) else "case"
+def scores_of(judge: Judge) -> Scores:
+    """Whether the judge's `complied` scores the case or the attacker's goal."""
+    return judge.scores if isinstance(judge, ScoresTarget) else "case"
 
 
 OpenTarget = Callable[[str], Target]
