@@ -140,7 +140,7 @@ class Batcher:
             while self._pending or self._open:
                 self._step()
         except Exception as broken:  # handed to every caller, who waits for a future
-            _log.exception("%s: the batching thread failed", self.model.folder)
+            _log.exception("%s: the batching thread failed", self.model.where)
             ended = broken
         self._end(ended)
 
@@ -196,9 +196,9 @@ class Batcher:
         """Take the next batch out of the pending requests."""
         buckets: dict[tuple[object, ...], list[_Waiting]] = defaultdict(list)
         for waiting in self._pending:
-            held = self.model.held(waiting.row)
-            waiting.fresh = waiting.row.length - held
-            buckets[held > 0, *waiting.row.bucket].append(waiting)
+            cached = self.model.cached_tokens(waiting.row)
+            waiting.fresh = waiting.row.length - cached
+            buckets[cached > 0, *waiting.row.bucket].append(waiting)
         oldest = self._pending[0]
         chosen = max(buckets.values(), key=len)
         if oldest.passed_over >= _PATIENCE:
@@ -250,7 +250,7 @@ class Batcher:
             self.max_batch = half = max(1, len(rows) // 2)
             _log.warning(
                 "%s: out of memory with %d requests per batch; going on with %d",
-                self.model.folder,
+                self.model.where,
                 len(rows),
                 half,
             )

@@ -2,34 +2,30 @@
 
 The official processor (Pillow route) reads a `uint8` file and rounds to 8 bits after each pass of a
 resize; here nothing is rounded, so that the loss is smooth in every pixel of the file. Without a resize
-both agree to float precision; with one, they differ by that rounding: `difference` measures it, and
-`Preprocess.rounded` does without. The gradient at clipped values is explained in `resize`.
+both agree to float precision; with one, they differ by that rounding (`benchmarks/preprocessing.py` measures
+it), and `Preprocess.rounded` does without. The gradient at clipped values is explained in `resize`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image as PilImage
 from torch import Tensor
 
-from sightline.errors import ContractError, UsageError, nearest
-from sightline.records import Pixels
+from sightline.errors import UsageError, nearest
+from sightline.targets.local.families import FAMILIES, PLAIN_PROCESSORS
 from sightline.whitebox.preprocessing import pipelines
-from sightline.whitebox.preprocessing.pipelines import Fields, Recipe
+from sightline.whitebox.preprocessing.pipelines import Fields, Recipe, Settings, class_name, settings_of
 from sightline.whitebox.preprocessing.resize import LEVELS, onto
-from sightline.whitebox.preprocessing.settings import Settings, class_name, settings_of
+
+ToFields = Callable[[Tensor], Fields]
+"""Pictures (n, 3, h, w) in [0, 1] -> what a model's processor makes of such files, with a gradient."""
 
 _RECIPES: dict[str, Recipe] = {
-    "CLIPImageProcessor": pipelines.plain,
-    "SiglipImageProcessor": pipelines.plain,
-    "ViTImageProcessor": pipelines.plain,
-    "BlipImageProcessor": pipelines.plain,
-    "DeiTImageProcessor": pipelines.plain,
-    "BitImageProcessor": pipelines.plain,
+    **dict.fromkeys(PLAIN_PROCESSORS, pipelines.plain),
     "DetrImageProcessor": pipelines.detection,
     "ConditionalDetrImageProcessor": pipelines.detection,
     "YolosImageProcessor": pipelines.yolos,
@@ -42,31 +38,15 @@ _RECIPES: dict[str, Recipe] = {
     "MllamaImageProcessor": pipelines.mllama,
     "Qwen2VLImageProcessor": pipelines.qwen,
 }
-_PLAIN = frozenset(name for name, recipe in _RECIPES.items() if recipe is pipelines.plain)
-_DETR = frozenset(name for name, recipe in _RECIPES.items() if recipe is pipelines.detection)
+_DETR = frozenset({"DetrImageProcessor", "ConditionalDetrImageProcessor"})
 #: which processors a model of a type may come with
 _PROCESSORS: dict[str, frozenset[str]] = {
-    "llava": _PLAIN | {"LlavaImageProcessor"},
-    "llava_next": frozenset({"LlavaNextImageProcessor"}),
-    "blip-2": _PLAIN,
-    "instructblip": _PLAIN,
-    "idefics": frozenset({"IdeficsImageProcessor"}),
-    "idefics2": frozenset({"Idefics2ImageProcessor"}),
-    "idefics3": frozenset({"Idefics3ImageProcessor"}),
-    "smolvlm": frozenset({"SmolVLMImageProcessor", "Idefics3ImageProcessor"}),
-    "mllama": frozenset({"MllamaImageProcessor"}),
-    "qwen2_vl": frozenset({"Qwen2VLImageProcessor"}),
-    "qwen2_5_vl": frozenset({"Qwen2VLImageProcessor"}),
-    "paligemma": _PLAIN,
-    **dict.fromkeys(("clip", "clip_vision_model", "siglip", "siglip_vision_model"), _PLAIN),
-    **dict.fromkeys(("deit", "dinov2", "swin", "swinv2", "vit"), _PLAIN),
+    **{kind: facts.processors for kind, facts in FAMILIES.items()},
+    **dict.fromkeys(("clip", "clip_vision_model", "siglip", "siglip_vision_model"), PLAIN_PROCESSORS),
+    **dict.fromkeys(("deit", "dinov2", "swin", "swinv2", "vit"), PLAIN_PROCESSORS),
     **dict.fromkeys(("conditional_detr", "detr"), _DETR),
     "yolos": frozenset({"YolosImageProcessor"}),
 }
-#: types whose processors take pictures by request
-_BY_REQUEST = frozenset({"idefics2", "idefics3", "smolvlm", "mllama"})
-#: fields that the library's combined processor uses up before the model is called
-_NOT_FOR_THE_MODEL = frozenset({"num_tiles", "rows", "cols"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,81 +124,3 @@ def preprocessor(model_type: str, image_processor: Any) -> Preprocess:
             + nearest(name, _PROCESSORS[model_type], f"{model_type} picture processor")
         )
     return Preprocess(model_type, settings_of(image_processor), _RECIPES[name])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """How far `pixel_values` in the graph are from the official ones, for one file.
-
-    Attributes:
-        max: largest absolute difference of the normalized values.
-        mean: mean absolute difference of them.
-        max_levels: largest absolute difference in the file's units, 1/255: at most 1.3 after one resize;
-            Idefics3 and SmolVLM resize two or three times and reach 2.5.
-        mean_levels: mean absolute difference in these units.
-    """
-
-    max: float
-    mean: float
-    max_levels: float
-    mean_levels: float
-
-
-def difference(preprocess: Preprocess, image_processor: Any, pixels: Pixels) -> Difference:
-    """Compare with the official processor on a file's pixels.
-
-    Args:
-        preprocess: made from `image_processor`.
-        image_processor: of `transformers`, on Pillow.
-        pixels: `uint8`, (height, width, 3).
-
-    Raises:
-        ContractError: if a field is missing, has another shape, or is not a float and not equal.
-        UsageError: if the processor is not one on Pillow, or the picture does not suit it.
-    """
-    x = (torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / LEVELS).unsqueeze(0)
-    normalized = _gap(preprocess(x), official(preprocess, image_processor, pixels))
-    raw = official(preprocess, image_processor, pixels, do_rescale=False, do_normalize=False)
-    levels = _gap(preprocess.in_levels()(x), raw)
-    return Difference(
-        max=float(normalized.max()),
-        mean=float(normalized.mean()),
-        max_levels=float(levels.max()),
-        mean_levels=float(levels.mean()),
-    )
-
-
-def official(preprocess: Preprocess, image_processor: Any, pixels: Pixels, **settings: Any) -> Fields:
-    """The official processor's fields for a file's pixels, shaped as `preprocess` gives them.
-
-    Args:
-        preprocess: says which of the processor's fields the model takes.
-        image_processor: of `transformers`, on Pillow.
-        pixels: `uint8`, (height, width, 3).
-        settings: for the processor's call.
-
-    Raises:
-        UsageError: if the processor is not one on Pillow.
-    """
-    if not type(image_processor).__name__.endswith("Pil"):
-        raise UsageError(
-            f"{type(image_processor).__name__} does not work on Pillow; load it with backend='pil' to compare"
-        )
-    picture = PilImage.fromarray(np.asarray(pixels))
-    shown = [[picture]] if preprocess.model_type in _BY_REQUEST else [picture]
-    found = image_processor(shown, return_tensors="pt", **settings)
-    if isinstance(found, Tensor):  # Idefics-1
-        return {"pixel_values": found.unsqueeze(0)}
-    return {name: value for name, value in found.items() if name not in _NOT_FOR_THE_MODEL}
-
-
-def _gap(ours: Fields, theirs: Fields) -> Tensor:
-    """Absolute difference of the pixel values, of which nothing else may differ."""
-    if ours.keys() != theirs.keys():
-        raise ContractError(f"fields {sorted(ours)} are made where the processor makes {sorted(theirs)}")
-    for name, value in theirs.items():
-        if ours[name].shape != value.shape:
-            raise ContractError(f"{name} has shape {tuple(ours[name].shape)}, not {tuple(value.shape)}")
-        if name != "pixel_values" and not (ours[name].dtype == value.dtype and ours[name].equal(value)):
-            raise ContractError(f"{name} is {ours[name].tolist()}, not {value.tolist()}")
-    return (ours["pixel_values"].double() - theirs["pixel_values"].double()).abs()
