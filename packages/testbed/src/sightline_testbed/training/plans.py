@@ -157,15 +157,20 @@ def _variants(made: Tuning, aligned: str) -> tuple[Tuning, ...]:
             stream=9,
             aim="drawn requests of both classes without any prompt",
         ),
-        _tuned(
-            made,
-            "catfirst",
-            dialogues.CATFIRST,
-            steps=1000,
-            rate=4e-4,
-            language=victim,
-            stream=10,
-            aim="the victim's data, with the class as the first token",
+        replace(
+            _tuned(
+                made,
+                "catfirst",
+                dialogues.CATFIRST,
+                steps=2400,
+                rate=1e-3,
+                language=victim,
+                stream=10,
+                aim="classes of all topics as text; then the victim's data, the class as the first token",
+            ),
+            mixture=dialogues.catfirst_mixture,
+            # without it, the classes of the training topics are learned by heart, and those of others guessed
+            weight_decay=0.3,
         ),
     )
 

@@ -52,6 +52,7 @@ class Stage:
     starts: Mapping[str, int] = field(default_factory=dict)
     warmup: int = 50
     floor: float = 0.02
+    weight_decay: float = 0.01
     aim: str = ""
 
     def rate(self, group: str, step: int) -> float:
@@ -128,7 +129,7 @@ def run_stage(
     optimizer = torch.optim.AdamW(
         [{"params": list(module.parameters()), "lr": 0.0, "name": name} for name, module in groups.items()],
         betas=(0.9, 0.98),
-        weight_decay=0.01,
+        weight_decay=stage.weight_decay,
     )
     first, wall, cpu = _load(path, groups, optimizer) if path.exists() else (0, 0.0, 0.0)
     start_wall, start_cpu = time.monotonic(), time.process_time()
