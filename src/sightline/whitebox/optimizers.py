@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sightline.errors import UsageError, nearest, require
 from sightline.whitebox.pixels import lengths
+from sightline.whitebox.shapes import Theta
 
 Schedule = Literal["constant", "linear", "cosine"]
 Norm = Literal["linf", "l2"]
@@ -33,7 +34,7 @@ class GradientOracle(Protocol):
         """How many models the objective sums over."""
         ...
 
-    def __call__(self, theta: Tensor, part: int | None = None) -> LossAndGrad:
+    def __call__(self, theta: Theta, part: int | None = None) -> LossAndGrad:
         """Of the whole objective, or of one of its parts."""
         ...
 
@@ -58,7 +59,7 @@ class OptimizerStep(NamedTuple, Generic[S]):
 class Optimizer(Protocol[S]):
     """A rule of descent."""
 
-    def start(self, theta: Tensor) -> S:
+    def start(self, theta: Theta) -> S:
         """The state before the first step."""
         ...
 
@@ -68,7 +69,7 @@ class Optimizer(Protocol[S]):
         """Step number `step`, from 0, of `steps`. Asks for every model's gradient exactly once."""
         ...
 
-    def proposal(self, state: S) -> Tensor:
+    def proposal(self, state: S) -> Theta:
         """The theta to be judged on the probe batch."""
         ...
 
@@ -107,7 +108,7 @@ class SignGD:
         require(0 <= self.end < 1, "end", self.end, "0 <= end < 1; one level of 255 is 1/255")
         _known(self.schedule)
 
-    def start(self, theta: Tensor) -> Position:
+    def start(self, theta: Theta) -> Position:
         """See `Optimizer`."""
         return Position(theta)
 
@@ -118,7 +119,7 @@ class SignGD:
         loss, grad = oracle(state.theta)
         return OptimizerStep(Position(project(state.theta - self.rate(step, steps) * grad.sign())), loss)
 
-    def proposal(self, state: Position) -> Tensor:
+    def proposal(self, state: Position) -> Theta:
         """The current point."""
         return state.theta
 
@@ -140,7 +141,7 @@ class UnitGD:
     def __post_init__(self) -> None:
         require(self.alpha > 0, "alpha", self.alpha, "more than 0")
 
-    def start(self, theta: Tensor) -> Position:
+    def start(self, theta: Theta) -> Position:
         """See `Optimizer`."""
         return Position(theta)
 
@@ -152,7 +153,7 @@ class UnitGD:
         way = grad / lengths(grad).clamp(min=TINY)
         return OptimizerStep(Position(project(state.theta - self.alpha * way)), loss)
 
-    def proposal(self, state: Position) -> Tensor:
+    def proposal(self, state: Position) -> Theta:
         """The current point."""
         return state.theta
 
@@ -168,7 +169,7 @@ class SGD:
         require(self.lr > 0, "lr", self.lr, "more than 0")
         require(self.clip is None or self.clip > 0, "clip", self.clip, "more than 0, or None")
 
-    def start(self, theta: Tensor) -> Position:
+    def start(self, theta: Theta) -> Position:
         """See `Optimizer`."""
         return Position(theta)
 
@@ -181,7 +182,7 @@ class SGD:
             grad = grad * (self.clip / lengths(grad).clamp(min=TINY)).clamp(max=1)
         return OptimizerStep(Position(project(state.theta - self.lr * grad)), loss)
 
-    def proposal(self, state: Position) -> Tensor:
+    def proposal(self, state: Position) -> Theta:
         """The current point."""
         return state.theta
 
@@ -219,7 +220,7 @@ class Adam:
         _known(self.schedule)
         require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "both 0 <= beta < 1")
 
-    def start(self, theta: Tensor) -> AdamState:
+    def start(self, theta: Theta) -> AdamState:
         """See `Optimizer`."""
         return AdamState(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
@@ -237,7 +238,7 @@ class Adam:
         theta = project(state.theta - rate * mean / (spread + self.tiny))
         return OptimizerStep(AdamState(theta, first, second), loss)
 
-    def proposal(self, state: AdamState) -> Tensor:
+    def proposal(self, state: AdamState) -> Theta:
         """The current point."""
         return state.theta
 
@@ -277,7 +278,7 @@ class CommonWeakness:
         require(0 <= self.inner <= 1, "inner", self.inner, "0 to 1")
         require(0 <= self.outer <= 1, "outer", self.outer, "0 to 1")
 
-    def start(self, theta: Tensor) -> CommonWeaknessState:
+    def start(self, theta: Theta) -> CommonWeaknessState:
         """See `Optimizer`."""
         return CommonWeaknessState(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
@@ -298,7 +299,7 @@ class CommonWeakness:
         theta = project(state.theta + self.alpha * outer.sign())
         return OptimizerStep(CommonWeaknessState(theta, inner, outer), total)
 
-    def proposal(self, state: CommonWeaknessState) -> Tensor:
+    def proposal(self, state: CommonWeaknessState) -> Theta:
         """The current point."""
         return state.theta
 
@@ -378,7 +379,7 @@ class APGD:
         if self.norm not in get_args(Norm):
             raise UsageError(nearest(self.norm, get_args(Norm), "norm"))
 
-    def start(self, theta: Tensor) -> APGDState:
+    def start(self, theta: Theta) -> APGDState:
         endless = torch.full((len(theta),), torch.inf, device=theta.device)
         return APGDState(
             theta=theta,
@@ -417,7 +418,7 @@ class APGD:
         state = APGDState(new, theta, loss, best, best_loss, best_grad, eta, gains, mark, halved)
         return OptimizerStep(state, found)
 
-    def proposal(self, state: APGDState) -> Tensor:
+    def proposal(self, state: APGDState) -> Theta:
         return state.best
 
     def _moved(
