@@ -213,7 +213,7 @@ def _score_of(rows: Sequence[Row], judge: str, name: str) -> EvalScore:
     mine = [row for row in rows if row["judge"] == judge]
     found = rates(
         [ScoredRow(row["expected"], row["outcome"], row["group"]) for row in mine],
-        "attacker" if any(row.get("reads") == "attacker" for row in mine) else "case",
+        "attacker_goal" if any(row.get("scores") == "attacker_goal" for row in mine) else "case",
     )
     metrics = {key: EvalMetric(name=key, value=value) for key, value in found.items() if value is not None}
     unscored, total = int(found["n_unscored"] or 0), int(found["n"] or 0)

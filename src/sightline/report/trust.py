@@ -54,7 +54,7 @@ def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str
         cases = dict(benchmark.get("cases", {}))
         for attack in entries(lock, "attacks"):
             plain = role_of(str(attack.get("spec", ""))) is Role.plain
-            met = attack.get("applies_to", registry.REQUESTS)
+            met = attack.get("applies_to", attack.get("meets", registry.REQUESTS))  # `meets`: former name
             each = sum(int(n) for name, n in cases.items() if plain or name in met)
             for target in entries(lock, "targets"):
                 for judge in entries(lock, "judges"):
@@ -307,7 +307,7 @@ MOST_PAIRS = 10
 def judge_facts(results: Results, lock: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Judges, what they read and their counts, in the order of the study; the first is the primary one."""
     rows = results.rows(
-        "select judge, coalesce(any_value(reads), 'case'), count(*),"
+        "select judge, coalesce(any_value(scores), 'case'), count(*),"
         " count(*) filter (outcome in ('unparsed', 'error')) from results group by judge"
     )
     order = [entry["id"] for entry in lock.get("judges", ()) if "id" in entry]
@@ -315,12 +315,12 @@ def judge_facts(results: Results, lock: Mapping[str, Any]) -> list[dict[str, Any
     return [
         {
             "id": judge,
-            "reads": reads,
+            "scores": scores,
             "n": n,
             "unscored": unscored,
             "errors": errors_of(results, judge),
         }
-        for judge, reads, n, unscored in rows
+        for judge, scores, n, unscored in rows
     ]
 
 

@@ -158,11 +158,11 @@ def boards(table: Path, *, drawn: bool = False) -> list[Board]:
 def _rows(table: Path) -> Iterator[dict[str, Any]]:
     names = (
         "judge", "benchmark", "expected", "target", "defense", "role", "series", "crafted_on",
-        "made_on_target", "seen", "case_id", "epoch", "craft_seed", "form", "group", "outcome", "reads",
+        "made_on_target", "seen", "case_id", "epoch", "craft_seed", "form", "group", "outcome", "scores",
     )  # fmt: skip
     check_table(table, VERIFY_AGAIN)
     with damage_reported(table, VERIFY_AGAIN), pq.ParquetFile(table) as file:
-        there = [name for name in names if name in file.schema_arrow.names]  # `reads` came later
+        there = [name for name in names if name in file.schema_arrow.names]  # `scores` came later
         for batch in file.iter_batches(columns=there):
             yield from batch.to_pylist()
 

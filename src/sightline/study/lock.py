@@ -14,7 +14,7 @@ import yaml
 from sightline import __version__, registry, targets
 from sightline.budget import UNLIMITED
 from sightline.closure import closure, without_code
-from sightline.contracts import reads_of
+from sightline.contracts import scores_of
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.registry import Kind
@@ -121,7 +121,7 @@ def resolve(run: RunContext) -> Plain:
             {
                 **_method(judge.card.name, judge),
                 "id": judge.id,
-                **({"reads": reads} if (reads := reads_of(judge)) != "case" else {}),
+                **({"scores": scores} if (scores := scores_of(judge)) != "case" else {}),
             }
             for judge in run.judges
         ],

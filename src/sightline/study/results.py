@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sightline import registry
-from sightline.contracts import Reads, reads_of
+from sightline.contracts import Scores, scores_of
 from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.plain import cost_of
@@ -49,7 +49,7 @@ SCHEMA = pa.schema(
         ("response_hash", pa.binary(16)),
         ("outcome", _NAME),
         ("judge", _NAME),
-        ("reads", _NAME),
+        ("scores", _NAME),
         ("score", pa.float32()),
         ("refused", pa.bool_()),
         ("success", pa.bool_()),
@@ -91,7 +91,7 @@ class _Reader(NamedTuple):
 
     id: str
     identity: str
-    reads: Reads
+    scores: Scores
 
 
 def tabulate(run: RunContext, folder: Path) -> Findings:
@@ -125,7 +125,7 @@ def tabulate(run: RunContext, folder: Path) -> Findings:
 def _batches(answers: Answers, judged: Table) -> Iterator[tuple[list[Row], dict[str, Any]]]:
     """Rows of the table in grid order, with what is the same in all rows of their cell."""
     run = answers.run
-    readers = [_Reader(judge.id, registry.identity(judge), reads_of(judge)) for judge in run.judges]
+    readers = [_Reader(judge.id, registry.identity(judge), scores_of(judge)) for judge in run.judges]
     for target in run.targets:
         for case_table, column in run.cells():
             constant = _cell_columns(run.study, case_table, column, target)
@@ -154,17 +154,17 @@ def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: S
 
 
 def _rows(batch: list[Sample], readers: list[_Reader], judged: Table) -> Iterator[Row]:
-    for judge, identity, reads in readers:
+    for judge, identity, scores in readers:
         verdicts = judged.rows([verdict_key(sample, judge, identity) for sample in batch])
         for sample, verdict in zip(batch, verdicts, strict=True):
             if verdict is None:
                 raise ContractError(
                     f"case {sample.case['id']} has no verdict by {judge}: run the judge stage first"
                 )
-            yield _row(sample, verdict, reads)
+            yield _row(sample, verdict, scores)
 
 
-def _row(sample: Sample, verdict: Row, reads: Reads) -> Row:
+def _row(sample: Sample, verdict: Row, scores: Scores) -> Row:
     case, artifact, response = sample.case, sample.artifact, sample.response
     crafting = cost_of(artifact.get("cost"))
     cost = cost_of(response.get("cost")) + cost_of(verdict.get("cost")) + crafting
@@ -182,7 +182,7 @@ def _row(sample: Sample, verdict: Row, reads: Reads) -> Row:
         "response_hash": bytes.fromhex(response["hash"]),
         "outcome": outcome,
         "judge": verdict["judge"],
-        "reads": reads,
+        "scores": scores,
         "score": verdict.get("score"),
         "refused": Outcome(outcome) in WITHHELD,
         "success": outcome == Outcome.complied.value,
