@@ -126,7 +126,7 @@ class Bard(Attack):
             moved = [f"{self.goal}, {found.checks[i][0].loss:.3f} at the start" for i in range(len(batch))]
             yield from image_drafts(batch, found, moved)
 
-    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.SearchResult:
         """Problems A and B by spectrum simulation and common weakness, for some pictures at once."""
         eps = Eps.parse(self.eps)
         objective, sampler = self._objective(batch, ctx)
@@ -139,7 +139,7 @@ class Bard(Attack):
             constraint=whitebox.Spectrum(
                 inner=ball, draws_per_step=self.spectra, rho=self.rho, sigma=self.noise_levels / 255
             ),
-            optimizer=whitebox.CommonWeakness(alpha=self.outer_share * eps.unit, reach=self.inner_step),
+            optimizer=whitebox.CommonWeakness(alpha=self.outer_share * eps.unit, inner_step=self.inner_step),
             sampler=sampler,
         )
         keys = [picture.key for picture in batch]

@@ -136,15 +136,15 @@ class CroPA(Attack):
             found = self.descend(batch, questions, target, ctx)
             seen = [picture.case.conversation.last_user_text() in questions for picture in batch]
             notes = [
-                f"{self.method}: forced on {found.best[i].forced:.0%} of the judged prompts; this one is "
-                f"{'one' if seen[i] else 'none'} of the {len(questions)} seen"
+                f"{self.method}: forced on {found.best[i].greedy_share:.0%} of the judged prompts; this "
+                f"one is {'one' if seen[i] else 'none'} of the {len(questions)} seen"
                 for i in range(len(batch))
             ]
             yield from image_drafts(batch, found, notes, seen)
 
     def descend(
         self, batch: Sequence[SourceImage], questions: Sequence[str], target: str, ctx: Craft
-    ) -> whitebox.Found:
+    ) -> whitebox.SearchResult:
         """The min-max: min over the picture, max over the nudges of its prompts."""
         models = ctx.models
         levels = whitebox.from_pixels([picture.clean for picture in batch], models[0].device)
@@ -154,14 +154,14 @@ class CroPA(Attack):
             constraint=whitebox.LinfBall(clean=levels, eps=Eps.parse(self.eps), init="normal"),
             optimizer=whitebox.SignGD(alpha=self.alpha_levels / 255),
             sampler=whitebox.Rotating(pool, min(self.prompts_per_step, len(pool))),
-            rival=self.rival(len(pool)) if self.method == "cropa" else None,
+            adversary=self.rival(len(pool)) if self.method == "cropa" else None,
         )
         keys = [picture.key for picture in batch]
         return ctx.minimize(problem, steps=self.steps, keys=keys)
 
-    def rival(self, prompts: int) -> whitebox.Rival:
+    def rival(self, prompts: int) -> whitebox.PromptAdversary:
         """The prompts' side: as many moves as there are prompts, the last one at `rival_steps`."""
-        return whitebox.Rival(
+        return whitebox.PromptAdversary(
             alpha=self.nudge, every=max(1, self.rival_steps // prompts), until=self.rival_steps
         )
 
