@@ -29,7 +29,6 @@ from sightline.rng import numpy_rng
     control_of=ANY_ATTACK,
     source="Sightline",
     applies_to=frozenset({"answer", "classify", "comply", "refuse"}),
-    presets={"testbed": {"size_px": 64, "shapes": 2}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseOnPicture(Attack):

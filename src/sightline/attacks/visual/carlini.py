@@ -34,17 +34,7 @@ from sightline.records import Draft
 from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
 
-PRESETS: Presets = {
-    "signed": {"direction": "sign", "step": 0.2 / 255},
-    "testbed": {
-        "targets": ("{key_phrase} : 1",),
-        "step": 1.0,
-        "steps": 100,
-        "check_every": 5,
-        "size_px": 64,
-        "shapes": 1,
-    },
-}
+PRESETS: Presets = {"signed": {"direction": "sign", "step": 0.2 / 255}}
 
 
 @attack(
