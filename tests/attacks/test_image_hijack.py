@@ -13,7 +13,7 @@ from pages import case
 pytest.importorskip("torch")
 
 from sightline import registry, whitebox
-from sightline.attacks.rendering import scene
+from sightline.attacks.scenes import scene
 from sightline.attacks.toolkit import prompt_with_image
 from sightline.attacks.visual._behaviors import BehaviorSpec, teacher_probs
 from sightline.benchmarks.testbed_requests import requests

@@ -229,7 +229,7 @@ def test_a_changed_engine_is_told_of_an_attack_on_gradients(
         {"sightline.whitebox.objectives": with_another_constant(text_of("sightline.whitebox.objectives"))},
     )
     with pytest.raises(
-        UsageError, match=r"attack qi_visual: its code has changed \(sightline\.whitebox\.objective\)"
+        UsageError, match=r"attack qi_visual: its code has changed \(sightline\.whitebox\.objectives\)"
     ):
         run_of(tmp_path / "run", text)
     after = run_of(tmp_path / "run", text, extend=True)

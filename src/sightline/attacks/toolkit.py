@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sightline.attacks.rendering import scene
+from sightline.attacks.scenes import scene
 from sightline.cases import Case, Conversation, Image
 from sightline.craft import Craft
 from sightline.errors import UsageError, require

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.attacks.rendering import check_scene
+from sightline.attacks.scenes import check_scene
 from sightline.attacks.wordings import plain_text
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks.rendering import check_scene, scene
+from sightline.attacks.scenes import check_scene, scene
 from sightline.attacks.toolkit import (
     SourceImage,
     batches,

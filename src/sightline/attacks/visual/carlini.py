@@ -25,7 +25,7 @@ from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks.gradients import one_pair_each
-from sightline.attacks.rendering import check_scene
+from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts, openings
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sightline import whitebox
 from sightline.attacks import corpora
-from sightline.attacks.rendering import scene
+from sightline.attacks.scenes import scene
 from sightline.attacks.toolkit import checks_of, levels, pixel_step, prompt_with_image
 from sightline.attacks.visual._behaviors import CONTEXT, NEEDS, Behavior, BehaviorSpec, spec_of, teacher_probs
 from sightline.cases import Case, Conversation, Eps, ThreatModel

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks.rendering import check_scene
+from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts, levels, pixel_step
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft

@@ -35,7 +35,7 @@ from PIL import Image
 
 from sightline import whitebox
 from sightline.attacks import instructions, rendering, wordings
-from sightline.attacks.rendering import check_scene, scene
+from sightline.attacks.scenes import check_scene, scene
 from sightline.attacks.toolkit import checks_of
 from sightline.attacks.typed_words import Typed
 from sightline.cases import Case, ThreatModel

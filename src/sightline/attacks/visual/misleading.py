@@ -26,7 +26,7 @@ from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks import rendering
-from sightline.attacks.rendering import check_scene
+from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts, levels, pixel_step
 from sightline.attacks.visual._matching import Loss, WordMatch
 from sightline.cases import Case, Eps, ThreatModel

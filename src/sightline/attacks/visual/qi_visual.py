@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from sightline import whitebox
 from sightline.attacks import corpora
-from sightline.attacks.rendering import scene
+from sightline.attacks.scenes import scene
 from sightline.attacks.toolkit import checks_of, levels, pixel_step, prompt_with_image
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft

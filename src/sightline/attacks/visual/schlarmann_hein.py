@@ -29,7 +29,7 @@ from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks.gradients import one_pair_each
-from sightline.attacks.rendering import check_scene
+from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts
 from sightline.budget import Budget, SpentError
 from sightline.cases import Case, Eps, ThreatModel

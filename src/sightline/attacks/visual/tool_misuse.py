@@ -33,7 +33,7 @@ from typing import Any
 from sightline import whitebox
 from sightline.attacks import corpora
 from sightline.attacks.corpora import read_corpus
-from sightline.attacks.rendering import check_scene
+from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, checks_of, levels, pixel_step, prompt_with_image
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
