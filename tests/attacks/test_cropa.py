@@ -37,9 +37,9 @@ def test_constants_are_those_of_the_release(runs: Recorded, tmp_path) -> None:
     assert problem.optimizer == whitebox.SignGD(alpha=1 / 255)
     assert runs[-1]["steps"] == 1701
     assert {(pair.target, pair.closed) for pair in problem.sampler.pool} == {("unknown", True)}
-    assert (problem.rival.alpha, problem.rival.every, problem.rival.until) == (0.01, 30, 300)
-    assert (problem.rival.box.low, problem.rival.box.high) == (-0.23, 0.27)
-    assert [step for step in range(1701) if problem.rival.due(step)] == list(range(30, 301, 30))
+    assert (problem.adversary.alpha, problem.adversary.every, problem.adversary.until) == (0.01, 30, 300)
+    assert (problem.adversary.box.low, problem.adversary.box.high) == (-0.23, 0.27)
+    assert [step for step in range(1701) if problem.adversary.due(step)] == list(range(30, 301, 30))
 
 
 def test_one_prompt_a_step_in_rounds_through_all_of_them(runs: Recorded, tmp_path) -> None:
@@ -53,7 +53,7 @@ def test_one_prompt_a_step_in_rounds_through_all_of_them(runs: Recorded, tmp_pat
 @pytest.mark.parametrize(("method", "prompts"), [("multi_p", 10), ("single_p", 1)])
 def test_baselines_have_no_rival(method: str, prompts: int, runs: Recorded, tmp_path) -> None:
     problem = orders(runs, tmp_path, preset=method)
-    assert problem.rival is None
+    assert problem.adversary is None
     assert [pair.prompt.last_user_text() for pair in problem.sampler.pool] == list(TEN[:prompts])
 
 

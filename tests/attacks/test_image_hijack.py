@@ -26,7 +26,7 @@ from sightline.study.surrogates import LocalSurrogate
 from sightline.targets import open_target
 from sightline.testbed import corpora, grading, wordings
 from sightline.testbed.world import world
-from sightline.whitebox.compute import Draws
+from sightline.whitebox.compute import RngStream
 
 NAME = "testbed/linear"
 CONTEXTS = ("what is moss ?", "steps for wool", "say clay")
@@ -125,7 +125,7 @@ def test_a_patch_is_centered_at_a_fifth_of_the_height_and_half_of_the_width() ->
 def test_a_moving_patch_is_shown_at_a_place_of_each_case() -> None:
     attack = hijack(bound="moving_patch", size_px=64, patch_px=16)
     bounded = attack._bounded(whitebox.from_pixels([np.zeros((64, 64, 3), np.uint8)]))
-    theta = bounded.start(Draws(seed=0, keys=(0,)))
+    theta = bounded.start(RngStream(seed=0, keys=(0,)))
 
     class Found:
         pass
@@ -145,14 +145,18 @@ def test_a_moving_patch_is_shown_at_a_place_of_each_case() -> None:
 def test_a_moving_patch_is_judged_at_fixed_places_of_its_own() -> None:
     attack = hijack(bound="moving_patch", size_px=64, patch_px=16, judged_places=3, places_per_step=5)
     bounded = attack._bounded(whitebox.from_pixels([np.zeros((64, 64, 3), np.uint8)]))
-    views = attack._views(bounded, 7)
+    constraints = attack._eval_constraints(bounded, 7)
     assert bounded.samples == 5
-    assert len({view.place for view in views}) == 3
-    assert [view.place for view in attack._views(bounded, 7)] == [view.place for view in views]
-    assert [view.place for view in attack._views(bounded, 8)] != [view.place for view in views]
+    assert len({view.place for view in constraints}) == 3
+    assert [view.place for view in attack._eval_constraints(bounded, 7)] == [
+        view.place for view in constraints
+    ]
+    assert [view.place for view in attack._eval_constraints(bounded, 8)] != [
+        view.place for view in constraints
+    ]
     still = hijack(preset="patch")
     clean = whitebox.from_pixels([np.zeros((336, 336, 3), np.uint8)])
-    assert still._views(still._bounded(clean), 7) == ()
+    assert still._eval_constraints(still._bounded(clean), 7) == ()
     assert still._bounded(clean).samples == 1
 
 

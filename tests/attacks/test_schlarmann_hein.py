@@ -170,6 +170,6 @@ def test_the_polishing_stage_goes_on_from_the_best_picture_downhill(runs: Record
     begun = run["problem"].constraint
     assert run["steps"] == 7
     assert run["problem"].objective.rows[0].sign == -1
-    assert isinstance(begun, whitebox.Started)
+    assert isinstance(begun, whitebox.WarmStart)
     assert (begun.theta == 120 / 255).all()
     assert begun.inner.eps.raw == 4

@@ -234,8 +234,8 @@ def test_a_changed_engine_is_told_of_an_attack_on_gradients(
         run_of(tmp_path / "run", text)
     after = run_of(tmp_path / "run", text, extend=True)
     assert after.context.columns[0].keys([{"key": "case"}]) != keys
-    assert after.context.columns[0].seed_for("case") == before.columns[0].seed_for("case")
-    assert after.context.columns[0].seed_for("case") != after.columns[0].seed_for("other")
+    assert after.context.columns[0].seed_for("case") == before.context.columns[0].seed_for("case")
+    assert after.context.columns[0].seed_for("case") != after.context.columns[0].seed_for("other")
     edit(
         monkeypatch,
         {"sightline.whitebox.model": with_another_constant(text_of("sightline.whitebox.model"))},

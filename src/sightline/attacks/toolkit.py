@@ -129,16 +129,16 @@ def levels(text: str) -> float:
     return float(text.partition("/")[0])
 
 
-def checks_of(found: whitebox.Found, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:
+def checks_of(found: whitebox.SearchResult, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:
     """An artifact's checks for its draft: step, loss, share forced; at most `MOST_CHECKS`, with the last."""
     checks = found.checks[artifact]
     thin = max(1, -(-len(checks) // MOST_CHECKS))
-    return tuple((check.step, check.loss, check.forced) for check in checks[::-1][::thin][::-1])
+    return tuple((check.step, check.loss, check.greedy_share) for check in checks[::-1][::thin][::-1])
 
 
 def image_drafts(
     batch: Sequence[SourceImage],
-    found: whitebox.Found,
+    found: whitebox.SearchResult,
     notes: Sequence[str],
     seen: Sequence[bool | None] = (),
 ) -> Iterator[Draft]:
@@ -153,14 +153,14 @@ def image_drafts(
             checks=checks_of(found, i),
             cost=found.costs[i],
             seen=seen[i] if seen else None,
-            note=f"{found.endings[i]}; best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
+            note=f"{found.stop_reasons[i]}; best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
         )
 
 
 def suffix_draft(
     case: Case,
     suffix: whitebox.TokenSuffix,
-    found: whitebox.FoundText,
+    found: whitebox.TokenSearchResult,
     notes: Sequence[str] = (),
     *,
     shared: bool = False,
@@ -169,7 +169,7 @@ def suffix_draft(
     """A case with the suffix that was found."""
     best = found.best
     facts = (
-        f"{found.ending}; best at step {best.step}, loss {best.loss:.3f}",
+        f"{found.stop_reason}; best at step {best.step}, loss {best.loss:.3f}",
         f"text {found.text!r}",
         *notes,
     )
@@ -177,7 +177,7 @@ def suffix_draft(
         case=case,
         text=suffix.joined(case.conversation.last_user_text(), found.text),
         trace=found.losses,
-        checks=tuple((check.step, check.loss, check.forced) for check in found.checks),
+        checks=tuple((check.step, check.loss, check.greedy_share) for check in found.checks),
         cost=found.cost,
         shared=shared,
         seen=seen,

@@ -112,7 +112,7 @@ class QiText(Attack):
 
     def search(
         self, models: tuple[whitebox.SuffixReader, ...], pool: tuple[whitebox.Pair, ...], ctx: Craft
-    ) -> whitebox.FoundText:
+    ) -> whitebox.TokenSearchResult:
         """HotFlip on the likelihood of a few sentences at a time."""
         problem = whitebox.TextProblem(
             readers=models,

@@ -115,12 +115,12 @@ class TPGD(Attack):
                 continue
             found = whitebox.rewrite(
                 problem,
-                segments=self.restarts,
+                restarts=self.restarts,
                 steps=self.steps,
                 seed=ctx.seed,
                 key=key,
                 budget=ctx.budget,
-                watch=progress(ctx),
+                callbacks=progress(ctx),
             )
             changed = found.best.step > 0
             told = f"found at step {found.best.step}" if changed else "nothing found"
@@ -128,9 +128,9 @@ class TPGD(Attack):
                 case=case,
                 text=found.text.strip() if changed else None,
                 trace=found.losses,
-                checks=tuple((check.step, check.loss, check.forced) for check in found.checks),
+                checks=tuple((check.step, check.loss, check.greedy_share) for check in found.checks),
                 cost=found.cost,
-                note=f"{found.ending}; {told}",
+                note=f"{found.stop_reason}; {told}",
             )
 
     def problem(self, case: Case, ctx: Craft) -> whitebox.Rewriting:
@@ -146,6 +146,6 @@ class TPGD(Attack):
             rate=self.rate,
             usual_length=self.usual_length,
             start_length=self.start_length,
-            least=self.min_similarity,
-            most=self.max_similarity,
+            min_similarity=self.min_similarity,
+            max_similarity=self.max_similarity,
         )

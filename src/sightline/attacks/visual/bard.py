@@ -129,7 +129,7 @@ class Bard(Attack):
             moved = [f"{self.goal}, {found.checks[i][0].loss:.3f} at the start" for i in range(len(batch))]
             yield from image_drafts(batch, found, moved)
 
-    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.SearchResult:
         """Problems A and B by spectrum simulation and common weakness, for some pictures at once."""
         eps, sigma = Eps.parse(self.eps), pixel_step(self.noise, "noise", zero=True)
         objective, sampler = self._objective(batch, ctx)
@@ -145,7 +145,7 @@ class Bard(Attack):
                 rho=self.rho,
                 sigma=sigma,
             ),
-            optimizer=whitebox.CommonWeakness(alpha=self.outer_share * eps.unit, reach=self.inner_step),
+            optimizer=whitebox.CommonWeakness(alpha=self.outer_share * eps.unit, inner_step=self.inner_step),
             sampler=sampler,
         )
         keys = [picture.key for picture in batch]

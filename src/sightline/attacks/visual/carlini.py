@@ -89,12 +89,15 @@ class Carlini(Attack):
             targets = [self._target(picture.case, ctx) for picture in batch]
             found = self.descend(batch, targets, ctx)
             notes = [
-                f"target {target!r} {'is' if best.forced else 'is not'} what greedy decoding begins with"
+                f"target {target!r} {'is' if best.greedy_share else 'is not'} what greedy decoding "
+                "begins with"
                 for target, best in zip(targets, found.best, strict=True)
             ]
             yield from image_drafts(batch, found, notes)
 
-    def descend(self, batch: Sequence[SourceImage], targets: Sequence[str], ctx: Craft) -> whitebox.Found:
+    def descend(
+        self, batch: Sequence[SourceImage], targets: Sequence[str], ctx: Craft
+    ) -> whitebox.SearchResult:
         """Projected descent on the total cross-entropy of each opening, up to its first success."""
         models = ctx.models
         levels = whitebox.from_pixels([picture.clean for picture in batch], models[0].device)
@@ -116,7 +119,7 @@ class Carlini(Attack):
             ),
             sampler=pairs,
             probe=pairs.pool,
-            stop=whitebox.all_forced,
+            stop=whitebox.all_targets_greedy,
         )
         keys = [picture.key for picture in batch]
         return ctx.minimize(problem, steps=self.steps, keys=keys, every=self.check_every)

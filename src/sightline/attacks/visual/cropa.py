@@ -134,15 +134,15 @@ class CroPA(Attack):
             found = self.descend(batch, questions, target, ctx)
             seen = [picture.case.conversation.last_user_text() in questions for picture in batch]
             notes = [
-                f"{self.method}: forced on {found.best[i].forced:.0%} of the judged prompts; this one is "
-                f"{'one' if seen[i] else 'none'} of the {len(questions)} seen"
+                f"{self.method}: forced on {found.best[i].greedy_share:.0%} of the judged prompts; this "
+                f"one is {'one' if seen[i] else 'none'} of the {len(questions)} seen"
                 for i in range(len(batch))
             ]
             yield from image_drafts(batch, found, notes, seen)
 
     def descend(
         self, batch: Sequence[SourceImage], questions: Sequence[str], target: str, ctx: Craft
-    ) -> whitebox.Found:
+    ) -> whitebox.SearchResult:
         """The min-max: min over the picture, max over the nudges of its prompts."""
         models = ctx.models
         levels = whitebox.from_pixels([picture.clean for picture in batch], models[0].device)
@@ -152,14 +152,14 @@ class CroPA(Attack):
             constraint=whitebox.LinfBall(clean=levels, eps=Eps.parse(self.eps), init="normal"),
             optimizer=whitebox.SignGD(alpha=pixel_step(self.step, "step")),
             sampler=whitebox.Rotating(pool, min(self.prompts_per_step, len(pool))),
-            rival=self.rival(len(pool)) if self.method == "cropa" else None,
+            adversary=self.adversary(len(pool)) if self.method == "cropa" else None,
         )
         keys = [picture.key for picture in batch]
         return ctx.minimize(problem, steps=self.steps, keys=keys)
 
-    def rival(self, prompts: int) -> whitebox.Rival:
+    def adversary(self, prompts: int) -> whitebox.PromptAdversary:
         """The prompts' side: as many moves as there are prompts, the last one at `perturbation_until`."""
-        return whitebox.Rival(
+        return whitebox.PromptAdversary(
             alpha=self.perturbation_step,
             every=max(1, self.perturbation_until // prompts),
             until=self.perturbation_until,

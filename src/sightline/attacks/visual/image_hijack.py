@@ -157,8 +157,8 @@ class ImageHijack(Attack):
         found = self.descend(clean, bounded, spec, ctx)
         best, trained = found.best[0], {context.casefold() for context in spec.replies}
         made = (
-            f"{self.behavior}, {self.bound}: {found.endings[0]}; best at step {best.step}, loss "
-            f"{best.loss:.3f}, forced on {best.forced:.0%} of the held-out contexts"
+            f"{self.behavior}, {self.bound}: {found.stop_reasons[0]}; best at step {best.step}, loss "
+            f"{best.loss:.3f}, forced on {best.greedy_share:.0%} of the held-out contexts"
         )
         for case in cases:
             text = case.conversation.last_user_text()[: self.cut_chars].casefold()
@@ -174,7 +174,9 @@ class ImageHijack(Attack):
                 note=f"{made}; the request was {'seen' if text in trained else 'not seen'} while crafting",
             )
 
-    def descend(self, clean: Pixels, bounded: Bounded, spec: BehaviorSpec, ctx: Craft) -> whitebox.Found:
+    def descend(
+        self, clean: Pixels, bounded: Bounded, spec: BehaviorSpec, ctx: Craft
+    ) -> whitebox.SearchResult:
         """The picture in K beside which contexts are answered as B says."""
         models = ctx.models
         shown, held = self._contexts(clean, spec, ctx.seed)
@@ -193,7 +195,7 @@ class ImageHijack(Attack):
             optimizer=self._optimizer(),
             sampler=sampler,
             probe=judged.draw(0, ctx.seed),
-            views=self._views(bounded, ctx.seed),
+            eval_constraints=self._eval_constraints(bounded, ctx.seed),
         )
         return ctx.minimize(problem, steps=self.steps, every=self.check_every, before=before)
 
@@ -224,7 +226,7 @@ class ImageHijack(Attack):
             clean=clean, height=side, width=side, place=place, moving=moving, samples=samples
         )
 
-    def _views(self, bounded: Bounded, seed: int) -> tuple[whitebox.Constraint, ...]:
+    def _eval_constraints(self, bounded: Bounded, seed: int) -> tuple[whitebox.Constraint, ...]:
         """A moving patch where it is judged: always the same places, drawn apart from the cases' own."""
         if not (isinstance(bounded, whitebox.Patch) and bounded.moving):
             return ()
@@ -238,7 +240,7 @@ class ImageHijack(Attack):
             return whitebox.SGD(lr=self.lr, clip=self.clip)
         return whitebox.SignGD(alpha=pixel_step(self.step, "step"))
 
-    def _shown(self, found: whitebox.Found, bounded: Bounded, rng: np.random.Generator) -> Pixels:
+    def _shown(self, found: whitebox.SearchResult, bounded: Bounded, rng: np.random.Generator) -> Pixels:
         """The picture of a case."""
         if not (isinstance(bounded, whitebox.Patch) and bounded.moving):
             return found.pixels[0]

@@ -112,12 +112,13 @@ class Injection(Attack):
         for batch in batches(pictures, self.batch, lambda picture: picture.asked(self.query)):
             found = self.descend(batch, ctx)
             notes = [
-                f"the target {'would' if best.forced == 1 else 'would not'} be written" for best in found.best
+                f"the target {'would' if best.greedy_share == 1 else 'would not'} be written"
+                for best in found.best
             ]
             own = [self.query in ("", picture.case.conversation.last_user_text()) for picture in batch]
             yield from image_drafts(batch, found, notes, own)
 
-    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.SearchResult:
         """Make the sentence likely behind the question, for some pictures at once."""
         models = ctx.models
         whole = whitebox.Pair(prompt=batch[0].asked(self.query), target=self.target)

@@ -143,11 +143,11 @@ class JailbreakInPieces(Attack):
                     trace=found.losses[i],
                     checks=checks_of(found, i),
                     cost=found.costs[i],
-                    note=f"{found.endings[i]}; {self.trigger} trigger; distance of {self.features} features "
-                    f"{begun:.2f} at the start, {best.loss:.2f} at step {best.step}",
+                    note=f"{found.stop_reasons[i]}; {self.trigger} trigger; distance of {self.features} "
+                    f"features {begun:.2f} at the start, {best.loss:.2f} at step {best.step}",
                 )
 
-    def descend(self, batch: Sequence[Case], starts: Sequence[Pixels], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[Case], starts: Sequence[Pixels], ctx: Craft) -> whitebox.SearchResult:
         """Algorithm 1, for some cases at once."""
         encoder = ctx.encoder
         if self.pixels == "as_released":
@@ -157,7 +157,7 @@ class JailbreakInPieces(Attack):
             constraint=whitebox.Box(clean=whitebox.from_pixels(starts, encoder.device), init="clean"),
             optimizer=whitebox.Adam(lr=self.rate),
             sampler=whitebox.FixedPairs(),
-            stop=whitebox.below(self.tau) if self.tau else None,
+            stop=whitebox.loss_below(self.tau) if self.tau else None,
         )
         keys = [seed_of("picture", case.id) for case in batch]
         shown = Cost(forwards=int(self.trigger != "textual"))

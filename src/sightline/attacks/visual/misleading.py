@@ -125,7 +125,7 @@ class Misleading(Attack):
             moved = [f"{self.loss}, {found.checks[i][0].loss:.3f} at the start" for i in range(len(batch))]
             yield from image_drafts(batch, found, moved)
 
-    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.SearchResult:
         """Signed steps towards the words, for some pictures at once."""
         encoder = ctx.encoder
         clean = whitebox.from_pixels([picture.clean for picture in batch], encoder.device)

@@ -109,10 +109,11 @@ class QiVisual(Attack):
                 cost=found.costs[0],
                 shared=True,
                 seen=case.conversation.last_user_text() in asked,
-                note=f"{found.endings[0]}; best at step {found.best[0].step}, loss {found.best[0].loss:.3f}",
+                note=f"{found.stop_reasons[0]}; best at step {found.best[0].step}, "
+                f"loss {found.best[0].loss:.3f}",
             )
 
-    def descend(self, clean: Pixels, ctx: Craft) -> whitebox.Found:
+    def descend(self, clean: Pixels, ctx: Craft) -> whitebox.SearchResult:
         """Equation 1: the picture that makes the corpus likely."""
         pool = self._pool(clean)
         levels = whitebox.from_pixels([clean], ctx.models[0].device)

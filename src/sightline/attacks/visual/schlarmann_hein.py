@@ -103,7 +103,7 @@ class SchlarmannHein(Attack):
         pictures = (ctx.source_image(case, size_px=self.size_px, shapes=self.shapes) for case in cases)
         for batch in batches(pictures, self.batch):
             found = self.descend(batch, [self._pair(picture) for picture in batch], ctx)
-            notes = [self._told(found.best[i].forced > 0) for i in range(len(batch))]
+            notes = [self._told(found.best[i].greedy_share > 0) for i in range(len(batch))]
             for picture, draft in zip(batch, image_drafts(batch, found, notes), strict=True):
                 yield self._further(picture, draft, ctx) if self.words or self.polish else draft
 
@@ -116,7 +116,7 @@ class SchlarmannHein(Attack):
         word: str = "",
         start: Pixels | None = None,
         budget: Budget | None = None,
-    ) -> whitebox.Found:
+    ) -> whitebox.SearchResult:
         """One stage: APGD on the likelihood of each picture's text, up for a word; from the clean pictures,
         or from `start`.
         """
@@ -127,7 +127,7 @@ class SchlarmannHein(Attack):
         ball: whitebox.Constraint = whitebox.LinfBall(clean=levels, eps=eps, init="clean")
         if start is not None:
             begun = whitebox.unit(whitebox.from_pixels([start], models[0].device))
-            ball = whitebox.Started(inner=ball, theta=begun)
+            ball = whitebox.WarmStart(inner=ball, theta=begun)
         sampler, own = one_pair_each(pairs)
         problem = whitebox.Problem(
             objective=whitebox.Objective(
@@ -174,7 +174,7 @@ class SchlarmannHein(Attack):
         x = whitebox.unit(whitebox.from_pixels([pixels], models[0].device))
         terms = (whitebox.TargetNLL(sign=-1),)
         probed = whitebox.Objective(victims=models, rows=terms).probe(x, [self._pair(picture)])
-        return probed.loss.item(), bool(probed.forced.all())
+        return probed.loss.item(), bool(probed.target_is_greedy.all())
 
     def _pair(self, picture: SourceImage) -> whitebox.Pair:
         """The case's question with the text that is made unlikely, or likely."""

@@ -136,7 +136,7 @@ class ToolMisuse(Attack):
 
     def descend(
         self, pictures: Sequence[SourceImage], dialogues: Sequence[tuple[str, str]], ctx: Craft
-    ) -> whitebox.Found:
+    ) -> whitebox.SearchResult:
         """Adam on the three-part loss, for some pictures at once."""
         models = ctx.models
         clean = whitebox.from_pixels([picture.clean for picture in pictures], models[0].device)
@@ -176,7 +176,7 @@ class ToolMisuse(Attack):
     def _kept(
         self,
         pictures: Sequence[SourceImage],
-        found: whitebox.Found,
+        found: whitebox.SearchResult,
         dialogues: Sequence[tuple[str, str]],
         ctx: Craft,
     ) -> list[str]:
@@ -188,7 +188,7 @@ class ToolMisuse(Attack):
         n, notes = len(held), []
         for pixels in found.pixels:
             x = whitebox.unit(whitebox.from_pixels([pixels], models[0].device))
-            (row,) = objective.probe(x, [*calls, *whole]).forced.tolist()
+            (row,) = objective.probe(x, [*calls, *whole]).target_is_greedy.tolist()
             calls_kept, all_kept = sum(row[:n]), sum(row[n:])
             notes.append(
                 f"of {n} held-out prompts {calls_kept} get the call, {all_kept} the natural reply as well"
