@@ -125,7 +125,9 @@ def _of_file(path: Path, wanted: str) -> Iterator[_Stored]:
                 continue
             try:
                 row = json.loads(line)  # reads half a surrogate pair, which orjson does not
-                said = orjson.dumps(plain_response(sanitized(response_of(row | {"stop": _stop(row["stop"])}))))
+                said = orjson.dumps(
+                    plain_response(sanitized(response_of(row | {"stop": _stop(row["stop"])})))
+                )
                 conversation, target = sanitized_row([row["conversation"], row.get("target", source)])
                 stored = _Stored(str(conversation), said, str(target))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as broken:
