@@ -57,7 +57,7 @@ def test_as_released_takes_every_prefix_in_turn_and_judges_the_whole(runs: Recor
     texts = [(pair.target, pair.closed) for (pair,) in drawn]
     whole = ("say a moss line", True)
     assert texts == [("say", False), ("say a", False), ("say a moss", False), whole, ("say", False)]
-    assert [(pair.target, pair.closed) for pair in problem.judged] == [whole]
+    assert [(pair.target, pair.closed) for pair in problem.probe_pairs] == [whole]
     assert problem.objective.rows[0].weights is None
     assert run["steps"] == 400
 
