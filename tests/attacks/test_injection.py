@@ -77,7 +77,7 @@ def test_without_a_query_each_case_is_asked_its_own_question(runs: Recorded, tmp
     blobs = Blobs(tmp_path / "blobs")
     asked = [*captions(blobs, 1), *captions(blobs, 2, "which color ?")]
     drafts = list(attack(target="say", query="").craft(asked, blind(blobs)))
-    assert {draft.seen for draft in drafts} == {True}
+    assert {draft.in_training_set for draft in drafts} == {True}
     questions = [run["problem"].sampler.pool[0].prompt.last_user_text() for run in runs]
     assert questions == [LOOK, "which color ?"]
 

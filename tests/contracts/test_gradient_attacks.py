@@ -1,6 +1,6 @@
 """Every attack on gradients keeps the contract on every family of the testbed, with few steps.
 
-One draft per case, in order; drafts can be sealed within the threat model; the same seed gives the same drafts;
+One draft per case, in order; drafts can be sealed within the threat model; the same seed gives the same ones;
 a search records its trace and its cost; a bound in `eps` holds on the written file.
 """
 

@@ -152,7 +152,7 @@ def image_drafts(
             trace=found.losses[i],
             checks=checks_of(found, i),
             cost=found.costs[i],
-            seen=seen[i] if seen else None,
+            in_training_set=seen[i] if seen else None,
             note=f"{found.stop_reasons[i]}; best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
         )
 
@@ -180,7 +180,7 @@ def suffix_draft(
         checks=tuple((check.step, check.loss, check.greedy_share) for check in found.checks),
         cost=found.cost,
         shared=shared,
-        seen=seen,
+        in_training_set=seen,
         note="; ".join(facts),
     )
 
