@@ -39,7 +39,9 @@ LAYERS = [
     {
         "contracts",
         "registry",
+        "callables",
         "namespaces",
+        "parquet",
         "keys",
         "sealed",
         "store",
@@ -61,7 +63,7 @@ LAYERS = [
 ]
 # Imports inside functions (or for types alone) that cross the arrow on purpose: one look-up by name each.
 LAZY = {
-    ("contracts", "api"),
+    ("callables", "api"),
     ("targets", "bridge"),
     ("registry", "attacks"),
     ("targets", "defenses"),

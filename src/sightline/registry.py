@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from sightline import contracts
+from sightline import callables, contracts
 from sightline.cases import ThreatModel
 from sightline.closure import closure, code_of
 from sightline.contracts import ResolvesFiles
@@ -160,7 +160,7 @@ def _registering(
         )
         cls.card = card  # type: ignore[attr-defined]
         cls.__doc__ = described(card, inspect.getdoc(cls) or "")
-        calls = {"__call__": CONTRACTS[kind].__call__, "preset": vars(contracts.Method)["preset"]}
+        calls = {"__call__": CONTRACTS[kind].__call__, "preset": vars(callables.Method)["preset"]}
         for attribute, shared in calls.items():
             if not any(attribute in vars(each) for each in cls.__mro__):
                 setattr(cls, attribute, shared)

@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 from sightline.errors import UsageError, nearest
 from sightline.keys import judge_key
 from sightline.plain import conversation_of
-from sightline.report.provenance import entries
-from sightline.report.results import current_case_tables
+from sightline.report.results import current_case_tables, entries
 from sightline.sealed import check_table, damage_told
 from sightline.store import Blobs, Row
 from sightline.study import lock
