@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "fixtures"))
+
+if find_spec("torch") is not None:  # before anything imports the engine
+    import shape_checks
+
+    shape_checks.install()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,7 +12,7 @@ from _whitebox import engine, plain, plain_text
 from _whitebox.engine import flops
 from _whitebox.shapes import Shape, tokens_of
 from sightline.whitebox.objectives import prefix_weights
-from sightline.whitebox.prompts import Asked
+from sightline.whitebox.prompts import PromptTokens
 from sightline.whitebox.suffix_cost import gcg_step_flops
 
 TERA = 1e12
@@ -115,7 +115,7 @@ class Counted:
         )
         fillings = given.suffix.expand(candidates, -1)
         layers = plain_text.prefix(self.model, given)
-        asked = Asked(
+        asked = PromptTokens(
             (*prompt[:first], *range(50, 50 + length + after)), tuple(range(first, first + length)), {}
         )
         ours, single = (

@@ -17,8 +17,9 @@ from _whitebox.engine import Step
 from _whitebox.shapes import Shape, tokens_of
 from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.objectives import prefix_weights
-from sightline.whitebox.prefix_cache import Behind
-from sightline.whitebox.prompts import Asked
+from sightline.whitebox.packing import pack_prompts
+from sightline.whitebox.prefix_cache import CachedPrefixModel
+from sightline.whitebox.prompts import PromptTokens
 
 ALPHA = 1 / 255
 Both = tuple[Callable[[Tensor], Step], Callable[[Tensor], Step]]
@@ -101,11 +102,11 @@ def suffix_error(shape: Shape, candidates: int = 32) -> float:
         torch.cat([embeds, shown])[None], base, torch.tensor(prompt[first:]), torch.tensor(target)
     )
     wanted = plain_text.whole(model, given, fillings)[1]
-    asked = Asked(ids, tuple(range(first, first + length)), {})
-    packed = victim.packed([asked], [tuple(target)], [0], torch.device("cpu"))
-    behind = Behind(victim.family, victim._embedding, packed, victim.pixels(x), victim.device)
-    behind.slope(base, lambda rows: rows.nll.mean(1))
-    found = behind.rows(fillings, unchanged=changed).nll.mean(1)
+    asked = PromptTokens(ids, tuple(range(first, first + length)), {})
+    packed = pack_prompts(victim.family, [asked], [tuple(target)], [0], torch.device("cpu"))
+    cached = CachedPrefixModel(victim.family, victim.embedding, packed, victim.pixels(x), victim.device)
+    cached.loss_and_grad(base, lambda rows: rows.nll.mean(1))
+    found = cached.rows(fillings, unchanged=changed).nll.mean(1)
     return float(((found - wanted).abs() / wanted).max())
 
 

@@ -36,9 +36,8 @@ from sightline.whitebox.checkpoint import Checkpoint
 from sightline.whitebox.compute import Draws
 from sightline.whitebox.constraints import Box
 from sightline.whitebox.image_search import minimize
-from sightline.whitebox.model import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim, open_victim
 from sightline.whitebox.objectives import Objective, TargetNLL
-from sightline.whitebox.opening import open_victim
 from sightline.whitebox.optimizers import SignGD
 from sightline.whitebox.pixels import as_pixels
 from sightline.whitebox.samplers import WithoutReplacement

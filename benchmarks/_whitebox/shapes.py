@@ -17,7 +17,7 @@ from sightline.cases import Conversation, Image
 from sightline.whitebox.frozen import quicken
 from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.preprocessing.processor import preprocessor
-from sightline.whitebox.prompts import Asked
+from sightline.whitebox.prompts import PromptTokens
 from sightline.whitebox.victim import Pair
 
 #: tokens that no text holds
@@ -123,21 +123,21 @@ class Words:
     """In the place of `Prompts`: every word of a prompt is a number, and a token of its own."""
 
     shape: Shape
-    _asked: dict[Conversation, Asked] = field(default_factory=dict)
+    _asked: dict[Conversation, PromptTokens] = field(default_factory=dict)
 
-    def prompt(self, conversation: Conversation, _size: tuple[int, int]) -> Asked:
+    def prompt(self, conversation: Conversation, _size: tuple[int, int]) -> PromptTokens:
         if conversation not in self._asked:
             before = [*self.ids(conversation.turns[0].text)] if len(conversation.turns) > 1 else [START]
             shown = [IMAGE] * self.shape.picture_tokens
             after = self.ids(conversation.last_user_text())
             ids = (*before, *shown, *after)
-            self._asked[conversation] = Asked(ids, tuple(range(len(ids) - len(after), len(ids))), {})
+            self._asked[conversation] = PromptTokens(ids, tuple(range(len(ids) - len(after), len(ids))), {})
         return self._asked[conversation]
 
     def target(self, pair: Pair, _size: tuple[int, int]) -> tuple[int, ...]:
         return tuple(self.ids(pair.target))
 
-    def seen(self, conversation: Conversation, _file: bytes, size: tuple[int, int]) -> tuple[int, ...]:
+    def read(self, conversation: Conversation, size: tuple[int, int], _file: bytes) -> tuple[int, ...]:
         """What a target would read beside a file: the same, as there is none."""
         return self.prompt(conversation, size).ids
 

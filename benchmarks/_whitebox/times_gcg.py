@@ -18,8 +18,9 @@ from _whitebox.counts import Counted
 from _whitebox.engine import Step
 from _whitebox.shapes import Shape, tokens_of
 from _whitebox.times import Ratio, Variant, found_of, in_turns
-from sightline.whitebox.prefix_cache import Behind
-from sightline.whitebox.prompts import Asked
+from sightline.whitebox.packing import pack_prompts
+from sightline.whitebox.prefix_cache import CachedPrefixModel
+from sightline.whitebox.prompts import PromptTokens
 
 
 class Suffixed:
@@ -41,10 +42,12 @@ class Suffixed:
         )
         self.layers = plain_text.prefix(self.model, self.given)
         ids = (*prompt[:first], *self.base.tolist(), *prompt[first:])
-        asked = Asked(ids, tuple(range(first, first + length)), {})
-        packed = victim.packed([asked], [tuple(target)], [0], torch.device("cpu"))
-        self.behind = Behind(victim.family, victim._embedding, packed, victim.pixels(x), victim.device)
-        self.behind.begin()
+        asked = PromptTokens(ids, tuple(range(first, first + length)), {})
+        packed = pack_prompts(victim.family, [asked], [tuple(target)], [0], torch.device("cpu"))
+        self.cached = CachedPrefixModel(
+            victim.family, victim.embedding, packed, victim.pixels(x), victim.device
+        )
+        self.cached.prefill()
 
     def nanogcg(self) -> Step:
         """Losses of the candidates, and the gradient to the suffix's tokens."""
@@ -53,12 +56,12 @@ class Suffixed:
 
     def engine(self) -> Step:
         """The same, candidates that change a later place behind the keys of what they leave alone."""
-        _, grad, _ = self.behind.slope(self.base, lambda rows: rows.nll.mean(1))
+        _, grad, _ = self.cached.loss_and_grad(self.base, lambda rows: rows.nll.mean(1))
         weight = self.model.get_input_embeddings().weight
         block, found = math.ceil(len(self.base) / 4), list[Tensor]()
         for number in range(4):
             some = self.fillings[self.places // block == number]
-            found.append(self.behind.rows(some, unchanged=number * block).nll.mean(1))
+            found.append(self.cached.rows(some, unchanged=number * block).nll.mean(1))
         return torch.cat(found), (grad @ weight.t())[0]
 
 

@@ -89,7 +89,7 @@ class Testbed:
         tower = self.surrogate.victim().model.base_model.vision_tower
         plain = {name: weight.detach().clone() for name, weight in tower.state_dict().items()}
         type(tower)(tower.config).save_pretrained(folder, state_dict=plain)
-        AutoImageProcessor.from_pretrained(self.target.folder, backend="pil").save_pretrained(folder)
+        AutoImageProcessor.from_pretrained(self.target.source.folder, backend="pil").save_pretrained(folder)
         return EncoderSurrogate(f"encoder/{folder}")
 
     def outcomes(self, attack: Attack, drafts: Sequence[Draft]) -> list[Outcome]:

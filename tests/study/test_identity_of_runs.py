@@ -239,11 +239,9 @@ def test_a_changed_engine_is_told_of_an_attack_on_gradients(
     assert after.columns[0].seed_for("case") != after.columns[0].seed_for("other")
     edit(
         monkeypatch,
-        {"sightline.whitebox.opening": with_another_constant(text_of("sightline.whitebox.opening"))},
+        {"sightline.whitebox.model": with_another_constant(text_of("sightline.whitebox.model"))},
     )
-    opened = (
-        r"attack qi_visual: the code that opens its surrogate has changed \(sightline\.whitebox\.opening\)"
-    )
+    opened = r"attack qi_visual: the code that opens its surrogate has changed \(sightline\.whitebox\.model\)"
     with pytest.raises(UsageError, match=opened):
         run_of(tmp_path / "run", text)
     forget()

@@ -23,7 +23,7 @@ from sightline.study.surrogates import EncoderSurrogate, LocalSurrogate, open_su
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.local.files import weights_digest
 from sightline.targets.vlm import VlmTarget
-from sightline.whitebox import opening
+from sightline.whitebox import model as models
 
 STUDY = """
 study: towers
@@ -90,7 +90,7 @@ def test_the_environment_asks_for_checkpointing(
     asked: list[bool] = []
     monkeypatch.setenv("SIGHTLINE_CHECKPOINTING", wanted)
     monkeypatch.setattr(
-        opening, "open_victim", lambda _, checkpointing: asked.append(checkpointing) or "model"
+        models, "open_victim", lambda _, checkpointing: asked.append(checkpointing) or "model"
     )
     name = "testbed/linear"
     assert LocalSurrogate(name, open_target(name, Blobs(tmp_path))).victim() == "model"

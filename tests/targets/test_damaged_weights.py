@@ -15,7 +15,7 @@ from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.local import files
 from sightline.targets.vlm import forget_models
-from sightline.whitebox.opening import open_victim
+from sightline.whitebox.model import open_victim
 
 CPU = LocalSettings(device="cpu")
 

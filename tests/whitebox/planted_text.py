@@ -42,7 +42,7 @@ class Letters:
         found[list(self.banned)] = False
         return found
 
-    def fits(self, left, right):
+    def survive(self, left, right):
         self.asked += len(np.ravel(left))
         return (left != right) | self.pairs
 
@@ -53,14 +53,14 @@ class Planted:
 
     suffix: TokenSuffix = field(default_factory=lambda: TokenSuffix(length=6))
     seed: int = 0
-    spelling: Letters = field(default_factory=Letters)
+    vocabulary: Letters = field(default_factory=Letters)
     unread: tuple[int, ...] = ()
     full_above: int | None = None
     sizes: list[int] = field(default_factory=list)
     slopes: int = 0
     scored: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
-    vocabulary: int = TOKENS
+    vocabulary_size: int = TOKENS
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
@@ -91,13 +91,13 @@ class Planted:
     def edges(self, pairs: Sequence[Pair]) -> tuple[set[int], set[int]]:
         return {TOKENS - 1}, set()
 
-    def fresh(self, pairs: tuple[Pair, ...]) -> bool:
+    def needs_prefill(self, pairs: tuple[Pair, ...]) -> bool:
         return False
 
-    def begin(self, pairs: tuple[Pair, ...]) -> None:
+    def prefill(self, pairs: tuple[Pair, ...]) -> None:
         """Nothing stands before the suffix."""
 
-    def rehearse(self, pairs: tuple[Pair, ...]) -> None:
+    def measure_prefill(self, pairs: tuple[Pair, ...]) -> None:
         """Nothing stands before the suffix."""
 
     def terms(self, pairs: tuple[Pair, ...], unchanged: int | None) -> tuple[float, ...]:
@@ -110,7 +110,7 @@ class Planted:
         logits = torch.stack([-each, each], dim=2) @ torch.eye(2)  # a product, so that FLOPs are counted
         return Rows(logits, torch.ones(len(pairs), dtype=torch.long), torch.arange(len(pairs)))
 
-    def slope(self, ids, pairs, loss):
+    def token_gradient(self, ids, pairs, loss):
         self.slopes += not counting()
         whole = torch.nn.functional.one_hot(ids, TOKENS).float()[None].requires_grad_(True)
         rows = self.logits(whole, pairs)

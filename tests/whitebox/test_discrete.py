@@ -51,7 +51,9 @@ def test_a_planted_filling_is_found(optimizer, seed):
 def test_the_planted_tokens_are_those_of_steepest_descent(seed):
     reader = Planted(seed=seed)
     loss = TargetNLL()
-    _, grads, _ = reader.slope(reader.start(pair().prompt, 0), (pair(),), lambda r: loss.losses(r, (pair(),)))
+    _, grads, _ = reader.token_gradient(
+        reader.start(pair().prompt, 0), (pair(),), lambda r: loss.losses(r, (pair(),))
+    )
     assert steepest(grads, torch.ones(TOKENS, dtype=torch.bool), 4)[:, 0].tolist() == reader.best
     banned = torch.ones(TOKENS, dtype=torch.bool)
     banned[reader.best[0]] = False
@@ -90,7 +92,7 @@ def test_candidates_change_one_place_to_an_allowed_token_that_fits(
     length, candidates, topk, block, places, seed
 ):
     letters = Letters(banned=(3, 5, 7), pairs=False)
-    reader = Planted(suffix=TokenSuffix(length=length), spelling=letters, seed=seed)
+    reader = Planted(suffix=TokenSuffix(length=length), vocabulary=letters, seed=seed)
     flip = GCG(candidates=candidates, topk=topk, block=block, places=places)
     look = looks(problem(reader, optimizer=flip))
     ids = torch.arange(length) % 3  # no equal neighbors
@@ -288,7 +290,7 @@ def test_misuse_is_told():
     with pytest.raises(UsageError, match="give all readers one"):
         problem(Planted(), Planted(suffix=TokenSuffix(length=7)))
     with pytest.raises(UsageError, match="no token of its vocabulary is of the kind 'ascii'"):
-        search(problem(Planted(spelling=Letters(banned=tuple(range(TOKENS))))), steps=1)
+        search(problem(Planted(vocabulary=Letters(banned=tuple(range(TOKENS))))), steps=1)
     with pytest.raises(UsageError, match="gradient of the loss to the text is exactly zero"):
         search(problem(sampler=FixedPairs((pair(0.0),)), stop=None), steps=1)
     with pytest.raises(UsageError, match="not a finite number"):

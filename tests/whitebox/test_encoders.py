@@ -19,7 +19,7 @@ from sightline.targets import LocalSettings, open_target
 from sightline.whitebox.detectors import LabelScore, log_odds
 from sightline.whitebox.encoder_folders import encoder_folder
 from sightline.whitebox.encoders import open_encoder, tower_of
-from sightline.whitebox.opening import open_victim
+from sightline.whitebox.model import open_victim
 from sightline.whitebox.preprocessing.geometry import Size, yolos
 from sightline.whitebox.preprocessing.processor import difference, preprocessor
 
@@ -274,7 +274,7 @@ def test_the_tower_of_a_victim_gives_the_patches_that_its_language_model_reads(l
     encoder, x = tower_of(victim), floats(pictures)
     with torch.no_grad():
         read = victim.model.base_model.multi_modal_projector(encoder.features(x, "patches"))
-        assert torch.allclose(read, victim.family.encoded(victim.pixels(x), 2), atol=1e-5)
+        assert torch.allclose(read, victim.family.encode(victim.pixels(x), 2), atol=1e-5)
     assert encoder.features(x).shape == (2, 32)
 
 

@@ -19,7 +19,7 @@ from sightline.targets.vlm import forget_models
 from sightline.testbed.weights import materialize
 from sightline.whitebox import model as mllm
 from sightline.whitebox.families import KNOWN
-from sightline.whitebox.opening import open_victim
+from sightline.whitebox.model import open_victim
 from sightline.whitebox.victim import Pair
 
 CPU = LocalSettings(device="cpu")
@@ -107,8 +107,8 @@ def test_pairs_in_several_packs_are_as_in_one(family, tmp_path, blobs, monkeypat
     victim._remembered.cache_clear()
     monkeypatch.setattr(mllm, "packs", lambda *_: 3)
     seen = []
-    encoded = victim.family.encoded
-    monkeypatch.setattr(victim.family, "encoded", lambda *given: seen.append(1) or encoded(*given))
+    encode = victim.family.encode
+    monkeypatch.setattr(victim.family, "encode", lambda *given: seen.append(1) or encode(*given))
     several, apart, slopes = found()
     assert [count for count, _ in victim._remembered(tuple(pairs), (0, 0, 0, None, 0), size)] == [1, 2, 2]
     assert seen == [1]

@@ -13,10 +13,9 @@ from sightline.errors import ContractError, UsageError
 from sightline.targets import LocalSettings
 from sightline.whitebox._problem import Problem
 from sightline.whitebox.constraints import Box
-from sightline.whitebox.guards import check_tokens
 from sightline.whitebox.image_search import minimize
+from sightline.whitebox.model import check_tokens, open_victim
 from sightline.whitebox.objectives import Objective, TargetNLL
-from sightline.whitebox.opening import open_victim
 from sightline.whitebox.optimizers import SignGD
 from sightline.whitebox.samplers import FixedPairs
 

@@ -22,8 +22,8 @@ from sightline.whitebox.checkpoint import Bench, Checkpoint, load_state, save_st
 from sightline.whitebox.compute import Draws
 from sightline.whitebox.constraints import Box, EmbedBox, LinfBall, Patch, Spectrum
 from sightline.whitebox.image_search import minimize
+from sightline.whitebox.model import open_victim
 from sightline.whitebox.objectives import FeatureDistance, Objective, TargetNLL, prefix_weights
-from sightline.whitebox.opening import open_victim
 from sightline.whitebox.optimizers import APGD, SGD, Adam, CommonWeakness, SignGD
 from sightline.whitebox.pixels import unit
 from sightline.whitebox.samplers import FixedPairs, Rotating, WithoutReplacement

@@ -15,7 +15,7 @@ from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.vlm import forget_models
 from sightline.whitebox.compute import counter
-from sightline.whitebox.opening import open_victim
+from sightline.whitebox.model import open_victim
 from sightline.whitebox.victim import Pair
 
 CPU = LocalSettings(device="cpu")
@@ -187,8 +187,8 @@ def test_a_nudge_moves_the_turn_of_its_own_pairs(model, victims, pixels, image):
     assert asked.turn == tuple(range(asked.turn[0], len(asked.ids)))  # what the template writes, too
     before = set(asked.ids[: asked.turn[0]][-2:])  # the picture's end, and <s> where it stands behind it
     assert victim.family.picture_id is None or victim.family.picture_id in before
-    assert set(asked.said) < set(asked.turn)
-    assert len(asked.said) == len(ASK.split())
+    assert set(asked.text) < set(asked.turn)
+    assert len(asked.text) == len(ASK.split())
     plain = means(victim.rows(x, pairs))
     nudge = torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(0.1).requires_grad_(True)
     moved = means(victim.rows(x, pairs, nudges=[nudge, nudge, None]))
@@ -240,8 +240,8 @@ def test_the_text_of_the_last_turn_is_found(turns, count, image, tmp_path):
         tuple(Turn(turn.role, parts) for turn, parts in zip(turns, shown, strict=True))
     )
     asked = victim.prompts.prompt(conversation, (64, 64))
-    assert len(asked.said) == count
-    words = name([asked.ids[place] for place in asked.said])
+    assert len(asked.text) == count
+    words = name([asked.ids[place] for place in asked.text])
     assert " ".join(words) == " ".join(part for part in turns[-1].parts if part != "IMAGE")
     moved = name([asked.ids[place] for place in asked.turn])
     assert victim.prompt_width(conversation) == (len(moved), 32)

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from sightline.cases import Conversation, Image, Turn
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings
-from sightline.whitebox.opening import open_victim
+from sightline.whitebox.model import open_victim
 from sightline.whitebox.victim import Pair
 
 CPU = LocalSettings(device="cpu")
@@ -117,13 +117,13 @@ def test_prompts_of_queries_without_a_template(kind, first, opened):
     assert "".join(words(target)).startswith(first)
     assert "".join(words(prompt)).lstrip("<image>").endswith("this")
     asked = victim.prompts.prompt(pair(IMAGE, "what is this", "red").prompt, (32, 32))
-    assert "".join(words([asked.ids[p] for p in asked.said])).strip("▁Ġ").replace("▁", "Ġ") == "whatĠisĠthis"
+    assert "".join(words([asked.ids[p] for p in asked.text])).strip("▁Ġ").replace("▁", "Ġ") == "whatĠisĠthis"
 
 
 def test_the_text_of_a_prompt_in_pieces_of_words(opened):
     victim, words = opened(sentencepiece, VICUNA)
     asked = victim.prompts.prompt(Conversation.user(IMAGE, "ASSISTANT: the top"), (32, 32))
-    assert "".join(words([asked.ids[p] for p in asked.said])).strip("▁") == "ASSISTANT:▁the▁top"
+    assert "".join(words([asked.ids[p] for p in asked.text])).strip("▁") == "ASSISTANT:▁the▁top"
 
 
 def test_a_model_without_end_token_scores_open_targets_only(opened):

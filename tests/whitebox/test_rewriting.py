@@ -11,8 +11,8 @@ from sightline.errors import UsageError
 from sightline.targets import LocalSettings
 from sightline.whitebox._problem import Watch
 from sightline.whitebox.embedding_search import Margin, Rewriting, Round, rewrite, scrambled
+from sightline.whitebox.model import open_victim
 from sightline.whitebox.objectives import TargetNLL
-from sightline.whitebox.opening import open_victim
 from sightline.whitebox.suffix import whole_text
 from sightline.whitebox.victim import Rows
 
@@ -52,12 +52,12 @@ def test_the_margin_is_what_is_reached_minus_what_is_avoided():
 
 def test_an_embedding_moved_onto_another_is_read_as_that_token(rewriting):
     run = started(rewriting(kept="corn"))
-    spelling = run.problem.reader.spelling
-    (other,) = spelling.ids("fern")
+    vocabulary = run.problem.reader.vocabulary
+    (other,) = vocabulary.ids("fern")
     delta = torch.zeros_like(run.original)
     assert torch.equal(run.read(delta), run.ids)
-    moss = spelling.ids(ASKED).index(spelling.ids("moss")[0])
-    corn = spelling.ids(ASKED).index(spelling.ids("corn")[0])
+    moss = vocabulary.ids(ASKED).index(vocabulary.ids("moss")[0])
+    corn = vocabulary.ids(ASKED).index(vocabulary.ids("corn")[0])
     for place in (moss, corn):
         delta[place] = 2 * run.weight[other] - run.original[place]
     found = run.read(delta).tolist()
@@ -70,9 +70,9 @@ def test_an_embedding_moved_onto_another_is_read_as_that_token(rewriting):
 def test_tokens_that_stand_for_no_text_are_not_put_in(rewriting):
     run = started(rewriting())
     delta = torch.zeros_like(run.original)
-    delta[0] = 3 * run.weight[run.problem.reader.spelling.ids("<s>")[0]] - run.original[0]
+    delta[0] = 3 * run.weight[run.problem.reader.vocabulary.ids("<s>")[0]] - run.original[0]
     found = int(run.read(delta)[0])
-    assert found not in run.problem.reader.spelling.special
+    assert found not in run.problem.reader.vocabulary.special
 
 
 def test_a_step_follows_the_slope_of_the_moved_embeddings(rewriting):
@@ -85,7 +85,7 @@ def test_a_step_follows_the_slope_of_the_moved_embeddings(rewriting):
         moved = run.moved(delta, 1)
         step = moved - delta
         assert step.norm() == pytest.approx(size * len(run.ids) / 7.0, rel=1e-4)
-        kept = run.problem.reader.spelling.covering(run.ids.tolist(), "corn")
+        kept = run.problem.reader.vocabulary.phrase_mask(run.ids.tolist(), "corn")
         assert not step[torch.tensor(kept)].any()
         gained = _rise(run, delta + 20 * step, beta) - before
         assert gained > 0
@@ -111,9 +111,9 @@ def test_a_nudge_of_nothing_leaves_the_loss_as_it_is(rewriting):
     def value(rows):
         return loss.losses(rows, pairs)
 
-    still, _, _ = reader.push(ids, pairs, value, torch.zeros(shape))
-    assert torch.equal(still, reader.slope(ids, pairs, value).loss)
-    moved, _, _ = reader.push(ids, pairs, value, torch.ones(shape))
+    still, _, _ = reader.embedding_gradient(ids, pairs, value, torch.zeros(shape))
+    assert torch.equal(still, reader.token_gradient(ids, pairs, value).loss)
+    moved, _, _ = reader.embedding_gradient(ids, pairs, value, torch.ones(shape))
     assert not torch.equal(still, moved)
 
 
@@ -175,8 +175,8 @@ def test_the_control_keeps_what_is_kept(rewriting):
     assert len(set(texts)) == 3
     for text in texts:
         assert text.endswith("corn ?")
-        assert len(problem.reader.spelling.ids(text)) == len(problem.reader.spelling.ids(ASKED))
-        assert problem.reader.reads(problem.prompt, problem.reader.spelling.ids(text))
+        assert len(problem.reader.vocabulary.ids(text)) == len(problem.reader.vocabulary.ids(ASKED))
+        assert problem.reader.reads(problem.prompt, problem.reader.vocabulary.ids(text))
 
 
 def test_misuse_is_told(rewriting):

@@ -11,7 +11,7 @@ from plain_pass import assert_same, means, pair, slope
 from sightline.cases import Image
 from sightline.targets import LocalSettings
 from sightline.whitebox.compute import PassCost, packs
-from sightline.whitebox.opening import open_victim
+from sightline.whitebox.model import open_victim
 from sightline.whitebox.packing import pack
 
 IMAGE = Image(sha256="0" * 64, width=64, height=64)

@@ -20,8 +20,8 @@ from sightline.whitebox._problem import Watch
 from sightline.whitebox._text_problem import TextProblem
 from sightline.whitebox.compute import Tally, counter
 from sightline.whitebox.constraints import Box
+from sightline.whitebox.model import open_victim
 from sightline.whitebox.objectives import TargetNLL
-from sightline.whitebox.opening import open_victim
 from sightline.whitebox.samplers import Rotating
 from sightline.whitebox.suffix import SuffixReader, TokenSuffix, stand_in, whole_text
 from sightline.whitebox.suffix_cost import gcg_step_flops
@@ -71,7 +71,7 @@ def pairs_of(picture, asked=("what is this", "what is red")):
 
 def fillings_of(reader, ids, count=5):
     """The start, and rows that differ from it in more and more of their last places."""
-    words = reader.spelling.allowed("words").nonzero()[:, 0]
+    words = reader.vocabulary.allowed("words").nonzero()[:, 0]
     rows = ids.repeat(count, 1)
     for row in range(1, count):
         rows[row, len(ids) - row :] = words[torch.arange(row) * 5 + row]
@@ -83,12 +83,12 @@ def plain(reader, loaded, blobs, picture, pairs, filling):
     victim, found = reader.victim, []
     text = reader.text(filling.tolist())
     for pair in pairs:
-        sent = reader.suffix.said(pair.prompt, text)
+        sent = reader.suffix.added_to(pair.prompt, text)
         if picture is not None:
             image = blobs.put_pixels(picture)
             sent = sent.with_last_user(image, sent.last_user_text())
         prepared = loaded.prepare(sent, Decoding(), blobs.read)
-        target = reader._spoken.target(replace(pair, prompt=sent), reader._size)
+        target = reader.prompts.target(replace(pair, prompt=sent), reader._size)
         if picture is not None:
             x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
             found.append(plain_loss(victim, prepared, target, x))
@@ -125,13 +125,13 @@ def check(name, blobs, picture, suffix, asked=("what is this", "what is red")):
 
     for _ in range(3):  # the beginning is not harmed by use
         assert torch.allclose(loss(reader.rows(fillings, pairs)), wanted, rtol=1e-5, atol=0)
-        found = reader.slope(start, pairs, loss)
+        found = reader.token_gradient(start, pairs, loss)
         assert torch.allclose(found.loss, wanted[:1], rtol=1e-5, atol=0)
         ahead = loss(reader.rows(fillings[:3], pairs, unchanged=len(start) - 2))
         assert torch.allclose(ahead, wanted[:3], rtol=1e-5, atol=0)
-    assert reader.fresh(pairs)
-    reader.begin(pairs)
-    assert not reader.fresh(pairs)
+    assert reader.needs_prefill(pairs)
+    reader.prefill(pairs)
+    assert not reader.needs_prefill(pairs)
     return reader, loaded, pairs, start, found
 
 
@@ -162,16 +162,16 @@ def test_the_gradient_to_tokens_is_that_of_the_plain_pass(model, blobs):
         f"testbed/{model}", blobs, picture, TokenSuffix(length=5), ("make moss", "how ?")
     )
     victim, text = reader.victim, reader.text(start.tolist())
-    sent = [replace(pair, prompt=reader.suffix.said(pair.prompt, text)) for pair in pairs]
+    sent = [replace(pair, prompt=reader.suffix.added_to(pair.prompt, text)) for pair in pairs]
     shapes = {pair.prompt: victim.prompt_width(pair.prompt) for pair in sent}
     nudges = {prompt: torch.zeros(shape, requires_grad=True) for prompt, shape in shapes.items()}
     x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     rows = victim.rows(x, sent, nudges=[nudges[pair.prompt] for pair in sent])
     loss = TargetNLL(reduction="pair_mean").losses(rows, pairs).sum()
     grads = torch.autograd.grad(loss, list(nudges.values()))
-    weight = victim.model.get_input_embeddings().weight[: reader.vocabulary]
+    weight = victim.model.get_input_embeddings().weight[: reader.vocabulary_size]
     asked = [victim.prompts.prompt(prompt, picture.shape[:2]) for prompt in nudges]
-    places = [[one.turn.index(place) for place in one.said[-len(start) :]] for one in asked]
+    places = [[one.turn.index(place) for place in one.text[-len(start) :]] for one in asked]
     wanted = torch.stack([grad[at] @ weight.t() for grad, at in zip(grads, places, strict=True)])
     assert_same(found.grad, wanted)
 
@@ -183,10 +183,10 @@ def test_prompts_with_one_beginning_share_the_suffix(blobs):
     pairs = pairs_of(picture_of("linear"))
     start = reader.start(pairs[0].prompt, 0)
     loss = TargetNLL(reduction="sum")
-    found = reader.slope(start, pairs, lambda rows: loss.losses(rows, pairs))
+    found = reader.token_gradient(start, pairs, lambda rows: loss.losses(rows, pairs))
     assert len(found.grad) == 1
     apart = sum(
-        reader.slope(start, (pair,), lambda rows, pair=pair: loss.losses(rows, (pair,))).grad
+        reader.token_gradient(start, (pair,), lambda rows, pair=pair: loss.losses(rows, (pair,))).grad
         for pair in pairs
     )
     assert_same(found.grad, apart)
@@ -201,10 +201,10 @@ def test_what_stands_before_the_suffix_is_run_once_for_all_targets(blobs):
         lambda module, args, kwargs: seen.append(len((*args, *kwargs.values())[0])), with_kwargs=True
     )
     for pairs in ((first,), (second,), (first, second), (third,)):
-        reader.begin(pairs)
+        reader.prefill(pairs)
         reader.rows(start.repeat(7, 1), pairs)
     hook.remove()
-    assert reader.begun == 2
+    assert reader.prefixes.computed == 2
     assert seen == [1, 1]  # one picture, for either prompt
 
 
@@ -222,8 +222,8 @@ def test_a_whole_text_is_its_own_suffix(blobs):
     assert prompt.last_user_text() == ""
     assert reader.text(ids).strip() == "how is moss made ?"
     assert reader.reads(prompt, ids)
-    assert reader.spelling.covering(ids, "Moss") == (False, False, True, False, False)
-    assert not any(reader.spelling.covering(ids, ""))
+    assert reader.vocabulary.phrase_mask(ids, "Moss") == (False, False, True, False, False)
+    assert not any(reader.vocabulary.phrase_mask(ids, ""))
     with pytest.raises(UsageError, match="nothing to rewrite"):
         whole_text(victim, Conversation.user(" "))
 
@@ -249,7 +249,7 @@ def test_misuse_is_told(tmp_path, blobs):
     pairs = pairs_of(picture_of(""))
     reader.start(pairs[0].prompt, 0)
     with pytest.raises(UsageError, match="Q-Former reads the user's text"):
-        reader.begin(pairs)
+        reader.prefill(pairs)
 
 
 @pytest.mark.parametrize("model", TESTBED)
@@ -263,8 +263,8 @@ def test_computed_flops_are_those_that_are_counted(model):
         targets = [" ".join(words[: 1 + (number * place) % 5]) for place in range(1, 1 + number % 3 + 1)]
         pairs = tuple(Pair(prompt=prompt, target=text, closed=False) for text in dict.fromkeys(targets))
         start = reader.start(prompt, 0)
-        reader.begin(pairs)
-        reader.slope(start, pairs, lambda rows: rows.nll.mean(1))
+        reader.prefill(pairs)
+        reader.token_gradient(start, pairs, lambda rows: rows.nll.mean(1))
         for unchanged in range(0, 6, 2):
             terms = reader.terms(pairs, unchanged)
             with counter() as counted:
@@ -295,7 +295,7 @@ def test_candidates_with_another_beginning_than_they_say_are_refused():
     start = reader.start(pairs[0].prompt, 0)
     with pytest.raises(ContractError, match="said to begin like"):
         reader.rows(start[None], pairs, unchanged=2)
-    reader.slope(start, pairs, lambda rows: rows.nll.mean(1))
+    reader.token_gradient(start, pairs, lambda rows: rows.nll.mean(1))
     reader.rows(start[None], pairs, unchanged=2)
     with pytest.raises(ContractError, match="said to begin like"):
         reader.rows(start[None] + 1, pairs, unchanged=2)
@@ -309,7 +309,7 @@ def test_half_precision_goes_the_same_way():
         reader = SuffixReader(victim, TokenSuffix(length=5), picture_of("linear"))
         pairs = pairs_of(picture_of("linear"), ("make moss", "how ?"))
         start = reader.start(pairs[0].prompt, 0)
-        slope = reader.slope(start, pairs, lambda rows: rows.nll.mean(1))
+        slope = reader.token_gradient(start, pairs, lambda rows: rows.nll.mean(1))
         found.append((slope.loss, slope.grad, reader.rows(start[None], pairs, unchanged=2).nll.mean(1)))
     (loss, grad, again), (half, rough, once_more) = found
     assert torch.allclose(half, loss, rtol=0.03)
@@ -325,14 +325,16 @@ def test_the_cost_of_a_step_is_that_of_its_passes(device, tmp_path):
     reader = SuffixReader(victim, TokenSuffix(length=6, init="a"), picture)
     pair = pairs_of(picture)[0]
     start = reader.start(pair.prompt, 0)
-    reader.begin((pair,))
+    reader.prefill((pair,))
     with counter() as counted:
-        reader.slope(start, (pair,), lambda rows: rows.nll.mean(1))
+        reader.token_gradient(start, (pair,), lambda rows: rows.nll.mean(1))
     wanted = counted.get_total_flops()
     with counter() as counted:
         reader.rows(start.repeat(12, 1), (pair,))
     asked = reader._form(pair.prompt)
-    target = reader._spoken.target(replace(pair, prompt=reader.suffix.said(pair.prompt, " a")), reader._size)
+    target = reader.prompts.target(
+        replace(pair, prompt=reader.suffix.added_to(pair.prompt, " a")), reader._size
+    )
     x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     if device == "meta":
         for module in victim.model.modules():
@@ -343,7 +345,7 @@ def test_the_cost_of_a_step_is_that_of_its_passes(device, tmp_path):
     each = gcg_step_flops(victim, asked, target, x=x, candidates=12, block=1)
     assert whole.slope == each.slope == wanted
     assert whole.score == counted.get_total_flops()
-    assert whole.begin == each.begin > 0
+    assert whole.prefill == each.prefill > 0
     assert 0.5 * whole.score < each.score < 0.9 * whole.score
     assert each.whole == each.slope + each.score
 

@@ -1,4 +1,4 @@
-"""Models that attacks are crafted on: a target of the study, loaded a second time, or an encoder alone.
+"""Models that attacks are crafted on: a local target, whose weights are shared, or an encoder alone.
 
 vlm/FOLDER, testbed/NAME   a local target: its gradients from end to end, or those of its vision tower
 encoder/FOLDER[@LAYER]     a CLIP, SigLIP, ViT or DINOv2 tower, an image classifier, an object detector
@@ -103,9 +103,9 @@ class LocalSurrogate:
     def victim(self) -> Victim:
         """See `Surrogate.victim`."""
         if self._victim is None:
-            opening = importlib.import_module("sightline.whitebox.opening")
+            models = importlib.import_module("sightline.whitebox.model")
             settings = LocalSettings.from_environment()
-            self._victim = opening.open_victim(self.name, checkpointing=settings.checkpointing)
+            self._victim = models.open_victim(self.target, checkpointing=settings.checkpointing)
         found: Victim = self._victim
         return found
 

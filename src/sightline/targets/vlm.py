@@ -3,7 +3,8 @@
 Any family that `AutoModelForImageTextToText` knows and whose pictures can be processed without
 torchvision: tried are LLaVA, LLaVA-NeXT, BLIP-2, InstructBLIP, Idefics-1/2/3, Mllama, PaliGemma, and
 Qwen2-VL / Qwen2.5-VL by a route of their own. Weights are loaded on the first question, once per
-process; opening a target only hashes its files.
+process, for its surrogates as well; opening a target only hashes its files. `from_memory` takes a model that
+is loaded already.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import importlib
 import logging
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +22,9 @@ from sightline.closure import with_code
 from sightline.contracts import Decoding, Images
 from sightline.records import Response
 from sightline.targets._asked import checked
-from sightline.targets.local.files import model_folder, need_local, weights_digest
+from sightline.targets.local.files import model_folder, need_local
 from sightline.targets.local.settings import LocalSettings
+from sightline.targets.local.source import FolderSource, MemorySource, ModelSource
 
 if TYPE_CHECKING:
     from sightline.targets.local.batcher import Batcher
@@ -48,16 +51,27 @@ class VlmTarget:
     """
 
     def __init__(
-        self, name: str, folder: str | Path, images: Images, settings: LocalSettings | None = None
+        self,
+        name: str,
+        source: str | Path | ModelSource,
+        images: Images,
+        settings: LocalSettings | None = None,
     ) -> None:
         need_local(f"target {name!r}")
+        self._name = name
         self._settings = settings or LocalSettings.from_environment()
-        self.folder = model_folder(str(folder), allow_download=self._settings.allow_download)
-        self.weights = weights_digest(self.folder)
-        self._dtype = self._settings.resolved_dtype()
+        if isinstance(source, str | Path):
+            folder = model_folder(str(source), allow_download=self._settings.allow_download)
+            source = FolderSource(folder, self._settings)
+        self.source: ModelSource = source
         self._images = images
         self._opened: Batcher | None = None
-        self.id = with_code(f"{name}#{self.weights[:16]}@{self._dtype}", __name__, packages=PACKAGES)
+
+    @cached_property
+    def id(self) -> str:
+        """See `Target.id`."""
+        identity = f"{self._name}#{self.source.digest[:16]}@{self.source.dtype}"
+        return with_code(identity, __name__, packages=PACKAGES)
 
     def __repr__(self) -> str:
         return f"VlmTarget({self.id!r})"
@@ -82,11 +96,10 @@ class VlmTarget:
         """
         from sightline.targets.local.model import LoadedModel
 
-        key = (self.weights, self._dtype, self._settings.resolved_device())
+        key = (self.source.key, self.source.dtype, self.source.device)
         with _loading:
             if key not in _models:
-                room = self._settings.cache_mb * 1_000_000
-                _models[key] = LoadedModel(self.folder, device=key[2], dtype=self._dtype, cache_bytes=room)
+                _models[key] = LoadedModel(self.source, cache_bytes=self._settings.cache_mb * 1_000_000)
             return _models[key]
 
     @property
@@ -100,7 +113,7 @@ class VlmTarget:
 
         model = self.loaded()
         settings = self._settings
-        key = (self.weights, model.dtype, model.device, settings.max_batch, settings.max_wait_ms)
+        key = (self.source.key, model.dtype, model.device, settings.max_batch, settings.max_wait_ms)
         with _loading:
             if key not in _batchers or _batchers[key].closed:
                 _batchers[key] = Batcher(
@@ -129,7 +142,7 @@ def check_batch_invariance(target: VlmTarget) -> InvarianceReport:
     """Whether the model answers alike alone and in a batch; measured once per weights and versions."""
     from sightline.targets.local import invariance
 
-    return invariance.remembered(target.loaded(), target.weights)
+    return invariance.remembered(target.loaded(), target.source.digest)
 
 
 def forget_models() -> None:
@@ -139,6 +152,26 @@ def forget_models() -> None:
             batcher.close()
         _models.clear()
         _batchers.clear()
+
+
+def from_memory(
+    model: Any, processor: Any, images: Images, *, name: str = "", settings: LocalSettings | None = None
+) -> VlmTarget:
+    """A loaded model of `transformers` and its processor as a target; nothing is loaded, neither is changed.
+
+    Args:
+        model: an image-text-to-text model, on its device and in its number format.
+        processor: as `AutoProcessor.from_pretrained` loads it.
+        images: where the pictures of conversations are read from.
+        name: in the target's id and in messages; by default that of the model's configuration.
+        settings: of batches; device and number format are the model's.
+
+    Raises:
+        AbsentExtraError: if torch or transformers is not installed.
+        UsageError: if the processor lacks a part, or works on torchvision only.
+    """
+    given = name or Path(model.config.name_or_path).name or str(model.config.model_type)
+    return VlmTarget(f"memory/{given}", MemorySource(model, processor), images, settings)
 
 
 def open_vlm(name: str, rest: str, images: Images, settings: LocalSettings | None = None) -> VlmTarget:

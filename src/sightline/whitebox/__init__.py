@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from sightline.whitebox.embedding_search import rewrite as rewrite
     from sightline.whitebox.embedding_search import scrambled as scrambled
     from sightline.whitebox.image_search import minimize as minimize
+    from sightline.whitebox.model import from_pretrained as from_pretrained
+    from sightline.whitebox.model import open_victim as open_victim
     from sightline.whitebox.objectives import FeatureDistance as FeatureDistance
     from sightline.whitebox.objectives import ImageRegularizer as ImageRegularizer
     from sightline.whitebox.objectives import Objective as Objective

@@ -52,7 +52,9 @@ class Looks:
         losses, forced, grads = [], [], []
         for reader in self.problem.readers:
             self._begin(reader)
-            loss, grad, rows = self._sloped(reader, partial(reader.slope, ids, self.pairs, self._loss))
+            loss, grad, rows = self._sloped(
+                reader, partial(reader.token_gradient, ids, self.pairs, self._loss)
+            )
             if not self._sound and not bool(grad.any()):
                 raise UsageError(
                     f"{reader.id}: the gradient of the loss to the text is exactly zero at the start: a part "
@@ -68,7 +70,7 @@ class Looks:
         """Scores of embeddings moved by a nudge (length, width), and the gradient there; with one model."""
         (reader,) = self.problem.readers
         self._begin(reader)
-        again = partial(reader.push, ids, self.pairs, self._loss, nudge[None])
+        again = partial(reader.embedding_gradient, ids, self.pairs, self._loss, nudge[None])
         loss, grad, rows = self._sloped(reader, again)
         return _summed([loss], [rows.forced]), grad.sum(0)
 
@@ -90,8 +92,8 @@ class Looks:
         """
         if self._allowed is None:
             reader = self.problem.readers[0]
-            size = min(reader.vocabulary for reader in self.problem.readers)
-            self._allowed = reader.spelling.allowed(self._suffix.allowed)[:size]
+            size = min(reader.vocabulary_size for reader in self.problem.readers)
+            self._allowed = reader.vocabulary.allowed(self._suffix.allowed)[:size]
             if not bool(self._allowed.any()):
                 raise UsageError(
                     f"{reader.id}: no token of its vocabulary is of the kind {self._suffix.allowed!r}"
@@ -103,7 +105,7 @@ class Looks:
         if self.pairs not in self._edges:
             self._edges = {self.pairs: self._edges_of(ids)}
         left, right = self._edges[self.pairs]
-        fits = self.problem.readers[0].spelling.fits
+        fits = self.problem.readers[0].vocabulary.survive
         found = np.ones(len(places), np.bool_)
         row = ids.numpy()
         for edge, end, shift in ((left, 0, -1), (right, len(ids) - 1, 1)):
@@ -128,7 +130,7 @@ class Looks:
     def _edges_of(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Neighbors of the suffix; those that do not even seem to bear what stands there are left out."""
         before, behind = self.problem.readers[0].edges(self.pairs)
-        fits = self.problem.readers[0].spelling.fits
+        fits = self.problem.readers[0].vocabulary.survive
         first, last = ids.numpy()[:1], ids.numpy()[-1:]
         left = [edge for edge in sorted(before) if fits(np.array([edge]), first)[0]]
         right = [edge for edge in sorted(behind) if fits(last, np.array([edge]))[0]]
@@ -139,10 +141,10 @@ class Looks:
         if self._begun.get(reader.id) == self.pairs:
             return
         self._begun[reader.id] = self.pairs
-        if reader.fresh(self.pairs):
-            flops = self._flops("begin", reader, None, partial(reader.rehearse, self.pairs))
+        if reader.needs_prefill(self.pairs):
+            flops = self._flops("begin", reader, None, partial(reader.measure_prefill, self.pairs))
             self.meter.add(Cost(forwards=1, flops=flops))
-        reader.begin(self.pairs)
+        reader.prefill(self.pairs)
 
     def _pieces(self, reader: Reader, fillings: Tensor, unchanged: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Losses and forced targets, some fillings at a time."""

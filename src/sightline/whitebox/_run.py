@@ -28,8 +28,7 @@ from sightline.whitebox._problem import (
 )
 from sightline.whitebox.checkpoint import Checkpoint, check_same
 from sightline.whitebox.compute import Draws
-from sightline.whitebox.guards import check_tokens
-from sightline.whitebox.model import MultimodalVictim
+from sightline.whitebox.model import MultimodalVictim, check_tokens
 from sightline.whitebox.objectives import Probed
 from sightline.whitebox.optimizers import Slope, chosen, tensors_of
 from sightline.whitebox.pixels import as_pixels, unit

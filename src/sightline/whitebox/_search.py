@@ -18,7 +18,7 @@ from sightline.whitebox._text_problem import FoundText, TextProblem
 from sightline.whitebox.checkpoint import Checkpoint, check_same
 from sightline.whitebox.compute import Draws
 from sightline.whitebox.objectives import Probed
-from sightline.whitebox.suffix import HELD
+from sightline.whitebox.suffix import KEPT
 from sightline.whitebox.token_optimizers import Scores
 from sightline.whitebox.victim import Pair
 
@@ -172,12 +172,12 @@ class Search:
         for reader in self.problem.readers:
             held = list[tuple[Pair, ...]]()
             for pairs in latest:
-                if len(held) == HELD:
+                if len(held) == KEPT:
                     break
-                held += [pairs] if reader.fresh(pairs) else []
-                reader.begin(pairs)
+                held += [pairs] if reader.needs_prefill(pairs) else []
+                reader.prefill(pairs)
             for pairs in reversed(held):  # in the order of their use
-                reader.begin(pairs)
+                reader.prefill(pairs)
 
     def _judge(self, scores: Scores) -> None:
         """Keep the suffix if it is the best until now, and end if it is done."""

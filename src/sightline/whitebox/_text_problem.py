@@ -23,15 +23,15 @@ from sightline.whitebox.vocabulary import Allowed, Ids
 Loss = Callable[[Rows], Tensor]
 
 
-class Spells(Protocol):
-    """Tokens as pieces of text; see `Spelling`."""
+class Vocabulary(Protocol):
+    """Tokens as text; see `TokenVocabulary`."""
 
     def allowed(self, kind: Allowed) -> Tensor:
         """Which tokens may be used, bool (size,)."""
         ...
 
-    def fits(self, left: Ids, right: Ids) -> Any:
-        """Whether neighbors read back as they are."""
+    def survive(self, left: Ids, right: Ids) -> Any:
+        """Whether neighbors survive decoding and encoding."""
         ...
 
 
@@ -48,7 +48,7 @@ class Open(Protocol):
         """Which tokens may be used."""
         ...
 
-    def said(self, prompt: Conversation, suffix: str) -> Conversation:
+    def added_to(self, prompt: Conversation, suffix: str) -> Conversation:
         """A prompt as it is sent."""
         ...
 
@@ -66,12 +66,12 @@ class Reader(Protocol):
         ...
 
     @property
-    def spelling(self) -> Spells:
+    def vocabulary(self) -> Vocabulary:
         """The model's tokens."""
         ...
 
     @property
-    def vocabulary(self) -> int:
+    def vocabulary_size(self) -> int:
         """Tokens that can be used at all."""
         ...
 
@@ -91,30 +91,30 @@ class Reader(Protocol):
         """Tokens right before and right behind the suffix."""
         ...
 
-    def fresh(self, pairs: tuple[Pair, ...]) -> bool:
+    def needs_prefill(self, pairs: tuple[Pair, ...]) -> bool:
         """Whether what stands before the suffix was not run yet."""
         ...
 
-    def begin(self, pairs: tuple[Pair, ...]) -> None:
+    def prefill(self, pairs: tuple[Pair, ...]) -> None:
         """Run what stands before the suffix, if that was not done."""
         ...
 
-    def rehearse(self, pairs: tuple[Pair, ...]) -> None:
+    def measure_prefill(self, pairs: tuple[Pair, ...]) -> None:
         """Run it, and keep nothing of it."""
         ...
 
-    def slope(self, ids: Tensor, pairs: tuple[Pair, ...], loss: Loss) -> tuple[Tensor, Tensor, Rows]:
-        """Loss (1,), gradient (beginnings, length, vocabulary) and predictions of one filling."""
+    def token_gradient(self, ids: Tensor, pairs: tuple[Pair, ...], loss: Loss) -> tuple[Tensor, Tensor, Rows]:
+        """Loss (1,), gradient (prefixes, length, vocabulary) and predictions of one candidate."""
         ...
 
-    def push(
-        self, ids: Tensor, pairs: tuple[Pair, ...], loss: Loss, nudge: Tensor
+    def embedding_gradient(
+        self, ids: Tensor, pairs: tuple[Pair, ...], loss: Loss, shift: Tensor
     ) -> tuple[Tensor, Tensor, Rows]:
-        """Loss (1,), gradient (beginnings, length, width) and predictions of embeddings moved by a nudge."""
+        """Loss (1,), gradient (prefixes, length, width) and predictions of shifted embeddings."""
         ...
 
-    def rows(self, fillings: Tensor, pairs: tuple[Pair, ...], *, unchanged: int = 0) -> Rows:
-        """Predictions for fillings (n, length)."""
+    def rows(self, candidates: Tensor, pairs: tuple[Pair, ...], *, unchanged: int = 0) -> Rows:
+        """Predictions for candidates (n, length)."""
         ...
 
     def terms(self, pairs: tuple[Pair, ...], unchanged: int | None) -> tuple[float, ...]:

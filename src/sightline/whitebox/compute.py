@@ -25,7 +25,7 @@ from torch.utils.flop_counter import (
 from sightline.rng import numpy_rng, seed_of
 
 if TYPE_CHECKING:
-    from sightline.whitebox.families import Packed
+    from sightline.whitebox.packing import PackedPrompts
 
 
 Shape = Sequence[int]
@@ -185,7 +185,7 @@ class PassCost:
         return CALL + tokens * self.token + tokens * tokens * self.look
 
 
-def packs(whole: Packed, pairs: int, cost: PassCost) -> int:
+def packs(whole: PackedPrompts, pairs: int, cost: PassCost) -> int:
     """How many packs of equally many pairs cost least, given the pack of all."""
     own = len(whole.ids) - whole.common
     return min(range(1, pairs + 1), key=lambda count: count * cost(whole.common + own / count))

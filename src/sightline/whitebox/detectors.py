@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from sightline.errors import UsageError, nearest, require
-from sightline.whitebox._encoding import FrozenEncoder
-from sightline.whitebox.model import ToFields
+from sightline.whitebox.frozen import FrozenEncoder
+from sightline.whitebox.preprocessing.processor import ToFields
 from sightline.whitebox.victim import Encoder, Kind
 
 SEVERAL = "multi_label_classification"

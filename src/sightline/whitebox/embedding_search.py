@@ -115,14 +115,14 @@ class Round:
         self.looks.pairs = problem.pairs
         self.weight = reader.embeddings()
         here = self.weight.device
-        kept = torch.tensor(reader.spelling.covering(self.ids.tolist(), problem.kept))
+        kept = torch.tensor(reader.vocabulary.phrase_mask(self.ids.tolist(), problem.kept))
         self.free = (~kept).to(here)
         if not bool(self.free.any()):
             raise UsageError(f"nothing of {reader.text(self.ids.tolist())!r} may change: keep less of it")
         self.original = self.weight[self.ids.to(here)]
         self.names = functional.normalize(self.weight, dim=1)
         allowed = self.looks.allowed().clone()
-        self.banned = ~(allowed & reader.spelling.allowed(problem.allowed)[: len(allowed)]).to(here)
+        self.banned = ~(allowed & reader.vocabulary.allowed(problem.allowed)[: len(allowed)]).to(here)
         self.tried: set[tuple[int, ...]] = {tuple(self.ids.tolist())}
         self.losses: list[tuple[int, float]] = []
         self.checks: list[Check] = []
@@ -304,8 +304,8 @@ def scrambled(problem: Rewriting, *, seed: int = 0, key: int = 0) -> str:
     """
     reader = problem.reader
     ids = reader.start(problem.prompt, seed)
-    kept = torch.tensor(reader.spelling.covering(ids.tolist(), problem.kept))
-    pool = reader.spelling.allowed(problem.allowed)[: reader.vocabulary].nonzero()[:, 0].numpy()
+    kept = torch.tensor(reader.vocabulary.phrase_mask(ids.tolist(), problem.kept))
+    pool = reader.vocabulary.allowed(problem.allowed)[: reader.vocabulary_size].nonzero()[:, 0].numpy()
     for attempt in range(_TRIES):
         drawn = torch.from_numpy(numpy_rng("scrambled", seed, key, attempt).choice(pool, len(ids)))
         found = torch.where(kept, ids, drawn).tolist()

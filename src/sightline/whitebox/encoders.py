@@ -13,6 +13,8 @@ A victim's tower has `pooled`, and as `patches` the layer that its language mode
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from transformers import (
     AutoConfig,
     AutoModelForImageClassification,
     AutoModelForObjectDetection,
+    AutoTokenizer,
     CLIPModel,
     CLIPVisionModel,
     CLIPVisionModelWithProjection,
@@ -33,15 +36,16 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor  #
 
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings
-from sightline.targets.local.loading import LOCAL, load_config, load_weights, one_sentence
-from sightline.whitebox._encoding import FrozenEncoder
-from sightline.whitebox._text_tower import TextTower
+from sightline.targets.local.families import FAMILIES
+from sightline.targets.local.files import weights_digest
+from sightline.targets.local.limits import ForeignText
+from sightline.targets.local.loading import LOCAL, load_config, one_sentence, shared_model
+from sightline.targets.local.processors import first_line, quiet
 from sightline.whitebox.detectors import Classifier, Detector
 from sightline.whitebox.encoder_folders import EncoderFolder, encoder_folder
-from sightline.whitebox.frozen import quicken
-from sightline.whitebox.model import MultimodalVictim, ToFields
-from sightline.whitebox.opening import QUICKENED_PARAMETERS
-from sightline.whitebox.preprocessing.processor import preprocessor
+from sightline.whitebox.frozen import FrozenEncoder, quicken
+from sightline.whitebox.model import QUICKENED_PARAMETERS, MultimodalVictim
+from sightline.whitebox.preprocessing.processor import ToFields, preprocessor
 from sightline.whitebox.victim import Encoder, Kind
 
 _MODELS: dict[str, Any] = {
@@ -57,14 +61,65 @@ _HEADED: dict[str, Any] = {
     "classifier": AutoModelForImageClassification,
     "detector": AutoModelForObjectDetection,
 }
-#: where a family keeps its tower, and the class token stands first among its patches
-_TOWERS = {
-    "blip-2": "vision_model",
-    "idefics": "vision_model",
-    "instructblip": "vision_model",
-    "llava": "vision_tower",
-    "llava_next": "vision_tower",
-}
+#: where a family keeps its tower, if it is used alone
+_TOWERS = {kind: facts.tower for kind, facts in FAMILIES.items() if facts.tower}
+#: stands in old CLIP folders, whose texts end with their largest token instead
+OLD_END = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextTower:
+    """Reads texts with both towers' model; its tokenizer is loaded when the first one is read.
+
+    Attributes:
+        model: a CLIPModel or SiglipModel.
+        folder: where the tokenizer is.
+    """
+
+    model: Any
+    folder: Path
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """See `Encoder.texts`."""
+        words = self._tokenizer(texts)
+        config = self.model.config.text_config
+        limit = int(config.max_position_embeddings)
+        siglip = self.model.config.model_type == "siglip"
+        lengths = [len(ids) for ids in words(list(texts))["input_ids"]]
+        if max(lengths) > limit:
+            longest = texts[lengths.index(max(lengths))]
+            raise UsageError(f"{self.folder}: its text tower reads {limit} tokens; shorten {longest[:60]!r}")
+        padded: dict[str, Any] = {"padding": True}
+        if siglip:  # trained on padding up to the whole length
+            padded = {"padding": "max_length", "max_length": limit}
+        tokens = words(list(texts), return_tensors="pt", **padded).to(self.model.device)
+        ids = tokens["input_ids"]
+        end = config.eos_token_id
+        if not siglip and end != OLD_END and not bool((ids == end).any(1).all()):
+            raise UsageError(
+                f"{self.folder}: its tokenizer does not end a text with token {end}, whose vector CLIP takes"
+            )
+        with torch.no_grad():
+            if siglip:
+                found: Tensor = self.model.text_model(input_ids=ids).pooler_output
+            else:
+                read = self.model.text_model(input_ids=ids, attention_mask=tokens["attention_mask"])
+                found = self.model.text_projection(read.pooler_output)
+        return found.float()
+
+    def _tokenizer(self, texts: Sequence[str]) -> Any:
+        foreign = ForeignText(self.folder)
+        try:
+            foreign.check_tokenizer()
+            foreign.check_text("\n".join(texts))
+            with quiet():
+                return AutoTokenizer.from_pretrained(
+                    self.folder, local_files_only=True, trust_remote_code=False
+                )
+        except Exception as broken:  # a damaged tokenizer.json raises a bare Exception
+            raise UsageError(
+                f"{self.folder}: its text tower's tokenizer cannot be loaded: {first_line(broken)}"
+            ) from None
 
 
 class VisionEncoder(FrozenEncoder):
@@ -138,15 +193,15 @@ def open_encoder(name: str | EncoderFolder, *, local: LocalSettings | None = Non
     kind = _HEADED.get(found.part) or _MODELS.get(found.architecture) or _MODELS[found.model_type]
     with one_sentence(found.folder, "its picture processor cannot be loaded"):
         pictures = AutoImageProcessor.from_pretrained(found.folder, backend="pil", **LOCAL)
-    model = load_weights(
+    model = shared_model(
         kind,
         found.folder,
         "an encoder",
+        digest=weights_digest(found.folder),
         dtype=settings.resolved_dtype(),
         device=settings.present_device(),
         config=load_config(found.folder, getattr(kind, "config_class", AutoConfig)),
     )
-    model = model.eval().requires_grad_(False)
     if found.part != "detector" and model.num_parameters() < QUICKENED_PARAMETERS:
         quicken(model)  # detectors write into what their layers give, which quicker ones forbid
     preprocess = preprocessor(found.model_type, pictures)
@@ -190,7 +245,8 @@ def tower_of(victim: MultimodalVictim) -> VisionEncoder:
             f"{', '.join(sorted(_TOWERS))}"
         )
     tower = getattr(victim.model.base_model, _TOWERS[config.model_type])
-    layer = config.vision_feature_layer if config.model_type.startswith("llava") else -1
+    setting = FAMILIES[config.model_type].tower_layer
+    layer = getattr(config, setting) if setting else -1
     if not isinstance(layer, int):
         raise UsageError(f"{victim.id} reads several layers of its tower: a patch has no single vector")
     return VisionEncoder(tower, victim.pixels, f"tower of {victim.id}", layer=layer)

@@ -1,44 +1,59 @@
-"""A loaded multimodal model as a victim: pixels in, predictions at target tokens out, with a gradient.
+"""A multimodal model opened for gradients: pixels in, predictions at target tokens out.
 
-Every call packs its pairs into a tree (`packing`), or several where that costs less (`compute`), encodes
-each picture once, and asks for logits at target rows only. n pictures are n rows of the same tree. Weights
-are frozen; `x` and the loss are float32, whatever the model computes in.
+`open_victim` opens a target by its name, `from_pretrained` a model that is in memory. Every call packs its
+pairs into a tree (`packing`), or several where that costs less (`compute`), encodes each picture once, and
+asks for logits at target rows only. n pictures are n rows of the same tree. Weights are frozen, and shared
+with targets of the same weights; `x` and the loss are float32, whatever the model computes in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
-from functools import lru_cache
+import io
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image as PilImage
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from sightline.cases import Conversation
+from sightline.cases import Conversation, Image
+from sightline.contracts import Target
 from sightline.errors import ContractError, UsageError
-from sightline.targets.local.processors import Fields
+from sightline.records import Pixels
+from sightline.targets import LocalSettings, open_target
+from sightline.targets.local.model import SMALL_PARAMETERS
+from sightline.targets.local.processors import Fields, quiet
+from sightline.targets.local.source import ModelSource
+from sightline.targets.vlm import VlmTarget, from_memory
 from sightline.whitebox.compute import PassCost, packs
-from sightline.whitebox.families import Packed, family_of
-from sightline.whitebox.packing import Tree, pack
-from sightline.whitebox.prompts import Asked, Prompts, Size
+from sightline.whitebox.families import ForwardInputs, check_known, family_of
+from sightline.whitebox.frozen import quicken
+from sightline.whitebox.packing import PackedPrompts, pack_prompts
+from sightline.whitebox.prefix_cache import PrefixCache, text_prefix
+from sightline.whitebox.preprocessing.processor import ToFields, preprocessor
+from sightline.whitebox.prompts import Prompts, PromptTokens, Size, check_pictures
 from sightline.whitebox.victim import Pair, Rows, joined
-
-ToFields = Callable[[Tensor], Fields]
-"""Pictures (n, 3, h, w) in [0, 1] -> what the model's processor makes of such files, with a gradient."""
-
-Nudged = list[tuple[int, tuple[int, ...]]]
-"""Per stretch of nudged tokens: which nudge, and its nodes."""
 
 #: packs of tokens that are remembered
 LIMIT = 256
-#: constant tokens before the picture that are worth a cache
-FEWEST = 8
+#: constant texts whose keys and values are remembered, and the fewest tokens that are worth it
+CONSTANT_TEXTS, FEWEST = 16, 8
+#: kinds of targets that are models with weights at hand
+_WHITE = ("vlm", "testbed")
+#: a larger model's weights are not kept three times
+QUICKENED_PARAMETERS = 1_000_000_000
+#: prompts that `check_tokens` compares
+_CHECKED = 4
 
 
 class MultimodalVictim:
-    """A multimodal model of one of `families.KNOWN`; satisfies `Victim`. `opening.open_victim` makes one.
+    """A multimodal model of one of `families.KNOWN`; satisfies `Victim`. `open_victim` makes one.
 
     Args:
         model: with a language-model head; its weights are frozen here.
@@ -61,13 +76,14 @@ class MultimodalVictim:
         self.dtype: torch.dtype = model.dtype
         self._preprocess = preprocess
         self._hold = hold
-        self._embedding = model.get_input_embeddings()
-        self._patch = _patch_size(model.config)
+        self.embedding = model.get_input_embeddings()
+        self._patch = int(model.config.vision_config.patch_size)
         text = model.config.get_text_config()
         self._context = int(getattr(text, "max_position_embeddings", 0) or 0)
         self._window = int(getattr(text, "sliding_window", 0) or 0)
         self._cost = PassCost.of(model)
-        outside = torch.inference_mode(False)  # held: a later pass may want a gradient
+        self._prefixes = PrefixCache(CONSTANT_TEXTS)
+        outside = torch.inference_mode(False)  # a later pass may want a gradient
         self._remembered = lru_cache(maxsize=LIMIT)(outside(self._packs))
 
     def __repr__(self) -> str:
@@ -91,13 +107,34 @@ class MultimodalVictim:
         numbers = {id(nudge): nudge for nudge in given if nudge is not None}
         distinct, places = list(numbers.values()), list(numbers)
         marks = tuple(None if nudge is None else places.index(id(nudge)) for nudge in given)
-        encoded = self.family.encoded(self.pixels(x), len(x))
+        encoded = self.family.encode(self.pixels(x), len(x))
         parts, counts = list[Rows](), list[int]()
         for count, packed in self._remembered(tuple(pairs), marks, size):
-            logits = self.family.logits(encoded, packed, self._embedded(packed, len(x), distinct))
+            logits = self._logits(encoded, packed, self._embedded(packed, len(x), distinct))
             parts.append(Rows(logits, packed.targets, packed.pair))
             counts.append(count)
         return joined(parts, counts)
+
+    def _logits(self, encoded: Any, packed: PackedPrompts, embeds: Tensor) -> Tensor:
+        """Predictions of a pack whose embeddings are (n, nodes, width), (n, t, vocabulary)."""
+        family, start, cache = self.family, 0, None
+        if len(packed.places):
+            embeds = packed.with_features(embeds, family.features(encoded, packed.readings))
+        if self._hold and len(packed.constant) >= FEWEST:
+            ids, start = packed.constant, len(packed.constant)
+            prefix = self._prefixes.get(ids, lambda: text_prefix(family, self.embedding, ids))
+            cache = prefix.expanded(len(embeds))
+        inputs = ForwardInputs(
+            embeds=embeds[:, start:],
+            mask=packed.mask(embeds.dtype)[:, :, start:],
+            positions=packed.positions[:, start:],
+            picture_mask=packed.picture_mask,
+            read=packed.read - start,
+            picture=encoded,
+            cache=cache,
+            cached=start,
+        )
+        return family.forward(inputs)
 
     def pixels(self, x: Tensor) -> Fields:
         """What the model's processor makes of pictures, in the model's number format."""
@@ -111,12 +148,16 @@ class MultimodalVictim:
         picture = next(iter(prompt.images), None)
         side = self._patch if picture is None else 0
         size = (side, side) if picture is None else (picture.height, picture.width)
-        width = int(self._embedding.weight.shape[-1])
-        return len(self.prompts.prompt(prompt, size).turn), width
+        width = int(self.embedding.weight.shape[-1])
+        return len(self._prompt(prompt, size).turn), width
 
     def tokens(self, pair: Pair, size: Size) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tokens of a pair's prompt and target for a picture of a height and width."""
-        return self.prompts.prompt(pair.prompt, size).ids, self.prompts.target(pair, size)
+        return self._prompt(pair.prompt, size).ids, self.prompts.target(pair, size)
+
+    def _prompt(self, prompt: Conversation, size: Size) -> PromptTokens:
+        check_pictures(prompt)
+        return self.prompts.prompt(prompt, size)
 
     def _size(self, x: Tensor) -> Size:
         """Height and width of the pictures, checked."""
@@ -132,10 +173,10 @@ class MultimodalVictim:
             )
         return height, width
 
-    def _embedded(self, packed: Packed, count: int, nudges: Sequence[Tensor]) -> Tensor:
+    def _embedded(self, packed: PackedPrompts, count: int, nudges: Sequence[Tensor]) -> Tensor:
         """Embeddings of a pack's tokens, nudged, (count, nodes, width)."""
-        embeds: Tensor = self._embedding(packed.ids)[None].expand(count, -1, -1)
-        for mark, nodes in packed.nudged:
+        embeds: Tensor = self.embedding(packed.ids)[None].expand(count, -1, -1)
+        for mark, nodes in packed.marked:
             nudge = nudges[mark]
             if nudge.shape[-2:] != (len(nodes), embeds.shape[-1]):
                 raise UsageError(
@@ -147,7 +188,7 @@ class MultimodalVictim:
 
     def _packs(
         self, pairs: tuple[Pair, ...], marks: tuple[int | None, ...], size: Size
-    ) -> tuple[tuple[int, Packed], ...]:
+    ) -> tuple[tuple[int, PackedPrompts], ...]:
         """The tokens of pairs, in order, as one tree or as several that cost less; pairs of each."""
         whole = self._packed(pairs, marks, size)
         count = packs(whole, len(pairs), self._cost)
@@ -159,90 +200,23 @@ class MultimodalVictim:
             for first, last in pairwise(ends)
         )
 
-    def _packed(self, pairs: tuple[Pair, ...], marks: tuple[int | None, ...], size: Size) -> Packed:
-        """The tokens of pairs as one tree; `marks` says which nudge moves a pair's text, if any."""
-        asked = [self.prompts.prompt(pair.prompt, size) for pair in pairs]
-        asked = [replace(prompt, said=prompt.turn) for prompt in asked]  # what a nudge moves
+    def _packed(self, pairs: tuple[Pair, ...], marks: tuple[int | None, ...], size: Size) -> PackedPrompts:
+        """The tokens of pairs as one tree; `marks` says which nudge moves a pair's turn, if any."""
+        prompts = [self._prompt(pair.prompt, size).with_turn_as_text() for pair in pairs]
         targets = [self.prompts.target(pair, size) for pair in pairs]
-        self._check_length(pairs, asked, targets)
-        return self.packed(asked, targets, marks, self.device)
+        self.check_length(pairs, prompts, targets)
+        return pack_prompts(self.family, prompts, targets, marks, self.device)
 
-    def packed(
-        self,
-        asked: Sequence[Asked],
-        targets: Sequence[tuple[int, ...]],
-        marks: Sequence[int | None],
-        here: torch.device,
-    ) -> Packed:
-        """Prompts and their targets, given as tokens, as one tree whose tensors are on the device `here`.
-
-        A mark says which nudge moves a prompt's text, if any; prompts of different marks share no text.
-        """
-        readings: dict[Hashable, Asked] = {}
-        for prompt in asked:
-            readings.setdefault(self.family.reading(prompt), prompt)
-        numbers = {reading: number for number, reading in enumerate(readings)}
-        rows, slots = [], list[int]()
-        for prompt, target, mark in zip(asked, targets, marks, strict=True):
-            keys, shown = self._keys(prompt, numbers[self.family.reading(prompt)], mark)
-            rows.append((*keys, *target))
-            slots += [*shown, *[-1] * (len(target) - 1)]
-        tree = pack(rows, [len(target) for target in targets])
-        fed = [(prompt, len(row) - 1) for prompt, row in zip(asked, rows, strict=True)]
-        tokens = [token for p, t in zip(asked, targets, strict=True) for token in (*p.ids, *t[:-1])]
-        ids = torch.tensor(tokens)[tree.source]
-        slot = torch.tensor(slots)[tree.source]
-        positions = torch.cat([self.family.positions(prompt, length) for prompt, length in fed], dim=1)
-        looks = [look for prompt, length in fed if (look := self.family.looks(prompt, length)) is not None]
-        places = (slot >= 0).nonzero()[:, 0]
-        in_order = torch.equal(slot[places], torch.arange(len(places)))
-        nudged = _nudged(asked, marks, tree.paths)
-        return Packed(
-            ids=ids.to(here),
-            positions=positions[:, tree.source].to(here),
-            end=tree.end.to(here),
-            places=places.to(here),
-            slots=None if in_order else slot[places].to(here),
-            looks=torch.cat(looks)[tree.source].to(here) if looks else None,
-            readings=tuple(prompt.fields for prompt in readings.values()),
-            read=tree.read.to(here),
-            targets=torch.tensor([token for target in targets for token in target]).to(here),
-            pair=tree.pair.to(here),
-            nudged=tuple((mark, torch.tensor(nodes).to(here)) for mark, nodes in nudged),
-            common=tree.common,
-            constant=self._constant(ids, slot, tree, nudged),
-        )
-
-    def _constant(self, ids: Tensor, slot: Tensor, tree: Tree, nudged: Nudged) -> tuple[int, ...]:
-        """The tokens that every row begins with, before the picture and before a nudge."""
-        same = (tree.end == len(ids)) & (slot < 0)
-        for _, nodes in nudged:
-            same[list(nodes)] = False
-        count = int(same.long().cumprod(0).sum())
-        held = self._hold and self.family.picture_id is not None and count >= FEWEST
-        return tuple(ids[:count].tolist()) if held else ()
-
-    def _keys(self, prompt: Asked, reading: int, mark: int | None) -> tuple[list[Any], list[int]]:
-        """A prompt's tokens as keys of the tree, and which picture feature each stands for (-1 for text)."""
-        picture = self.family.picture_id
-        count = sum(token == picture for token in prompt.ids)
-        keys: list[Any] = list(prompt.ids)
-        slots = [-1] * len(keys)
-        following = reading * count
-        for place, token in enumerate(prompt.ids):
-            if token == picture:
-                keys[place] = (token, following)
-                slots[place], following = following, following + 1
-        if mark is not None:
-            for place in prompt.said:
-                keys[place] = (keys[place], "nudged", mark)
-        return keys, slots
-
-    def _check_length(
-        self, pairs: Sequence[Pair], asked: Sequence[Asked], targets: Sequence[tuple[int, ...]]
+    def check_length(
+        self, pairs: Sequence[Pair], prompts: Sequence[PromptTokens], targets: Sequence[tuple[int, ...]]
     ) -> None:
+        """Check that prompts and targets fit the model.
+
+        Raises:
+            UsageError: naming the first pair that does not.
+        """
         most = min((limit for limit in (self._context, self._window) if limit), default=0)
-        for pair, prompt, target in zip(pairs, asked, targets, strict=True):
+        for pair, prompt, target in zip(pairs, prompts, targets, strict=True):
             if most and len(prompt.ids) + len(target) - 1 > most:
                 raise UsageError(
                     f"{self.id}: prompt and target have {len(prompt.ids)} + {len(target)} tokens, and a "
@@ -250,16 +224,127 @@ class MultimodalVictim:
                 )
 
 
-def _nudged(asked: Sequence[Asked], marks: Sequence[int | None], paths: Sequence[tuple[int, ...]]) -> Nudged:
-    """Which nodes a nudge moves: one entry per nudge and stretch of nodes."""
-    found = [
-        (mark, tuple(path[place] for place in prompt.said))
-        for prompt, mark, path in zip(asked, marks, paths, strict=True)
-        if mark is not None
-    ]
-    return list(dict.fromkeys(found))
+class _NoPictures:
+    """A target is only asked for its folder and identity: it reads no picture."""
+
+    def read(self, sha256: str) -> bytes:
+        raise ContractError(f"picture {sha256}: a target that is opened as a victim answers nothing")
+
+    def pixels(self, image: Image) -> Pixels:
+        raise ContractError(f"picture {image.sha256}: a target that is opened as a victim answers nothing")
+
+    def put(self, data: bytes) -> Image:
+        raise ContractError(f"{len(data)} bytes: a target that is opened as a victim keeps nothing")
 
 
-def _patch_size(config: Any) -> int:
-    """Side of a patch of the vision tower in pixels."""
-    return int(config.vision_config.patch_size)
+def open_victim(
+    target: str | VlmTarget, *, local: LocalSettings | None = None, checkpointing: bool = False
+) -> MultimodalVictim:
+    """Open the model of a target for gradients; its weights are loaded only if no target has them in memory.
+
+    Args:
+        target: a local target, or its name: `vlm/...` or `testbed/...`, or a model folder.
+        local: device and number format for a name; by default from the environment.
+        checkpointing: keep one activation per layer and compute the others again in the backward pass: a
+            third more work, several times less memory.
+
+    Raises:
+        UsageError: for a target without gradients, a folder that cannot be loaded, a family without adapter.
+        AbsentExtraError: if torch or transformers is not installed.
+    """
+    found: Target = _opened(target, local) if isinstance(target, str) else target
+    if not isinstance(found, VlmTarget):
+        raise UsageError(
+            f"target {target!r} has no gradients: white-box attacks need a local model, "
+            "vlm/FOLDER or testbed/NAME"
+        )
+    return _victim(found.source, found.id, checkpointing=checkpointing)
+
+
+def from_pretrained(
+    model: Any, processor: Any, *, name: str = "", checkpointing: bool = False
+) -> MultimodalVictim:
+    """Open a model that is in memory for gradients; nothing is loaded, and neither argument is changed.
+
+    Args:
+        model: an image-text-to-text model of `transformers`, on its device and in its number format.
+        processor: as `AutoProcessor.from_pretrained` loads it.
+        name: of the model; by default that of its configuration.
+        checkpointing: see `open_victim`.
+
+    Raises:
+        UsageError: for a family without adapter, or a processor that lacks a part or is not supported.
+    """
+    target = from_memory(model, processor, _NoPictures(), name=name)
+    return open_victim(target, checkpointing=checkpointing)
+
+
+def _opened(name: str, local: LocalSettings | None) -> Target:
+    settings = local or LocalSettings.from_environment()
+    known = name.partition("/")[0] in _WHITE or not Path(name).is_dir()
+    return open_target(name if known else f"vlm/{name}", _NoPictures(), local=settings)
+
+
+def _victim(source: ModelSource, name: str, *, checkpointing: bool) -> MultimodalVictim:
+    config = source.config()
+    check_known(str(config.model_type))
+    route, pictures = source.route(config, 1), source.image_processor()
+    model = source.model(config)
+    if model.device.type == "cpu" and model.num_parameters() < SMALL_PARAMETERS:
+        with quiet():
+            model.set_attn_implementation("eager")  # less to call; no difference in the numbers
+    if model.num_parameters() < QUICKENED_PARAMETERS:
+        quicken(model)
+    if checkpointing:
+        checkpointed(model)
+    prompts = Prompts(route, name, _ends(model, route.tokenizer))
+    preprocess = preprocessor(str(model.config.model_type), pictures)
+    return MultimodalVictim(model, prompts, preprocess, name, hold=not checkpointing)
+
+
+def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Ids that end an answer: the tokenizer's own first, then those of the folder's settings."""
+    stored = model.generation_config.eos_token_id
+    if stored is None:
+        stored = getattr(model.config.get_text_config(), "eos_token_id", None)
+    others = stored if isinstance(stored, list | tuple) else [stored]
+    return tuple(dict.fromkeys(int(t) for t in (tokenizer.eos_token_id, *others) if t is not None))
+
+
+def checkpointed(model: Any) -> int:
+    """Let every layer forget its activations and compute them again backwards; returns how many do.
+
+    The library's own switch works in training mode only, which would turn dropout on.
+    """
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+    return len(layers)
+
+
+def check_tokens(victim: MultimodalVictim, x: Tensor, pairs: Sequence[Pair]) -> None:
+    """Check that prompts have the tokens that generation reads when it is shown the file.
+
+    Qi et al.'s MiniGPT-4 path, as released, has two <s> in one and one in the other. The search makes sure of
+    the rest itself: that the loss depends on the picture and has a gradient (Tu et al.'s SIN has none).
+
+    Args:
+        victim: the model.
+        x: pictures as the attack starts, (n, 3, h, w) in [0, 1]; the first one is written and read.
+        pairs: prompts and targets; at most four prompts are checked.
+
+    Raises:
+        ContractError: naming the first prompt that has others.
+        UsageError: for a target that is no answer of the model.
+    """
+    height, width = int(x.shape[2]), int(x.shape[3])
+    pixels = (x[0].detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    file = io.BytesIO()
+    PilImage.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
+    for pair in list({pair.prompt: pair for pair in pairs}.values())[:_CHECKED]:
+        ids, _ = victim.tokens(pair, (height, width))
+        if victim.prompts.read(pair.prompt, (height, width), file.getvalue()) != ids:
+            raise ContractError(
+                f"{victim.id}: the loss and generation tokenize the prompt "
+                f"{pair.prompt.last_user_text()[:80]!r} differently"
+            )

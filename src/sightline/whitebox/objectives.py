@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from sightline.errors import ContractError, UsageError, nearest, require
-from sightline.whitebox._own_rows import Read, membership, read
-from sightline.whitebox._pieces import rows_of
+from sightline.whitebox.packing import SampleRows, membership, per_sample, rows_in_chunks
 from sightline.whitebox.victim import Encoder, Kind, Pair, Rows, Victim
 
 Reduction = Literal["token_mean", "pair_mean", "sum"]
@@ -371,7 +370,7 @@ class Objective:
 
     def _pass(
         self, x: Tensor, pairs: tuple[Pair, ...], nudges: Sequence[Tensor | None]
-    ) -> tuple[Tensor, list[Read]]:
+    ) -> tuple[Tensor, list[SampleRows]]:
         if self.rows and not pairs:
             raise UsageError("terms on rows need pairs of prompt and target: the sampler gave none")
         wanted = list(range(len(pairs)))
@@ -382,7 +381,10 @@ class Objective:
         moved = [nudges[number] for number in wanted] if nudges else ()
         place = {number: i for i, number in enumerate(wanted)}
         own = tuple(tuple(place[number] for number in numbers) for numbers in self.own)
-        seen = [read(rows_of(victim, x, asked, moved, self.at_once), asked, own) for victim in self.victims]
+        seen = [
+            per_sample(rows_in_chunks(victim, x, asked, moved, self.at_once), asked, own)
+            for victim in self.victims
+        ]
         losses = [read.losses(term) for read in seen for term in self.rows]
         losses += [term.losses(x) for term in self.pictures]
         return torch.stack(losses).sum(0), seen

@@ -12,6 +12,7 @@ from torch import Tensor
 from sightline.errors import UsageError, nearest
 from sightline.records import Pixels
 from sightline.whitebox.compute import Draws
+from sightline.whitebox.shapes import Images, Levels
 
 Init = Literal["clean", "ball", "uniform", "white", "normal"]
 """Where theta starts: the clean picture; uniform in the ball; uniform in [0, 1]; ones; clean + N(0, 1).
@@ -20,8 +21,8 @@ Whatever it is, it is projected.
 """
 
 
-def from_pixels(pictures: Sequence[Pixels], device: Any = "cpu") -> Tensor:
-    """Pictures of one size as uint8 (n, 3, h, w).
+def from_pixels(pictures: Sequence[Pixels], device: Any = "cpu") -> Levels:
+    """Pictures of one size as the values of their files.
 
     Raises:
         UsageError: for no picture, or pictures of different sizes.
@@ -32,13 +33,13 @@ def from_pixels(pictures: Sequence[Pixels], device: Any = "cpu") -> Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous().to(device)
 
 
-def as_pixels(levels: Tensor) -> list[Pixels]:
-    """Levels, uint8 (n, 3, h, w), as pictures (h, w, 3)."""
+def as_pixels(levels: Levels) -> list[Pixels]:
+    """Levels as pictures (h, w, 3)."""
     return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
-def unit(levels: Tensor) -> Tensor:
-    """Levels 0..255 as float32 in [0, 1]."""
+def unit(levels: Levels) -> Images:
+    """Levels 0..255 as pictures in [0, 1]."""
     return levels.float() / 255
 
 

@@ -1,13 +1,14 @@
-"""Rows of tokens run behind a beginning that is run once: its keys and values are shared by all rows.
+"""Keys and values of tokens that are run once: the constant text of a prompt, or all that precedes a suffix.
 
-All prompts and targets are one tree (`packing`). Its nodes before the attacked tokens never change: their
-keys and values are computed once and expanded, not copied, for every candidate. The cache of the library
-grows in place, so every pass gets a fresh one around the same tensors.
+All prompts and targets are one tree (`packing`). Nodes before the first changed token never change: their
+keys and values are computed once and expanded, not copied, for every candidate. The library's cache grows in
+place, so every pass gets a fresh one around the same tensors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,34 +18,39 @@ from transformers.cache_utils import DynamicCache
 
 from sightline.errors import ContractError, UsageError
 from sightline.targets.local.processors import Fields
-from sightline.whitebox.families import Family, Packed
-from sightline.whitebox.families.cross_attention import CrossAttention
-from sightline.whitebox.families.llava import Linear, Qwen
-from sightline.whitebox.families.qformer import Queries
-from sightline.whitebox.packing import visible
+from sightline.whitebox.families import Family, ForwardInputs
+from sightline.whitebox.packing import PackedPrompts, score_mask, spliced, visible
 from sightline.whitebox.victim import Rows
 
 Layer = tuple[Tensor, Tensor]
-"""Keys and values."""
+"""Keys and values, (1, heads, tokens, size)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Held:
-    """What was run already.
+class Prefix(NamedTuple):
+    """Tokens that were run already.
 
     Attributes:
-        nodes: which nodes of the tree, in the order of the keys; int64 on the CPU.
-        layers: keys and values, (1, heads, nodes, size); those of a layer that looks at a picture are the
-            picture's, or None without picture.
-        extra: what further passes are told of the picture, first dimension 1.
+        length: how many.
+        layers: keys and values; those of a layer that looks at a picture are the picture's, or None without
+            picture.
+        picture: what of the picture later passes need; see `Family.kept`.
     """
 
-    nodes: Tensor
+    length: int
     layers: tuple[Layer | None, ...]
-    extra: Fields
+    picture: Any = None
 
-    def cache(self, rows: int) -> DynamicCache:
-        """A cache of so many rows that begins with the held nodes; a pass may write into it."""
+    @classmethod
+    def of(cls, length: int, cache: Any, picture: Any = None) -> Prefix:
+        """What a pass left in a cache of the library."""
+        layers = tuple(
+            (layer.keys.detach(), layer.values.detach()) if layer.is_initialized else None
+            for layer in cache.layers
+        )
+        return cls(length, layers, picture)
+
+    def expanded(self, rows: int) -> DynamicCache:
+        """A cache of so many rows that begins with these tokens; a pass may write into it."""
         found = DynamicCache()
         for place, layer in enumerate(self.layers):
             if layer is not None:
@@ -52,17 +58,62 @@ class Held:
         return found
 
 
+class PrefixCache:
+    """Prefixes of one model by what decides them; the least recently used go first.
+
+    Attributes:
+        computed: how many were computed.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: OrderedDict[Hashable, Prefix] = OrderedDict()
+        self.computed = 0
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._known
+
+    def get(self, key: Hashable, compute: Callable[[], Prefix]) -> Prefix:
+        """A prefix, computed without gradient if it is not known."""
+        if key not in self._known:
+            with torch.inference_mode(False), torch.no_grad():  # a later pass may want a gradient
+                self._known[key] = compute()
+            self.computed += 1
+        self._known.move_to_end(key)
+        while len(self._known) > self._limit:
+            self._known.popitem(last=False)
+        return self._known[key]
+
+
+def text_prefix(family: Family, embedding: Any, ids: tuple[int, ...]) -> Prefix:
+    """Text that a prompt begins with."""
+    tokens = torch.tensor([ids], device=embedding.weight.device)
+    cache = DynamicCache()
+    family.forward(
+        ForwardInputs(
+            embeds=embedding(tokens),
+            mask=None,
+            positions=torch.arange(len(ids), device=tokens.device)[None],
+            picture_mask=None,
+            read=torch.zeros(1, dtype=torch.long, device=tokens.device),
+            picture=None,
+            cache=cache,
+        )
+    )
+    return Prefix.of(len(ids), cache)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Span:
+class _Span:
     """Nodes that are run together behind others; tensors on the model's device unless said otherwise.
 
     Attributes:
         nodes: which, int64 on the CPU.
         ids: (nodes,), their tokens; those of open places are to be replaced.
-        where: (prompts x open,), the places of open tokens among them.
-        mask: what is added to attention scores, (1, 1, nodes, held + nodes).
+        where: (prefixes x open,), the places of open tokens among them.
+        mask: what is added to attention scores, (1, 1, nodes, cached + nodes).
         positions: (axes, nodes).
-        looks: (nodes, ...), what each sees of the picture, for cross-attention; else None.
+        picture_mask: (nodes, ...), what each sees of the picture, for cross-attention; else None.
         read: (t,), places whose predictions are wanted.
     """
 
@@ -71,137 +122,42 @@ class Span:
     where: Tensor
     mask: Tensor
     positions: Tensor
-    looks: Tensor | None
+    picture_mask: Tensor | None
     read: Tensor
 
 
-class Pass(NamedTuple):
-    """One run of a span with embeddings (rows, nodes, width), behind held nodes or nothing.
-
-    `keep` says whether keys and values are wanted afterwards.
-    """
-
-    span: Span
-    embeds: Tensor
-    held: Held | None
-    keep: bool
-
-    def cache(self) -> DynamicCache | None:
-        """What to continue."""
-        if self.held is not None:
-            return self.held.cache(len(self.embeds))
-        return DynamicCache() if self.keep else None
-
-
-Run = Callable[[Any, Pass, Fields | None], tuple[Tensor, Any, Fields]]
-"""(family, pass, pixels or None) -> logits (rows, t, vocabulary), the cache, what to tell of the picture."""
-
-
-def _plainly(module: Any, given: Pass) -> tuple[Tensor, Any, Fields]:
-    """A language model, or a model whose picture features stand among the embeddings."""
-    rows = len(given.embeds)
-    positions = given.span.positions[:, None].expand(-1, rows, -1)
-    cache = given.cache()
-    logits = module(
-        inputs_embeds=given.embeds,
-        attention_mask=given.span.mask,
-        position_ids=positions[0] if len(positions) == 1 else positions,
-        past_key_values=cache,
-        logits_to_keep=given.span.read,
-        use_cache=cache is not None,
-    ).logits
-    return logits, cache, {}
-
-
-def _linear(family: Linear, given: Pass, pixels: Fields | None) -> tuple[Tensor, Any, Fields]:  # noqa: ARG001
-    return _plainly(family.model, given)
-
-
-def _queries(family: Queries, given: Pass, pixels: Fields | None) -> tuple[Tensor, Any, Fields]:  # noqa: ARG001
-    return _plainly(family.model.language_model, given)
-
-
-def _looking(family: CrossAttention, given: Pass, pixels: Fields | None) -> tuple[Tensor, Any, Fields]:
-    rows, extra, cache = len(given.embeds), dict[str, Any](), given.cache()
-    assert given.span.looks is not None
-    seen = given.span.looks.expand(rows, *given.span.looks.shape)
-    mllama = str(family.model.config.model_type) == "mllama"
-    if given.held is not None:
-        extra = given.held.extra
-        if mllama:  # the library cuts what was run before off a longer mask
-            seen = torch.cat([seen.new_zeros(rows, len(given.held.nodes), *seen.shape[2:]), seen], dim=1)
-    elif pixels is None:
-        extra = {} if mllama else {"image_encoder_embeddings": _blank(family.model)}
-    elif not mllama:
-        extra = family.encoded(pixels, 1)
-    told: dict[str, Any] = {key: value.expand(rows, *value.shape[1:]) for key, value in extra.items()}
-    if mllama and given.held is None and pixels is not None:
-        told = dict(pixels)
-    if not mllama or pixels is not None:
-        told[family._mask] = seen
-    logits = family.model(
-        inputs_embeds=given.embeds,
-        attention_mask=given.span.mask,
-        position_ids=given.span.positions.expand(rows, -1),
-        past_key_values=cache,
-        logits_to_keep=given.span.read,
-        use_cache=cache is not None,
-        **told,
-    ).logits
-    return logits, cache, extra
-
-
-def _blank(model: Any) -> Tensor:
-    """One feature of zeros, which nothing attends to."""
-    width = int(model.config.vision_config.embed_dim)
-    return torch.zeros(1, 1, 1, width, dtype=model.dtype, device=model.device)
-
-
-_RUNS: Mapping[type, Any] = {
-    Linear: _linear,
-    Qwen: _linear,
-    Queries: _queries,
-    CrossAttention: _looking,
-}
-
-
-def run_of(family: Family) -> Run:
-    """How a family's rows are run behind a beginning.
-
-    Raises:
-        UsageError: for InstructBLIP, whose Q-Former reads the attacked text with the picture.
-    """
-    if type(family) not in _RUNS:
-        raise UsageError(
-            "InstructBLIP's Q-Former reads the user's text as well, in tokens of its own: its text cannot be "
-            "attacked token by token; craft on another model and transfer"
-        )
-    found: Run = _RUNS[type(family)]
-    return found
-
-
-class Behind:
-    """Prompts and targets of one model with some tokens left open, run for many fillings at once.
+class CachedPrefixModel:
+    """Prompts and targets of one model with some tokens left open, run for many candidates on one prefix.
 
     Args:
         family: of the model.
         embedding: of its tokens.
-        packed: prompts and targets as a tree, tensors on the CPU; `nudged` marks the open tokens, one entry
-            per beginning: prompts that agree before them share theirs.
+        packed: prompts and targets as a tree, tensors on the CPU; `marked` are the open tokens, one entry
+            per prefix: prompts that agree before them share theirs.
         pixels: of the one picture that all prompts show, in the model's number format; None for none.
         device: of the model.
 
     Raises:
-        UsageError: for a picture behind the open tokens, or a family that cannot be run like this.
+        UsageError: for a picture behind the open tokens, or a family whose picture encoder reads them.
     """
 
     def __init__(
-        self, family: Family, embedding: Any, packed: Packed, pixels: Fields | None, device: torch.device
+        self,
+        family: Family,
+        embedding: Any,
+        packed: PackedPrompts,
+        pixels: Fields | None,
+        device: torch.device,
     ) -> None:
+        if family.reads_text:
+            raise UsageError(
+                "InstructBLIP's Q-Former reads the user's text as well, in tokens of its own: its text "
+                "cannot be attacked token by token; craft on another model and transfer"
+            )
         self._family, self._embedding, self._packed = family, embedding, packed
-        self._pixels, self._device, self._run = pixels, device, run_of(family)
-        self.slots = torch.stack([nodes for _, nodes in packed.nudged])
-        """The nodes of the open tokens, (beginnings, open)."""
+        self._pixels, self._device = pixels, device
+        self.slots = torch.stack([nodes for _, nodes in packed.marked])
+        """The nodes of the open tokens, (prefixes, open)."""
         late = torch.zeros(len(packed.ids), dtype=torch.bool)
         for first in self.slots[:, 0].tolist():
             late[first : int(packed.end[first])] = True
@@ -211,9 +167,9 @@ class Behind:
         self._early = (~late).nonzero()[:, 0]
         self._sees = visible(packed.end)
         self._targets, self._pair = packed.targets.to(device), packed.pair.to(device)
-        self._base: Held | None = None
-        self._walked: tuple[Tensor, Held] | None = None
-        self._spans: dict[int, Span] = {}
+        self._prefix: Prefix | None = None
+        self._last: tuple[Tensor, Prefix] | None = None
+        self._spans: dict[int, _Span] = {}
 
     def terms(self, unchanged: int | None) -> tuple[float, ...]:
         """1, tokens, tokens times what they look at, rows of logits: the cost of a pass is linear in them."""
@@ -224,8 +180,8 @@ class Behind:
         return 1.0, run, run * (early + late), scored
 
     @property
-    def beginning(self) -> Hashable:
-        """What has to be the same for two to share their `Held` beginning."""
+    def prefix_key(self) -> Hashable:
+        """What has to be the same for two to share their prefix."""
         early = self._early
         return (
             tuple(self._packed.ids[early].tolist()),
@@ -233,88 +189,101 @@ class Behind:
             self._sees[early][:, early].numpy().tobytes(),
         )
 
-    def begin(self, held: Held | None = None) -> Held:
-        """Run all that stands before the open tokens, once; `held` is what another with the same found."""
-        if self._base is None and held is not None:
-            self._base = Held(self._early, held.layers, held.extra)
-        if self._base is None:
-            self._base = self.first()
-        return self._base
+    def prefill(self, cache: PrefixCache | None = None) -> Prefix:
+        """Run all that stands before the open tokens, once; `cache` holds what others with the same ran."""
+        if cache is not None:
+            self._prefix = cache.get(self.prefix_key, lambda: self._prefix or self.run_prefix())
+        elif self._prefix is None:
+            self._prefix = PrefixCache(1).get((), self.run_prefix)
+        return self._prefix
 
-    def first(self) -> Held:
-        """Run the beginning."""
+    def run_prefix(self) -> Prefix:
+        """Run it; nothing is kept."""
+        packed, span, cache = self._packed, self._span_of(self._early, None), DynamicCache()
         with torch.inference_mode(False), torch.no_grad():
-            span = self._span_of(self._early, None)
-            embeds = self._embedding(span.ids)[None]
-            if len(self._packed.places):
-                embeds = self._shown(embeds)
-            _, cache, extra = self._run(self._family, Pass(span, embeds, None, True), self._pixels)
-            return Held(self._early, _layers(cache), extra)
+            embeds, encoded = self._embedding(span.ids)[None], None
+            shown = len(packed.places) > 0
+            if self._pixels is not None and (shown or packed.picture_mask is not None):
+                encoded = self._family.encode(self._pixels, 1)
+            if shown:
+                places = torch.searchsorted(self._early, packed.places).to(self._device)
+                slots = None if packed.slots is None else packed.slots.to(self._device)
+                embeds = spliced(embeds, self._family.features(encoded, ()), places, slots)
+            self._forward(span, embeds, encoded, cache, 0)
+            return Prefix.of(len(self._early), cache, self._family.kept(encoded))
 
-    def rows(self, fillings: Tensor, *, unchanged: int = 0) -> Rows:
-        """Predictions at all targets for each filling (c, open); without gradient.
+    def rows(self, candidates: Tensor, *, unchanged: int = 0) -> Rows:
+        """Predictions at all targets for each candidate (c, open); without gradient.
 
-        The first `unchanged` tokens are those of the filling that `slope` was last given: their keys and
-        values are used again.
+        The first `unchanged` tokens are those of the candidate that `loss_and_grad` was last given: their
+        keys and values are used again.
 
         Raises:
             ContractError: if they are not.
         """
-        base = self.begin()
+        prefix = self.prefill()
         if unchanged:
-            self._check(fillings[:, :unchanged])
-        span, held = self._span(unchanged), base if unchanged == 0 else self._ahead(unchanged)
+            self._check(candidates[:, :unchanged])
+            prefix = self._extended(prefix, unchanged)
+        span = self._span(unchanged)
         with torch.no_grad():
-            embeds = self._filled(fillings, span, unchanged)
-            logits, _, _ = self._run(self._family, Pass(span, embeds, held, False), self._pixels)
+            embeds = self._filled(candidates, span, unchanged)
+            cache = prefix.expanded(len(embeds))
+            logits = self._forward(span, embeds, prefix.picture, cache, prefix.length)
         return Rows(logits, self._targets, self._pair)
 
-    def slope(
-        self, filling: Tensor, loss: Callable[[Rows], Tensor], nudge: Tensor | None = None
+    def loss_and_grad(
+        self, candidate: Tensor, loss: Callable[[Rows], Tensor], shift: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Rows]:
-        """Loss of one filling (open,), its gradient to the embeddings (beginnings, open, width), predictions.
+        """Loss of one candidate (open,), its gradient to the embeddings (prefixes, open, width), predictions.
 
         Args:
-            filling: tokens.
+            candidate: tokens.
             loss: of predictions, (1,).
-            nudge: what is added to the embeddings, (beginnings, open, width).
+            shift: what is added to the embeddings, (prefixes, open, width).
         """
-        span, held = self._span(0), self.begin()
+        span, prefix = self._span(0), self.prefill()
         shape = (*self.slots.shape, int(self._embedding.weight.shape[-1]))
         with torch.inference_mode(False), torch.enable_grad():
-            start = torch.zeros(shape, device=self._device) if nudge is None else nudge.detach().clone()
+            start = torch.zeros(shape, device=self._device) if shift is None else shift.detach().clone()
             moved = start.requires_grad_(True)
-            embeds = self._filled(filling[None], span, 0)
+            embeds = self._filled(candidate[None], span, 0)
             embeds = embeds.index_add(1, span.where, moved.flatten(0, 1)[None].to(embeds.dtype))
-            logits, cache, _ = self._run(self._family, Pass(span, embeds, held, True), self._pixels)
+            cache = prefix.expanded(1)
+            logits = self._forward(span, embeds, prefix.picture, cache, prefix.length)
             found = loss(Rows(logits, self._targets, self._pair))
             (grad,) = torch.autograd.grad(found.sum(), moved)
-        walked = Held(torch.cat([held.nodes, span.nodes]), _layers(cache), held.extra)
-        self._walked = (filling, walked) if nudge is None else None
+        whole = Prefix.of(prefix.length + len(span.nodes), cache, prefix.picture)
+        self._last = (candidate, whole) if shift is None else None
         return found.detach(), grad, Rows(logits.detach(), self._targets, self._pair)
 
+    def _forward(self, span: _Span, embeds: Tensor, picture: Any, cache: Any, cached: int) -> Tensor:
+        return self._family.forward(
+            ForwardInputs(
+                embeds=embeds,
+                mask=span.mask,
+                positions=span.positions,
+                picture_mask=span.picture_mask,
+                read=span.read,
+                picture=picture,
+                cache=cache,
+                cached=cached,
+            )
+        )
+
     def _check(self, same: Tensor) -> None:
-        """Check that what is said not to change is what `slope` last met."""
-        known = None if self._walked is None else self._walked[0][: same.shape[1]]
+        """Check that what is said not to change is what `loss_and_grad` was last given."""
+        known = None if self._last is None else self._last[0][: same.shape[1]]
         if known is None or (not same.is_meta and not torch.equal(same, known.expand_as(same))):
-            raise ContractError("candidates are said to begin like the last slope's filling, but do not")
+            raise ContractError("candidates are said to begin like the one of the last gradient, but do not")
 
-    def _shown(self, embeds: Tensor) -> Tensor:
-        """Embeddings of the beginning (1, nodes, width) with picture features in their places."""
-        assert self._pixels is not None
-        slots, features = self._packed.slots, self._family.encoded(self._pixels, 1)
-        features = features if slots is None else features.index_select(1, slots.to(self._device))
-        places = torch.searchsorted(self._early, self._packed.places).to(self._device)
-        found: Tensor = embeds.index_copy(1, places, features.to(embeds.dtype))
-        return found
-
-    def _ahead(self, unchanged: int) -> Held:
-        """The beginning, and the first open tokens of every prompt as `slope` last met them."""
-        assert self._base is not None
-        assert self._walked is not None
-        walked, count = self._walked[1], len(self._base.nodes)
-        slots = self.slots[:, :unchanged].flatten().contiguous()
-        places = torch.cat([torch.arange(count), torch.searchsorted(self._late, slots.contiguous()) + count])
+    def _extended(self, prefix: Prefix, unchanged: int) -> Prefix:
+        """The prefix, and the first open tokens of every prompt as `loss_and_grad` last ran them."""
+        assert self._last is not None
+        whole, slots = self._last[1], self.slots[:, :unchanged].flatten().contiguous()
+        places = torch.cat(
+            [torch.arange(prefix.length), torch.searchsorted(self._late, slots) + prefix.length]
+        )
         where = places.to(self._device)
 
         def chosen(now: Layer | None, before: Layer | None) -> Layer | None:
@@ -322,17 +291,17 @@ class Behind:
                 return now  # of a picture
             return now[0].index_select(-2, where), now[1].index_select(-2, where)
 
-        layers = tuple(map(chosen, walked.layers, self._base.layers))
-        return Held(torch.cat([self._base.nodes, slots]), layers, walked.extra)
+        layers = tuple(map(chosen, whole.layers, prefix.layers))
+        return Prefix(prefix.length + len(slots), layers, whole.picture)
 
-    def _filled(self, fillings: Tensor, span: Span, unchanged: int) -> Tensor:
-        """Embeddings of a span's nodes for each filling (c, open), (c, nodes, width)."""
-        wanted = fillings.to(self._device)[:, unchanged:].repeat(1, len(self.slots))
-        ids = span.ids.expand(len(fillings), -1).index_copy(1, span.where, wanted)
+    def _filled(self, candidates: Tensor, span: _Span, unchanged: int) -> Tensor:
+        """Embeddings of a span's nodes for each candidate (c, open), (c, nodes, width)."""
+        wanted = candidates.to(self._device)[:, unchanged:].repeat(1, len(self.slots))
+        ids = span.ids.expand(len(candidates), -1).index_copy(1, span.where, wanted)
         found: Tensor = self._embedding(ids)
         return found
 
-    def _span(self, unchanged: int) -> Span:
+    def _span(self, unchanged: int) -> _Span:
         """All nodes from the first changed token of every prompt on."""
         if unchanged not in self._spans:
             same = self.slots[:, :unchanged].flatten()
@@ -341,32 +310,22 @@ class Behind:
             self._spans[unchanged] = self._span_of(nodes, before, self.slots[:, unchanged:].flatten())
         return self._spans[unchanged]
 
-    def _span_of(self, nodes: Tensor, before: Tensor | None, slots: Tensor | None = None) -> Span:
+    def _span_of(self, nodes: Tensor, before: Tensor | None, slots: Tensor | None = None) -> _Span:
         packed, here = self._packed, self._device
-        dtype = self._embedding.weight.dtype
         columns = nodes if before is None else torch.cat([before, nodes])
-        hidden = ~self._sees[nodes][:, columns]
-        mask = torch.zeros(1, 1, *hidden.shape, dtype=dtype).masked_fill_(hidden, torch.finfo(dtype).min)
+        mask = score_mask(self._sees[nodes][:, columns], self._embedding.weight.dtype)
         read = (
             torch.searchsorted(nodes, packed.read) if before is not None else torch.zeros(1, dtype=torch.long)
         )
         where = torch.empty(0, dtype=torch.long)
         if slots is not None:
             where = torch.searchsorted(nodes, slots.contiguous())
-        return Span(
+        return _Span(
             nodes=nodes,
             ids=packed.ids[nodes].to(here),
             where=where.to(here),
             mask=mask.to(here),
             positions=packed.positions[:, nodes].to(here),
-            looks=None if packed.looks is None else packed.looks[nodes].to(here),
+            picture_mask=None if packed.picture_mask is None else packed.picture_mask[nodes].to(here),
             read=read.to(here),
         )
-
-
-def _layers(cache: Any) -> tuple[Layer | None, ...]:
-    """Keys and values of a cache's layers; None for one that was not used."""
-    return tuple(
-        (layer.keys.detach(), layer.values.detach()) if layer.is_initialized else None
-        for layer in cache.layers
-    )

@@ -1,7 +1,7 @@
 """Prompts and targets of one model as token ids, by the route that its target takes when it generates.
 
 The picture is a gray stand-in of the attacked picture's size: the number of its tokens may depend on the
-size of the file, but not on what it shows. A target is encoded behind its prompt, with what the chat template
+size of the file, but not on what it shows. A target is encoded after its prompt, with what the chat template
 writes between the two, and has to decode to itself: only then is its likelihood that of the answer which
 the ordinary target would give.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from PIL import Image as PilImage
@@ -21,6 +21,7 @@ from sightline.errors import ContractError, UsageError
 from sightline.targets.local.processors import Fields, Route
 from sightline.targets.local.prompt import Prompt
 from sightline.whitebox.victim import Pair
+from sightline.whitebox.vocabulary import TokenVocabulary
 
 Size = tuple[int, int]
 """Height and width of a picture in pixels."""
@@ -37,17 +38,17 @@ _KEPT = frozenset(
         "qformer_input_ids",
     }
 )
-#: stands for a piece of the last user turn while its place in the prompt is looked for
+#: stands for a part of the last user turn while its place in the prompt is looked for
 _MARK = "\u2063{}\u2063"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A prompt as `generate` sees it.
+class PromptTokens:
+    """A prompt as `generate` reads it.
 
     Attributes:
         ids: its tokens, those of the picture included.
-        said: places of the tokens of the last user turn's text.
+        text: places of the tokens of the last user turn's text.
         fields: further tensors of the route that depend on the prompt or the size, first dimension 1.
         turn: places of all tokens from the end of the picture, if the last user turn shows it before its
             text, else from that text, to the answer: the text and what the template writes around it; the
@@ -55,12 +56,16 @@ class Asked:
     """
 
     ids: tuple[int, ...]
-    said: tuple[int, ...]
+    text: tuple[int, ...]
     fields: Fields
     turn: tuple[int, ...] = ()
 
+    def with_turn_as_text(self) -> PromptTokens:
+        """The same, with the whole last turn as its text."""
+        return replace(self, text=self.turn)
 
-class _Joint(NamedTuple):
+
+class _Around(NamedTuple):
     """What the template writes between a prompt and its answer, and after the answer."""
 
     before: str
@@ -68,7 +73,7 @@ class _Joint(NamedTuple):
 
 
 class Prompts:
-    """Tokens of prompts and targets for one model.
+    """Tokens of prompts and targets for one model; a prompt shows one picture, or none.
 
     Args:
         route: how the model's target makes tokens.
@@ -83,13 +88,22 @@ class Prompts:
         self._remembered_prompt = lru_cache(maxsize=LIMIT)(self._prompt)
         self._remembered_target = lru_cache(maxsize=LIMIT)(self._target)
 
-    def prompt(self, conversation: Conversation, size: Size) -> Asked:
-        """The tokens of a prompt whose picture has a size.
+    @cached_property
+    def vocabulary(self) -> TokenVocabulary:
+        """The tokens of the model's tokenizer.
 
         Raises:
-            UsageError: unless it ends with a user turn and shows exactly one picture.
+            UsageError: for a tokenizer that gives no plain text back.
         """
-        found: Asked = self._remembered_prompt(self._checked(conversation, size))
+        return TokenVocabulary(self._route.tokenizer, self._name)
+
+    def prompt(self, conversation: Conversation, size: Size) -> PromptTokens:
+        """The tokens of a prompt; its picture, if it shows one, has a size.
+
+        Raises:
+            UsageError: unless it ends with a user turn and shows no more than one picture.
+        """
+        found: PromptTokens = self._remembered_prompt(self._checked(conversation, size))
         return found
 
     def target(self, pair: Pair, size: Size) -> tuple[int, ...]:
@@ -104,9 +118,11 @@ class Prompts:
         found: tuple[int, ...] = self._remembered_target(prompt, pair.target, pair.closed)
         return found
 
-    def seen(self, conversation: Conversation, picture: bytes, size: Size) -> tuple[int, ...]:
-        """The tokens that `generate` reads if the picture is this file (for checks; not remembered)."""
+    def read(self, conversation: Conversation, size: Size, picture: bytes | None = None) -> tuple[int, ...]:
+        """The tokens that `generate` reads, if the picture is this file; not remembered."""
         prompt = self._route.prompter(self._checked(conversation, size))
+        if picture is None:
+            return tuple(self._fields(prompt)["input_ids"][0].tolist())
         shown = replace(prompt, images=tuple(replace(image, sha256="a file") for image in prompt.images))
         found = self._route.fields(shown, lambda _: picture)["input_ids"][0]
         self._route.tensors.clear()
@@ -114,12 +130,7 @@ class Prompts:
 
     def _checked(self, conversation: Conversation, size: Size) -> Conversation:
         """The same with the stand-in for its picture."""
-        count = sum(1 for _ in conversation.images)
-        if count != 1:
-            raise UsageError(
-                f"a prompt for the white-box engine shows exactly one picture, the attacked one; this shows "
-                f"{count}: {conversation.last_user_text()[:80]!r}"
-            )
+        check_pictures(conversation, at_least=0)
         if conversation.turns[-1].role != "user":
             raise UsageError(
                 f"the prompt {conversation.last_user_text()[:80]!r} ends with a turn of the "
@@ -133,59 +144,58 @@ class Prompts:
         return Conversation(tuple(turns))
 
     def _fields(self, prompt: Prompt) -> Fields:
-        image = prompt.images[0]
-        return self._route.fields(prompt, lambda _: _gray(image.width, image.height))
+        return self._route.fields(prompt, lambda _: _gray(prompt.images[0].width, prompt.images[0].height))
 
-    def _prompt(self, conversation: Conversation) -> Asked:
+    def _prompt(self, conversation: Conversation) -> PromptTokens:
         prompt = self._route.prompter(conversation)
         fields = self._fields(prompt)
         ids = tuple(fields["input_ids"][0].tolist())
         rest = {key: value for key, value in fields.items() if key in _KEPT}
-        said = self._said(conversation, prompt.text, ids)
-        return Asked(ids, said, rest, self._turn(conversation, said, ids))
+        text = self._text_places(conversation, prompt.text, ids)
+        return PromptTokens(ids, text, rest, self._turn_places(conversation, text, ids))
 
     def _target(self, conversation: Conversation, target: str, closed: bool) -> tuple[int, ...]:
-        said = target.strip() if closed else target.lstrip()
-        mark = next((token for token in self._route.prompter.forbidden if token in said), None)
+        answer = target.strip() if closed else target.lstrip()
+        mark = next((token for token in self._route.prompter.forbidden if token in answer), None)
         if mark is not None:
             raise UsageError(
                 f"target {target!r} holds {mark!r}, which is no text to this model: leave it out"
             )
-        if not said and not closed:
+        if not answer and not closed:
             raise UsageError("an empty target that stays open asks for nothing: give it text, or close it")
         prompt = self._route.prompter(conversation)
-        joint = self._joint(conversation, prompt.text, said or "a")
-        ids = self._answer(conversation, replace(prompt, text=prompt.text + joint.before + said), said)
-        return (*ids, self._end(joint.after)) if closed else ids
+        around = self._around(conversation, prompt.text, answer or "a")
+        ids = self._answer(conversation, replace(prompt, text=prompt.text + around.before + answer), answer)
+        return (*ids, self._end(around.after)) if closed else ids
 
-    def _answer(self, conversation: Conversation, answered: Prompt, said: str) -> tuple[int, ...]:
-        """The tokens of an answer behind its prompt, or alone if the two would share a token."""
+    def _answer(self, conversation: Conversation, answered: Prompt, answer: str) -> tuple[int, ...]:
+        """The tokens of an answer after its prompt, or alone if the two would share a token."""
         asked, tokenizer = self._remembered_prompt(conversation).ids, self._route.tokenizer
         together = tuple(self._fields(answered)["input_ids"][0].tolist())
         ways = [together[len(asked) :]] if together[: len(asked)] == asked else []
-        ways.append(tuple(tokenizer(said, add_special_tokens=False)["input_ids"]))
+        ways.append(tuple(tokenizer(answer, add_special_tokens=False)["input_ids"]))
         read = [str(tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in ways]
         found = next(
-            (ids for ids, text in zip(ways, read, strict=True) if text.strip() == said.strip()), None
+            (ids for ids, text in zip(ways, read, strict=True) if text.strip() == answer.strip()), None
         )
         if found is None:
             raise UsageError(
-                f"target {said!r} is no answer that {self._name} can write: its tokens read {read[0]!r}. "
+                f"target {answer!r} is no answer that {self._name} can write: its tokens read {read[0]!r}. "
                 "Choose characters and words that its tokenizer has"
             )
         return found
 
-    def _joint(self, conversation: Conversation, prompt: str, said: str) -> _Joint:
+    def _around(self, conversation: Conversation, prompt: str, answer: str) -> _Around:
         """What stands around an answer: from the template, rendered with one, else a space."""
         if self._route.prompter.apply is not None:
             try:
-                whole = self._route.prompter(conversation.then(Turn("assistant", (said.strip(),)))).text
+                whole = self._route.prompter(conversation.then(Turn("assistant", (answer.strip(),)))).text
             except UsageError:  # a template that has to end with a question
                 whole = ""
-            place = whole.find(said.strip(), len(prompt)) if whole.startswith(prompt) else -1
+            place = whole.find(answer.strip(), len(prompt)) if whole.startswith(prompt) else -1
             if place >= 0 and not whole[len(prompt) : place].strip():
-                return _Joint(whole[len(prompt) : place], whole[place + len(said.strip()) :])
-        return _Joint("" if prompt[-1:].isspace() else " ", "")
+                return _Around(whole[len(prompt) : place], whole[place + len(answer.strip()) :])
+        return _Around("" if prompt[-1:].isspace() else " ", "")
 
     def _end(self, after: str) -> int:
         """The token that ends an answer: what the template writes after it, else the tokenizer's own."""
@@ -195,17 +205,17 @@ class Prompts:
             raise UsageError(f"{self._name} names no end token: ask for targets that are not closed")
         return found
 
-    def _said(self, conversation: Conversation, prompt: str, ids: tuple[int, ...]) -> tuple[int, ...]:
+    def _text_places(self, conversation: Conversation, prompt: str, ids: tuple[int, ...]) -> tuple[int, ...]:
         """Where the last user turn's text stands among the tokens."""
-        stretches = self._stretches(conversation, prompt)
-        if not stretches:
+        spans = self._spans(conversation, prompt)
+        if not spans:
             return ()
         read: Any = self._route.tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
         plain = read["input_ids"]
         inside = [
             place
             for place, (start, end) in enumerate(read["offset_mapping"])
-            if any(start < last and end > first and start < end for first, last in stretches)
+            if any(start < last and end > first and start < end for first, last in spans)
         ]
         for shift in (
             len(ids) - len(plain),
@@ -217,19 +227,19 @@ class Prompts:
                 return places
         raise ContractError(f"{self._name}: the text of the last user turn was not found among its tokens")
 
-    def _turn(
-        self, conversation: Conversation, said: tuple[int, ...], ids: tuple[int, ...]
+    def _turn_places(
+        self, conversation: Conversation, text: tuple[int, ...], ids: tuple[int, ...]
     ) -> tuple[int, ...]:
-        """See `Asked.turn`."""
+        """See `PromptTokens.turn`."""
         tokenizer = self._route.tokenizer
         picture = tokenizer.convert_tokens_to_ids(self._route.prompter.placeholder)
         behind = max((place for place, token in enumerate(ids) if token == picture), default=-1) + 1
         shown = any(True for _ in conversation.turns[-1].images)
-        first = behind if not said or (shown and behind <= said[0]) else said[0]
+        first = behind if not text or (shown and behind <= text[0]) else text[0]
         apart = (picture, tokenizer.bos_token_id)
         return tuple(place for place in range(first, len(ids)) if ids[place] not in apart)
 
-    def _stretches(self, conversation: Conversation, prompt: str) -> list[tuple[int, int]]:
+    def _spans(self, conversation: Conversation, prompt: str) -> list[tuple[int, int]]:
         """Where the text parts of the last user turn stand in the rendered prompt, in characters."""
         parts = conversation.turns[-1].parts
         marked: list[Part] = [
@@ -249,9 +259,23 @@ class Prompts:
         return found
 
 
+def check_pictures(conversation: Conversation, *, at_least: int = 1) -> None:
+    """Check that a prompt shows one picture, or no more than one.
+
+    Raises:
+        UsageError: if it does not.
+    """
+    count = sum(1 for _ in conversation.images)
+    if not at_least <= count <= 1:
+        raise UsageError(
+            f"a prompt for the white-box engine shows exactly one picture, the attacked one; this shows "
+            f"{count}: {conversation.last_user_text()[:80]!r}"
+        )
+
+
 @lru_cache(maxsize=4)
 def _gray(width: int, height: int) -> bytes:
     """A PNG file of a size, all gray."""
-    held = io.BytesIO()
-    PilImage.new("RGB", (width, height), (128, 128, 128)).save(held, "PNG")
-    return held.getvalue()
+    file = io.BytesIO()
+    PilImage.new("RGB", (width, height), (128, 128, 128)).save(file, "PNG")
+    return file.getvalue()

@@ -6,7 +6,6 @@ and that run of tokens left open. The prompts given to it are without the suffix
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,19 +21,20 @@ from sightline.records import Pixels
 from sightline.rng import numpy_rng
 from sightline.whitebox.compute import Tally
 from sightline.whitebox.model import MultimodalVictim
+from sightline.whitebox.packing import pack_prompts
 from sightline.whitebox.pixels import from_pixels, unit
-from sightline.whitebox.prefix_cache import Behind, Held
-from sightline.whitebox.prompts import Asked, Prompts, Size
+from sightline.whitebox.prefix_cache import CachedPrefixModel, PrefixCache
+from sightline.whitebox.prompts import Prompts, PromptTokens, Size
 from sightline.whitebox.victim import Pair, Rows, Victim
-from sightline.whitebox.vocabulary import Allowed, Spelling, Spoken
+from sightline.whitebox.vocabulary import Allowed, TokenVocabulary
 
 Place = Literal["behind", "before"]
 """Of the suffix: behind the user's text, or before it."""
 
 #: draws of random words until one reads back as it is
 _TRIES = 50
-#: batches of pairs, and beginnings, whose keys and values are held
-HELD = 8
+#: batches of pairs, and prefixes, that are kept with their keys and values
+KEPT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,28 +66,22 @@ class TokenSuffix:
             return suffix.strip()
         return f"{asked}{suffix}" if self.place == "behind" else f"{suffix.strip()} {asked}"
 
-    def said(self, prompt: Conversation, suffix: str) -> Conversation:
+    def added_to(self, prompt: Conversation, suffix: str) -> Conversation:
         """A prompt as it is sent: the pictures of its last user turn, then the text with the suffix."""
         turn = next(turn for turn in reversed(prompt.turns) if turn.role == "user")
         return prompt.with_last_user(*turn.images, self.joined(prompt.last_user_text(), suffix))
 
 
-class _Known(NamedTuple):
-    """What was found out about a model: its tokens, and what its passes cost. Serves all searches."""
-
-    spoken: Spoken
-    tally: Tally
-
-
 @lru_cache(maxsize=8)
-def _known(prompts: Prompts) -> _Known:
-    return _Known(Spoken.of(prompts), Tally())
+def _tally(_prompts: Prompts) -> Tally:
+    """What the passes of a model cost; serves all searches."""
+    return Tally()
 
 
-class TokenSlope(NamedTuple):
-    """Of one filling: loss (1,), gradient to one-hot tokens (beginnings, length, vocabulary), predictions.
+class TokenGradient(NamedTuple):
+    """Of one candidate: loss (1,), gradient to one-hot tokens (prefixes, length, vocabulary), predictions.
 
-    Prompts that agree in all that stands before the suffix have one beginning, and one gradient.
+    Prompts that agree in all that stands before the suffix have one prefix, and one gradient.
     """
 
     loss: Tensor
@@ -96,7 +90,7 @@ class TokenSlope(NamedTuple):
 
 
 Loss = Callable[[Rows], Tensor]
-"""Predictions for n fillings -> a loss for each, (n,)."""
+"""Predictions for n candidates -> a loss for each, (n,)."""
 
 
 class SuffixReader:
@@ -122,9 +116,10 @@ class SuffixReader:
                 f"{victim.id} has no tokens to attack: a text attack needs a multimodal model, "
                 "as `open_victim` opens it"
             )
-        self.victim, self.suffix = victim, suffix
+        self.victim, self.suffix, self.prompts = victim, suffix, victim.prompts
         self.id, self.device = victim.id, victim.device
-        self._spoken, self.tally = _known(victim.prompts)
+        self.vocabulary: TokenVocabulary = victim.prompts.vocabulary
+        self.tally = _tally(victim.prompts)
         self._size: Size = (0, 0)
         self._pixels = None
         if picture is not None:
@@ -133,20 +128,13 @@ class SuffixReader:
             with torch.no_grad():
                 self._pixels = victim.pixels(x)
         self._start: tuple[int, ...] = ()
-        self._behind: OrderedDict[tuple[Pair, ...], Behind] = OrderedDict()
-        self._held: OrderedDict[object, Held] = OrderedDict()
-        #: beginnings that were run
-        self.begun = 0
+        self._opened = lru_cache(maxsize=KEPT)(self._open)
+        self.prefixes = PrefixCache(KEPT)
 
     @property
-    def spelling(self) -> Spelling:
-        """The tokens of the model."""
-        return self._spoken.spelling
-
-    @property
-    def vocabulary(self) -> int:
+    def vocabulary_size(self) -> int:
         """Tokens that the model has an embedding for and the tokenizer a text."""
-        return min(self.spelling.size, len(self.victim._embedding.weight))
+        return min(self.vocabulary.size, len(self.victim.embedding.weight))
 
     def start(self, prompt: Conversation, seed: int) -> Tensor:
         """The tokens that a search begins with, (length,); read in `prompt`.
@@ -165,123 +153,109 @@ class SuffixReader:
         return torch.tensor(found)
 
     def text(self, ids: Sequence[int]) -> str:
-        """How the tokens read, for `TokenSuffix.joined`."""
-        spelling = self.spelling
-        return spelling.behind(ids) if self.suffix.place == "behind" else spelling.before(ids)
+        """What the tokens decode to, for `TokenSuffix.joined`."""
+        after = self.suffix.place == "behind"
+        return self.vocabulary.decoded_after_text(ids) if after else self.vocabulary.decoded_first(ids)
 
     def reads(self, prompt: Conversation, ids: Sequence[int]) -> bool:
         """Whether the target, given the prompt with this suffix as text, reads exactly these tokens."""
-        sent = self.suffix.said(prompt, self.text(ids))
-        seen = list(self._form(prompt).ids)
-        for place, token in zip(self._form(prompt).said, ids, strict=True):
-            seen[place] = token
-        return self._spoken.ids(sent, self._size) == tuple(seen)
+        form = self._form(prompt)
+        wanted = list(form.ids)
+        for place, token in zip(form.text, ids, strict=True):
+            wanted[place] = token
+        return self.prompts.read(self.suffix.added_to(prompt, self.text(ids)), self._size) == tuple(wanted)
 
     def edges(self, pairs: Sequence[Pair]) -> tuple[set[int], set[int]]:
-        """The tokens that stand right before and right behind the suffix in any of the prompts."""
+        """The tokens right before and right after the suffix in any of the prompts."""
         left, right = set[int](), set[int]()
         for pair in pairs:
             form = self._form(pair.prompt)
-            first, last = form.said[0], form.said[-1]
+            first, last = form.text[0], form.text[-1]
             left |= {form.ids[first - 1]} if first else set()
             right |= {form.ids[last + 1]} if last + 1 < len(form.ids) else set()
         return left, right
 
-    def slope(self, ids: Tensor, pairs: tuple[Pair, ...], loss: Loss) -> TokenSlope:
-        """Loss of one filling and its gradient to every token in its place."""
-        found, grad, rows = self._open(pairs).slope(ids, loss)
-        return TokenSlope(found, grad.float() @ self.embeddings().t(), rows)
+    def token_gradient(self, ids: Tensor, pairs: tuple[Pair, ...], loss: Loss) -> TokenGradient:
+        """Loss of one candidate and its gradient to every token in its place."""
+        found, grad, rows = self._opened(pairs).loss_and_grad(ids, loss)
+        return TokenGradient(found, grad.float() @ self.embeddings().t(), rows)
 
-    def push(
-        self, ids: Tensor, pairs: tuple[Pair, ...], loss: Loss, nudge: Tensor
+    def embedding_gradient(
+        self, ids: Tensor, pairs: tuple[Pair, ...], loss: Loss, shift: Tensor
     ) -> tuple[Tensor, Tensor, Rows]:
-        """Loss (1,), its gradient (beginnings, length, width) and predictions of moved embeddings."""
-        return self._open(pairs).slope(ids, loss, nudge)
+        """Loss (1,), its gradient (prefixes, length, width) and predictions of shifted embeddings."""
+        return self._opened(pairs).loss_and_grad(ids, loss, shift)
 
     def embeddings(self) -> Tensor:
         """Of all tokens that can be used, float32 (vocabulary, width), on the model's device."""
-        found: Tensor = self.victim._embedding.weight[: self.vocabulary].detach().float()
+        found: Tensor = self.victim.embedding.weight[: self.vocabulary_size].detach().float()
         return found
 
-    def rows(self, fillings: Tensor, pairs: tuple[Pair, ...], *, unchanged: int = 0) -> Rows:
-        """Predictions for fillings (n, length) whose first tokens are those of the last slope's filling."""
-        return self._open(pairs).rows(fillings, unchanged=unchanged)
+    def rows(self, candidates: Tensor, pairs: tuple[Pair, ...], *, unchanged: int = 0) -> Rows:
+        """Predictions for candidates (n, length) that begin with tokens of the last gradient's candidate."""
+        return self._opened(pairs).rows(candidates, unchanged=unchanged)
 
     def terms(self, pairs: tuple[Pair, ...], unchanged: int | None) -> tuple[float, ...]:
-        """Terms in which the cost of a filling's pass is linear, or that of the beginning for None."""
-        return self._open(pairs).terms(unchanged)
+        """Terms in which the cost of a candidate's pass is linear, or that of the prefix for None."""
+        return self._opened(pairs).terms(unchanged)
 
-    def fresh(self, pairs: tuple[Pair, ...]) -> bool:
-        """Whether what stands before the suffix was not run yet."""
-        return self._open(pairs).beginning not in self._held
+    def needs_prefill(self, pairs: tuple[Pair, ...]) -> bool:
+        """Whether what precedes the suffix was not run yet."""
+        return self._opened(pairs).prefix_key not in self.prefixes
 
-    def begin(self, pairs: tuple[Pair, ...]) -> None:
-        """Run what stands before the suffix, if that was not done."""
-        opened = self._open(pairs)
-        key = opened.beginning
-        self.begun += key not in self._held
-        self._held[key] = opened.begin(self._held.get(key))
-        self._held.move_to_end(key)
-        while len(self._held) > HELD:
-            self._held.popitem(last=False)
+    def prefill(self, pairs: tuple[Pair, ...]) -> None:
+        """Run what precedes the suffix, if that was not done."""
+        self._opened(pairs).prefill(self.prefixes)
 
-    def rehearse(self, pairs: tuple[Pair, ...]) -> None:
+    def measure_prefill(self, pairs: tuple[Pair, ...]) -> None:
         """Run it, and keep nothing of it; for a count of what it costs."""
-        self._open(pairs).first()
+        self._opened(pairs).run_prefix()
 
-    def _open(self, pairs: tuple[Pair, ...]) -> Behind:
+    def _open(self, pairs: tuple[Pair, ...]) -> CachedPrefixModel:
         """The pairs as a tree with the suffix left open."""
-        if pairs not in self._behind:
-            forms = [self._form(pair.prompt) for pair in pairs]
-            said = self.text(self._start)
-            targets = [
-                self._spoken.target(replace(pair, prompt=self.suffix.said(pair.prompt, said)), self._size)
-                for pair in pairs
-            ]
-            self.victim._check_length(pairs, forms, targets)
-            heads = [form.ids[: form.said[0]] for form in forms]
-            groups = list(dict.fromkeys(heads))
-            marks = [groups.index(head) for head in heads]
-            packed = self.victim.packed(forms, targets, marks, torch.device("cpu"))
-            victim = self.victim
-            self._behind[pairs] = Behind(victim.family, victim._embedding, packed, self._pixels, self.device)
-        self._behind.move_to_end(pairs)
-        while len(self._behind) > HELD:
-            self._behind.popitem(last=False)
-        return self._behind[pairs]
+        victim, text = self.victim, self.text(self._start)
+        forms = [self._form(pair.prompt) for pair in pairs]
+        targets = [
+            self.prompts.target(replace(pair, prompt=self.suffix.added_to(pair.prompt, text)), self._size)
+            for pair in pairs
+        ]
+        victim.check_length(pairs, forms, targets)
+        heads = [form.ids[: form.text[0]] for form in forms]
+        groups = list(dict.fromkeys(heads))
+        marks = [groups.index(head) for head in heads]
+        packed = pack_prompts(victim.family, forms, targets, marks, torch.device("cpu"))
+        return CachedPrefixModel(victim.family, victim.embedding, packed, self._pixels, self.device)
 
-    def _form(self, prompt: Conversation) -> Asked:
-        """A prompt's tokens with the start of the search in it; `said` are the places of the suffix.
+    def _form(self, prompt: Conversation) -> PromptTokens:
+        """A prompt's tokens with the start of the search in it; its `text` is the suffix.
 
         Raises:
             UsageError: if the prompt does not read the start as it is.
         """
         if not self._start:
             raise ContractError("a suffix is read before `start` chose its first tokens")
-        asked = self._spoken.prompt(self.suffix.said(prompt, self.text(self._start)), self._size)
-        places = self._places(asked.said)
-        if tuple(asked.ids[place] for place in places) != self._start:
+        form = self.prompts.prompt(self.suffix.added_to(prompt, self.text(self._start)), self._size)
+        places = self._end(form.text, self.suffix.length)
+        if tuple(form.ids[place] for place in places) != self._start:
             raise UsageError(
                 f"{self.id}: the suffix {self.text(self._start)!r} is read otherwise beside "
                 f"{prompt.last_user_text()[:60]!r}: leave this prompt out, or give `init` another word"
             )
-        return replace(asked, said=places)
+        return replace(form, text=places)
 
-    def _places(self, said: tuple[int, ...]) -> tuple[int, ...]:
-        length = self.suffix.length
-        return said[-length:] if self.suffix.place == "behind" else said[:length]
+    def _end(self, tokens: tuple[int, ...], count: int) -> tuple[int, ...]:
+        """The tokens at that end of the user's text where the suffix is."""
+        return tokens[max(0, len(tokens) - count) :] if self.suffix.place == "behind" else tokens[:count]
 
     def _added(self, prompt: Conversation, suffix: str) -> tuple[int, ...]:
         """The tokens by which a prompt grows with a suffix."""
-        alone = self._spoken.prompt(prompt, self._size).said
-        asked = self._spoken.prompt(self.suffix.said(prompt, suffix), self._size)
-        count = len(asked.said) - len(alone)
-        said = [asked.ids[place] for place in asked.said]
-        return tuple(said[len(alone) :] if self.suffix.place == "behind" else said[:count])
+        alone = self.prompts.prompt(prompt, self._size).text
+        form = self.prompts.prompt(self.suffix.added_to(prompt, suffix), self._size)
+        return self._end(tuple(form.ids[place] for place in form.text), max(0, len(form.text) - len(alone)))
 
     def _holds(self, prompt: Conversation, ids: tuple[int, ...]) -> bool:
         """Whether a prompt with these tokens, read as text, has them in their place."""
-        if len(ids) != self.suffix.length or not self.spelling.special.isdisjoint(ids):
+        if len(ids) != self.suffix.length or not self.vocabulary.special.isdisjoint(ids):
             return False
         return self._added(prompt, self.text(ids)) == ids
 
@@ -291,10 +265,10 @@ class SuffixReader:
         return ids if self._holds(prompt, ids) else None
 
     def _random(self, prompt: Conversation, seed: int) -> tuple[int, ...] | None:
-        words = self.spelling.allowed("words").nonzero()[:, 0].numpy()
+        words = self.vocabulary.allowed("words").nonzero()[:, 0].numpy()
         for attempt in range(_TRIES if len(words) else 0):
             drawn = numpy_rng("suffix", seed, attempt).choice(words, self.suffix.length)
-            ids = self._added(prompt, self.spelling.behind(np.asarray(drawn).tolist()))
+            ids = self._added(prompt, self.vocabulary.decoded_after_text(np.asarray(drawn).tolist()))
             if self._holds(prompt, ids):
                 return ids
         return None
@@ -312,9 +286,9 @@ def whole_text(
     turn = next((turn for turn in reversed(conversation.turns) if turn.role == "user"), None)
     if turn is None or not text:
         raise UsageError("a conversation whose last user turn has no text has nothing to rewrite")
-    said = conversation.with_last_user(*turn.images, text)
+    asked = conversation.with_last_user(*turn.images, text)
     counting = SuffixReader(victim, TokenSuffix(length=1), picture)
-    count = len(counting._spoken.prompt(said, counting._size).said)
+    count = len(counting.prompts.prompt(asked, counting._size).text)
     reader = SuffixReader(victim, TokenSuffix(length=count, init=text), picture)
     return reader, conversation.with_last_user(*turn.images, "")
 

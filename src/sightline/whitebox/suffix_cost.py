@@ -1,10 +1,10 @@
 """What one step of `GCG` costs by the engine's own passes; also on the device `meta`, computing nothing.
 
     step = gcg_step_flops(victim, prompt, target, x=pictures, candidates=512, block=1)
-    step.begin, step.slope, step.score, step.whole
+    step.prefill, step.slope, step.score, step.whole
 
-`prompt` is an `Asked` whose `said` are the places of the suffix; the picture's keys and values (`begin`) are
-computed once for a whole attack, and are no part of a step.
+`prompt` is a `PromptTokens` whose `text` are the places of the suffix; keys and values of the picture
+(`prefill`) are computed once for a whole attack, and are no part of a step.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ from torch import Tensor
 
 from sightline.whitebox.compute import counter
 from sightline.whitebox.model import MultimodalVictim
-from sightline.whitebox.prefix_cache import Behind
-from sightline.whitebox.prompts import Asked
+from sightline.whitebox.packing import pack_prompts
+from sightline.whitebox.prefix_cache import CachedPrefixModel
+from sightline.whitebox.prompts import PromptTokens
 
 
 class StepFlops(NamedTuple):
     """FLOPs of what stands before the suffix (once per attack), of the gradient, of all candidates."""
 
-    begin: float
+    prefill: float
     slope: float
     score: float
 
     @property
     def whole(self) -> float:
-        """One step, after the beginning was run."""
+        """One step, after the prefix was run."""
         return self.slope + self.score
 
 
 def gcg_step_flops(
     victim: MultimodalVictim,
-    prompt: Asked,
+    prompt: PromptTokens,
     target: Sequence[int],
     *,
     x: Tensor | None = None,
@@ -48,31 +49,31 @@ def gcg_step_flops(
 
     Args:
         victim: the model, on any device.
-        prompt: tokens with the suffix in them; `said` are its places.
+        prompt: tokens with the suffix in them; `text` are its places.
         target: tokens of the answer.
         x: the picture, (1, 3, h, w); None without.
         candidates: evenly over the places.
         block: neighboring places that are run together, as in `GCG`.
     """
-    packed = victim.packed([prompt], [tuple(target)], [0], torch.device("cpu"))
+    packed = pack_prompts(victim.family, [prompt], [tuple(target)], [0], torch.device("cpu"))
     with torch.no_grad():
         pixels = None if x is None else victim.pixels(x)
-        behind = Behind(victim.family, victim._embedding, packed, pixels, victim.device)
-    length = len(prompt.said)
+        cached = CachedPrefixModel(victim.family, victim.embedding, packed, pixels, victim.device)
+    length = len(prompt.text)
     filling = torch.zeros(length, dtype=torch.long, device=victim.device)
-    weight = victim._embedding.weight
+    weight = victim.embedding.weight
 
     def slope() -> Tensor:
-        _, grad, _ = behind.slope(filling, lambda rows: rows.nll.mean(1))
+        _, grad, _ = cached.loss_and_grad(filling, lambda rows: rows.nll.mean(1))
         found: Tensor = grad @ weight.t().to(grad.dtype)
         return found
 
     def score() -> None:
         blocks = Counter(place * length // candidates // block for place in range(candidates))
         for number, count in blocks.items():
-            behind.rows(filling.expand(count, -1), unchanged=number * block)
+            cached.rows(filling.expand(count, -1), unchanged=number * block)
 
-    return StepFlops(_flops(behind.begin), _flops(slope), _flops(score))
+    return StepFlops(_flops(cached.prefill), _flops(slope), _flops(score))
 
 
 def _flops(work: Callable[[], Any]) -> float:

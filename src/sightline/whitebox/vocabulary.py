@@ -1,9 +1,9 @@
-"""Tokens of an attacked text: which may be used, how they read, and which of them read back as they are.
+"""Tokens of an attacked text: which may be used, what they decode to, and which survive decode and encode.
 
 The target gets text. Tokens are worth scoring only if the text that they make has the same tokens again. Two
 checks, from coarse to exact: every pair of neighbors has to survive decoding and encoding (remembered, so a
-search asks the tokenizer only for pairs that it never met), and the one candidate that is chosen is read in
-its prompts as the target would read it (`Spoken.ids`).
+search asks the tokenizer only for new pairs), and the one candidate that is chosen is read in its prompts as
+the target would read it (`Prompts.read`).
 """
 
 from __future__ import annotations
@@ -17,23 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sightline.cases import Conversation
 from sightline.errors import UsageError, nearest
-from sightline.targets.local.processors import Fields
-from sightline.targets.local.prompt import Prompt
-from sightline.whitebox.prompts import Asked, Prompts, Size
 
 Allowed = Literal["ascii", "words"]
 """Tokens of printable ASCII; or only those of them that are a whole word after a space."""
 
-#: texts behind which tokens are read; the first that a tokenizer gives back unchanged
+#: texts after which tokens are decoded; the first that a tokenizer gives back unchanged
 _ANCHORS = ("a", "the", "A", "!", ".")
 
 Ids = NDArray[np.int64]
 
 
-class Spelling:
-    """The tokens of one tokenizer as pieces of text.
+class TokenVocabulary:
+    """The tokens of one tokenizer as text.
 
     Args:
         tokenizer: of the library, with `decode` and `__call__`.
@@ -63,12 +59,12 @@ class Spelling:
         found: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
-    def behind(self, ids: Sequence[int]) -> str:
-        """How tokens read behind other text, with the space between the two if there is one."""
+    def decoded_after_text(self, ids: Sequence[int]) -> str:
+        """What tokens decode to after other text, with the space between the two if there is one."""
         return self._decoded([[*self._anchor, *ids]])[0].removeprefix(self._shown)
 
-    def before(self, ids: Sequence[int]) -> str:
-        """How tokens read at the beginning of a text."""
+    def decoded_first(self, ids: Sequence[int]) -> str:
+        """What tokens decode to at the beginning of a text."""
         return self._decoded([list(ids)])[0].strip()
 
     def allowed(self, kind: Allowed) -> Tensor:
@@ -81,21 +77,21 @@ class Spelling:
             raise UsageError(nearest(kind, get_args(Allowed), "kind of allowed tokens"))
         return torch.from_numpy(self._ascii if kind == "ascii" else self._words)
 
-    def fits(self, left: Ids, right: Ids) -> NDArray[np.bool_]:
-        """Whether neighbors, left and right, read back as they are; arrays of one shape."""
+    def survive(self, left: Ids, right: Ids) -> NDArray[np.bool_]:
+        """Whether neighbors, left and right, survive decoding and encoding; arrays of one shape."""
         keys = left.astype(np.int64) * self.size + right
         asked = np.unique(keys)
         fresh = asked[~np.isin(asked, self._known, assume_unique=True)]
         if len(fresh):
             known = np.concatenate([self._known, fresh])
             order = known.argsort(kind="stable")
-            self._good = np.concatenate([self._good, self._read_back(fresh)])[order]
+            self._good = np.concatenate([self._good, self._surviving(fresh)])[order]
             self._known = known[order]
         found: NDArray[np.bool_] = self._good[np.searchsorted(self._known, keys)]
         return found
 
-    def covering(self, ids: Sequence[int], phrase: str) -> tuple[bool, ...]:
-        """Which tokens of a text belong to a phrase of it, wherever it stands; letter case does not count."""
+    def phrase_mask(self, ids: Sequence[int], phrase: str) -> tuple[bool, ...]:
+        """Which tokens of a text belong to a phrase in it, wherever it stands; letter case does not count."""
         rows = [[*self._anchor, *ids[:count]] for count in range(len(ids) + 1)]
         texts = self._decoded(rows)
         whole, wanted = texts[-1].lower(), phrase.strip().lower()
@@ -109,19 +105,19 @@ class Spelling:
         return tuple(found)
 
     @property
-    def met(self) -> int:
+    def checked_pairs(self) -> int:
         """Pairs of neighbors that were looked up in the tokenizer."""
         return len(self._known)
 
-    def _read_back(self, keys: Ids) -> NDArray[np.bool_]:
+    def _surviving(self, keys: Ids) -> NDArray[np.bool_]:
         pairs = np.stack(np.divmod(keys, self.size), axis=1).tolist()
         texts = self._decoded([[*self._anchor, *pair] for pair in pairs])
         read = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
         return np.array([ids[-2:] == pair for ids, pair in zip(read, pairs, strict=True)], np.bool_)
 
     @cached_property
-    def _pieces(self) -> list[str]:
-        """How every token reads behind other text."""
+    def _texts(self) -> list[str]:
+        """What every token decodes to after other text."""
         whole = self._decoded([[*self._anchor, token] for token in range(self.size)])
         return [text.removeprefix(self._shown) for text in whole]
 
@@ -136,7 +132,7 @@ class Spelling:
         return np.array(
             [
                 token not in self.special and text.isascii() and text.isprintable() and text.strip() != ""
-                for token, text in enumerate(self._pieces)
+                for token, text in enumerate(self._texts)
             ],
             np.bool_,
         )
@@ -147,10 +143,10 @@ class Spelling:
         some = [
             token
             for token in self._ascii.nonzero()[0].tolist()
-            if self._pieces[token].startswith(" ") and " " not in self._pieces[token][1:]
+            if self._texts[token].startswith(" ") and " " not in self._texts[token][1:]
         ]
         if some:
-            read = self._tokenizer([self._shown + self._pieces[t] for t in some], add_special_tokens=False)
+            read = self._tokenizer([self._shown + self._texts[t] for t in some], add_special_tokens=False)
             for token, ids in zip(some, read["input_ids"], strict=True):
                 found[token] = ids == [*self._anchor, token]
         return found
@@ -158,53 +154,3 @@ class Spelling:
     def _decoded(self, rows: list[list[int]]) -> list[str]:
         settings = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
         return [str(self._tokenizer.decode(row, **settings)) for row in rows]
-
-
-class Spoken(Prompts):
-    """Prompts with one picture or none, of a model that was opened for gradients."""
-
-    @classmethod
-    def of(cls, prompts: Prompts) -> Spoken:
-        """The same for another's prompts."""
-        return cls(prompts._route, prompts._name, tuple(prompts._ends.values()))
-
-    @property
-    def spelling(self) -> Spelling:
-        """The tokens of these prompts' tokenizer."""
-        return self._spelling
-
-    def __init__(self, route: Any, name: str, ends: Sequence[int]) -> None:
-        super().__init__(route, name, ends)
-        self._spelling = Spelling(route.tokenizer, name)
-
-    def ids(self, conversation: Conversation, size: Size) -> tuple[int, ...]:
-        """The tokens that `generate` reads of a conversation; not remembered."""
-        fields = self._fields(self._route.prompter(self._checked(conversation, size)))
-        return tuple(fields["input_ids"][0].tolist())
-
-    def _checked(self, conversation: Conversation, size: Size) -> Conversation:
-        if any(True for _ in conversation.images):
-            return super()._checked(conversation, size)
-        if conversation.turns[-1].role != "user":
-            raise UsageError(
-                f"the prompt {conversation.last_user_text()[:80]!r} ends with a turn of the "
-                f"{conversation.turns[-1].role}: end it with a user turn; the answer is the pair's target"
-            )
-        return conversation
-
-    def _fields(self, prompt: Prompt) -> Fields:
-        if prompt.images:
-            return super()._fields(prompt)
-        found = self._route.fields(prompt, _no_picture)
-        return {"image_grid_thw": None, **found} if "mm_token_type_ids" in found else found
-
-    def _prompt(self, conversation: Conversation) -> Asked:
-        asked = super()._prompt(conversation)
-        if any(True for _ in conversation.images) or self._route.prompter.family != "mllama":
-            return asked
-        unseen = torch.zeros(1, len(asked.ids), 1, 1, dtype=torch.long)
-        return Asked(asked.ids, asked.said, {**asked.fields, "cross_attention_mask": unseen})
-
-
-def _no_picture(sha256: str) -> bytes:
-    raise UsageError(f"picture {sha256}: a prompt without picture shows none")

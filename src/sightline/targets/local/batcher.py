@@ -140,7 +140,7 @@ class Batcher:
             while self._pending or self._open:
                 self._step()
         except Exception as broken:  # handed to every caller, who waits for a future
-            _log.exception("%s: the batching thread failed", self.model.folder)
+            _log.exception("%s: the batching thread failed", self.model.where)
             ended = broken
         self._end(ended)
 
@@ -250,7 +250,7 @@ class Batcher:
             self.max_batch = half = max(1, len(rows) // 2)
             _log.warning(
                 "%s: out of memory with %d requests per batch; going on with %d",
-                self.model.folder,
+                self.model.where,
                 len(rows),
                 half,
             )

@@ -6,7 +6,10 @@ is fetched from the hub, or be of shapes that no memory takes. What is loaded is
 
 from __future__ import annotations
 
+import copy
 import re
+import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +29,9 @@ _REPEATED = re.compile(r"num_(hidden_)?layers|n_layers?|(en|de)coder_layers|dept
 #: most parameters and buffers per byte of the files: four bits each, and tied weights that are built twice
 _PER_BYTE = 4
 _SMALL = 1_000_000
+
+_loaded: weakref.WeakValueDictionary[tuple[str, ...], Any] = weakref.WeakValueDictionary()
+_sharing = threading.Lock()
 
 
 @contextmanager
@@ -98,6 +104,40 @@ def load_weights(kind: Any, folder: Path, what: str, *, dtype: str, device: str,
             f"{damaged[0]}: its answers would mean nothing; {_CURE}"
         )
     return model
+
+
+def shared_model(
+    kind: Any, folder: Path, what: str, *, digest: str, dtype: str, device: str, config: Any
+) -> Any:
+    """As `load_weights`; weights that are in memory already are not loaded again.
+
+    `digest` names the weights. Every caller gets a model of its own, as `same_weights` makes it; when the
+    last one is dropped, the weights are.
+    """
+    key = (str(kind.__name__), digest, dtype, device)
+    with _sharing:
+        first = _loaded.get(key)
+        if first is None:
+            with torch.inference_mode(False):
+                first = load_weights(kind, folder, what, dtype=dtype, device=device, config=config)
+            _loaded[key] = first
+        return same_weights(first)
+
+
+def same_weights(model: Any) -> Any:
+    """A frozen model with modules and settings of its own, whose weights are those of the given one.
+
+    What is done to its modules, and to whether its weights want a gradient, leaves the given model alone.
+    """
+    with torch.inference_mode(False):
+        memo: dict[int, Any] = {
+            id(weight): torch.nn.Parameter(weight.detach(), requires_grad=False)
+            for weight in model.parameters()
+            if type(weight) is torch.nn.Parameter
+        }
+        found = copy.deepcopy(model, memo).eval().requires_grad_(False)
+    vars(found)["_weights_of"] = model  # no submodule: only keeps it from being dropped
+    return found
 
 
 def _not_finite(weights: Iterable[tuple[str, Any]]) -> Iterator[str]:

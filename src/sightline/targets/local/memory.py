@@ -21,30 +21,15 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from sightline.targets.local.families import facts_of
+
 Fields = dict[str, Any]
 
-#: families whose vision features are a list, one entry per picture, and depend on that picture only
-APART = frozenset({"llava", "qwen2_vl", "qwen2_5_vl"})
-_PLAIN_CACHE = frozenset(
-    {
-        "llava",
-        "llava_next",
-        "blip-2",
-        "idefics",
-        "idefics2",
-        "idefics3",
-        "smolvlm",
-        "paligemma",
-        "qwen2_vl",
-        "qwen2_5_vl",
-    }
-)
 
-
-def encodes_apart(model: Any, family: str) -> bool:
+def encodes_apart(model: Any, model_type: str) -> bool:
     """Whether a picture can be encoded once and handed to `generate`; older transformers take none."""
     takes = inspect.signature(model.forward).parameters
-    return family in APART and "mm_encoder_outputs" in takes
+    return facts_of(model_type).features_by_picture and "mm_encoder_outputs" in takes
 
 
 class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
@@ -82,9 +67,9 @@ def _roomy(states: Any, length: int) -> Any:
     return found
 
 
-def roomy_cache(family: str, config: Any, room: int) -> Any:
+def roomy_cache(model_type: str, config: Any, room: int) -> Any:
     """A cache with room for `room` new tokens; None where the library's own must be used."""
-    if family not in _PLAIN_CACHE or config.get_text_config().is_encoder_decoder:
+    if not facts_of(model_type).growing_cache or config.get_text_config().is_encoder_decoder:
         return None
     cache = DynamicCache(config=config.get_text_config(decoder=True))
     if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):

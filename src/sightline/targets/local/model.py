@@ -10,24 +10,23 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, GenerationConfig
+from transformers import GenerationConfig
 
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.rng import seed_of
 from sightline.targets._asked import UnfitError
+from sightline.targets.local.families import facts_of
 from sightline.targets.local.linear import repack, worthwhile
-from sightline.targets.local.loading import load_config, load_weights
 from sightline.targets.local.memory import SeenPictures, encodes_apart, roomy_cache
-from sightline.targets.local.prefix_cache import CONTINUED, Prefixes
-from sightline.targets.local.processors import Fields, ReadBlob, Route, padded, quiet, route_for
-from sightline.targets.local.prompt import IMAGE_FIRST
+from sightline.targets.local.prefix_cache import Prefixes
+from sightline.targets.local.processors import Fields, ReadBlob, Route, padded, quiet
 from sightline.targets.local.sampling import RowSampler
 from sightline.targets.local.settings import check_present
+from sightline.targets.local.source import ModelSource
 from sightline.untrusted import begins_thoughts, is_mark
 
 _TOKENWISE = frozenset(
@@ -43,8 +42,6 @@ _TOKENWISE = frozenset(
 _QFORMER = "qformer_"
 _THREADS = torch.get_num_threads()
 SMALL_PARAMETERS = 50_000_000
-#: what a folder is loaded as, in messages
-KIND = "an image-text-to-text model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,31 +94,28 @@ class Reply:
 
 
 class LoadedModel:
-    """Weights, tokenizer and picture processor of one folder, on one device.
+    """Weights, tokenizer and picture processor of one source, on one device.
 
     Raises:
-        UsageError: if the folder cannot be loaded as an image-text-to-text model.
+        UsageError: if the source cannot be loaded as an image-text-to-text model.
     """
 
-    def __init__(self, folder: Path, *, device: str, dtype: str, cache_bytes: int) -> None:
-        self.folder = folder
-        check_present(device)
-        self.device = device
-        self.dtype = dtype
+    def __init__(self, source: ModelSource, *, cache_bytes: int) -> None:
+        self.where, self.device, self.dtype = source.where, source.device, source.dtype
+        check_present(self.device)
         self._running = threading.Lock()
         self._preparing = threading.Lock()
-        config = load_config(folder)
-        self.route: Route = route_for(folder, config, cache_bytes)
-        self.model = load_weights(
-            AutoModelForImageTextToText, folder, KIND, dtype=dtype, device=device, config=config
-        )
-        self.model.eval().requires_grad_(False)
+        config = source.config()
+        self.route: Route = source.route(config, cache_bytes)
+        self.model = source.model(config)
+        config = self.model.config
         self.parameters = sum(weight.numel() for weight in self.model.parameters())
         self._fit_to_cpu()
         if worthwhile():
             repack(self.model)
         self.family = str(config.model_type)
-        self._talks = self.family == "blip-2" and self.route.prompter.apply is not None
+        self._facts = facts_of(self.family)
+        self._talks = self._facts.picture_optional and self.route.prompter.apply is not None
         self._talks = self._talks and bool(config.use_decoder_only_language_model)
         apart = encodes_apart(self.model, self.family)
         self.seen = SeenPictures(self.model, cache_bytes) if apart else None
@@ -154,7 +148,7 @@ class LoadedModel:
 
     def _prefixes(self, limit_bytes: int) -> Prefixes | None:
         config = self.model.config
-        if str(config.model_type) not in CONTINUED or roomy_cache(config.model_type, config, 1) is None:
+        if not self._facts.continued or roomy_cache(config.model_type, config, 1) is None:
             return None
         return Prefixes(limit_bytes, int(config.image_token_id))
 
@@ -193,13 +187,13 @@ class LoadedModel:
         )
 
     def _check_count(self, pictures: int) -> None:
-        """BLIP-2 with a chat template was trained as a dialogue model and is also asked without picture."""
-        if self.family in IMAGE_FIRST and pictures != 1:
+        """Some families take one picture; a dialogue model is also asked without, others never are."""
+        if self._facts.picture_first and pictures != 1:
             if pictures or not self._talks:
                 wanted = "at most" if self._talks else "exactly"
                 raise UnfitError(f"a {self.family} model takes {wanted} one picture, not {pictures}")
-        elif self.family == "paligemma" and not pictures:
-            raise UnfitError("a paligemma model answers only requests that show a picture")
+        elif self._facts.picture_needed and not pictures:
+            raise UnfitError(f"a {self.family} model answers only requests that show a picture")
 
     def generate(
         self, rows: Sequence[Prepared], *, new_tokens: int | None = None, scores: bool = False
@@ -217,7 +211,7 @@ class LoadedModel:
         with self._running, torch.inference_mode():
             batch = self._continued(rows, steps) or self._batch(rows, steps)
             speaker = self.model
-            if self.family in IMAGE_FIRST and not rows[0].hashes:
+            if self._facts.picture_first and not rows[0].hashes:
                 speaker = self.model.language_model  # the whole model's `generate` demands pixels
             found = speaker.generate(**batch, generation_config=settings, logits_processor=[sampler])
             fresh = found[:, found.shape[1] - sampler.steps :].tolist()

@@ -16,8 +16,6 @@ import torch
 
 from sightline.digests import digest
 
-#: causal families whose positions follow from the attention mask alone
-CONTINUED = frozenset({"llava"})
 _SHARE = 8
 
 

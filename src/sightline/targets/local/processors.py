@@ -9,6 +9,7 @@ Idefics-1 (`_idefics`).
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 from collections import OrderedDict
@@ -16,9 +17,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import torch
+import transformers
 from PIL import Image as PilImage
 from transformers import AutoProcessor, AutoTokenizer, BatchFeature
 from transformers.models.auto.image_processing_auto import AutoImageProcessor  # 5.17 exports a stub
@@ -26,15 +29,13 @@ from transformers.utils import logging as transformers_logging
 
 from sightline.errors import UsageError
 from sightline.store import decode_picture
+from sightline.targets.local.families import facts_of
 from sightline.targets.local.limits import ForeignText
 from sightline.targets.local.prompt import Prompt, Prompter, prompter_of
 
 Fields = dict[str, Any]
 ReadBlob = Callable[[str], bytes]
 
-MANUAL = frozenset({"qwen2_vl", "qwen2_5_vl"})
-#: families whose picture tensors are (request, picture, ...) instead of (picture, ...)
-NESTED = frozenset({"idefics2", "idefics3", "mllama", "smolvlm"})
 _BRACKETED = re.compile(r"[<\[{|].*[>\]}|]", re.DOTALL)
 
 
@@ -168,7 +169,7 @@ class ProcessorRoute:
         self.tokenizer = processor.tokenizer
         self._foreign = foreign
         self.tensors = tensors
-        self._pictures = _OncePerPicture(processor.image_processor, tensors, nested=family in NESTED)
+        self._pictures = _OncePerPicture(processor.image_processor, tensors, nested=facts_of(family).nested)
         processor.image_processor = self._pictures
         self._processor = processor
         self._stand_in = PilImage.new("RGB", (8, 8))
@@ -300,25 +301,67 @@ def route_for(folder: Path, config: Any, cache_bytes: int) -> Route:
         UsageError: if its processor cannot be loaded from there without torchvision.
     """
     family = str(config.model_type)
-    tensors = ImageTensors(cache_bytes)
     foreign = ForeignText(folder)
     foreign.check_tokenizer()
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         with quiet():
-            if family in MANUAL:
-                pictures = AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
-                tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-                return QwenRoute(pictures, tokenizer, int(config.image_token_id), family, tensors, foreign)
-            processor = AutoProcessor.from_pretrained(folder, backend="pil", **local)
-            if family == "idefics":
-                from sightline.targets.local.idefics import IdeficsRoute
-
-                return IdeficsRoute(processor, int(config.vision_config.embed_dim), tensors, foreign)
-            return ProcessorRoute(processor, family, tensors, foreign)
+            if facts_of(family).route == "parts":
+                processor: Any = SimpleNamespace(
+                    image_processor=AutoImageProcessor.from_pretrained(folder, backend="pil", **local),
+                    tokenizer=AutoTokenizer.from_pretrained(folder, **local),
+                )
+            else:
+                processor = AutoProcessor.from_pretrained(folder, backend="pil", **local)
+            return route_of(processor, config, cache_bytes, foreign)
     except Exception as broken:  # files of a foreign folder make the library raise almost anything
         raise UsageError(
             f"{folder}: the processor of this {family} model cannot be loaded ({first_line(broken)}). "
             "The folder needs preprocessor_config.json and the tokenizer files; families whose processor "
             "needs torchvision are not supported"
         ) from broken
+
+
+def route_of(processor: Any, config: Any, cache_bytes: int, foreign: ForeignText) -> Route:
+    """The route of a model with this processor, which is not changed; `foreign` renders its chat template."""
+    family, tensors = str(config.model_type), ImageTensors(cache_bytes)
+    route = facts_of(family).route
+    pictures = on_pillow(processor.image_processor)
+    if route == "parts":
+        return QwenRoute(pictures, processor.tokenizer, int(config.image_token_id), family, tensors, foreign)
+    processor = copy.copy(processor)
+    processor.image_processor = pictures
+    if route == "idefics":
+        from sightline.targets.local.idefics import IdeficsRoute
+
+        return IdeficsRoute(processor, int(config.vision_config.embed_dim), tensors, foreign)
+    return ProcessorRoute(processor, family, tensors, foreign)
+
+
+def on_pillow(image_processor: Any) -> Any:
+    """The picture processor, or one with the same settings on Pillow where it works on torchvision.
+
+    Raises:
+        UsageError: if the library has none on Pillow.
+    """
+    name = type(image_processor).__name__
+    if name.endswith("Pil"):
+        return image_processor
+    kind = getattr(transformers, f"{name.removesuffix('Fast')}Pil", None)
+    if kind is None:
+        raise UsageError(f"the picture processor {name} has no form on Pillow, so it is not supported")
+    return kind.from_dict(image_processor.to_dict())
+
+
+def check_processor(processor: Any) -> None:
+    """Check that a processor in memory has both parts.
+
+    Raises:
+        UsageError: naming the part that is absent.
+    """
+    for part in ("tokenizer", "image_processor"):
+        if getattr(processor, part, None) is None:
+            raise UsageError(
+                f"{type(processor).__name__} has no {part}: give the model's whole processor, as "
+                "AutoProcessor.from_pretrained loads it"
+            )

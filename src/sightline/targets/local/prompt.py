@@ -28,12 +28,10 @@ from jinja2 import TemplateError
 
 from sightline.cases import Conversation, Image, Part, Turn
 from sightline.errors import UsageError
+from sightline.targets.local.families import facts_of
 
 Message = dict[str, Any]
 ApplyTemplate = Callable[[list[Message]], str]
-
-#: families whose processor puts the picture before the text by itself: the prompt does not show it
-IMAGE_FIRST = frozenset({"blip-2", "instructblip"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Prompter:
         """
         clean, flags = self._escaped(conversation)
         images = tuple(clean.images)
-        if self.family in IMAGE_FIRST:
+        if facts_of(self.family).picture_first:
             flags += ("picture_first",) if _late(clean) else ()
             clean = _texts(clean)
         if self.apply is None:
@@ -132,13 +130,14 @@ class Prompter:
             (turn.role, "\n".join(part for part in turn.parts if isinstance(part, str)), len(turn.images))
             for turn in folded.turns
         ]
-        if self.family == "blip-2":
+        form = facts_of(self.family).plain_form
+        if form == "question":
             ask = {"user": "Question: {} Answer:", "assistant": "{}"}
             return " ".join(ask[role].format(text) for role, text, _ in said), flags
-        if self.family in ("instructblip", "paligemma"):
+        if form == "instruction":
             pictures = mark * sum(count for *_, count in said)
             return pictures + "\n".join(text for _, text, _ in said), flags
-        if self.family == "idefics":
+        if form == "idefics":
             lines = [f"{role.title()}:{mark * count} {text}" for role, text, count in said]
             return "\n".join((*lines, "Assistant:")), flags
         names = {"user": "USER", "assistant": "ASSISTANT"}

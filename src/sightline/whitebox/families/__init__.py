@@ -1,78 +1,26 @@
-"""How pictures enter a model: one adapter per way, by the configuration's `model_type`.
+"""How pictures enter a model: one class per way, named in the family's row of `targets.local.families`.
 
-An adapter calls the model's own modules with the packed tokens, a 4-D mask and explicit positions. Which
-families there are: `KNOWN`.
+A family calls the model's own modules with packed tokens, a 4-D mask and explicit positions. Which there
+are: `KNOWN`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import Any
 
 from sightline.errors import UsageError
-from sightline.targets.local.processors import Fields
-from sightline.whitebox.families._packed import Packed
-from sightline.whitebox.families.cross_attention import CrossAttention
-from sightline.whitebox.families.llava import Linear, Qwen
-from sightline.whitebox.families.qformer import InstructedQueries, Queries
-from sightline.whitebox.prompts import Asked
+from sightline.targets.local.families import FAMILIES
+from sightline.whitebox.families.base import Family, ForwardInputs
+from sightline.whitebox.families.cross_attention import Idefics, Mllama
+from sightline.whitebox.families.llava import Llava, Padded
+from sightline.whitebox.families.qformer import InstructedQFormer, QFormer
+from sightline.whitebox.families.qwen import Qwen
 
-
-class Family(Protocol):
-    """A way in which pictures enter a model.
-
-    `picture_id` is the token in whose place a picture feature stands, None if there is no such token.
-    """
-
-    picture_id: int | None
-
-    def reading(self, asked: Asked) -> Hashable:
-        """What of a prompt the picture's encoder reads: prompts that agree share the picture's features."""
-        ...
-
-    def positions(self, asked: Asked, length: int) -> Tensor:
-        """Positions of a prompt and what follows it, `length` tokens in all, int64 (axes, length)."""
-        ...
-
-    def looks(self, asked: Asked, length: int) -> Tensor | None:
-        """What each token sees of the picture by cross-attention, (length, ...)."""
-        ...
-
-    def encoded(self, pixels: Fields, count: int) -> Any:
-        """What `count` pictures are to the model whatever the prompts, for `logits`: run once for all packs.
-
-        Args:
-            pixels: what the processor makes of the pictures, in the model's number format.
-            count: of pictures.
-        """
-        ...
-
-    def logits(self, encoded: Any, packed: Packed, embeds: Tensor) -> Tensor:
-        """Predictions at the nodes `packed.read`, (n, t, vocabulary).
-
-        Args:
-            encoded: the n pictures, as `encoded` gives them.
-            packed: the tokens.
-            embeds: their embeddings, (n, nodes, width); those of picture tokens are to be replaced.
-        """
-        ...
-
-
-KNOWN: Mapping[str, Any] = {
-    "blip-2": Queries,
-    "idefics": CrossAttention,
-    "idefics2": Linear,
-    "idefics3": Linear,
-    "instructblip": InstructedQueries,
-    "llava": Linear,
-    "llava_next": Linear,
-    "mllama": CrossAttention,
-    "qwen2_5_vl": Qwen,
-    "qwen2_vl": Qwen,
-    "smolvlm": Linear,
+_ADAPTERS = {
+    kind.__name__: kind for kind in (Idefics, InstructedQFormer, Llava, Mllama, Padded, QFormer, Qwen)
 }
+#: types of models that are opened for gradients
+KNOWN = frozenset(kind for kind, facts in FAMILIES.items() if facts.adapter)
 
 
 def check_known(kind: str) -> None:
@@ -96,8 +44,7 @@ def family_of(model: Any) -> Family:
     """
     kind = str(model.config.model_type)
     check_known(kind)
-    found: Family = KNOWN[kind](model)
-    return found
+    return _ADAPTERS[FAMILIES[kind].adapter](model)
 
 
-__all__ = ["KNOWN", "Family", "Packed", "check_known", "family_of"]
+__all__ = ["KNOWN", "Family", "ForwardInputs", "check_known", "family_of"]

@@ -1,4 +1,4 @@
-"""Families whose picture is read by the learned queries of a Q-Former: BLIP-2 and InstructBLIP.
+"""BLIP-2 and InstructBLIP: the learned queries of a Q-Former read the picture.
 
 InstructBLIP's Q-Former also reads the instruction, so that only its vision tower is shared by prompts.
 Encoder-decoder language models (Flan-T5) are not opened.
@@ -6,7 +6,7 @@ Encoder-decoder language models (Flan-T5) are not opened.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from sightline.errors import UsageError
 from sightline.targets.local.processors import Fields
-from sightline.whitebox.families._packed import Packed
-from sightline.whitebox.prompts import Asked
+from sightline.whitebox.families.base import Family, ForwardInputs
+from sightline.whitebox.prompts import PromptTokens
 
 
-class Queries:
-    """BLIP-2; see `families.Family`."""
+class QFormer(Family):
+    """BLIP-2; see `Family`."""
 
     def __init__(self, model: Any) -> None:
         if not model.config.use_decoder_only_language_model:
@@ -27,64 +27,41 @@ class Queries:
                 f"{model.config.model_type} with an encoder-decoder for text cannot be attacked through "
                 "its gradients: name one whose language model is a decoder, such as OPT or Vicuna"
             )
-        self.model = model
-        self.picture_id = int(model.config.image_token_id)
+        super().__init__(model)
 
-    def reading(self, asked: Asked) -> Hashable:  # noqa: ARG002
-        """The picture is encoded without looking at the prompt."""
-        return None
-
-    def positions(self, asked: Asked, length: int) -> Tensor:  # noqa: ARG002
-        """Places, (1, length)."""
-        return torch.arange(length)[None]
-
-    def looks(self, asked: Asked, length: int) -> Tensor | None:  # noqa: ARG002
-        """No cross-attention in the language model."""
-        return None
-
-    def encoded(self, pixels: Fields, count: int) -> Tensor:  # noqa: ARG002
+    def encode(self, pixels: Fields, count: int) -> Tensor:  # noqa: ARG002
         """What the language model reads in place of the picture's tokens, (count, queries, width)."""
         found: Tensor = self.model.get_image_features(**pixels, return_dict=True).pooler_output
         return found
 
-    def logits(self, encoded: Tensor, packed: Packed, embeds: Tensor) -> Tensor:
-        """See `families.Family.logits`."""
-        embeds = packed.spliced(embeds, self._features(encoded, packed))
-        found: Tensor = self.model.language_model(
-            inputs_embeds=embeds,
-            attention_mask=packed.mask(embeds.dtype),
-            position_ids=packed.positions.expand(len(embeds), -1),
-            logits_to_keep=packed.read,
-            use_cache=False,
-        ).logits
-        return found
-
-    def _features(self, encoded: Tensor, packed: Packed) -> Tensor:  # noqa: ARG002
-        """What a pack reads in place of the picture's tokens, (n, features, width)."""
-        return encoded
+    def forward(self, inputs: ForwardInputs) -> Tensor:
+        """See `Family.forward`."""
+        return self.decoded(self.model.language_model, inputs)
 
 
-class InstructedQueries(Queries):
+class InstructedQFormer(QFormer):
     """InstructBLIP."""
 
-    def reading(self, asked: Asked) -> Hashable:
-        """The instruction in the Q-Former's own tokens."""
-        return tuple(asked.fields["qformer_input_ids"][0].tolist())
+    reads_text = True
 
-    def encoded(self, pixels: Fields, count: int) -> Tensor:  # noqa: ARG002
+    def encoder_text(self, prompt: PromptTokens) -> Hashable:
+        """The instruction in the Q-Former's own tokens."""
+        return tuple(prompt.fields["qformer_input_ids"][0].tolist())
+
+    def encode(self, pixels: Fields, count: int) -> Tensor:  # noqa: ARG002
         """What the vision tower sees, (count, patches, width)."""
         found: Tensor = self.model.vision_model(**pixels, return_dict=True).last_hidden_state
         return found
 
-    def _features(self, encoded: Tensor, packed: Packed) -> Tensor:
-        """As for BLIP-2, (n, instructions x queries, width): the queries of the first instruction first."""
+    def features(self, encoded: Tensor, readings: Sequence[Fields]) -> Tensor:
+        """See `Family.features`; (n, instructions x queries, width), those of the first instruction first."""
         model, seen = self.model, encoded
         everywhere = torch.ones(seen.shape[:2], dtype=torch.long, device=seen.device)
         queries = model.query_tokens.expand(len(seen), -1, -1)
         found = []
-        for fields in packed.readings:
+        for fields in readings:
             ids = fields["qformer_input_ids"].to(seen.device).expand(len(seen), -1)
-            heard = model.qformer(
+            hidden = model.qformer(
                 input_ids=ids,
                 attention_mask=ids.new_ones(len(seen), queries.shape[1] + ids.shape[1]),
                 query_embeds=queries,
@@ -92,5 +69,5 @@ class InstructedQueries(Queries):
                 encoder_attention_mask=everywhere,
                 return_dict=True,
             ).last_hidden_state
-            found.append(model.language_projection(heard[:, : queries.shape[1]]))
+            found.append(model.language_projection(hidden[:, : queries.shape[1]]))
         return torch.cat(found, dim=1)

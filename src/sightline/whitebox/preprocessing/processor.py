@@ -8,6 +8,7 @@ both agree to float precision; with one, they differ by that rounding: `differen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,18 +19,16 @@ from torch import Tensor
 
 from sightline.errors import ContractError, UsageError, nearest
 from sightline.records import Pixels
+from sightline.targets.local.families import FAMILIES, PLAIN_PROCESSORS, facts_of
 from sightline.whitebox.preprocessing import pipelines
-from sightline.whitebox.preprocessing.pipelines import Fields, Recipe
+from sightline.whitebox.preprocessing.pipelines import Fields, Recipe, Settings, class_name, settings_of
 from sightline.whitebox.preprocessing.resize import LEVELS, onto
-from sightline.whitebox.preprocessing.settings import Settings, class_name, settings_of
+
+ToFields = Callable[[Tensor], Fields]
+"""Pictures (n, 3, h, w) in [0, 1] -> what a model's processor makes of such files, with a gradient."""
 
 _RECIPES: dict[str, Recipe] = {
-    "CLIPImageProcessor": pipelines.plain,
-    "SiglipImageProcessor": pipelines.plain,
-    "ViTImageProcessor": pipelines.plain,
-    "BlipImageProcessor": pipelines.plain,
-    "DeiTImageProcessor": pipelines.plain,
-    "BitImageProcessor": pipelines.plain,
+    **dict.fromkeys(PLAIN_PROCESSORS, pipelines.plain),
     "DetrImageProcessor": pipelines.detection,
     "ConditionalDetrImageProcessor": pipelines.detection,
     "YolosImageProcessor": pipelines.yolos,
@@ -42,29 +41,15 @@ _RECIPES: dict[str, Recipe] = {
     "MllamaImageProcessor": pipelines.mllama,
     "Qwen2VLImageProcessor": pipelines.qwen,
 }
-_PLAIN = frozenset(name for name, recipe in _RECIPES.items() if recipe is pipelines.plain)
-_DETR = frozenset(name for name, recipe in _RECIPES.items() if recipe is pipelines.detection)
+_DETR = frozenset({"DetrImageProcessor", "ConditionalDetrImageProcessor"})
 #: which processors a model of a type may come with
 _PROCESSORS: dict[str, frozenset[str]] = {
-    "llava": _PLAIN | {"LlavaImageProcessor"},
-    "llava_next": frozenset({"LlavaNextImageProcessor"}),
-    "blip-2": _PLAIN,
-    "instructblip": _PLAIN,
-    "idefics": frozenset({"IdeficsImageProcessor"}),
-    "idefics2": frozenset({"Idefics2ImageProcessor"}),
-    "idefics3": frozenset({"Idefics3ImageProcessor"}),
-    "smolvlm": frozenset({"SmolVLMImageProcessor", "Idefics3ImageProcessor"}),
-    "mllama": frozenset({"MllamaImageProcessor"}),
-    "qwen2_vl": frozenset({"Qwen2VLImageProcessor"}),
-    "qwen2_5_vl": frozenset({"Qwen2VLImageProcessor"}),
-    "paligemma": _PLAIN,
-    **dict.fromkeys(("clip", "clip_vision_model", "siglip", "siglip_vision_model"), _PLAIN),
-    **dict.fromkeys(("deit", "dinov2", "swin", "swinv2", "vit"), _PLAIN),
+    **{kind: facts.processors for kind, facts in FAMILIES.items()},
+    **dict.fromkeys(("clip", "clip_vision_model", "siglip", "siglip_vision_model"), PLAIN_PROCESSORS),
+    **dict.fromkeys(("deit", "dinov2", "swin", "swinv2", "vit"), PLAIN_PROCESSORS),
     **dict.fromkeys(("conditional_detr", "detr"), _DETR),
     "yolos": frozenset({"YolosImageProcessor"}),
 }
-#: types whose processors take pictures by request
-_BY_REQUEST = frozenset({"idefics2", "idefics3", "smolvlm", "mllama"})
 #: fields that the library's combined processor uses up before the model is called
 _NOT_FOR_THE_MODEL = frozenset({"num_tiles", "rows", "cols"})
 
@@ -205,7 +190,7 @@ def official(preprocess: Preprocess, image_processor: Any, pixels: Pixels, **set
             f"{type(image_processor).__name__} does not work on Pillow; load it with backend='pil' to compare"
         )
     picture = PilImage.fromarray(np.asarray(pixels))
-    shown = [[picture]] if preprocess.model_type in _BY_REQUEST else [picture]
+    shown = [[picture]] if facts_of(preprocess.model_type).nested else [picture]
     found = image_processor(shown, return_tensors="pt", **settings)
     if isinstance(found, Tensor):  # Idefics-1
         return {"pixel_values": found.unsqueeze(0)}
