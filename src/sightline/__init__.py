@@ -2,7 +2,7 @@
 
     import sightline as sl
 
-    model = sl.open_model("testbed/linear")                    # or vlm/FOLDER, openai/gpt-4o, ...
+    model = sl.open_model("testbed/linear")                    # or sl.from_pretrained(model, processor)
     result = sl.attacks.GCG(steps=100)(model, "a request", target="Sure")
     reply = model.ask(result.text, image=result.image)
     run = sl.run("study.yaml")                                 # or sl.load("runs/quickstart")
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sightline import judges as judges
     from sightline.api.attacking import Result as Result
     from sightline.api.models import Model as Model
+    from sightline.api.models import from_pretrained as from_pretrained
     from sightline.api.models import open_model as open_model
     from sightline.api.pictures import Picture as Picture
     from sightline.api.runs import RunResult as RunResult

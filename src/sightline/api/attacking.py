@@ -15,6 +15,7 @@ from sightline.api.pictures import Picture, Pictures, store
 from sightline.api.prompts import case_of
 from sightline.budget import UNLIMITED, Budget
 from sightline.cases import Case, Conversation
+from sightline.console import terminal_progress
 from sightline.contracts import Attack, Surrogate
 from sightline.errors import UsageError
 from sightline.keys import case_key
@@ -198,6 +199,4 @@ class _Crafting:
 
 
 def _progress(quiet: bool) -> Any:
-    from sightline.console import terminal_progress
-
     return nullcontext(Silent()) if quiet else terminal_progress()
