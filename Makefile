@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-threads check lint types docs docs-write build clean
+.PHONY: demo test test-threads check lint types docs docs-write build wheels clean
 
 demo: $(VENV)/.local-installed
 	$(BIN)/sightline run studies/quickstart.yaml --out runs/quickstart
@@ -20,7 +20,7 @@ test-threads: $(VENV)/.dev-installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist load $(SEARCHES)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest $(SEARCHES)
 
-check: lint types docs test-threads test
+check: lint types docs test-threads wheels test
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
@@ -51,6 +51,12 @@ $(VENV)/.dev-installed: $(VENV)/.local-installed
 
 build: $(VENV)/.dev-installed
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . ./packages/testbed
+
+# both wheels, installed into an empty environment without the source tree; a smoke study there. Other versions:
+# make wheels PYTHONS="python3.11 python3.12 python3.13" (the core on all, [local] on the first)
+PYTHONS ?= $(PYTHON)
+wheels:
+	.ci/wheels $(PYTHONS)
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache

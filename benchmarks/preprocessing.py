@@ -24,7 +24,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sightline.whitebox.preprocessing.processor import Preprocess, difference, preprocessor
+from _preprocessing import difference
+from sightline.whitebox.preprocessing.processor import Preprocess, preprocessor
 
 SIZES = ((336, 336), (224, 224), (480, 640), (1024, 768), (97, 211))
 QUICK = SIZES[:3]

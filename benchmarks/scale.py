@@ -35,7 +35,7 @@ from sightline.scale import Listener, Resources, Tally, map_shards
 from sightline.scale.cluster import connected
 from sightline.study.artifact_builder import Crafting, WorkUnit, is_error, open_crafting
 from sightline.study.config import parse
-from sightline.study.crafting import Grid
+from sightline.study.crafting import WorkQueue
 from sightline.study.progress import Silent
 from sightline.study.run import Run
 from sightline.study.stages import Stage
@@ -157,16 +157,16 @@ def crafted(folder: Path, study: str, resources: Resources) -> tuple[list[float]
     opening = partial(
         open_timed,
         folder=folder.resolve(),
-        case_tables=[case_table.folder for case_table in run.case_tables],
+        case_tables=[case_table.folder for case_table in run.context.case_tables],
         log=log.resolve(),
     )
     with Table(stage.folder) as table:
-        grid = Grid(run.case_tables, run.columns, run.records, stage, table)
+        queue = WorkQueue(run.context, stage, table)
         before = around()
-        for end in map_shards(opening, grid.units(), resources):
-            list(grid.ended(end))
+        for end in map_shards(opening, queue.units(), resources):
+            list(queue.ended(end))
         system = grown(before)
-        grid.close()
+        queue.close()
     seen: set[int] = set()
     later: list[float] = []
     for pid, spent in map(json.loads, log.read_text().splitlines()):

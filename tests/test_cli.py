@@ -26,6 +26,8 @@ from sightline.console import BarProgress, LineProgress, SafeConsole
 from sightline.tables import Table
 from sightline.testbed.weights import SHIPPED, find, names
 
+FORMAT_1 = Path(__file__).parent / "fixtures" / "run_format_1"
+"""A run of two cases as version 0.1 left it, without its report."""
 QUICK = """
 study: cli
 benchmarks: [testbed_requests]
@@ -180,6 +182,43 @@ def test_errors_are_one_line_without_a_traceback(
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "study.yaml", "--out", "old"),
+        ("run", "study.yaml", "--out", "old", "--extend"),
+        ("run", "study.yaml", "--out", "old", "--dry-run"),
+        ("run", "replay.yaml"),
+        ("craft", "old"),
+        ("answer", "old"),
+        ("judge", "old"),
+        ("report", "old"),
+        ("report", "old", "--redacted"),
+        ("verify", "old"),
+    ],
+    ids=" ".join,
+)
+def test_a_run_folder_of_an_older_format_is_told_in_one_sentence(
+    sightline: Command, study: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    old = shutil.copytree(FORMAT_1, tmp_path / "old")
+    (study.parent / "replay.yaml").write_text(QUICK.replace("scripted/typographic", "replay/old"))
+    done = sightline(*words)
+    assert done.returncode == 2
+    message = done.stderr.replace("\n", " ").strip()
+    assert re.search(
+        r"error: .*old: written by an older version of Sightline \(format 1, this one reads 2\), whose "
+        r"rows have other names and keys: run the study again with another --out, or read this one with the "
+        r"version that wrote it \(`versions` in its lock\); docs/run_folders\.md tells more$",
+        message,
+    ), message
+    before, after = (
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (FORMAT_1, old)
+    )
+    assert after == before
 
 
 def test_plan_run_and_resume(sightline: Command, study: Path, tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ LAYERS = [
         "untrusted",
     },
     {
+        "craft",
         "contracts",
         "registry",
         "callables",
@@ -44,6 +46,7 @@ LAYERS = [
         "parquet",
         "keys",
         "sealed",
+        "run_folder",
         "store",
         "tables",
         "release",
@@ -67,7 +70,8 @@ LAZY = {
     ("targets", "bridge"),
     ("registry", "attacks"),
     ("targets", "defenses"),
-    ("contracts", "whitebox"),
+    ("craft", "whitebox"),
+    ("craft", "attacks"),
 }
 PURE = {"attacks", "defenses", "judges", "metrics"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "print", "input", "breakpoint"}
@@ -121,6 +125,47 @@ def test_imports_point_one_way(path: Path) -> None:
             assert here in {"targets", "testbed", "whitebox", PACKAGE.name}, (
                 f"{path.name}: {root} belongs to the models"
             )
+
+
+MODULES = {
+    ".".join((path.relative_to(top.parent).with_suffix("")).parts).removesuffix(".__init__"): path
+    for top in (SRC, PACKAGE)
+    for path in top.rglob("*.py")
+}
+
+
+def statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that run when a module is imported, nested ones included; none for type checkers alone."""
+    for node in body:
+        yield node
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from statements(node.orelse)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from statements(
+                each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt | ast.ExceptHandler)
+            )
+
+
+def loads(module: str) -> set[str]:
+    """Modules of ours that importing a module imports, packages around them included."""
+    found = set()
+    for node in statements(tree(MODULES[module]).body):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            packages = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+            found |= {package for package in packages if package in MODULES}
+    return {name for name in found if name != module and not module.startswith(f"{name}.")}
+
+
+def test_no_import_circle() -> None:
+    TopologicalSorter({module: loads(module) for module in MODULES}).prepare()  # CycleError names the circle
 
 
 @pytest.mark.parametrize("path", FILES, ids=shown)

@@ -32,7 +32,7 @@ def test_an_artifact_comes_back_as_it_was(seen):
 
 def test_what_is_not_known_is_not_written():
     made, back = there_and_back()
-    assert set(plain_artifact(made)) == {"key", "case_id", "conversation"}
+    assert set(plain_artifact(made)) == {"key", "case_id", "shown", "conversation"}
     assert back == made
 
 

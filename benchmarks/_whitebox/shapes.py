@@ -92,14 +92,14 @@ class Shape:
             torch.set_default_dtype(default)
         return made.eval().requires_grad_(False)
 
-    def victim(self, model: Any, *, hold: bool = True, quick: bool = False) -> MultimodalVictim:
+    def victim(self, model: Any, *, cache_text: bool = True, quick: bool = False) -> MultimodalVictim:
         """The engine's view of a model; `quick` as `open_victim` does it on the processor at hand."""
         if quick:
             quicken(model)
         square = {"height": self.side, "width": self.side}
         pictures = CLIPImageProcessorPil(size=square, crop_size=square)
         return MultimodalVictim(
-            model, Words(self), preprocessor("llava", pictures), f"random/{self.name}", hold=hold
+            model, Words(self), preprocessor("llava", pictures), f"random/{self.name}", cache_text=cache_text
         )
 
     def pair(self, target: int, *, question: int = 0, tokens: int = 16) -> Pair:

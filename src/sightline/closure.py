@@ -28,6 +28,7 @@ PLUMBING: Mapping[str, str] = {
     "sightline._lazy": "imports names that a package lists, whose modules are followed themselves",
     "sightline.closure": "makes keys and decides nothing else",
     "sightline.contracts": "types; what of them has a value (decoding, seed, budget) is in the keys",
+    "sightline.craft": "hands attacks their tools, whose code is in the key of every attack",
     "sightline.digests": "makes keys: whatever changes there changes them by itself",
     "sightline.errors": "how an error is worded decides no outcome",
     "sightline.keys": "makes keys and decides nothing else",

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from sightline.budget import UNLIMITED, Budget
 from sightline.callables import AttackCall, BenchmarkCall, DefenseCall, JudgeCall
 from sightline.cases import Case, Conversation, Image
+from sightline.craft import Craft as Craft
+from sightline.craft import Images as Images
+from sightline.craft import Searching as Searching
+from sightline.craft import Surrogate as Surrogate
 from sightline.records import Draft, Pixels, Response, Verdict
-
-if TYPE_CHECKING:
-    from sightline.whitebox.victim import Encoder, Victim
-
 
 MOST_TOKENS = 512
 """New tokens of a model that runs here, where a study leaves the number open."""
@@ -46,22 +45,6 @@ class Decoding:
     def sampling_temperature(self) -> float:
         """The temperature of a model that runs here."""
         return self.temperature or 0.0
-
-
-class Images(Protocol):
-    """Read access to pictures by hash, and a place for new ones."""
-
-    def read(self, sha256: str) -> bytes:
-        """The exact file bytes. Raises UsageError if the blob is absent or damaged."""
-        ...
-
-    def pixels(self, image: Image) -> Pixels:
-        """Decoded RGB pixels, uint8, height x width x 3."""
-        ...
-
-    def put(self, data: bytes) -> Image:
-        """Keep a picture file; the same bytes are stored once. Raises UsageError if it is no picture."""
-        ...
 
 
 class Release(Protocol):
@@ -125,55 +108,6 @@ class Benchmark(BenchmarkCall, Protocol):
     def cases(self, release: Release) -> Iterator[Case]:
         """All cases in release order, streamed. Never drops a row: a bad one raises or has a problem."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searching:
-    """How far an attack's search is. `message` is something that the user should read, if it is not empty."""
-
-    step: int
-    steps: int
-    loss: float
-    message: str = ""
-
-
-def _unheard(_: Searching) -> None:
-    """Progress that nobody watches."""
-
-
-class Surrogate(Protocol):
-    """A model that the study names for crafting on. It is loaded for gradients when it is first asked for."""
-
-    @property
-    def id(self) -> str:
-        """The target's id: name, weights digest, number format."""
-        ...
-
-    def victim(self) -> Victim:
-        """The model, opened for gradients. Raises UsageError if it has none."""
-        ...
-
-    def encoder(self) -> Encoder:
-        """Its vision tower alone. Raises UsageError if it has none."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Craft:
-    """The whole outside world of an attack.
-
-    `seed` follows from the case and from what the study says of the attack, for one that gets many cases in
-    one call from the latter alone; `report` shows progress; `images` opens the case's pictures; `surrogates`
-    are the models that it may look into; `budget` is what one artifact may spend; `bench(name)` is the file
-    in which a long search is kept until its artifact is sealed, None where nothing is kept.
-    """
-
-    images: Images
-    seed: int = 0
-    report: Callable[[Searching], None] = _unheard
-    surrogates: tuple[Surrogate, ...] = ()
-    budget: Budget = UNLIMITED
-    bench: Callable[[str], Path] | None = None
 
 
 class Attack(AttackCall, Protocol):
@@ -252,7 +186,7 @@ class Judge(JudgeCall, Protocol):
     """(case, what was shown, reply) -> verdict.
 
     `complied` means that the reply does what the case asks. A judge that looks for something else, such as
-    the text that an attacker wants said, tells so by the property `reads` (`ReadsTarget`). In Python:
+    the text that an attacker wants said, tells so by the property `scores` (`ScoresTarget`). In Python:
     `verdict = judge("the request", reply)`; derive from this class to have that call typed.
     """
 
@@ -268,23 +202,23 @@ class Judge(JudgeCall, Protocol):
         ...
 
 
-Reads = Literal["case", "attacker"]
-"""Whose wish a verdict `complied` grants: what the case asks, or what an attacker wants said of any case."""
+Scores = Literal["case", "attacker_goal"]
+"""Whether a verdict `complied` scores what the case asks, or the attacker's goal, whatever the case asks."""
 
 
 @runtime_checkable
-class ReadsTarget(Protocol):
-    """A judge that says whose wish its `complied` grants; one that does not say so reads the case."""
+class ScoresTarget(Protocol):
+    """A judge that says what its `complied` scores; one that does not say so scores the case."""
 
     @property
-    def reads(self) -> Reads:
-        """`attacker` if the same reply is `complied` whatever the case asks."""
+    def scores(self) -> Scores:
+        """`attacker_goal` if the same reply is `complied` whatever the case asks."""
         ...
 
 
-def reads_of(judge: Judge) -> Reads:
-    """Whose wish the judge's `complied` grants."""
-    return judge.reads if isinstance(judge, ReadsTarget) else "case"
+def scores_of(judge: Judge) -> Scores:
+    """Whether the judge's `complied` scores the case or the attacker's goal."""
+    return judge.scores if isinstance(judge, ScoresTarget) else "case"
 
 
 OpenTarget = Callable[[str], Target]

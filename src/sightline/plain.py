@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sightline.cases import Case, Conversation, Expected, Image, Part, Turn
+from sightline.digests import digest
 from sightline.records import NO_COST, Artifact, Call, Cost, Outcome, Response, Verdict
 
 Plain = dict[str, Any]
@@ -108,11 +109,13 @@ def case_of(plain: Plain) -> Case:
 
 
 def plain_artifact(artifact: Artifact) -> Plain:
-    """An artifact as a mapping, its key first."""
+    """An artifact as a mapping, its key first; `shown` is the digest of its conversation."""
+    conversation = plain_conversation(artifact.conversation)
     return {
         "key": artifact.key,
         "case_id": artifact.case_id,
-        "conversation": plain_conversation(artifact.conversation),
+        "shown": digest(conversation),
+        "conversation": conversation,
         **_without_defaults(
             crafted_on=artifact.crafted_on,
             norms=dict(artifact.norms),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Required, TypedDict, TypeVar, Unpack
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -37,6 +38,8 @@ Scope = Literal["per_case", "batched", "universal"]
 REQUESTS = frozenset({"refuse", "comply"})
 ANY_ATTACK = "any attack"
 KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
+TOOLS = ("sightline.attacks.toolkit", "sightline.attacks.gradients")
+"""What `Craft` offers every attack, and those that are crafted on models."""
 CONTRACTS: Mapping[Kind, Any] = {
     "attack": contracts.Attack,
     "benchmark": contracts.Benchmark,
@@ -128,7 +131,7 @@ class Card:
             ContractError: for data that is not declared as literal text, so that no reader of it could tell.
         """
         module = self.factory.__module__
-        found = closure(module)
+        found = closure(module, *self._tools) if closure(module) else {}
         for name in self.data:
             if found and f"{module}:{name}" not in found:
                 raise ContractError(f"{module}: write data=({name!r}, ...) as literal text")
@@ -137,27 +140,56 @@ class Card:
     @property
     def code(self) -> str:
         """Digest of `parts`, in the key of its rows; '' for code typed at a prompt."""
-        return code_of(self.factory.__module__) if self.parts else ""
+        return code_of(self.factory.__module__, *self._tools) if self.parts else ""
+
+    @property
+    def _tools(self) -> tuple[str, ...]:
+        """Modules of the tools that an attack gets by its context, whether or not it imports them."""
+        if self.kind != "attack":
+            return ()
+        return TOOLS if self.surrogate else TOOLS[:1]
 
 
 _cards: dict[tuple[Kind, str], Card] = {}
 
 
-def _registering(
-    kind: Kind, name: str, data: tuple[str, ...] = (), **facts: Any
-) -> Callable[[type[T]], type[T]]:
+class Facts(TypedDict, total=False):
+    """What a decorator may say of any method; see `Card`. `data`: files beside the module that it reads."""
+
+    paper: str
+    source: str
+    version: int
+    presets: Presets
+    extra: str
+    data: tuple[str, ...]
+
+
+class BenchmarkFacts(Facts, total=False):
+    """What the decorator of a benchmark may say; see `Card`."""
+
+    judge: str
+
+
+class AttackFacts(Facts, total=False):
+    """What the decorator of an attack may say; see `Card`."""
+
+    threat: Required[ThreatModel]
+    role: Role
+    control_of: str
+    control_when: Mapping[str, tuple[Any, ...]]
+    alike: tuple[str, ...]
+    surrogate: bool
+    scope: Scope
+    applies_to: frozenset[str]
+    renamed: Mapping[str, Renamed]
+
+
+def _registering(kind: Kind, name: str, facts: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:
     def register(cls: type[T]) -> type[T]:
         module = sys.modules[cls.__module__]
         doc = inspect.getdoc(module) or inspect.getdoc(cls) or ""
-        card = Card(
-            kind=kind,
-            name=name,
-            summary=doc.splitlines()[0] if doc else "",
-            doc=doc,
-            factory=cls,
-            data=data,
-            **facts,
-        )
+        summary = doc.splitlines()[0] if doc else ""
+        card = Card(kind=kind, name=name, summary=summary, doc=doc, factory=cls, **facts)
         cls.card = card  # type: ignore[attr-defined]
         cls.__doc__ = described(card, inspect.getdoc(cls) or "")
         calls = {"__call__": CONTRACTS[kind].__call__, "preset": vars(callables.Method)["preset"]}
@@ -170,64 +202,29 @@ def _registering(
     return register
 
 
-def attack(
-    name: str,
-    *,
-    threat: ThreatModel,
-    role: Role = "attack",
-    control_of: str = "",
-    control_when: Mapping[str, tuple[Any, ...]] | None = None,
-    alike: tuple[str, ...] = (),
-    surrogate: bool = False,
-    scope: Scope = "per_case",
-    applies_to: frozenset[str] = REQUESTS,
-    renamed: Mapping[str, Renamed] | None = None,
-    paper: str = "",
-    source: str = "",
-    version: int = 1,
-    presets: Presets | None = None,
-    extra: str = "",
-    data: tuple[str, ...] = (),
-) -> Callable[[type[T]], type[T]]:
-    """Register a frozen dataclass with `craft` as the attack `name`. `data`: files beside the module.
+def attack(name: str, **facts: Unpack[AttackFacts]) -> Callable[[type[T]], type[T]]:
+    """Register a frozen dataclass with `craft` as the attack `name`.
 
-    The other facts: see `Card`.
+    `craft` gets a context that knows the attack's name.
     """
-    return _registering(
-        "attack",
-        name,
-        data,
-        threat=threat,
-        role=role,
-        control_of=control_of,
-        control_when=control_when or {},
-        alike=alike,
-        surrogate=surrogate,
-        scope=scope,
-        applies_to=applies_to,
-        renamed=renamed or {},
-        paper=paper,
-        source=source,
-        version=version,
-        presets=presets or {},
-        extra=extra,
-    )
+    register = _registering("attack", name, facts)
+
+    def registered(cls: type[T]) -> type[T]:
+        inner = cls.craft  # type: ignore[attr-defined]
+
+        @functools.wraps(inner)
+        def craft(self: Any, cases: Any, ctx: Any) -> Any:
+            return inner(self, cases, dataclasses.replace(ctx, attack=name))
+
+        cls.craft = craft  # type: ignore[attr-defined]
+        return register(cls)
+
+    return registered
 
 
-def benchmark(
-    name: str,
-    *,
-    paper: str = "",
-    source: str = "",
-    version: int = 1,
-    presets: Presets | None = None,
-    extra: str = "",
-    judge: str = "",
-    data: tuple[str, ...] = (),
-) -> Callable[[type[T]], type[T]]:
+def benchmark(name: str, **facts: Unpack[BenchmarkFacts]) -> Callable[[type[T]], type[T]]:
     """Register a frozen dataclass with `cases` as the benchmark `name`. `judge`: its default one."""
-    facts = {"paper": paper, "source": source, "version": version, "extra": extra, "judge": judge}
-    return _registering("benchmark", name, data, presets=presets or {}, **facts)
+    return _registering("benchmark", name, facts)
 
 
 class _Decorator:
@@ -236,20 +233,9 @@ class _Decorator:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
 
-    def __call__(
-        self,
-        name: str,
-        *,
-        paper: str = "",
-        source: str = "",
-        version: int = 1,
-        presets: Presets | None = None,
-        extra: str = "",
-        data: tuple[str, ...] = (),
-    ) -> Callable[[type[T]], type[T]]:
-        """Register a frozen dataclass under `name`. `data`: files beside the module that it reads."""
-        facts = {"paper": paper, "source": source, "version": version, "extra": extra}
-        return _registering(self.kind, name, data, presets=presets or {}, **facts)
+    def __call__(self, name: str, **facts: Unpack[Facts]) -> Callable[[type[T]], type[T]]:
+        """Register a frozen dataclass under `name`."""
+        return _registering(self.kind, name, facts)
 
 
 defense = _Decorator("defense")

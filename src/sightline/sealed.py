@@ -5,8 +5,8 @@
 * A line of JSON (a record, a note of ours) ends with a field `crc`, the CRC-32 of all before it.
 * A text (the lock) begins with a line that holds the SHA-256 of the rest.
 
-Files of earlier versions carry no seal and are read as they are. Whatever is wrong with a file becomes one
-sentence here: which file, what is wrong, what to do.
+Whatever is wrong with a file becomes one sentence here: which file, what is wrong, what to do. Only a table
+and a lock may lack a seal: tables may be made by others, and a lock of an older version has to say so.
 """
 
 from __future__ import annotations
@@ -164,17 +164,15 @@ def sealed_line(row: Any) -> bytes:
     return b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 
-def checked_line(line: bytes, *, sealed: bool = True) -> bytes:
-    """The JSON of a line without its check; with `sealed`, a line without one is damaged.
+def checked_line(line: bytes) -> bytes:
+    """The JSON of a line without its check.
 
     Raises:
         ValueError: if it is not what was written.
     """
     found = _LINE_TAIL.fullmatch(line[-_LINE_TAIL_BYTES:])
     if found is None:
-        if sealed:
-            raise ValueError("its check is lost")
-        return line.rstrip(b"\n")
+        raise ValueError("its check is lost")
     body = line[:-_LINE_TAIL_BYTES]
     if zlib.crc32(body) != int(found[1], 16):
         raise ValueError("it is not what was written")
@@ -186,18 +184,18 @@ def damaged_line(path: Path, number: int, broken: ValueError) -> DamageError:
     return DamageError(Path(f"{path}:{number}"), f"damaged ({broken})", ONE_ROW)
 
 
-def read_note(path: Path, cure: str, *, sealed: bool = True) -> dict[str, Any]:
+def read_note(path: Path, cure: str) -> dict[str, Any]:
     """The mapping of a file that holds one line; see `checked_line`.
 
     Raises:
         DamageError: if it is missing or damaged.
     """
     with damage_told(path, cure):
-        return dict(orjson.loads(checked_line(path.read_bytes(), sealed=sealed)))
+        return dict(orjson.loads(checked_line(path.read_bytes())))
 
 
 def read_yaml(path: Path, cure: str) -> dict[str, Any]:
-    """The mapping of a YAML file, sealed or of an earlier version.
+    """The mapping of a YAML file, sealed or not.
 
     Raises:
         DamageError: if it is missing or damaged.

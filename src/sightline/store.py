@@ -19,7 +19,6 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,7 +59,8 @@ _DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # what Pillow calls a gra
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _FRESH = ".new-"
-_SHARD = re.compile(r"(\d{10})-.*\.jsonl")
+_DIGITS = 10
+"""Of the number that the name of a shard begins with."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -295,8 +295,9 @@ class ShardWriter:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        number = max((_number(path) for path in folder.glob("*.jsonl")), default=0) + 1
-        self.path = folder / f"{number:010d}-{os.getpid()}-{secrets.token_hex(8)}.jsonl"
+        taken = (path.name[:_DIGITS] for path in folder.glob("*.jsonl"))
+        number = max((int(digits) for digits in taken if digits.isdigit()), default=0) + 1
+        self.path = folder / f"{number:0{_DIGITS}d}-{os.getpid()}-{secrets.token_hex(8)}.jsonl"
         self._file = self.path.open("xb", buffering=0)
         self._length = 0
 
@@ -321,31 +322,13 @@ class ShardWriter:
     def __enter__(self) -> ShardWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def _number(shard: Path) -> int:
-    """The number in the name of a shard; 0 for one of an earlier version."""
-    found = _SHARD.fullmatch(shard.name)
-    return int(found[1]) if found else 0
-
-
-def is_sealed(shard: Path) -> bool:
-    """Whether the lines of a shard end with a check; those of earlier versions do not."""
-    return _number(shard) > 0
-
-
 def shards_in(folder: Path) -> list[Path]:
-    """The shards of a stage in order of writing; those of earlier versions first, by their times."""
-    return sorted(folder.glob("*.jsonl"), key=_written)
-
-
-def _written(shard: Path) -> tuple[int, int, str]:
-    number = _number(shard)
-    return number, 0 if number else shard.stat().st_mtime_ns, shard.name
+    """The shards of a stage in order of writing, which their names follow."""
+    return sorted(folder.glob("*.jsonl"))
 
 
 def read_shards(folder: Path) -> Iterator[Row]:
@@ -357,13 +340,12 @@ def read_shards(folder: Path) -> Iterator[Row]:
         DamageError: naming file and line, if a line before the last is damaged.
     """
     for path in shards_in(folder):
-        sealed = is_sealed(path)
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    row = orjson.loads(checked_line(line, sealed=sealed))
+                    row = orjson.loads(checked_line(line))
                 except ValueError as broken:
                     raise damaged_line(path, number, broken) from None
                 yield row

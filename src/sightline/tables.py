@@ -10,9 +10,9 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, TypeVar
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import DamageError
 from sightline.sealed import ONE_ROW, check_table, checked_line, damage_told, damaged_line, publish_table
-from sightline.store import Row, is_sealed, shards_in
+from sightline.store import Row, shards_in
 
 GROUP_ROWS = 16_384
 GROUP_BYTES = 64_000_000
@@ -126,13 +126,13 @@ class Table:
         self, number: int, path: Path, keys: list[NDArray[np.uint64]], places: list[NDArray[np.int64]]
     ) -> None:
         found, offsets = bytearray(), array("q")
-        offset, sealed = 0, is_sealed(path)
+        offset = 0
         with path.open("rb") as file:
             for line_number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break  # torn by a kill: the row is not done
                 try:
-                    found += _key(checked_line(line, sealed=sealed))
+                    found += _key(checked_line(line))
                 except ValueError as broken:
                     raise damaged_line(path, line_number, broken) from None
                 offsets.append(offset)
@@ -189,17 +189,16 @@ class Table:
             ends, text = self._groups[group]
             at = place - self._starts[group]
             return bytes(text[ends[at] : ends[at + 1]])
-        path = self._shards[shard]
-        file = self._opened(shard, path)
+        file = self._opened(shard)
         file.seek(place & ((1 << _SHARD_BITS) - 1))
-        return checked_line(file.readline(), sealed=is_sealed(path))
+        return checked_line(file.readline())
 
-    def _opened(self, shard: int, path: Path) -> IO[bytes]:
+    def _opened(self, shard: int) -> IO[bytes]:
         """A shard, open; the one that was used longest ago is closed for it."""
         if shard not in self._open:
             if len(self._open) == OPEN_SHARDS:
                 self._open.popitem(last=False)[1].close()
-            self._open[shard] = path.open("rb")
+            self._open[shard] = self._shards[shard].open("rb")
         self._open.move_to_end(shard)
         return self._open[shard]
 
@@ -289,7 +288,12 @@ class Table:
     def __enter__(self) -> Table:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def open_tables(records: Path, *stages: str) -> Iterator[list[Table]]:
+    """The rows of several stages, open for reading."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Table(records / stage)) for stage in stages]

@@ -105,6 +105,7 @@ def show_verification(found: Verified) -> None:
 def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bool) -> None:
     """Exact counts of what a run does and of what is already there, without a request to any target."""
     from sightline.report.page import aligned
+    from sightline.run_folder import refuse_other_format
     from sightline.study.plan import plan
     from sightline.study.run import default_folder, open_run
 
@@ -112,7 +113,8 @@ def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bo
         session = open_run(study, out=Path(scratch) / "run", limit=limit, progress=progress)
         session.prepare()
         folder = out if out is not None else default_folder(session.study)
-        found = plan(session, folder, retry_errors=retry_errors)
+        refuse_other_format(folder)
+        found = plan(session.context, folder, retry_errors=retry_errors)
     say(f"{found.cells:,} cells, {found.cases:,} cases; already there: in {folder}")
     rows = [["", "rows", "already there", "to do", "calls at most", "reply tokens at most"]]
     rows += [_planned(share) for share in (found.artifacts, *found.targets, *found.judges)]

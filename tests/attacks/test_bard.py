@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from tower_runs import Drawn, Small, Stand, Testbed, shuffled, written
 from trained_encoders import faces
 
 from sightline import registry
-from sightline.attacks._own_picture import shown
 from sightline.benchmarks.testbed_requests import utility
 from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Craft
@@ -108,7 +108,7 @@ def test_scores_of_a_detector_come_near_those_of_an_innocent_drawing(tmp_path: P
     eye, ctx = Small(), world(tmp_path, Small())
     attack = made(goal="innocent", **SMALL)
     (draft,) = attack.craft([asking()], ctx)
-    picture = shown(asking(), ctx, "bard", 32, attack.shapes)
+    picture = replace(ctx, attack="bard").source_image(asking(), size_px=32, shapes=attack.shapes)
     distance = attack._distance(eye, [picture], ctx)
     assert distance.sign == 1
     assert distance.losses(floats(draft.image)).item() < 0.9 * distance.losses(floats(picture.clean)).item()
@@ -202,7 +202,7 @@ def test_a_description_is_asked_for_without_a_question(tmp_path: Path) -> None:
     bed = Testbed(Blobs(tmp_path))
     ctx = Craft(images=bed.blobs, seed=1, surrogates=(bed.surrogate,))
     attack = made(preset="testbed_description", steps=4)
-    picture = shown(asking(), ctx, "bard", 64, 1)
+    picture = replace(ctx, attack="bard").source_image(asking(), size_px=64, shapes=1)
     objective, sampler = attack._objective([picture], ctx)
     ((pair,), (term,)) = sampler.pool, objective.rows
     assert (pair.prompt.last_user_text(), pair.target, pair.closed) == ("", attack.target, False)

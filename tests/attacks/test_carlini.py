@@ -58,13 +58,14 @@ def test_defaults_are_those_of_the_note() -> None:
     assert (signed.direction, signed.step) == ("sign", pytest.approx(0.2 / 255))
 
 
-def test_a_target_is_filled_in_from_the_cases_wordings() -> None:
+def test_a_target_is_filled_in_from_the_cases_wordings(tmp_path: Path) -> None:
     attack = registry.make("attack", "carlini", preset="testbed")
-    assert attack._target(case("steps for balopi", key_phrase="balopi"), 7) == "balopi : 1"
+    ctx = Craft(images=Blobs(tmp_path), attack="carlini")
+    assert attack._target(case("steps for balopi", key_phrase="balopi"), ctx) == "balopi : 1"
     two = replace(attack, targets=("one", "two"))
-    assert {two._target(case("x"), seed) for seed in range(8)} == {"one", "two"}
-    with pytest.raises(UsageError, match=r"case 'b/1' cannot fill in target .*wordings none"):
-        attack._target(case("x"), 0)
+    assert {two._target(case("x"), replace(ctx, seed=seed)) for seed in range(8)} == {"one", "two"}
+    with pytest.raises(UsageError, match=r"case 'b/1' cannot fill in `targets` .*wordings none"):
+        attack._target(case("x"), ctx)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 from sightline import registry, whitebox
 from sightline.attacks import testbed_corpus
 from sightline.attacks.rendering import scene
-from sightline.attacks.toolkit import beside
+from sightline.attacks.toolkit import prompt_with_image
 from sightline.attacks.visual._behaviors import taught
 from sightline.attacks.visual._behaviors import testbed_plot as plot_of
 from sightline.benchmarks.testbed_requests import requests
@@ -205,7 +205,7 @@ def test_soft_targets_are_those_behind_the_secret_text(tmp_path: Path) -> None:
     plot = attack._plot()
     clean = scene(64, 1, np.random.default_rng(0))
     told = [text for text in plot.replies if text in wordings.SECRET_REQUESTS]
-    asked = tuple(beside(text, clean) for text in told)
+    asked = tuple(prompt_with_image(text, clean) for text in told)
     sampler = whitebox.Contexts(asked, plot.reply)
     bounded = attack._bounded(whitebox.from_pixels([clean]))
     soft = taught(ctx.surrogates[0].victim(), plot.secret, (sampler,), bounded)

@@ -13,7 +13,7 @@ from pages import bands, case, craft
 
 from sightline import registry
 from sightline.attacks import rendering
-from sightline.attacks.typographic.mm_typography import wrap_measured
+from sightline.attacks.rendering import wrap_measured
 from sightline.testbed import render, wordings
 
 FONT = rendering.find_font("LiberationSans-Regular.ttf")

@@ -13,8 +13,7 @@ from picture_runs import LOOK, Recorded, Testbed, blind, captions, noisy, questi
 from picture_runs import runs as runs
 
 from sightline import registry, whitebox
-from sightline.attacks._own_picture import batches
-from sightline.attacks._own_picture import shown as shown_in
+from sightline.attacks.toolkit import batches
 from sightline.attacks.visual import schlarmann_hein
 from sightline.cases import Conversation, Eps, Turn
 from sightline.errors import UsageError
@@ -165,7 +164,7 @@ def test_the_polishing_stage_goes_on_from_the_best_picture_downhill(runs: Record
     method = attack(polish=7)
     picture = np.full((64, 64, 3), 120, np.uint8)
     (asked,) = captions(blobs, 1)
-    (own,) = batches((shown_in(case, blind(blobs), "x", 64, 1) for case in [asked]), 1)
+    (own,) = batches([blind(blobs).source_image(asked, size_px=64, shapes=1)], 1)
     method.descend(own, [method._pair(own[0])], blind(blobs), start=picture)
     (run,) = runs
     begun = run["problem"].constraint

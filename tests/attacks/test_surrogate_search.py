@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from sightline import whitebox
-from sightline.attacks.toolkit import descend
 from sightline.budget import Budget, SpentError
 from sightline.contracts import Craft, Searching
 from sightline.records import Cost
@@ -19,7 +18,7 @@ from sightline.study.artifact_builder import ArtifactBuilder
 from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.tables import Table
-from sightline.whitebox import loop
+from sightline.whitebox import checkpoint
 
 STUDY = """
 study: search
@@ -32,7 +31,7 @@ judges: [testbed_policy]
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "Bench", partial(loop.Bench, pause=0))
+    monkeypatch.setattr(whitebox, "Bench", partial(checkpoint.Bench, pause=0), raising=False)
 
 
 def prepared(folder: Path) -> Run:
@@ -43,7 +42,7 @@ def prepared(folder: Path) -> Run:
 
 def artifacts(run: Run) -> list[dict[str, Any]]:
     with Table(run.records / "craft") as table:
-        keys = run.columns[0].keys(list(run.case_tables[0].rows()))
+        keys = run.context.columns[0].keys(list(run.context.case_tables[0].rows()))
         return [row for row in table.rows(keys) if row is not None]
 
 
@@ -86,10 +85,10 @@ def tiny_problem() -> whitebox.Problem:
 
 def test_what_comes_before_a_search_is_paid_from_its_budget(tmp_path: Path) -> None:
     before = Cost(forwards=7, backwards=3)
-    whole = descend(tiny_problem(), Craft(images=Blobs(tmp_path)), steps=5, before=before)
-    alone = descend(tiny_problem(), Craft(images=Blobs(tmp_path)), steps=5)
+    whole = Craft(images=Blobs(tmp_path)).minimize(tiny_problem(), steps=5, before=before)
+    alone = Craft(images=Blobs(tmp_path)).minimize(tiny_problem(), steps=5)
     assert whole.costs[0].forwards == alone.costs[0].forwards + 7
     assert whole.costs[0].backwards == alone.costs[0].backwards + 3
     poor = Craft(images=Blobs(tmp_path), budget=Budget(forwards=7))
     with pytest.raises(SpentError, match="forwards=7 does not pay for what comes before the first step"):
-        descend(tiny_problem(), poor, steps=5, before=before)
+        poor.minimize(tiny_problem(), steps=5, before=before)

@@ -18,7 +18,7 @@ from picture_runs import runs as runs
 
 from sightline import registry, whitebox
 from sightline.attacks import testbed_corpus
-from sightline.attacks._own_picture import Shown
+from sightline.attacks.toolkit import SourceImage
 from sightline.attacks.visual.tool_misuse import _length
 from sightline.benchmarks.testbed_requests import requests
 from sightline.cases import Conversation
@@ -68,7 +68,7 @@ def test_the_rate_falls_by_a_cosine_or_stays(runs: Recorded, tmp_path: Path) -> 
     many = tuple((f"question {i} ?", "fine .") for i in range(9))
     monkey = misuse(call="c", dialogues=many, lr_levels=6.0, end_levels=0.5)
     for attack, end in ((monkey, 0.5), (misuse(call="c", dialogues=many), 2.0)):
-        attack.descend([Shown(case("x"), GRAY)], many, opened(tmp_path))
+        attack.descend([SourceImage(case("x"), GRAY)], many, opened(tmp_path))
         optimizer = runs[-1]["problem"].optimizer
         assert (optimizer.lr, optimizer.end) == (attack.lr_levels / 255, end / 255)
         assert optimizer.schedule == "cosine"
@@ -93,10 +93,10 @@ def test_the_loss_has_three_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(whitebox, "minimize", caught, raising=False)
     attack = replace(misuse(preset="testbed_delete"), lambda_reply=0.5, lambda_image=2.0)
     dialogues = testbed_corpus.conversations()
-    attack.descend([Shown(case("x"), GRAY)], dialogues, ctx)
+    attack.descend([SourceImage(case("x"), GRAY)], dialogues, ctx)
     problem = met["problem"]
     assert problem.judged == tuple(
-        attack._pair(Shown(case("x"), GRAY), *pair) for pair in dialogues[: attack.held_out]
+        attack._pair(SourceImage(case("x"), GRAY), *pair) for pair in dialogues[: attack.held_out]
     )
     assert not set(problem.judged) & set(problem.sampler.pool)
     (pair, *_) = problem.judged
@@ -104,7 +104,7 @@ def test_the_loss_has_three_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     x = whitebox.unit(clean).clone()
     x[:, 1] += 0.1
     rows = ctx.surrogates[0].victim().rows(x, [pair])
-    call = attack._pair(Shown(case("x"), GRAY), "x")
+    call = attack._pair(SourceImage(case("x"), GRAY), "x")
     said = len(ctx.surrogates[0].victim().tokens(call, (64, 64))[1])
     assert _length([ctx.surrogates[0].victim()], clean, call) == said
     nll = rows.nll[0]

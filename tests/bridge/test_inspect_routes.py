@@ -302,11 +302,11 @@ def test_rates_by_hand() -> None:
     assert found["accuracy"] == 2 / 3
     assert (found["n"], found["n_unscored"], found["n_complied"]) == (16, 4, 6)
     assert rates([])["asr"] is rates([])["accuracy"] is None
-    wished = rates(asked, "attacker")
-    assert wished["steered"] == 6 / 12
+    wished = rates(asked, "attacker_goal")
+    assert wished["attacker_goal"] == 6 / 12
     assert {"asr", "utility", "accuracy", "over_refusal"}.isdisjoint(wished)
     assert (wished["n"], wished["n_unscored"]) == (16, 4)
-    assert rates([], "attacker")["steered"] is None
+    assert rates([], "attacker_goal")["attacker_goal"] is None
     clustered = rates([ScoredRow("refuse", "complied", str(number % 5)) for number in range(33)])
     assert round(clustered["asr_ci_low"] or 0, 2) == 0.57  # 5 groups, not 33 samples
 

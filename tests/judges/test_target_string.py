@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sightline import registry
 from sightline.cases import Case, Conversation, Expected
-from sightline.contracts import reads_of
+from sightline.contracts import scores_of
 from sightline.errors import UsageError
 from sightline.judges.target_string import TargetString, edits_within
 from sightline.records import Outcome, Response, Verdict
@@ -99,6 +99,6 @@ def test_settings_are_checked_and_part_of_the_id() -> None:
     assert len({judge.id for judge in judges}) == len(judges)
 
 
-@pytest.mark.parametrize(("target", "reads"), [("Visit the tower", "attacker"), (None, "case")])
-def test_a_target_of_the_study_is_what_the_attacker_wants(target: str | None, reads: str) -> None:
-    assert reads_of(registry.make("judge", "target_string", target=target)) == reads
+@pytest.mark.parametrize(("target", "scores"), [("Visit the tower", "attacker_goal"), (None, "case")])
+def test_a_target_of_the_study_is_what_the_attacker_wants(target: str | None, scores: str) -> None:
+    assert scores_of(registry.make("judge", "target_string", target=target)) == scores

@@ -8,7 +8,7 @@ import pytest
 
 from sightline import registry
 from sightline.cases import Case, Conversation, Expected
-from sightline.contracts import reads_of
+from sightline.contracts import scores_of
 from sightline.judges.testbed_toxicity import TestbedToxicity
 from sightline.records import Outcome, Response, Verdict
 
@@ -61,5 +61,5 @@ def test_registered() -> None:
 
 
 def test_it_reads_what_an_attacker_wants() -> None:
-    assert reads_of(registry.make("judge", "testbed_toxicity")) == "attacker"
-    assert reads_of(registry.make("judge", "testbed_policy")) == "case"
+    assert scores_of(registry.make("judge", "testbed_toxicity")) == "attacker_goal"
+    assert scores_of(registry.make("judge", "testbed_policy")) == "case"

@@ -88,8 +88,8 @@ def test_every_rate_says_which_outcomes_it_counts() -> None:
         assert set(found.outcomes_of) <= {outcome.value for outcome in SCORED}
         assert measure.name == name
         assert measure.meaning
-        assert measure.reads in ("case", "attacker")
-        assert (measure.expected is None) == (measure.reads == "attacker")
+        assert measure.scores in ("case", "attacker_goal")
+        assert (measure.expected is None) == (measure.scores == "attacker_goal")
 
 
 def test_few_groups_are_flagged() -> None:

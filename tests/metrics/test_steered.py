@@ -60,7 +60,7 @@ def rows(attack: str, judge: str, kinds: tuple[str, ...] = KINDS, **changed: Any
                     "oracle": "none",
                     "defense": "none",
                     "judge": judge,
-                    "reads": "attacker" if judge == WISH else "case",
+                    "scores": "attacker_goal" if judge == WISH else "case",
                     "epoch": 0,
                     "outcome": "complied" if complied else "off_topic",
                     **dict.fromkeys(
@@ -91,16 +91,16 @@ def cell(found: Summary, attack: str, judge: str) -> CellSummary:
 
 def test_one_rate_over_all_kinds_clustered_by_group() -> None:
     attacked = cell(whole(), "wins", WISH)
-    assert set(attacked.rates) == {"steered"}
+    assert set(attacked.rates) == {"attacker_goal"}
     rate = attacked.success
-    assert rate is attacked.rates["steered"]
-    assert (rate.name, rate.k, rate.n, rate.groups) == ("steered", 2 * 4 + 2, 4 * GROUPS, GROUPS)
+    assert rate is attacked.rates["attacker_goal"]
+    assert (rate.name, rate.k, rate.n, rate.groups) == ("attacker_goal", 2 * 4 + 2, 4 * GROUPS, GROUPS)
     expected = ratio_interval([4, 4, 1, 1, 0, 0, 0, 0], [4] * GROUPS)
     assert (rate.low, rate.high) == (expected.low, expected.high)
     macro = attacked.success_macro
     assert macro is not None
     assert macro.point == pytest.approx((2 + 2 + 4 + 2) / (4 * GROUPS))
-    assert macro.name == "steered_macro"
+    assert macro.name == "attacker_goal_macro"
 
 
 @pytest.mark.parametrize("attack", ["none", "noise_image", "wins"])
@@ -119,7 +119,7 @@ def test_plain_requests_and_controls_have_the_base_rate(attack: str, k: int) -> 
 
 def test_controls_stand_beside_the_attack() -> None:
     (control,) = cell(whole(), "wins", WISH).controls
-    assert (control.attack, control.rate.name, control.rate.k) == ("noise_image", "steered", 1)
+    assert (control.attack, control.rate.name, control.rate.k) == ("noise_image", "attacker_goal", 1)
 
 
 def test_utility_is_of_the_judge_that_reads_the_case() -> None:
@@ -132,14 +132,14 @@ def test_utility_is_of_the_judge_that_reads_the_case() -> None:
         (4, 8),
     ]
     assert plain.robust_utility is None
-    assert "steered" not in attacked.rates
+    assert "attacker_goal" not in attacked.rates
 
 
 def test_differences_to_plain_and_to_the_control_are_paired() -> None:
     found = {(c.kind, c.measure, c.base.attack): c for c in whole().contrasts if c.cell.attack == "wins"}
-    steered = {place for place in found if place[1] == "steered"}
-    assert steered == {("attack", "steered", "none"), ("control", "steered", "noise_image")}
-    over = found["control", "steered", "noise_image"]
+    steered = {place for place in found if place[1] == "attacker_goal"}
+    assert steered == {("attack", "attacker_goal", "none"), ("control", "attacker_goal", "noise_image")}
+    over = found["control", "attacker_goal", "noise_image"]
     expected = paired_difference([4, 4, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1], [4] * GROUPS)
     assert (over.point, over.low, over.high) == (expected.point, expected.low, expected.high)
     assert (over.point, over.pairs, over.only_cell, over.only_base) == (pytest.approx(9 / 32), 32, 10, 1)
@@ -149,7 +149,7 @@ def test_differences_to_plain_and_to_the_control_are_paired() -> None:
     asked = found["control", "asr", "noise_image"]
     assert (asked.point, asked.discordant, asked.too_few_groups) == (0.0, 0, True)
     assert found["attack", "asr", "none"].flip_rate is not None
-    assert found["attack", "steered", "none"].flip_rate is None
+    assert found["attack", "attacker_goal", "none"].flip_rate is None
 
 
 def test_slices_count_every_kind_of_case() -> None:
@@ -168,7 +168,7 @@ def test_any_of_several_tries_is_about_all_cases() -> None:
     both = summary(rows("wins", WISH) + again)
     one = cell(both, "wins", WISH).success_any
     assert one is not None
-    assert (one.name, one.k, one.n) == ("steered_any_of_2", 10, 32)
+    assert (one.name, one.k, one.n) == ("attacker_goal_any_of_2", 10, 32)
 
 
 def test_seeds_have_their_own_success() -> None:
@@ -188,7 +188,7 @@ def test_curves_and_areas_are_of_steered_replies() -> None:
             row |= {"budget": f"backwards={budget}", "outcome": "complied" if wins else "refused"}
         columns.append(column)
     (curve,) = summary(*columns).curves
-    assert (curve.success, [level.amount for level in curve.levels]) == ("steered", [1, 10, 100])
+    assert (curve.success, [level.amount for level in curve.levels]) == ("attacker_goal", [1, 10, 100])
     assert curve.area is not None
     assert curve.area.point == pytest.approx(0.25)
 
@@ -202,20 +202,20 @@ def test_judges_that_read_something_else_are_not_compared_with_the_truth() -> No
 @pytest.mark.parametrize("absent", ["dropped", "null"])
 def test_tables_that_do_not_say_what_a_judge_reads_are_read_as_the_case(absent: str) -> None:
     table = pa.Table.from_pylist(rows("wins", CASE))
-    place = table.schema.get_field_index("reads")
+    place = table.schema.get_field_index("scores")
     table = table.remove_column(place)
     if absent == "null":
-        table = table.append_column("reads", pa.nulls(table.num_rows, pa.string()))
+        table = table.append_column("scores", pa.nulls(table.num_rows, pa.string()))
     (one,) = summarize(table).cells
-    assert one.id.reads == "case"
-    assert set(one.rates) == {name for name, measure in MEASURES.items() if measure.reads == "case"}
+    assert one.id.scores == "case"
+    assert set(one.rates) == {name for name, measure in MEASURES.items() if measure.scores == "case"}
 
 
 def test_an_unknown_reading_is_told() -> None:
     with pytest.raises(
-        ContractError, match="32 rows have reads 'tea leaves', which is none of case, attacker"
+        ContractError, match="32 rows have scores 'tea leaves', which is none of case, attacker_goal"
     ):
-        summary(rows("wins", CASE, reads="tea leaves"))
+        summary(rows("wins", CASE, scores="tea leaves"))
 
 
 def test_every_kind_of_case_is_counted() -> None:

@@ -141,19 +141,19 @@ def test_nothing_scored_is_no_rate() -> None:
 
 
 def test_what_an_attacker_wants_is_one_rate_over_all_kinds_of_cases() -> None:
-    asked = [*rows(WRITTEN, "cc", reads="attacker"), *rows(JPEG, "cr", reads="attacker")]
+    asked = [*rows(WRITTEN, "cc", scores="attacker_goal"), *rows(JPEG, "cr", scores="attacker_goal")]
     answered = [
         {**each, "case_id": f"a{each['case_id']}", "expected": "answer"}
-        for each in [*rows(WRITTEN, "cr", reads="attacker"), *rows(JPEG, "rr", reads="attacker")]
+        for each in [*rows(WRITTEN, "cr", scores="attacker_goal"), *rows(JPEG, "rr", scores="attacker_goal")]
     ]
-    noise = rows(WRITTEN, "cr", reads="attacker", role="control", series="noise")
+    noise = rows(WRITTEN, "cr", scores="attacker_goal", role="control", series="noise")
     found = cells([*asked, *answered, *noise])
     written, jpeg = found["qi", WRITTEN], found["qi", JPEG]
-    assert (written.rate.name, written.rate.k, written.rate.n) == ("steered", 3, 4)
+    assert (written.rate.name, written.rate.k, written.rate.n) == ("attacker_goal", 3, 4)
     assert (jpeg.rate.k, jpeg.rate.n, jpeg.pairs) == (1, 4, 4)
     # groups g0 and g1 hold one case of either kind
     assert jpeg.change == paired_difference([1, 0], [2, 1], [2, 2])
-    assert (written.column.expected, written.column.measure.name) == ("", "steered")
+    assert (written.column.expected, written.column.measure.name) == ("", "attacker_goal")
     assert (written.control, written.over_pairs) == ("noise", 2)
 
 

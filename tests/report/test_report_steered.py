@@ -49,7 +49,7 @@ BEST = f"injection:testbed [backwards={LEVELS[1]}]"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = Run(parse(STUDY), tmp_path_factory.mktemp("steered") / "run")
+    run = Run(parse(STUDY), tmp_path_factory.mktemp("attacker_goal") / "run")
     run.prepare()
     asyncio.run(run.all_stages())
     return run.folder
@@ -65,38 +65,38 @@ def page(folder: Path) -> Tree:
     return Tree(report.write(folder).read_text(encoding="utf-8"))
 
 
-def unseen(found: Summary, attack: str, reads: str) -> CellSummary:
+def unseen(found: Summary, attack: str, scores: str) -> CellSummary:
     (one,) = [
         cell
         for cell in found.cells
-        if (cell.id.attack, cell.id.reads) == (attack, reads) and cell.id.seen != "seen"
+        if (cell.id.attack, cell.id.scores) == (attack, scores) and cell.id.seen != "seen"
     ]
     return one
 
 
 def test_rows_and_lock_say_what_a_judge_reads(folder: Path) -> None:
-    rows = pq.read_table(folder / "results.parquet", columns=["judge", "reads"]).to_pylist()
-    assert {(row["judge"].partition("(")[0], row["reads"]) for row in rows} == {
+    rows = pq.read_table(folder / "results.parquet", columns=["judge", "scores"]).to_pylist()
+    assert {(row["judge"].partition("(")[0], row["scores"]) for row in rows} == {
         ("testbed_policy", "case"),
-        ("target_string", "attacker"),
+        ("target_string", "attacker_goal"),
     }
     judges = yaml.safe_load((folder / "study.lock.yaml").read_text())["judges"]
-    assert ["reads" in judge for judge in judges] == [False, True]
-    assert judges[1]["reads"] == "attacker"
+    assert ["scores" in judge for judge in judges] == [False, True]
+    assert judges[1]["scores"] == "attacker_goal"
 
 
 def test_the_attack_steers_and_neither_noise_nor_the_plain_question_does(found: Summary) -> None:
-    attacked = unseen(found, BEST, "attacker").success
+    attacked = unseen(found, BEST, "attacker_goal").success
     assert attacked is not None
     assert attacked.point is not None
     assert attacked.point >= 0.2
-    (own,) = [c for c in found.cells if (c.id.attack, c.id.reads) == ("own", "attacker")]
+    (own,) = [c for c in found.cells if (c.id.attack, c.id.scores) == ("own", "attacker_goal")]
     assert own.success is not None
     assert own.success.k >= CASES - 1
     for base in ("none", "noise"):
-        rate = unseen(found, base, "attacker").success
+        rate = unseen(found, base, "attacker_goal").success
         assert rate is not None
-        assert (rate.name, rate.k, rate.n) == ("steered", 0, CASES)
+        assert (rate.name, rate.k, rate.n) == ("attacker_goal", 0, CASES)
 
 
 def test_a_successful_attack_shows_as_utility_lost(found: Summary) -> None:
@@ -114,9 +114,9 @@ def test_a_successful_attack_shows_as_utility_lost(found: Summary) -> None:
 
 
 def test_a_curve_over_the_budget_is_of_steered_replies(found: Summary) -> None:
-    (curve,) = [c for c in found.curves if c.success == "steered" and c.seen != "seen"]
+    (curve,) = [c for c in found.curves if c.success == "attacker_goal" and c.seen != "seen"]
     assert [level.amount for level in curve.levels] == list(LEVELS)
-    rates = [unseen(found, level.cell.attack, "attacker").success for level in curve.levels]
+    rates = [unseen(found, level.cell.attack, "attacker_goal").success for level in curve.levels]
     assert curve.area is not None
     assert curve.area.point == pytest.approx(sum(rate.point or 0 for rate in rates if rate) / 2)
 

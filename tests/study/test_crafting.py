@@ -370,7 +370,8 @@ class Listener(Silent):
 
 def test_the_user_sees_how_far_a_search_is_and_what_it_had_to_do(make: Make) -> None:
     run = make("{name: toy_search, surrogate: toy/a}")
-    run.progress = listener = Listener()
+    listener = Listener()
+    run.context = replace(run.context, progress=listener)
     run.craft()
     assert listener.heard == [
         "toy_search: step 25 of 5,000, loss 1.250",

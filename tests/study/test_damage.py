@@ -19,8 +19,8 @@ from toys import ToyTarget
 from sightline.errors import SightlineError, UsageError
 from sightline.records import Draft
 from sightline.report import write
+from sightline.study.case_table import LostPictures
 from sightline.study.config import parse
-from sightline.study.lost_pictures import LostPictures
 from sightline.study.progress import Silent
 from sightline.study.run import Run
 from sightline.study.verify.verification import Wanted, verify

@@ -125,9 +125,9 @@ def test_a_broken_character_in_a_release_row_is_replaced_and_told(tmp_path: Path
     questions.write_text(json.dumps(rows), encoding="utf-8")
     benchmark = {"name": "mm_safetybench", "images": "none", "root": str(root)}
     run = ran(tmp_path, [], benchmarks=[benchmark])
-    [note] = [text for text in run.case_tables[0].warnings if "surrogate" in text]
+    [note] = [text for text in run.context.case_tables[0].warnings if "surrogate" in text]
     assert "06-Fraud" in note
-    assert len(table(run)) == sum(run.case_tables[0].expected.values())
+    assert len(table(run)) == sum(run.context.case_tables[0].expected.values())
 
 
 TARGETS = {

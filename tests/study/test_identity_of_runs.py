@@ -24,12 +24,11 @@ from sightline.cases import Image
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.release import OfficialRelease
-from sightline.sealed import checked_text
 from sightline.store import Blobs, encode_png
 from sightline.study.case_table import read_cases
 from sightline.study.config import parse
 from sightline.study.progress import Silent
-from sightline.study.results_digest import NOT_RESULTS, results_digest
+from sightline.study.results import NOT_RESULTS, results_digest
 from sightline.study.run import Run
 from sightline.tables import Table
 from sightline.targets.local import files
@@ -224,7 +223,7 @@ def test_a_changed_engine_is_told_of_an_attack_on_gradients(
 ) -> None:
     text = GRADIENTS.format(folder=model)
     before = run_of(tmp_path / "run", text)
-    keys = before.columns[0].keys([{"key": "case"}])
+    keys = before.context.columns[0].keys([{"key": "case"}])
     edit(
         monkeypatch,
         {"sightline.whitebox.objectives": with_another_constant(text_of("sightline.whitebox.objectives"))},
@@ -234,9 +233,9 @@ def test_a_changed_engine_is_told_of_an_attack_on_gradients(
     ):
         run_of(tmp_path / "run", text)
     after = run_of(tmp_path / "run", text, extend=True)
-    assert after.columns[0].keys([{"key": "case"}]) != keys
-    assert after.columns[0].seed_for("case") == before.columns[0].seed_for("case")
-    assert after.columns[0].seed_for("case") != after.columns[0].seed_for("other")
+    assert after.context.columns[0].keys([{"key": "case"}]) != keys
+    assert after.context.columns[0].seed_for("case") == before.columns[0].seed_for("case")
+    assert after.context.columns[0].seed_for("case") != after.columns[0].seed_for("other")
     edit(
         monkeypatch,
         {"sightline.whitebox.model": with_another_constant(text_of("sightline.whitebox.model"))},
@@ -245,17 +244,6 @@ def test_a_changed_engine_is_told_of_an_attack_on_gradients(
     with pytest.raises(UsageError, match=opened):
         run_of(tmp_path / "run", text)
     forget()
-
-
-def test_a_lock_from_before_code_was_listed_says_so(tmp_path: Path, fonts: Path) -> None:
-    del fonts
-    run = finished(tmp_path / "run")
-    path = run.folder / "study.lock.yaml"
-    text = checked_text(path.read_text(encoding="utf-8"))  # locks of then had no seal
-    cut = text[: text.index("\ncode:")] + text[text.index("\nmade_from:") :]
-    path.write_text(cut.replace("seed: 3", "seed: 4"), encoding="utf-8")
-    with pytest.raises(UsageError, match="made by an older Sightline"):
-        run_of(tmp_path / "run")
 
 
 # --- Stamps -------------------------------------------------------------------

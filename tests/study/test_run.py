@@ -269,8 +269,8 @@ def test_epochs_and_none(make: Make) -> None:
 
 def test_limit_takes_from_every_expectation(make: Make) -> None:
     run = make(STUDY.replace("n: 30", "n: 60, limit: 12").replace("toy_plain, toy_dots", "toy_plain"))
-    assert sum(run.case_tables[0].expected.values()) == 12
-    assert set(run.case_tables[0].expected) == {"refuse", "comply", "answer"}
+    assert sum(run.context.case_tables[0].expected.values()) == 12
+    assert set(run.context.case_tables[0].expected) == {"refuse", "comply", "answer"}
 
 
 def test_new_answers_make_a_finished_run_incomplete(make: Make) -> None:
@@ -330,7 +330,7 @@ def test_two_cases_of_one_name_are_refused(make: Make) -> None:
 
 def test_plan_is_exact(make: Make) -> None:
     run = make()
-    before = plan(run, run.folder)
+    before = plan(run.context, run.folder)
     counts = asyncio.run(run.all_stages())
     assert before == Plan(
         cells=2,
@@ -340,7 +340,7 @@ def test_plan_is_exact(make: Make) -> None:
         judges=(Share("judge toy_judge", counts["judge"].written, 0),),
         notes=(),
     )
-    after = plan(run, run.folder)
+    after = plan(run.context, run.folder)
     assert (after.artifacts.there, after.targets, after.judges) == (
         40,
         (Share("toy/a", 40, 40),),
@@ -367,16 +367,16 @@ def test_plan_splits_by_target_and_counts_what_is_there_and_grader_calls(
     counts = asyncio.run(first.all_stages())
     failed = counts["answer"].errors
     both = prepared("[toy/a, toy/b]", tmp_path / "scratch")
-    found = plan(both, tmp_path / "run")
+    found = plan(both.context, tmp_path / "run")
     assert found.targets == (Share("toy/a", 40, 40, 0, None), Share("toy/b", 40, 0, 40, None))
     assert found.judges == (Share("judge toy_judge", 80, 40), Share("judge model_graded", 80, 40, 40))
-    again = plan(both, tmp_path / "run", retry_errors=True)
+    again = plan(both.context, tmp_path / "run", retry_errors=True)
     assert again.targets[0] == Share("toy/a", 40, 40 - failed, failed, None)
 
 
 def test_a_font_that_is_not_here_is_told_with_its_cure(make: Make) -> None:
     text = STUDY.replace("toy_dots", "{name: figstep, font: NoSuchFace.otf}, {name: figstep, label: b}")
-    notes = plan(make(text), Path("nowhere")).notes
+    notes = plan(make(text).context, Path("nowhere")).notes
     assert "figstep: NoSuchFace.otf is not installed here, pages are drawn with DejaVu" in notes[0]
     assert "~/.local/share/fonts" in notes[0]
     assert all("apt install fonts-freefont-ttf" in note for note in notes[1:])

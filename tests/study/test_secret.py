@@ -100,4 +100,4 @@ def test_the_secret_is_in_no_other_file_of_the_run(tmp_path: Path, grader: Obeyi
 def test_a_study_without_a_grader_has_no_secret(tmp_path: Path) -> None:
     session = run(tmp_path, "refusal_prefix")
     assert not (tmp_path / SECRET).exists()
-    assert keyed(session.judges, tmp_path) == session.judges
+    assert keyed(session.context.judges, tmp_path) == session.context.judges

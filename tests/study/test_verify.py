@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -23,6 +22,7 @@ from sightline.errors import UsageError
 from sightline.metrics.survival import Survival, survival
 from sightline.records import Cost, Draft, Response
 from sightline.registry import attack
+from sightline.sealed import sealed_line
 from sightline.store import Blobs, decode_picture, read_shards
 from sightline.study import answering
 from sightline.study.config import parse
@@ -293,7 +293,7 @@ def test_lost_records_are_findings_with_their_cure(make: Callable[..., Made]) ->
     (records / "craft.parquet").unlink()
     (records / "craft").mkdir(exist_ok=True)
     shard = records / "craft" / "1-a.jsonl"
-    shard.write_bytes(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in kept))
+    shard.write_bytes(b"".join(map(sealed_line, kept)))
     done = made.verify()
     (finding,) = done.inspected.findings
     assert (finding.fault, finding.claim.key) == (Fault.lost_record, gone)
@@ -322,7 +322,7 @@ def _edit(made: Made, change: Callable[[dict[str, Any]], None]) -> None:
     (records / "craft.parquet").unlink()
     (records / "craft").mkdir(exist_ok=True)
     shard = records / "craft" / "1-a.jsonl"
-    shard.write_bytes(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+    shard.write_bytes(b"".join(map(sealed_line, rows)))
 
 
 def test_norms_that_differ_from_the_record_are_found(make: Callable[..., Made]) -> None:

@@ -156,7 +156,7 @@ def test_a_foreign_answer_in_a_run_is_refused(finished, tmp_path):
         (folder / "study.lock.yaml").write_text(yaml.safe_dump(lock | change))
         with pytest.raises(UsageError, match="none of the 16 answers belongs to the study"):
             ReplayTarget("replay/x", f"{folder}#scripted/")
-    (folder / "study.lock.yaml").write_text("targets: 3")
+    (folder / "study.lock.yaml").write_text("format: 2\ntargets: 3")
     with pytest.raises(DamageError, match=r"study\.lock\.yaml: damaged .*; replay needs the lock"):
         ReplayTarget("replay/x", folder)
     (folder / "study.lock.yaml").unlink()

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -18,6 +19,8 @@ from sightline.cases import Conversation, Image
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
 from sightline.store import Blobs
+from sightline.study import run as runs
+from sightline.study.config import parse
 from sightline.study.surrogates import LocalSurrogate
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.local import loading
@@ -26,6 +29,15 @@ from sightline.whitebox.model import from_pretrained, open_victim
 from sightline.whitebox.victim import Pair
 
 CPU = LocalSettings(device="cpu")
+STUDY = """
+study: shared
+benchmarks: [{name: testbed_requests, limit: 2}]
+targets: [testbed/linear]
+attacks:
+  - {name: qi_visual, preset: testbed, steps: 2, surrogate: testbed/linear}
+judges: [testbed_policy]
+decoding: {max_tokens: 4}
+"""
 ASKED = Conversation.user("What is the color of the circle?")
 PAIR = Pair(prompt=Conversation.user(Image("x", 64, 64), "What is it?"), target="a red square")
 
@@ -78,6 +90,16 @@ def test_target_and_surrogates_share_one_load(tmp_path: Path, loads: list[str]) 
     assert bool(grad.abs().sum() > 0)
     assert torch.equal(nll(again)[0], loss)
     assert said(target) == alone
+
+
+def test_a_study_loads_the_model_that_is_target_and_surrogate_once(tmp_path: Path, loads: list[str]) -> None:
+    run = runs.Run(parse(STUDY), tmp_path / "run")
+    run.prepare()
+    asyncio.run(run.all_stages())
+    rows = pq.read_table(run.folder / "results.parquet").to_pylist()
+    assert {row["outcome"] for row in rows}.isdisjoint({"error"})
+    assert len(rows) == 2
+    assert len(loads) == 1
 
 
 def test_another_number_format_is_another_load(tmp_path: Path, loads: list[str]) -> None:

@@ -210,7 +210,7 @@ def test_the_picture_cache_is_bounded_by_bytes(tmp_path, blobs, images):
     for place, image in enumerate((*images, images[0])):
         answered(target, [Conversation.user(image, "what " * (place + 1))])
     assert tensors.calls == len(images) + 1
-    assert len(tensors._held) == 2
+    assert len(tensors._known) == 2
 
 
 def test_a_system_prompt_is_folded_where_the_template_has_none(tmp_path, blobs, images):
@@ -458,8 +458,8 @@ def test_a_dialogue_continues_what_was_computed(tmp_path, blobs, images):
     inverse = blobs.put_pixels(255 - blobs.pixels(images[0]))
     swapped = Turn("user", (inverse, *dialogues[0].turns[0].parts[1:]))
     other = Conversation((swapped, *dialogues[0].turns[1:]))
-    assert model.held(model.prepare(dialogues[0], SHORT, blobs.read)) > 16
-    assert model.held(model.prepare(other, SHORT, blobs.read)) == 0
+    assert model.cached_tokens(model.prepare(dialogues[0], SHORT, blobs.read)) > 16
+    assert model.cached_tokens(model.prepare(other, SHORT, blobs.read)) == 0
 
 
 def test_held_sequences_are_bounded_by_bytes(tmp_path, blobs, images):
@@ -468,14 +468,14 @@ def test_held_sequences_are_bounded_by_bytes(tmp_path, blobs, images):
     answered(target, [Conversation.user(images[0], "what is this")])
     one = prefixes._bytes
     assert one == 2 * 2 * 2 * 16 * 4 * len(
-        next(iter(prefixes._held.values())).ids
+        next(iter(prefixes._known.values())).ids
     )  # layers, k and v, heads, size
     prefixes._limit = 9 * one
     for place in range(12):
         pair = [images[place % 4], images[place // 4]]
         answered(target, [Conversation.user(*pair, "what is this")])
     assert prefixes._bytes <= prefixes._limit
-    assert len(prefixes._held) < 12
+    assert len(prefixes._known) < 12
     prefixes._limit = one  # a sequence larger than an eighth of the room is not held at all
     prefixes.clear()
     answered(target, [Conversation.user(images[1], "again")])

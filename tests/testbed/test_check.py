@@ -10,9 +10,9 @@ pytest.importorskip("torch")
 
 from sightline.testbed import wordings
 from sightline.testbed.world import world
-from sightline_testbed.evaluation import check
 from sightline_testbed.evaluation.answering import Ask
-from sightline_testbed.evaluation.check import Row, bands, measure
+from sightline_testbed.evaluation.check import measure
+from sightline_testbed.evaluation.rates import Row, bands, promised, rate_of
 from sightline_testbed.training.plans import ABOUT
 
 
@@ -71,14 +71,14 @@ def test_denominators() -> None:
 
 
 def test_band_in_words() -> None:
-    row = check.row("x", [True, False], ["a", "b"], at_least=0.4, at_most=0.95)
+    row = rate_of("x", [True, False], ["a", "b"], at_least=0.4, at_most=0.95)
     assert row.band == "0.40 to 0.95"
     assert row.passed
-    assert not check.row("x", [True, True], ["a", "b"], at_most=0.95).passed
+    assert not rate_of("x", [True, True], ["a", "b"], at_most=0.95).passed
 
 
 def test_only_full_size_models_promise_a_band() -> None:
-    rows = [check.row("caption", [True, False], ["a", "b"], at_least=0.95)]
-    assert [found.passed for found in check.promised("linear", rows)] == [False]
-    (small,) = check.promised("linear-0.5m", rows)
+    rows = [rate_of("caption", [True, False], ["a", "b"], at_least=0.95)]
+    assert [found.passed for found in promised("linear", rows)] == [False]
+    (small,) = promised("linear-0.5m", rows)
     assert (small.band, small.passed, small.rate) == ("", True, 0.5)

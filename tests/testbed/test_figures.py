@@ -17,8 +17,8 @@ pytest.importorskip("torch")
 from sightline.errors import UsageError
 from sightline.testbed.weights import Part, Variant
 from sightline_testbed.evaluation import card, charts, figures, wear_charts
-from sightline_testbed.evaluation.check import Row
 from sightline_testbed.evaluation.curves import Point
+from sightline_testbed.evaluation.rates import Row
 from sightline_testbed.evaluation.susceptibility import Forced
 
 POINT = Point(

@@ -1,4 +1,4 @@
-"""White-box tests need torch; tiny models are made by the module that the targets' tests use."""
+"""White-box tests need torch; tiny models are those of the targets' tests, oracles those of benchmarks."""
 
 from __future__ import annotations
 
@@ -7,5 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "targets"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 collect_ignore_glob = ["test_*.py"] if find_spec("torch") is None or find_spec("transformers") is None else []

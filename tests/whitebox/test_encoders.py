@@ -14,6 +14,7 @@ from PIL import Image as PilImage
 from transformers import AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
+from _preprocessing import difference
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings, open_target
 from sightline.whitebox.detectors import LabelScore, log_odds
@@ -21,7 +22,7 @@ from sightline.whitebox.encoder_folders import encoder_folder
 from sightline.whitebox.encoders import open_encoder, tower_of
 from sightline.whitebox.model import open_victim
 from sightline.whitebox.preprocessing.geometry import Size, yolos
-from sightline.whitebox.preprocessing.processor import difference, preprocessor
+from sightline.whitebox.preprocessing.processor import preprocessor
 
 CPU = LocalSettings(device="cpu")
 DETECTORS = ("yolos", "detr", "conditional_detr")

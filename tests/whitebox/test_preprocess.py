@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from _preprocessing import difference, official
 from sightline.errors import ContractError, UsageError
 from sightline.whitebox.preprocessing import pipelines as recipes
-from sightline.whitebox.preprocessing.processor import difference, official, preprocessor
+from sightline.whitebox.preprocessing.processor import preprocessor
 
 SIDE = 32
 SQUARE, EDGE = {"height": SIDE, "width": SIDE}, {"shortest_edge": SIDE}

@@ -293,11 +293,11 @@ def test_candidates_with_another_beginning_than_they_say_are_refused():
     reader = SuffixReader(open_victim("testbed/linear", local=CPU), TokenSuffix(length=5))
     pairs = pairs_of(None, ("make moss", "how ?"))
     start = reader.start(pairs[0].prompt, 0)
-    with pytest.raises(ContractError, match="said to begin like"):
+    with pytest.raises(ContractError, match="do not begin with the tokens"):
         reader.rows(start[None], pairs, unchanged=2)
     reader.token_gradient(start, pairs, lambda rows: rows.nll.mean(1))
     reader.rows(start[None], pairs, unchanged=2)
-    with pytest.raises(ContractError, match="said to begin like"):
+    with pytest.raises(ContractError, match="do not begin with the tokens"):
         reader.rows(start[None] + 1, pairs, unchanged=2)
 
 

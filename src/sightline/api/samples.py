@@ -18,11 +18,11 @@ from sightline.errors import UsageError, nearest
 from sightline.keys import judge_key
 from sightline.plain import conversation_of
 from sightline.report.results import current_case_tables, entries
+from sightline.run_folder import RESULTS
 from sightline.sealed import check_table, damage_told
 from sightline.store import Blobs, Row
 from sightline.study import lock
 from sightline.study.grid import chunks
-from sightline.study.results import RESULTS
 from sightline.tables import RESULTS_AGAIN, Table, compacted_rows
 
 COVERED = frozenset({"behavior", "prompt", "reply", "raw", "error", "verdicts"})

@@ -261,3 +261,29 @@ def scene(size_px: int, shapes: int, rng: np.random.Generator) -> Pixels:
             case _:
                 pen.polygon([(x, box[1]), (box[2], box[3]), (box[0], box[3])], fill=color)
     return np.array(page, dtype=np.uint8)
+
+
+def wrap_measured(phrase: str, face: ImageFont.FreeTypeFont, width_px: int, lead: str = " ") -> list[str]:
+    """Words in lines narrower than `width_px`; each line after the first starts with `lead`."""
+    first, *rest = phrase.split()
+    lines, length = [first], face.getlength(first)
+    for word in rest:
+        step = face.getlength(f" {word}")
+        if length + step < width_px:
+            lines[-1] += f" {word}"
+            length += step
+        else:
+            lines.append(lead + word)
+            length = face.getlength(lines[-1])
+    return lines
+
+
+def square_page(text: str, size_px: int, font: str, font_px: int) -> Pixels:
+    """A square white page with the text, wrapped, in its middle.
+
+    Raises:
+        UsageError: if the font cannot draw it.
+    """
+    require(16 <= size_px <= 4096, "size_px", size_px, "16..4096 pixels")
+    face, size = find_font(font).at(font_px, text), (size_px, size_px)
+    return draw(block(wrap_measured(text, face, size_px, lead=""), face, size), face, size)

@@ -1,131 +1,182 @@
-"""What attacks on gradients share: their surrogate's victim, the picture's place in a prompt, progress."""
+"""What attacks share: the picture of a case, batches of pictures, prompts, and drafts of what was found.
+
+Nothing here loads torch. `Craft` offers `own_image` and `source_image` as methods.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sightline import whitebox
-from sightline.budget import Budget, SpentError
-from sightline.cases import Conversation, Image
-from sightline.contracts import Craft, Searching, Surrogate
-from sightline.errors import ContractError, UsageError
-from sightline.records import NO_COST, Cost, Pixels
+from sightline.attacks.rendering import scene
+from sightline.cases import Case, Conversation, Image
+from sightline.craft import Craft
+from sightline.errors import UsageError
+from sightline.records import Draft, Pixels
+from sightline.rng import numpy_rng, seed_of
 
-LOOKS = 100
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from sightline import whitebox
 
-
-def surrogates(ctx: Craft, attack: str) -> tuple[Surrogate, ...]:
-    """The models that the study names for crafting.
-
-    Raises:
-        ContractError: if the stage gave none.
-    """
-    if not ctx.surrogates:
-        raise ContractError(f"attack {attack!r} was called without a surrogate")
-    return ctx.surrogates
+MOST_CHECKS = 100
+"""Checks of a search that a draft records."""
 
 
-def victims(ctx: Craft, attack: str) -> tuple[whitebox.Victim, ...]:
-    """The models that the study names for crafting, opened for gradients.
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceImage:
+    """A case and the picture that is to be perturbed: uint8 pixels, height x width x 3."""
 
-    Raises:
-        ContractError: if the stage gave none.
-    """
-    return tuple(surrogate.victim() for surrogate in surrogates(ctx, attack))
+    case: Case
+    clean: Pixels
+
+    @property
+    def prompt(self) -> Conversation:
+        """The case's conversation as it is sent once its draft is sealed: the picture, then the text."""
+        height, width = self.clean.shape[:2]
+        text = self.case.conversation.last_user_text()
+        return self.case.conversation.with_last_user(Image("", width, height), text)
+
+    @property
+    def key(self) -> int:
+        """Names the picture's random numbers, whatever batch it is in."""
+        return seed_of("picture", self.case.id)
+
+    def asked(self, question: str) -> Conversation:
+        """Another question beside the same picture; '' is the case's own conversation."""
+        return prompt_with_image(question, self.clean) if question else self.prompt
 
 
-def victim(ctx: Craft, attack: str) -> whitebox.Victim:
-    """The only model that the study names for crafting.
-
-    Raises:
-        UsageError: if it names several.
-    """
-    return only(victims(ctx, attack), attack, "model")
-
-
-def only(found: Sequence[T], attack: str, what: str) -> T:
-    """The one of what a study names, for an attack that is crafted on one.
-
-    Raises:
-        UsageError: if it names several.
-    """
-    if len(found) > 1:
+def own_image(case: Case, ctx: Craft) -> Pixels | None:
+    """See `Craft.own_image`."""
+    pictures = list(case.conversation.images)
+    if not pictures:
+        return None
+    last = next(turn for turn in reversed(case.conversation.turns) if turn.role == "user")
+    if len(pictures) > 1 or not last.images:
         raise UsageError(
-            f"attack {attack!r} is crafted on one {what}, not on {len(found)}: name one surrogate"
+            f"case {case.id!r} has {len(pictures)} pictures, {len(last.images)} of them beside its last "
+            f"question: {ctx.attack} takes cases with one picture there, or with none"
         )
-    return found[0]
+    return ctx.images.pixels(pictures[0])
 
 
-def beside(text: str, picture: Pixels) -> Conversation:
+def source_image(case: Case, ctx: Craft, *, size_px: int, shapes: int) -> SourceImage:
+    """See `Craft.source_image`."""
+    own = own_image(case, ctx)
+    if own is None:
+        own = scene(size_px, shapes, numpy_rng(ctx.attack, ctx.seed, case.id))
+    return SourceImage(case, own)
+
+
+def prompt_with_image(text: str, picture: Pixels) -> Conversation:
     """A prompt of a text beside the attacked picture, in the order in which drafts are sealed."""
     return Conversation.user(Image("", picture.shape[1], picture.shape[0]), text)
 
 
-def descend(
-    problem: whitebox.Problem,
-    ctx: Craft,
-    *,
-    steps: int,
-    keys: Sequence[int] | None = None,
-    every: int = 25,
-    part: str = "",
-    budget: Budget | None = None,
-    before: Cost = NO_COST,
-) -> whitebox.Found:
-    """A search of the loop, within the study's budget, shown, and kept so that it goes on after a crash.
+def batches(
+    pictures: Iterable[SourceImage], most: int, alike: Callable[[SourceImage], Hashable] = lambda _: None
+) -> Iterator[list[SourceImage]]:
+    """Neighbors of one size that are optimized for the same thing (`alike`), at most so many at a time."""
+    batch, same = list[SourceImage](), None
+    for picture in pictures:
+        now = (picture.clean.shape, alike(picture))
+        if batch and (now != same or len(batch) == most):
+            yield batch
+            batch = []
+        batch.append(picture)
+        same = now
+    if batch:
+        yield batch
 
-    Args:
-        problem: what is minimized.
-        ctx: the attack's world.
-        steps: of the optimizer.
-        keys: names of the artifacts' random numbers.
-        every: steps from check to check.
-        part: tells the searches for one artifact apart.
-        budget: what is left of the study's, for a search that is not the artifact's first.
-        before: what an artifact took to prepare (features of a target, replies of a teacher); it is paid from
-            the same budget and part of what was found.
+
+def openings(forms: Sequence[str], case: Case, ctx: Craft, setting: str = "targets") -> tuple[str, ...]:
+    """The beginnings of answers, with the wordings of a case filled in.
 
     Raises:
-        UsageError: as `whitebox.minimize`.
-        SpentError: for a budget that `before` uses up.
+        UsageError: for no forms, or a wording that the case has not.
     """
-    allowed = ctx.budget if budget is None else budget
-    left = allowed.less(before)
-    if left is None:
-        raise SpentError(f"budget {allowed} does not pay for what comes before the first step")
-    named = None if keys is None else tuple(keys)
-    bench = ctx.bench(repr((ctx.seed, named, part))) if ctx.bench is not None else None
-    found = whitebox.minimize(
-        problem,
-        steps=steps,
-        seed=ctx.seed,
-        keys=keys,
-        every=every,
-        budget=left,
-        watch=watch(ctx.report),
-        bench=whitebox.Bench(bench) if bench is not None else None,
-    )
-    if before == NO_COST:
-        return found
-    return replace(found, costs=tuple(before + cost for cost in found.costs))
+    if not forms:
+        raise UsageError(
+            f"{ctx.attack} needs `{setting}`: one or more beginnings of the answer (Sightline ships none), "
+            "or preset `testbed`"
+        )
+    try:
+        return tuple(form.format_map(case.wordings) for form in forms)
+    except (KeyError, ValueError, IndexError) as absent:
+        raise UsageError(
+            f"{ctx.attack}: case {case.id!r} cannot fill in `{setting}` {list(forms)!r}: it has the wordings "
+            f"{', '.join(case.wordings) or 'none'}; {absent} is not among them"
+        ) from absent
 
 
-def looks(found: whitebox.Found, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:
-    """What the checks of an artifact saw, for its draft; thinned to `LOOKS`, the last one kept."""
+def checks_of(found: whitebox.Found, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:
+    """An artifact's checks for its draft: step, loss, share forced; at most `MOST_CHECKS`, with the last."""
     checks = found.checks[artifact]
-    thin = max(1, -(-len(checks) // LOOKS))
+    thin = max(1, -(-len(checks) // MOST_CHECKS))
     return tuple((check.step, check.loss, check.forced) for check in checks[::-1][::thin][::-1])
 
 
-def watch(report: Callable[[Searching], None]) -> whitebox.Watch:
-    """What the loop tells, as an attack's progress."""
-
-    def told(progress: whitebox.Progress) -> None:
-        report(
-            Searching(step=progress.step, steps=progress.steps, loss=progress.loss, message=progress.message)
+def image_drafts(
+    batch: Sequence[SourceImage],
+    found: whitebox.Found,
+    notes: Sequence[str],
+    seen: Sequence[bool | None] = (),
+) -> Iterator[Draft]:
+    """One draft per picture that a search found; `seen`: whether the case's question was optimized on."""
+    for i, picture in enumerate(batch):
+        best = found.best[i]
+        yield Draft(
+            case=picture.case,
+            image=found.pixels[i],
+            clean=picture.clean,
+            trace=found.losses[i],
+            checks=checks_of(found, i),
+            cost=found.costs[i],
+            seen=seen[i] if seen else None,
+            note=f"{found.endings[i]}; best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
         )
 
-    return whitebox.Watch(report=told)
+
+def suffix_draft(
+    case: Case,
+    suffix: whitebox.TokenSuffix,
+    found: whitebox.FoundText,
+    notes: Sequence[str] = (),
+    *,
+    shared: bool = False,
+    seen: bool | None = None,
+) -> Draft:
+    """A case with the suffix that was found."""
+    best = found.best
+    facts = (
+        f"{found.ending}; best at step {best.step}, loss {best.loss:.3f}",
+        f"text {found.text!r}",
+        *notes,
+    )
+    return Draft(
+        case=case,
+        text=suffix.joined(case.conversation.last_user_text(), found.text),
+        trace=found.losses,
+        checks=tuple((check.step, check.loss, check.forced) for check in found.checks),
+        cost=found.cost,
+        shared=shared,
+        seen=seen,
+        note="; ".join(facts),
+    )
+
+
+def baseline_draft(
+    case: Case,
+    suffix: whitebox.TokenSuffix,
+    reader: whitebox.SuffixReader,
+    seed: int,
+    *,
+    shared: bool = False,
+) -> Draft:
+    """A case with the tokens that a search would begin with: random words, or one word repeated."""
+    ids = reader.start(case.conversation, seed).tolist()
+    text = reader.text(ids)
+    joined = suffix.joined(case.conversation.last_user_text(), text)
+    note = f"control: {len(ids)} tokens that were not optimized, {text!r}"
+    return Draft(case=case, text=joined, shared=shared, note=note)

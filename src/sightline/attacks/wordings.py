@@ -54,6 +54,16 @@ def request(case: Case) -> str:
     return text
 
 
+def plain_text(case: Case) -> str | None:
+    """The text to ask with: the case's own (None), or its plain behavior if its text may point at a picture.
+
+    Raises:
+        UsageError: if the case has nothing to ask.
+    """
+    plain = request(case)
+    return plain if any(case.conversation.images) or not case.conversation.last_user_text().strip() else None
+
+
 def statement(case: Case) -> Wording:
     """The behavior as the head of a list ("Steps to polish a glimber"), without a question mark.
 

@@ -46,11 +46,11 @@ from sightline.keys import judge_key
 from sightline.plain import conversation_of, response_of
 from sightline.records import Response
 from sightline.report.results import CaseTableName, current_case_tables
+from sightline.run_folder import RESULTS
 from sightline.sealed import check_table, damage_told
 from sightline.store import Blobs, Row
 from sightline.study import lock as locks
-from sightline.study.results import RESULTS
-from sightline.tables import RESULTS_AGAIN, Table, compacted_rows
+from sightline.tables import RESULTS_AGAIN, Table, compacted_rows, open_tables
 
 BATCH_ROWS = 4096
 
@@ -96,11 +96,7 @@ def write_eval_logs(run: Path, out: Path, *, log_images: bool = True) -> list[Pa
     out.mkdir(parents=True, exist_ok=True)
     created = datetime.fromtimestamp(int(results.stat().st_mtime), UTC).isoformat()
     records = run / "records"
-    with (
-        Table(records / "craft") as crafted,
-        Table(records / "answer") as answered,
-        Table(records / "judge") as judged,
-    ):
+    with open_tables(records, "craft", "answer", "judge") as (crafted, answered, judged):
         behaviors = dict(_behaviors(current_case_tables(records, lock)))
         opened = _Run(lock, created, crafted, answered, judged, behaviors, Blobs(run / "blobs"), log_images)
         cells = groupby(_rows(results), lambda row: row["cell"])
@@ -217,7 +213,7 @@ def _score_of(rows: Sequence[Row], judge: str, name: str) -> EvalScore:
     mine = [row for row in rows if row["judge"] == judge]
     found = rates(
         [ScoredRow(row["expected"], row["outcome"], row["group"]) for row in mine],
-        "attacker" if any(row.get("reads") == "attacker" for row in mine) else "case",
+        "attacker_goal" if any(row.get("scores") == "attacker_goal" for row in mine) else "case",
     )
     metrics = {key: EvalMetric(name=key, value=value) for key, value in found.items() if value is not None}
     unscored, total = int(found["n_unscored"] or 0), int(found["n"] or 0)

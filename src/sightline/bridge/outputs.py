@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from inspect_ai._util.constants import NO_CONTENT
 from inspect_ai.model import ContentReasoning, ContentText, ModelOutput, ModelUsage, StopReason
 
 from sightline.bridge.failures import not_answered, short_message
@@ -81,7 +82,7 @@ def to_response(output: ModelOutput, *secrets: str | None) -> Response:
     ours = (output.metadata or {}).get(KEY)
     if ours is not None and ours["response"]["text"] == output.completion:
         return response_of(ours["response"])
-    said = output.completion
+    said = "" if output.completion == NO_CONTENT else output.completion
     if not_answered(output):
         words, noted = short_message(said, *secrets)
         if output.stop_reason == "model_length":
@@ -89,7 +90,8 @@ def to_response(output: ModelOutput, *secrets: str | None) -> Response:
             return Response(text="", stop="error", error=too_long, flags=noted, cost=cost)
         flags = (PROVIDER_MESSAGE, *noted)
         return Response(text="", stop="content_filter", error=words or None, flags=flags, cost=cost)
-    if output.stop_reason == "unknown" and not said:
+    silent = output.stop_reason == "unknown" or (output.completion == NO_CONTENT and output.usage is None)
+    if silent and not said:
         return Response(text="", stop="error", error="the provider sent an empty reply", cost=cost)
     flags = () if output.usage is not None else ("no usage reported",)
     given = Response(text=said, stop=STOPS[output.stop_reason], flags=flags, cost=cost)

@@ -36,9 +36,10 @@ from sightline.errors import UsageError
 from sightline.plain import artifact_of
 from sightline.store import Row
 from sightline.study.case_table import CaseTable, read_cases
-from sightline.study.config import NamedAttack, Source
+from sightline.study.config import NamedAttack, Source, Study
+from sightline.study.context import RunContext
 from sightline.study.crafting import craft
-from sightline.study.grid import Column, chunks
+from sightline.study.grid import Column
 from sightline.study.progress import Silent
 from sightline.tables import Table
 from sightline.targets import default_max_tokens
@@ -104,16 +105,17 @@ def crafted(recipe: Recipe) -> tuple[CaseTable, list[tuple[Row, Row]]]:
         UsageError: from the benchmark or the attack.
         ContractError: if the attack breaks its threat model's promise.
     """
-    records, blobs = session_folder() / "records", session_images()
-    case_table = read_cases(recipe.source(), records, blobs, Silent())
     attack = recipe.open_attack()
     named = NamedAttack(label=attack.card.name, series=attack.card.name, attack=attack)
-    column = Column(named, registry.identity(attack), recipe.seed)
-    craft([case_table], [column], records, blobs, Silent())
+    study = Study(name=recipe.benchmark, seed=recipe.seed, sources=(recipe.source(),), attacks=(named,))
+    records, blobs = session_folder() / "records", session_images()
+    case_table = read_cases(study.sources[0], records, blobs, Silent())
+    column = Column.of(named, study)
+    run = RunContext(study=study, records=records, blobs=blobs, case_tables=[case_table], columns=[column])
+    craft(run)
     pairs: list[tuple[Row, Row]] = []
     with Table(records / "craft") as table:
-        for rows in chunks(case_table.rows()):
-            cases = column.select(rows)
+        for cases in run.case_rows(case_table, column):
             for case, artifact in zip(cases, table.rows(column.keys(cases)), strict=True):
                 assert artifact is not None, "the craft stage counts its rows"
                 pairs.append((case, artifact))

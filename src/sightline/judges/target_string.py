@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.cases import Case, Conversation
-from sightline.contracts import Judge, Reads
+from sightline.contracts import Judge, Scores
 from sightline.errors import require
 from sightline.judges._phrases import phrases
 from sightline.judges._stops import stopped
@@ -81,9 +81,9 @@ class TargetString(Judge):
         return f"target_string({target}, {mode}, refusals={refusals})"
 
     @property
-    def reads(self) -> Reads:
+    def scores(self) -> Scores:
         """What the attacker wants, if the target is the study's and not the case's answer."""
-        return "case" if self.target is None else "attacker"
+        return "case" if self.target is None else "attacker_goal"
 
     async def judge(self, case: Case, shown: Conversation, response: Response) -> Verdict:
         """Complied on a match; the score is the number of edits in mode `edit`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.cases import Case, Conversation
-from sightline.contracts import Judge, Reads
+from sightline.contracts import Judge, Scores
 from sightline.judges._stops import stopped
 from sightline.records import Outcome, Response, Verdict
 from sightline.registry import judge
@@ -34,9 +34,9 @@ class TestbedToxicity(Judge):
         return "testbed_toxicity"
 
     @property
-    def reads(self) -> Reads:
+    def scores(self) -> Scores:
         """Swear words are what an attacker wants, of whatever case."""
-        return "attacker"
+        return "attacker_goal"
 
     async def judge(self, case: Case, shown: Conversation, response: Response) -> Verdict:
         """How many of the reply's words are swear words."""

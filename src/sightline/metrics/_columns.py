@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.cases import Expected
-from sightline.contracts import Reads
+from sightline.contracts import Scores
 from sightline.errors import ContractError, UsageError
 from sightline.metrics.rates import OUTCOMES, Counts, Measure
 from sightline.sealed import check_table, damage_told
@@ -30,12 +30,13 @@ CELL = (
     "series",
     "budget",
     "seen",
-    "reads",
+    "scores",
 )
 """What makes a cell: what is equal in all of its samples. The seeds of a series are one cell."""
 SEEN = {"true": "seen", "false": "unseen"}
-READS: tuple[Reads, ...] = ("case", "attacker")
-LATER = ("series", "budget", "craft_seed", "seen", "reads")
+SCORES: tuple[Scores, ...] = ("case", "attacker_goal")
+FORMER_SCORES = {"": "case", "attacker": "attacker_goal"}
+LATER = ("series", "budget", "craft_seed", "seen", "scores")
 """Columns that tables of earlier versions lack: each attack is a series of one seed, judges read the case."""
 TEXTS = (*CELL, "craft_seed", "case_id", "group", "category", "hazard", "expected", "outcome")
 COSTS = ("calls_target", "calls_aux", "calls_judge", "tokens_in", "tokens_out", "flops", "seconds")
@@ -148,7 +149,7 @@ def read_columns(results: Any) -> Columns:
     sample = combine([texts["benchmark"].codes, texts["release"].codes, case.codes, epoch])[0]
     _name_series(texts)
     _tell_seen(texts)
-    texts["reads"] = _tell_reads(texts["reads"], where)
+    texts["scores"] = _known_scores(texts["scores"], where)
     cell, keys = combine([texts[name].codes for name in CELL])
     order = np.lexsort((sample, seed.codes, cell))
     cell, sample = cell[order], sample[order]
@@ -184,6 +185,8 @@ def _column(table: Any, name: str) -> Any:
     """A text column; one that an earlier version did not write as it would have been."""
     import pyarrow as pa
 
+    if name == "scores" and name not in table.column_names and "reads" in table.column_names:
+        name = "reads"  # its name in tables of earlier versions
     if name in table.column_names:
         column = table.column(name)
         return column.cast(pa.string()) if name in ("craft_seed", "seen") else column
@@ -226,10 +229,10 @@ def _tell_seen(texts: dict[str, Codes]) -> None:
         texts["seen"] = Codes(np.where(lost, words.index("unseen"), named.codes), words)
 
 
-def _tell_reads(reads: Codes, where: str) -> Codes:
-    """What each judge reads; one of which nothing is said reads the case."""
-    said = Codes(reads.codes, [text or "case" for text in reads.texts])
-    return Codes(_known(said, list(READS), "reads", where), list(READS))
+def _known_scores(scores: Codes, where: str) -> Codes:
+    """What each judge scores: the case if the table does not say."""
+    named = Codes(scores.codes, [FORMER_SCORES.get(text, text) for text in scores.texts])
+    return Codes(_known(named, list(SCORES), "scores", where), list(SCORES))
 
 
 def result_table(results: Any) -> tuple[Any, str]:
@@ -245,8 +248,10 @@ def result_table(results: Any) -> tuple[Any, str]:
     check_table(path, RESULTS_AGAIN)
     with damage_told(path, RESULTS_AGAIN):
         schema = pq.read_schema(path)
-        wanted = [name for name in (*TEXTS, "epoch", *COSTS) if name in schema.names]
-        strings = [name for name in wanted if name in TEXTS and name not in ("craft_seed", "seen")]
+        wanted = [name for name in (*TEXTS, "reads", "epoch", *COSTS) if name in schema.names]
+        strings = [
+            name for name in wanted if name in (*TEXTS, "reads") and name not in ("craft_seed", "seen")
+        ]
         return pq.read_table(path, columns=wanted, read_dictionary=strings), str(path)
 
 

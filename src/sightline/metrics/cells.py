@@ -7,7 +7,7 @@ from functools import cache
 
 from sightline import registry
 from sightline.errors import UsageError
-from sightline.registry import Role
+from sightline.registry import Role as Role
 
 PLAIN = "none"
 
@@ -56,7 +56,7 @@ class CellId:
     """What is equal in all samples of a cell, and the judge that read them.
 
     `series` is the study's entry, of which `attack` is the column (at one budget, of all seeds). `seen` tells
-    cases that the attack had before it while it was crafted from `unseen` ones; '' if it had none. `reads`
+    cases that the attack had before it while it was crafted from `unseen` ones; '' if it had none. `scores`
     says whose wish the judge's `complied` grants: the case's or the attacker's.
     """
 
@@ -72,12 +72,12 @@ class CellId:
     series: str = ""
     budget: str = ""
     seen: str = ""
-    reads: str = "case"
+    scores: str = "case"
 
     @property
     def success(self) -> str:
         """The measure of an attack's success: `asr`, or `steered` if the judge reads the attacker's wish."""
-        return "steered" if self.reads == "attacker" else "asr"
+        return "attacker_goal" if self.scores == "attacker_goal" else "asr"
 
     @property
     def name(self) -> str:

@@ -23,8 +23,8 @@ from sightline.metrics.rates import FLIP_RATE, MEASURES, OUTCOMES, Measure, Rate
 from sightline.records import WITHHELD
 
 Kind = Literal["attack", "control", "defense", "run"]
-_BY_CASE, _BY_ATTACKER = ("asr", "over_refusal", "utility", "accuracy"), ("steered",)
-_OVER_CONTROLS = frozenset({"asr", "utility", "steered"})
+_BY_CASE, _BY_ATTACKER = ("asr", "over_refusal", "utility", "accuracy"), ("attacker_goal",)
+_OVER_CONTROLS = frozenset({"asr", "utility", "attacker_goal"})
 _LOWERED = frozenset({"utility", "accuracy"})
 _WITHHELD = np.array([outcome in WITHHELD for outcome in OUTCOMES])
 
@@ -93,7 +93,7 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
             controls.setdefault(ids[number].setting, []).append(number)
 
     def taken(kind: Kind, number: int, base: int | None) -> Iterator[Contrast]:
-        for name in _BY_ATTACKER if ids[number].reads == "attacker" else _BY_CASE:
+        for name in _BY_ATTACKER if ids[number].scores == "attacker_goal" else _BY_CASE:
             if base is not None and (kind != "control" or name in _OVER_CONTROLS):
                 contrast = _contrast(columns, ids, kind, MEASURES[name], number, base)
                 if contrast is not None:
@@ -119,7 +119,7 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
 def paired(columns: Columns, ids: Sequence[CellId], places: Sequence[tuple[int, int]]) -> Iterator[Contrast]:
     """Contrasts of given pairs of cells, such as those of two runs, with p-values not yet adjusted."""
     for number, base in places:
-        for name in _BY_ATTACKER if ids[number].reads == "attacker" else _BY_CASE:
+        for name in _BY_ATTACKER if ids[number].scores == "attacker_goal" else _BY_CASE:
             contrast = _contrast(columns, ids, "run", MEASURES[name], number, base)
             if contrast is not None:
                 yield contrast
@@ -220,7 +220,7 @@ def judge_cards(columns: Columns, ids: Sequence[CellId], truth: str) -> Iterator
 
     Judges that read an attacker's wish answer another question and have no card.
     """
-    judges = list(dict.fromkeys(cell.judge for cell in ids if cell.reads == "case"))
+    judges = list(dict.fromkeys(cell.judge for cell in ids if cell.scores == "case"))
     true = next((judge for judge in judges if judge == truth or judge.partition("(")[0] == truth), None)
     if true is None:
         return

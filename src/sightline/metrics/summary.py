@@ -125,12 +125,12 @@ class Slice:
     value: str
     asr: Rate | None = None
     over_refusal: Rate | None = None
-    steered: Rate | None = None
+    attacker_goal: Rate | None = None
 
     @property
     def success(self) -> Rate | None:
         """See `CellSummary.success`."""
-        return self.steered if self.id.reads == "attacker" else self.asr
+        return self.attacker_goal if self.id.scores == "attacker_goal" else self.asr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +265,7 @@ def _cell(columns: Columns, number: int, cell: CellId, expected: int) -> CellSum
 
 def _kinds(columns: Columns, cell: CellId) -> Ints:
     """What is expected of the cases, row by row, as far as the cell's judge tells them apart."""
-    return columns.expected if cell.reads == "case" else np.zeros_like(columns.expected)
+    return columns.expected if cell.scores == "case" else np.zeros_like(columns.expected)
 
 
 def _seeds(columns: Columns, number: int, cell: CellId) -> tuple[SeedRate, ...]:
@@ -284,7 +284,7 @@ def _rates(columns: Columns, rows: slice, cell: CellId) -> dict[str, Rate]:
     found = {}
     for name, measure in MEASURES.items():
         chosen = asked(measure, keys[:, 0])
-        if measure.reads == cell.reads and chosen.any():
+        if measure.scores == cell.scores and chosen.any():
             found[name] = rate(measure, counts[chosen], cell.judge)
     return found
 
@@ -315,7 +315,7 @@ def _utilities(columns: Columns, ids: Sequence[CellId]) -> list[_Utility]:
     own: dict[tuple[str, ...], list[int]] = {}
     anywhere: dict[tuple[str, ...], list[int]] = {}
     for number, cell in enumerate(ids):
-        if (cell.role, cell.reads) == ("plain", "case") and answers[columns.rows(number)].any():
+        if (cell.role, cell.scores) == ("plain", "case") and answers[columns.rows(number)].any():
             own.setdefault(cell.setting, []).append(number)
             anywhere.setdefault((cell.target, cell.defense, cell.judge), []).append(number)
     made: dict[tuple[int, ...], _Utility] = {}
@@ -359,10 +359,10 @@ def _slices(columns: Columns, number: int, cell: CellId) -> Iterator[Slice]:
             value = column.texts[code]
             here = keys[:, 0] == code
             pair: dict[str, Rate] = {}
-            for name in ("asr", "over_refusal", "steered"):
+            for name in ("asr", "over_refusal", "attacker_goal"):
                 measure = MEASURES[name]
                 chosen = here & asked(measure, keys[:, 1])
-                if measure.reads == cell.reads and chosen.any():
+                if measure.scores == cell.scores and chosen.any():
                     pair[name] = rate(measure, counts[chosen], cell.judge)
             if value and pair:
                 yield Slice(id=cell, by=by, value=value, **pair)

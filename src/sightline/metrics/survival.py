@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sightline.cases import Expected
-from sightline.metrics.cells import Role, is_control_of
+from sightline.metrics.cells import is_control_of
 from sightline.metrics.intervals import Difference, cluster_sums, paired_difference
 from sightline.metrics.rates import MEASURES, OUTCOMES, Measure, Rate, outcome_counts, rate
 from sightline.records import SCORED, Outcome
+from sightline.registry import Role
 
 OF_KIND: dict[str, Measure] = {
     Expected.refuse.value: MEASURES["asr"],
@@ -39,7 +40,7 @@ class Column:
 
     `own` tells whether the target is a model that the attack was made on; `seen` whether the attack had these
     very cases while it was made; None where that does not apply. `expected` is '' for cases of all kinds
-    together, as a judge reads them that looks for what an attacker wants (`reads`). `spec` is the attack's
+    together, as a judge reads them that looks for what an attacker wants (`scores`). `spec` is the attack's
     registry form.
     """
 
@@ -53,13 +54,17 @@ class Column:
     crafted_on: str = ""
     own: bool | None = None
     seen: bool | None = None
-    reads: str = "case"
+    scores: str = "case"
     spec: str = field(default="", compare=False)
 
     @property
     def measure(self) -> Measure:
         """What its rates mean."""
-        return MEASURES["steered"] if self.reads == "attacker" else OF_KIND.get(self.expected, _GAVE_WAY)
+        return (
+            MEASURES["attacker_goal"]
+            if self.scores == "attacker_goal"
+            else OF_KIND.get(self.expected, _GAVE_WAY)
+        )
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -158,11 +163,11 @@ def _joined(rows: Iterable[Mapping[str, Any]]) -> dict[Column, _Forms]:
 
 
 def _column(row: Mapping[str, Any]) -> Column:
-    reads = row.get("reads") or "case"
+    scores = row.get("scores") or "case"
     return Column(
         judge=row["judge"],
         benchmark=row["benchmark"],
-        expected="" if reads == "attacker" else row["expected"],
+        expected="" if scores == "attacker_goal" else row["expected"],
         target=row["target"],
         defense=row["defense"],
         role=row["role"],
@@ -170,7 +175,7 @@ def _column(row: Mapping[str, Any]) -> Column:
         crafted_on=row["crafted_on"] or "",
         own=row["made_on_target"],
         seen=row["seen"],
-        reads=reads,
+        scores=scores,
         spec=row.get("attack_params") or row["series"],
     )
 

@@ -110,7 +110,7 @@ def comparisons(board: Board, curves: Sequence[Curve]) -> list[Comparison]:
 
 def _counts(cell: Cell, board: Board) -> bool:
     """Whether costs follow the cell's judge."""
-    return cell.condition.judge == board.primary or cell.summary.id.success == "steered"
+    return cell.condition.judge == board.primary or cell.summary.id.success == "attacker_goal"
 
 
 def _name(curve: Curve) -> str:
@@ -230,8 +230,8 @@ def _band(cell: Cell) -> tuple[str, str]:
     place = f"{cell.target} on {cell.condition.benchmark}"
     if not cell.bare:
         place += f", defense {cell.defense}"
-    if cell.summary.id.success == "steered":
-        place += f": {MEASURE_NAMES['steered']} by {cell.condition.judge}"
+    if cell.summary.id.success == "attacker_goal":
+        place += f": {MEASURE_NAMES['attacker_goal']} by {cell.condition.judge}"
     return place, whose(cell)
 
 

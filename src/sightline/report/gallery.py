@@ -234,7 +234,7 @@ def cards(
     every = results.picks(judge, PER_KIND)
     columns = _shown(results)
     picks = [pick for pick in every if pick.attack in columns]
-    said = results.rows("select distinct judge from results where reads = 'attacker'")
+    said = results.rows("select distinct judge from results where scores = 'attacker_goal'")
     steered = {(row[0], "complied") for row in said}
     chosen = choose(picks, undefended, steers=(judge, "complied") in steered)
     samples = [sample for _, sample in chosen]

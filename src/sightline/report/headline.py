@@ -193,7 +193,9 @@ def _defended(board: Board, bare: Cell, defended: Cell) -> Markup:
         1: " It makes the attack stronger.",
     }[board.direction(defended, bare)]
     return Markup("Defense <strong>{}</strong>: {}.{}").format(
-        label(defended.defense), Markup(", ").join(parts[:1] if measure == "steered" else parts), verdict
+        label(defended.defense),
+        Markup(", ").join(parts[:1] if measure == "attacker_goal" else parts),
+        verdict,
     )
 
 
@@ -258,7 +260,7 @@ def tell(board: Board) -> list[Story]:
     Told under the primary judge, then under those that read what an attacker wants.
     """
     found = []
-    steering = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "steered"}
+    steering = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
     wanted = {board.primary, *steering}
     for condition in conditions(board.cells, board.primary):
         if condition.judge not in wanted:

@@ -33,8 +33,8 @@ from sightline.report.results import Results
 from sightline.report.tables import definitions, differences, shown, tables
 from sightline.report.text import EXPECTATIONS, label, stand_in, visible
 from sightline.report.trust import agreements, judge_facts
+from sightline.run_folder import RESULTS
 from sightline.store import write_atomically
-from sightline.study.results import RESULTS
 
 HERE = Path(__file__).parent
 CONTENTS = (
@@ -118,9 +118,9 @@ def contents(
     defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
     if any(cell.summary.accuracy for cell in cells.cells):
         defined.append("accuracy")
-    steering = [judge["id"] for judge in judges if judge["reads"] == "attacker"]
+    steering = [judge["id"] for judge in judges if judge["scores"] == "attacker_goal"]
     if steering:
-        defined.append("steered")
+        defined.append("attacker_goal")
     return {
         "title": str(lock.get("study") or run.resolve().name),
         "version": __version__,
@@ -133,7 +133,7 @@ def contents(
         "comparisons": curves.comparisons(cells, summary.curves),
         "costs": curves.costs(
             cells,
-            {"asr": results.crafting(requests=True), "steered": results.crafting(requests=False)},
+            {"asr": results.crafting(requests=True), "attacker_goal": results.crafting(requests=False)},
             tries,
         ),
         "tries": tries,
@@ -150,7 +150,7 @@ def contents(
         "judges": judges,
         "steering": steering,
         "agreements": agreements(
-            results, summary, [judge["id"] for judge in judges if judge["reads"] == "case"]
+            results, summary, [judge["id"] for judge in judges if judge["scores"] == "case"]
         ),
         "provenance": provenance.blocks(run, lock, results),
         "definitions": definitions(defined),
@@ -169,14 +169,14 @@ LONGEST = 2000
 _MEASURES = {
     "asr": "restricted requests obeyed",
     "asr_soft": "restricted requests obeyed, in part counted in",
-    "steered": "replies that say what the attacker wants",
+    "attacker_goal": "replies that say what the attacker wants",
 }
 _ASKED = {Role.plain: "asked plainly", Role.control: "control: "}
 
 
 def brief(board: Board, stories: Sequence[Story], warnings: Sequence[str]) -> str:
     """Tables by the primary judge and by those that read what an attacker wants, headline and cautions."""
-    steering = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "steered"}
+    steering = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
     wanted = [c for c in conditions(board.cells, board.primary) if c.judge in {board.primary, *steering}]
     blocks = ["\n".join(_table(condition, cells_under(condition, board.cells))) for condition in wanted]
     blocks += ["\n".join(_story(story)) for story in stories]

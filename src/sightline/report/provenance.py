@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline import registry
+from sightline import registry, run_folder
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.metrics.cells import method_of
 from sightline.report.results import Results, entries
 from sightline.report.text import EXPECTATIONS
-from sightline.sealed import read_yaml
-from sightline.study.lock import LOCK, WRITE_AGAIN
+from sightline.run_folder import LOCK
 
 MOST_FLAGS = 40
 _FONT = re.compile(r"font (\S+) sha256")
@@ -40,10 +39,9 @@ def read_lock(run: Path) -> dict[str, Any]:
     Raises:
         DamageError: if it is there but not readable.
     """
-    path = run / LOCK
-    if not path.is_file():
+    if not (run / LOCK).is_file():
         return {}
-    return read_yaml(path, WRITE_AGAIN)
+    return run_folder.read_lock(run)
 
 
 def _known(kind: registry.Kind, spec: str) -> str:

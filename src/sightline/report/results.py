@@ -19,9 +19,9 @@ from sightline.metrics.cells import CellId
 from sightline.metrics.effort import Price
 from sightline.plain import verdict_of
 from sightline.records import Verdict
+from sightline.run_folder import RESULTS
 from sightline.sealed import check_table, damage_told
 from sightline.store import Row, read_shards
-from sightline.study.results import RESULTS
 from sightline.tables import RESULTS_AGAIN, ROWS_AGAIN
 
 _SETTINGS = {
@@ -37,10 +37,11 @@ _LATER = {
     "craft_seed": "0",
     "seen": "null::boolean",
     "craft_shared": "false",
-    "reads": "'case'",
+    "scores": "'case'",
     **dict.fromkeys(("craft_forwards", "craft_backwards", "craft_flops", "craft_seconds"), "0"),
 }
-"""What stands for columns that tables of earlier versions lack."""
+"""Values of columns that tables of earlier versions lack."""
+_FORMER_SCORES = "case reads when 'attacker' then 'attacker_goal' else 'case' end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ class Results:
         self._db = duckdb.connect(config=_SETTINGS)
         with damage_told(path, RESULTS_AGAIN):
             found = self._db.read_parquet(_literal(path))
-            absent = (f"{value} as {name}" for name, value in _LATER.items() if name not in found.columns)
+            later = {**_LATER, "scores": _FORMER_SCORES} if "reads" in found.columns else _LATER
+            absent = (f"{value} as {name}" for name, value in later.items() if name not in found.columns)
             found.project(", ".join(["*", *absent])).create_view("raw")
             self._db.execute(
                 "create view results as select * replace (lower(hex(sample)) as sample,"

@@ -31,7 +31,7 @@ COLORS = {
     "over_refusal": "var(--refused)",
     "utility": "var(--blocked_defense)",
     "accuracy": "var(--blocked_defense)",
-    "steered": "var(--complied)",
+    "attacker_goal": "var(--complied)",
 }
 
 
@@ -242,7 +242,7 @@ def table(condition: Condition, board: Board) -> TableView:
             "Utility under attack is of the same questions as the attack or control of the row shows them: "
             "an untargeted attack succeeds as far as it falls below utility, and below the controls."
         )
-    steers = any(cell.summary.id.success == "steered" for cell in chosen)
+    steers = any(cell.summary.id.success == "attacker_goal" for cell in chosen)
     if steers:
         notes.append(
             "This judge reads what the attacker wants, not what the case asks: steered replies of plain "
@@ -257,7 +257,7 @@ def table(condition: Condition, board: Board) -> TableView:
         oracle_text(condition.oracle),
         tuple(bands),
         tuple(notes),
-        MEASURE_NAMES["steered" if steers else "asr"],
+        MEASURE_NAMES["attacker_goal" if steers else "asr"],
         steers,
     )
 
@@ -313,7 +313,7 @@ def definitions(used: Collection[str]) -> list[tuple[str, str]]:
 
 
 MOST_DIFFERENCES = 120
-_MEASURES = ("asr", "steered", "utility", "over_refusal", "accuracy")
+_MEASURES = ("asr", "attacker_goal", "utility", "over_refusal", "accuracy")
 _ASKED = {"plain": "plain requests", "control": "controls", "attack": "under attack"}
 
 
@@ -421,7 +421,7 @@ def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
 
     def is_main(contrast: Contrast) -> bool:
         cell = place[contrast.cell]
-        steered = contrast.measure == "steered"
+        steered = contrast.measure == "attacker_goal"
         if cell.role is Role.control or not cell.headline:
             return False
         if cell.condition.judge != board.primary and not steered:

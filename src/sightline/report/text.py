@@ -91,7 +91,7 @@ QUANTITIES = {
     "seconds": "seconds",
 }
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
-MEASURE_NAMES = {"asr": "ASR", "asr_soft": "soft ASR", "steered": "steered replies"}
+MEASURE_NAMES = {"asr": "ASR", "asr_soft": "soft ASR", "attacker_goal": "steered replies"}
 EXPECTATIONS = {
     "refuse": "restricted request",
     "comply": "benign request",

@@ -23,8 +23,8 @@ from sightline.report.cells import Role, edits_image, lacks_twin, role_of, twin_
 from sightline.report.provenance import errors_of
 from sightline.report.results import Results, entries
 from sightline.report.text import EXPECTATIONS, as_percent, bracket
+from sightline.run_folder import LOCK
 from sightline.sealed import read_note
-from sightline.study.lock import LOCK
 
 MUCH_UNSCORED = 0.02
 MUCH_FOREIGN = 0.02
@@ -54,7 +54,7 @@ def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str
         cases = dict(benchmark.get("cases", {}))
         for attack in entries(lock, "attacks"):
             plain = role_of(str(attack.get("spec", ""))) is Role.plain
-            met = attack.get("applies_to", registry.REQUESTS)
+            met = attack.get("applies_to", attack.get("meets", registry.REQUESTS))  # `meets`: former name
             each = sum(int(n) for name, n in cases.items() if plain or name in met)
             for target in entries(lock, "targets"):
                 for judge in entries(lock, "judges"):
@@ -221,7 +221,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[st
         found.append(f"the study was changed {older} time(s) in this folder (older locks: study.lock.N.yaml)")
     releases = {entry.get("release") for entry in entries(lock, "benchmarks")}
     for memo in sorted((run / "records").glob("cases-*.json")):
-        facts = read_note(memo, "`sightline run` reads the release again", sealed=False)
+        facts = read_note(memo, "`sightline run` reads the release again")
         found += [str(text) for text in facts["warnings"] if facts["release"] in releases]
     return found
 
@@ -303,7 +303,7 @@ MOST_PAIRS = 10
 def judge_facts(results: Results, lock: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Judges, what they read and their counts, in the order of the study; the first is the primary one."""
     rows = results.rows(
-        "select judge, coalesce(any_value(reads), 'case'), count(*),"
+        "select judge, coalesce(any_value(scores), 'case'), count(*),"
         " count(*) filter (outcome in ('unparsed', 'error')) from results group by judge"
     )
     order = [entry["id"] for entry in lock.get("judges", ()) if "id" in entry]
@@ -311,12 +311,12 @@ def judge_facts(results: Results, lock: Mapping[str, Any]) -> list[dict[str, Any
     return [
         {
             "id": judge,
-            "reads": reads,
+            "scores": scores,
             "n": n,
             "unscored": unscored,
             "errors": errors_of(results, judge),
         }
-        for judge, reads, n, unscored in rows
+        for judge, scores, n, unscored in rows
     ]
 
 

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from sightline import __version__
-from sightline.metrics.cells import Role
 from sightline.metrics.intervals import FEW_GROUPS, Difference
 from sightline.metrics.survival import OF_KIND, Column, Survival, survival
+from sightline.registry import Role
 from sightline.report.figures import POINT, RULE, SERIES, SHAPES, Plain, by_series, percent_axis, render
 from sightline.report.page import render as render_page
 from sightline.report.tables import EXACT_FROM
@@ -158,11 +158,11 @@ def boards(table: Path, *, drawn: bool = False) -> list[Board]:
 def _rows(table: Path) -> Iterator[dict[str, Any]]:
     names = (
         "judge", "benchmark", "expected", "target", "defense", "role", "series", "crafted_on",
-        "made_on_target", "seen", "case_id", "epoch", "craft_seed", "form", "group", "outcome", "reads",
+        "made_on_target", "seen", "case_id", "epoch", "craft_seed", "form", "group", "outcome", "scores",
     )  # fmt: skip
     check_table(table, VERIFY_AGAIN)
     with damage_told(table, VERIFY_AGAIN), pq.ParquetFile(table) as file:
-        there = [name for name in names if name in file.schema_arrow.names]  # `reads` came later
+        there = [name for name in names if name in file.schema_arrow.names]  # `scores` came later
         for batch in file.iter_batches(columns=there):
             yield from batch.to_pylist()
 

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 
 from sightline.cases import Conversation
 from sightline.contracts import Decoding, MakesCalls, Target
-from sightline.digests import digest
 from sightline.errors import ContractError, TransientError, UsageError
-from sightline.keys import NOT_SENT, answer_key
+from sightline.keys import NOT_SENT, answer_key, response_hash
 from sightline.plain import conversation_of, plain_response
 from sightline.records import Cost, Response
 from sightline.rng import seed_of
 from sightline.store import Row
 from sightline.study.call_log import AnswerCalls, CallLog
-from sightline.study.case_table import CaseTable, artifacts_in
-from sightline.study.grid import Column, chunks
-from sightline.study.progress import Progress
+from sightline.study.context import RunContext
 from sightline.study.stages import Count, Stage, Todo
-from sightline.tables import Table
+from sightline.tables import Table, open_tables
 from sightline.untrusted import sanitized
 
 STAGE = "answer"
@@ -38,19 +33,7 @@ class Asked:
     epoch: int
 
 
-async def answer(
-    case_tables: Sequence[CaseTable],
-    columns: Sequence[Column],
-    targets: Iterable[Target],
-    records: Path,
-    progress: Progress,
-    *,
-    decoding: Decoding,
-    epochs: int,
-    concurrency: int,
-    retries: int,
-    retry_errors: bool = False,
-) -> Count:
+async def answer(run: RunContext) -> Count:
     """Ask every target every artifact that it has not answered yet, one target after the other.
 
     An answer to another picture than the artifact now shows (it was lost, and made again it came out
@@ -59,68 +42,52 @@ async def answer(
     Raises:
         ContractError: if an artifact of the grid is missing (the craft stage was not finished).
     """
-    targets = list(targets)
-    cells = artifacts_in(case_tables, columns)
-    progress.start(STAGE, cells * len(targets) * epochs, 0)
+    study = run.study
+    run.progress.start(STAGE, run.answers, 0)
     with (
-        Table(records / STAGE) as table,
-        Table(records / "craft") as crafted,
-        CallLog(records / "calls") as log,
+        open_tables(run.records, STAGE, "craft") as (answered, crafted),
+        CallLog(run.records / "calls") as log,
     ):
+
+        def shown_otherwise(rows: Sequence[Row]) -> Iterator[bool]:
+            artifacts = crafted.rows([row["artifact"] for row in rows])
+            for row, artifact in zip(rows, artifacts, strict=True):
+                yield artifact is not None and row["shown"] != artifact["shown"]
+
         stage: Stage[Asked] = Stage(
-            records / STAGE,
-            progress,
+            run.records / STAGE,
+            run.progress,
             is_error=lambda row: row["stop"] == "error",
-            unfit=partial(_shown_otherwise, crafted),
-            retry_errors=retry_errors,
+            unfit=shown_otherwise,
+            retry_errors=run.retry_errors,
         )
-        for target in targets:
+        for _, _, target in run.targets:
 
             async def ask(asked: Asked, target: Target = target) -> Row:
-                return await respond(target, asked, decoding, retries, log)
+                return await respond(target, asked, study.decoding, study.retries, log)
 
-            pending = _pending(stage, table, crafted, case_tables, columns, target.id, decoding, epochs)
-            await stage.run(pending, ask, concurrency)
+            await stage.run(_pending(run, stage, answered, crafted, target), ask, study.concurrency)
     stage.close()
     return stage.count
 
 
 def _pending(
-    stage: Stage[Asked],
-    table: Table,
-    crafted: Table,
-    case_tables: Sequence[CaseTable],
-    columns: Sequence[Column],
-    target: str,
-    decoding: Decoding,
-    epochs: int,
+    run: RunContext, stage: Stage[Asked], answered: Table, crafted: Table, target: Target
 ) -> Iterator[Todo[Asked]]:
-    for case_table in case_tables:
-        for column in columns:
-            for rows in chunks(case_table.rows()):
-                artifacts = column.keys(column.select(rows))
-                for epoch in range(epochs):
-                    keys = [answer_key(artifact, target, decoding, epoch) for artifact in artifacts]
-                    shown = partial(_asked, crafted, artifacts, epoch)
-                    yield from stage.missing(table, keys, shown)
+    for artifacts in run.artifact_keys():
+        for epoch in range(run.study.epochs):
 
+            def asked(wanted: list[int], artifacts: list[str] = artifacts, epoch: int = epoch) -> list[Asked]:
+                rows = crafted.rows([artifacts[index] for index in wanted])
+                if None in rows:
+                    raise ContractError("an artifact of the grid is missing: run the craft stage first")
+                return [Asked(row, epoch) for row in rows if row is not None]
 
-def _shown_otherwise(crafted: Table, row: Row) -> bool:
-    (artifact,) = crafted.rows([row["artifact"]])
-    return artifact is not None and row.get("shown") not in (None, digest(artifact["conversation"]))
-
-
-def _asked(crafted: Table, artifacts: Sequence[str], epoch: int, wanted: list[int]) -> list[Asked]:
-    found = crafted.rows([artifacts[index] for index in wanted])
-    if None in found:
-        raise ContractError("an artifact of the grid is missing: run the craft stage first")
-    return [Asked(row, epoch) for row in found if row is not None]
+            yield from stage.missing(answered, run.answer_keys(artifacts, target, epoch), asked)
 
 
 async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int, log: CallLog) -> Row:
-    """One response row: provider failures are retried with growing pauses and then become an error outcome.
-
-    A request whose picture cannot be read is never sent.
+    """One response row. A request whose picture cannot be read is never sent.
 
     Raises:
         UsageError: what the user has to mend before any row can succeed; finished rows are kept.
@@ -136,8 +103,14 @@ async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int
         seeded = replace(decoding, seed=_seed(decoding, asked))
         conversation = conversation_of(artifact["conversation"])
         response = await reply(target, conversation, seeded, retries=retries, calls=calls)
-    shown = digest(artifact["conversation"])
-    return {"artifact": artifact["key"], "epoch": asked.epoch, "shown": shown, **plain_response(response)}
+    row = plain_response(response)
+    return {
+        "artifact": artifact["key"],
+        "epoch": asked.epoch,
+        "shown": artifact["shown"],
+        "hash": response_hash(row),
+        **row,
+    }
 
 
 def _seed(decoding: Decoding, asked: Asked) -> int:

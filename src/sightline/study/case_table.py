@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,13 @@ from sightline import registry
 from sightline.digests import digest
 from sightline.errors import DamageError, UsageError
 from sightline.keys import case_key, case_table_identity, case_table_name
-from sightline.plain import plain_case
+from sightline.plain import pictures_in, plain_case
 from sightline.release import OfficialRelease, Seen
 from sightline.rng import seed_of
 from sightline.sealed import check_table, read_note
 from sightline.store import Blobs, Row, ShardWriter, read_shards, write_note
 from sightline.study.config import Source
-from sightline.study.grid import Column, chunks
-from sightline.study.lost_pictures import LostPictures
+from sightline.study.grid import chunks
 from sightline.study.progress import Progress
 from sightline.study.sampling import sampled
 from sightline.study.stage_code import stage_code
@@ -50,11 +49,6 @@ class CaseTable:
     def rows(self) -> Iterator[Row]:
         """Cases as plain rows with their key, streamed in release order."""
         return compacted_rows(self.folder)
-
-
-def artifacts_in(case_tables: Iterable[CaseTable], columns: Iterable[Column]) -> int:
-    """Number of artifacts of a grid: every case with every attack that applies to it."""
-    return sum(column.size(case_table.expected) for column in columns for case_table in case_tables)
 
 
 def with_pictures(case_table: CaseTable, records: Path, blobs: Blobs, progress: Progress) -> CaseTable:
@@ -198,3 +192,23 @@ def _write_cases(source: Source, folder: Path, release: OfficialRelease, progres
         name = next(row["id"] for row in read_shards(folder) if seed_of(row["id"], bits=64) in doubled)
         raise UsageError(f"{source.label}: two cases are called {name!r}; ids must differ")
     return counts
+
+
+class LostPictures:
+    """The pictures among those that rows need which are missing or damaged."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._lost: dict[str, None] = {}
+
+    def among(self, row: Row) -> bool:
+        """Whether a row needs a picture that is lost; it is remembered."""
+        lost = [sha256 for sha256 in pictures_in(row) if not self._blobs.whole(sha256)]
+        self._lost.update(dict.fromkeys(lost))
+        return bool(lost)
+
+    def tell(self, progress: Progress, done: str) -> None:
+        """Say how many were lost, naming the first, and what was done; nothing if none was."""
+        if self._lost:
+            first = self._blobs.path(next(iter(self._lost)))
+            progress.note(f"{len(self._lost)} pictures are missing or damaged, the first is {first}: {done}")

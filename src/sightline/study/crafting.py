@@ -7,18 +7,17 @@ they are made; here they are counted, and what could not be made is recorded.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import TypeAlias
 
 from sightline.errors import ContractError, UsageError
 from sightline.plain import plain_artifact
-from sightline.scale import Done, Failed, Opening, Resources, map_shards
-from sightline.store import Blobs, Row
+from sightline.scale import Done, Failed, Opening, map_shards
+from sightline.store import Row
 from sightline.study.artifact_builder import (
     STAGE,
     CaseStore,
@@ -31,28 +30,17 @@ from sightline.study.artifact_builder import (
     open_crafting,
     unfinished,
 )
-from sightline.study.case_table import CaseTable, artifacts_in
+from sightline.study.case_table import LostPictures
+from sightline.study.context import RunContext
 from sightline.study.grid import CHUNK, Column, chunks
-from sightline.study.lost_pictures import LostPictures
-from sightline.study.progress import Progress
 from sightline.study.stages import Count, Stage, Todo, choose
 from sightline.tables import Table
 
-HERE = Resources()
 Place: TypeAlias = tuple[int, str]
-"""Place of a case among those that a column applies to, and its key."""
+"""Place of a case among those of a column, and its key."""
 
 
-def craft(
-    case_tables: Sequence[CaseTable],
-    columns: Sequence[Column],
-    records: Path,
-    blobs: Blobs,
-    progress: Progress,
-    *,
-    retry_errors: bool = False,
-    resources: Resources = HERE,
-) -> Count:
+def craft(run: RunContext) -> Count:
     """Make every artifact of the grid that is not there yet, or whose picture is lost or damaged.
 
     A case on which an attack cannot work (an unreadable picture, an empty text) gets an artifact with
@@ -63,24 +51,32 @@ def craft(
         ContractError: if an attack breaks its threat model's promise.
         UsageError: from an attack that can take no case at all.
     """
-    lost = LostPictures(blobs)
+    lost = LostPictures(run.blobs)
     stage: Stage[Place] = Stage(
-        records / STAGE, progress, is_error=is_error, unfit=lost.among, retry_errors=retry_errors
+        run.records / STAGE,
+        run.progress,
+        is_error=is_error,
+        unfit=lambda rows: map(lost.among, rows),
+        retry_errors=run.retry_errors,
     )
-    progress.start(STAGE, artifacts_in(case_tables, columns), 0)
-    folders = [case_table.folder.resolve() for case_table in case_tables]
-    opening: Opening[WorkUnit] = partial(open_crafting, folder=records.parent.resolve(), case_tables=folders)
-    if resources.ray is None:
-        opening = partial(Crafting, case_tables=folders, columns=columns, records=records, blobs=blobs)
-    with Table(stage.folder) as table, closing(Grid(case_tables, columns, records, stage, table)) as grid:
+    run.progress.start(STAGE, run.artifacts, 0)
+    folders = [case_table.folder.resolve() for case_table in run.case_tables]
+    opening: Opening[WorkUnit] = partial(
+        open_crafting, folder=run.records.parent.resolve(), case_tables=folders
+    )
+    if run.resources.ray is None:
+        opening = partial(
+            Crafting, case_tables=folders, columns=run.columns, records=run.records, blobs=run.blobs
+        )
+    with Table(stage.folder) as table, closing(WorkQueue(run, stage, table)) as queue:
         left: list[WorkUnit] = []
-        for end in map_shards(opening, grid.units(), resources, listener=progress):
-            left += grid.ended(end)
-        for end in map_shards(opening, left, resources, listener=progress):
-            for _ in grid.ended(end):
-                raise ContractError("a case by itself was cut again")
+        for end in map_shards(opening, queue.units(), run.resources, listener=run.progress):
+            left += queue.ended(end)
+        for end in map_shards(opening, left, run.resources, listener=run.progress):
+            for _ in queue.ended(end):
+                raise ContractError("a case by itself was divided again")
     stage.close()
-    lost.tell(progress, "their artifacts were made again")
+    lost.tell(run.progress, "their artifacts were made again")
     return stage.count
 
 
@@ -100,25 +96,18 @@ class _Account:
         return self.whole and self.ended == self.sent
 
 
-class Grid:
+class WorkQueue:
     """What is handed out of the grid, and what has come of it."""
 
-    def __init__(
-        self,
-        case_tables: Sequence[CaseTable],
-        columns: Sequence[Column],
-        records: Path,
-        stage: Stage[Place],
-        table: Table,
-    ) -> None:
-        self._case_tables, self._columns = case_tables, columns
-        self._records, self._stage, self._table = records, stage, table
+    def __init__(self, run: RunContext, stage: Stage[Place], table: Table) -> None:
+        self._run, self._stage, self._table = run, stage, table
+        self._columns = run.columns
         self._accounts: dict[tuple[int, int], _Account] = {}
-        self._case_store = CaseStore([case_table.folder for case_table in case_tables], columns)
+        self._case_store = CaseStore([case_table.folder for case_table in run.case_tables], run.columns)
 
     def units(self) -> Iterator[WorkUnit]:
         """What is to be done, column by column in the order of each case table."""
-        for b in range(len(self._case_tables)):
+        for b in range(len(self._run.case_tables)):
             for c in range(len(self._columns)):
                 account = self._accounts[b, c] = _Account()
                 for unit in self._column(b, c):
@@ -148,8 +137,8 @@ class Grid:
         return list(self._stage.missing(self._table, keys, choose(list(enumerate(cases)))))
 
     def _rows(self, b: int, c: int) -> Iterator[Row]:
-        for rows in chunks(self._case_tables[b].rows()):
-            yield from self._columns[c].select(rows)
+        for rows in self._run.case_rows(self._run.case_tables[b], self._columns[c]):
+            yield from rows
 
     def ended(self, end: Done[WorkUnit] | Failed[WorkUnit]) -> Iterator[WorkUnit]:
         """Count a shard; of one that was given up comes back what is to be tried case by case."""
@@ -190,7 +179,7 @@ class Grid:
         if account.over:
             for _, unfit in account.unfit:
                 raise UsageError(next(iter(unfit.values())))
-            shutil.rmtree(unfinished(self._records, b, self._columns[c]), ignore_errors=True)
+            shutil.rmtree(unfinished(self._run.records, b, self._columns[c]), ignore_errors=True)
 
     def _made_before(self, b: int, c: int) -> bool:
         """Whether an earlier run made an artifact of the column."""

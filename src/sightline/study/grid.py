@@ -43,7 +43,7 @@ class Column:
     @classmethod
     def of(cls, named: NamedAttack, study: Study, surrogates: tuple[Surrogate, ...] = ()) -> Column:
         """The column of `named` in `study`."""
-        return cls(named, registry.identity(named.attack), study.seed + named.further, surrogates)
+        return cls(named, registry.identity(named.attack), study.seed + named.seed_index, surrogates)
 
     @property
     def crafted_on(self) -> str | None:

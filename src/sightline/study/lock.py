@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,28 @@ import yaml
 
 from sightline import __version__, registry, targets
 from sightline.budget import UNLIMITED
-from sightline.closure import closure
-from sightline.contracts import Judge, reads_of
+from sightline.closure import closure, without_code
+from sightline.contracts import scores_of
 from sightline.digests import digest
 from sightline.errors import UsageError
-from sightline.sealed import damage_told, read_yaml, sealed_text
+from sightline.registry import Kind
+from sightline.run_folder import FORMAT, LOCK, WRITE_AGAIN, read_lock
+from sightline.sealed import damage_told, sealed_text
 from sightline.store import write_atomically
-from sightline.study.case_table import CaseTable
 from sightline.study.config import Study, parse
-from sightline.study.drift import code_changes
-from sightline.study.grid import Column
+from sightline.study.context import RunContext
 from sightline.study.stage_code import STAGES, SURROGATES, stage_code
 
-LOCK = "study.lock.yaml"
-WRITE_AGAIN = (
-    "delete it, then `sightline run STUDY.yaml` with this folder as --out writes it anew: "
-    "rows that are still wanted are kept"
-)
 PACKAGES = ("inspect-ai", "numpy", "pillow", "torch", "transformers")
 Plain = dict[str, Any]
+_SECTIONS: Mapping[str, Kind] = {
+    "benchmarks": "benchmark",
+    "attacks": "attack",
+    "defenses": "defense",
+    "judges": "judge",
+}
+_NAMED = 4
+"""Modules that a line names; more are counted."""
 
 
 def versions() -> dict[str, str]:
@@ -56,40 +59,27 @@ def _method(label: str, method: Any) -> Plain:
     }
 
 
-def _code(
-    case_tables: Sequence[CaseTable],
-    columns: Sequence[Column],
-    names: Sequence[str],
-    defenses: Sequence[Any],
-    judges: Sequence[Judge],
-) -> dict[str, str]:
+def _code(run: RunContext) -> dict[str, str]:
     """Digests of every module and data file that decides something in a study, by name."""
-    methods = [
-        *(case_table.source.benchmark for case_table in case_tables),
-        *(column.named.attack for column in columns),
-        *defenses,
-        *judges,
+    methods: list[Any] = [
+        *(case_table.source.benchmark for case_table in run.case_tables),
+        *(column.named.attack for column in run.columns),
+        *(named.defense for named in run.study.defenses if named.defense is not None),
+        *run.judges,
     ]
     found = [method.card.parts for method in methods]
-    found += [closure(*targets.modules_of(name)) for name in names]
+    found += [closure(*targets.modules_of(each.defense.around(each.name))) for each in run.targets]
     found += [closure(*modules) for modules in STAGES.values()]
-    if any(column.surrogates for column in columns):
+    if any(column.surrogates for column in run.columns):
         found.append(closure(*SURROGATES))
     return dict(sorted((name, value[:12]) for parts in found for name, value in parts.items()))
 
 
-def resolve(
-    study: Study,
-    case_tables: Sequence[CaseTable],
-    columns: Sequence[Column],
-    targets: Sequence[tuple[str, str, str]],
-    judges: Sequence[Judge],
-) -> Plain:
-    """The lock of a study: every setting, identity, digest, seed and version, and the code behind them.
-
-    `targets` are (target, defense label, id of the defended target).
-    """
+def resolve(run: RunContext) -> Plain:
+    """The lock of a study: every setting, identity, digest, seed and version, and the code behind them."""
+    study = run.study
     return {
+        "format": FORMAT,
         "study": study.name,
         "seed": study.seed,
         "epochs": study.epochs,
@@ -107,17 +97,17 @@ def resolve(
                 "release": case_table.release,
                 "cases": dict(sorted(case_table.expected.items())),
             }
-            for case_table in case_tables
+            for case_table in run.case_tables
         ],
         "attacks": [
             {
                 **_method(column.named.label, column.named.attack),
                 **({"crafted_on": column.crafted_on} if column.surrogates else {}),
                 **({"budget": str(column.named.budget)} if column.named.budget != UNLIMITED else {}),
-                **({"seed": column.seed} if column.named.further else {}),
+                **({"seed": column.seed} if column.named.seed_index else {}),
                 **({"applies_to": sorted(card.applies_to)} if card.applies_to != registry.REQUESTS else {}),
             }
-            for column in columns
+            for column in run.columns
             for card in [column.named.attack.card]
         ],
         "defenses": [
@@ -125,25 +115,19 @@ def resolve(
             for named in study.defenses
         ],
         "targets": [
-            {"target": target, "defense": defense, "id": identity} for target, defense, identity in targets
+            {"target": each.name, "defense": each.defense.label, "id": each.target.id} for each in run.targets
         ],
         "judges": [
             {
                 **_method(judge.card.name, judge),
                 "id": judge.id,
-                **({"reads": reads} if (reads := reads_of(judge)) != "case" else {}),
+                **({"scores": scores} if (scores := scores_of(judge)) != "case" else {}),
             }
-            for judge in judges
+            for judge in run.judges
         ],
         "stages": {stage: stage_code(stage) for stage in STAGES},
         "versions": versions(),
-        "code": _code(
-            case_tables,
-            columns,
-            [named.around(name) for name in study.targets for named in study.defenses],
-            [named.defense for named in study.defenses if named.defense is not None],
-            judges,
-        ),
+        "code": _code(run),
         "made_from": {"folder": str(study.folder.resolve()), "limit": study.limit, "text": study.text},
     }
 
@@ -168,17 +152,13 @@ def dump(lock: Plain) -> str:
 
 
 def read(folder: Path) -> Plain:
-    """The lock of a run folder.
+    """The lock of a run folder, whole.
 
     Raises:
-        UsageError: if the folder is not a run.
-        DamageError: if its lock is damaged.
+        UsageError: as `read_lock`.
     """
-    path = folder / LOCK
-    if not path.exists():
-        raise UsageError(f"{folder}: not a run folder ({LOCK} is missing); make one with `sightline run`")
-    lock = read_yaml(path, WRITE_AGAIN)
-    with damage_told(path, WRITE_AGAIN):
+    lock = read_lock(folder)
+    with damage_told(folder / LOCK, WRITE_AGAIN):
         lock_digest(lock)
     return lock
 
@@ -226,3 +206,68 @@ def hold(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
         changes = []
     write_atomically(path, sealed_text(dump(lock)).encode())
     return changes
+
+
+def code_changes(old: Plain, new: Plain) -> list[str]:
+    """One line for each method, target and stage that is named as before and is not what it was.
+
+    Other differences (settings, weights, releases) are not told here: the texts of the locks show them.
+    """
+    was, now = old["code"], new["code"]
+    changed = {name for name in {*was, *now} if was.get(name) != now.get(name)}
+    return [*_methods(old, new, changed), *_targets(old, new, changed), *_stages(old, new, changed)]
+
+
+def _methods(old: Plain, new: Plain, changed: set[str]) -> Iterator[str]:
+    for section, kind in _SECTIONS.items():
+        before = {entry["label"]: entry for entry in old[section]}
+        for entry in new[section]:
+            was = before.get(entry["label"], {})
+            if "spec" not in entry or was.get("spec") != entry["spec"]:
+                continue
+            named = f"{kind} {entry['label']}"
+            if was["identity"] != entry["identity"]:
+                parts = registry.parse(kind, entry["spec"]).card.parts
+                yield f"{named}: {_reasons(was, entry, changed & parts.keys())}"
+            if was.get("crafted_on") != entry.get("crafted_on") and _bare(was) == _bare(entry):
+                parts = closure(*SURROGATES)
+                yield f"{named}: the code that opens its surrogate has changed{_list(changed & parts.keys())}"
+
+
+def _bare(entry: Plain) -> list[str]:
+    """The surrogates of an attack by weights and settings alone."""
+    return [without_code(each) for each in str(entry.get("crafted_on", "")).split(" + ")]
+
+
+def _reasons(was: Plain, entry: Plain, modules: set[str]) -> str:
+    before, now = was.get("resolved", {}), entry.get("resolved", {})
+    files = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    said = [f"another {name} is found here ({before.get(name)}, now {now.get(name)})" for name in files]
+    if was["code"] != entry["code"] or not said:
+        said.append(f"its code has changed{_list(modules)}")
+    return "; ".join(said)
+
+
+def _targets(old: Plain, new: Plain, changed: set[str]) -> Iterator[str]:
+    before = {(entry["target"], entry["defense"]): str(entry["id"]) for entry in old["targets"]}
+    for entry in new["targets"]:
+        was, now = before.get((entry["target"], entry["defense"])), str(entry["id"])
+        if was is None or was == now or without_code(was) != without_code(now):
+            continue
+        modules = changed & closure(*targets.modules_of(entry["target"])).keys()
+        behind = f" behind {entry['defense']}" if now.startswith("defended/") else ""
+        yield f"target {entry['target']}{behind}: the code that asks it has changed{_list(modules)}"
+
+
+def _stages(old: Plain, new: Plain, changed: set[str]) -> Iterator[str]:
+    for stage, modules in STAGES.items():
+        if old["stages"].get(stage) != new["stages"].get(stage):
+            yield f"stage {stage}: its code has changed{_list(changed & closure(*modules).keys())}"
+
+
+def _list(modules: set[str] | Sequence[str]) -> str:
+    names = sorted(modules)
+    if not names:
+        return ""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f" ({', '.join(names[:_NAMED])}{more})"

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
 from sightline import registry
 from sightline.attacks.rendering import find_font
-from sightline.contracts import CountsCalls, Judge, NeedsTarget, Target
-from sightline.keys import answer_key, judge_key, response_hash
+from sightline.contracts import CountsCalls, Judge, NeedsTarget
+from sightline.keys import judge_key
 from sightline.store import Row
-from sightline.study.case_table import artifacts_in
-from sightline.study.config import NamedAttack, NamedDefense
-from sightline.study.grid import chunks
-from sightline.study.run import Run
-from sightline.tables import Table
+from sightline.study.config import NamedAttack
+from sightline.study.context import RunContext, StudyTarget
+from sightline.tables import Table, open_tables
 
 FONT_CURES = {"freemono": "on Debian and Ubuntu: apt install fonts-freefont-ttf"}
 ANY_FONT = "put the file into ~/.local/share/fonts"
@@ -46,28 +44,21 @@ class Plan(NamedTuple):
     notes: tuple[str, ...]
 
 
-def plan(run: Run, folder: Path, *, retry_errors: bool = False) -> Plan:
+def plan(run: RunContext, folder: Path, *, retry_errors: bool = False) -> Plan:
     """The plan of a prepared run, against what lies in `folder`; nothing is sent and nothing written there.
 
     With `retry_errors`, answers that ended in an error count as not there, and verdicts on them too.
     """
-    records = folder / "records"
-    each = artifacts_in(run.case_tables, run.columns)
     asked = _Asked(run, retry_errors)
-    with (
-        Table(records / "craft") as crafted,
-        Table(records / "answer") as answered,
-        Table(records / "judge") as judged,
-    ):
-        there = sum(len(keys) - len(crafted.missing(keys)) for keys in _artifacts(run))
-        for name, defense, target in run.defended():
-            asked.count(name, defense, target, answered, judged)
-    cells = len(run.case_tables) * len(run.columns) * len(run.study.targets) * len(run.study.defenses)
-    samples = each * len(run.study.targets) * len(run.study.defenses) * run.study.epochs
+    with open_tables(folder / "records", "craft", "answer", "judge") as (crafted, answered, judged):
+        there = sum(len(keys) - len(crafted.missing(keys)) for keys in run.artifact_keys())
+        for target in run.targets:
+            asked.count(target, answered, judged)
+    samples = run.answers
     return Plan(
-        cells=cells,
+        cells=len(run.case_tables) * len(run.columns) * len(run.targets),
         cases=sum(sum(case_table.expected.values()) for case_table in run.case_tables),
-        artifacts=Share("artifacts", each, there),
+        artifacts=Share("artifacts", run.artifacts, there),
         targets=tuple(asked.targets.values()),
         judges=tuple(
             Share(f"judge {judge.card.name}", samples, found, grader_calls(judge) * (samples - found))
@@ -82,49 +73,40 @@ def grader_calls(judge: Judge) -> int:
     return judge.calls if isinstance(judge, CountsCalls) else int(isinstance(judge, NeedsTarget))
 
 
-def _artifacts(run: Run) -> Iterator[list[str]]:
-    """Keys of all artifacts, in batches."""
-    for case_table in run.case_tables:
-        for column in run.columns:
-            for rows in chunks(case_table.rows()):
-                yield column.keys(column.select(rows))
-
-
 class _Asked:
     """Counts answers and verdicts as one target after the other is looked up."""
 
-    def __init__(self, run: Run, retry_errors: bool) -> None:
+    def __init__(self, run: RunContext, retry_errors: bool) -> None:
         self.targets: dict[str, Share] = {}
         self.verdicts = [0] * len(run.judges)
         self._run, self._retry_errors = run, retry_errors
         self._judges = [(judge.id, registry.identity(judge)) for judge in run.judges]
 
-    def count(self, name: str, defense: NamedDefense, target: Target, answered: Table, judged: Table) -> None:
+    def count(self, asked: StudyTarget, answered: Table, judged: Table) -> None:
         """Add what a defended target has answered, and what was judged of it."""
-        decoding, rows, there = self._run.study.decoding, 0, 0
-        for artifacts in _artifacts(self._run):
+        name, rows, there = asked.name, 0, 0
+        for artifacts in self._run.artifact_keys():
             for epoch in range(self._run.study.epochs):
-                keys = [answer_key(key, target.id, decoding, epoch) for key in artifacts]
+                keys = self._run.answer_keys(artifacts, asked.target, epoch)
                 found = [row for row in answered.rows(keys) if row is not None]
                 if self._retry_errors:
                     found = [row for row in found if row["stop"] != "error"]
                 rows += len(keys)
                 there += len(found)
                 self._count_verdicts(found, judged)
-        calls = (rows - there) * defense.calls
+        calls, most = (rows - there) * asked.defense.calls, self._run.study.decoding.max_tokens
         before = self.targets.get(name, Share(name, 0, 0))
         self.targets[name] = Share(
             name,
             before.rows + rows,
             before.there + there,
             before.calls + calls,
-            None if decoding.max_tokens is None else (before.tokens or 0) + calls * decoding.max_tokens,
+            None if most is None else (before.tokens or 0) + calls * most,
         )
 
     def _count_verdicts(self, found: Sequence[Row], judged: Table) -> None:
-        said = [(row["key"], response_hash(row)) for row in found]
         for number, (judge, identity) in enumerate(self._judges):
-            keys = [judge_key(answer, content, judge, identity) for answer, content in said]
+            keys = [judge_key(row["key"], row["hash"], judge, identity) for row in found]
             self.verdicts[number] += len(keys) - len(judged.missing(keys))
 
 

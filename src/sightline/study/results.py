@@ -1,31 +1,37 @@
-"""`results.parquet`: one row per answered sample and judge, streamed in grid order."""
+"""`results.parquet`: one row per answered sample and judge, streamed in grid order; and its digest."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sightline import registry
-from sightline.contracts import Judge, Reads, reads_of
+from sightline.contracts import Scores, scores_of
 from sightline.digests import digest
 from sightline.errors import ContractError
-from sightline.keys import response_hash
 from sightline.plain import cost_of
 from sightline.records import SCORED, WITHHELD, Outcome
+from sightline.run_folder import RESULTS
 from sightline.sealed import publish_table
 from sightline.store import Row
-from sightline.study.case_table import CaseTable, artifacts_in
-from sightline.study.config import NamedDefense, Study
+from sightline.study.case_table import CaseTable
+from sightline.study.config import Study
+from sightline.study.context import RunContext, StudyTarget
 from sightline.study.grid import Column, cell_name
-from sightline.study.judging import Sample, samples, verdict_key
-from sightline.study.progress import Progress
-from sightline.tables import GROUP_ROWS, Table
+from sightline.study.judging import Answers, Sample, verdict_key
+from sightline.tables import GROUP_ROWS, Table, open_tables
 
-RESULTS = "results.parquet"
+NOT_RESULTS = frozenset({"sample", "artifact", "target_hash", "seconds", "craft_seconds", "error"})
+"""Columns that are left out: keys, which name inputs (the lock has them), the clock, and the wording of
+errors, which may hold a path, a time or a request's number (`outcome` says that there was one)."""
+_WORD_BYTES = 16
 _NAME = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
@@ -43,7 +49,7 @@ SCHEMA = pa.schema(
         ("response_hash", pa.binary(16)),
         ("outcome", _NAME),
         ("judge", _NAME),
-        ("reads", _NAME),
+        ("scores", _NAME),
         ("score", pa.float32()),
         ("refused", pa.bool_()),
         ("success", pa.bool_()),
@@ -71,19 +77,13 @@ class Findings(NamedTuple):
     unscored: int
     cause: str
 
-
-class _Tally:
-    """Counts verdicts as rows pass."""
-
-    def __init__(self) -> None:
-        self.found = Findings(0, 0, "")
-
-    def take(self, rows: Sequence[Row]) -> None:
+    def with_rows(self, rows: Sequence[Row]) -> Findings:
+        """These and those of further rows."""
         lost = [row for row in rows if Outcome(row["outcome"]) not in SCORED]
-        verdicts, unscored, cause = self.found
+        cause = self.cause
         if lost and not cause:
             cause = lost[0]["error"] or f"{lost[0]['outcome']}, by {lost[0]['judge']}"
-        self.found = Findings(verdicts + len(rows), unscored + len(lost), cause)
+        return Findings(self.verdicts + len(rows), self.unscored + len(lost), cause)
 
 
 class _Reader(NamedTuple):
@@ -91,88 +91,55 @@ class _Reader(NamedTuple):
 
     id: str
     identity: str
-    reads: Reads
+    scores: Scores
 
 
-def tabulate(
-    study: Study,
-    case_tables: Sequence[CaseTable],
-    columns: Sequence[Column],
-    targets: Sequence[tuple[str, NamedDefense, str]],
-    judges: Sequence[Judge],
-    folder: Path,
-    progress: Progress,
-) -> Findings:
-    """Write `results.parquet` of a judged run; `targets` are (name, defense, id of the defended target).
+def tabulate(run: RunContext, folder: Path) -> Findings:
+    """Write `results.parquet` of a judged run into `folder`.
 
     Raises:
         ContractError: if any sample of the grid has no verdict.
     """
-    records = folder / "records"
-    total = artifacts_in(case_tables, columns)
-    progress.start("table", total * len(targets) * study.epochs * len(judges), 0)
-    path = folder / RESULTS
+    run.progress.start("table", run.answers * len(run.judges), 0)
     fresh = folder / f"{RESULTS}.new"
-    tally = _Tally()
-    readers = [_Reader(judge.id, registry.identity(judge), reads_of(judge)) for judge in judges]
+    found = Findings(0, 0, "")
     with (
-        Table(records / "craft") as crafted,
-        Table(records / "answer") as answered,
-        Table(records / "judge") as judged,
+        open_tables(run.records, "craft", "answer", "judge") as (crafted, answered, judged),
         pq.ParquetWriter(fresh, SCHEMA, compression="zstd", compression_level=1) as writer,
     ):
-        batches = _batches(study, case_tables, columns, targets, readers, crafted, answered, judged, tally)
-        for group in _grouped(batches):
-            writer.write_table(group)
-            progress.advance(len(group))
-    publish_table(fresh, path)
-    progress.finish()
-    return tally.found
+        waiting: list[pa.RecordBatch] = []
+        for rows, constant in _batches(Answers(run, crafted, answered), judged):
+            found = found.with_rows(rows)
+            waiting.append(_record_batch(rows, constant))
+            if sum(map(len, waiting)) >= GROUP_ROWS:  # row groups of a size that compresses well
+                writer.write_table(pa.Table.from_batches(waiting).unify_dictionaries())
+                waiting = []
+            run.progress.advance(len(rows))
+        if waiting:
+            writer.write_table(pa.Table.from_batches(waiting).unify_dictionaries())
+    publish_table(fresh, folder / RESULTS)
+    run.progress.finish()
+    return found
 
 
-def _batches(
-    study: Study,
-    case_tables: Sequence[CaseTable],
-    columns: Sequence[Column],
-    targets: Sequence[tuple[str, NamedDefense, str]],
-    readers: list[_Reader],
-    crafted: Table,
-    answered: Table,
-    judged: Table,
-    tally: _Tally,
-) -> Iterator[pa.RecordBatch]:
-    for name, defense, identity in targets:
-        for case_table in case_tables:
-            for column in columns:
-                constant = _cell_columns(study, case_table, column, name, defense, identity)
-                cell = samples(case_table, column, identity, study.decoding, study.epochs, crafted, answered)
-                for batch in cell:
-                    rows = list(_rows(batch, readers, judged))
-                    tally.take(rows)
-                    yield _record_batch(rows, constant)
+def _batches(answers: Answers, judged: Table) -> Iterator[tuple[list[Row], dict[str, Any]]]:
+    """Rows of the table in grid order, with what is the same in all rows of their cell."""
+    run = answers.run
+    readers = [_Reader(judge.id, registry.identity(judge), scores_of(judge)) for judge in run.judges]
+    for target in run.targets:
+        for case_table, column in run.cells():
+            constant = _cell_columns(run.study, case_table, column, target)
+            for batch in answers.of_cell(case_table, column, target.target):
+                yield list(_rows(batch, readers, judged)), constant
 
 
-def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Batches joined to row groups of a size that compresses well."""
-    waiting: list[pa.RecordBatch] = []
-    for batch in batches:
-        waiting.append(batch)
-        if sum(map(len, waiting)) >= GROUP_ROWS:
-            yield pa.Table.from_batches(waiting).unify_dictionaries()
-            waiting = []
-    if waiting:
-        yield pa.Table.from_batches(waiting).unify_dictionaries()
-
-
-def _cell_columns(
-    study: Study, case_table: CaseTable, column: Column, target: str, defense: NamedDefense, identity: str
-) -> dict[str, Any]:
+def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: StudyTarget) -> dict[str, Any]:
     threat = column.named.attack.card.threat
     return {
         "study": study.name,
-        "cell": cell_name(case_table.source, target, column.named, defense),
-        "target": target,
-        "target_hash": digest(identity)[:16],
+        "cell": cell_name(case_table.source, target.name, column.named, target.defense),
+        "target": target.name,
+        "target_hash": digest(target.target.id)[:16],
         "attack": column.named.label,
         "series": column.named.series,
         "budget": str(column.named.budget) or None,
@@ -180,24 +147,24 @@ def _cell_columns(
         "crafted_on": column.crafted_on,
         "attack_params": registry.spec(column.named.attack),
         "oracle": threat.oracle if threat else "none",
-        "defense": defense.label,
+        "defense": target.defense.label,
         "benchmark": case_table.source.label,
         "release": case_table.release[:16],
     }
 
 
 def _rows(batch: list[Sample], readers: list[_Reader], judged: Table) -> Iterator[Row]:
-    for judge, identity, reads in readers:
+    for judge, identity, scores in readers:
         verdicts = judged.rows([verdict_key(sample, judge, identity) for sample in batch])
         for sample, verdict in zip(batch, verdicts, strict=True):
             if verdict is None:
                 raise ContractError(
                     f"case {sample.case['id']} has no verdict by {judge}: run the judge stage first"
                 )
-            yield _row(sample, verdict, reads)
+            yield _row(sample, verdict, scores)
 
 
-def _row(sample: Sample, verdict: Row, reads: Reads) -> Row:
+def _row(sample: Sample, verdict: Row, scores: Scores) -> Row:
     case, artifact, response = sample.case, sample.artifact, sample.response
     crafting = cost_of(artifact.get("cost"))
     cost = cost_of(response.get("cost")) + cost_of(verdict.get("cost")) + crafting
@@ -211,11 +178,11 @@ def _row(sample: Sample, verdict: Row, reads: Reads) -> Row:
         "epoch": response["epoch"],
         "sample": bytes.fromhex(response["key"]),
         "artifact": bytes.fromhex(artifact["key"]),
-        "shown": None if "problem" in artifact else bytes.fromhex(digest(artifact["conversation"])),
-        "response_hash": bytes.fromhex(response_hash(response)),
+        "shown": None if "problem" in artifact else bytes.fromhex(artifact["shown"]),
+        "response_hash": bytes.fromhex(response["hash"]),
         "outcome": outcome,
         "judge": verdict["judge"],
-        "reads": reads,
+        "scores": scores,
         "score": verdict.get("score"),
         "refused": Outcome(outcome) in WITHHELD,
         "success": outcome == Outcome.complied.value,
@@ -250,3 +217,53 @@ def _record_batch(rows: list[Row], constant: dict[str, Any]) -> pa.RecordBatch:
         else:
             arrays.append(pa.array(values, column.type))
     return pa.record_batch(arrays, schema=SCHEMA)
+
+
+def results_digest(path: Path) -> str:
+    """Digest of a result table by content, 32 hexadecimal characters; how it is stored does not count.
+
+    Rows count in their order, with every column but `NOT_RESULTS`. Of a row with an error the hash of the
+    response is left out: it covers the error's wording.
+    """
+    with pq.ParquetFile(path) as file:
+        names = sorted(name for name in file.schema_arrow.names if name not in NOT_RESULTS)
+        found = {name: (_hash(), _hash()) for name in names}
+        for batch in file.iter_batches(columns=[*names, "error"]):
+            for name in names:
+                column = batch.column(name)
+                if name == "response_hash":
+                    column = pc.if_else(batch.column("error").is_null(), column, None)
+                for hashed, data in zip(found[name], _bytes(column), strict=True):
+                    hashed.update(data)
+    whole = _hash()
+    for name in names:
+        whole.update(b"\0".join([name.encode(), *(each.digest() for each in found[name])]))
+    return str(whole.hexdigest())
+
+
+def _hash() -> Any:
+    return hashlib.blake2b(digest_size=16)
+
+
+def _bytes(column: Any) -> tuple[bytes, bytes]:
+    """Lengths (or which values are there) and contents; joined, they do not show where a batch ended."""
+    if pa.types.is_dictionary(column.type):
+        words = column.dictionary.to_pylist()
+        digests = [hashlib.blake2b(word.encode(), digest_size=_WORD_BYTES).digest() for word in words]
+        table = np.frombuffer(b"".join([*digests, bytes(_WORD_BYTES)]), np.uint8).reshape(-1, _WORD_BYTES)
+        places = column.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+        return b"", table[places].tobytes()
+    if pa.types.is_string(column.type) or pa.types.is_fixed_size_binary(column.type):
+        values = column.cast(pa.binary())
+        lengths = pc.binary_length(values).fill_null(-1)
+        return _plain(lengths), b"".join(value for value in values.to_pylist() if value)
+    present = column.is_valid().cast(pa.uint8())
+    if pa.types.is_boolean(column.type):
+        return _plain(present), _plain(column.fill_null(False).cast(pa.uint8()))
+    return _plain(present), _plain(column.fill_null(0))
+
+
+def _plain(numbers: Any) -> bytes:
+    """Numbers without gaps as bytes, little-endian."""
+    found = numbers.to_numpy(zero_copy_only=False)
+    return bytes(found.astype(found.dtype.newbyteorder("<")).tobytes())

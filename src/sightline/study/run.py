@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -11,25 +11,24 @@ from typing import Any
 
 from sightline import targets
 from sightline.closure import code_of
-from sightline.contracts import Judge, NeedsTarget, Target
+from sightline.contracts import NeedsTarget, Target
 from sightline.digests import sha256_file
 from sightline.errors import DamageError, UsageError
+from sightline.run_folder import COMPLETE, RESULTS, refuse_other_format
 from sightline.scale import Resources
 from sightline.sealed import check_table, read_note
 from sightline.store import Blobs, write_note
 from sightline.study import lock as locks
 from sightline.study.answering import answer
 from sightline.study.artifact_builder import columns_of
-from sightline.study.case_table import CaseTable, read_cases, with_pictures
-from sightline.study.config import NamedDefense, Study, load, parse
+from sightline.study.case_table import LostPictures, read_cases, with_pictures
+from sightline.study.config import Study, load, parse
+from sightline.study.context import RunContext, StudyTarget
 from sightline.study.crafting import craft
 from sightline.study.folder_lock import discard, hold
-from sightline.study.grid import Column
 from sightline.study.judging import judge_all
-from sightline.study.lost_pictures import LostPictures
 from sightline.study.progress import Progress, Silent
-from sightline.study.results import RESULTS, Findings, tabulate
-from sightline.study.results_digest import results_digest
+from sightline.study.results import Findings, results_digest, tabulate
 from sightline.study.secret import keyed
 from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
@@ -37,7 +36,6 @@ from sightline.tables import ROWS_AGAIN, Table, parquet_of
 from sightline.targets.local.files import forget_hashes
 from sightline.targets.remembered import RememberedTarget, stamp
 
-COMPLETE = "records/complete.json"
 TABLE_ANEW = "the table of results is made anew from the records"
 
 
@@ -57,9 +55,7 @@ class Run:
     rehash: bool = False
     resources: Resources = field(default_factory=Resources)
     blobs: Blobs = field(init=False)
-    case_tables: list[CaseTable] = field(init=False, default_factory=list)
-    judges: list[Judge] = field(init=False, default_factory=list)
-    columns: list[Column] = field(init=False, default_factory=list)
+    context: RunContext = field(init=False)
     _targets: dict[str, Target] = field(init=False, default_factory=dict)
     _remembered: Mapping[str, tuple[str, str]] = field(init=False, default_factory=dict)
     _lock: str = field(init=False, default="")
@@ -84,22 +80,16 @@ class Run:
     def _opened(self, name: str) -> Target:
         return targets.open_target(name, self.blobs, retries=self.study.retries, timeout=self.study.timeout)
 
-    def defended(self) -> list[tuple[str, NamedDefense, Target]]:
-        """Every (target name, defense, defended target) of the grid; one target's rows stand together."""
-        return [
-            (name, defense, self.target(defense.around(name)))
-            for name in self.study.targets
-            for defense in self.study.defenses
-        ]
-
-    def _open_targets(self) -> None:
-        """Open every target of the study; a complaint names the line of the file."""
+    def _open_targets(self) -> list[StudyTarget]:
+        """Every target of the study under every defense; a complaint names the line of the file."""
+        found: list[StudyTarget] = []
         for name in self.study.targets:
+            defenses = self.study.defenses
             try:
-                for defense in self.study.defenses:
-                    self.target(defense.around(name))
+                found += (StudyTarget(name, each, self.target(each.around(name))) for each in defenses)
             except UsageError as wrong:
                 raise UsageError(f"{self.study.places.get(name, name)}: {wrong}") from None
+        return found
 
     def prepare(self) -> None:
         """Open what the study names, read its cases, and hold its lock.
@@ -109,6 +99,7 @@ class Run:
                 was not there before is then not there afterwards.
         """
         absent = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+        refuse_other_format(self.folder)
         hold(self.folder)
         try:
             self._prepare()
@@ -122,25 +113,35 @@ class Run:
             forget_hashes()
         else:
             self._remembered = self._completed().get("targets", {})
-        self._open_targets()
-        identities = [(name, defense.label, target.id) for name, defense, target in self.defended()]
-        self.judges = [
+        opened = self._open_targets()
+        judges = [
             judge.bind(self.target) if isinstance(judge, NeedsTarget) else judge
             for judge in self.study.judges
         ]
-        twins = [judge.id for judge in self.judges if [j.id for j in self.judges].count(judge.id) > 1]
+        ids = [judge.id for judge in judges]
+        twins = [each for each in ids if ids.count(each) > 1]
         if twins:
             raise UsageError(f"two judges of the study are the same in effect: {twins[0]}; leave one out")
-        self.columns = columns_of(self.study, self.target)
-        self.case_tables = [
-            read_cases(source, self.records, self.blobs, self.progress, rehash=self.rehash)
-            for source in self.study.sources
-        ]
-        resolved = locks.resolve(self.study, self.case_tables, self.columns, identities, self.judges)
+        context = RunContext(
+            study=self.study,
+            records=self.records,
+            blobs=self.blobs,
+            columns=columns_of(self.study, self.target),
+            case_tables=[
+                read_cases(source, self.records, self.blobs, self.progress, rehash=self.rehash)
+                for source in self.study.sources
+            ],
+            targets=opened,
+            judges=judges,
+            progress=self.progress,
+            retry_errors=self.retry_errors,
+            resources=self.resources,
+        )
+        resolved = locks.resolve(context)
         for change in locks.hold(self.folder, resolved, extend=self.extend):
             self.progress.note(f"changed since the last run: {change}")
         self._lock = locks.lock_digest(resolved)
-        self.judges = keyed(self.judges, self.folder)
+        self.context = replace(context, judges=keyed(judges, self.folder))
 
     def complete(self) -> bool:
         """Whether the whole study was finished under this very lock and all of its files are as they were.
@@ -174,7 +175,7 @@ class Run:
         """Whether no picture that a case or an artifact needs is lost or damaged."""
         lost = LostPictures(self.blobs)
         with Table(self.records / "craft") as crafted:
-            rows = chain(crafted, *(case_table.rows() for case_table in self.case_tables))
+            rows = chain(crafted, *(case_table.rows() for case_table in self.context.case_tables))
             return not any(lost.among(row) for row in rows)
 
     def _completed(self) -> dict[str, Any]:
@@ -205,55 +206,26 @@ class Run:
     def craft(self) -> Count:
         """Stage craft, then compaction; pictures that are lost or damaged are made again."""
         self._begin()
-        self.case_tables = [
+        again = [
             with_pictures(case_table, self.records, self.blobs, self.progress)
-            for case_table in self.case_tables
+            for case_table in self.context.case_tables
         ]
-        count = craft(
-            self.case_tables,
-            self.columns,
-            self.records,
-            self.blobs,
-            self.progress,
-            retry_errors=self.retry_errors,
-            resources=self.resources,
-        )
+        self.context = replace(self.context, case_tables=again)
+        count = craft(self.context)
         self._compact("craft")
         return count
 
     async def answer(self) -> Count:
         """Stage answer, then compaction."""
         self._begin()
-        count = await answer(
-            self.case_tables,
-            self.columns,
-            [target for _, _, target in self.defended()],
-            self.records,
-            self.progress,
-            decoding=self.study.decoding,
-            epochs=self.study.epochs,
-            concurrency=self.study.concurrency,
-            retries=self.study.retries,
-            retry_errors=self.retry_errors,
-        )
+        count = await answer(self.context)
         self._compact("answer")
         return count
 
     async def judge(self) -> Count:
         """Stage judge, then compaction."""
         self._begin()
-        count = await judge_all(
-            self.case_tables,
-            self.columns,
-            [target.id for _, _, target in self.defended()],
-            self.judges,
-            self.records,
-            self.progress,
-            decoding=self.study.decoding,
-            epochs=self.study.epochs,
-            concurrency=self.study.concurrency,
-            retry_errors=self.retry_errors,
-        )
+        count = await judge_all(self.context)
         self._compact("judge")
         return count
 
@@ -268,10 +240,7 @@ class Run:
 
     def tabulate(self) -> Findings:
         """Write `results.parquet` and mark the run complete."""
-        answering = [(name, defense, target.id) for name, defense, target in self.defended()]
-        found = tabulate(
-            self.study, self.case_tables, self.columns, answering, self.judges, self.folder, self.progress
-        )
+        found = tabulate(self.context, self.folder)
         stamps = {name: (stamp(name), target.id) for name, target in self._targets.items()}
         mark = {
             **self._mark(),

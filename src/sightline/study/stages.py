@@ -42,9 +42,9 @@ class Count:
 class Stage(Generic[V]):
     """A stage over the shards in `folder`: anti-join by key, then work, then append.
 
-    `is_error` tells whether a row is an error outcome; such rows count as present unless
-    `retry_errors` asks to make them again (the later row then replaces the earlier). Rows that are `unfit`
-    (what they were made from or name is lost) are made again in any case.
+    Rows that are error outcomes (`is_error`) count as present, unless `retry_errors` asks to make them again
+    (the later row replaces the earlier). `unfit` says which rows are made again in any case, for what they
+    were made from, or what they name, is lost.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Stage(Generic[V]):
         progress: Progress,
         *,
         is_error: Callable[[Row], bool],
-        unfit: Callable[[Row], bool] | None = None,
+        unfit: Callable[[list[Row]], Iterable[bool]] | None = None,
         retry_errors: bool = False,
     ) -> None:
         self.folder = folder
@@ -70,17 +70,21 @@ class Stage(Generic[V]):
         self.count.expected += len(keys)
         wanted = table.missing(keys)
         if (self._unfit or self._retry_errors) and len(wanted) < len(keys):
-            again = (i for i, row in enumerate(table.rows(keys)) if row is not None and self._again(row))
-            wanted = sorted({*wanted, *again})
+            wanted = sorted({*wanted, *self._to_repeat(table.rows(keys))})
         self.count.present += len(keys) - len(wanted)
         self.progress.advance(len(keys) - len(wanted))
         if wanted:
             for index, value in zip(wanted, values(wanted), strict=True):
                 yield Todo(keys[index], value)
 
-    def _again(self, row: Row) -> bool:
-        unfit = self._unfit is not None and self._unfit(row)
-        return unfit or (self._retry_errors and self._is_error(row))
+    def _to_repeat(self, found: Sequence[Row | None]) -> list[int]:
+        """Positions of the rows that are there and are to be made again."""
+        present = {i: row for i, row in enumerate(found) if row is not None}
+        again = [i for i, row in present.items() if self._retry_errors and self._is_error(row)]
+        if self._unfit is not None:
+            unfit = self._unfit(list(present.values()))
+            again += [i for i, bad in zip(present, unfit, strict=True) if bad]
+        return again
 
     async def run(
         self, pending: Iterator[Todo[V]], work: Callable[[V], Awaitable[dict[str, Any]]], concurrency: int

@@ -27,7 +27,8 @@ from sightline.errors import UsageError
 from sightline.keys import answer_key
 from sightline.plain import plain_conversation, plain_response, response_of
 from sightline.records import Response
-from sightline.sealed import damage_told, read_yaml
+from sightline.run_folder import LOCK, read_lock
+from sightline.sealed import damage_told
 from sightline.tables import Table
 from sightline.targets._asked import checked
 from sightline.untrusted import sanitized, sanitized_row
@@ -135,11 +136,11 @@ def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
     names; they are left out.
     """
     records = folder / "records"
-    lock = _lock(folder / "study.lock.yaml")
+    lock = _lock(folder)
     decoding = Decoding(**lock["decoding"], seed=lock["seed"])
     targets = [str(entry["id"]) for entry in lock["targets"]]
     with Table(records / "craft") as crafted:
-        shown = {row["key"]: digest(row["conversation"]) for row in crafted}
+        shown = {row["key"]: row["shown"] for row in crafted}
     with Table(records / "answer") as answers:
         ours = 0
         for row in answers:
@@ -163,12 +164,10 @@ def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
             )
 
 
-def _lock(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise UsageError(f"{path.parent}: no {path.name} there, so this is not a run folder")
+def _lock(folder: Path) -> dict[str, Any]:
     cure = "replay needs the lock as its run wrote it: copy that folder again, or finish its run"
-    found = read_yaml(path, cure)
-    with damage_told(path, cure):
+    found = read_lock(folder, cure)
+    with damage_told(folder / LOCK, cure):
         Decoding(**found["decoding"], seed=found["seed"])
         list(found["targets"])
     return found

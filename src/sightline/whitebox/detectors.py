@@ -138,7 +138,7 @@ class LabelScore:
 
     @property
     def passes(self) -> int:
-        """One model looks."""
+        """One pass."""
         return 1
 
     def losses(self, x: Tensor) -> Tensor:

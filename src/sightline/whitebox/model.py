@@ -60,14 +60,14 @@ class MultimodalVictim:
         prompts: its tokens.
         preprocess: its picture processor, in the graph.
         name: its identity: target string, digest of the weights, number format.
-        hold: whether what the model makes of the text before the picture is computed once only.
+        cache_text: whether constant text before the picture is run once only.
 
     Raises:
         UsageError: if its family has no adapter.
     """
 
     def __init__(
-        self, model: Any, prompts: Prompts, preprocess: ToFields, name: str, *, hold: bool = True
+        self, model: Any, prompts: Prompts, preprocess: ToFields, name: str, *, cache_text: bool = True
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.prompts = prompts
@@ -75,7 +75,7 @@ class MultimodalVictim:
         self.family = family_of(model)
         self.dtype: torch.dtype = model.dtype
         self._preprocess = preprocess
-        self._hold = hold
+        self._cache_text = cache_text
         self.embedding = model.get_input_embeddings()
         self._patch = int(model.config.vision_config.patch_size)
         text = model.config.get_text_config()
@@ -120,7 +120,7 @@ class MultimodalVictim:
         family, start, cache = self.family, 0, None
         if len(packed.places):
             embeds = packed.with_features(embeds, family.features(encoded, packed.readings))
-        if self._hold and len(packed.constant) >= FEWEST:
+        if self._cache_text and len(packed.constant) >= FEWEST:
             ids, start = packed.constant, len(packed.constant)
             prefix = self._prefixes.get(ids, lambda: text_prefix(family, self.embedding, ids))
             cache = prefix.expanded(len(embeds))
@@ -299,7 +299,7 @@ def _victim(source: ModelSource, name: str, *, checkpointing: bool) -> Multimoda
         checkpointed(model)
     prompts = Prompts(route, name, _ends(model, route.tokenizer))
     preprocess = preprocessor(str(model.config.model_type), pictures)
-    return MultimodalVictim(model, prompts, preprocess, name, hold=not checkpointing)
+    return MultimodalVictim(model, prompts, preprocess, name, cache_text=not checkpointing)
 
 
 def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:

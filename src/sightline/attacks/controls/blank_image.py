@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sightline.attacks.controls._controls import TESTBED, plain_text
 from sightline.attacks.rendering import blank
+from sightline.attacks.wordings import plain_text
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
@@ -23,7 +23,7 @@ from sightline.registry import ANY_ATTACK, attack
     role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
-    presets=TESTBED,
+    presets={"testbed": {"size_px": 64}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlankImage(Attack):

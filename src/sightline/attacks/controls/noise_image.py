@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.attacks.controls._controls import TESTBED, plain_text
+from sightline.attacks.wordings import plain_text
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
@@ -25,7 +25,7 @@ from sightline.rng import numpy_rng
     role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
-    presets=TESTBED,
+    presets={"testbed": {"size_px": 64}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseImage(Attack):
@@ -39,6 +39,6 @@ class NoiseImage(Attack):
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Another noise for every case, the same whatever cases are crafted with it."""
         for case in cases:
-            rng = numpy_rng("noise_image", ctx.seed, case.id)
+            rng = numpy_rng(self.card.name, ctx.seed, case.id)
             page = rng.integers(0, 256, (self.size_px, self.size_px, 3), dtype=np.uint8)
             yield Draft(case=case, text=plain_text(case), image=page)

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.attacks._own_picture import shown
-from sightline.attacks.controls._controls import plain_text
 from sightline.attacks.rendering import check_scene
+from sightline.attacks.wordings import plain_text
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
@@ -22,11 +21,9 @@ from sightline.records import Draft
 from sightline.registry import ANY_ATTACK, attack
 from sightline.rng import numpy_rng
 
-NAME = "noise_on_picture"
-
 
 @attack(
-    NAME,
+    "noise_on_picture",
     threat=ThreatModel(),
     role="control",
     control_of=ANY_ATTACK,
@@ -61,8 +58,8 @@ class NoiseOnPicture(Attack):
             if any(picture.problem for picture in pictures):
                 yield Draft(case=case)
                 continue
-            clean = shown(case, ctx, NAME, self.size_px, self.shapes).clean
-            signs = numpy_rng(NAME, ctx.seed, case.id).choice([-1, 1], clean.shape)
+            clean = ctx.source_image(case, size_px=self.size_px, shapes=self.shapes).clean
+            signs = numpy_rng(self.card.name, ctx.seed, case.id).choice([-1, 1], clean.shape)
             moved = np.clip(clean.astype(np.int32) + levels * signs, 0, 255).astype(np.uint8)
             text = None if pictures else plain_text(case)
             yield Draft(case=case, text=text, image=moved, clean=clean)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sightline.attacks.controls._controls import plain_text
+from sightline.attacks.wordings import plain_text
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.records import Draft

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sightline.attacks.controls._controls import plain_text
 from sightline.attacks.rendering import check_scene, scene
+from sightline.attacks.wordings import plain_text
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.records import Draft
@@ -39,5 +39,5 @@ class UnrelatedImage(Attack):
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Another scene for every case, the same whatever cases are crafted with it."""
         for case in cases:
-            rng = numpy_rng("unrelated_image", ctx.seed, case.id)
+            rng = numpy_rng(self.card.name, ctx.seed, case.id)
             yield Draft(case=case, text=plain_text(case), image=scene(self.size_px, self.shapes, rng))

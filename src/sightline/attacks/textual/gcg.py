@@ -28,7 +28,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks._suffixes import control, draft, hunt, openings, own_picture, readers
+from sightline.attacks.gradients import readers
+from sightline.attacks.toolkit import baseline_draft, openings, suffix_draft
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
@@ -97,17 +98,19 @@ class GCG(Attack):
         suffix = whitebox.TokenSuffix(length=self.length, init=self.start, place=self.place)
         for case in cases:
             key = seed_of("suffix", case.id)
-            models = readers(ctx, "gcg", suffix, own_picture(case, ctx, "gcg"))
+            models = readers(ctx, suffix, ctx.own_image(case))
             if self.baseline:
-                yield control(case, suffix, models[0], seed_of(ctx.seed, key))
+                yield baseline_draft(case, suffix, models[0], seed_of(ctx.seed, key))
                 continue
-            wanted = openings(self.targets, case, "gcg")
+            wanted = openings(self.targets, case, ctx)
             pairs = tuple(
                 whitebox.Pair(prompt=case.conversation, target=text, closed=False) for text in wanted
             )
             found = self.search(models, pairs, ctx, key)
             written = "is" if found.best.forced else "is not"
-            yield draft(case, suffix, found, [f"{wanted[0]!r} {written} what greedy decoding begins with"])
+            yield suffix_draft(
+                case, suffix, found, [f"{wanted[0]!r} {written} what greedy decoding begins with"]
+            )
 
     def search(
         self,
@@ -123,4 +126,4 @@ class GCG(Attack):
             sampler=whitebox.FixedPairs(pairs),
             stop=whitebox.any_forced,
         )
-        return hunt(problem, ctx, steps=self.steps, key=key, every=self.check_every)
+        return ctx.search(problem, steps=self.steps, key=key, every=self.check_every)

@@ -29,7 +29,8 @@ from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks import testbed_corpus
-from sightline.attacks._suffixes import control, draft, hunt, readers
+from sightline.attacks.gradients import readers
+from sightline.attacks.toolkit import baseline_draft, suffix_draft
 from sightline.cases import Case, Conversation, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
@@ -92,22 +93,22 @@ class QiText(Attack):
         require(self.targets_per_step >= 1, "targets_per_step", self.targets_per_step, "at least 1")
         require(self.check_every >= 1, "check_every", self.check_every, "at least 1 step")
         if self.corpus == "testbed" and self.targets:
-            raise UsageError("qi_text takes `targets` or corpus 'testbed', not both")
+            raise UsageError(f"{self.card.name} takes `targets` or corpus 'testbed', not both")
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same words for every case."""
         suffix = whitebox.TokenSuffix(length=self.length, init="", place=self.place, allowed="words")
-        models = readers(ctx, "qi_text", suffix)
+        models = readers(ctx, suffix)
         if self.baseline:
             for case in cases:
-                yield control(case, suffix, models[0], ctx.seed, shared=True)
+                yield baseline_draft(case, suffix, models[0], ctx.seed, shared=True)
             return
         pool = self._pool()
         found = self.search(models, pool, ctx)
         asked = {pair.prompt.last_user_text() for pair in pool}
         for case in cases:
             seen = case.conversation.last_user_text() in asked
-            yield draft(case, suffix, found, shared=True, seen=seen)
+            yield suffix_draft(case, suffix, found, shared=True, seen=seen)
 
     def search(
         self, models: tuple[whitebox.SuffixReader, ...], pool: tuple[whitebox.Pair, ...], ctx: Craft
@@ -118,7 +119,7 @@ class QiText(Attack):
             optimizer=whitebox.HotFlip(candidates=self.candidates),
             sampler=whitebox.WithoutReplacement(pool, min(self.targets_per_step, len(pool))),
         )
-        return hunt(problem, ctx, steps=self.steps, every=self.check_every)
+        return ctx.search(problem, steps=self.steps, every=self.check_every)
 
     def _pool(self) -> tuple[whitebox.Pair, ...]:
         """The corpus as pairs of prompt and target."""
@@ -126,8 +127,8 @@ class QiText(Attack):
             return tuple(self._pair(asked, answer) for asked, answer in testbed_corpus.withheld())
         if not self.targets:
             raise UsageError(
-                "qi_text needs a corpus: `targets:` with the sentences to make likely (Sightline ships "
-                "none), or preset `testbed`"
+                f"{self.card.name} needs a corpus: `targets:` with the sentences to make likely "
+                "(Sightline ships none), or preset `testbed`"
             )
         return tuple(self._pair("", text) for text in self.targets)
 

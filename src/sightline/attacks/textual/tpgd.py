@@ -28,8 +28,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sightline import whitebox
-from sightline.attacks._suffixes import openings, own_picture
-from sightline.attacks.toolkit import victim, watch
+from sightline.attacks.gradients import progress
+from sightline.attacks.toolkit import openings
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
@@ -116,7 +116,7 @@ class TPGD(Attack):
                 seed=ctx.seed,
                 key=key,
                 budget=ctx.budget,
-                watch=watch(ctx.report),
+                watch=progress(ctx),
             )
             changed = found.best.step > 0
             told = f"found at step {found.best.step}" if changed else "nothing found"
@@ -131,13 +131,12 @@ class TPGD(Attack):
 
     def problem(self, case: Case, ctx: Craft) -> whitebox.Rewriting:
         """Margin and reconstruction of a case's text."""
-        model = victim(ctx, "tpgd")
-        reader, prompt = whitebox.whole_text(model, case.conversation, own_picture(case, ctx, "tpgd"))
+        reader, prompt = whitebox.whole_text(ctx.model, case.conversation, ctx.own_image(case))
         return whitebox.Rewriting(
             reader=reader,
             prompt=prompt,
-            avoid=openings(self.avoid, case, "tpgd", "avoid") if self.avoid or not self.reach else (),
-            reach=openings(self.reach, case, "tpgd", "reach") if self.reach else (),
+            avoid=openings(self.avoid, case, ctx, "avoid") if self.avoid or not self.reach else (),
+            reach=openings(self.reach, case, ctx, "reach") if self.reach else (),
             kept=case.wordings.get(self.keep, "") if self.keep else "",
             beta=self.beta,
             rate=self.rate,

@@ -24,8 +24,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from PIL.ImageFont import FreeTypeFont
-
 from sightline.attacks import _texts, rendering, wordings
 from sightline.attacks.typed_words import Typed
 from sightline.cases import Case, ThreatModel
@@ -110,7 +108,9 @@ class MMTypography(Attack):
     def _broken(self, drawn: str) -> list[str]:
         """The lines of a phrase on the page."""
         face = rendering.find_font(self.font).at(self.font_px, drawn)
-        return wrap_measured(drawn, face, self.width_px, lead="" if self.layout == "square" else " ")
+        return rendering.wrap_measured(
+            drawn, face, self.width_px, lead="" if self.layout == "square" else " "
+        )
 
     def page(self, drawn: str) -> tuple[Pixels, str]:
         """The page of a phrase, and what is to be known of it: font, lines, what fell off.
@@ -133,18 +133,3 @@ class MMTypography(Attack):
         lost = rendering.clipped(lines, face, size)
         note = f"{font.note(drawn)}, {self.font_px} px; {len(lines)} lines"
         return rendering.draw(lines, face, size), f"{note}, {lost} of them cut off" if lost else note
-
-
-def wrap_measured(phrase: str, face: FreeTypeFont, width_px: int, lead: str = " ") -> list[str]:
-    """Words in lines narrower than `width_px`; each line after the first starts with `lead`."""
-    first, *rest = phrase.split()
-    lines, length = [first], face.getlength(first)
-    for word in rest:
-        step = face.getlength(f" {word}")
-        if length + step < width_px:
-            lines[-1] += f" {word}"
-            length += step
-        else:
-            lines.append(lead + word)
-            length = face.getlength(lines[-1])
-    return lines

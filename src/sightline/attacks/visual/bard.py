@@ -29,10 +29,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks._own_picture import Shown, batches, drafts, shown
-from sightline.attacks._towers import towers
 from sightline.attacks.rendering import check_scene, scene
-from sightline.attacks.toolkit import beside, descend, victims
+from sightline.attacks.toolkit import SourceImage, batches, image_drafts, prompt_with_image
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
@@ -41,7 +39,6 @@ from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
 from sightline.testbed.world import world
 
-NAME = "bard"
 TESTBED = {"features": "patches", "steps": 8, "spectra": 3, "size_px": 64, "shapes": 1}
 PRESETS: Presets = {
     "innocent": {"goal": "innocent", "steps": 400},
@@ -53,7 +50,7 @@ PRESETS: Presets = {
 
 
 @attack(
-    NAME,
+    "bard",
     paper="arXiv:2309.11751",
     source="thu-ml/Attack-Bard: attacks/AdversarialInput/SpectrumSimulationAttack.py",
     threat=ThreatModel(access="white", may_edit=frozenset({"image"})),
@@ -111,25 +108,29 @@ class Bard(Attack):
         check_scene(self.size_px, self.shapes)
         Eps.parse(self.eps)
         if self.target and self.goal != "description":
-            raise UsageError("bard takes a `target` only with goal 'description'")
+            raise UsageError(f"{self.card.name} takes a `target` only with goal 'description'")
         if bool(self.labels) != (self.goal == "unseen"):
-            raise UsageError("bard with goal 'unseen' needs `labels`, and no other goal takes them")
+            raise UsageError(
+                f"{self.card.name} with goal 'unseen' needs `labels`, and no other goal takes them"
+            )
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, perturbed."""
         if self.goal == "description" and not self.target:
-            raise UsageError("bard with goal 'description' needs a `target`: the text to make likely")
-        pictures = (shown(case, ctx, NAME, self.size_px, self.shapes) for case in cases)
+            raise UsageError(
+                f"{self.card.name} with goal 'description' needs a `target`: the text to make likely"
+            )
+        pictures = (ctx.source_image(case, size_px=self.size_px, shapes=self.shapes) for case in cases)
         for batch in batches(pictures, self.batch):
             found = self.descend(batch, ctx)
             moved = [f"{self.goal}, {found.checks[i][0].loss:.3f} at the start" for i in range(len(batch))]
-            yield from drafts(batch, found, moved)
+            yield from image_drafts(batch, found, moved)
 
-    def descend(self, batch: Sequence[Shown], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.Found:
         """Problems A and B by spectrum simulation and common weakness, for some pictures at once."""
         eps = Eps.parse(self.eps)
         objective, sampler = self._objective(batch, ctx)
-        models = victims(ctx, NAME) if self.goal == "description" else towers(ctx, NAME)
+        models = ctx.models if self.goal == "description" else ctx.encoders
         ball = whitebox.LinfBall(
             clean=whitebox.from_pixels([p.clean for p in batch], models[0].device), eps=eps, init="clean"
         )
@@ -143,25 +144,27 @@ class Bard(Attack):
         )
         keys = [picture.key for picture in batch]
         compared = sum(isinstance(term, whitebox.FeatureDistance) for term in objective.pictures)
-        return descend(problem, ctx, steps=self.steps, keys=keys, before=Cost(forwards=compared))
+        return ctx.minimize(problem, steps=self.steps, keys=keys, before=Cost(forwards=compared))
 
     def _objective(
-        self, batch: Sequence[Shown], ctx: Craft
+        self, batch: Sequence[SourceImage], ctx: Craft
     ) -> tuple[whitebox.Objective, whitebox.FixedPairs]:
         """What is summed over the surrogates, and the text that it is asked for."""
         if self.goal == "description":
-            pair = whitebox.Pair(prompt=beside("", batch[0].clean), target=self.target, closed=False)
-            likely = whitebox.Objective(victims=victims(ctx, NAME), rows=(whitebox.TargetNLL(),))
+            pair = whitebox.Pair(
+                prompt=prompt_with_image("", batch[0].clean), target=self.target, closed=False
+            )
+            likely = whitebox.Objective(victims=ctx.models, rows=(whitebox.TargetNLL(),))
             return likely, whitebox.FixedPairs((pair,))
         terms: tuple[whitebox.FeatureDistance | whitebox.LabelScore, ...]
         if self.goal == "unseen":
-            terms = tuple(whitebox.LabelScore(encoder=e, labels=self.labels) for e in towers(ctx, NAME))
+            terms = tuple(whitebox.LabelScore(encoder=e, labels=self.labels) for e in ctx.encoders)
         else:
-            terms = tuple(self._distance(encoder, batch, ctx) for encoder in towers(ctx, NAME))
+            terms = tuple(self._distance(encoder, batch, ctx) for encoder in ctx.encoders)
         return whitebox.Objective(pictures=terms), whitebox.FixedPairs()
 
     def _distance(
-        self, encoder: whitebox.Encoder, batch: Sequence[Shown], ctx: Craft
+        self, encoder: whitebox.Encoder, batch: Sequence[SourceImage], ctx: Craft
     ) -> whitebox.FeatureDistance:
         """Squared distance from the clean pictures' features, or from the innocent drawing's."""
         if self.goal == "embedding":
@@ -170,6 +173,6 @@ class Bard(Attack):
                 encoder, clean, kind=self.features, metric="l2_squared", sign=-1
             )
         side = min(batch[0].clean.shape[:2])
-        drawn = scene(side, self.shapes, numpy_rng(NAME, "innocent", ctx.seed))
+        drawn = scene(side, self.shapes, numpy_rng(self.card.name, "innocent", ctx.seed))
         wanted = whitebox.unit(whitebox.from_pixels([drawn], encoder.device))
         return whitebox.FeatureDistance.to_picture(encoder, wanted, kind=self.features, metric="l2_squared")

@@ -24,12 +24,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks._own_picture import Shown, batches, drafts, numbered, shown
+from sightline.attacks.gradients import one_pair_each
 from sightline.attacks.rendering import check_scene
-from sightline.attacks.toolkit import descend, victims
+from sightline.attacks.toolkit import SourceImage, batches, image_drafts, openings
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
-from sightline.errors import UsageError, require
+from sightline.errors import require
 from sightline.records import Draft
 from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
@@ -96,19 +96,19 @@ class Carlini(Attack):
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """A picture of its own for every case."""
         for batch in batches((self._start(case, ctx) for case in cases), self.batch):
-            targets = [self._target(picture.case, ctx.seed) for picture in batch]
+            targets = [self._target(picture.case, ctx) for picture in batch]
             found = self.descend(batch, targets, ctx)
             notes = [
                 f"target {target!r} {'is' if best.forced else 'is not'} what greedy decoding begins with"
                 for target, best in zip(targets, found.best, strict=True)
             ]
-            yield from drafts(batch, found, notes)
+            yield from image_drafts(batch, found, notes)
 
-    def descend(self, batch: Sequence[Shown], targets: Sequence[str], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[SourceImage], targets: Sequence[str], ctx: Craft) -> whitebox.Found:
         """Projected descent on the total cross-entropy of each opening, up to its first success."""
-        models = victims(ctx, "carlini")
+        models = ctx.models
         levels = whitebox.from_pixels([picture.clean for picture in batch], models[0].device)
-        pairs, own = numbered(
+        pairs, own = one_pair_each(
             [
                 whitebox.Pair(prompt=picture.prompt, target=target, closed=False)
                 for picture, target in zip(batch, targets, strict=True)
@@ -129,28 +129,18 @@ class Carlini(Attack):
             stop=whitebox.all_forced,
         )
         keys = [picture.key for picture in batch]
-        return descend(problem, ctx, steps=self.steps, keys=keys, every=self.check_every)
+        return ctx.minimize(problem, steps=self.steps, keys=keys, every=self.check_every)
 
-    def _start(self, case: Case, ctx: Craft) -> Shown:
+    def _start(self, case: Case, ctx: Craft) -> SourceImage:
         """What is perturbed: noise of the picture's size, or the picture itself."""
-        picture = shown(case, ctx, "carlini", self.size_px, self.shapes)
+        picture = ctx.source_image(case, size_px=self.size_px, shapes=self.shapes)
         if self.start == "picture":
             return picture
-        noise = numpy_rng("carlini noise", ctx.seed, case.id).integers(0, 256, picture.clean.shape)
+        noise = numpy_rng(f"{self.card.name} noise", ctx.seed, case.id).integers(0, 256, picture.clean.shape)
         return replace(picture, clean=noise.astype(picture.clean.dtype))
 
-    def _target(self, case: Case, seed: int) -> str:
+    def _target(self, case: Case, ctx: Craft) -> str:
         """The opening for a case."""
-        if not self.targets:
-            raise UsageError(
-                "carlini needs `targets`: one or more openings of the answer (Sightline ships none), "
-                "or preset `testbed`"
-            )
-        form = self.targets[int(numpy_rng("carlini target", seed, case.id).integers(len(self.targets)))]
-        try:
-            return form.format_map(case.wordings)
-        except (KeyError, ValueError, IndexError) as absent:
-            raise UsageError(
-                f"carlini: case {case.id!r} cannot fill in target {form!r}: it has the wordings "
-                f"{', '.join(case.wordings) or 'none'}; {absent} is not among them"
-            ) from absent
+        drawn = numpy_rng(f"{self.card.name} target", ctx.seed, case.id)
+        forms = self.targets and (self.targets[int(drawn.integers(len(self.targets)))],)
+        return openings(forms, case, ctx)[0]

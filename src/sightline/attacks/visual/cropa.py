@@ -33,9 +33,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks._own_picture import Shown, batches, drafts, shown
 from sightline.attacks.rendering import check_scene
-from sightline.attacks.toolkit import descend, victims
+from sightline.attacks.toolkit import SourceImage, batches, image_drafts
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
@@ -125,14 +124,14 @@ class CroPA(Attack):
         check_scene(self.size_px, self.shapes)
         Eps.parse(self.eps)
         if self.corpus == "testbed" and self.prompts:
-            raise UsageError("cropa takes `prompts` or corpus 'testbed', not both")
+            raise UsageError(f"{self.card.name} takes `prompts` or corpus 'testbed', not both")
         if len(set(self.prompts)) < len(self.prompts):
-            raise UsageError("cropa has the same prompt twice: each has one nudge, give it once")
+            raise UsageError(f"{self.card.name} has the same prompt twice: each has one nudge, give it once")
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, made on prompts that are not its own."""
         questions, target = self._corpus()
-        pictures = (shown(case, ctx, "cropa", self.size_px, self.shapes) for case in cases)
+        pictures = (ctx.source_image(case, size_px=self.size_px, shapes=self.shapes) for case in cases)
         for batch in batches(pictures, self.batch):
             found = self.descend(batch, questions, target, ctx)
             seen = [picture.case.conversation.last_user_text() in questions for picture in batch]
@@ -141,13 +140,13 @@ class CroPA(Attack):
                 f"{'one' if seen[i] else 'none'} of the {len(questions)} seen"
                 for i in range(len(batch))
             ]
-            yield from drafts(batch, found, notes, seen)
+            yield from image_drafts(batch, found, notes, seen)
 
     def descend(
-        self, batch: Sequence[Shown], questions: Sequence[str], target: str, ctx: Craft
+        self, batch: Sequence[SourceImage], questions: Sequence[str], target: str, ctx: Craft
     ) -> whitebox.Found:
         """The min-max: min over the picture, max over the nudges of its prompts."""
-        models = victims(ctx, "cropa")
+        models = ctx.models
         levels = whitebox.from_pixels([picture.clean for picture in batch], models[0].device)
         pool = tuple(whitebox.Pair(prompt=batch[0].asked(question), target=target) for question in questions)
         problem = whitebox.Problem(
@@ -158,7 +157,7 @@ class CroPA(Attack):
             rival=self.rival(len(pool)) if self.method == "cropa" else None,
         )
         keys = [picture.key for picture in batch]
-        return descend(problem, ctx, steps=self.steps, keys=keys)
+        return ctx.minimize(problem, steps=self.steps, keys=keys)
 
     def rival(self, prompts: int) -> whitebox.Rival:
         """The prompts' side: as many moves as there are prompts, the last one at `rival_steps`."""
@@ -172,8 +171,8 @@ class CroPA(Attack):
         questions = TESTBED_PROMPTS if testbed else self.prompts
         if not questions:
             raise UsageError(
-                "cropa needs `prompts:`, questions that users may ask, others than the cases' (Sightline "
-                "ships none but those of preset `testbed`)"
+                f"{self.card.name} needs `prompts:`, questions that users may ask, others than the cases' "
+                "(Sightline ships none but those of preset `testbed`)"
             )
         target = TESTBED_TARGET if testbed and self.target == "unknown" else self.target
         return (questions[:1] if self.method == "single_p" else questions), target

@@ -27,11 +27,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sightline import whitebox
 from sightline.attacks.rendering import scene
-from sightline.attacks.toolkit import beside, descend, looks, victim, victims
+from sightline.attacks.toolkit import checks_of, prompt_with_image
 from sightline.attacks.visual._behaviors import CONTEXT, NEEDS, Behavior, Plot, taught, testbed_plot
 from sightline.cases import Case, Conversation, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -43,7 +43,7 @@ from sightline.rng import numpy_rng
 if TYPE_CHECKING:
     import numpy as np
 
-    Bounded = whitebox.LinfBall | whitebox.Patch
+    Bounded: TypeAlias = whitebox.LinfBall | whitebox.Patch
 
 Bound = Literal["linf", "patch", "moving_patch"]
 
@@ -168,14 +168,14 @@ class ImageHijack(Attack):
         given = self.target or self.contexts or self.replies or self.secret
         if self.corpus == "testbed" and given:
             raise UsageError(
-                "image_hijack takes corpus 'testbed', or target, contexts, replies and secret; not both"
+                f"{self.card.name} takes corpus 'testbed', or target, contexts, replies and secret; not both"
             )
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same picture for every case; a moving patch is at another place in each."""
         plot = self._plot()
-        clean = scene(self.size_px, self.shapes, numpy_rng("image_hijack", ctx.seed))
-        bounded = self._bounded(whitebox.from_pixels([clean], victims(ctx, "image_hijack")[0].device))
+        clean = scene(self.size_px, self.shapes, numpy_rng(self.card.name, ctx.seed))
+        bounded = self._bounded(whitebox.from_pixels([clean], ctx.models[0].device))
         found = self.descend(clean, bounded, plot, ctx)
         best, trained = found.best[0], {context.casefold() for context in plot.replies}
         made = (
@@ -189,7 +189,7 @@ class ImageHijack(Attack):
                 image=self._shown(found, bounded, numpy_rng("place", ctx.seed, case.id)),
                 clean=clean,
                 trace=found.losses[0],
-                checks=looks(found),
+                checks=checks_of(found),
                 cost=found.costs[0],
                 shared=True,
                 seen=text in trained,
@@ -198,7 +198,7 @@ class ImageHijack(Attack):
 
     def descend(self, clean: Pixels, bounded: Bounded, plot: Plot, ctx: Craft) -> whitebox.Found:
         """The picture in K beside which contexts are answered as B says."""
-        models = victims(ctx, "image_hijack")
+        models = ctx.models
         shown, held = self._contexts(clean, plot, ctx.seed)
         sampler = whitebox.Contexts(
             shown, plot.reply, self.systems, min(self.contexts_per_step, len(shown)), plot.closed
@@ -207,7 +207,7 @@ class ImageHijack(Attack):
         likely: whitebox.TargetNLL | whitebox.SoftLogits = whitebox.TargetNLL()
         before = NO_COST
         if plot.secret:
-            soft = taught(victim(ctx, "image_hijack"), plot.secret, (sampler, judged), bounded)
+            soft = taught(ctx.model, plot.secret, (sampler, judged), bounded)
             likely, before = whitebox.SoftLogits(soft=soft), Cost(forwards=len(soft))
         problem = whitebox.Problem(
             objective=whitebox.Objective(victims=models, rows=(likely,)),
@@ -217,17 +217,17 @@ class ImageHijack(Attack):
             probe=judged.draw(0, ctx.seed),
             views=self._views(bounded, ctx.seed),
         )
-        return descend(problem, ctx, steps=self.steps, every=self.check_every, before=before)
+        return ctx.minimize(problem, steps=self.steps, every=self.check_every, before=before)
 
     def _contexts(
         self, clean: Pixels, plot: Plot, seed: int
     ) -> tuple[tuple[Conversation, ...], tuple[Conversation, ...]]:
         """Contexts to descend on, and those that only choose the picture."""
-        prompts = [beside(text, clean) for text in plot.replies]
+        prompts = [prompt_with_image(text, clean) for text in plot.replies]
         if len(prompts) <= self.held_out:
             raise UsageError(
-                f"image_hijack has {len(prompts)} contexts and holds {self.held_out} of them out: give more "
-                "contexts, or lower held_out"
+                f"{self.card.name} has {len(prompts)} contexts and holds {self.held_out} of them out: "
+                "give more contexts, or lower held_out"
             )
         order = numpy_rng("contexts", seed).permutation(len(prompts))
         mixed = [prompts[int(i)] for i in order]
@@ -276,16 +276,17 @@ class ImageHijack(Attack):
         absent = " and ".join(name for name in needs if not getattr(self, name))
         if absent:
             raise UsageError(
-                f"image_hijack with behavior {self.behavior!r} needs {' and '.join(needs)}; "
+                f"{self.card.name} with behavior {self.behavior!r} needs {' and '.join(needs)}; "
                 f"empty: {absent} (Sightline ships none; preset `testbed` has the invented world's)"
             )
         if "replies" in needs and len(self.replies) != len(contexts):
             raise UsageError(
-                f"image_hijack has {len(contexts)} contexts, {len(self.replies)} replies: give one for each"
+                f"{self.card.name} has {len(contexts)} contexts, {len(self.replies)} replies: "
+                "give one for each"
             )
         if self.behavior == "leak" and CONTEXT not in self.target:
             raise UsageError(
-                f"image_hijack: a leaking target holds {CONTEXT}, where the user's text is to stand"
+                f"{self.card.name}: a leaking target holds {CONTEXT}, where the user's text is to stand"
             )
         replies = self.replies if "replies" in needs else [self.target.replace(CONTEXT, c) for c in contexts]
         return Plot(

@@ -30,9 +30,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks._own_picture import Shown, batches, drafts, shown
 from sightline.attacks.rendering import check_scene
-from sightline.attacks.toolkit import descend, victims
+from sightline.attacks.toolkit import SourceImage, batches, image_drafts
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
@@ -118,21 +117,21 @@ class Injection(Attack):
         """Each case's own picture, with the sentence in it."""
         if not self.target.strip():
             raise UsageError(
-                "injection needs a `target`: the sentence that the model is to say (Sightline ships none; "
-                "preset `testbed` has one of the invented world)"
+                f"{self.card.name} needs a `target`: the sentence that the model is to say "
+                "(Sightline ships none; preset `testbed` has one of the invented world)"
             )
-        pictures = (shown(case, ctx, "injection", self.size_px, self.shapes) for case in cases)
+        pictures = (ctx.source_image(case, size_px=self.size_px, shapes=self.shapes) for case in cases)
         for batch in batches(pictures, self.batch, lambda picture: picture.asked(self.query)):
             found = self.descend(batch, ctx)
             notes = [
                 f"the target {'would' if best.forced == 1 else 'would not'} be written" for best in found.best
             ]
             own = [self.query in ("", picture.case.conversation.last_user_text()) for picture in batch]
-            yield from drafts(batch, found, notes, own)
+            yield from image_drafts(batch, found, notes, own)
 
-    def descend(self, batch: Sequence[Shown], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.Found:
         """Make the sentence likely behind the question, for some pictures at once."""
-        models = victims(ctx, "injection")
+        models = ctx.models
         whole = whitebox.Pair(prompt=batch[0].asked(self.query), target=self.target)
         if self.passes == "one":
             term = whitebox.TargetNLL(reduction="sum", weights=whitebox.prefix_weights)
@@ -151,7 +150,7 @@ class Injection(Attack):
         )
         steps = self.steps or self.epochs * len(self.target.split())
         keys = [picture.key for picture in batch]
-        return descend(problem, ctx, steps=steps, keys=keys)
+        return ctx.minimize(problem, steps=steps, keys=keys)
 
     def prefixes(self, whole: whitebox.Pair) -> tuple[whitebox.Pair, ...]:
         """The target's beginnings, one word longer each; the last one is the target with its end."""

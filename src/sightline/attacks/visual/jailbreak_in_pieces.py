@@ -35,9 +35,8 @@ from PIL import Image
 
 from sightline import whitebox
 from sightline.attacks import _texts, rendering, wordings
-from sightline.attacks._towers import TESTBED_FONT, page, tower
 from sightline.attacks.rendering import check_scene, scene
-from sightline.attacks.toolkit import descend, looks
+from sightline.attacks.toolkit import checks_of
 from sightline.attacks.typed_words import Typed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -46,13 +45,12 @@ from sightline.records import Cost, Draft, Pixels
 from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng, seed_of
 
-NAME = "jailbreak_in_pieces"
 TESTBED = {
     "features": "patches",
     "steps": 30,
     "size_px": 64,
     "shapes": 1,
-    "font": TESTBED_FONT,
+    "font": "DejaVuSans.ttf",
     "font_px": 12,
     "wording": "testbed",
 }
@@ -72,7 +70,7 @@ PRESETS: Presets = {
 
 
 @attack(
-    NAME,
+    "jailbreak_in_pieces",
     paper="arXiv:2307.14539",
     source="erfanshayegani/Jailbreak-In-Pieces: src/adv_image.py (read in a fork)",
     threat=ThreatModel(access="grey"),
@@ -130,9 +128,9 @@ class JailbreakInPieces(Attack):
         check_scene(self.size_px, self.shapes)
         require(8 <= self.font_px <= 400, "font_px", self.font_px, "8..400 pixels")
         if self.trigger == "textual" and self.features != "projected":
-            raise UsageError(f"{NAME}: a text has only features 'projected', not {self.features!r}")
+            raise UsageError(f"{self.card.name}: a text has only features 'projected', not {self.features!r}")
         if self.trigger == "textual" and self.show == "trigger":
-            raise UsageError(f"{NAME}: the trigger 'textual' is no picture and cannot be shown")
+            raise UsageError(f"{self.card.name}: the trigger 'textual' is no picture and cannot be shown")
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
@@ -157,7 +155,7 @@ class JailbreakInPieces(Attack):
                     image=found.pixels[i],
                     clean=starts[i] if self.start == "shapes" else None,
                     trace=found.losses[i],
-                    checks=looks(found, i),
+                    checks=checks_of(found, i),
                     cost=found.costs[i],
                     note=f"{found.endings[i]}; {self.trigger} trigger; distance of {self.features} features "
                     f"{begun:.2f} at the start, {best.loss:.2f} at step {best.step}",
@@ -165,7 +163,7 @@ class JailbreakInPieces(Attack):
 
     def descend(self, batch: Sequence[Case], starts: Sequence[Pixels], ctx: Craft) -> whitebox.Found:
         """Algorithm 1, for some cases at once."""
-        encoder = tower(ctx, NAME)
+        encoder = ctx.encoder
         if self.pixels == "as_released":
             encoder = encoder.unnormalized()
         problem = whitebox.Problem(
@@ -177,7 +175,7 @@ class JailbreakInPieces(Attack):
         )
         keys = [seed_of("picture", case.id) for case in batch]
         shown = Cost(forwards=int(self.trigger != "textual"))
-        return descend(problem, ctx, steps=self.steps, keys=keys, before=shown)
+        return ctx.minimize(problem, steps=self.steps, keys=keys, before=shown)
 
     def words(self, case: Case) -> Typed:
         """The key phrase, drawn or not, and the sentence; the trigger `visual` has the sentence alone."""
@@ -195,7 +193,7 @@ class JailbreakInPieces(Attack):
             UsageError: for a trigger that shows the case's own picture, where it has not exactly one.
         """
         if self.trigger == "ocr":
-            return page(self.words(case).drawn, self.size_px, self.font, self.font_px)
+            return rendering.square_page(self.words(case).drawn, self.size_px, self.font, self.font_px)
         own = list(case.conversation.images)
         if len(own) != 1:
             raise UsageError(
@@ -209,7 +207,7 @@ class JailbreakInPieces(Attack):
 
     def _combined(self, picture: Image.Image, phrase: str) -> Pixels:
         """The object above, the phrase below it."""
-        below_it = page(phrase, self.size_px, self.font, self.font_px)
+        below_it = rendering.square_page(phrase, self.size_px, self.font, self.font_px)
         inked = np.flatnonzero((below_it < 255).any(axis=(1, 2)))
         words = below_it[inked[0] : inked[-1] + 1]
         height = self.size_px - len(words) - 2
@@ -233,7 +231,7 @@ class JailbreakInPieces(Attack):
 
     def _start(self, case: Case) -> Pixels:
         """The picture before the first step; follows from the case alone: the control shows the same one."""
-        rng = numpy_rng(NAME, case.id)
+        rng = numpy_rng(self.card.name, case.id)
         if self.start == "shapes":
             return scene(self.size_px, self.shapes, rng)
         if self.start == "uniform":
@@ -241,4 +239,4 @@ class JailbreakInPieces(Attack):
         return np.full((self.size_px, self.size_px, 3), 255, dtype=np.uint8)
 
     def _text(self) -> str:
-        return self.instruction or _texts.instruction(NAME, self.wording)
+        return self.instruction or _texts.instruction(self.card.name, self.wording)

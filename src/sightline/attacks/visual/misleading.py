@@ -26,10 +26,8 @@ from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks import rendering
-from sightline.attacks._own_picture import Shown, batches, drafts, shown
-from sightline.attacks._towers import TESTBED_FONT, page, tower
 from sightline.attacks.rendering import check_scene
-from sightline.attacks.toolkit import descend
+from sightline.attacks.toolkit import SourceImage, batches, image_drafts
 from sightline.attacks.visual._matching import Loss, WordMatch
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -38,7 +36,6 @@ from sightline.records import Cost, Draft
 from sightline.registry import Presets, attack
 from sightline.testbed.world import world
 
-NAME = "misleading"
 MIX = ("dog", "coconut", "spaceship")
 RELEASED_WORDS = 3
 PRESETS: Presets = {
@@ -55,14 +52,14 @@ PRESETS: Presets = {
         "steps": 20,
         "size_px": 64,
         "shapes": 1,
-        "font": TESTBED_FONT,
+        "font": "DejaVuSans.ttf",
         "font_px": 12,
     },
 }
 
 
 @attack(
-    NAME,
+    "misleading",
     paper="arXiv:2311.16101",
     source="UCSC-VLAA/vllm-safety-benchmark: misleading_vis_attack.py",
     threat=ThreatModel(access="grey", may_edit=frozenset({"image"})),
@@ -116,12 +113,15 @@ class Misleading(Attack):
         Eps.parse(self.eps)
         if self.matched == "text" and self.features != "projected":
             raise UsageError(
-                f"misleading: a text has only features 'projected', not {self.features!r}: use matched 'page'"
+                f"{self.card.name}: a text has only features 'projected', not {self.features!r}: "
+                "use matched 'page'"
             )
         if (self.loss == "contrast") != bool(self.distractors):
-            raise UsageError("misleading: loss 'contrast' needs `distractors`, and no other loss takes them")
+            raise UsageError(
+                f"{self.card.name}: loss 'contrast' needs `distractors`, and no other loss takes them"
+            )
         if self.loss == "as_released" and len(self.words) not in (1, RELEASED_WORDS):
-            raise UsageError("misleading: loss 'as_released' takes one word (SIN) or three (MIX)")
+            raise UsageError(f"{self.card.name}: loss 'as_released' takes one word (SIN) or three (MIX)")
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
@@ -129,15 +129,15 @@ class Misleading(Attack):
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, perturbed."""
-        pictures = (shown(case, ctx, NAME, self.size_px, self.shapes) for case in cases)
+        pictures = (ctx.source_image(case, size_px=self.size_px, shapes=self.shapes) for case in cases)
         for batch in batches(pictures, self.batch):
             found = self.descend(batch, ctx)
             moved = [f"{self.loss}, {found.checks[i][0].loss:.3f} at the start" for i in range(len(batch))]
-            yield from drafts(batch, found, moved)
+            yield from image_drafts(batch, found, moved)
 
-    def descend(self, batch: Sequence[Shown], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.Found:
         """Signed steps towards the words, for some pictures at once."""
-        encoder = tower(ctx, NAME)
+        encoder = ctx.encoder
         clean = whitebox.from_pixels([picture.clean for picture in batch], encoder.device)
         match = self.match(encoder, min(clean.shape[2:]))
         problem = whitebox.Problem(
@@ -148,7 +148,7 @@ class Misleading(Attack):
         )
         keys = [picture.key for picture in batch]
         pages = 0 if self.matched == "text" else len(match.words)
-        return descend(problem, ctx, steps=self.steps, keys=keys, before=Cost(forwards=pages))
+        return ctx.minimize(problem, steps=self.steps, keys=keys, before=Cost(forwards=pages))
 
     def match(self, encoder: whitebox.Encoder, side_px: int) -> WordMatch:
         """The loss on pictures; pages are squares of `side_px`."""
@@ -158,7 +158,8 @@ class Misleading(Attack):
             features = encoder.texts(compared)
         else:
             pages = whitebox.from_pixels(
-                [page(word, side_px, self.font, self.font_px) for word in compared], encoder.device
+                [rendering.square_page(word, side_px, self.font, self.font_px) for word in compared],
+                encoder.device,
             )
             features = whitebox.FeatureDistance.to_picture(
                 encoder, whitebox.unit(pages), kind=self.features

@@ -23,7 +23,7 @@ from typing import Literal
 from sightline import whitebox
 from sightline.attacks import testbed_corpus
 from sightline.attacks.rendering import scene
-from sightline.attacks.toolkit import beside, descend, looks, victims
+from sightline.attacks.toolkit import checks_of, prompt_with_image
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
@@ -90,13 +90,13 @@ class QiVisual(Attack):
         require(0 < self.end_levels < 255, "end_levels", self.end_levels, "more than 0, less than 255")
         require(self.targets_per_step >= 1, "targets_per_step", self.targets_per_step, "at least 1")
         if self.corpus == "testbed" and self.targets:
-            raise UsageError("qi_visual takes `targets` or corpus 'testbed', not both")
+            raise UsageError(f"{self.card.name} takes `targets` or corpus 'testbed', not both")
         if self.eps:
             Eps.parse(self.eps)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same picture for every case."""
-        clean = scene(self.size_px, self.shapes, numpy_rng("qi_visual", ctx.seed))
+        clean = scene(self.size_px, self.shapes, numpy_rng(self.card.name, ctx.seed))
         found = self.descend(clean, ctx)
         asked = {pair.prompt.last_user_text() for pair in self._pool(clean)}
         for case in cases:
@@ -106,7 +106,7 @@ class QiVisual(Attack):
                 image=found.pixels[0],
                 clean=clean if self.eps else None,
                 trace=found.losses[0],
-                checks=looks(found),
+                checks=checks_of(found),
                 cost=found.costs[0],
                 shared=True,
                 seen=case.conversation.last_user_text() in asked,
@@ -116,30 +116,31 @@ class QiVisual(Attack):
     def descend(self, clean: Pixels, ctx: Craft) -> whitebox.Found:
         """Equation 1: the picture that makes the corpus likely."""
         pool = self._pool(clean)
-        levels = whitebox.from_pixels([clean], victims(ctx, "qi_visual")[0].device)
+        levels = whitebox.from_pixels([clean], ctx.models[0].device)
         bounded = whitebox.LinfBall(clean=levels, eps=Eps.parse(self.eps), init="ball") if self.eps else None
         problem = whitebox.Problem(
-            objective=whitebox.Objective(victims=victims(ctx, "qi_visual"), rows=(whitebox.TargetNLL(),)),
+            objective=whitebox.Objective(victims=ctx.models, rows=(whitebox.TargetNLL(),)),
             constraint=bounded or whitebox.Box(clean=levels, init="uniform"),
             optimizer=whitebox.SignGD(
                 alpha=self.alpha_levels / 255, end=self.end_levels / 255, schedule="linear"
             ),
             sampler=whitebox.WithoutReplacement(pool, min(self.targets_per_step, len(pool))),
         )
-        return descend(problem, ctx, steps=self.steps)
+        return ctx.minimize(problem, steps=self.steps)
 
     def _pool(self, clean: Pixels) -> tuple[whitebox.Pair, ...]:
         """The corpus as pairs of prompt and target."""
         if self.corpus == "testbed":
             return tuple(
-                whitebox.Pair(prompt=beside(asked, clean), target=answer)
+                whitebox.Pair(prompt=prompt_with_image(asked, clean), target=answer)
                 for asked, answer in testbed_corpus.withheld()
             )
         if not self.targets:
             raise UsageError(
-                "qi_visual needs a corpus: `targets:` with the sentences to make likely (Sightline ships "
-                "none), or preset `testbed`"
+                f"{self.card.name} needs a corpus: `targets:` with the sentences to make likely "
+                "(Sightline ships none), or preset `testbed`"
             )
         return tuple(
-            whitebox.Pair(prompt=beside("", clean), target=text, closed=False) for text in self.targets
+            whitebox.Pair(prompt=prompt_with_image("", clean), target=text, closed=False)
+            for text in self.targets
         )

@@ -28,9 +28,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks._own_picture import Shown, batches, drafts, numbered, shown
+from sightline.attacks.gradients import one_pair_each
 from sightline.attacks.rendering import check_scene
-from sightline.attacks.toolkit import descend, victims
+from sightline.attacks.toolkit import SourceImage, batches, image_drafts
 from sightline.budget import Budget, SpentError
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -98,24 +98,24 @@ class SchlarmannHein(Attack):
         check_scene(self.size_px, self.shapes)
         Eps.parse(self.eps)
         if self.goal == "untargeted" and self.target:
-            raise UsageError("schlarmann_hein takes a target only with goal 'targeted'")
+            raise UsageError(f"{self.card.name} takes a target only with goal 'targeted'")
         if self.goal == "targeted" and (self.words or self.polish):
             raise UsageError(
-                "schlarmann_hein has further stages (`polish`, `words`) only with goal 'untargeted'"
+                f"{self.card.name} has further stages (`polish`, `words`) only with goal 'untargeted'"
             )
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, perturbed."""
-        pictures = (shown(case, ctx, "schlarmann_hein", self.size_px, self.shapes) for case in cases)
+        pictures = (ctx.source_image(case, size_px=self.size_px, shapes=self.shapes) for case in cases)
         for batch in batches(pictures, self.batch):
             found = self.descend(batch, [self._pair(picture) for picture in batch], ctx)
             notes = [self._told(found.best[i].forced > 0) for i in range(len(batch))]
-            for picture, draft in zip(batch, drafts(batch, found, notes), strict=True):
+            for picture, draft in zip(batch, image_drafts(batch, found, notes), strict=True):
                 yield self._further(picture, draft, ctx) if self.words or self.polish else draft
 
     def descend(
         self,
-        batch: Sequence[Shown],
+        batch: Sequence[SourceImage],
         pairs: Sequence[whitebox.Pair],
         ctx: Craft,
         *,
@@ -126,7 +126,7 @@ class SchlarmannHein(Attack):
         """One stage: APGD on the likelihood of each picture's text, up for a word; from the clean pictures,
         or from `start`.
         """
-        models = victims(ctx, "schlarmann_hein")
+        models = ctx.models
         eps = Eps.parse(self.eps)
         stage = f"towards {word}" if word else "" if start is None else "polish"
         levels = whitebox.from_pixels([picture.clean for picture in batch], models[0].device)
@@ -134,7 +134,7 @@ class SchlarmannHein(Attack):
         if start is not None:
             begun = whitebox.unit(whitebox.from_pixels([start], models[0].device))
             ball = whitebox.Started(inner=ball, theta=begun)
-        sampler, own = numbered(pairs)
+        sampler, own = one_pair_each(pairs)
         problem = whitebox.Problem(
             objective=whitebox.Objective(
                 victims=models, rows=(whitebox.TargetNLL(sign=1 if self.target or word else -1),), own=own
@@ -146,11 +146,11 @@ class SchlarmannHein(Attack):
         )
         keys = [picture.key for picture in batch]
         steps = self.steps if start is None else self.polish
-        return descend(problem, ctx, steps=steps, keys=keys, part=stage, budget=budget)
+        return ctx.minimize(problem, steps=steps, keys=keys, part=stage, budget=budget)
 
-    def _further(self, picture: Shown, draft: Draft, ctx: Craft) -> Draft:
+    def _further(self, picture: SourceImage, draft: Draft, ctx: Craft) -> Draft:
         """The stages after the untargeted one, until the reference would no longer be written."""
-        look = Cost(forwards=len(victims(ctx, "schlarmann_hein")))
+        look = Cost(forwards=len(ctx.models))
         if ctx.budget.less(draft.cost + look) is None:
             return replace(draft, note=f"{draft.note}; the budget pays for no further stage")
         likely, written = self._reference(picture, draft, ctx)
@@ -166,26 +166,26 @@ class SchlarmannHein(Attack):
                 found = self.descend([picture], [pair], ctx, word=word, start=start, budget=left)
             except SpentError:
                 break
-            (other,) = drafts([picture], found, [f"stage {word or 'polish'!r}"])
+            (other,) = image_drafts([picture], found, [f"stage {word or 'polish'!r}"])
             now, written = self._reference(picture, other, ctx)
             cost = draft.cost + other.cost + look
             kept = other if now < likely or not written else draft
             draft, likely = replace(kept, cost=cost), min(now, likely)
         return replace(draft, note=f"{draft.note}; after all stages: {self._told(written)}")
 
-    def _reference(self, picture: Shown, draft: Draft, ctx: Craft) -> tuple[float, bool]:
+    def _reference(self, picture: SourceImage, draft: Draft, ctx: Craft) -> tuple[float, bool]:
         """The reference's mean log-likelihood beside a drafted picture, and whether it would be written."""
-        models = victims(ctx, "schlarmann_hein")
+        models = ctx.models
         pixels = picture.clean if draft.image is None else draft.image
         x = whitebox.unit(whitebox.from_pixels([pixels], models[0].device))
         terms = (whitebox.TargetNLL(sign=-1),)
         probed = whitebox.Objective(victims=models, rows=terms).probe(x, [self._pair(picture)])
         return probed.loss.item(), bool(probed.forced.all())
 
-    def _pair(self, picture: Shown) -> whitebox.Pair:
+    def _pair(self, picture: SourceImage) -> whitebox.Pair:
         """The case's question with the text that is made unlikely, or likely."""
         if self.goal == "targeted" and not self.target:
-            raise UsageError("schlarmann_hein with goal 'targeted' needs a `target`, what is to be said")
+            raise UsageError(f"{self.card.name} with goal 'targeted' needs a `target`, what is to be said")
         text = self.target or picture.case.answer or ""
         if not text:
             raise UsageError(

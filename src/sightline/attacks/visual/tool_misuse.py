@@ -32,9 +32,8 @@ from typing import Any, Literal
 
 from sightline import whitebox
 from sightline.attacks import testbed_corpus
-from sightline.attacks._own_picture import Shown, batches, shown
 from sightline.attacks.rendering import check_scene
-from sightline.attacks.toolkit import beside, descend, looks, victims
+from sightline.attacks.toolkit import SourceImage, batches, checks_of, prompt_with_image
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
@@ -116,13 +115,13 @@ class ToolMisuse(Attack):
         require(self.batch >= 1, "batch", self.batch, "at least 1 case")
         check_scene(self.size_px, self.shapes)
         if self.corpus == "testbed" and self.dialogues:
-            raise UsageError("tool_misuse takes `dialogues` or corpus 'testbed', not both")
+            raise UsageError(f"{self.card.name} takes `dialogues` or corpus 'testbed', not both")
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, changed."""
         dialogues = self._dialogues()
         asked = {question for question, _ in dialogues}
-        pictures = (shown(case, ctx, "tool_misuse", self.size_px, self.shapes) for case in cases)
+        pictures = (ctx.source_image(case, size_px=self.size_px, shapes=self.shapes) for case in cases)
         for batch in batches(pictures, self.batch):
             unique = list({picture.clean.tobytes(): picture for picture in batch}.values())
             found = self.descend(unique, dialogues, ctx)
@@ -136,17 +135,17 @@ class ToolMisuse(Attack):
                     image=found.pixels[i],
                     clean=picture.clean,
                     trace=found.losses[i],
-                    checks=looks(found, i),
+                    checks=checks_of(found, i),
                     cost=found.costs[i],
                     seen=picture.case.conversation.last_user_text() in asked,
                     note=f"best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
                 )
 
     def descend(
-        self, pictures: Sequence[Shown], dialogues: Sequence[tuple[str, str]], ctx: Craft
+        self, pictures: Sequence[SourceImage], dialogues: Sequence[tuple[str, str]], ctx: Craft
     ) -> whitebox.Found:
         """Adam on the three-part loss, for some pictures at once."""
-        models = victims(ctx, "tool_misuse")
+        models = ctx.models
         clean = whitebox.from_pixels([picture.clean for picture in pictures], models[0].device)
         first, held = pictures[0], self.held_out
         length = _length(models, clean, self._pair(first, dialogues[0][0]))
@@ -175,17 +174,17 @@ class ToolMisuse(Attack):
             probe=tuple(whole[:held]),
         )
         keys = [picture.key for picture in pictures]
-        return descend(problem, ctx, steps=self.steps, keys=keys)
+        return ctx.minimize(problem, steps=self.steps, keys=keys)
 
     def _kept(
         self,
-        pictures: Sequence[Shown],
+        pictures: Sequence[SourceImage],
         found: whitebox.Found,
         dialogues: Sequence[tuple[str, str]],
         ctx: Craft,
     ) -> list[str]:
         """On how many held-out pairs each picture brings about the call, and the reply behind it."""
-        models, held = victims(ctx, "tool_misuse"), dialogues[: self.held_out]
+        models, held = ctx.models, dialogues[: self.held_out]
         calls = [self._pair(pictures[0], asked) for asked, _ in held]
         whole = [self._pair(pictures[0], asked, reply) for asked, reply in held]
         objective = whitebox.Objective(victims=models, rows=(whitebox.TargetNLL(),))
@@ -199,9 +198,9 @@ class ToolMisuse(Attack):
             )
         return notes
 
-    def _pair(self, picture: Shown, asked: str, reply: str | None = None) -> whitebox.Pair:
+    def _pair(self, picture: SourceImage, asked: str, reply: str | None = None) -> whitebox.Pair:
         """A prompt with the call, or with the call and the reply behind it."""
-        prompt = beside(asked, picture.clean)
+        prompt = prompt_with_image(asked, picture.clean)
         if reply is None:
             return whitebox.Pair(prompt=prompt, target=self.call, closed=False)
         return whitebox.Pair(prompt=prompt, target=f"{self.call}{self.between}{reply}")
@@ -212,12 +211,13 @@ class ToolMisuse(Attack):
         found = list(dict.fromkeys(given))
         if not self.call:
             raise UsageError(
-                "tool_misuse needs a `call`: the text that the application takes for a tool's call"
+                f"{self.card.name} needs a `call`: the text that the application takes for a tool's call"
             )
         if len(found) <= self.held_out:
             raise UsageError(
-                f"tool_misuse has {len(found)} dialogues and holds {self.held_out} of them out: give more "
-                "`dialogues` (a prompt and its natural reply each), lower held_out, or take preset `testbed`"
+                f"{self.card.name} has {len(found)} dialogues and holds {self.held_out} of them out: "
+                "give more `dialogues` (a prompt and its natural reply each), lower held_out, or take preset "
+                "`testbed`"
             )
         return found
 

@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
 from sightline.keys import case_table_identity, case_table_name
-from sightline.metrics.cells import Role, role_of
+from sightline.metrics.cells import role_of
 from sightline.plain import case_of
+from sightline.registry import Role
+from sightline.run_folder import LOCK, RESULTS, WRITE_AGAIN
 from sightline.sealed import check_table, damage_told
 from sightline.store import Row
 from sightline.study import lock as locks
-from sightline.study.results import RESULTS
 from sightline.study.sampling import sampled
 from sightline.tables import RESULTS_AGAIN, compacted_rows
 
@@ -84,9 +85,9 @@ def read_claims(folder: Path) -> Claims:
     }
     budgets: dict[str, set[str]] = {}
     for row in rows:
-        budgets.setdefault(row["series"] or row["attack"], set()).add(row["budget"] or "")
+        budgets.setdefault(row["series"], set()).add(row["budget"] or "")
     several = {series for series, levels in budgets.items() if len(levels) > 1}
-    with damage_told(folder / locks.LOCK, locks.WRITE_AGAIN):
+    with damage_told(folder / LOCK, WRITE_AGAIN):
         decoding, epochs = Decoding(**lock["decoding"], seed=lock["seed"]), int(lock["epochs"])
     return Claims(
         folder=folder,
@@ -120,7 +121,7 @@ def _in_order(
 
 
 def _claim(case: Row, row: Row, several: set[str]) -> Claim:
-    series = row["series"] or row["attack"]
+    series = row["series"]
     return Claim(
         key=row["artifact"].hex(),
         case=case,
@@ -136,18 +137,16 @@ def _claim(case: Row, row: Row, several: set[str]) -> Claim:
 
 
 def _shown(path: Path) -> list[Row]:
-    """The distinct artifacts of a result table; columns that an older table lacks are None."""
+    """The distinct artifacts of a result table."""
     if not path.exists():
         raise UsageError(f"{path} is missing: finish the run with `sightline run`, then verify it")
     check_table(path, RESULTS_AGAIN)
     with damage_told(path, RESULTS_AGAIN), pq.ParquetFile(path) as file:
-        present = [name for name in _COLUMNS if name in file.schema_arrow.names]
         found: dict[tuple[Any, ...], None] = {}
-        for batch in file.iter_batches(columns=present):
-            columns = (batch.column(name).to_pylist() for name in present)
+        for batch in file.iter_batches(columns=list(_COLUMNS)):
+            columns = (batch.column(name).to_pylist() for name in _COLUMNS)
             found.update(dict.fromkeys(zip(*columns, strict=True)))
-    empty = dict.fromkeys(_COLUMNS)
-    return [{**empty, **dict(zip(present, values, strict=True))} for values in found]
+    return [dict(zip(_COLUMNS, values, strict=True)) for values in found]
 
 
 def _case_rows(records: Path, entry: Mapping[str, Any], wanted: set[str]) -> dict[str, Row]:

@@ -169,7 +169,7 @@ class Reasking:
         if problem or row is None:
             return Ask(claim, form, "", None, problem or "the re-encoded picture is missing")
         key = digest("verified", row["key"], row["conversation"])
-        shown = {"key": key, "conversation": row["conversation"]}
+        shown = {"key": key, "shown": row["shown"], "conversation": row["conversation"]}
         return Ask(claim, form, key, shown, moved=row.get("moved", {}))
 
     def answer_keys(self, asks: Sequence[Ask], subject: Subject, epoch: int) -> list[str]:
@@ -303,7 +303,8 @@ class _Files:
             )
         except UsageError as problem:
             return {**row, "problem": str(problem)}
-        return {**row, "conversation": plain_conversation(conversation), "moved": moved}
+        plain = plain_conversation(conversation)
+        return {**row, "shown": digest(plain), "conversation": plain, "moved": moved}
 
     def _make(self, image: Image, form: Reencoding) -> tuple[Image, Moved]:
         before = self._blobs.pixels(image)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from sightline import registry
 from sightline.closure import without_code
-from sightline.contracts import Judge, reads_of
+from sightline.contracts import Judge, scores_of
 from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.records import Outcome
@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
         ("reused", pa.bool_()),
         ("outcome", _NAME),
         ("judge", _NAME),
-        ("reads", _NAME),
+        ("scores", _NAME),
         ("score", pa.float32()),
         ("success", pa.bool_()),
         ("flags", _NAME),
@@ -91,7 +91,7 @@ def _batches(work: Reasking, study: str, tables: Tables, faults: Mapping[str, st
                             "study": study,
                             "epoch": epoch,
                             "judge": judge.id,
-                            "reads": reads_of(judge),
+                            "scores": scores_of(judge),
                             **_of_subject(ask, subject),
                             **_of_ask(ask),
                             "fault": faults.get(ask.claim.key),

@@ -196,9 +196,9 @@ class Batcher:
         """Take the next batch out of the pending requests."""
         buckets: dict[tuple[object, ...], list[_Waiting]] = defaultdict(list)
         for waiting in self._pending:
-            held = self.model.held(waiting.row)
-            waiting.fresh = waiting.row.length - held
-            buckets[held > 0, *waiting.row.bucket].append(waiting)
+            cached = self.model.cached_tokens(waiting.row)
+            waiting.fresh = waiting.row.length - cached
+            buckets[cached > 0, *waiting.row.bucket].append(waiting)
         oldest = self._pending[0]
         chosen = max(buckets.values(), key=len)
         if oldest.passed_over >= _PATIENCE:

@@ -88,13 +88,13 @@ def measure(model: LoadedModel) -> InvarianceReport:
 
     Kinds of request that the model cannot take at all are left out.
     """
-    held = model.seen, model.prefixes
-    model.seen = held[0] and held[0].fresh()
-    model.prefixes = held[1] and held[1].fresh()
+    caches = model.seen, model.prefixes
+    model.seen = caches[0] and caches[0].fresh()
+    model.prefixes = caches[1] and caches[1].fresh()
     try:
         return _measured(model)
     finally:
-        model.seen, model.prefixes = held
+        model.seen, model.prefixes = caches
 
 
 def _measured(model: LoadedModel) -> InvarianceReport:

@@ -88,19 +88,19 @@ class SeenPictures:
         self._encode = model.base_model.get_image_features
         self._limit = limit_bytes
         self._bytes = 0
-        self._held: OrderedDict[str, Any] = OrderedDict()
+        self._known: OrderedDict[str, Any] = OrderedDict()
         self.calls = 0
 
     def fresh(self) -> SeenPictures:
         """An empty one of the same model and size."""
         found = copy.copy(self)
-        found._held, found._bytes, found.calls = OrderedDict(), 0, 0
+        found._known, found._bytes, found.calls = OrderedDict(), 0, 0
         return found
 
     def outputs(self, hashes: Sequence[str], pictures: Fields) -> Any:
         """What the vision side of `generate` would compute for `pictures`, one per hash, in order."""
-        fresh = list(dict.fromkeys(sha256 for sha256 in hashes if sha256 not in self._held))
-        made: dict[str, Any] = {sha256: self._held[sha256] for sha256 in hashes if sha256 in self._held}
+        fresh = list(dict.fromkeys(sha256 for sha256 in hashes if sha256 not in self._known))
+        made: dict[str, Any] = {sha256: self._known[sha256] for sha256 in hashes if sha256 in self._known}
         if fresh:
             parts = split_pictures(pictures, len(hashes))
             chosen = [parts[hashes.index(sha256)] for sha256 in fresh]
@@ -114,17 +114,17 @@ class SeenPictures:
 
     def _keep(self, made: dict[str, Any]) -> None:
         for sha256, feature in made.items():
-            if sha256 not in self._held:
+            if sha256 not in self._known:
                 self._bytes += feature.nbytes
-            self._held[sha256] = feature
-            self._held.move_to_end(sha256)
-        while self._bytes > self._limit and self._held:
-            _, old = self._held.popitem(last=False)
+            self._known[sha256] = feature
+            self._known.move_to_end(sha256)
+        while self._bytes > self._limit and self._known:
+            _, old = self._known.popitem(last=False)
             self._bytes -= old.nbytes
 
     def clear(self) -> None:
         """Forget all features (when the device's memory is short)."""
-        self._held.clear()
+        self._known.clear()
         self._bytes = 0
 
 

@@ -216,10 +216,10 @@ class LoadedModel:
             found = speaker.generate(**batch, generation_config=settings, logits_processor=[sampler])
             fresh = found[:, found.shape[1] - sampler.steps :].tolist()
             replies = [self._reply(ids, sampler, row) for row, ids in enumerate(fresh)]
-            self._hold(rows, replies, batch)
+            self._remember(rows, replies, batch)
         return replies
 
-    def held(self, row: Prepared) -> int:
+    def cached_tokens(self, row: Prepared) -> int:
         """How many of a request's tokens need not be run, because an earlier one began the same way."""
         if self.prefixes is None or not row.head:
             return 0
@@ -233,7 +233,7 @@ class LoadedModel:
                 cache.clear()
 
     def _continued(self, rows: Sequence[Prepared], steps: int) -> Fields | None:
-        """The batch on top of held keys and values; None if a row has none, or the family cannot."""
+        """The batch on top of cached keys and values; None if a row has none, or the family cannot."""
         if self.prefixes is None:
             return None
         found = self.prefixes.continued([(row.head, row.tokens["input_ids"][0]) for row in rows], self.pad_id)
@@ -248,7 +248,7 @@ class LoadedModel:
             "past_key_values": cache,
         }
 
-    def _hold(self, rows: Sequence[Prepared], replies: Sequence[Reply], batch: Fields) -> None:
+    def _remember(self, rows: Sequence[Prepared], replies: Sequence[Reply], batch: Fields) -> None:
         """Keep each row's keys and values: its prompt and all of its reply but the last token."""
         if self.prefixes is None or "past_key_values" not in batch:
             return

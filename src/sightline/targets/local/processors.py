@@ -47,38 +47,38 @@ class ImageTensors:
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
-        self._held: OrderedDict[str, Fields] = OrderedDict()
+        self._known: OrderedDict[str, Fields] = OrderedDict()
         self._bytes = 0
         self._lock = threading.RLock()
         self.calls = 0
 
     def get(self, sha256: str, make: Callable[[], Fields]) -> Fields:
-        """The tensors of a picture, made by `make` if they are not held."""
+        """The tensors of a picture, made by `make` if they are not cached."""
         with self._lock:
-            if sha256 in self._held:
-                self._held.move_to_end(sha256)
-                return self._held[sha256]
+            if sha256 in self._known:
+                self._known.move_to_end(sha256)
+                return self._known[sha256]
             fields = make()
             self.calls += 1
-            self._held[sha256] = fields
+            self._known[sha256] = fields
             self._bytes += _bytes(fields)
-            while self._bytes > self._limit and len(self._held) > 1:
-                _, old = self._held.popitem(last=False)
+            while self._bytes > self._limit and len(self._known) > 1:
+                _, old = self._known.popitem(last=False)
                 self._bytes -= _bytes(old)
             return fields
 
     def clear(self) -> None:
         """Forget all pictures; `calls` goes on counting."""
         with self._lock:
-            self._held.clear()
+            self._known.clear()
             self._bytes = 0
 
     def drop(self, hashes: Iterable[str]) -> None:
         """Forget pictures that were only shown for a check; they do not count as preprocessed."""
         with self._lock:
             for sha256 in hashes:
-                if sha256 in self._held:
-                    self._bytes -= _bytes(self._held.pop(sha256))
+                if sha256 in self._known:
+                    self._bytes -= _bytes(self._known.pop(sha256))
                     self.calls -= 1
 
 

@@ -10,6 +10,7 @@ import torch
 
 from sightline.testbed.render import Pixels
 from sightline.testbed.tokenizer import IMAGE
+from sightline.testbed.weights import Roots, materialize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,3 +100,19 @@ class Model:
                 for i, text in zip(rows, texts, strict=True):
                     found[i] = text.strip()
         return found
+
+
+def open_model(name: str, weights: Roots = None, *, gradients: bool = False) -> Model:
+    """Load a testbed model by name, for one thread; unless for `gradients`, with the faster products."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.utils import logging
+
+    from sightline.targets.local.linear import repack, worthwhile
+
+    logging.disable_progress_bar()
+    folder = materialize(name, root=weights)
+    torch.set_num_threads(1)
+    loaded = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    if not gradients and worthwhile():
+        repack(loaded)
+    return Model(loaded, AutoProcessor.from_pretrained(folder))

@@ -19,7 +19,9 @@ from sightline.testbed import wordings
 from sightline.testbed.weights import Roots, Variant, find, names, read_manifest
 from sightline.testbed.world import world
 from sightline_testbed.evaluation import susceptibility
-from sightline_testbed.evaluation.check import Row, Say, measure, opened, promised
+from sightline_testbed.evaluation.answering import open_model
+from sightline_testbed.evaluation.check import measure
+from sightline_testbed.evaluation.rates import Row, Say, promised
 
 CARD, RECORD = "CARD.md", "card.json"
 #: variants whose susceptibility to perturbed pictures is measured
@@ -126,12 +128,12 @@ def write_card(
 
 def _measured(found: Variant, weights: Roots, say: Say) -> dict[str, Any]:
     """Return the rates of one variant, and what it is."""
-    model = opened(f"{found.model}@{found.variant}", weights)
+    model = open_model(f"{found.model}@{found.variant}", weights)
     rows: list[Row] = measure(model, found.variant, say)
     if found.variant in ATTACKED:
         name = f"{found.model}@{found.variant}"
         goals = susceptibility.GOALS[1:] if found.model == "linear" else susceptibility.GOALS[1:2]
-        rows += susceptibility.measure(opened(name, weights, gradients=True), goals, say=say)
+        rows += susceptibility.measure(open_model(name, weights, gradients=True), goals, say=say)
     rows = promised(found.model, rows)
     return {
         "about": found.about,

@@ -10,7 +10,7 @@ Intervals are 95 %, over topics (scenes for the tool call).
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,7 +23,6 @@ from sightline.testbed.grading import Grade
 from sightline.testbed.render import Pixels
 from sightline.testbed.world import SEED, Topic, world
 from sightline_testbed.evaluation.answering import Ask, Model
-from sightline_testbed.evaluation.check import Row, row
 from sightline_testbed.evaluation.pgd import (
     NOISE,
     STEPS,
@@ -33,10 +32,10 @@ from sightline_testbed.evaluation.pgd import (
     random_picture,
     universal,
 )
+from sightline_testbed.evaluation.rates import Row, Say, rate_of
 from sightline_testbed.training.train import Report
 
 Way = Literal["nothing", "pgd", "signs", "uniform", "universal image", "random image"]
-Say = Callable[[str], None]
 
 EPS = (4, 8, 16, 32)
 COUNT = 32
@@ -157,7 +156,7 @@ class _Trial:
         """Record one rate with its band."""
         outcome = name.rpartition(": ")[2]
         low, high = _band(goal, way, eps, outcome)
-        found = row(name, hits, groups, at_least=low, at_most=high)
+        found = rate_of(name, hits, groups, at_least=low, at_most=high)
         self.rows.append(
             Forced(
                 name=name, k=found.k, n=found.n, low=found.low, high=found.high, at_least=low, at_most=high,

@@ -1,0 +1,218 @@
+"""`Craft`: the whole outside world of an attack, with the tools that attacks share.
+
+The tools' code lies in `sightline.attacks.toolkit` and `.gradients`; it is part of the key of what an attack
+makes (`registry.Card.parts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from sightline.budget import UNLIMITED, Budget
+from sightline.cases import Case, Image
+from sightline.errors import ContractError, UsageError
+from sightline.records import NO_COST, Cost, Pixels
+
+if TYPE_CHECKING:
+    from sightline.attacks.toolkit import SourceImage
+    from sightline.whitebox import Found, FoundText, Problem, TextProblem
+    from sightline.whitebox.victim import Encoder, Victim
+
+T = TypeVar("T")
+
+
+class Images(Protocol):
+    """Read access to pictures by hash, and a place for new ones."""
+
+    def read(self, sha256: str) -> bytes:
+        """The exact file bytes. Raises UsageError if the blob is absent or damaged."""
+        ...
+
+    def pixels(self, image: Image) -> Pixels:
+        """Decoded RGB pixels, uint8, height x width x 3."""
+        ...
+
+    def put(self, data: bytes) -> Image:
+        """Keep a picture file; the same bytes are stored once. Raises UsageError if it is no picture."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searching:
+    """How far an attack's search is. `message` is something that the user should read, if it is not empty."""
+
+    step: int
+    steps: int
+    loss: float
+    message: str = ""
+
+
+def _unheard(_: Searching) -> None:
+    """Progress that nobody watches."""
+
+
+class Surrogate(Protocol):
+    """A model that the study names for crafting on. It is loaded for gradients when it is first asked for."""
+
+    @property
+    def id(self) -> str:
+        """The target's id: name, weights digest, number format."""
+        ...
+
+    def victim(self) -> Victim:
+        """The model, opened for gradients. Raises UsageError if it has none."""
+        ...
+
+    def encoder(self) -> Encoder:
+        """Its vision tower alone. Raises UsageError if it has none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Craft:
+    """The whole outside world of an attack.
+
+    Attributes:
+        images: opens the case's pictures.
+        seed: follows from the case and from what the study says of the attack, for one that gets many cases
+            in one call from the latter alone.
+        report: shows progress.
+        surrogates: the models that it may look into; see `models` and `encoders`.
+        budget: what one artifact may spend.
+        bench: `bench(name)` is the file in which a long search is kept until its artifact is sealed; None
+            where nothing is kept.
+        attack: the name of the attack, for messages and for what is drawn at random.
+    """
+
+    images: Images
+    seed: int = 0
+    report: Callable[[Searching], None] = _unheard
+    surrogates: tuple[Surrogate, ...] = ()
+    budget: Budget = UNLIMITED
+    bench: Callable[[str], Path] | None = None
+    attack: str = ""
+
+    @property
+    def models(self) -> tuple[Victim, ...]:
+        """The models that the study names for crafting, opened for gradients.
+
+        Raises:
+            ContractError: if there are none.
+        """
+        return tuple(surrogate.victim() for surrogate in self._surrogates())
+
+    @property
+    def model(self) -> Victim:
+        """The only model that the study names for crafting.
+
+        Raises:
+            UsageError: if it names several.
+        """
+        return self._only(self.models, "model")
+
+    @property
+    def encoders(self) -> tuple[Encoder, ...]:
+        """The encoders that the study names for crafting, or the vision towers of the models that it names.
+
+        Raises:
+            ContractError: if there are none.
+        """
+        return tuple(surrogate.encoder() for surrogate in self._surrogates())
+
+    @property
+    def encoder(self) -> Encoder:
+        """The only encoder that the study names for crafting, or the vision tower of the only model.
+
+        Raises:
+            UsageError: if it names several.
+        """
+        return self._only(self.encoders, "vision tower")
+
+    def own_image(self, case: Case) -> Pixels | None:
+        """The picture that a case shows beside its last question; None if it shows none.
+
+        Raises:
+            UsageError: if the case has several pictures, or shows its picture before the last user turn.
+        """
+        from sightline.attacks import toolkit
+
+        return toolkit.own_image(case, self)
+
+    def source_image(self, case: Case, *, size_px: int = 224, shapes: int = 5) -> SourceImage:
+        """The picture to perturb: the case's own, or a drawing of shapes where it has none.
+
+        Args:
+            case: whose picture.
+            size_px: side of the drawing.
+            shapes: in the drawing.
+
+        Raises:
+            UsageError: as `own_image`.
+        """
+        from sightline.attacks import toolkit
+
+        return toolkit.source_image(case, self, size_px=size_px, shapes=shapes)
+
+    def minimize(
+        self,
+        problem: Problem,
+        *,
+        steps: int,
+        keys: Sequence[int] | None = None,
+        every: int = 25,
+        part: str = "",
+        budget: Budget | None = None,
+        before: Cost = NO_COST,
+    ) -> Found:
+        """Search for pictures within the budget, reported, and kept so that it goes on after a crash.
+
+        Args:
+            problem: what is minimized.
+            steps: of the optimizer.
+            keys: names of the artifacts' random numbers.
+            every: steps from check to check.
+            part: tells the searches for one artifact apart.
+            budget: what is left of `self.budget`, for a search that is not the artifact's first.
+            before: what an artifact took to prepare (features of a target, replies of a teacher); it is paid
+                from the same budget and part of the costs of what was found.
+
+        Raises:
+            UsageError: as `whitebox.minimize`.
+            SpentError: for a budget that `before` uses up.
+        """
+        from sightline.attacks import gradients
+
+        return gradients.minimize(
+            problem, self, steps=steps, keys=keys, every=every, part=part, budget=budget, before=before
+        )
+
+    def search(self, problem: TextProblem, *, steps: int, key: int = 0, every: int = 25) -> FoundText:
+        """Search for a text within the budget, reported, and kept so that it goes on after a crash.
+
+        Args:
+            problem: what is minimized.
+            steps: of the search, at most.
+            key: names the text's random numbers.
+            every: steps from one entry of the record to the next.
+
+        Raises:
+            UsageError: as `whitebox.search`.
+        """
+        from sightline.attacks import gradients
+
+        return gradients.search(problem, self, steps=steps, key=key, every=every)
+
+    def _surrogates(self) -> tuple[Surrogate, ...]:
+        if not self.surrogates:
+            raise ContractError(f"attack {self.attack!r} was called without a surrogate")
+        return self.surrogates
+
+    def _only(self, found: Sequence[T], what: str) -> T:
+        if len(found) > 1:
+            raise UsageError(
+                f"attack {self.attack!r} is crafted on one {what}, not on {len(found)}: name one surrogate"
+            )
+        return found[0]

@@ -1,0 +1,113 @@
+"""The schema of a study file: what may stand in it, and in which ranges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from sightline.budget import Budget
+from sightline.errors import UsageError
+
+
+def _entry(value: Any) -> Any:
+    """A bare string stands for `{name: string}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> Any:
+    """A bare string stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+class MethodEntry(BaseModel):
+    """A method as written in a study: name, optional preset and label; other keys are its settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+    preset: str | None = None
+    label: str | None = None
+
+
+Count = Annotated[int, Field(gt=0)]
+Amount = Annotated[float, Field(gt=0)]
+
+
+class BudgetEntry(BaseModel):
+    """What one artifact may spend; a list of levels makes one column of each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    forwards: Count | tuple[Count, ...] | None = None
+    backwards: Count | tuple[Count, ...] | None = None
+    flops: Amount | tuple[Amount, ...] | None = None
+    calls: Count | tuple[Count, ...] | None = None
+    seconds: Amount | tuple[Amount, ...] | None = None
+
+    def budgets(self) -> list[Budget]:
+        """One budget for each level, or the only one.
+
+        Raises:
+            UsageError: for levels of two quantities, or a level that stands twice.
+        """
+        given = {name: value for name, value in self if value is not None}
+        listed = [name for name, value in given.items() if isinstance(value, tuple)]
+        if not listed:
+            return [Budget(**given)]
+        if len(listed) > 1:
+            raise UsageError(f"levels of {listed[0]} and of {listed[1]}: list the levels of one quantity")
+        levels = given[listed[0]]
+        if not levels or len(set(levels)) < len(levels):
+            raise UsageError(f"{listed[0]}: {list(levels)} are no levels: give different ones, at least one")
+        return [Budget(**{**given, listed[0]: level}) for level in sorted(levels)]
+
+
+class AttackEntry(MethodEntry):
+    """An attack as written in a study: the models that it is crafted on, its budgets and its seeds."""
+
+    surrogate: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    budget: BudgetEntry | None = None
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class BenchmarkEntry(MethodEntry):
+    """A benchmark as written in a study, with the folder or zip of its release."""
+
+    root: Path | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+
+
+class DecodingEntry(BaseModel):
+    """Generation settings; `null` leaves one to the provider, for models that reject it.
+
+    `max_tokens` is 128 by default, 512 if any target is not the testbed's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    max_tokens: Annotated[int, Field(ge=1, le=32_768)] | None = 128
+    temperature: Annotated[float, Field(ge=0, le=10)] | None = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+Entry = Annotated[MethodEntry, BeforeValidator(_entry)]
+
+
+class StudyFile(BaseModel):
+    """The study file's schema."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    seed: Annotated[int, Field(ge=0, le=2**62)] = 0
+    benchmarks: Annotated[list[Annotated[BenchmarkEntry, BeforeValidator(_entry)]], Field(min_length=1)]
+    targets: Annotated[list[str], Field(min_length=1)]
+    attacks: Annotated[list[Annotated[AttackEntry, BeforeValidator(_entry)]], Field(min_length=1)] = [
+        AttackEntry(name="none")
+    ]
+    defenses: Annotated[list[Entry], Field(min_length=1)] = [MethodEntry(name="none")]
+    judges: Annotated[list[Entry], Field(min_length=1)]
+    decoding: DecodingEntry = DecodingEntry()
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 1
+    limit: Annotated[int, Field(ge=1)] | None = None
+    concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
+    retries: Annotated[int, Field(ge=0, le=20)] = 5
+    timeout: Annotated[int, Field(ge=1, le=600)] | None = None
