@@ -106,6 +106,16 @@ def test_a_universal_attack_shows_all_prompts_one_picture(linear):
     assert first.image.pixels.dtype == np.uint8
 
 
+def test_a_universal_attack_perturbs_the_pictures_that_it_is_given(linear):
+    attack = sl.attacks.QiVisual(eps="8/255", targets=("sure",), steps=2)
+    gray, black = attack(linear, [GRAY, np.zeros_like(GRAY)], quiet=True)
+    for result, clean in ((gray, GRAY), (black, np.zeros_like(GRAY))):
+        change = np.abs(result.image.pixels.astype(int) - clean)
+        assert 0 < change.max() == result.norms["linf"] <= 8
+    same, other = attack(linear, ["one", "two"], image=GRAY, quiet=True)
+    assert same.image == other.image == gray.image
+
+
 def test_gradients_need_a_model_that_has_some(linear):
     with pytest.raises(sl.UsageError, match="open_model"):
         sl.attacks.GCG(**SHORT)(None, "a request")

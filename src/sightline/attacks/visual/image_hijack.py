@@ -30,7 +30,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sightline import whitebox
-from sightline.attacks.rendering import scene
 from sightline.attacks.toolkit import checks_of, prompt_with_image
 from sightline.attacks.visual._behaviors import CONTEXT, NEEDS, Behavior, Plot, taught, testbed_plot
 from sightline.cases import Case, Conversation, Eps, ThreatModel
@@ -174,7 +173,7 @@ class ImageHijack(Attack):
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same picture for every case; a moving patch is at another place in each."""
         plot = self._plot()
-        clean = scene(self.size_px, self.shapes, numpy_rng(self.card.name, ctx.seed))
+        clean = ctx.shared_image(size_px=self.size_px, shapes=self.shapes)
         bounded = self._bounded(whitebox.from_pixels([clean], ctx.models[0].device))
         found = self.descend(clean, bounded, plot, ctx)
         best, trained = found.best[0], {context.casefold() for context in plot.replies}

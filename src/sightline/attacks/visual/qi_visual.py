@@ -22,14 +22,12 @@ from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks import testbed_corpus
-from sightline.attacks.rendering import scene
 from sightline.attacks.toolkit import checks_of, prompt_with_image
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
 from sightline.registry import Presets, attack
-from sightline.rng import numpy_rng
 
 PRESETS: Presets = {
     "eps16": {"eps": "16/255"},
@@ -65,8 +63,8 @@ class QiVisual(Attack):
         targets: sentences whose likelihood is raised, behind an empty prompt.
         corpus: `given` takes `targets`, `testbed` the invented world's requests and answers.
         eps: bound around a picture of shapes, such as '32/255'; '' for none.
-        size_px: side of the picture's file.
-        shapes: number of shapes in the picture that is perturbed.
+        size_px: side of the picture's file, unless the caller gives a picture.
+        shapes: number of shapes in the picture that is perturbed, unless the caller gives one.
         steps: of the descent.
         alpha_levels: size of a step, in levels of 255.
         end_levels: size of the last step; steps shrink evenly (as `alpha_levels`: they do not).
@@ -96,7 +94,7 @@ class QiVisual(Attack):
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same picture for every case."""
-        clean = scene(self.size_px, self.shapes, numpy_rng(self.card.name, ctx.seed))
+        clean = ctx.shared_image(size_px=self.size_px, shapes=self.shapes)
         found = self.descend(clean, ctx)
         asked = {pair.prompt.last_user_text() for pair in self._pool(clean)}
         for case in cases:
