@@ -11,6 +11,7 @@
 of a class shows its settings. Names are loaded when they are first used.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sightline import _lazy
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        return _lazy.load(__name__, __file__, name)
+        home = _lazy.home(__name__, __file__, name)
+        return import_module(f"{home}.{name}") if home == __name__ else getattr(import_module(home), name)
 
     def __dir__():
         return sorted(

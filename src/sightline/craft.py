@@ -18,7 +18,7 @@ from sightline.records import NO_COST, Cost, Pixels
 
 if TYPE_CHECKING:
     from sightline.attacks.toolkit import SourceImage
-    from sightline.whitebox import Found, FoundText, Problem, TextProblem
+    from sightline.whitebox import Problem, SearchResult, TextProblem, TokenSearchResult
     from sightline.whitebox.victim import Encoder, Victim
 
 T = TypeVar("T")
@@ -174,7 +174,7 @@ class Craft:
         part: str = "",
         budget: Budget | None = None,
         before: Cost = NO_COST,
-    ) -> Found:
+    ) -> SearchResult:
         """Search for pictures within the budget, reported, and kept so that it goes on after a crash.
 
         Args:
@@ -197,7 +197,7 @@ class Craft:
             problem, self, steps=steps, keys=keys, every=every, part=part, budget=budget, before=before
         )
 
-    def search(self, problem: TextProblem, *, steps: int, key: int = 0, every: int = 25) -> FoundText:
+    def search(self, problem: TextProblem, *, steps: int, key: int = 0, every: int = 25) -> TokenSearchResult:
         """Search for a text within the budget, reported, and kept so that it goes on after a crash.
 
         Args:
@@ -207,7 +207,7 @@ class Craft:
             every: steps from one entry of the record to the next.
 
         Raises:
-            UsageError: as `whitebox.search`.
+            UsageError: as `whitebox.search_tokens`.
         """
         from sightline.attacks import gradients
 

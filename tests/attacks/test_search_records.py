@@ -19,7 +19,7 @@ def found(steps, pictures=1):
         pixels=(np.zeros((4, 4, 3), np.uint8),) * pictures,
         losses=(((0, 1.0),),) * pictures,
         costs=(NO_COST,) * pictures,
-        endings=("steps",) * pictures,
+        stop_reasons=("steps",) * pictures,
     )
 
 

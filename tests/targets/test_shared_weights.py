@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, CLIPImageProcessorPil
 
 from sightline.cases import Conversation, Image
 from sightline.contracts import Decoding
@@ -24,6 +24,7 @@ from sightline.study.config import parse
 from sightline.study.surrogates import LocalSurrogate
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.local import loading
+from sightline.targets.local.processors import on_pillow
 from sightline.targets.vlm import VlmTarget, forget_models, from_memory
 from sightline.whitebox.model import from_pretrained, open_victim
 from sightline.whitebox.victim import Pair
@@ -157,3 +158,14 @@ def test_half_a_processor_is_refused(tmp_path: Path) -> None:
     model: Any = SimpleNamespace(config=SimpleNamespace(name_or_path="x", model_type="llava"))
     with pytest.raises(UsageError, match="SimpleNamespace has no tokenizer"):
         from_memory(model, SimpleNamespace(image_processor=1), Blobs(tmp_path))
+
+
+def test_a_picture_processor_on_torchvision_is_done_on_pillow() -> None:
+    own = CLIPImageProcessorPil(size={"height": 40, "width": 50}, crop_size=32, do_rescale=False)
+    other = type("CLIPImageProcessorFast", (), {"to_dict": lambda _: own.to_dict()})()
+    found = on_pillow(other)
+    assert type(found) is CLIPImageProcessorPil
+    assert found.to_dict() == own.to_dict()
+    assert on_pillow(own) is own
+    with pytest.raises(UsageError, match="the picture processor NewImageProcessor has no form on Pillow"):
+        on_pillow(type("NewImageProcessor", (), {})())

@@ -19,6 +19,7 @@ from torch import Tensor
 from sightline.errors import UsageError, nearest, require
 from sightline.whitebox.frozen import FrozenEncoder
 from sightline.whitebox.preprocessing.processor import ToFields
+from sightline.whitebox.shapes import Features, Losses
 from sightline.whitebox.victim import Encoder, Kind
 
 SEVERAL = "multi_label_classification"
@@ -32,7 +33,7 @@ class Classifier(FrozenEncoder):
         """See `Encoder.labels`."""
         return _labels(self.model.config)
 
-    def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
+    def features(self, x: Tensor, kind: Kind = "pooled") -> Features:
         """See `Encoder.features`.
 
         Raises:
@@ -69,7 +70,7 @@ class Detector(FrozenEncoder):
         """See `Encoder.labels`."""
         return _labels(self.model.config)
 
-    def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
+    def features(self, x: Tensor, kind: Kind = "pooled") -> Features:
         """See `Encoder.features`; `patches` are the vectors of the boxes.
 
         Raises:
@@ -141,7 +142,7 @@ class LabelScore:
         """One pass."""
         return 1
 
-    def losses(self, x: Tensor) -> Tensor:
+    def losses(self, x: Tensor) -> Losses:
         """See `PictureTerm`."""
         places = [self.encoder.labels.index(label) for label in self.labels]
         return self.weight * self.encoder.features(x, "scores")[:, places].amax(1)

@@ -18,14 +18,14 @@ Norm = Literal["linf", "l2"]
 Project = Callable[[Tensor], Tensor]
 
 
-class Slope(NamedTuple):
+class LossAndGrad(NamedTuple):
     """Losses (n,) and their gradients, of theta's shape."""
 
     loss: Tensor
     grad: Tensor
 
 
-class Slopes(Protocol):
+class GradientOracle(Protocol):
     """What an optimizer may ask: the loss at a theta, and where it rises."""
 
     @property
@@ -33,13 +33,13 @@ class Slopes(Protocol):
         """How many models the objective sums over."""
         ...
 
-    def __call__(self, theta: Tensor, part: int | None = None) -> Slope:
+    def __call__(self, theta: Tensor, part: int | None = None) -> LossAndGrad:
         """Of the whole objective, or of one of its parts."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """The state of an optimizer without memory."""
 
     theta: Tensor
@@ -48,7 +48,7 @@ class Place:
 S = TypeVar("S", bound=Any)
 
 
-class Move(NamedTuple, Generic[S]):
+class OptimizerStep(NamedTuple, Generic[S]):
     """The next state, and the loss (n,) at the theta that was left."""
 
     state: S
@@ -62,8 +62,10 @@ class Optimizer(Protocol[S]):
         """The state before the first step."""
         ...
 
-    def step(self, state: S, slopes: Slopes, project: Project, step: int, steps: int, /) -> Move[S]:
-        """Step number `step`, from 0, of `steps`. Asks for every model's slope exactly once."""
+    def step(
+        self, state: S, oracle: GradientOracle, project: Project, step: int, steps: int, /
+    ) -> OptimizerStep[S]:
+        """Step number `step`, from 0, of `steps`. Asks for every model's gradient exactly once."""
         ...
 
     def proposal(self, state: S) -> Tensor:
@@ -71,13 +73,13 @@ class Optimizer(Protocol[S]):
         ...
 
 
-def chosen(state: S, index: Sequence[int]) -> S:
+def select_rows(state: S, index: Sequence[int]) -> S:
     """The state of some artifacts."""
     made: S = replace(state, **{f.name: getattr(state, f.name)[list(index)] for f in fields(state)})
     return made
 
 
-def tensors_of(state: Any) -> dict[str, Tensor]:
+def state_tensors(state: Any) -> dict[str, Tensor]:
     """The state's fields, for saving."""
     return {field.name: getattr(state, field.name) for field in fields(state)}
 
@@ -105,16 +107,18 @@ class SignGD:
         require(0 <= self.end < 1, "end", self.end, "0 <= end < 1; one level of 255 is 1/255")
         _known(self.schedule)
 
-    def start(self, theta: Tensor) -> Place:
+    def start(self, theta: Tensor) -> Position:
         """See `Optimizer`."""
-        return Place(theta)
+        return Position(theta)
 
-    def step(self, state: Place, slopes: Slopes, project: Project, step: int, steps: int) -> Move[Place]:
+    def step(
+        self, state: Position, oracle: GradientOracle, project: Project, step: int, steps: int
+    ) -> OptimizerStep[Position]:
         """See `Optimizer`."""
-        loss, grad = slopes(state.theta)
-        return Move(Place(project(state.theta - self.rate(step, steps) * grad.sign())), loss)
+        loss, grad = oracle(state.theta)
+        return OptimizerStep(Position(project(state.theta - self.rate(step, steps) * grad.sign())), loss)
 
-    def proposal(self, state: Place) -> Tensor:
+    def proposal(self, state: Position) -> Tensor:
         """The current point."""
         return state.theta
 
@@ -136,17 +140,19 @@ class UnitGD:
     def __post_init__(self) -> None:
         require(self.alpha > 0, "alpha", self.alpha, "more than 0")
 
-    def start(self, theta: Tensor) -> Place:
+    def start(self, theta: Tensor) -> Position:
         """See `Optimizer`."""
-        return Place(theta)
+        return Position(theta)
 
-    def step(self, state: Place, slopes: Slopes, project: Project, _step: int, _steps: int) -> Move[Place]:
+    def step(
+        self, state: Position, oracle: GradientOracle, project: Project, _step: int, _steps: int
+    ) -> OptimizerStep[Position]:
         """See `Optimizer`."""
-        loss, grad = slopes(state.theta)
+        loss, grad = oracle(state.theta)
         way = grad / lengths(grad).clamp(min=TINY)
-        return Move(Place(project(state.theta - self.alpha * way)), loss)
+        return OptimizerStep(Position(project(state.theta - self.alpha * way)), loss)
 
-    def proposal(self, state: Place) -> Tensor:
+    def proposal(self, state: Position) -> Tensor:
         """The current point."""
         return state.theta
 
@@ -162,24 +168,26 @@ class SGD:
         require(self.lr > 0, "lr", self.lr, "more than 0")
         require(self.clip is None or self.clip > 0, "clip", self.clip, "more than 0, or None")
 
-    def start(self, theta: Tensor) -> Place:
+    def start(self, theta: Tensor) -> Position:
         """See `Optimizer`."""
-        return Place(theta)
+        return Position(theta)
 
-    def step(self, state: Place, slopes: Slopes, project: Project, _step: int, _steps: int) -> Move[Place]:
+    def step(
+        self, state: Position, oracle: GradientOracle, project: Project, _step: int, _steps: int
+    ) -> OptimizerStep[Position]:
         """See `Optimizer`."""
-        loss, grad = slopes(state.theta)
+        loss, grad = oracle(state.theta)
         if self.clip is not None:
             grad = grad * (self.clip / lengths(grad).clamp(min=TINY)).clamp(max=1)
-        return Move(Place(project(state.theta - self.lr * grad)), loss)
+        return OptimizerStep(Position(project(state.theta - self.lr * grad)), loss)
 
-    def proposal(self, state: Place) -> Tensor:
+    def proposal(self, state: Position) -> Tensor:
         """The current point."""
         return state.theta
 
 
 @dataclass(frozen=True, slots=True)
-class Moments:
+class AdamState:
     """Adam's state: running means of the gradient and of its square."""
 
     theta: Tensor
@@ -211,13 +219,15 @@ class Adam:
         _known(self.schedule)
         require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "both 0 <= beta < 1")
 
-    def start(self, theta: Tensor) -> Moments:
+    def start(self, theta: Tensor) -> AdamState:
         """See `Optimizer`."""
-        return Moments(theta, torch.zeros_like(theta), torch.zeros_like(theta))
+        return AdamState(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
-    def step(self, state: Moments, slopes: Slopes, project: Project, step: int, steps: int) -> Move[Moments]:
+    def step(
+        self, state: AdamState, oracle: GradientOracle, project: Project, step: int, steps: int
+    ) -> OptimizerStep[AdamState]:
         """See `Optimizer`."""
-        loss, grad = slopes(state.theta)
+        loss, grad = oracle(state.theta)
         decay, decay_square = self.betas
         first = decay * state.first + (1 - decay) * grad
         second = decay_square * state.second + (1 - decay_square) * grad.square()
@@ -225,15 +235,15 @@ class Adam:
         spread = (second / (1 - decay_square ** (step + 1))).sqrt()
         rate = _scheduled(self.schedule, self.lr, self.end, step, steps)
         theta = project(state.theta - rate * mean / (spread + self.tiny))
-        return Move(Moments(theta, first, second), loss)
+        return OptimizerStep(AdamState(theta, first, second), loss)
 
-    def proposal(self, state: Moments) -> Tensor:
+    def proposal(self, state: AdamState) -> Tensor:
         """The current point."""
         return state.theta
 
 
 @dataclass(frozen=True, slots=True)
-class Weakness:
+class CommonWeaknessState:
     """State of `CommonWeakness`: both momenta."""
 
     theta: Tensor
@@ -245,49 +255,50 @@ class Weakness:
 class CommonWeakness:
     """CWA as released with Attack-Bard (thu-ml): the cosine-similarity half, without the reverse step.
 
-    Models are visited in turn; each visit moves theta by `reach` times the inner momentum of unit gradients;
-    then theta goes from where it started by a signed step along the outer momentum of these round trips.
+    Models are visited in turn; each visit moves theta by `inner_step` times the inner momentum of unit
+    gradients; then theta goes from where it started by a signed step along the outer momentum of these
+    round trips.
 
     Attributes:
         alpha: outer step in [0, 1] pixels; the release has eps / 5.
-        reach: inner step.
+        inner_step: inner step.
         inner: decay of the inner momentum (1 is none), kept from round to round.
         outer: decay of the outer momentum.
     """
 
     alpha: float
-    reach: float = 250.0
+    inner_step: float = 250.0
     inner: float = 1.0
     outer: float = 1.0
 
     def __post_init__(self) -> None:
         require(0 < self.alpha < 1, "alpha", self.alpha, "0 < alpha < 1; one level of 255 is 1/255")
-        require(self.reach > 0, "reach", self.reach, "more than 0")
+        require(self.inner_step > 0, "inner_step", self.inner_step, "more than 0")
         require(0 <= self.inner <= 1, "inner", self.inner, "0 to 1")
         require(0 <= self.outer <= 1, "outer", self.outer, "0 to 1")
 
-    def start(self, theta: Tensor) -> Weakness:
+    def start(self, theta: Tensor) -> CommonWeaknessState:
         """See `Optimizer`."""
-        return Weakness(theta, torch.zeros_like(theta), torch.zeros_like(theta))
+        return CommonWeaknessState(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
     def step(
-        self, state: Weakness, slopes: Slopes, project: Project, _step: int, _steps: int
-    ) -> Move[Weakness]:
+        self, state: CommonWeaknessState, oracle: GradientOracle, project: Project, _step: int, _steps: int
+    ) -> OptimizerStep[CommonWeaknessState]:
         """See `Optimizer`."""
         theta, inner = state.theta, state.inner
         total = torch.zeros(len(theta), device=theta.device)
-        for part in range(slopes.parts):
-            loss, grad = slopes(theta, part)
+        for part in range(oracle.parts):
+            loss, grad = oracle(theta, part)
             total = total + loss
             inner = self.inner * inner - grad / (lengths(grad) + 1e-5)
-            theta = project(theta + self.reach * inner)
+            theta = project(theta + self.inner_step * inner)
         trip = theta - state.theta
         size = trip.abs().flatten(1).sum(1).reshape(-1, *[1] * (trip.dim() - 1))
         outer = self.outer * state.outer + trip / size.clamp(min=1e-12)
         theta = project(state.theta + self.alpha * outer.sign())
-        return Move(Weakness(theta, inner, outer), total)
+        return OptimizerStep(CommonWeaknessState(theta, inner, outer), total)
 
-    def proposal(self, state: Weakness) -> Tensor:
+    def proposal(self, state: CommonWeaknessState) -> Tensor:
         """The current point."""
         return state.theta
 
@@ -316,7 +327,7 @@ def checkpoints(steps: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Climb:
+class APGDState:
     """State of `APGD`; tensors are of theta's shape or (n,).
 
     Attributes:
@@ -367,9 +378,9 @@ class APGD:
         if self.norm not in get_args(Norm):
             raise UsageError(nearest(self.norm, get_args(Norm), "norm"))
 
-    def start(self, theta: Tensor) -> Climb:
+    def start(self, theta: Tensor) -> APGDState:
         endless = torch.full((len(theta),), torch.inf, device=theta.device)
-        return Climb(
+        return APGDState(
             theta=theta,
             previous=theta,
             loss=endless,
@@ -382,9 +393,11 @@ class APGD:
             halved=torch.zeros(len(theta), dtype=torch.bool, device=theta.device),
         )
 
-    def step(self, state: Climb, slopes: Slopes, project: Project, step: int, steps: int) -> Move[Climb]:
+    def step(
+        self, state: APGDState, oracle: GradientOracle, project: Project, step: int, steps: int
+    ) -> OptimizerStep[APGDState]:
         theta = state.theta
-        found, grad = slopes(theta)
+        found, grad = oracle(theta)
         gains = state.gains + (found < state.loss) * (step > 0)
         better = found < state.best_loss
         best, best_loss = _where(better, theta, state.best), _where(better, found, state.best_loss)
@@ -401,10 +414,10 @@ class APGD:
             )
             gains, mark = torch.zeros_like(gains), best_loss
         new = self._moved(theta, state.previous, grad, eta, project, first=step == 0)
-        state = Climb(new, theta, loss, best, best_loss, best_grad, eta, gains, mark, halved)
-        return Move(state, found)
+        state = APGDState(new, theta, loss, best, best_loss, best_grad, eta, gains, mark, halved)
+        return OptimizerStep(state, found)
 
-    def proposal(self, state: Climb) -> Tensor:
+    def proposal(self, state: APGDState) -> Tensor:
         return state.best
 
     def _moved(

@@ -275,9 +275,9 @@ class SampleRows:
         return self._in_order([term.losses(rows, pairs) for rows, pairs in self.parts])
 
     @property
-    def forced(self) -> Tensor:
+    def target_is_greedy(self) -> Tensor:
         """Whether greedy decoding would write each artifact's targets, bool (n, pairs of each)."""
-        return self._in_order([rows.forced for rows, _ in self.parts])
+        return self._in_order([rows.target_is_greedy for rows, _ in self.parts])
 
     def _in_order(self, found: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(found))[list(self.order)] if self.order else found[0]
