@@ -14,10 +14,10 @@ from picture_runs import runs as runs
 
 from sightline import registry, whitebox
 from sightline.attacks.toolkit import batches
-from sightline.attacks.visual import schlarmann_hein
 from sightline.cases import Conversation, Eps, Turn
 from sightline.errors import UsageError
 from sightline.store import Blobs
+from sightline.testbed.presets import MISLED
 
 
 def attack(**settings):
@@ -142,8 +142,8 @@ def test_the_targeted_sentence_is_said(cases, tmp_path) -> None:
     said = [bed.reply(artifact.conversation) for artifact in made]
     clean = bed.clean(asked)
     controls = [*bed.answers(clean, asked), *bed.answers([noisy(p, 16) for p in clean], asked)]
-    assert sum(text.startswith(schlarmann_hein.MISLED) for text in said) >= 2
-    assert not any(schlarmann_hein.MISLED in text for text in controls)
+    assert sum(text.startswith(MISLED) for text in said) >= 2
+    assert not any(MISLED in text for text in controls)
 
 
 def test_stages_go_on_only_until_the_reference_is_broken(tmp_path) -> None:

@@ -5,14 +5,15 @@ Nothing here loads torch. `Craft` offers `own_image` and `source_image` as metho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sightline.attacks.rendering import scene
+from sightline.attacks.scenes import scene
 from sightline.cases import Case, Conversation, Image
 from sightline.craft import Craft
-from sightline.errors import UsageError
+from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
 from sightline.rng import numpy_rng, seed_of
 
@@ -108,6 +109,24 @@ def openings(forms: Sequence[str], case: Case, ctx: Craft, setting: str = "targe
             f"{ctx.attack}: case {case.id!r} cannot fill in `{setting}` {list(forms)!r}: it has the wordings "
             f"{', '.join(case.wordings) or 'none'}; {absent} is not among them"
         ) from absent
+
+
+def pixel_step(text: str, name: str, *, zero: bool = False) -> float:
+    """The size of a step in pixels of [0, 1], from its text in levels: '8/255' of the setting `name`.
+
+    Raises:
+        UsageError: unless it is more than 0 (at least 0 if `zero`) and less than 255 levels.
+    """
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*/\s*255\s*", text)
+    size = float(match[1]) if match else -1.0
+    least = "0 or more" if zero else "more than 0"
+    require(0 < size < 255 or (zero and size == 0), name, text, f"{least}, less than 255 levels: '2/255'")
+    return size / 255
+
+
+def levels(text: str) -> float:
+    """The number of levels of '8/255', as settings held it before."""
+    return float(text.partition("/")[0])
 
 
 def checks_of(found: whitebox.SearchResult, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:

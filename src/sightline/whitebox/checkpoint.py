@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sightline.budget import Clock
 from sightline.errors import UsageError
-from sightline.sealed import damage_told
+from sightline.sealed import damage_reported
 
 KEY = "sightline.run"
 CHECK = "sightline.sha256"
@@ -123,7 +123,7 @@ def load_state(path: Path, device: Any = "cpu") -> Checkpoint:
     """
     if not path.exists():
         raise UsageError(f"{path}: there is no search to resume; start without `resume`")
-    with damage_told(path, "delete it to start anew"), safe_open(path, "pt", device=str(device)) as file:
+    with damage_reported(path, "delete it to start anew"), safe_open(path, "pt", device=str(device)) as file:
         found = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if _digest(tensors, found[KEY]) != found[CHECK]:

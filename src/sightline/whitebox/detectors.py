@@ -19,6 +19,7 @@ from torch import Tensor
 from sightline.errors import UsageError, nearest, require
 from sightline.whitebox.frozen import FrozenEncoder
 from sightline.whitebox.preprocessing.processor import ToFields
+from sightline.whitebox.shapes import Features, Losses
 from sightline.whitebox.victim import Encoder, Kind
 
 SEVERAL = "multi_label_classification"
@@ -31,7 +32,7 @@ class Classifier(FrozenEncoder):
     def labels(self) -> tuple[str, ...]:
         return _labels(self.model.config)
 
-    def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
+    def features(self, x: Tensor, kind: Kind = "pooled") -> Features:
         """See `Encoder.features`.
 
         Raises:
@@ -67,7 +68,7 @@ class Detector(FrozenEncoder):
     def labels(self) -> tuple[str, ...]:
         return _labels(self.model.config)
 
-    def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
+    def features(self, x: Tensor, kind: Kind = "pooled") -> Features:
         """See `Encoder.features`; `patches` are the vectors of the boxes.
 
         Raises:
@@ -139,7 +140,7 @@ class LabelScore:
         """One pass."""
         return 1
 
-    def losses(self, x: Tensor) -> Tensor:
+    def losses(self, x: Tensor) -> Losses:
         places = [self.encoder.labels.index(label) for label in self.labels]
         return self.weight * self.encoder.features(x, "scores")[:, places].amax(1)
 
