@@ -70,6 +70,11 @@ def source_image(case: Case, ctx: Craft, *, size_px: int, shapes: int) -> Source
     return SourceImage(case, own)
 
 
+def shared_scene(ctx: Craft, size_px: int, shapes: int) -> Pixels:
+    """A drawing of shapes that follows from the attack and its seed alone."""
+    return scene(size_px, shapes, numpy_rng(ctx.attack, ctx.seed))
+
+
 def prompt_with_image(text: str, picture: Pixels) -> Conversation:
     """A prompt of a text beside the attacked picture, in the order in which drafts are sealed."""
     return Conversation.user(Image("", picture.shape[1], picture.shape[0]), text)
