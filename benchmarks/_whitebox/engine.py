@@ -28,7 +28,7 @@ def step(victim: Victim, x: Tensor, pairs: Sequence[Pair], weights: Weights | No
 
 
 def step_with_rival(victim: Victim, x: Tensor, pairs: Sequence[Pair]) -> Step:
-    """The same with the gradient to what is added to the text of every prompt (CroPA's rival)."""
+    """The same with the gradient to what is added to the text of every prompt (CroPA's adversary)."""
     objective = Objective(victims=(victim,), rows=(TargetNLL(),))
     leaf = x.detach().requires_grad_(True)
     shapes = [victim.prompt_width(pair.prompt) for pair in pairs]

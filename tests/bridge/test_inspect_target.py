@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from openai_server import Server, Weather, reply
 
-from sightline.bridge.inspect_target import InspectTarget, Patience, generate_config
+from sightline.bridge.inspect_target import InspectTarget, RetryPolicy, generate_config
 from sightline.cases import Conversation, Image, Turn
 from sightline.closure import without_code
 from sightline.contracts import Decoding
@@ -22,13 +22,13 @@ from sightline.records import Outcome, Response, Verdict
 from sightline.store import Blobs
 
 KEY = "sk-secret-abcdef123"
-PATIENCE = Patience(max_retries=2, attempt_timeout=1, timeout=5, first_wait=0.02, longest_wait=0.05)
+PATIENCE = RetryPolicy(max_retries=2, attempt_timeout=1, timeout=5, first_wait=0.02, longest_wait=0.05)
 
 
 def open_target(server: Server, blobs: Blobs, **model_args: Any) -> InspectTarget:
-    patience = model_args.pop("patience", PATIENCE)
+    retry_policy = model_args.pop("patience", PATIENCE)
     return InspectTarget(
-        "openai-api/test/m", blobs, patience=patience, base_url=server.url, api_key=KEY, **model_args
+        "openai-api/test/m", blobs, retry_policy=retry_policy, base_url=server.url, api_key=KEY, **model_args
     )
 
 
@@ -164,8 +164,8 @@ def test_an_error_inside_http_200_is_tried_again_and_keeps_its_message(
         server.usual = disguised
     else:
         server.weather = [disguised]
-    patience = replace(PATIENCE, attempt_timeout=180, timeout=900)
-    response = ask(open_target(server, blobs, max_retries=0, patience=patience), "hello")
+    retry_policy = replace(PATIENCE, attempt_timeout=180, timeout=900)
+    response = ask(open_target(server, blobs, max_retries=0, retry_policy=retry_policy), "hello")
     if lasting:
         assert response.stop == "error"
         assert f"HTTP {status} inside HTTP 200 after 3 attempts" in str(response.error)
@@ -379,8 +379,10 @@ def test_an_unreadable_picture_is_never_sent(server: Server, blobs: Blobs, probl
 
 def test_connections_are_bounded(server: Server, blobs: Blobs) -> None:
     server.usual = Weather(body=reply("slow"), delay=0.05)
-    patience = Patience(max_connections=3)
-    target = InspectTarget("openai-api/bound/m", blobs, patience=patience, base_url=server.url, api_key=KEY)
+    retry_policy = RetryPolicy(max_connections=3)
+    target = InspectTarget(
+        "openai-api/bound/m", blobs, retry_policy=retry_policy, base_url=server.url, api_key=KEY
+    )
 
     async def many() -> list[Response]:
         asked = (target.generate(Conversation.user(f"number {i}"), Decoding()) for i in range(12))
@@ -478,7 +480,7 @@ def test_no_vocabulary_is_fetched_to_count_tokens(blobs: Blobs, only_loopback: l
 @pytest.mark.parametrize("setting", ["max_connections", "attempt_timeout", "timeout"])
 def test_patience_checks_its_ranges(setting: str) -> None:
     with pytest.raises(UsageError, match=setting):
-        Patience(**{setting: 0})
+        RetryPolicy(**{setting: 0})
 
 
 def test_a_missing_key_is_told_without_markup(blobs, monkeypatch):

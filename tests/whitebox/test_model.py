@@ -77,7 +77,7 @@ def test_forced_says_what_the_ordinary_target_writes(model, victims, blobs, pixe
     pairs = [Pair(prompt=asked[0], target=answer.text) for answer in answers]
     pairs += [Pair(prompt=asked[0], target=" ".join(said[:2]), closed=False) for said in words]
     pairs += [Pair(prompt=asked[0], target=" ".join(said[:2])) for said in words]
-    forced = victims(model).rows(floats(pixels), pairs).forced
+    forced = victims(model).rows(floats(pixels), pairs).target_is_greedy
     texts = [answer.text for answer in answers]
     beginnings = [said[:2] for said in words]
     for picture, text in enumerate(texts):

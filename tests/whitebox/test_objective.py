@@ -141,13 +141,13 @@ def test_probe_says_what_would_be_written() -> None:
     objective = Objective(victims=(planted.victim,), rows=(TargetNLL(),))
     said = pair(target=planted.victim.says(star[0]))
     probed = objective.probe(star, (*planted.pairs, said))
-    assert probed.forced.tolist() == [[False, True], [False, True]]
+    assert probed.target_is_greedy.tolist() == [[False, True], [False, True]]
     assert not probed.loss.requires_grad
     for victims in ((planted.victim, Toy(9)), (Toy(9), planted.victim)):
         both = Objective(victims=victims, rows=(TargetNLL(),))
-        assert not both.probe(star, (said,)).forced.any()  # the other victim says something else
+        assert not both.probe(star, (said,)).target_is_greedy.any()  # the other victim says something else
     alone = Objective(pictures=(FeatureDistance.to_picture(Look(), star[:1]),))
-    assert alone.probe(star).forced.shape == (2, 0)
+    assert alone.probe(star).target_is_greedy.shape == (2, 0)
 
 
 def test_nudges_belong_to_their_artifact_and_prompt() -> None:
@@ -200,13 +200,13 @@ def test_artifacts_with_pairs_of_their_own_share_a_pass(reduction: str) -> None:
     term = TargetNLL(reduction=reduction)
     regularizer = ImageRegularizer(clean=pictures(5, seed=1))
     together = Objective(victims=(victim,), rows=(term,), pictures=(regularizer,), own=of_each)
-    loss, forced = together(x, OWN), together.probe(x, OWN).forced
+    loss, forced = together(x, OWN), together.probe(x, OWN).target_is_greedy
     assert forced.shape == (5, 2)
     for i, numbers in enumerate(of_each):
         mine = tuple(OWN[number] for number in numbers)
         alone = Objective(victims=(victim,), rows=(term,), pictures=(regularizer.take([i]),))
         torch.testing.assert_close(loss[i : i + 1], alone(x[i : i + 1], mine))
-        assert torch.equal(forced[i : i + 1], alone.probe(x[i : i + 1], mine).forced)
+        assert torch.equal(forced[i : i + 1], alone.probe(x[i : i + 1], mine).target_is_greedy)
     some = together.take([3, 1])
     torch.testing.assert_close(some(x[[3, 1]], OWN), loss[[3, 1]])
 

@@ -28,7 +28,7 @@ from sightline.keys import answer_key
 from sightline.plain import plain_conversation, plain_response, response_of
 from sightline.records import Response, Stop
 from sightline.run_folder import LOCK, read_lock
-from sightline.sealed import damage_told
+from sightline.sealed import damage_reported
 from sightline.tables import Table
 from sightline.targets._asked import checked
 from sightline.untrusted import sanitized, sanitized_row
@@ -177,7 +177,7 @@ def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
 def _lock(folder: Path) -> dict[str, Any]:
     cure = "replay needs the lock as its run wrote it: copy that folder again, or finish its run"
     found = read_lock(folder, cure)
-    with damage_told(folder / LOCK, cure):
+    with damage_reported(folder / LOCK, cure):
         Decoding(**found["decoding"], seed=found["seed"])
         list(found["targets"])
     return found

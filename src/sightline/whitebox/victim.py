@@ -66,7 +66,7 @@ class Rows:
         return found
 
     @property
-    def forced(self) -> Tensor:
+    def target_is_greedy(self) -> Tensor:
         """Whether greedy decoding would write the target, bool (n, pairs)."""
         missed = torch.zeros(self.logits.shape[0], self.pairs, dtype=torch.int32, device=self.ids.device)
         return missed.index_add_(1, self.pair, (~self.first).to(torch.int32)) == 0
