@@ -23,7 +23,6 @@ from torch import Tensor
 from _whitebox import plain
 from _whitebox.plain import Pixels, Tokens
 from sightline import registry
-from sightline.attacks import testbed_corpus
 from sightline.benchmarks.testbed_requests import requests
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Decoding
@@ -31,6 +30,7 @@ from sightline.records import Outcome
 from sightline.records import Pixels as Levels
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
+from sightline.testbed import corpora
 from sightline.whitebox.checkpoint import Checkpoint
 from sightline.whitebox.compute import RngStream
 from sightline.whitebox.constraints import Box
@@ -72,7 +72,7 @@ def problem(victim: MultimodalVictim) -> Problem:
     """The attack as the engine has it."""
     pool = tuple(
         Pair(prompt=Conversation.user(Image("", SIDE, SIDE), asked), target=answer)
-        for asked, answer in testbed_corpus.withheld()
+        for asked, answer in corpora.withheld()
     )
     return Problem(
         objective=Objective(victims=(victim,), rows=(TargetNLL(),)),

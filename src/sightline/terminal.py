@@ -97,7 +97,7 @@ def show_verification(found: Verified) -> None:
     console.print(
         f"table: {literal(str(found.table))}\npage: {literal(str(path))}", highlight=False, soft_wrap=True
     )
-    damaged = sum(held.faults for held in found.inspected.held.values())
+    damaged = sum(held.faults for held in found.inspected.attacks.values())
     if damaged:
         raise UsageError(f"{found.folder}: {damaged} artifacts are not what the run recorded; see above")
 

@@ -37,7 +37,7 @@ def test_the_corpus_is_that_of_the_picture_attack() -> None:
         ("", "a dew line", False),
     ]
     short = registry.make("attack", "qi_text", preset="testbed")._pool()
-    whole = registry.make("attack", "qi_text", corpus="testbed")._pool()
+    whole = registry.make("attack", "qi_text", corpus="testbed/withheld")._pool()
     assert [pair.prompt for pair in short] == [pair.prompt for pair in whole]
     assert all(full.target.startswith(pair.target) for pair, full in zip(short, whole, strict=True))
     assert {len(pair.target.split()) for pair in short} == {3}
@@ -56,7 +56,7 @@ def test_the_corpus_is_that_of_the_picture_attack() -> None:
         ({"targets_per_step": 0}, "at least 1"),
         ({"target_words": -1}, "or 0 for all"),
         ({"check_every": 0}, "at least 1 step"),
-        ({"corpus": "testbed", "targets": ("x",)}, "not both"),
+        ({"corpus": "testbed/withheld", "targets": ("x",)}, "not both"),
     ],
 )
 def test_settings_out_of_range_are_told(settings: dict[str, Any], message: str) -> None:
@@ -66,7 +66,7 @@ def test_settings_out_of_range_are_told(settings: dict[str, Any], message: str) 
 
 def test_without_a_corpus_there_is_nothing_to_do(testbed: Testbed) -> None:
     ctx = Craft(images=testbed.blobs, surrogates=(testbed.surrogate,))
-    with pytest.raises(UsageError, match="needs a corpus: `targets:`"):
+    with pytest.raises(UsageError, match="needs a `corpus:` or `targets:`"):
         list(registry.make("attack", "qi_text").craft(refused(1), ctx))
 
 

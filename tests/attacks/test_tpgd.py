@@ -34,7 +34,7 @@ def test_defaults_are_the_papers_constants() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"segments": 0}, "1 to 1,000,000"),
+        ({"restarts": 0}, "1 to 1,000,000"),
         ({"steps": 0}, "1 to 1,000,000"),
         ({"rate": 0.0}, "more than 0"),
         ({"usual_length": 0.0}, "more than 0 tokens"),
@@ -78,7 +78,9 @@ def test_on_the_testbed_rewordings_are_answered_and_random_ones_are_not(
 def test_untargeted_it_only_drives_away_and_a_budget_ends_it(testbed: Testbed) -> None:
     (case,) = refused(1)
     avoid = "{key_phrase} is a gloom thing"
-    attack = registry.make("attack", "tpgd", avoid=(avoid,), rate=5.0, segments=20, steps=20, most=0.4)
+    attack = registry.make(
+        "attack", "tpgd", avoid=(avoid,), rate=5.0, restarts=20, steps=20, max_similarity=0.4
+    )
     ctx = Craft(images=testbed.blobs, seed=1, surrogates=(testbed.surrogate,))
     (draft,) = attack.craft([case], ctx)
     assert draft.note.startswith("stopped; found at step")

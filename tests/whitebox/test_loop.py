@@ -19,14 +19,15 @@ from sightline.errors import UsageError
 from sightline.targets import LocalSettings
 from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile, load_state, save_state
 from sightline.whitebox.compute import RngStream
-from sightline.whitebox.constraints import Box, EmbedBox, LinfBall, Patch, Spectrum
-from sightline.whitebox.image_search import Problem, PromptAdversary, SearchResult, minimize
+from sightline.whitebox.constraints import Box, LinfBall, Patch, Spectrum
+from sightline.whitebox.image_search import EmbedBox, Problem, PromptAdversary, SearchResult, minimize
 from sightline.whitebox.model import open_victim
 from sightline.whitebox.objectives import FeatureDistance, Objective, TargetNLL, prefix_weights
 from sightline.whitebox.optimizers import APGD, SGD, Adam, CommonWeakness, SignGD
 from sightline.whitebox.pixels import unit
 from sightline.whitebox.samplers import FixedPairs, Rotating, WithoutReplacement
-from sightline.whitebox.search import Callbacks, SearchProgress, all_targets_greedy, loss_below
+from sightline.whitebox.search import Callbacks, SearchProgress
+from sightline.whitebox.stops import all_targets_greedy, loss_below
 from sightline.whitebox.victim import Pair, Rows
 
 PLANTED = plant(5, 16, convolution=True)
@@ -538,14 +539,14 @@ def test_the_rival_climbs_while_the_picture_descends() -> None:
     assert moved == [2, 4]
     assert states[0][1].shape == (2, 2, 2, WIDTH)
     for step in range(7):  # the plain loop
-        theta, nudges = (
+        theta, perturbations = (
             states[step][0].clone().requires_grad_(True),
             states[step][1].clone().requires_grad_(True),
         )
-        loss = minmax.objective(theta, pairs, (nudges[:, 0, :2], nudges[:, 1, :1]))
-        down, rise = torch.autograd.grad(loss.sum(), (theta, nudges))
+        loss = minmax.objective(theta, pairs, (perturbations[:, 0, :2], perturbations[:, 1, :1]))
+        down, rise = torch.autograd.grad(loss.sum(), (theta, perturbations))
         assert torch.equal(states[step + 1][0], ball.project(theta - down.sign() / 255))
-        wanted = (nudges + alpha * rise.sign()).clamp(-0.07, 0.12) if step in moved else nudges
+        wanted = (perturbations + alpha * rise.sign()).clamp(-0.07, 0.12) if step in moved else perturbations
         assert torch.equal(states[step + 1][1], wanted)
     assert (states[-1][1][:, 1, 1] == 0).all()  # behind the last token of the shorter prompt
 

@@ -18,11 +18,13 @@ from torch import Tensor
 
 from sightline.budget import Clock
 from sightline.errors import UsageError
-from sightline.sealed import damage_told
+from sightline.sealed import damage_reported
 
 KEY = "sightline.run"
 CHECK = "sightline.sha256"
 PAUSE = 10.0
+#: of a checkpoint; those of other formats are of another search
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +123,7 @@ def load_state(path: Path, device: Any = "cpu") -> Checkpoint:
     """
     if not path.exists():
         raise UsageError(f"{path}: there is no search to resume; start without `resume`")
-    with damage_told(path, "delete it to start anew"), safe_open(path, "pt", device=str(device)) as file:
+    with damage_reported(path, "delete it to start anew"), safe_open(path, "pt", device=str(device)) as file:
         found = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if _digest(tensors, found[KEY]) != found[CHECK]:
@@ -133,3 +135,15 @@ def _digest(tensors: Mapping[str, Tensor], numbers: str) -> str:
     """Of everything that a checkpoint holds: a search that goes on from a changed state is another one."""
     plain = {name: value.cpu() for name, value in tensors.items()}
     return hashlib.sha256(save(plain) + numbers.encode()).hexdigest()
+
+
+def digest_of(*values: Any) -> str:
+    """Digest of plain values, for the identity of a search."""
+    return hashlib.sha256(repr(values).encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Plain values that later steps do not change."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -46,6 +46,7 @@ from sightline.whitebox.encoder_folders import EncoderFolder, encoder_folder
 from sightline.whitebox.frozen import FrozenEncoder, quicken
 from sightline.whitebox.model import QUICKENED_PARAMETERS, MultimodalVictim
 from sightline.whitebox.preprocessing.processor import ToFields, preprocessor
+from sightline.whitebox.shapes import Features
 from sightline.whitebox.victim import Encoder, Kind
 
 _MODELS: dict[str, Any] = {
@@ -152,7 +153,7 @@ class VisionEncoder(FrozenEncoder):
         self._first = first
         self._reader = reader
 
-    def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
+    def features(self, x: Tensor, kind: Kind = "pooled") -> Features:
         """See `Encoder.features`.
 
         Raises:

@@ -103,20 +103,20 @@ class Victim(Protocol):
         """Where pictures and thetas have to be."""
         ...
 
-    def rows(self, x: Images, pairs: Sequence[Pair], *, nudges: Sequence[Tensor | None] = ()) -> Rows:
+    def rows(self, x: Images, pairs: Sequence[Pair], *, perturbations: Sequence[Tensor | None] = ()) -> Rows:
         """Predictions at all target tokens of all pairs for each picture, in one packed pass.
 
         Args:
             x: float32 in [0, 1], (n, 3, h, w).
             pairs: prompts and targets; what they have in common is run once.
-            nudges: per pair, what is added to the embeddings of its last user turn, from behind the picture
+            perturbations: per pair, what is added to the embeddings of its last user turn, from the picture
                 to the answer, (tokens, width) or (n, tokens, width); pairs that share a prompt share the
                 tensor.
         """
         ...
 
     def prompt_width(self, prompt: Conversation) -> tuple[int, int]:
-        """Tokens from behind the picture to the answer, and their embeddings' width: a nudge's shape."""
+        """Tokens from the picture to the answer, and their embeddings' width: a perturbation's shape."""
         ...
 
 

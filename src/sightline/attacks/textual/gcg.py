@@ -37,12 +37,7 @@ from sightline.records import Draft
 from sightline.registry import Presets, Renamed, attack
 from sightline.rng import seed_of
 
-_TESTBED = {"targets": ("{key_phrase} : 1",), "length": 10}
-PRESETS: Presets = {
-    "nanogcg": {"steps": 250, "start": "x", "places": "random"},
-    "testbed": {**_TESTBED, "steps": 30, "candidates": 96, "topk": 64},
-    "testbed_random": {**_TESTBED, "start": "", "baseline": True},
-}
+PRESETS: Presets = {"nanogcg": {"steps": 250, "start": "x", "places": "random"}}
 
 
 @attack(

@@ -25,7 +25,7 @@ from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks.gradients import one_pair_each
-from sightline.attacks.rendering import check_scene
+from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts, openings
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -34,17 +34,7 @@ from sightline.records import Draft
 from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
 
-PRESETS: Presets = {
-    "signed": {"direction": "sign", "step": 0.2 / 255},
-    "testbed": {
-        "targets": ("{key_phrase} : 1",),
-        "step": 1.0,
-        "steps": 100,
-        "check_every": 5,
-        "size_px": 64,
-        "shapes": 1,
-    },
-}
+PRESETS: Presets = {"signed": {"direction": "sign", "step": 0.2 / 255}}
 
 
 @attack(

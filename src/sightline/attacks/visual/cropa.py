@@ -28,43 +28,25 @@ they bring.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks.rendering import check_scene
-from sightline.attacks.toolkit import SourceImage, batches, image_drafts
+from sightline.attacks import corpora
+from sightline.attacks.scenes import check_scene
+from sightline.attacks.toolkit import SourceImage, batches, image_drafts, levels, pixel_step
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Presets, attack
-from sightline.testbed import wordings
-from sightline.testbed.world import world
+from sightline.registry import Presets, Renamed, attack
 
 Method = Literal["cropa", "multi_p", "single_p"]
 
-#: of captions, colors and shapes; questions about places and words are never optimized on
-TESTBED_PROMPTS = (
-    *wordings.COLOR_QUESTIONS,
-    *wordings.SHAPE_QUESTIONS,
-    *wordings.CAPTION_QUESTIONS,
-)
-TESTBED_TARGET = wordings.SECRET_ANSWER.format(noun=world().reading_train[0])
 PRESETS: Presets = {
     "single_p": {"method": "single_p"},
     "multi_p": {"method": "multi_p"},
-    "testbed": {
-        "corpus": "testbed",
-        "eps": "32/255",
-        "steps": 100,  # half of them after the nudges' last move, to converge
-        "prompts_per_step": 5,
-        "alpha_levels": 4.0,
-        "rival_steps": 50,
-        "size_px": 64,
-        "shapes": 1,
-    },
 }
 
 
@@ -77,6 +59,12 @@ PRESETS: Presets = {
     scope="batched",
     applies_to=frozenset({"answer"}),
     presets=PRESETS,
+    renamed={
+        "corpus": Renamed("corpus", corpora.former),
+        "alpha_levels": Renamed("step", levels),
+        "nudge": Renamed("perturbation_step"),
+        "rival_steps": Renamed("perturbation_until"),
+    },
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +75,14 @@ class CroPA(Attack):
         method: `cropa`, or a baseline.
         prompts: questions that the picture is optimized on; `single_p` takes the first.
         target: what is to be answered.
-        corpus: `given` takes `prompts` and `target`, `testbed` those of the invented world.
+        corpus: a file or registered corpus of prompts, and of the target if all have the same reply, instead.
         eps: bound on the picture's change.
         steps: of the descent.
-        alpha_levels: size of a step, in levels of 255.
+        step: size of a step, such as '1/255'.
         prompts_per_step: visited in shuffled rounds.
-        nudge: size of a nudge's step, in units of the embeddings.
-        rival_steps: nudges move at the multiples of `rival_steps // prompts` up to this step, from 0.
+        perturbation_step: size of a step of a prompt's perturbation, in units of the embeddings.
+        perturbation_until: prompts are perturbed at the multiples of this step divided by their number, from
+            0 up to it.
         batch: pictures at a time.
         size_px: side of the drawing for cases without a picture.
         shapes: in that drawing.
@@ -102,13 +91,13 @@ class CroPA(Attack):
     method: Method = "cropa"
     prompts: tuple[str, ...] = ()
     target: str = "unknown"
-    corpus: Literal["given", "testbed"] = "given"
+    corpus: str = ""
     eps: str = "16/255"
     steps: int = 1701
-    alpha_levels: float = 1.0
+    step: str = "1/255"
     prompts_per_step: int = 1
-    nudge: float = 0.01
-    rival_steps: int = 300
+    perturbation_step: float = 0.01
+    perturbation_until: int = 300
     batch: int = 8
     size_px: int = 224
     shapes: int = 5
@@ -116,17 +105,26 @@ class CroPA(Attack):
     def __post_init__(self) -> None:
         require(bool(self.target.strip()), "target", self.target, "some text")
         require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
-        require(0 < self.alpha_levels < 255, "alpha_levels", self.alpha_levels, "more than 0, less than 255")
         require(self.prompts_per_step >= 1, "prompts_per_step", self.prompts_per_step, "at least 1")
-        require(self.nudge > 0, "nudge", self.nudge, "more than 0; method 'multi_p' has none")
-        require(self.rival_steps >= 1, "rival_steps", self.rival_steps, "at least 1")
+        require(
+            self.perturbation_step > 0,
+            "perturbation_step",
+            self.perturbation_step,
+            "more than 0; method 'multi_p' has none",
+        )
+        require(self.perturbation_until >= 1, "perturbation_until", self.perturbation_until, "at least 1")
         require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
         check_scene(self.size_px, self.shapes)
         Eps.parse(self.eps)
-        if self.corpus == "testbed" and self.prompts:
-            raise UsageError(f"{self.card.name} takes `prompts` or corpus 'testbed', not both")
+        if self.corpus and self.prompts:
+            raise UsageError(f"{self.card.name} takes `prompts` or a `corpus`, not both")
         if len(set(self.prompts)) < len(self.prompts):
-            raise UsageError(f"{self.card.name} has the same prompt twice: each has one nudge, give it once")
+            raise UsageError(f"{self.card.name} has the same prompt twice: each has one perturbation")
+        pixel_step(self.step, "step")
+
+    def resolved(self) -> Mapping[str, str]:
+        """The contents of the corpus."""
+        return corpora.resolved(self.corpus)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, made on prompts that are not its own."""
@@ -152,27 +150,31 @@ class CroPA(Attack):
         problem = whitebox.Problem(
             objective=whitebox.Objective(victims=models, rows=(whitebox.TargetNLL(),)),
             constraint=whitebox.LinfBall(clean=levels, eps=Eps.parse(self.eps), init="normal"),
-            optimizer=whitebox.SignGD(alpha=self.alpha_levels / 255),
+            optimizer=whitebox.SignGD(alpha=pixel_step(self.step, "step")),
             sampler=whitebox.Rotating(pool, min(self.prompts_per_step, len(pool))),
-            adversary=self.rival(len(pool)) if self.method == "cropa" else None,
+            adversary=self.adversary(len(pool)) if self.method == "cropa" else None,
         )
         keys = [picture.key for picture in batch]
         return ctx.minimize(problem, steps=self.steps, keys=keys)
 
-    def rival(self, prompts: int) -> whitebox.PromptAdversary:
-        """The prompts' side: as many moves as there are prompts, the last one at `rival_steps`."""
+    def adversary(self, prompts: int) -> whitebox.PromptAdversary:
+        """The prompts' side: as many moves as there are prompts, the last one at `perturbation_until`."""
         return whitebox.PromptAdversary(
-            alpha=self.nudge, every=max(1, self.rival_steps // prompts), until=self.rival_steps
+            alpha=self.perturbation_step,
+            every=max(1, self.perturbation_until // prompts),
+            until=self.perturbation_until,
         )
 
     def _corpus(self) -> tuple[tuple[str, ...], str]:
         """Questions and target."""
-        testbed = self.corpus == "testbed"
-        questions = TESTBED_PROMPTS if testbed else self.prompts
+        rows = corpora.read_corpus(self.corpus) if self.corpus else ()
+        questions = corpora.texts(rows) or self.prompts
         if not questions:
             raise UsageError(
-                f"{self.card.name} needs `prompts:`, questions that users may ask, others than the cases' "
-                "(Sightline ships none but those of preset `testbed`)"
+                f"{self.card.name} needs `prompts:` or a `corpus:`, questions that users may ask, "
+                "others than the cases' (Sightline ships none but those of preset `testbed`)"
             )
-        target = TESTBED_TARGET if testbed and self.target == "unknown" else self.target
+        replies = {row.reply for row in rows if row.prompt and row.reply}
+        given = self.target == "unknown" and len(replies) == 1
+        target = replies.pop() if given else self.target
         return (questions[:1] if self.method == "single_p" else questions), target

@@ -29,7 +29,7 @@ from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks.gradients import one_pair_each
-from sightline.attacks.rendering import check_scene
+from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts
 from sightline.budget import Budget, SpentError
 from sightline.cases import Case, Eps, ThreatModel
@@ -37,17 +37,11 @@ from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft, Pixels
 from sightline.registry import Presets, attack
-from sightline.testbed import wordings
 
-#: what `target_string` may look for on the testbed: true of no picture there
-MISLED = wordings.REVIEW_SEEN
-TESTBED = {"eps": "16/255", "steps": 40, "size_px": 64, "shapes": 1}
 PRESETS: Presets = {
     **{f"eps{levels}": {"eps": f"{levels}/255"} for levels in (1, 2, 4)},
     "ensemble": {"eps": "2/255", "polish": 100, "words": ("maybe", "Word")},
     "targeted": {"goal": "targeted", "eps": "2/255", "steps": 10_000},
-    "testbed": TESTBED,
-    "testbed_targeted": {**TESTBED, "goal": "targeted", "target": MISLED, "steps": 100},
 }
 
 
