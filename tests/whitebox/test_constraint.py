@@ -21,7 +21,6 @@ from sightline.whitebox.compute import RngStream
 from sightline.whitebox.constraints import (
     Box,
     Constraint,
-    EmbedBox,
     L2Ball,
     LinfBall,
     Mask,
@@ -30,6 +29,7 @@ from sightline.whitebox.constraints import (
     WarmStart,
     first_rows,
 )
+from sightline.whitebox.image_search import EmbedBox
 from sightline.whitebox.pixels import as_pixels, from_pixels, unit
 
 N, H, W = 2, 7, 5

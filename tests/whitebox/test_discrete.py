@@ -18,7 +18,8 @@ from sightline.whitebox.checkpoint import CheckpointFile, load_state, save_state
 from sightline.whitebox.compute import RngStream
 from sightline.whitebox.objectives import TargetNLL
 from sightline.whitebox.samplers import FixedPairs, WithoutReplacement
-from sightline.whitebox.search import Callbacks, all_targets_greedy, any_target_greedy, loss_below
+from sightline.whitebox.search import Callbacks
+from sightline.whitebox.stops import all_targets_greedy, any_target_greedy, loss_below
 from sightline.whitebox.suffix import TokenSuffix
 from sightline.whitebox.token_optimizers import GCG, HotFlip, steepest
 from sightline.whitebox.token_search import TextProblem, search_tokens

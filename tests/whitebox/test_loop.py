@@ -19,14 +19,15 @@ from sightline.errors import UsageError
 from sightline.targets import LocalSettings
 from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile, load_state, save_state
 from sightline.whitebox.compute import RngStream
-from sightline.whitebox.constraints import Box, EmbedBox, LinfBall, Patch, Spectrum
-from sightline.whitebox.image_search import Problem, PromptAdversary, SearchResult, minimize
+from sightline.whitebox.constraints import Box, LinfBall, Patch, Spectrum
+from sightline.whitebox.image_search import EmbedBox, Problem, PromptAdversary, SearchResult, minimize
 from sightline.whitebox.model import open_victim
 from sightline.whitebox.objectives import FeatureDistance, Objective, TargetNLL, prefix_weights
 from sightline.whitebox.optimizers import APGD, SGD, Adam, CommonWeakness, SignGD
 from sightline.whitebox.pixels import unit
 from sightline.whitebox.samplers import FixedPairs, Rotating, WithoutReplacement
-from sightline.whitebox.search import Callbacks, SearchProgress, all_targets_greedy, loss_below
+from sightline.whitebox.search import Callbacks, SearchProgress
+from sightline.whitebox.stops import all_targets_greedy, loss_below
 from sightline.whitebox.victim import Pair, Rows
 
 PLANTED = plant(5, 16, convolution=True)

@@ -30,7 +30,7 @@ from sightline.whitebox.optimizers import (
     select_rows,
 )
 from sightline.whitebox.samplers import FixedPairs
-from sightline.whitebox.search import all_targets_greedy
+from sightline.whitebox.stops import all_targets_greedy
 
 Loss = Callable[[Tensor], Tensor]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -162,6 +164,21 @@ def test_a_budget_of_operations_is_kept_or_refused(rewriting):
     assert 2 < kept[0] < 90
     with pytest.raises(SpentError, match=r"budget.flops=1000 does not pay for one"):
         run(budget=Budget(flops=1000.0))
+
+
+def test_a_search_in_embeddings_is_resumed(rewriting):
+    """At the end of a random start, and in the midst of one, where the budget ended it."""
+
+    def run(**given):
+        return rewrite(rewriting(reach=("moss : 1 mix",), kept="moss"), restarts=3, steps=4, seed=1, **given)
+
+    kept, short = [], []
+    whole = run(callbacks=Callbacks(save=kept.append))
+    run(budget=Budget(backwards=6), callbacks=Callbacks(save=short.append))
+    for checkpoint in (*kept[:-1], short[-1]):
+        again = run(resume=checkpoint)
+        assert (again.ids, again.losses, again.checks) == (whole.ids, whole.losses, whole.checks)
+        assert replace(again.cost, seconds=0.0) == replace(whole.cost, seconds=0.0)
 
 
 def test_a_round_too_unlike_the_text_is_given_up(rewriting):

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sightline.whitebox.compute import RngStream as RngStream
     from sightline.whitebox.constraints import Box as Box
     from sightline.whitebox.constraints import Constraint as Constraint
-    from sightline.whitebox.constraints import EmbedBox as EmbedBox
     from sightline.whitebox.constraints import FreePixels as FreePixels
     from sightline.whitebox.constraints import L2Ball as L2Ball
     from sightline.whitebox.constraints import LinfBall as LinfBall
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from sightline.whitebox.embedding_search import Rewriting as Rewriting
     from sightline.whitebox.embedding_search import rewrite as rewrite
     from sightline.whitebox.embedding_search import scrambled as scrambled
+    from sightline.whitebox.image_search import EmbedBox as EmbedBox
     from sightline.whitebox.image_search import Problem as Problem
     from sightline.whitebox.image_search import PromptAdversary as PromptAdversary
     from sightline.whitebox.image_search import SearchResult as SearchResult
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from sightline.whitebox.optimizers import SGD as SGD
     from sightline.whitebox.optimizers import Adam as Adam
     from sightline.whitebox.optimizers import CommonWeakness as CommonWeakness
+    from sightline.whitebox.optimizers import Descent as Descent
     from sightline.whitebox.optimizers import GradientOracle as GradientOracle
     from sightline.whitebox.optimizers import LossAndGrad as LossAndGrad
     from sightline.whitebox.optimizers import Optimizer as Optimizer
@@ -73,11 +74,11 @@ if TYPE_CHECKING:
     from sightline.whitebox.search import Search as Search
     from sightline.whitebox.search import SearchPlan as SearchPlan
     from sightline.whitebox.search import SearchProgress as SearchProgress
-    from sightline.whitebox.search import Stop as Stop
     from sightline.whitebox.search import StopReason as StopReason
-    from sightline.whitebox.search import all_targets_greedy as all_targets_greedy
-    from sightline.whitebox.search import any_target_greedy as any_target_greedy
-    from sightline.whitebox.search import loss_below as loss_below
+    from sightline.whitebox.stops import Stop as Stop
+    from sightline.whitebox.stops import all_targets_greedy as all_targets_greedy
+    from sightline.whitebox.stops import any_target_greedy as any_target_greedy
+    from sightline.whitebox.stops import loss_below as loss_below
     from sightline.whitebox.suffix import SuffixReader as SuffixReader
     from sightline.whitebox.suffix import TokenSuffix as TokenSuffix
     from sightline.whitebox.suffix import whole_text as whole_text

@@ -62,7 +62,6 @@ class ModelEvaluator:
         self.micro_batches.sizes, self.max_cost = dict(numbers["micro_batches"]), dict(numbers["max_cost"])
 
     def gradient(self, ids: Tensor) -> tuple[Scores, Tensor]:
-        """See `CandidateEvaluator`."""
         losses, greedy, grads = [], [], []
         for reader in self.readers:
             self._prefill(reader)
@@ -88,7 +87,6 @@ class ModelEvaluator:
         return _summed([loss], [rows.target_is_greedy]), grad.sum(0)
 
     def score(self, candidates: Tensor, unchanged: int = 0) -> Scores:
-        """See `CandidateEvaluator`."""
         losses, greedy = [], []
         for reader in self.readers:
             self._prefill(reader)
@@ -114,7 +112,6 @@ class ModelEvaluator:
         return self._allowed
 
     def fits(self, ids: Tensor, places: Tensor, tokens: Tensor) -> Tensor:
-        """See `CandidateEvaluator`."""
         if self.pairs not in self._neighbors:
             self._neighbors = {self.pairs: self._neighbors_of(ids)}
         left, right = self._neighbors[self.pairs]

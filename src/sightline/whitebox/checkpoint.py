@@ -23,6 +23,8 @@ from sightline.sealed import damage_reported
 KEY = "sightline.run"
 CHECK = "sightline.sha256"
 PAUSE = 10.0
+#: of a checkpoint; those of other formats are of another search
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,3 +135,15 @@ def _digest(tensors: Mapping[str, Tensor], numbers: str) -> str:
     """Of everything that a checkpoint holds: a search that goes on from a changed state is another one."""
     plain = {name: value.cpu() for name, value in tensors.items()}
     return hashlib.sha256(save(plain) + numbers.encode()).hexdigest()
+
+
+def digest_of(*values: Any) -> str:
+    """Digest of plain values, for the identity of a search."""
+    return hashlib.sha256(repr(values).encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Plain values that later steps do not change."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self, get_args
 
 import torch
 from torch import Tensor
@@ -67,17 +67,22 @@ class FreePixels:
 
     clean: Tensor
     init: Init = "clean"
+    inits: ClassVar[tuple[str, ...]] = ("clean", "uniform", "white", "normal")
 
     def __post_init__(self) -> None:
         known_clean(self.clean)
-        known_init(self.init, ("clean", "uniform", "white", "normal"))
+        known_init(self.init, self.inits)
 
     @property
     def samples(self) -> int:
         return 1
 
     def start(self, rng: RngStream) -> Tensor:
-        return self.project(first_theta(self.init, unit(self.clean), rng))
+        return self.project(first_theta(self.init, unit(self.clean), rng, self.in_ball))
+
+    def in_ball(self, rng: RngStream) -> Tensor:
+        """A start for `init="ball"`, uniform within the bounds."""
+        return rng.uniform(self.clean.shape[1:])
 
     def image(self, theta: Tensor, _rng: RngStream) -> Tensor:
         return theta
@@ -105,24 +110,19 @@ class LinfBall(FreePixels):
     """
 
     eps: Eps
+    inits: ClassVar[tuple[str, ...]] = get_args(Init)
     _low: Tensor = field(init=False, repr=False)
     _high: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        known_clean(self.clean)
-        known_init(self.init)
+        FreePixels.__post_init__(self)
         require(self.eps.raw >= 1, "eps", self.eps.raw, "1 to 255: a file changes by whole levels")
         clean = unit(self.clean)
         object.__setattr__(self, "_low", (clean - self.eps.unit).clamp(min=0))
         object.__setattr__(self, "_high", (clean + self.eps.unit).clamp(max=1))
 
-    def start(self, rng: RngStream) -> Tensor:
-        clean = unit(self.clean)
-
-        def ball() -> Tensor:
-            return clean + self.eps.unit * (2 * rng.uniform(clean.shape[1:]) - 1)
-
-        return self.project(first_theta(self.init, clean, rng, ball))
+    def in_ball(self, rng: RngStream) -> Tensor:
+        return unit(self.clean) + self.eps.unit * (2 * rng.uniform(self.clean.shape[1:]) - 1)
 
     def project(self, theta: Tensor) -> Tensor:
         return theta.clamp(self._low, self._high)
@@ -140,20 +140,12 @@ class L2Ball(FreePixels):
     """
 
     eps: Eps
+    inits: ClassVar[tuple[str, ...]] = get_args(Init)
 
-    def __post_init__(self) -> None:
-        known_clean(self.clean)
-        known_init(self.init)
-
-    def start(self, rng: RngStream) -> Tensor:
-        clean = unit(self.clean)
-
-        def ball() -> Tensor:
-            way = rng.normal(clean.shape[1:])
-            size = rng.uniform((1, 1, 1)) ** (1 / way[0].numel())
-            return clean + self.eps.unit * size * way / lengths(way).clamp(min=1e-12)
-
-        return self.project(first_theta(self.init, clean, rng, ball))
+    def in_ball(self, rng: RngStream) -> Tensor:
+        way = rng.normal(self.clean.shape[1:])
+        size = rng.uniform((1, 1, 1)) ** (1 / way[0].numel())
+        return unit(self.clean) + self.eps.unit * size * way / lengths(way).clamp(min=1e-12)
 
     def project(self, theta: Tensor) -> Tensor:
         clean = unit(self.clean)
@@ -172,22 +164,6 @@ class L2Ball(FreePixels):
             low, high = torch.where(fits, tried, low), torch.where(fits, high, tried)
             tried = (low + high) / 2
         return (clean + low * change).round().clamp(0, 255).to(torch.uint8)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedBox:
-    """Bounds of what is added to a prompt's token embeddings (CroPA's text perturbation); starts at 0."""
-
-    low: float = -0.23
-    high: float = 0.27
-
-    def __post_init__(self) -> None:
-        require(self.low <= 0 <= self.high, "low, high", (self.low, self.high), "low <= 0 <= high")
-        require(self.low < self.high, "low, high", (self.low, self.high), "low < high")
-
-    def project(self, perturbations: Tensor) -> Tensor:
-        """Values brought inside the bounds."""
-        return perturbations.clamp(self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -232,7 +208,7 @@ class Patch(FreePixels):
             )
 
     def start(self, rng: RngStream) -> Tensor:
-        return self.project(first_theta(self.init, unit(self._covered), rng))
+        return self.project(first_theta(self.init, unit(self._covered), rng, self.in_ball))
 
     def image(self, theta: Tensor, rng: RngStream) -> Tensor:
         places = [[self.place]] * len(theta)

@@ -30,7 +30,6 @@ class Classifier(FrozenEncoder):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """See `Encoder.labels`."""
         return _labels(self.model.config)
 
     def features(self, x: Tensor, kind: Kind = "pooled") -> Features:
@@ -67,7 +66,6 @@ class Detector(FrozenEncoder):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """See `Encoder.labels`."""
         return _labels(self.model.config)
 
     def features(self, x: Tensor, kind: Kind = "pooled") -> Features:
@@ -143,12 +141,10 @@ class LabelScore:
         return 1
 
     def losses(self, x: Tensor) -> Losses:
-        """See `PictureTerm`."""
         places = [self.encoder.labels.index(label) for label in self.labels]
         return self.weight * self.encoder.features(x, "scores")[:, places].amax(1)
 
     def scaled(self, factor: float) -> LabelScore:
-        """See `PictureTerm`."""
         return replace(self, weight=self.weight * factor)
 
     def take(self, _index: Sequence[int]) -> LabelScore:

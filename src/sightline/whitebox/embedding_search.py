@@ -26,9 +26,9 @@ from sightline.errors import UsageError, require
 from sightline.records import Cost
 from sightline.rng import numpy_rng
 from sightline.whitebox.candidates import ModelEvaluator
-from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile
+from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile, digest_of
 from sightline.whitebox.objectives import Scores
-from sightline.whitebox.search import Callbacks, Check, Search, SearchPlan, digest_of
+from sightline.whitebox.search import Callbacks, Check, Search, SearchPlan
 from sightline.whitebox.suffix import SuffixReader
 from sightline.whitebox.token_search import TokenSearchResult
 from sightline.whitebox.victim import Pair, Rows
@@ -164,8 +164,8 @@ class EmbeddingSearch(Search):
             self.restart, self.inner_step, self.delta = self.restart + 1, 0, None
             self.say("", self.checks[0][-1].loss)
             self._read_losses()
-            self.checked = self.step
             self.save()
+        self.checked = self.step  # nothing is left to be checked
 
     def random_start(self) -> Tensor:
         """A random start (length, width); one free place, another for each restart, begins as no word."""

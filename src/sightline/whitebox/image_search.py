@@ -17,28 +17,36 @@ from sightline.budget import UNLIMITED, Budget
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Pixels
 from sightline.whitebox.batches import BatchExecutor, Perturbations, expanded
-from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile
-from sightline.whitebox.constraints import Constraint, EmbedBox
+from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile, digest_of
+from sightline.whitebox.constraints import Constraint
 from sightline.whitebox.model import MultimodalVictim, check_tokens
 from sightline.whitebox.objectives import Objective, Scores
 from sightline.whitebox.optimizers import LossAndGrad, Optimizer, select_rows, state_tensors
 from sightline.whitebox.pixels import as_pixels, unit
 from sightline.whitebox.samplers import Sampler
-from sightline.whitebox.search import (
-    PROBE_PAIRS,
-    Callbacks,
-    Check,
-    Search,
-    SearchPlan,
-    Stop,
-    StopReason,
-    digest_of,
-)
+from sightline.whitebox.search import PROBE_PAIRS, Callbacks, Check, Search, SearchPlan, StopReason
+from sightline.whitebox.stops import Stop
 from sightline.whitebox.victim import Pair
 
 START, GUARD = -1, -2
 NOISE, SAME = 0.1, 1e-6
 """Deviation of the noise that has to change the loss, and the relative change that counts as none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedBox:
+    """Bounds of what is added to a prompt's token embeddings (CroPA's text perturbation); starts at 0."""
+
+    low: float = -0.23
+    high: float = 0.27
+
+    def __post_init__(self) -> None:
+        require(self.low <= 0 <= self.high, "low, high", (self.low, self.high), "low <= 0 <= high")
+        require(self.low < self.high, "low, high", (self.low, self.high), "low < high")
+
+    def project(self, perturbations: Tensor) -> Tensor:
+        """Values brought inside the bounds."""
+        return perturbations.clamp(self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,7 +115,6 @@ class TargetNLL:
         _known(self.reduction, Reduction, "reduction")
 
     def losses(self, rows: Rows, pairs: tuple[Pair, ...]) -> Tensor:
-        """See `RowTerm`."""
         found = _reduced(rows.nll, rows.pair, pairs, self.reduction, self.weights)
         return self.sign * self.weight * found
 
@@ -234,11 +233,9 @@ class FeatureDistance:
         return self.sign * self.weight * distance
 
     def scaled(self, factor: float) -> FeatureDistance:
-        """See `PictureTerm`."""
         return replace(self, weight=self.weight * factor)
 
     def take(self, index: Sequence[int]) -> FeatureDistance:
-        """See `PictureTerm`."""
         return self if len(self.target) == 1 else replace(self, target=self.target[list(index)])
 
 
@@ -268,11 +265,9 @@ class ImageRegularizer:
         return self.weight * norms.sum(1)
 
     def scaled(self, factor: float) -> ImageRegularizer:
-        """See `PictureTerm`."""
         return replace(self, weight=self.weight * factor)
 
     def take(self, index: Sequence[int]) -> ImageRegularizer:
-        """See `PictureTerm`."""
         return self if len(self.clean) == 1 else replace(self, clean=self.clean[list(index)])
 
 

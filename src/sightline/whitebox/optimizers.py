@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
@@ -55,22 +56,44 @@ class OptimizerStep(NamedTuple, Generic[S]):
     loss: Tensor
 
 
-class Optimizer(Protocol[S]):
-    """A rule of descent."""
+class Optimizer(ABC, Generic[S]):
+    """A rule of descent; the base of one's own.
 
+    A state is a frozen dataclass whose every field is a tensor with the artifacts first, `theta` among them,
+    so that artifacts can be dropped, saved and put back. A step takes a state and gives the next one.
+    """
+
+    @abstractmethod
     def start(self, theta: Tensor) -> S:
         """The state before the first step."""
-        ...
 
+    @abstractmethod
     def step(
         self, state: S, oracle: GradientOracle, project: Project, step: int, steps: int, /
     ) -> OptimizerStep[S]:
         """Step number `step`, from 0, of `steps`. Asks for every model's gradient exactly once."""
-        ...
 
     def proposal(self, state: S) -> Tensor:
-        """The theta to be judged on the probe batch."""
-        ...
+        """The theta that is scored on the probe batch; the current one."""
+        theta: Tensor = state.theta
+        return theta
+
+
+class Descent(Optimizer[Position]):
+    """theta <- project(theta - change); a base for rules without memory."""
+
+    @abstractmethod
+    def change(self, grad: Tensor, step: int, steps: int, /) -> Tensor:
+        """What is taken off theta at step number `step`, from 0, of `steps`."""
+
+    def start(self, theta: Tensor) -> Position:
+        return Position(theta)
+
+    def step(
+        self, state: Position, oracle: GradientOracle, project: Project, step: int, steps: int
+    ) -> OptimizerStep[Position]:
+        loss, grad = oracle(state.theta)
+        return OptimizerStep(Position(project(state.theta - self.change(grad, step, steps))), loss)
 
 
 def select_rows(state: S, index: Sequence[int]) -> S:
@@ -84,12 +107,11 @@ def state_tensors(state: Any) -> dict[str, Tensor]:
     return {field.name: getattr(state, field.name) for field in fields(state)}
 
 
-#: the least length that a gradient is divided by
-TINY = 1e-12
+TINY = 1e-12  # the least length that a gradient is divided by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignGD:
+class SignGD(Descent):
     """theta <- project(theta - alpha * sign(gradient)).
 
     Attributes:
@@ -107,20 +129,8 @@ class SignGD:
         require(0 <= self.end < 1, "end", self.end, "0 <= end < 1; one level of 255 is 1/255")
         _known(self.schedule)
 
-    def start(self, theta: Tensor) -> Position:
-        """See `Optimizer`."""
-        return Position(theta)
-
-    def step(
-        self, state: Position, oracle: GradientOracle, project: Project, step: int, steps: int
-    ) -> OptimizerStep[Position]:
-        """See `Optimizer`."""
-        loss, grad = oracle(state.theta)
-        return OptimizerStep(Position(project(state.theta - self.rate(step, steps) * grad.sign())), loss)
-
-    def proposal(self, state: Position) -> Tensor:
-        """The current point."""
-        return state.theta
+    def change(self, grad: Tensor, step: int, steps: int) -> Tensor:
+        return self.rate(step, steps) * grad.sign()
 
     def rate(self, step: int, steps: int) -> float:
         """The step's size."""
@@ -128,7 +138,7 @@ class SignGD:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitGD:
+class UnitGD(Descent):
     """theta <- project(theta - alpha * gradient / its l2 norm), for each artifact; no step where it is 0.
 
     Attributes:
@@ -140,25 +150,12 @@ class UnitGD:
     def __post_init__(self) -> None:
         require(self.alpha > 0, "alpha", self.alpha, "more than 0")
 
-    def start(self, theta: Tensor) -> Position:
-        """See `Optimizer`."""
-        return Position(theta)
-
-    def step(
-        self, state: Position, oracle: GradientOracle, project: Project, _step: int, _steps: int
-    ) -> OptimizerStep[Position]:
-        """See `Optimizer`."""
-        loss, grad = oracle(state.theta)
-        way = grad / lengths(grad).clamp(min=TINY)
-        return OptimizerStep(Position(project(state.theta - self.alpha * way)), loss)
-
-    def proposal(self, state: Position) -> Tensor:
-        """The current point."""
-        return state.theta
+    def change(self, grad: Tensor, _step: int, _steps: int) -> Tensor:
+        return self.alpha * (grad / lengths(grad).clamp(min=TINY))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SGD:
+class SGD(Descent):
     """theta <- project(theta - lr * gradient), each artifact's gradient clipped to the l2 norm `clip`."""
 
     lr: float
@@ -168,22 +165,10 @@ class SGD:
         require(self.lr > 0, "lr", self.lr, "more than 0")
         require(self.clip is None or self.clip > 0, "clip", self.clip, "more than 0, or None")
 
-    def start(self, theta: Tensor) -> Position:
-        """See `Optimizer`."""
-        return Position(theta)
-
-    def step(
-        self, state: Position, oracle: GradientOracle, project: Project, _step: int, _steps: int
-    ) -> OptimizerStep[Position]:
-        """See `Optimizer`."""
-        loss, grad = oracle(state.theta)
+    def change(self, grad: Tensor, _step: int, _steps: int) -> Tensor:
         if self.clip is not None:
             grad = grad * (self.clip / lengths(grad).clamp(min=TINY)).clamp(max=1)
-        return OptimizerStep(Position(project(state.theta - self.lr * grad)), loss)
-
-    def proposal(self, state: Position) -> Tensor:
-        """The current point."""
-        return state.theta
+        return self.lr * grad
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +181,7 @@ class AdamState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adam:
+class Adam(Optimizer[AdamState]):
     """Kingma and Ba, with bias correction; projected.
 
     Attributes:
@@ -220,13 +205,11 @@ class Adam:
         require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "both 0 <= beta < 1")
 
     def start(self, theta: Tensor) -> AdamState:
-        """See `Optimizer`."""
         return AdamState(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
     def step(
         self, state: AdamState, oracle: GradientOracle, project: Project, step: int, steps: int
     ) -> OptimizerStep[AdamState]:
-        """See `Optimizer`."""
         loss, grad = oracle(state.theta)
         decay, decay_square = self.betas
         first = decay * state.first + (1 - decay) * grad
@@ -236,10 +219,6 @@ class Adam:
         rate = _scheduled(self.schedule, self.lr, self.end, step, steps)
         theta = project(state.theta - rate * mean / (spread + self.tiny))
         return OptimizerStep(AdamState(theta, first, second), loss)
-
-    def proposal(self, state: AdamState) -> Tensor:
-        """The current point."""
-        return state.theta
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +231,11 @@ class CommonWeaknessState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommonWeakness:
+class CommonWeakness(Optimizer[CommonWeaknessState]):
     """CWA as released with Attack-Bard (thu-ml): the cosine-similarity half, without the reverse step.
 
     Models are visited in turn; each visit moves theta by `inner_step` times the inner momentum of unit
-    gradients; then theta goes from where it started by a signed step along the outer momentum of these
-    round trips.
+    gradients; then theta goes from its start by a signed step along the outer momentum of these round trips.
 
     Attributes:
         alpha: outer step in [0, 1] pixels; the release has eps / 5.
@@ -278,13 +256,11 @@ class CommonWeakness:
         require(0 <= self.outer <= 1, "outer", self.outer, "0 to 1")
 
     def start(self, theta: Tensor) -> CommonWeaknessState:
-        """See `Optimizer`."""
         return CommonWeaknessState(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
     def step(
         self, state: CommonWeaknessState, oracle: GradientOracle, project: Project, _step: int, _steps: int
     ) -> OptimizerStep[CommonWeaknessState]:
-        """See `Optimizer`."""
         theta, inner = state.theta, state.inner
         total = torch.zeros(len(theta), device=theta.device)
         for part in range(oracle.parts):
@@ -297,10 +273,6 @@ class CommonWeakness:
         outer = self.outer * state.outer + trip / size.clamp(min=1e-12)
         theta = project(state.theta + self.alpha * outer.sign())
         return OptimizerStep(CommonWeaknessState(theta, inner, outer), total)
-
-    def proposal(self, state: CommonWeaknessState) -> Tensor:
-        """The current point."""
-        return state.theta
 
 
 def _known(schedule: str) -> None:
@@ -333,7 +305,7 @@ class APGDState:
     Attributes:
         theta: current point.
         previous: the point before it.
-        loss: at `previous`, that is, when a slope was asked for last.
+        loss: at `previous`, that is, when a gradient was asked for last.
         best: the point of least loss so far.
         best_loss: its loss.
         best_grad: its gradient.
@@ -356,7 +328,7 @@ class APGDState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APGD:
+class APGD(Optimizer[APGDState]):
     """Auto-PGD. Made for fixed pairs: with others at every step, `best` compares losses of different pairs.
 
     Attributes:
@@ -380,18 +352,9 @@ class APGD:
 
     def start(self, theta: Tensor) -> APGDState:
         endless = torch.full((len(theta),), torch.inf, device=theta.device)
-        return APGDState(
-            theta=theta,
-            previous=theta,
-            loss=endless,
-            best=theta,
-            best_loss=endless,
-            best_grad=torch.zeros_like(theta),
-            eta=torch.full_like(endless, self.eta),
-            gains=torch.zeros(len(theta), dtype=torch.long, device=theta.device),
-            mark=endless,
-            halved=torch.zeros(len(theta), dtype=torch.bool, device=theta.device),
-        )
+        gains = torch.zeros(len(theta), dtype=torch.long, device=theta.device)
+        eta, flat = torch.full_like(endless, self.eta), torch.zeros_like(theta)
+        return APGDState(theta, theta, endless, theta, endless, flat, eta, gains, endless, gains.bool())
 
     def step(
         self, state: APGDState, oracle: GradientOracle, project: Project, step: int, steps: int

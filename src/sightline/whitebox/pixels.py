@@ -71,7 +71,7 @@ def known_clean(clean: Tensor) -> None:
         )
 
 
-def first_theta(init: str, clean: Tensor, rng: RngStream, ball: Callable[[], Tensor] | None = None) -> Tensor:
+def first_theta(init: str, clean: Tensor, rng: RngStream, ball: Callable[[RngStream], Tensor]) -> Tensor:
     """The theta of a start before projection, of the shape of `clean` (float32 in [0, 1])."""
     shape = clean.shape[1:]
     starts: dict[str, Callable[[], Tensor]] = {
@@ -79,7 +79,7 @@ def first_theta(init: str, clean: Tensor, rng: RngStream, ball: Callable[[], Ten
         "uniform": lambda: rng.uniform(shape),
         "white": lambda: torch.ones_like(clean),
         "normal": lambda: clean + rng.normal(shape),
-        "ball": ball or (lambda: rng.uniform(shape)),
+        "ball": lambda: ball(rng),
     }
     return starts[init]()
 

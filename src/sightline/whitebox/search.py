@@ -10,12 +10,11 @@ nothing had happened.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -24,40 +23,15 @@ from torch import Tensor
 from sightline.budget import Budget, Clock, Meter, SpentError
 from sightline.errors import UsageError, require
 from sightline.records import NO_COST, Cost
-from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile, check_same
+from sightline.whitebox.checkpoint import FORMAT, Checkpoint, CheckpointFile, check_same, plain
 from sightline.whitebox.compute import RngStream
 from sightline.whitebox.objectives import Scores
+from sightline.whitebox.stops import Stop
 
 #: pairs of the sampler's pool that are the probe batch, if none is given
 PROBE_PAIRS = 16
 #: points of a loss curve, at most
 CURVE_POINTS = 200
-#: of a checkpoint; others are of another search
-FORMAT = 2
-
-Stop = Callable[[Scores], Tensor]
-"""Which artifacts are done, bool (n,), given their scores on the probe batch."""
-
-
-def all_targets_greedy(probed: Scores) -> Tensor:
-    """Done when greedy decoding writes the target of every probe pair with every victim.
-
-    Raises:
-        UsageError: for an objective without victims, which writes nothing.
-    """
-    if probed.target_is_greedy.shape[1] == 0:
-        raise UsageError("nothing is written without victims and pairs: stop with loss_below(loss) instead")
-    return probed.target_is_greedy.all(1)
-
-
-def any_target_greedy(probed: Scores) -> Tensor:
-    """Done when greedy decoding writes the target of at least one probe pair, with every victim."""
-    return probed.target_is_greedy.any(1)
-
-
-def loss_below(loss: float) -> Stop:
-    """Done when the loss on the probe batch is at most `loss`."""
-    return lambda probed: probed.loss <= loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +72,6 @@ class Check:
     step: int
     loss: float
     greedy_share: float
-
-    def plain(self) -> list[float]:
-        """As a checkpoint holds it."""
-        return [self.step, self.loss, self.greedy_share]
 
 
 StopReason = Literal["steps", "stopped", "budget", "broken"]
@@ -148,8 +118,6 @@ class Search(ABC):
         self._shared_seconds = 0.0
         self._unread: list[tuple[int, Tensor]] = []
         self._count_from(NO_COST)
-
-    # What a kind of search says.
 
     @property
     @abstractmethod
@@ -367,11 +335,8 @@ class Search(ABC):
 
     def _record(self) -> None:
         """Put the last check on record, unless it is there."""
-        new = [
-            i
-            for i, check in self._latest.items()
-            if not self.checks[i] or self.checks[i][-1].step < check.step
-        ]
+        recorded = {i: self.checks[i][-1].step if self.checks[i] else -1 for i in self._latest}
+        new = [i for i, check in self._latest.items() if recorded[i] < check.step]
         for i in new:
             self.checks[i].append(self._latest[i])
         if new:
@@ -421,26 +386,14 @@ class Search(ABC):
             "identity": self._identity(),
             "step": self.step,
             "active": self.active,
-            "best": [None if best is None else best.plain() for best in self.best],
+            "best": [None if best is None else astuple(best) for best in self.best],
             "done": self.done,
             "stop_reasons": self.stop_reasons,
             "losses": self.losses,
-            "checks": [[check.plain() for check in checks] for checks in self.checks],
+            "checks": [list(map(astuple, checks)) for checks in self.checks],
             "costs": [asdict(cost) for cost in self.costs],
             "step_flops": self.step_flops,
             "check_flops": self.check_flops,
             "spent": asdict(self.meter.spent),
         }
-        return Checkpoint(tensors, _copied(numbers))
-
-
-def digest_of(*values: Any) -> str:
-    """Digest of plain values, for the identity of a search."""
-    return hashlib.sha256(repr(values).encode()).hexdigest()
-
-
-def _copied(value: Any) -> Any:
-    """Plain values that later steps do not change."""
-    if isinstance(value, dict):
-        return {name: _copied(inner) for name, inner in value.items()}
-    return [_copied(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return Checkpoint(tensors, plain(numbers))

@@ -96,11 +96,9 @@ class GCG:
             raise UsageError(nearest(self.places, get_args(Places), "way to choose places"))
 
     def forwards(self, length: int) -> int:  # noqa: ARG002
-        """See `TokenOptimizer`."""
         return 1 + self.candidates
 
     def step(self, evaluator: CandidateEvaluator, ids: Tensor, step: int, rng: RngStream) -> TokenStep:  # noqa: ARG002
-        """See `TokenOptimizer`."""
         here, grads = evaluator.gradient(ids)
         best = steepest(grads, evaluator.allowed(), self.topk)
         places, tokens = self._drawn(best, rng)
@@ -144,11 +142,9 @@ class HotFlip:
         require(self.candidates >= 1, "candidates", self.candidates, "at least 1")
 
     def forwards(self, length: int) -> int:  # noqa: ARG002
-        """See `TokenOptimizer`."""
         return 1 + self.candidates
 
     def step(self, evaluator: CandidateEvaluator, ids: Tensor, step: int, rng: RngStream) -> TokenStep:  # noqa: ARG002
-        """See `TokenOptimizer`."""
         here, grads = evaluator.gradient(ids)
         place = step % len(ids)
         rising = grads.sum(0)[place].cpu()

@@ -18,19 +18,11 @@ from sightline.budget import UNLIMITED, Budget
 from sightline.errors import UsageError
 from sightline.records import Cost
 from sightline.whitebox.candidates import ModelEvaluator
-from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile
+from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile, digest_of
 from sightline.whitebox.objectives import RowTerm, Scores, TargetNLL
 from sightline.whitebox.samplers import Sampler
-from sightline.whitebox.search import (
-    PROBE_PAIRS,
-    Callbacks,
-    Check,
-    Search,
-    SearchPlan,
-    Stop,
-    StopReason,
-    digest_of,
-)
+from sightline.whitebox.search import PROBE_PAIRS, Callbacks, Check, Search, SearchPlan, StopReason
+from sightline.whitebox.stops import Stop
 from sightline.whitebox.suffix import KEPT, SuffixReader
 from sightline.whitebox.token_optimizers import TokenOptimizer
 from sightline.whitebox.victim import Pair
