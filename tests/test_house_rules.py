@@ -42,7 +42,9 @@ LAYERS = [
         "craft",
         "contracts",
         "registry",
+        "callables",
         "namespaces",
+        "parquet",
         "keys",
         "sealed",
         "run_folder",
@@ -65,7 +67,7 @@ LAYERS = [
 ]
 # Imports inside functions (or for types alone) that cross the arrow on purpose: one look-up by name each.
 LAZY = {
-    ("contracts", "api"),
+    ("callables", "api"),
     ("targets", "bridge"),
     ("registry", "attacks"),
     ("targets", "defenses"),

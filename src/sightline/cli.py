@@ -95,6 +95,7 @@ def run(
     if dry_run:
         show_plan(study, out, limit, retry_errors)
         return
+    from sightline.api.runs import finish
     from sightline.study.run import open_run
 
     with terminal_progress() as progress:
@@ -109,19 +110,16 @@ def run(
             ray=ray,
         )
         session.prepare()
-        counts = _wait(session.all_stages())
+        counts = finish(session)
     show_counts(counts)
     say(f"results digest: {session.results_digest()}")
     show_results(session, fresh=bool(counts), eval_logs=eval_logs)
 
 
 def _wait(work: Coroutine[object, object, T]) -> T:
-    import asyncio
+    from sightline.api.waiting import wait
 
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        raise StoppedError("stopped; run the same command again to go on") from None
+    return wait(work)
 
 
 def _stage(

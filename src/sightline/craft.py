@@ -85,6 +85,7 @@ class Craft:
         bench: `bench(name)` is the file in which a long search is kept until its artifact is sealed; None
             where nothing is kept.
         attack: the name of the attack, for messages and for what is drawn at random.
+        picture: what an attack on all cases is to perturb, where the caller names it; see `shared_image`.
     """
 
     images: Images
@@ -94,6 +95,7 @@ class Craft:
     budget: Budget = UNLIMITED
     bench: Callable[[str], Path] | None = None
     attack: str = ""
+    picture: Pixels | None = None
 
     @property
     def models(self) -> tuple[Victim, ...]:
@@ -155,6 +157,12 @@ class Craft:
         from sightline.attacks import toolkit
 
         return toolkit.source_image(case, self, size_px=size_px, shapes=shapes)
+
+    def shared_image(self, *, size_px: int, shapes: int) -> Pixels:
+        """The picture that an attack on all cases perturbs: the caller's, or a drawing of shapes."""
+        from sightline.attacks import toolkit
+
+        return self.picture if self.picture is not None else toolkit.shared_scene(self, size_px, shapes)
 
     def minimize(
         self,

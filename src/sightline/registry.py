@@ -24,7 +24,7 @@ from typing import Any, Literal, Required, TypedDict, TypeVar, Unpack
 
 from pydantic import TypeAdapter, ValidationError
 
-from sightline import contracts
+from sightline import callables, contracts
 from sightline.cases import ThreatModel
 from sightline.closure import closure, code_of
 from sightline.contracts import ResolvesFiles
@@ -205,7 +205,7 @@ def _registering(kind: Kind, name: str, facts: Mapping[str, Any]) -> Callable[[t
         card = Card(kind=kind, name=name, summary=summary, doc=doc, factory=cls, **told)
         cls.card = card  # type: ignore[attr-defined]
         cls.__doc__ = described(card, inspect.getdoc(cls) or "")
-        calls = {"__call__": CONTRACTS[kind].__call__, "preset": vars(contracts.Method)["preset"]}
+        calls = {"__call__": CONTRACTS[kind].__call__, "preset": vars(callables.Method)["preset"]}
         for attribute, shared in calls.items():
             if not any(attribute in vars(each) for each in cls.__mro__):
                 setattr(cls, attribute, shared)

@@ -70,6 +70,11 @@ def source_image(case: Case, ctx: Craft, *, size_px: int, shapes: int) -> Source
     return SourceImage(case, own)
 
 
+def shared_scene(ctx: Craft, size_px: int, shapes: int) -> Pixels:
+    """A drawing of shapes that follows from the attack and its seed alone."""
+    return scene(size_px, shapes, numpy_rng(ctx.attack, ctx.seed))
+
+
 def prompt_with_image(text: str, picture: Pixels) -> Conversation:
     """A prompt of a text beside the attacked picture, in the order in which drafts are sealed."""
     return Conversation.user(Image("", picture.shape[1], picture.shape[0]), text)
@@ -152,7 +157,7 @@ def image_drafts(
             trace=found.losses[i],
             checks=checks_of(found, i),
             cost=found.costs[i],
-            seen=seen[i] if seen else None,
+            in_training_set=seen[i] if seen else None,
             note=f"{found.stop_reasons[i]}; best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
         )
 
@@ -180,7 +185,7 @@ def suffix_draft(
         checks=tuple((check.step, check.loss, check.greedy_share) for check in found.checks),
         cost=found.cost,
         shared=shared,
-        seen=seen,
+        in_training_set=seen,
         note="; ".join(facts),
     )
 

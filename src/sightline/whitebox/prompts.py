@@ -175,15 +175,22 @@ class Prompts:
         ways = [together[len(asked) :]] if together[: len(asked)] == asked else []
         ways.append(tuple(tokenizer(answer, add_special_tokens=False)["input_ids"]))
         read = [str(tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in ways]
-        found = next(
-            (ids for ids, text in zip(ways, read, strict=True) if text.strip() == answer.strip()), None
-        )
+        wanted = {answer.strip(), self._folded(answer).strip()}
+        found = next((ids for ids, text in zip(ways, read, strict=True) if text.strip() in wanted), None)
         if found is None:
             raise UsageError(
                 f"target {answer!r} is no answer that {self._name} can write: its tokens read {read[0]!r}. "
                 "Choose characters and words that its tokenizer has"
             )
         return found
+
+    def _folded(self, answer: str) -> str:
+        """An answer in the letter case that the tokenizer reads: one of small letters writes no others."""
+        backend = getattr(self._route.tokenizer, "backend_tokenizer", None)
+        if backend is None or backend.normalizer is None:
+            return answer
+        read = str(backend.normalizer.normalize_str(answer))
+        return read if read.casefold() == answer.casefold() else answer
 
     def _around(self, conversation: Conversation, prompt: str, answer: str) -> _Around:
         """What is written around an answer: from the template, rendered with one, else a space."""

@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sightline import whitebox
 from sightline.attacks import corpora
-from sightline.attacks.scenes import scene
 from sightline.attacks.toolkit import checks_of, levels, pixel_step, prompt_with_image
 from sightline.attacks.visual._behaviors import CONTEXT, NEEDS, Behavior, BehaviorSpec, spec_of, teacher_probs
 from sightline.cases import Case, Conversation, Eps, ThreatModel
@@ -152,7 +151,7 @@ class ImageHijack(Attack):
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same picture for every case; a moving patch is at another place in each."""
         spec = self._spec()
-        clean = scene(self.size_px, self.shapes, numpy_rng(self.card.name, ctx.seed))
+        clean = ctx.shared_image(size_px=self.size_px, shapes=self.shapes)
         bounded = self._bounded(whitebox.from_pixels([clean], ctx.models[0].device))
         found = self.descend(clean, bounded, spec, ctx)
         best, trained = found.best[0], {context.casefold() for context in spec.replies}
@@ -170,7 +169,7 @@ class ImageHijack(Attack):
                 checks=checks_of(found),
                 cost=found.costs[0],
                 shared=True,
-                seen=text in trained,
+                in_training_set=text in trained,
                 note=f"{made}; the request was {'seen' if text in trained else 'not seen'} while crafting",
             )
 

@@ -21,14 +21,12 @@ from dataclasses import dataclass
 
 from sightline import whitebox
 from sightline.attacks import corpora
-from sightline.attacks.scenes import scene
 from sightline.attacks.toolkit import checks_of, levels, pixel_step, prompt_with_image
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
 from sightline.registry import Presets, Renamed, attack
-from sightline.rng import numpy_rng
 
 PRESETS: Presets = {
     "eps16": {"eps": "16/255"},
@@ -60,8 +58,8 @@ class QiVisual(Attack):
         targets: sentences whose likelihood is raised, behind an empty prompt.
         corpus: a file or registered corpus of them, with their prompts if it has such, instead of `targets`.
         eps: bound around a picture of shapes, such as '32/255'; '' for none.
-        size_px: side of the picture's file.
-        shapes: number of shapes in the picture that is perturbed.
+        size_px: side of the picture's file, unless the caller gives a picture.
+        shapes: number of shapes in the picture that is perturbed, unless the caller gives one.
         steps: of the descent.
         step: size of a step, such as '1/255'.
         final_step: size of the last one; steps shrink evenly (as `step`: they do not).
@@ -95,7 +93,7 @@ class QiVisual(Attack):
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same picture for every case."""
-        clean = scene(self.size_px, self.shapes, numpy_rng(self.card.name, ctx.seed))
+        clean = ctx.shared_image(size_px=self.size_px, shapes=self.shapes)
         found = self.descend(clean, ctx)
         asked = {pair.prompt.last_user_text() for pair in self._pool(clean)}
         for case in cases:
@@ -108,7 +106,7 @@ class QiVisual(Attack):
                 checks=checks_of(found),
                 cost=found.costs[0],
                 shared=True,
-                seen=case.conversation.last_user_text() in asked,
+                in_training_set=case.conversation.last_user_text() in asked,
                 note=f"{found.stop_reasons[0]}; best at step {found.best[0].step}, "
                 f"loss {found.best[0].loss:.3f}",
             )
