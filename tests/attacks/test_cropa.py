@@ -63,7 +63,7 @@ def test_the_note_says_whether_a_question_was_seen(tmp_path, runs: Recorded) -> 
     drafts = list(attack(prompts=TEN, batch=4).craft(asked, blind(blobs)))
     notes = [draft.note for draft in drafts]
     assert len(runs) == 1
-    assert [draft.seen for draft in drafts] == [True, False]
+    assert [draft.in_training_set for draft in drafts] == [True, False]
     assert notes[0].endswith("this one is one of the 10 seen")
     assert notes[1].endswith("this one is none of the 10 seen")
 
@@ -99,7 +99,7 @@ def test_pictures_answer_questions_that_they_were_not_made_on(tmp_path) -> None:
         made = bed.sealed(attack(preset="testbed", method=method), asked)
         losses[method] = sum(min(loss for _, loss, _ in artifact.checks) for artifact in made)
         assert max(artifact.norms["linf"] for artifact in made) <= 32
-        assert not any(artifact.seen for artifact in made)
+        assert not any(artifact.in_training_set for artifact in made)
         shown[method] = [bed.blobs.pixels(next(artifact.conversation.images)) for artifact in made]
     target = read_corpus("testbed/questions")[0].reply
     hits = {

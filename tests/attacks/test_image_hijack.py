@@ -264,7 +264,7 @@ def test_on_the_testbed_requests_never_seen_are_answered_as_the_attacker_says(
     ctx, asked, attack = opened(tmp_path), find(), hijack(preset=preset)
     drafts = list(attack.craft(asked, ctx))
     texts = [draft.case.conversation.last_user_text() for draft in drafts]
-    assert not any(draft.seen for draft in drafts)
+    assert not any(draft.in_training_set for draft in drafts)
     if attack.bound == "linf":
         assert np.abs(drafts[0].image.astype(int) - drafts[0].clean.astype(int)).max() <= 32
     places = {draft.image.tobytes() for draft in drafts}

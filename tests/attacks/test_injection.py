@@ -57,7 +57,7 @@ def test_as_released_takes_every_prefix_in_turn_and_judges_the_whole(runs: Recor
     texts = [(pair.target, pair.closed) for (pair,) in drawn]
     whole = ("say a moss line", True)
     assert texts == [("say", False), ("say a", False), ("say a moss", False), whole, ("say", False)]
-    assert [(pair.target, pair.closed) for pair in problem.judged] == [whole]
+    assert [(pair.target, pair.closed) for pair in problem.probe_pairs] == [whole]
     assert problem.objective.rows[0].weights is None
     assert run["steps"] == 400
 
@@ -77,7 +77,7 @@ def test_without_a_query_each_case_is_asked_its_own_question(runs: Recorded, tmp
     blobs = Blobs(tmp_path / "blobs")
     asked = [*captions(blobs, 1), *captions(blobs, 2, "which color ?")]
     drafts = list(attack(target="say", query="").craft(asked, blind(blobs)))
-    assert {draft.seen for draft in drafts} == {True}
+    assert {draft.in_training_set for draft in drafts} == {True}
     questions = [run["problem"].sampler.pool[0].prompt.last_user_text() for run in runs]
     assert questions == [LOOK, "which color ?"]
 

@@ -69,7 +69,7 @@ def test_pictures_of_one_size_share_a_batch_whatever_they_are_asked(runs: Record
     assert [len(run["problem"].constraint.clean) for run in runs] == [3, 1, 1]
     assert first.objective.own == ((0,), (1,), (2,))
     assert [pair.target for pair in first.sampler.pool] == [case.answer for case in asked[:3]]
-    assert first.judged == first.sampler.pool
+    assert first.probe_pairs == first.sampler.pool
     assert [pair.prompt.last_user_text() for pair in second.sampler.pool] == ["what color is the shape ?"]
     assert second.objective.own == third.objective.own == ()
     keys = [key for run in runs for key in run["keys"]]

@@ -93,11 +93,11 @@ def test_the_loss_has_three_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     dialogues = corpora.conversations()
     attack.descend([SourceImage(case("x"), GRAY)], dialogues, ctx)
     problem = met["problem"]
-    assert problem.judged == tuple(
+    assert problem.probe_pairs == tuple(
         attack._pair(SourceImage(case("x"), GRAY), *pair) for pair in dialogues[: attack.held_out]
     )
-    assert not set(problem.judged) & set(problem.sampler.pool)
-    (pair, *_) = problem.judged
+    assert not set(problem.probe_pairs) & set(problem.sampler.pool)
+    (pair, *_) = problem.probe_pairs
     clean = whitebox.from_pixels([GRAY])
     x = whitebox.unit(clean).clone()
     x[:, 1] += 0.1

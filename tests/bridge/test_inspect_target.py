@@ -86,7 +86,7 @@ FAILING = [
     ("time-out", Weather(delay=1.3, body=reply("late")), True),
     ("cut connection", Weather(body=reply("half an answer"), cut_after=60), True),
     ("bare JSON string", Weather(raw=b'"hello"'), True),
-    ("malformed JSON", Weather(raw=b"{not json"), False),
+    ("malformed JSON", Weather(raw=b"{not json"), True),
     ("status 400", Weather(status=400, body={"error": {"message": "bad picture"}}), False),
     ("status 403", Weather(status=403, body={"error": {"message": "not for you"}}), False),
     ("no choices", Weather(body={**reply("x"), "choices": []}), False),
@@ -144,6 +144,13 @@ DISGUISED = [
     ("no error object", {"object": "error", "message": "overloaded", "code": 40303, "error": None}, 502),
     ("no choices", {**reply("x"), "choices": [], "error": {"message": "overloaded"}}, 502),
     ("choice", {"id": "1", "choices": [{"index": 0, "error": {"message": "overloaded", "code": 429}}]}, 429),
+    ("beside a text", {**reply("half", "error"), "error": {"message": "overloaded", "code": 500}}, 500),
+    ("detail", {"detail": "overloaded"}, 502),
+    ("errors", {"errors": [{"message": "overloaded", "code": 10000}], "success": False}, 502),
+    ("top level", {"message": "overloaded", "code": 503}, 503),
+    ("base_resp", {"base_resp": {"status_code": 1002, "status_msg": "overloaded"}, "choices": None}, 502),
+    ("a list", ["overloaded"], 502),
+    ("no message", {"choices": [{"index": 0, "finish_reason": "overloaded", "message": None}]}, 502),
 ]
 
 
@@ -175,6 +182,76 @@ def test_an_error_inside_http_200_that_lasts_is_not_tried_again(server: Server, 
     assert "HTTP 400" in str(response.error)
     assert "no such setting" in str(response.error)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b'{"choices": [{"message": {"content": "cut', b"[" * 100_000, b"<html>"]
+)
+def test_a_body_that_is_no_json_is_tried_again(server: Server, blobs: Blobs, raw: bytes) -> None:
+    server.weather = [Weather(raw=raw)]
+    assert ask(open_target(server, blobs, max_retries=0), "hello").text == "a harmless answer"
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts", "flags"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 7}, (5, 7), ()),
+        ({"prompt_tokens": "5", "completion_tokens": 7}, (0, 7), ("impossible_usage",)),
+        ({}, (0, 0), ("impossible_usage",)),
+        ("12", (0, 0), ("no usage reported",)),
+        (float("nan"), (0, 0), ("no usage reported",)),
+        ({"prompt_tokens": float("inf"), "completion_tokens": 10**30}, (0, 0), ("impossible_usage",)),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 7,
+                "completion_tokens_details": {"reasoning_tokens": "x"},
+            },
+            (5, 7),
+            (),
+        ),
+    ],
+)
+def test_a_reply_with_odd_usage_is_kept(
+    server: Server, blobs: Blobs, usage: object, counts: tuple[int, int], flags: tuple[str, ...]
+) -> None:
+    server.usual = Weather(body={**reply("fine"), "usage": usage})
+    response = ask(open_target(server, blobs), "hello")
+    assert (response.text, response.stop) == ("fine", "stop")
+    assert (response.cost.tokens_in, response.cost.tokens_out) == counts
+    assert response.flags == flags
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "flags"),
+    [
+        ([{"type": "text", "text": "one "}, {"type": "text", "text": "two"}], "one two", ()),
+        (["one ", "two"], "one two", ()),
+        ({"text": "one"}, "one", ()),
+        (
+            [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                {"type": "text", "text": "one"},
+            ],
+            "one",
+            ("reasoning",),
+        ),
+    ],
+)
+def test_a_text_in_parts_is_one_text(
+    server: Server, blobs: Blobs, content: Any, text: str, flags: tuple[str, ...]
+) -> None:
+    server.usual = Weather(body=reply(content))
+    response = ask(open_target(server, blobs), "hello")
+    assert (response.text, response.flags) == (text, flags)
+
+
+def test_a_tool_call_without_a_text_is_flagged(server: Server, blobs: Blobs) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    server.usual = Weather(body=reply(None, "tool_calls", tool_calls=[call]))
+    response = ask(open_target(server, blobs), "hello")
+    assert (response.text, response.stop, response.flags) == ("", "stop", ("tool_call",))
 
 
 def test_an_answer_beside_an_empty_error_is_an_answer(server: Server, blobs: Blobs) -> None:

@@ -157,7 +157,7 @@ def image_drafts(
             trace=found.losses[i],
             checks=checks_of(found, i),
             cost=found.costs[i],
-            seen=seen[i] if seen else None,
+            in_training_set=seen[i] if seen else None,
             note=f"{found.stop_reasons[i]}; best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
         )
 
@@ -185,7 +185,7 @@ def suffix_draft(
         checks=tuple((check.step, check.loss, check.greedy_share) for check in found.checks),
         cost=found.cost,
         shared=shared,
-        seen=seen,
+        in_training_set=seen,
         note="; ".join(facts),
     )
 
@@ -197,9 +197,13 @@ def baseline_draft(
     seed: int,
     *,
     shared: bool = False,
+    prompt: Conversation | None = None,
 ) -> Draft:
-    """A case with the tokens that a search would begin with: random words, or one word repeated."""
-    ids = reader.start(case.conversation, seed).tolist()
+    """A case with the tokens that a search would begin with: random words, or one word repeated.
+
+    `prompt` is what they are read in, if not the case's own conversation.
+    """
+    ids = reader.start(prompt or case.conversation, seed).tolist()
     text = reader.text(ids)
     joined = suffix.joined(case.conversation.last_user_text(), text)
     note = f"control: {len(ids)} tokens that were not optimized, {text!r}"

@@ -20,6 +20,9 @@ KEY = "sightline"
 PROVIDER_MESSAGE = "provider_message"
 """Flag of a reply whose `error` holds the provider's own words on why it blocked the request."""
 
+TOOL_CALL = "tool_call"
+"""Flag of a reply that calls a tool, though none was offered, and says nothing else."""
+
 CHARACTERS_PER_TOKEN = 4
 
 STOPS: dict[StopReason, Stop] = {
@@ -94,6 +97,8 @@ def to_response(output: ModelOutput, *secrets: str | None) -> Response:
     if silent and not said:
         return Response(text="", stop="error", error="the provider sent an empty reply", cost=cost)
     flags = () if output.usage is not None else ("no usage reported",)
+    if output.message.tool_calls and not said:
+        flags = (*flags, TOOL_CALL)
     given = Response(text=said, stop=STOPS[output.stop_reason], flags=flags, cost=cost)
     response = sanitized(given, *secrets, thoughts=_thoughts(output))
     if not _withheld(output):

@@ -169,7 +169,7 @@ class ImageHijack(Attack):
                 checks=checks_of(found),
                 cost=found.costs[0],
                 shared=True,
-                seen=text in trained,
+                in_training_set=text in trained,
                 note=f"{made}; the request was {'seen' if text in trained else 'not seen'} while crafting",
             )
 

@@ -106,7 +106,7 @@ class QiVisual(Attack):
                 checks=checks_of(found),
                 cost=found.costs[0],
                 shared=True,
-                seen=case.conversation.last_user_text() in asked,
+                in_training_set=case.conversation.last_user_text() in asked,
                 note=f"{found.stop_reasons[0]}; best at step {found.best[0].step}, "
                 f"loss {found.best[0].loss:.3f}",
             )

@@ -130,7 +130,7 @@ class ToolMisuse(Attack):
                     trace=found.losses[i],
                     checks=checks_of(found, i),
                     cost=found.costs[i],
-                    seen=picture.case.conversation.last_user_text() in asked,
+                    in_training_set=picture.case.conversation.last_user_text() in asked,
                     note=f"best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
                 )
 
