@@ -17,8 +17,8 @@ from sightline.cases import Conversation, Image, Turn
 from sightline.closure import without_code
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
-from sightline.judges._stops import stopped
 from sightline.records import Outcome, Response, Verdict
+from sightline.stops import stopped
 from sightline.store import Blobs
 
 KEY = "sk-secret-abcdef123"
