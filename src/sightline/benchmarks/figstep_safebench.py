@@ -179,8 +179,8 @@ def _row(line: int, fields: dict[str, str | None], where: str) -> Row:
         if not found[key]:
             raise UsageError(f"{where}: {key} is empty; mend the row (none is ever left out)")
     for key in ("category_id", "task_id"):
-        if not (found[key].isascii() and found[key].isdigit()):
-            raise UsageError(f"{where}: {key} {found[key]!r} is not a number")
+        if not (found[key].isascii() and found[key].isdigit() and len(found[key]) < 19):
+            raise UsageError(f"{where}: {key} {found[key][:24]!r} is not a number")
     return Row(
         line=line,
         category_id=int(found["category_id"]),

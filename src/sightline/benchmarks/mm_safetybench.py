@@ -207,7 +207,7 @@ def _json(name: str, release: Release) -> Any:
 
     try:
         return json.loads(release.text(name), object_pairs_hook=once)
-    except (json.JSONDecodeError, RecursionError) as broken:
+    except (ValueError, RecursionError) as broken:
         raise UsageError(f"{release.root}: {name}: not JSON ({broken})") from None
 
 
