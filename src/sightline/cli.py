@@ -316,7 +316,8 @@ def main() -> NoReturn:
 def _told(unfit: OSError) -> str:
     """One sentence for what the system refuses: the file, the reason, the cure."""
     what = unfit.strerror or " ".join(str(unfit).split())[:300] or type(unfit).__name__
-    where = f"{str(unfit.filename)[:300]}: " if unfit.filename else ""
+    file = unfit.filename2 or unfit.filename  # the second is what a file was to be called
+    where = f"{str(file)[:300]}: " if file else ""
     cure = "make room" if unfit.errno in NO_ROOM else "mend that file or folder"
     return f"{where}{what}; {cure}, then run the same command again: what is done is kept"
 

@@ -305,7 +305,7 @@ def test_swapped_tables_are_told_or_read_again(folders: Folders, tmp_path: Path,
         (tmp_path / "held").rename(two)
         if not complete:
             (folder / "records" / "complete.json").unlink()
-        with pytest.raises(UsageError, match="is not the table that|it holds the rows of"):
+        with pytest.raises(UsageError, match=r"is not the table that|it holds the rows of"):
             run(folder)
 
 

@@ -99,13 +99,12 @@ def inline_svg(drawing: str, description: str, css_class: str = "figure") -> Mar
         description: what a reader who does not see it is told.
         css_class: class of the root element.
     """
+    description = printable(description)
     root = _clean(ET.fromstring(printable(drawing)))  # noqa: S314  (our own drawing; entities are not expanded by Vega)
     if root is None:
         raise AssertionError("a drawing starts with <svg>")
     width = root.attrib.get("width", "600")
-    root.attrib.update(
-        {"xmlns": _SVG, "role": "img", "aria-label": printable(description), "class": css_class}
-    )
+    root.attrib.update({"xmlns": _SVG, "role": "img", "aria-label": description, "class": css_class})
     root.attrib["style"] = f"min-width:{0.8 * float(width):.0f}px;max-width:{float(width):.0f}px"
     del root.attrib["width"], root.attrib["height"]
     return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704  (serialized from a cleaned tree)
