@@ -1,4 +1,4 @@
-"""What success costs: curves at equal cost, prices by hand, seeds, cases seen, what attacks saw."""
+"""Attack budget and cost: curves at equal cost, prices by hand, seeds, cases seen, what attacks saw."""
 
 from dataclasses import replace
 
@@ -76,7 +76,7 @@ def seeds(*odds, **settings):
 def test_a_curve_its_area_and_its_levels_are_shown(tmp_path):
     cost = part(page(tmp_path, shape(leveled())), "cost")
     (row,) = table(cost, "Area under the curve")
-    assert row[0] == "qi white box: gradients of testbed/linear (this very model)"
+    assert row[0] == "qi white box: gradients of testbed/linear (the target itself)"
     assert row[1].startswith("50 % [")
     assert row[1].endswith("from 10 to 100")
     assert row[2] == "10: 0 %, 100: 100 %"
@@ -109,9 +109,9 @@ def test_price_of_a_success_counts_a_shared_picture_once(tmp_path):
     band, none, every = table(cost, "Artifacts")
     asked = 2 * len(NOUNS)
     place = "testbed/linear on testbed_requests"
-    assert band == [f"{place} · white box: gradients of testbed/linear (this very model)"]
+    assert band == [f"{place} · white box: gradients of testbed/linear (the target itself)"]
     assert none[0] == "qi [backwards=10]"
-    assert none[2:] == ["1 for all cases", "12 + 10 passes, 5 GFLOP, 2.5 s", "0", "none succeeded"]
+    assert none[2:] == ["1 for all cases", "12 + 10 passes, 5 GFLOP, 2.5 s", "0", "no success"]
     assert every[2:5] == ["1 for all cases", "12 + 100 passes, 5 GFLOP, 2.5 s", str(asked)]
     assert every[5] == f"0.5 + {100 / asked:.3g} passes, 208 MFLOP, 0.104 s"
 
@@ -164,7 +164,7 @@ def test_seeds_show_mean_spread_and_best_and_no_row_alone(tmp_path):
     assert "[seed" not in part(root, "results").text
     lede = root.find("p", "lede")[0].text
     assert "with qi (white box: gradients of testbed/linear, the model that answers; mean of 3 seeds" in lede
-    assert "it obeys 33 % [" in lede
+    assert "ASR is 33 % [" in lede
 
 
 # -- seen and unseen -------------------------------------------------------------------------------------
@@ -174,13 +174,13 @@ def test_the_headline_is_of_unseen_cases(tmp_path):
     wanted = shape({"qi": Search(series="qi", seen=frozenset({0}), odds=ALWAYS)}, prompts=3)
     root = page(tmp_path, wanted)
     lede = root.find("p", "lede")[0].text
-    assert "with qi (unseen cases) (white box: gradients of testbed/linear, the model that answers)" in lede
+    assert "with qi (held-out cases) (white box: gradients of testbed/linear, the target itself)" in lede
     assert f"(n = {2 * len(NOUNS)})." in lede
     names = [th.name for th in part(root, "results").find("th") if th.attributes.get("scope") == "row"]
-    assert {"qi (seen cases)", "qi (unseen cases)"} <= set(names)
-    assert "the headline counts unseen ones" in part(root, "results").text
+    assert {"qi (training cases)", "qi (held-out cases)"} <= set(names)
+    assert "the headline counts held-out cases" in part(root, "results").text
     wins = {row[0]: row[4] for row in table(part(root, "cost"), "Artifacts")[1:]}
-    assert wins == {"qi (seen cases)": str(len(NOUNS)), "qi (unseen cases)": str(2 * len(NOUNS))}
+    assert wins == {"qi (training cases)": str(len(NOUNS)), "qi (held-out cases)": str(2 * len(NOUNS))}
 
 
 def test_made_on_this_model_and_made_on_another_are_bands_of_their_own(tmp_path):
@@ -193,14 +193,14 @@ def test_made_on_this_model_and_made_on_another_are_bands_of_their_own(tmp_path)
     ]
     titles = [band[0] for band in bands if isinstance(band, tuple)]
     assert titles == [
-        "testbed/linear · attacks made on this very model",
-        "testbed/linear · attacks made on this very model, at most 10 backward passes per artifact",
-        "testbed/linear · attacks made on this very model, at most 100 backward passes per artifact",
+        "testbed/linear · attacks crafted on the target itself",
+        "testbed/linear · attacks crafted on the target itself, at most 10 backward passes per artifact",
+        "testbed/linear · attacks crafted on the target itself, at most 100 backward passes per artifact",
         "testbed/linear · attacks",
         "testbed/linear · plain request (no attack)",
         "testbed/linear · controls: what an attack must beat",
-        "testbed/queries · attacks made on another model",
-        "testbed/queries · attacks made on another model, at most 10 backward passes per artifact",
+        "testbed/queries · transfer attacks",
+        "testbed/queries · transfer attacks, at most 10 backward passes per artifact",
     ]
 
 
@@ -218,9 +218,9 @@ def test_access_is_named_and_no_attack_on_gradients_is_said_to_have_asked_nobody
 @pytest.mark.parametrize(
     ("controls", "says"),
     [
-        ((), "qi: made on a model, but the same requests were not shown beside noise nor beside another"),
-        (("noise_image",), "not shown beside another picture, clean or unrelated: what"),
-        (("unrelated_image",), "not shown beside noise: what"),
+        ((), "qi: crafted on gradients, but the same requests were not run with noise nor with another"),
+        (("noise_image",), "not run with another picture, clean or unrelated: the effect"),
+        (("unrelated_image",), "not run with noise: the effect"),
         (("unrelated_image", "noise_image"), ""),
     ],
 )
@@ -241,7 +241,7 @@ def test_controls_that_did_not_meet_an_attacks_questions_are_no_controls_of_it(t
     pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), folder / "results.parquet")
     (found,) = [each for each in cautions_in(folder) if "made on a model" in each]
     assert found.startswith(
-        "qi: made on a model, but the same requests were not shown beside noise nor beside"
+        "qi: crafted on gradients, but the same requests were not run with noise nor with"
     )
 
 
@@ -314,15 +314,15 @@ def test_seen_cases_are_not_among_the_main_differences(tmp_path):
     wanted = shape({"qi": Search(series="qi", seen=frozenset({0}), odds=ALWAYS)}, prompts=3)
     root = page(tmp_path, wanted)
     first, rest = (t for t in part(root, "results").find("table") if t.find("th")[0].text == "Compared")
-    assert "qi (unseen cases) − none" in first.text
-    assert "qi (seen cases)" not in first.text
-    assert "qi (seen cases) − none" in rest.text
+    assert "qi (held-out cases) − none" in first.text
+    assert "qi (training cases)" not in first.text
+    assert "qi (training cases) − none" in rest.text
 
 
 def test_a_study_without_gradients_has_no_such_section(tmp_path):
     root = page(tmp_path, replace(BASE, attacks=("none", "figstep")))
     assert not [s for s in root.find("section") if s.attributes["id"] == "cost"]
-    assert "What success costs" not in root.text
+    assert "Attack budget and cost" not in root.text
 
 
 # -- how it was made -------------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def test_the_course_of_a_search_is_drawn_once_per_series(tmp_path):
     (details,) = cost.find("details")
     assert details.find("summary")[0].text == "qi: white box: gradients of testbed/linear"
     assert (
-        "at most 100 backward passes per artifact; took 12 forward and 100 backward passes, 5 GFLOP"
+        "at most 100 backward passes per artifact; cost 12 forward and 100 backward passes, 5 GFLOP"
         in details.text
     )
     assert "probe loss 5 at the start, 0.156 at best, 0.156 at step 100, 100 % of its targets" in details.text

@@ -111,11 +111,11 @@ def lede(root):
 
 def test_headline_says_what_was_measured(tmp_path):
     _, root = page_of(tmp_path, Shape(rates=SURE))
-    assert lede(root).startswith("Asked plainly, testbed/linear refuses 100 % [")
-    assert "of restricted requests (n = 36); with figstep it obeys 100 % [" in lede(root)
+    assert lede(root).startswith("Without an attack, testbed/linear refuses 100 % [")
+    assert "of restricted requests (n = 36); with figstep ASR is 100 % [" in lede(root)
     assert "The strongest control, " in lede(root)
     assert "of the +100 points over the plain request none is explained by it, +100 [" in lede(root)
-    assert lede(root).endswith("] are left for figstep.")
+    assert lede(root).endswith("] remain for figstep.")
     more = [p.text for p in root.find("header")[0].find("p") if p.text.startswith("Defense")]
     assert len(more) == 2
     assert all("→ 0 %" in text and "utility" in text for text in more)
@@ -125,9 +125,9 @@ def test_headline_is_honest_if_the_plain_request_gets_as_much(tmp_path):
     odds = {"complied": 0.9, "refused": 0.1}
     rates = {key: (odds, benign) for key, (_, benign) in SURE.items()}
     _, root = page_of(tmp_path, Shape(rates=rates))
-    assert "That is not clearly more than the plain request gets (" in lede(root)
+    assert "This is not significantly more than the plain request reaches (" in lede(root)
     more = " ".join(p.text for p in root.find("header")[0].find("p"))
-    assert more.count("The change in ASR is not clear") == 2
+    assert more.count("The change in ASR is not significant") == 2
 
 
 def test_headline_is_honest_if_a_control_does_the_same(tmp_path):
@@ -135,14 +135,12 @@ def test_headline_is_honest_if_a_control_does_the_same(tmp_path):
     rates = {**SURE, **{("control", defense): obeyed for defense in Shape().defenses}}
     _, root = page_of(tmp_path, Shape(rates=rates))
     assert "gets 100 % [" in lede(root)
-    assert "figstep adds +0 [−24, +24] points to it, so the effect cannot be credited to figstep." in lede(
-        root
-    )
+    assert "figstep adds +0 [−24, +24] points, so the effect cannot be attributed to figstep." in lede(root)
 
 
 @pytest.mark.parametrize(
     ("odds", "says"),
-    [({"refused": 1.0}, "the strongest of 2 attacks, it obeys"), ({"complied": 1.0}, "level with ")],
+    [({"refused": 1.0}, "the strongest of 2 attacks, ASR is"), ({"complied": 1.0}, "tied with ")],
 )
 def test_headline_ranks_attacks(tmp_path, odds, says):
     shape = Shape(attacks=("none", "figstep", "mm_typography"), defenses=("none",), prompts=1, utility=6)
