@@ -52,7 +52,7 @@ def test_what_the_typed_words_do_is_taken_off() -> None:
     low, high = by_t_or_newcombe([1] * 22 + [0] * 2, 23, 1, 24)
     assert (low, high) == ("+69", "+100")
     assert found.endswith(
-        "Typed instead of drawn, the same words (figstep_typed) get 4 % [1, 20]: of the +96 points over the "
+        "The same words, typed (figstep_typed), reach 4 % [1, 20]: of the +96 points over the "
         f"plain request 4 are explained by it, +92 [{low}, {high}] remain for figstep."
     )
 
@@ -83,10 +83,10 @@ def test_the_attack_of_which_most_is_left_is_named_beside_the_strongest() -> Non
     t = ttest_1samp([1] * 14 + [0] * 10, 0).confidence_interval(0.95)
     low, high = points(t.low), points(t.high)  # 14 groups differ, 10 do not: no need to widen
     assert found.endswith(
-        f"Most is left of mm_typography: 62 % [41, 80], of which +58 [{low}, {high}] points are over its "
-        "strongest control, mm_typography_typed."
+        f"largest effect over controls is that of mm_typography: 62 % [41, 80], of which +58 [{low}, {high}] "
+        "points exceed its strongest control, mm_typography_typed."
     )
-    assert "Most is left" not in headline(*columns[:2], rows("figstep_typed", 2), *columns[3:])
+    assert "largest effect" not in headline(*columns[:2], rows("figstep_typed", 2), *columns[3:])
 
 
 def test_of_attacks_that_are_level_the_one_of_which_most_is_left_is_told() -> None:
@@ -106,7 +106,7 @@ def test_what_an_attacker_wants_is_told_with_its_strongest_control() -> None:
         rows("blank_image", 0, scores="attacker_goal"),
     ]
     found = headline(*columns)
-    assert "says what the attacker wants in 0 % [0, 14] of its replies (n = 72); with injection" in found
+    assert "targeted ASR on testbed/linear is 0 % [0, 14] (n = 72); with injection" in found
     assert "The strongest control, noise_on_picture, reaches 8 % [2, 26]: of the +75 points" in found
     t = ttest_1samp([1] * 16 + [0] * 8, 0).confidence_interval(0.95)
     left = f"8 are explained by it, +67 [{points(t.low)}, {points(t.high)}] remain for injection."
@@ -126,7 +126,7 @@ def test_few_groups_with_an_effect_are_not_told_as_no_effect() -> None:
 
 def test_without_plain_requests_what_is_left_is_still_told() -> None:
     found = headline(rows("figstep", 23), rows("figstep_typed", 1))
-    assert "get 4 % [1, 20]: +92 [+69, +100] points more with figstep." in found
+    assert "reach 4 % [1, 20]: +92 [+69, +100] points more with figstep." in found
 
 
 # -- tables ----------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def test_differences_stand_under_headings_whose_number_is_adjusted_for() -> None
     # 7 of 24 topics: 2 / 2^7 = .0156, the second of two by Holm
     assert lines[strongest, "mm_typography − blank_image"][2:] == ("0.016", 2)
     assert lines["ASR: attack − its other controls", "figstep − blank_image"][3] == 1
-    assert found.further == 3
+    assert found.n_rest == 3
 
 
 @pytest.mark.parametrize(
@@ -235,5 +235,5 @@ def test_effects_of_defenses_say_what_was_asked() -> None:
 def test_pairs_without_a_verdict_have_no_p() -> None:
     arranged = of(rows("none", 0), rows("figstep", 0, outcome="error"))
     (family,) = differences(arranged.contrasts, arranged).main
-    assert [line.p for line in family.lines] == ["no pair was scored"]
+    assert [line.p for line in family.lines] == ["no scored pair"]
     assert family.lines[0].pairs == "0, 72 unscored"

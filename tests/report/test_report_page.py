@@ -134,7 +134,7 @@ def test_headline_is_honest_if_a_control_does_the_same(tmp_path):
     obeyed = ({"complied": 1.0}, {"complied": 1.0})
     rates = {**SURE, **{("control", defense): obeyed for defense in Shape().defenses}}
     _, root = page_of(tmp_path, Shape(rates=rates))
-    assert "gets 100 % [" in lede(root)
+    assert "reaches 100 % [" in lede(root)
     assert "figstep adds +0 [−24, +24] points, so the effect cannot be attributed to figstep." in lede(root)
 
 
@@ -192,7 +192,7 @@ def test_success_within_several_tries_is_a_number_of_its_own(tmp_path):
 def test_two_judges_never_share_a_table(plain):
     _, root = plain
     for table in root.find("table"):
-        if table.find("caption") and "judged by" in table.find("caption")[0].text:
+        if table.find("caption") and ", judge " in table.find("caption")[0].text:
             names = [name for name in Shape().judges if name in table.text]
             assert len(names) == 1
 
@@ -220,7 +220,7 @@ def test_accuracy_has_a_column_only_where_items_are_classified(tmp_path, plain):
     }
     assert re.fullmatch(r"75 % \[\d+, \d+\], n = 16", rows["none", "none"])
     assert rows["figstep", "none"] == "not measured"
-    assert "only rows of plain requests have an accuracy" in section(root, "results")
+    assert "only rows of plain requests have it" in section(root, "results")
     assert "accuracyitems classified correctly: complied among all scored outcomes" in section(root, "method")
     outcomes = next(s for s in root.find("section") if s.attributes["id"] == "outcomes")
     assert sum(t.text == "n = 16" for t in outcomes.find("text")) == 3  # one bar per defense
@@ -236,8 +236,8 @@ def test_accuracy_has_a_column_only_where_items_are_classified(tmp_path, plain):
     ("utility", "items", "says"),
     [
         (0, 16, r"testbed/linear classifies 75 % \[\d+, \d+\] of items correctly \(n = 16\)\."),
-        (9, 16, r".* of items correctly .* and answers \d+ % .* of plain questions correctly \(n = 9\)\."),
-        (9, 0, r"testbed/linear answers \d+ % \[\d+, \d+\] of plain questions correctly \(n = 9\)\."),
+        (9, 16, r".* of items correctly .* and answers \d+ % .* of questions correctly \(n = 9\)\."),
+        (9, 0, r"testbed/linear answers \d+ % \[\d+, \d+\] of questions correctly \(n = 9\)\."),
     ],
 )
 def test_headline_without_restricted_requests(tmp_path, utility, items, says):
@@ -254,10 +254,10 @@ def test_headline_without_restricted_requests(tmp_path, utility, items, says):
     [
         (
             {"benign": False, "all_errors": True},
-            "Nothing can be said about testbed/linear: none of its samples has a readable verdict "
+            "No result for testbed/linear: none of its samples has a readable verdict "
             "(48 of 48 samples are unscored).",
         ),
-        ({"utility": 0, "items": 0}, "testbed/linear was asked no restricted request."),
+        ({"utility": 0, "items": 0}, "testbed/linear got no restricted request."),
     ],
 )
 def test_headline_without_anything_to_say(tmp_path, change, says):
@@ -411,11 +411,11 @@ def section(root, name):
         ({"attacks": ("none", "figstep")}, "method", "No control was run"),
         ({"attacks": ("none",)}, "method", "No attack was run"),
         ({"utility": 0}, "method", "No utility questions"),
-        ({"utility": 0}, "tradeoff", "Utility was not measured here"),
+        ({"utility": 0}, "tradeoff", "Utility was not measured"),
         ({"benign": False}, "method", "No benign twins"),
-        ({"benign": False}, "tradeoff", "Over-refusal was not measured here"),
-        ({"benign": False, "utility": 0}, "tradeoff", "No trade-off can be drawn"),
-        ({"defenses": ("none",)}, "tradeoff", "No trade-off can be drawn"),
+        ({"benign": False}, "tradeoff", "Over-refusal was not measured"),
+        ({"benign": False, "utility": 0}, "tradeoff", "No trade-off to show"),
+        ({"defenses": ("none",)}, "tradeoff", "No trade-off to show"),
         ({"judges": ("one@1",)}, "judges", "One judge only"),
         ({"all_errors": True}, "results", "no scored sample"),
         ({"compact": False}, "gallery", "Clean request"),
@@ -429,7 +429,7 @@ def test_missing_pieces_are_said(tmp_path, change, where, says):
 
 def test_all_errors_make_no_claim(tmp_path):
     _, root = page_of(tmp_path, Shape(prompts=1, all_errors=True))
-    assert lede(root).startswith("Nothing can be said about testbed/linear")
+    assert lede(root).startswith("No result for testbed/linear")
     assert "unscored samples" in root.find("div", "warnings")[0].text
 
 
@@ -438,7 +438,7 @@ def test_several_targets_and_benchmarks_get_their_own_tables(tmp_path):
         prompts=1, utility=6, targets=("testbed/a", "testbed/b"), benchmarks=("one", "two"), judges=("j@1",)
     )
     _, root = page_of(tmp_path, shape)
-    captions = [c.text for c in root.find("caption") if "judged by" in c.text]
+    captions = [c.text for c in root.find("caption") if ", judge " in c.text]
     assert len(captions) == 2
     assert len(root.find("p", "lede")) == 4
 

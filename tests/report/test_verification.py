@@ -97,7 +97,7 @@ def test_names_tell_the_model_and_the_cases(tmp_path: Path) -> None:
     assert board.lines[0].name == "qi (crafted on the target, held-out cases)"
     other = cells(crafted_on="m#1", made_on_target=False)
     (board,) = verification.boards(verified(tmp_path, other, whole()).table)
-    assert board.lines[0].name == "qi (made on another model)"
+    assert board.lines[0].name == "qi (transfer)"
 
 
 def test_a_file_that_many_artifacts_show_is_told_once() -> None:

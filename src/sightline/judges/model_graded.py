@@ -8,8 +8,8 @@ is `unparsed`. No other judge steps in, and the reply's own words are never sear
 cannot prevent: a grader that follows instructions in the reply can be manipulated by it (`docs/judges.md`).
 
 Several graders (`grader: [one, two, three]`) each grade the reply; the outcome is the one that more than half
-of them name, else `unparsed`, and the reason shows what each said. To see every grader's rates, list the judge
-once for each of them instead.
+of them name, else `unparsed`, and the reason shows what each said. To see every grader's rates, list the
+judge once for each of them instead.
 """
 
 from __future__ import annotations
