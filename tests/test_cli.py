@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 import pytest
 from apart import printed
 from markupsafe import escape
@@ -23,6 +24,7 @@ from rich.table import Table as RichTable
 from sightline import registry, terminal
 from sightline.cli import main
 from sightline.console import BarProgress, LineProgress, SafeConsole
+from sightline.store import write_note
 from sightline.tables import Table
 from sightline.testbed.weights import SHIPPED, find, names
 
@@ -415,6 +417,30 @@ def test_a_redacted_report_holds_no_text_of_cases(sightline: Command, study: Pat
     assert "data:image" in page
     assert "data:image" not in shared
     assert "characters, sha256 " in shared
+
+
+def test_a_redacted_report_holds_no_settings_case_ids_or_warnings_of_releases(
+    sightline: Command, study: Path, tmp_path: Path
+) -> None:
+    said = "gluvs of the north (and the south)"
+    study.write_text(QUICK.replace("preset: testbed", f"preset: testbed, instruction: {said!r}"))
+    assert sightline("run", str(study)).returncode == 0
+    folder = tmp_path / "runs" / "cli"
+    (memo,) = (folder / "records").glob("cases-*.json")
+    facts = {name: value for name, value in orjson.loads(memo.read_bytes()).items() if name != "crc"}
+    warned = "row 3 of the release asks for forbidden gluvs"
+    write_note(memo, {**facts, "warnings": [warned]})
+    with Table(folder / "records" / facts["folder"]) as cases:
+        ids = {row["id"] for row in cases}
+    assert sightline("report", "runs/cli").returncode == 0
+    assert sightline("report", "runs/cli", "--redacted").returncode == 0
+    page, shared = ((folder / name).read_text("utf-8") for name in ("report.html", "report.redacted.html"))
+    for text in (said, warned):
+        assert str(escape(text)) in page
+        assert str(escape(text)) not in shared
+    assert any(name in page for name in ids)
+    assert not [name for name in ids if name in shared]
+    assert "figstep([settings, " in shared
 
 
 @pytest.mark.parametrize(

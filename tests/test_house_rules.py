@@ -14,6 +14,7 @@ from apart import printed
 
 from sightline import registry
 from sightline.registry import KINDS
+from sightline.targets.local.families import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "sightline"
@@ -41,7 +42,10 @@ LAYERS = [
         "craft",
         "contracts",
         "registry",
+        "callables",
         "namespaces",
+        "parquet",
+        "stops",
         "keys",
         "sealed",
         "run_folder",
@@ -64,7 +68,7 @@ LAYERS = [
 ]
 # Imports inside functions (or for types alone) that cross the arrow on purpose: one look-up by name each.
 LAZY = {
-    ("contracts", "api"),
+    ("callables", "api"),
     ("targets", "bridge"),
     ("registry", "attacks"),
     ("targets", "defenses"),
@@ -160,6 +164,17 @@ def loads(module: str) -> set[str]:
             packages = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
             found |= {package for package in packages if package in MODULES}
     return {name for name in found if name != module and not module.startswith(f"{name}.")}
+
+
+def test_a_family_of_models_is_named_in_one_table() -> None:
+    found = {
+        path.name
+        for path in FILES
+        if path.is_relative_to(SRC)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and node.value in FAMILIES
+    }
+    assert found == {"families.py"}
 
 
 def test_no_import_circle() -> None:

@@ -24,7 +24,7 @@ def test_an_artifact_comes_back_as_it_was(seen):
         checks=((0, 2.5, 0.0), (25, 1.0, 0.75)),
         cost=Cost(forwards=3, backwards=2, flops=1e9, seconds=0.5),
         shared=True,
-        seen=seen,
+        in_training_set=seen,
         note="n",
     )
     assert back == made

@@ -17,7 +17,7 @@ from sightline.sealed import (
     check_table,
     checked_line,
     checked_text,
-    damage_told,
+    damage_reported,
     publish_table,
     read_note,
     read_yaml,
@@ -130,7 +130,7 @@ def test_a_note_is_read_back_or_told(tmp_path: Path) -> None:
 
 
 def test_what_the_user_may_mend_and_bugs_pass_unchanged(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"^as it was$"), damage_told(tmp_path, CURE):
+    with pytest.raises(UsageError, match=r"^as it was$"), damage_reported(tmp_path, CURE):
         raise UsageError("as it was")
-    with pytest.raises(AssertionError), damage_told(tmp_path, CURE):
+    with pytest.raises(AssertionError), damage_reported(tmp_path, CURE):
         raise AssertionError

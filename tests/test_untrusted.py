@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
-from sightline.judges._stops import stopped
 from sightline.records import NO_COST, Call, Cost, Outcome, Response, Verdict
 from sightline.release import OfficialRelease
+from sightline.stops import stopped
 from sightline.store import Blobs
 from sightline.targets.replay import ReplayTarget, conversation_digest
 from sightline.targets.scripted import ScriptedTarget
@@ -63,6 +64,36 @@ SPLIT = {
     "first <think>a plan</think>second": ("first second", "a plan"),
     "<think>a <think>b</think> c</think>the answer": ("the answer", "a <think>b\nc"),
     "<think>one</think>first <think>two</think>second": ("first second", "one\ntwo"),
+    "<analysis>a plan</analysis>the answer": ("the answer", "a plan"),
+    "<scratchpad>a plan</scratchpad>the answer": ("the answer", "a plan"),
+    "<longcat_think>a plan</longcat_think>the answer": ("the answer", "a plan"),
+    "<mm:think>a plan</mm:think>the answer": ("the answer", "a plan"),
+    "<seed:cot_budget_reflect>a plan</seed:cot_budget_reflect>the answer": ("the answer", "a plan"),
+    "<think type='x'>a plan</think>the answer": ("the answer", "a plan"),
+    "<|think|>a plan<|/think|>the answer": ("the answer", "a plan"),
+    "[think]a plan[/think]the answer": ("the answer", "a plan"),
+    "&lt;think&gt;a plan&lt;/think&gt;the answer": ("the answer", "a plan"),
+    "<unused94>thought\na plan<unused95>the answer": ("the answer", "a plan"),
+    "<|channel>thought\na plan<channel|>the answer": ("the answer", "a plan"),
+    "<\uff5cbegin\u2581of\u2581thought\uff5c>a plan<\uff5cend\u2581of\u2581thought\uff5c>the answer": (
+        "the answer",
+        "a plan",
+    ),
+    "<|channel|>final <|constrain|>json<|message|>the answer": ("the answer", ""),
+    "<think>a plan<\\think>the answer": ("the answer", "a plan"),
+    "<think>a plan<|im_end|>the answer": ("the answer", "a plan"),
+    "<think>a plan<|im_end|>": ("", "a plan<|im_end|>"),
+    **{
+        mention: (mention, "")
+        for mention in (
+            "the answer, where you may write </think> to end it",
+            "the answer. The tag (<think>) opens thoughts",
+            "the answer. The tag <think> opens thoughts",
+            "the answer\n\n```html\n<think>\n```\nand more",
+            "the answer\n<analysis>\nof it",
+            "the answer ends with </s> here",
+        )
+    },
     "put it between `<think>` and `</think>`": ("put it between `<think>` and `</think>`", ""),
     "  plain, with a < b and [think] \n": ("  plain, with a < b and [think] \n", ""),
 }
@@ -106,11 +137,17 @@ def test_a_scripted_and_a_stored_reply_are_split_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "stop"), [("", "length"), ("<think>a plan", "length"), ("<think>a plan</think>", "stop")]
+    ("text", "stop"),
+    [
+        ("", "length"),
+        ("<think>a plan", "length"),
+        ("<think>a plan</think>", "stop"),
+        ("<think>a plan</think>\u200b\u2060", "stop"),
+    ],
 )
 def test_a_reply_cut_before_its_answer_began_is_unscored(tmp_path: Path, text: str, stop: str) -> None:
     response = scripted(tmp_path, {"reply": text, "stop": stop})
-    assert response.text == ""
+    assert response.text.strip("\u200b\u2060") == ""
     assert NO_ANSWER in response.flags
     verdict = stopped(response, "j")
     assert verdict is not None
@@ -157,6 +194,57 @@ def test_keys_of_the_environment_are_blanked_and_words_and_numbers_are_not(
     assert response.raw == "<think>[key]</think>" + response.text
     assert set(response.flags) == {BLANKED, REASONING}
     assert sanitized(Response(text="a: own-secret"), "own-secret").text == "a: [key]"
+
+
+SECRET = "bluecake-PROD/key 123"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        SECRET,
+        "bluecake-\n  PROD/key 123",
+        "bluecake%2DPROD%2fkey%20123",
+        "bluecake-<think></think>PROD/key 123",
+        "bluecake-<think>a plan</think>PROD/key 123",
+        *(
+            encode(f"{user}{SECRET}".encode()).decode()
+            for encode in (base64.b64encode, base64.urlsafe_b64encode)
+            for user in ("", "u", "ab:")
+        ),
+    ],
+)
+def test_a_key_is_blanked_however_it_is_written(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    for name, secrets in (("MY_KEY_PROD", ()), ("NOTHING", (SECRET,))):
+        monkeypatch.setenv(name, SECRET)
+        response = sanitized(Response(text=f"a {written} b"), *secrets)
+        assert "[key]" in response.text
+        assert BLANKED in response.flags
+        kept = f"{response.text} {response.raw}"
+        assert not any(part in kept for part in ("PROD", "Ymx1ZWNha2", "JsdWVjYWtl", "ibHVlY2FrZ"))
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "zxcv98765qwer") for name in ("API_KEY_OPENAI", "GH_PAT", "AWS_ACCESS_KEY_ID", "A_KEYS_2")),
+        *(
+            ("SOME_TOKEN", value)
+            for value in ("zxcv98765qwer\n", ' "zxcv98765qwer" ', "Bearer zxcv98765qwer")
+        ),
+        *((name, "http://user:zxcv98765qwer@host:1/x") for name in ("DATABASE_URL", "HTTPS_PROXY")),
+    ],
+)
+def test_a_key_is_known_by_its_name_and_bare(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert sanitized(Response(text="it is zxcv98765qwer ,")).text == "it is [key] ,"
+
+
+def test_a_place_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PWD", "/some/folder")
+    monkeypatch.setenv("PATH", "/some/folder:/usr/bin")
+    assert sanitized(Response(text="in /some/folder")).flags == ()
 
 
 @pytest.mark.parametrize("count", [-5, 10**18, 10**25, 1.5, True, None, "7"])

@@ -11,9 +11,9 @@ import torch
 from _whitebox import engine, plain, plain_text
 from _whitebox.engine import flops
 from _whitebox.shapes import Shape, tokens_of
+from _whitebox.suffix_cost import gcg_step_flops
 from sightline.whitebox.objectives import prefix_weights
 from sightline.whitebox.prompts import PromptTokens
-from sightline.whitebox.suffix_cost import gcg_step_flops
 
 TERA = 1e12
 #: tokens of the eight targets of the Qi-shaped step on `mid`: 10 to 16, as sentences differ
@@ -66,7 +66,7 @@ class Counted:
         )
 
     def prompts(self, count: int, tokens: int = 16) -> tuple[float, float]:
-        """Several prompts, each with its target: the engine's FLOPs, without and with a rival's nudges."""
+        """Several prompts, each with its target: the engine's FLOPs, without and with an adversary."""
         pairs = [self.shape.pair(number, question=number, tokens=tokens) for number in range(count)]
         return (
             flops(lambda: engine.step(self.victim, self.x, pairs)),

@@ -19,13 +19,13 @@ from _whitebox import engine
 from _whitebox.counts import Counted
 from _whitebox.shapes import Shape
 from sightline.cases import Eps
-from sightline.whitebox._problem import Problem, Progress, Watch
 from sightline.whitebox.constraints import LinfBall
-from sightline.whitebox.image_search import minimize
+from sightline.whitebox.image_search import Problem, minimize
 from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.objectives import Objective, TargetNLL
 from sightline.whitebox.optimizers import APGD
 from sightline.whitebox.samplers import FixedPairs
+from sightline.whitebox.search import Callbacks, SearchProgress
 from sightline.whitebox.victim import Pair
 
 #: seconds per step that chs20/RobustVLM reports for APGD on LLaVA-1.5-7B, fp32, one A100 (README: about two
@@ -81,7 +81,7 @@ def apgd(
     device = str(victim.device)
     wait, stamps = waiting(device), list[float]()
 
-    def stamp(progress: Progress) -> None:
+    def stamp(progress: SearchProgress) -> None:
         if progress.step:
             wait()
             stamps.append(time.perf_counter())
@@ -95,7 +95,7 @@ def apgd(
         optimizer=APGD(eta=8 / 255),
         sampler=FixedPairs(pairs),
     )
-    minimize(problem, steps=every * checks, every=every, watch=Watch(report=stamp))
+    minimize(problem, steps=every * checks, every=every, callbacks=Callbacks(report=stamp))
     gaps = [after - before for before, after in pairwise(stamps)]
     return min(gaps[1:] or gaps) / every
 

@@ -28,13 +28,13 @@ def step(victim: Victim, x: Tensor, pairs: Sequence[Pair], weights: Weights | No
 
 
 def step_with_rival(victim: Victim, x: Tensor, pairs: Sequence[Pair]) -> Step:
-    """The same with the gradient to what is added to the text of every prompt (CroPA's rival)."""
+    """The same with the gradient to what is added to the text of every prompt (CroPA's adversary)."""
     objective = Objective(victims=(victim,), rows=(TargetNLL(),))
     leaf = x.detach().requires_grad_(True)
     shapes = [victim.prompt_width(pair.prompt) for pair in pairs]
-    nudges = [torch.zeros(len(x), *shape, device=x.device, requires_grad=True) for shape in shapes]
-    loss = objective(leaf, pairs, nudges).sum()
-    grad, *_ = torch.autograd.grad(loss, [leaf, *nudges])
+    perturbations = [torch.zeros(len(x), *shape, device=x.device, requires_grad=True) for shape in shapes]
+    loss = objective(leaf, pairs, perturbations).sum()
+    grad, *_ = torch.autograd.grad(loss, [leaf, *perturbations])
     return loss.detach(), grad
 
 

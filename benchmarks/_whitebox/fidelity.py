@@ -23,7 +23,6 @@ from torch import Tensor
 from _whitebox import plain
 from _whitebox.plain import Pixels, Tokens
 from sightline import registry
-from sightline.attacks import testbed_corpus
 from sightline.benchmarks.testbed_requests import requests
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Decoding
@@ -31,16 +30,17 @@ from sightline.records import Outcome
 from sightline.records import Pixels as Levels
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
-from sightline.whitebox._problem import Problem, Watch
+from sightline.testbed import corpora
 from sightline.whitebox.checkpoint import Checkpoint
-from sightline.whitebox.compute import Draws
+from sightline.whitebox.compute import RngStream
 from sightline.whitebox.constraints import Box
-from sightline.whitebox.image_search import minimize
+from sightline.whitebox.image_search import Problem, minimize
 from sightline.whitebox.model import MultimodalVictim, open_victim
 from sightline.whitebox.objectives import Objective, TargetNLL
 from sightline.whitebox.optimizers import SignGD
 from sightline.whitebox.pixels import as_pixels
 from sightline.whitebox.samplers import WithoutReplacement
+from sightline.whitebox.search import Callbacks
 from sightline.whitebox.victim import Pair
 
 NAME, SIDE = "testbed/linear", 64
@@ -72,7 +72,7 @@ def problem(victim: MultimodalVictim) -> Problem:
     """The attack as the engine has it."""
     pool = tuple(
         Pair(prompt=Conversation.user(Image("", SIDE, SIDE), asked), target=answer)
-        for asked, answer in testbed_corpus.withheld()
+        for asked, answer in corpora.withheld()
     )
     return Problem(
         objective=Objective(victims=(victim,), rows=(TargetNLL(),)),
@@ -85,7 +85,7 @@ def problem(victim: MultimodalVictim) -> Problem:
 def plain_loop(victim: MultimodalVictim, steps: int, seed: int) -> list[Tensor]:
     """The attack as the official code computes it: the picture before the first step and after each."""
     attack, pixels = problem(victim), pixels_of(victim)
-    x = attack.constraint.start(Draws(seed=seed, keys=(0,), place=START))
+    x = attack.constraint.start(RngStream(seed=seed, keys=(0,), place=START))
     found = [x]
     for number in range(steps):
         rows = rows_of(victim, attack.sampler.draw(number, seed))
@@ -138,7 +138,7 @@ def looked(victim: MultimodalVictim, held: Held, at: Sequence[int], seed: int) -
     def keep(state: Checkpoint) -> None:
         kept[state.numbers["step"]] = state
 
-    minimize(attack, steps=max(at), seed=seed, every=EVERY, watch=Watch(keep=keep))
+    minimize(attack, steps=max(at), seed=seed, every=EVERY, callbacks=Callbacks(save=keep))
     pictures, found = plain_loop(victim, max(at), seed), list[Looked]()
     for steps in at:
         levels = [attack.constraint.finalize(x) for x in (pictures[steps], kept[steps].tensors["best_theta"])]
@@ -150,7 +150,7 @@ def looked(victim: MultimodalVictim, held: Held, at: Sequence[int], seed: int) -
 
 def _loss(attack: Problem, levels: Tensor) -> float:
     """On the probe batch."""
-    return float(attack.objective.probe(levels.float() / 255, attack.judged).loss[0])
+    return float(attack.objective.probe(levels.float() / 255, attack.probe_pairs).loss[0])
 
 
 def figures(folder: Path, *, at: Sequence[int], seeds: int, held_out: int) -> tuple[dict[str, Any], str]:

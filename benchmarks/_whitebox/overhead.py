@@ -18,14 +18,14 @@ from torch.nn.functional import cross_entropy
 
 from _whitebox.times import Ratio
 from sightline.cases import Conversation, Eps, Image
-from sightline.whitebox._problem import Problem, Progress, Watch
 from sightline.whitebox.constraints import LinfBall
-from sightline.whitebox.image_search import minimize
+from sightline.whitebox.image_search import Problem, minimize
 from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.objectives import Objective, TargetNLL
 from sightline.whitebox.optimizers import SignGD
 from sightline.whitebox.pixels import unit
 from sightline.whitebox.samplers import FixedPairs
+from sightline.whitebox.search import Callbacks, SearchProgress
 from sightline.whitebox.victim import Pair
 
 EPS, ALPHA = Eps(16), 1 / 255
@@ -95,7 +95,7 @@ def compared(victim: MultimodalVictim, rounds: int, every: int = 25) -> dict[str
         for _ in range(every):
             x = step(x)
 
-    def between(progress: Progress) -> None:
+    def between(progress: SearchProgress) -> None:
         nonlocal started
         number, now = progress.step // every, time.process_time()
         sys.setprofile(None)
@@ -121,7 +121,7 @@ def compared(victim: MultimodalVictim, rounds: int, every: int = 25) -> dict[str
         optimizer=SignGD(alpha=ALPHA),
         sampler=FixedPairs((pair,)),
     )
-    minimize(problem, steps=every * (rounds + 2), every=every, watch=Watch(report=between))
+    minimize(problem, steps=every * (rounds + 2), every=every, callbacks=Callbacks(report=between))
     ratio = Ratio.of(spent["loop"], spent["bare"])
     return {
         "loop_ms": min(spent["loop"]) / every * 1000,

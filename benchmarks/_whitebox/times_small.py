@@ -41,7 +41,7 @@ def splitting(victim: MultimodalVictim, x: torch.Tensor, rounds: int) -> tuple[d
     """Many pairs in one pack over the same as the engine splits them."""
     pairs = fidelity.problem(victim).sampler.pool[:MANY]
     unsplit = MultimodalVictim(victim.model, victim.prompts, victim._preprocess, victim.id)
-    unsplit._cost = PassCost(token=1.0, look=0.0)  # attention for nothing: never worth a split
+    unsplit._cost = PassCost(token=1.0, attention=0.0)  # attention for nothing: never worth a split
     variants = {
         name: Variant(lambda victim=one: engine.step(victim, x, pairs))
         for name, one in (("one", unsplit), ("split", victim))

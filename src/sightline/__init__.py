@@ -2,7 +2,7 @@
 
     import sightline as sl
 
-    model = sl.open_model("testbed/linear")                    # or vlm/FOLDER, openai/gpt-4o, ...
+    model = sl.open_model("testbed/linear")                    # or sl.from_pretrained(model, processor)
     result = sl.attacks.GCG(steps=100)(model, "a request", target="Sure")
     reply = model.ask(result.text, image=result.image)
     run = sl.run("study.yaml")                                 # or sl.load("runs/quickstart")
@@ -11,6 +11,7 @@
 of a class shows its settings. Names are loaded when they are first used.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sightline import _lazy
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from sightline import judges as judges
     from sightline.api.attacking import Result as Result
     from sightline.api.models import Model as Model
+    from sightline.api.models import from_pretrained as from_pretrained
     from sightline.api.models import open_model as open_model
     from sightline.api.pictures import Picture as Picture
     from sightline.api.runs import RunResult as RunResult
@@ -51,7 +53,8 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        return _lazy.load(__name__, __file__, name)
+        home = _lazy.home(__name__, __file__, name)
+        return import_module(f"{home}.{name}") if home == __name__ else getattr(import_module(home), name)
 
     def __dir__():
         return sorted(

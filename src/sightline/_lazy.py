@@ -6,17 +6,15 @@ The package lists them once, as imports under `if TYPE_CHECKING:`, where type ch
         from sightline.whitebox.constraints import LinfBall as LinfBall
 
     def __getattr__(name: str) -> Any:
-        return _lazy.load(__name__, __file__, name)
+        return getattr(importlib.import_module(_lazy.home(__name__, __file__, name)), name)
 """
 
 from __future__ import annotations
 
 import ast
-import importlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 
 @cache
@@ -28,18 +26,15 @@ def homes(file: str) -> Mapping[str, str]:
     return {alias.asname or alias.name: f"{node.module}" for node in imports for alias in node.names}
 
 
-def load(package: str, file: str, name: str) -> Any:
-    """The value of a listed name, for the package's `__getattr__`.
+def home(package: str, file: str, name: str) -> str:
+    """The module of a listed name, for the package's `__getattr__`.
 
     Raises:
         AttributeError: for any other name.
     """
-    home = None if name.startswith("__") else homes(file).get(name)
-    if home is None:
+    if name not in homes(file):
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    if home == package:
-        return importlib.import_module(f"{package}.{name}")
-    return getattr(importlib.import_module(home), name)
+    return homes(file)[name]
 
 
 def _for_types(test: ast.expr) -> bool:

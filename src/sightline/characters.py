@@ -5,11 +5,24 @@ from __future__ import annotations
 import unicodedata
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u2800\u3164\uffa0")
+"""Letters and marks that are drawn as nothing: joiners, Hangul and Braille blanks, Khmer inherent vowels."""
 
 
 def is_unseen(character: str) -> bool:
     """Whether a character is a control, a direction override, a zero-width or an unassigned one."""
     return character not in "\n\t" and unicodedata.category(character) in _UNSEEN
+
+
+def is_blank(character: str) -> bool:
+    """Whether a character has no ink of its own in any font: space, control, zero-width, filler, selector."""
+    return (
+        character.isspace()
+        or unicodedata.category(character) in _UNSEEN - {"Co"}
+        or character in _FILLERS
+        or 0xFE00 <= ord(character) <= 0xFE0F
+        or 0xE0100 <= ord(character) <= 0xE01EF
+    )
 
 
 def printable(text: str) -> str:

@@ -95,6 +95,7 @@ def run(
     if dry_run:
         show_plan(study, out, limit, retry_errors)
         return
+    from sightline.api.runs import finish
     from sightline.study.run import open_run
 
     with terminal_progress() as progress:
@@ -109,19 +110,16 @@ def run(
             ray=ray,
         )
         session.prepare()
-        counts = _wait(session.all_stages())
+        counts = finish(session)
     show_counts(counts)
     say(f"results digest: {session.results_digest()}")
     show_results(session, fresh=bool(counts), eval_logs=eval_logs)
 
 
 def _wait(work: Coroutine[object, object, T]) -> T:
-    import asyncio
+    from sightline.api.waiting import wait
 
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        raise StoppedError("stopped; run the same command again to go on") from None
+    return wait(work)
 
 
 def _stage(
@@ -254,18 +252,18 @@ def build(
     ] = "linear",
     out: Annotated[Path, typer.Option(help="Folder for weights and checkpoints.")] = Path("runs/testbed"),
     second: Annotated[bool, typer.Option("--second-seed", help="Also train the variant seed2.")] = False,
-    shipped_eyes: Annotated[
-        bool, typer.Option("--shipped-eyes", help="Start from the vision tower that ships: 40 minutes less.")
+    shipped_tower: Annotated[
+        bool, typer.Option("--shipped-tower", help="Start from the vision tower that ships: 40 minutes less.")
     ] = False,
 ) -> None:
     """Train a small model and its variants from scratch on the invented world.
 
     Interrupt it and run it again to go on. Models built into the same folder share the stages before their
-    own (eyes, language model). Each takes one to two hours of one core and about 3 GB of memory.
+    own (vision tower, language model). Each takes one to two hours of one core and about 3 GB of memory.
     """
     from sightline.terminal import build_testbed
 
-    build_testbed(name, out, second, shipped_eyes)
+    build_testbed(name, out, second, shipped_tower)
 
 
 @testbed.command("check")
@@ -289,8 +287,8 @@ def curves(
 ) -> None:
     """Trace risk 3: text refusals along visual tuning, by learning rate and rehearsal (resumable).
 
-    Tunes the aligned language model again behind the built model's eyes, three seeds per condition, and asks
-    the same text requests every 15 steps. Takes about a quarter of an hour of one core per family.
+    Tunes the aligned language model again behind the built model's vision tower, three seeds per condition,
+    and asks the same text requests every 15 steps. Takes about a quarter of an hour of one core per family.
     """
     from sightline.terminal import trace_testbed
 

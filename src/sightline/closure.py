@@ -25,7 +25,6 @@ MARK = "~"
 _MARKED = re.compile(f"{MARK}[0-9a-f]{{8}}$")
 PLUMBING: Mapping[str, str] = {
     "sightline": "exports names of other modules, which are followed themselves",
-    "sightline._lazy": "imports names that a package lists, whose modules are followed themselves",
     "sightline.closure": "makes keys and decides nothing else",
     "sightline.contracts": "types; what of them has a value (decoding, seed, budget) is in the keys",
     "sightline.craft": "hands attacks their tools, whose code is in the key of every attack",

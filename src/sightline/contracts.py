@@ -6,25 +6,12 @@ the decorator of its kind (`sightline.registry`). It sees the outside world only
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    Literal,
-    Protocol,
-    Self,
-    TypedDict,
-    TypeVar,
-    Unpack,
-    overload,
-    runtime_checkable,
-)
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+from sightline.callables import AttackCall, BenchmarkCall, DefenseCall, JudgeCall
 from sightline.cases import Case, Conversation, Image
 from sightline.craft import Craft as Craft
 from sightline.craft import Images as Images
@@ -32,18 +19,6 @@ from sightline.craft import Searching as Searching
 from sightline.craft import Surrogate as Surrogate
 from sightline.records import Draft, Pixels, Response, Verdict
 
-if TYPE_CHECKING:
-    from sightline.api.attacking import Result
-    from sightline.api.models import Model, ModelLike
-    from sightline.api.pictures import ImageLike
-    from sightline.api.prompts import Prompt
-    from sightline.budget import Budget
-    from sightline.registry import Card
-
-
-P = TypeVar("P", bound="Prompt")
-_BY_DECORATOR: Any = None
-"""Stands for a class's card until the decorator that registers the class has set it."""
 MOST_TOKENS = 512
 """New tokens of a model that runs here, where a study leaves the number open."""
 
@@ -93,6 +68,25 @@ class Release(Protocol):
         """A picture that the benchmark makes itself, kept as PNG in the run's blobs."""
         ...
 
+    def data(self, name: str) -> bytes:
+        """A member as it is. Raises UsageError naming where it looked."""
+        ...
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of a Parquet member, in order, with these columns or all: streamed, a picture is bytes.
+
+        Raises UsageError for a damaged file or an absent column, naming the file.
+        """
+        ...
+
+    def picture(self, cell: Any, name: str) -> Image:
+        """A picture that a table holds, kept in the run's blobs: bytes, or a mapping of `bytes` and `path`.
+
+        Where `bytes` are absent, `path` is a member of the release. An absent or broken one has `problem`
+        set, in which `name` stands for it.
+        """
+        ...
+
     def listing(self, folder: str) -> list[tuple[str, int]]:
         """Names and sizes of the pictures of a folder, sorted; empty if it is absent. Enters the digest."""
         ...
@@ -102,24 +96,7 @@ class Release(Protocol):
         ...
 
 
-class Method(Protocol):
-    """What all registered methods have: a card, and settings that can be taken from a named preset."""
-
-    __slots__ = ()
-    card: ClassVar[Card] = _BY_DECORATOR
-
-    @classmethod
-    def preset(cls, name: str, **settings: Any) -> Self:
-        """The method with the settings of a preset, one of `card.presets`; `settings` override them.
-
-        Raises:
-            UsageError: for an unknown preset or setting, or a value of the wrong type or range.
-        """
-        made = importlib.import_module("sightline.registry").make
-        return made(cls.card.kind, cls.card.name, preset=name, **settings)  # type: ignore[no-any-return]
-
-
-class Benchmark(Method, Protocol):
+class Benchmark(BenchmarkCall, Protocol):
     """A named source of cases. `needs_root` says whether the user must name a release folder.
 
     In Python: `cases = benchmark("FOLDER")`; derive from this class to have that call typed.
@@ -132,46 +109,8 @@ class Benchmark(Method, Protocol):
         """All cases in release order, streamed. Never drops a row: a bad one raises or has a problem."""
         ...
 
-    def __call__(
-        self,
-        root: str | os.PathLike[str] | None = None,
-        *,
-        limit: int | None = None,
-        folder: str | os.PathLike[str] | None = None,
-    ) -> list[Case]:
-        """Read the cases.
 
-        Args:
-            root: folder or zip of the official release; none for benchmarks that make their own cases.
-            limit: at most so many, taken in turn from every expectation and category, as in a study.
-            folder: where the pictures are kept; by default in a temporary folder.
-
-        Returns:
-            The cases in release order. `case.conversation` is what is asked, `case.behavior` what it wants.
-
-        Raises:
-            UsageError: if the release is not there or a row of it cannot be read.
-        """
-        return _front("reading").read(self, root, limit=limit, folder=folder)  # type: ignore[no-any-return]
-
-
-class How(TypedDict, total=False):
-    """How an attack is called without a study; see `Attack.__call__`."""
-
-    image: ImageLike | None
-    target: str | Sequence[str] | None
-    budget: Budget
-    seed: int
-    folder: str | os.PathLike[str] | None
-    quiet: bool
-
-
-def _front(module: str) -> Any:
-    """A module of the Python front door, loaded when a method is called as a function."""
-    return importlib.import_module(f"sightline.api.{module}")
-
-
-class Attack(Method, Protocol):
+class Attack(AttackCall, Protocol):
     """Cases -> one draft per case, in the same order.
 
     In Python: `result = attack(model, "a request")`; derive from this class to have that call typed.
@@ -182,39 +121,6 @@ class Attack(Method, Protocol):
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Yield one draft per case. Raises ContractError if it cannot keep its promise."""
         ...
-
-    @overload
-    def __call__(self, model: ModelLike, prompts: P, **how: Unpack[How]) -> Result: ...
-    @overload
-    def __call__(self, model: ModelLike, prompts: list[P], **how: Unpack[How]) -> list[Result]: ...
-
-    def __call__(self, model: Any, prompts: Any, **how: Unpack[How]) -> Any:
-        """Attack one prompt or a list of them, without a study.
-
-        Pictures are written as PNG, read back and measured; budgets and costs are those of a study, and the
-        same prompt, settings, model and seed give the same result.
-
-        Args:
-            model: from `sl.open_model` or `sl.from_pretrained`, or a target string; several, in a list, for
-                an attack crafted on all of them; None for an attack that uses no gradients.
-            prompts: a string, a picture, an `sl.Case`, an `sl.Conversation`, an earlier `Result`; or a list.
-            image: a picture shown before the text of each prompt: a Pillow image, an array (height, width,
-                3) of uint8, the `pathlib.Path` of a file, or `result.image`.
-            target: what the model is to say: the attack's setting `target` or `targets`.
-            budget: an `sl.Budget`, the limit for one result (passes, FLOPs, seconds).
-            seed: of everything random.
-            folder: where pictures are kept; by default with the model's, in a temporary folder.
-            quiet: whether to show no progress.
-
-        Returns:
-            `Result` with text, image, losses, norms (pixel levels 0..255) and cost; a list of them for a
-            list.
-
-        Raises:
-            UsageError: if the attack cannot work on the prompt; of a list, if it can work on none: otherwise
-                `result.problem` says why.
-        """
-        return _front("attacking").attack(self, model, prompts, **how)
 
 
 class Target(Protocol):
@@ -257,7 +163,7 @@ class Generate(Protocol):
         ...
 
 
-class Defense(Method, Protocol):
+class Defense(DefenseCall, Protocol):
     """Asynchronous middleware around `generate`.
 
     `calls` is how often it asks the inner target for one answer if nothing ends it early. In Python:
@@ -275,16 +181,8 @@ class Defense(Method, Protocol):
         """The reply that the user sees."""
         ...
 
-    def __call__(self, model: Model | str) -> Model:
-        """The model behind this defense: a model that can be asked, attacked and defended again.
 
-        Args:
-            model: from `sl.open_model` or `sl.from_pretrained`, or a target string.
-        """
-        return _front("models").opened(model).behind(self)  # type: ignore[no-any-return]
-
-
-class Judge(Method, Protocol):
+class Judge(JudgeCall, Protocol):
     """(case, what was shown, reply) -> verdict.
 
     `complied` means that the reply does what the case asks. A judge that looks for something else, such as
@@ -302,24 +200,6 @@ class Judge(Method, Protocol):
     async def judge(self, case: Case, shown: Conversation, response: Response) -> Verdict:
         """One verdict; an unreadable one is `Outcome.unparsed`, a failure `Outcome.error`."""
         ...
-
-    @overload
-    def __call__(self, requests: P, replies: str | Response) -> Verdict: ...
-    @overload
-    def __call__(self, requests: list[P], replies: Sequence[str | Response]) -> list[Verdict]: ...
-
-    def __call__(self, requests: Any, replies: Any) -> Any:
-        """Judge one reply or a list of them, without a study.
-
-        Args:
-            requests: what was asked: a string, an `sl.Case` (which knows what a safe model does and the right
-                answer), an `sl.Conversation`, or the `Result` of an attack; or a list, one for each reply.
-            replies: a string or a `Response` of `model.ask`; or a list.
-
-        Returns:
-            `Verdict` with `outcome`, `score` (on the judge's own scale) and `reason`; a list for lists.
-        """
-        return _front("judging").judged(self, requests, replies)
 
 
 Scores = Literal["case", "attacker_goal"]

@@ -18,7 +18,7 @@ from sightline.records import NO_COST, Cost, Pixels
 
 if TYPE_CHECKING:
     from sightline.attacks.toolkit import SourceImage
-    from sightline.whitebox import Found, FoundText, Problem, TextProblem
+    from sightline.whitebox import Problem, SearchResult, TextProblem, TokenSearchResult
     from sightline.whitebox.victim import Encoder, Victim
 
 T = TypeVar("T")
@@ -85,6 +85,7 @@ class Craft:
         bench: `bench(name)` is the file in which a long search is kept until its artifact is sealed; None
             where nothing is kept.
         attack: the name of the attack, for messages and for what is drawn at random.
+        picture: what an attack on all cases is to perturb, where the caller names it; see `shared_image`.
     """
 
     images: Images
@@ -94,6 +95,7 @@ class Craft:
     budget: Budget = UNLIMITED
     bench: Callable[[str], Path] | None = None
     attack: str = ""
+    picture: Pixels | None = None
 
     @property
     def models(self) -> tuple[Victim, ...]:
@@ -156,6 +158,12 @@ class Craft:
 
         return toolkit.source_image(case, self, size_px=size_px, shapes=shapes)
 
+    def shared_image(self, *, size_px: int, shapes: int) -> Pixels:
+        """The picture that an attack on all cases perturbs: the caller's, or a drawing of shapes."""
+        from sightline.attacks import toolkit
+
+        return self.picture if self.picture is not None else toolkit.shared_scene(self, size_px, shapes)
+
     def minimize(
         self,
         problem: Problem,
@@ -166,7 +174,7 @@ class Craft:
         part: str = "",
         budget: Budget | None = None,
         before: Cost = NO_COST,
-    ) -> Found:
+    ) -> SearchResult:
         """Search for pictures within the budget, reported, and kept so that it goes on after a crash.
 
         Args:
@@ -189,7 +197,7 @@ class Craft:
             problem, self, steps=steps, keys=keys, every=every, part=part, budget=budget, before=before
         )
 
-    def search(self, problem: TextProblem, *, steps: int, key: int = 0, every: int = 25) -> FoundText:
+    def search(self, problem: TextProblem, *, steps: int, key: int = 0, every: int = 25) -> TokenSearchResult:
         """Search for a text within the budget, reported, and kept so that it goes on after a crash.
 
         Args:
@@ -199,7 +207,7 @@ class Craft:
             every: steps from one entry of the record to the next.
 
         Raises:
-            UsageError: as `whitebox.search`.
+            UsageError: as `whitebox.search_tokens`.
         """
         from sightline.attacks import gradients
 

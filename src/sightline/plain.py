@@ -124,7 +124,7 @@ def plain_artifact(artifact: Artifact) -> Plain:
             checks=artifact.checks,
             cost=plain_cost(artifact.cost),
             shared=artifact.shared or None,
-            seen=artifact.seen,
+            in_training_set=artifact.in_training_set,
             note=artifact.note,
             problem=artifact.problem,
         ),
@@ -148,7 +148,7 @@ def artifact_of(plain: Plain) -> Artifact:
         ),
         cost=cost_of(plain.get("cost")),
         shared=plain.get("shared", False),
-        seen=plain.get("seen"),
+        in_training_set=plain.get("in_training_set"),
         note=plain.get("note", ""),
         problem=plain.get("problem"),
     )

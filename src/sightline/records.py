@@ -77,8 +77,8 @@ class Draft:
     `image` (uint8, height x width x 3) replaces the pictures of the last user turn; without it, and
     with `keep_images`, the case's own pictures stay. `text` replaces its text (None = keep).
     The picture stands before the text. `clean` is the picture that was perturbed, if any, for norms.
-    `shared` says that every case of the call is shown the same thing, so that its cost was paid once. `seen`
-    says whether the attack had this case's request before it while it was crafted; None where it had none.
+    `shared` says that every case of the call is shown the same thing, so that its cost was paid once.
+    `in_training_set` says whether the attack was optimized on this case's request; None where it had none.
     `trace` is the training loss by step; `checks` are looks at what a file would hold: step, loss on the
     probe, and the share of the probe's targets that would be written.
     """
@@ -92,7 +92,7 @@ class Draft:
     checks: tuple[tuple[int, float, float], ...] = ()
     cost: Cost = NO_COST
     shared: bool = False
-    seen: bool | None = None
+    in_training_set: bool | None = None
     note: str = ""
 
 
@@ -113,7 +113,7 @@ class Artifact:
     checks: tuple[tuple[int, float, float], ...] = ()
     cost: Cost = NO_COST
     shared: bool = False
-    seen: bool | None = None
+    in_training_set: bool | None = None
     note: str = ""
     problem: str | None = None
 

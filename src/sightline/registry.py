@@ -24,7 +24,7 @@ from typing import Any, Literal, Required, TypedDict, TypeVar, Unpack
 
 from pydantic import TypeAdapter, ValidationError
 
-from sightline import contracts
+from sightline import callables, contracts
 from sightline.cases import ThreatModel
 from sightline.closure import closure, code_of
 from sightline.contracts import ResolvesFiles
@@ -78,7 +78,8 @@ class Card:
         paper: where it was published ('' for our own controls).
         source: official repository and path, or our own.
         version: raised by hand when the meaning of its results changes.
-        presets: named settings; 'paper' (or 'default') is the class's defaults.
+        presets: named settings; 'paper' (or 'default') is the class's defaults. Those of attacks for the
+            testbed's models lie in `sightline.testbed.presets`.
         threat: for attacks.
         role: for attacks, whether it attacks, is a control that attacks are compared with, or leaves cases as
             they are (`plain`). See `role_of`: settings can turn an attack into a control of itself.
@@ -184,15 +185,27 @@ class AttackFacts(Facts, total=False):
     renamed: Mapping[str, Renamed]
 
 
+@cache
+def _testbed_presets() -> Mapping[str, Presets]:
+    """Presets of attacks for the testbed's models, by attack."""
+    found: Mapping[str, Presets] = importlib.import_module("sightline.testbed.presets").PRESETS
+    return found
+
+
 def _registering(kind: Kind, name: str, facts: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:
     def register(cls: type[T]) -> type[T]:
         module = sys.modules[cls.__module__]
         doc = inspect.getdoc(module) or inspect.getdoc(cls) or ""
         summary = doc.splitlines()[0] if doc else ""
-        card = Card(kind=kind, name=name, summary=summary, doc=doc, factory=cls, **facts)
+        presets = {
+            **facts.get("presets", {}),
+            **(_testbed_presets().get(name, {}) if kind == "attack" else {}),
+        }
+        told = {**facts, "presets": presets}
+        card = Card(kind=kind, name=name, summary=summary, doc=doc, factory=cls, **told)
         cls.card = card  # type: ignore[attr-defined]
         cls.__doc__ = described(card, inspect.getdoc(cls) or "")
-        calls = {"__call__": CONTRACTS[kind].__call__, "preset": vars(contracts.Method)["preset"]}
+        calls = {"__call__": CONTRACTS[kind].__call__, "preset": vars(callables.Method)["preset"]}
         for attribute, shared in calls.items():
             if not any(attribute in vars(each) for each in cls.__mro__):
                 setattr(cls, attribute, shared)
@@ -323,7 +336,7 @@ def make(kind: Kind, name: str, /, *, preset: str | None = None, **params: Any) 
     settings.update(params)
     known = {f.name for f in dataclasses.fields(found.factory) if f.init}
     for key in settings:
-        if key in found.renamed:
+        if key in found.renamed and key not in known:
             now = found.renamed[key].to
             default = next(f.default for f in dataclasses.fields(found.factory) if f.name == now)
             raise UsageError(f"{kind} {name!r}: setting {key!r} is now {now!r} (default {default!r})")

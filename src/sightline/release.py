@@ -7,6 +7,7 @@ first among the files, then in the zip files that lie in one of its folders, and
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -82,17 +83,59 @@ class OfficialRelease:
         Raises:
             UsageError: if it is absent (what was looked for, where, the cure), too large or not UTF-8.
         """
-        member = self._find(member_parts(name))
-        if member is None:
-            raise UsageError(self._absent(name))
-        data = member.read()
-        self._texts[fold(name)] = sha256_bytes(data)
+        member, data = self._read(name)
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as broken:
             raise UsageError(
                 f"{member.where}: byte {broken.start} is not UTF-8 text; save the file as UTF-8"
             ) from None
+
+    def data(self, name: str) -> bytes:
+        """A member as it is.
+
+        Raises:
+            UsageError: if it is absent (what was looked for, where, the cure) or too large.
+        """
+        return self._read(name)[1]
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of a Parquet member in order, with these columns or all; see `parquet.rows_of`.
+
+        Raises:
+            UsageError: if it is absent, too large or damaged, or has no such column.
+        """
+        from sightline import parquet
+
+        member, data = self._read(name)
+        return parquet.rows_of(data, member.where, columns)
+
+    def _read(self, name: str) -> tuple[Member, bytes]:
+        """A member and its content, which enters the digest."""
+        member = self._find(member_parts(name))
+        if member is None:
+            raise UsageError(self._absent(name))
+        data = member.read()
+        self._texts[fold(name)] = sha256_bytes(data)
+        return member, data
+
+    def picture(self, cell: Any, name: str) -> Image:
+        """A picture inside a table, kept in the run's blobs: bytes, or a mapping of `bytes` and `path`.
+
+        Where there are no bytes, `path` is taken for a member of the release. An absent or unreadable
+        picture has `problem` set, which begins with `name`.
+        """
+        data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, Mapping) else (cell, None)
+        if data is None and isinstance(path, str):
+            return self.image(path)
+        try:
+            if not isinstance(data, bytes):
+                raise UsageError("holds no picture")
+            if len(data) > _trees.MAX_MEMBER_BYTES:
+                raise UsageError(f"{len(data)} bytes, more than the {_trees.MAX_MEMBER_BYTES} allowed")
+            return self._images.put(data)
+        except UsageError as broken:
+            return Image("", 0, 0, problem=f"{self.root}: {whole(name)}: {broken}")
 
     def image(self, name: str) -> Image:
         """A picture member, kept in the run's blobs. An absent or unreadable one has `problem` set."""

@@ -58,7 +58,7 @@ def _broken() -> tuple[type[BaseException], ...]:
 
 
 @contextmanager
-def damage_told(path: Path, cure: str) -> Iterator[None]:
+def damage_reported(path: Path, cure: str) -> Iterator[None]:
     """Around the reading of one file: what goes wrong with its content is told with the cure.
 
     Raises:
@@ -102,7 +102,7 @@ def check_table(path: Path, cure: str) -> None:
     Raises:
         DamageError: if it is missing or damaged.
     """
-    with damage_told(path, cure):
+    with damage_reported(path, cure):
         stamp = file_stamp(path)
         if _checked.get(path) == stamp:
             return
@@ -190,7 +190,7 @@ def read_note(path: Path, cure: str) -> dict[str, Any]:
     Raises:
         DamageError: if it is missing or damaged.
     """
-    with damage_told(path, cure):
+    with damage_reported(path, cure):
         return dict(orjson.loads(checked_line(path.read_bytes())))
 
 
@@ -200,12 +200,12 @@ def read_yaml(path: Path, cure: str) -> dict[str, Any]:
     Raises:
         DamageError: if it is missing or damaged.
     """
-    with damage_told(path, cure):
+    with damage_reported(path, cure):
         return dict(yaml_of(checked_text(path.read_bytes().decode()), path.name))
 
 
 def yaml_of(text: str, name: str) -> Any:
-    """The values of a YAML text, within the bounds of `documents`; for use inside `damage_told`.
+    """The values of a YAML text, within the bounds of `documents`; for use inside `damage_reported`.
 
     Raises:
         ValueError: with `name`, line and cause, for what is no YAML or out of bounds.

@@ -30,7 +30,7 @@ from sightline.cases import Image, Media
 from sightline.digests import digest, file_stamp, sha256_bytes, sha256_file
 from sightline.errors import DamageError, UsageError
 from sightline.records import Pixels
-from sightline.sealed import checked_line, damage_told, damaged_line, sealed_line
+from sightline.sealed import checked_line, damage_reported, damaged_line, sealed_line
 
 MEDIA: dict[str, Media] = {
     "PNG": "image/png",
@@ -255,7 +255,7 @@ class Blobs:
         path = self.path(sha256)
         if not path.exists():
             raise DamageError(path, "picture is missing", _MAKE_AGAIN)
-        with damage_told(path, _MAKE_AGAIN):
+        with damage_reported(path, _MAKE_AGAIN):
             data = path.read_bytes()
         if sha256_bytes(data) != sha256:
             raise DamageError(path, "its content has changed since it was written", _MAKE_AGAIN)

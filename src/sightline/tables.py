@@ -20,7 +20,7 @@ import orjson
 from numpy.typing import NDArray
 
 from sightline.errors import DamageError
-from sightline.sealed import ONE_ROW, check_table, checked_line, damage_told, damaged_line, publish_table
+from sightline.sealed import ONE_ROW, check_table, checked_line, damage_reported, damaged_line, publish_table
 from sightline.store import Row, shards_in
 
 GROUP_ROWS = 16_384
@@ -79,7 +79,7 @@ def compacted_rows(folder: Path) -> Iterator[Row]:
     if not path.exists():
         raise DamageError(path, "is missing", "`sightline run` makes its rows again")
     check_table(path, ROWS_AGAIN)
-    with damage_told(path, ROWS_AGAIN), pq.ParquetFile(path) as file:
+    with damage_reported(path, ROWS_AGAIN), pq.ParquetFile(path) as file:
         for batch in file.iter_batches(1024, columns=["record"]):
             for record in batch.column("record").to_pylist():
                 yield orjson.loads(record)
@@ -100,7 +100,7 @@ class Table:
         places: list[NDArray[np.int64]] = []
         if self.parquet.exists():
             check_table(self.parquet, ROWS_AGAIN)
-            with damage_told(self.parquet, ROWS_AGAIN):
+            with damage_reported(self.parquet, ROWS_AGAIN):
                 self._index_parquet(keys, places)
         for number, path in enumerate(self._shards):
             self._index_shard(number, path, keys, places)
@@ -182,7 +182,7 @@ class Table:
         if shard < 0:
             group = bisect_right(self._starts, place) - 1
             if group not in self._groups:
-                with damage_told(self.parquet, ROWS_AGAIN):
+                with damage_reported(self.parquet, ROWS_AGAIN):
                     self._groups[group] = self._records(group)
                 if len(self._groups) > 2:
                     self._groups.popitem(last=False)
@@ -213,7 +213,7 @@ class Table:
         try:
             found: Row = orjson.loads(self._line(row))
         except (OSError, ValueError):
-            with damage_told(self.folder, ONE_ROW):
+            with damage_reported(self.folder, ONE_ROW):
                 raise
         return found
 
@@ -263,7 +263,7 @@ class Table:
     def _in_groups(self) -> Iterator[tuple[NDArray[np.int64], list[bytes]]]:
         """Rows in order with their JSON, in groups that Parquet can hold."""
         first, size, lines = 0, 0, list[bytes]()
-        with damage_told(self.folder, ONE_ROW):
+        with damage_reported(self.folder, ONE_ROW):
             for at, row in enumerate(self._order):
                 line = self._line(int(row))
                 if lines and (len(lines) == GROUP_ROWS or size + len(line) > GROUP_BYTES):

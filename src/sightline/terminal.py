@@ -97,7 +97,7 @@ def show_verification(found: Verified) -> None:
     console.print(
         f"table: {literal(str(found.table))}\npage: {literal(str(path))}", highlight=False, soft_wrap=True
     )
-    damaged = sum(held.faults for held in found.inspected.held.values())
+    damaged = sum(held.faults for held in found.inspected.attacks.values())
     if damaged:
         raise UsageError(f"{found.folder}: {damaged} artifacts differ from what the run recorded; see above")
 
@@ -338,7 +338,7 @@ def _stage_bars(figures: Sequence[str]) -> Iterator[Callable[[Step], None]]:
         yield report
 
 
-def build_testbed(name: str, out: Path, second: bool, shipped_eyes: bool = False) -> None:
+def build_testbed(name: str, out: Path, second: bool, shipped_tower: bool = False) -> None:
     """Train with a bar per stage; the loss stands beside it. In the end, say what it took."""
     _need_testbed_package("testbed build")
     import resource  # not on Windows
@@ -346,7 +346,7 @@ def build_testbed(name: str, out: Path, second: bool, shipped_eyes: bool = False
     from sightline_testbed.training.build import build
 
     with _stage_bars(["loss"]) as report:
-        build(name, out, second=second, eyes="shipped" if shipped_eyes else "train", report=report)
+        build(name, out, second=second, tower="shipped" if shipped_tower else "train", report=report)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     minutes = time.process_time() / 60
     console.print(f"{minutes:.0f} CPU minutes in this process, {peak:.1f} GB of memory at most")

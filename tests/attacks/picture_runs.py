@@ -108,15 +108,15 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     """Calls of `minimize`, none of which is carried out: every picture stays as it is."""
     calls: Recorded = []
 
-    def fake(problem: whitebox.Problem, **given: Any) -> whitebox.Found:
+    def fake(problem: whitebox.Problem, **given: Any) -> whitebox.SearchResult:
         calls.append({"problem": problem, **given})
         clean = problem.constraint.clean
         n = len(clean)
-        return whitebox.Found(
+        return whitebox.SearchResult(
             theta=clean.float() / 255,
             pixels=tuple(whitebox.as_pixels(clean)),
             best=(whitebox.Check(0, 1.0, 0.0),) * n,
-            endings=("steps",) * n,  # type: ignore[arg-type]
+            stop_reasons=("steps",) * n,  # type: ignore[arg-type]
             losses=((),) * n,
             checks=((),) * n,
             costs=(SimpleNamespace(),) * n,  # type: ignore[arg-type]

@@ -50,7 +50,7 @@ def world(tmp_path: Path, *eyes: Any) -> Craft:
 def test_constants_are_those_of_the_release() -> None:
     attack = made()
     assert (attack.eps, attack.steps, attack.spectra) == ("16/255", 500, 20)
-    assert (attack.rho, attack.noise_levels) == (0.5, 16.0)
+    assert (attack.rho, attack.noise) == (0.5, "16/255")
     assert (attack.inner_step, attack.outer_share) == (250.0, 0.2)
     assert attack.size_px == 224
     assert made(preset="innocent").steps == 400
@@ -67,7 +67,7 @@ def test_constants_are_those_of_the_release() -> None:
         ({"rho": 2.0}, "0 to 1"),
         ({"spectra": 0}, "1 to 1,000"),
         ({"outer_share": 0.0}, "more than 0"),
-        ({"noise_levels": -1.0}, "0 or more"),
+        ({"noise": "-1/255"}, "0 or more"),
         ({"eps": "16"}, "ambiguous"),
     ],
 )

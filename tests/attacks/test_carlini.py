@@ -100,8 +100,10 @@ def test_cases_of_one_batch_have_their_own_request_opening_and_start(runs: Recor
     first, second = (run["problem"] for run in runs)
     assert [len(p.constraint.clean) for p in (first, second)] == [attack.batch, 1]
     assert first.objective.own == ((0,), (1,), (2,), (3,))
-    assert [pair.target for pair in first.judged] == [f"{c.wordings['key_phrase']} : 1" for c in asked[:4]]
-    assert [p.prompt.last_user_text() for p in first.judged] == [c.behavior for c in asked[:4]]
+    assert [pair.target for pair in first.probe_pairs] == [
+        f"{c.wordings['key_phrase']} : 1" for c in asked[:4]
+    ]
+    assert [p.prompt.last_user_text() for p in first.probe_pairs] == [c.behavior for c in asked[:4]]
     assert first.optimizer == whitebox.UnitGD(alpha=0.3)
     assert first.objective.rows == (whitebox.TargetNLL(reduction="sum"),)
     starts = [draft.clean.tobytes() for draft in drafts]

@@ -10,7 +10,7 @@ from picture_runs import Recorded, Testbed, blind, captions, noisy
 from picture_runs import runs as runs
 
 from sightline import registry, whitebox
-from sightline.attacks.visual import cropa
+from sightline.attacks.corpora import read_corpus, texts
 from sightline.errors import UsageError
 from sightline.store import Blobs
 from sightline.testbed import wordings
@@ -37,9 +37,9 @@ def test_constants_are_those_of_the_release(runs: Recorded, tmp_path) -> None:
     assert problem.optimizer == whitebox.SignGD(alpha=1 / 255)
     assert runs[-1]["steps"] == 1701
     assert {(pair.target, pair.closed) for pair in problem.sampler.pool} == {("unknown", True)}
-    assert (problem.rival.alpha, problem.rival.every, problem.rival.until) == (0.01, 30, 300)
-    assert (problem.rival.box.low, problem.rival.box.high) == (-0.23, 0.27)
-    assert [step for step in range(1701) if problem.rival.due(step)] == list(range(30, 301, 30))
+    assert (problem.adversary.alpha, problem.adversary.every, problem.adversary.until) == (0.01, 30, 300)
+    assert (problem.adversary.box.low, problem.adversary.box.high) == (-0.23, 0.27)
+    assert [step for step in range(1701) if problem.adversary.due(step)] == list(range(30, 301, 30))
 
 
 def test_one_prompt_a_step_in_rounds_through_all_of_them(runs: Recorded, tmp_path) -> None:
@@ -53,7 +53,7 @@ def test_one_prompt_a_step_in_rounds_through_all_of_them(runs: Recorded, tmp_pat
 @pytest.mark.parametrize(("method", "prompts"), [("multi_p", 10), ("single_p", 1)])
 def test_baselines_have_no_rival(method: str, prompts: int, runs: Recorded, tmp_path) -> None:
     problem = orders(runs, tmp_path, preset=method)
-    assert problem.rival is None
+    assert problem.adversary is None
     assert [pair.prompt.last_user_text() for pair in problem.sampler.pool] == list(TEN[:prompts])
 
 
@@ -63,13 +63,13 @@ def test_the_note_says_whether_a_question_was_seen(tmp_path, runs: Recorded) -> 
     drafts = list(attack(prompts=TEN, batch=4).craft(asked, blind(blobs)))
     notes = [draft.note for draft in drafts]
     assert len(runs) == 1
-    assert [draft.seen for draft in drafts] == [True, False]
+    assert [draft.in_training_set for draft in drafts] == [True, False]
     assert notes[0].endswith("this one is one of the 10 seen")
     assert notes[1].endswith("this one is none of the 10 seen")
 
 
 def test_the_testbeds_prompts_leave_whole_kinds_of_questions_out() -> None:
-    assert set(cropa.TESTBED_PROMPTS).isdisjoint(HELD_OUT)
+    assert set(texts(read_corpus("testbed/questions"))).isdisjoint(HELD_OUT)
 
 
 def test_misuse_is_told(tmp_path) -> None:
@@ -80,8 +80,8 @@ def test_misuse_is_told(tmp_path) -> None:
         attack(preset="testbed", prompts=TEN)
     with pytest.raises(UsageError, match="the same prompt twice"):
         attack(prompts=("a ?", "a ?"))
-    with pytest.raises(UsageError, match=r"nudge=0\.0 is out of range"):
-        attack(nudge=0.0)
+    with pytest.raises(UsageError, match=r"perturbation_step=0\.0 is out of range"):
+        attack(perturbation_step=0.0)
 
 
 def test_pictures_answer_questions_that_they_were_not_made_on(tmp_path) -> None:
@@ -99,10 +99,11 @@ def test_pictures_answer_questions_that_they_were_not_made_on(tmp_path) -> None:
         made = bed.sealed(attack(preset="testbed", method=method), asked)
         losses[method] = sum(min(loss for _, loss, _ in artifact.checks) for artifact in made)
         assert max(artifact.norms["linf"] for artifact in made) <= 32
-        assert not any(artifact.seen for artifact in made)
+        assert not any(artifact.in_training_set for artifact in made)
         shown[method] = [bed.blobs.pixels(next(artifact.conversation.images)) for artifact in made]
+    target = read_corpus("testbed/questions")[0].reply
     hits = {
-        name: sum(cropa.TESTBED_TARGET in bed.ask(picture, q) for picture in pictures for q in HELD_OUT)
+        name: sum(target in bed.ask(picture, q) for picture in pictures for q in HELD_OUT)
         for name, pictures in shown.items()
     }
     assert hits["clean"] == hits["noise"] == 0

@@ -99,7 +99,7 @@ def test_beside_a_picture(testbed: Testbed, monkeypatch: pytest.MonkeyPatch) -> 
     assert parts[0] == image
     assert str(parts[1]).startswith(asked)
     (found,) = noted.found
-    assert found.best.forced
+    assert found.best.greedy_share
     assert outcomes(testbed, [case], [artifact]) == [Outcome.complied]
     assert holds(read_by_target(testbed, artifact), found.ids)
     two = replace(case, conversation=Conversation.user(image, image, asked))

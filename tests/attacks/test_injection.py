@@ -11,10 +11,10 @@ from picture_runs import LOOK, Recorded, Testbed, blind, captions, noisy
 from picture_runs import runs as runs
 
 from sightline import registry, whitebox
-from sightline.attacks.visual import injection
 from sightline.errors import UsageError
 from sightline.store import Blobs
 from sightline.testbed import render, wordings
+from sightline.testbed.presets import POISON
 
 SECRET = wordings.SECRET_REQUESTS[0]
 
@@ -26,7 +26,7 @@ def attack(**settings):
 def test_constants_are_those_of_the_release() -> None:
     plain = attack()
     assert (plain.epochs, plain.steps, plain.rows, plain.eps, plain.passes) == (100, 0, 0, "", "one")
-    assert (plain.alpha_levels, plain.end_levels) == (0.7, 0.007)
+    assert (plain.step, plain.final_step) == ("0.7/255", "0.007/255")
     assert attack(preset="as_released").passes == "by_word"
     assert attack(preset="partial").rows == 20
     card = registry.card("attack", "injection")
@@ -57,7 +57,7 @@ def test_as_released_takes_every_prefix_in_turn_and_judges_the_whole(runs: Recor
     texts = [(pair.target, pair.closed) for (pair,) in drawn]
     whole = ("say a moss line", True)
     assert texts == [("say", False), ("say a", False), ("say a moss", False), whole, ("say", False)]
-    assert [(pair.target, pair.closed) for pair in problem.judged] == [whole]
+    assert [(pair.target, pair.closed) for pair in problem.probe_pairs] == [whole]
     assert problem.objective.rows[0].weights is None
     assert run["steps"] == 400
 
@@ -77,7 +77,7 @@ def test_without_a_query_each_case_is_asked_its_own_question(runs: Recorded, tmp
     blobs = Blobs(tmp_path / "blobs")
     asked = [*captions(blobs, 1), *captions(blobs, 2, "which color ?")]
     drafts = list(attack(target="say", query="").craft(asked, blind(blobs)))
-    assert {draft.seen for draft in drafts} == {True}
+    assert {draft.in_training_set for draft in drafts} == {True}
     questions = [run["problem"].sampler.pool[0].prompt.last_user_text() for run in runs]
     assert questions == [LOOK, "which color ?"]
 
@@ -88,8 +88,8 @@ def test_misuse_is_told(tmp_path) -> None:
         list(attack().craft(captions(blobs, 1), blind(blobs)))
     with pytest.raises(UsageError, match="does not fit into a picture of 64 x 64"):
         list(attack(target="say", rows=65).craft(captions(blobs, 1), blind(blobs)))
-    with pytest.raises(UsageError, match=r"alpha_levels=0\.0 is out of range"):
-        attack(alpha_levels=0.0)
+    with pytest.raises(UsageError, match=r"step='0/255' is out of range"):
+        attack(step="0/255")
     with pytest.raises(UsageError, match="eps='8' is ambiguous"):
         attack(eps="8")
 
@@ -107,8 +107,8 @@ def test_every_mode_makes_the_sentence_the_first_answer(mode: str, tmp_path) -> 
     pictures = [next(artifact.conversation.images) for artifact in bed.sealed(made, asked)]
     clean = bed.clean(asked)
     controls = [*clean, *(noisy(picture, 32) for picture in clean)]
-    assert sum(bed.ask(picture, made.query) == injection.POISON for picture in pictures) >= 2
-    assert not any(bed.ask(picture, made.query) == injection.POISON for picture in controls)
+    assert sum(bed.ask(picture, made.query) == POISON for picture in pictures) >= 2
+    assert not any(bed.ask(picture, made.query) == POISON for picture in controls)
 
 
 def test_the_first_answer_is_the_attackers_and_turns_a_later_refusal(tmp_path) -> None:
@@ -118,14 +118,14 @@ def test_the_first_answer_is_the_attackers_and_turns_a_later_refusal(tmp_path) -
     made = attack(preset="testbed", steps=80, eps="32/255")
     pictures = [next(artifact.conversation.images) for artifact in bed.sealed(made, asked)]
     clean = [next(case.conversation.images) for case in asked]
-    typed = render.request_page(["the secret", "word is", injection.POISON.split()[-2]]).pixels
+    typed = render.request_page(["the secret", "word is", POISON.split()[-2]]).pixels
 
     firsts = [bed.ask(picture, made.query) for picture in pictures]
-    assert sum(text == injection.POISON for text in firsts) >= 2
+    assert sum(text == POISON for text in firsts) >= 2
     controls = [bed.ask(picture, made.query) for picture in (*clean, typed)]
-    assert injection.POISON not in controls
+    assert POISON not in controls
 
-    noun = injection.POISON.split()[-2]
+    noun = POISON.split()[-2]
     later = [bed.ask(p, made.query, said, SECRET) for p, said in zip(pictures, firsts, strict=True)]
     honest = [bed.ask(p, made.query, bed.ask(p, made.query), SECRET) for p in clean]
     # a picture of noise as large as the change poisons nothing

@@ -54,7 +54,7 @@ def crafted(attack: Any, tmp_path: Path, names: str = "a", eye: Any = None) -> l
 
 def test_constants_are_those_of_the_release() -> None:
     attack = made()
-    assert (attack.eps, attack.alpha_levels, attack.steps) == ("64/255", 10.0, 1000)
+    assert (attack.eps, attack.step, attack.steps) == ("64/255", "10/255", 1000)
     assert attack.words == ("dog", "coconut", "spaceship")
     assert made(preset="eps32").eps == "32/255"
     assert attack.loss == "cosine"  # the paper's intent, not what was released
@@ -69,7 +69,7 @@ def test_constants_are_those_of_the_release() -> None:
         ({"loss": "as_released", "words": ("a", "b")}, "one word"),
         ({"words": ()}, "at least one word"),
         ({"eps": "64"}, "ambiguous"),
-        ({"alpha_levels": 0.0}, "more than 0"),
+        ({"step": "0/255"}, "more than 0"),
     ],
 )
 def test_settings_out_of_range_are_told(settings: dict[str, Any], message: str) -> None:
@@ -173,7 +173,7 @@ def test_a_clip_that_knows_the_words_finds_the_wanted_one_in_the_file(
     others = [word for word in (0, 1, 3, 0, 1, 3) if KNOWN[word] != wanted]
     pictures = [look(rng, word, drawn=False, colored=True) for word in others]
     cases = [beside(blobs.put_pixels(shown), f"c/{i}") for i, shown in enumerate(pictures)]
-    attack = made(steps=100, alpha_levels=2.0, **settings)
+    attack = made(steps=100, step="2/255", **settings)
     drafts = list(attack.craft(cases, Craft(images=blobs, seed=1, surrogates=(clip,))))
 
     def read(shown: list[Draft]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -12,6 +14,7 @@ from picture_runs import Testbed
 from text_runs import Noted, holds, outcomes, read_by_target, refused
 
 from sightline import registry
+from sightline.cases import Conversation
 from sightline.contracts import Craft
 from sightline.errors import UsageError
 from sightline.records import Outcome
@@ -37,7 +40,7 @@ def test_the_corpus_is_that_of_the_picture_attack() -> None:
         ("", "a dew line", False),
     ]
     short = registry.make("attack", "qi_text", preset="testbed")._pool()
-    whole = registry.make("attack", "qi_text", corpus="testbed")._pool()
+    whole = registry.make("attack", "qi_text", corpus="testbed/withheld")._pool()
     assert [pair.prompt for pair in short] == [pair.prompt for pair in whole]
     assert all(full.target.startswith(pair.target) for pair, full in zip(short, whole, strict=True))
     assert {len(pair.target.split()) for pair in short} == {3}
@@ -56,7 +59,7 @@ def test_the_corpus_is_that_of_the_picture_attack() -> None:
         ({"targets_per_step": 0}, "at least 1"),
         ({"target_words": -1}, "or 0 for all"),
         ({"check_every": 0}, "at least 1 step"),
-        ({"corpus": "testbed", "targets": ("x",)}, "not both"),
+        ({"corpus": "testbed/withheld", "targets": ("x",)}, "not both"),
     ],
 )
 def test_settings_out_of_range_are_told(settings: dict[str, Any], message: str) -> None:
@@ -66,7 +69,7 @@ def test_settings_out_of_range_are_told(settings: dict[str, Any], message: str) 
 
 def test_without_a_corpus_there_is_nothing_to_do(testbed: Testbed) -> None:
     ctx = Craft(images=testbed.blobs, surrogates=(testbed.surrogate,))
-    with pytest.raises(UsageError, match="needs a corpus: `targets:`"):
+    with pytest.raises(UsageError, match="needs a `corpus:` or `targets:`"):
         list(registry.make("attack", "qi_text").craft(refused(1), ctx))
 
 
@@ -86,3 +89,13 @@ def test_on_the_testbed_the_same_words_open_requests_never_seen(
         assert artifact.conversation.last_user_text() == case.conversation.last_user_text() + found.text
     words = [set(a.conversation.last_user_text().split()[-8:]) for a in random]
     assert words == [words[0]] * 16
+
+
+def test_the_control_takes_cases_with_a_picture(testbed: Testbed) -> None:
+    picture = testbed.blobs.put_pixels(np.full((64, 64, 3), 120, np.uint8))
+    shown = replace(refused(1)[0], conversation=Conversation.user(picture, "steps for balopi"))
+    attack = registry.make("attack", "qi_text", preset="testbed_random")
+    (draft,) = attack.craft([shown], Craft(images=testbed.blobs, surrogates=(testbed.surrogate,)))
+    assert draft.text is not None
+    assert draft.text.startswith("steps for balopi ")
+    assert draft.note.startswith("control: ")

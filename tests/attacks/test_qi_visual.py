@@ -15,14 +15,13 @@ pytest.importorskip("torch")
 import pyarrow.parquet as pq
 
 from sightline import registry
-from sightline.attacks import testbed_corpus
 from sightline.contracts import Craft
 from sightline.errors import ContractError, UsageError
 from sightline.store import Blobs
 from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.tables import compacted_rows
-from sightline.testbed import wordings
+from sightline.testbed import corpora, wordings
 from sightline.testbed.world import world
 
 STUDY = """
@@ -42,7 +41,7 @@ decoding: {max_tokens: 40}
 def test_defaults_are_the_papers_constants() -> None:
     attack = registry.make("attack", "qi_visual")
     assert (attack.steps, attack.targets_per_step, attack.size_px) == (5000, 8, 224)
-    assert attack.alpha_levels == attack.end_levels == 1.0
+    assert attack.step == attack.final_step == "1/255"
     assert attack.eps == ""
     presets = registry.card("attack", "qi_visual").presets
     assert {name: preset["eps"] for name, preset in presets.items() if "eps" in preset} == {
@@ -62,7 +61,7 @@ def test_given_sentences_stand_behind_an_empty_prompt_and_stay_open() -> None:
 
 
 def test_the_testbeds_corpus_holds_no_topic_or_wording_of_its_benchmark() -> None:
-    corpus = testbed_corpus.withheld()
+    corpus = corpora.withheld()
     held = {topic.noun for topic in world().select(restricted=True, split="heldout")}
     assert len(corpus) == 36 * len(wordings.REQUESTS_TRAIN)
     assert not held & {word for pair in corpus for text in pair for word in text.split()}
@@ -75,9 +74,9 @@ def test_the_testbeds_corpus_holds_no_topic_or_wording_of_its_benchmark() -> Non
         ({"eps": "8"}, "ambiguous"),
         ({"eps": "0/255"}, "out of range"),
         ({"steps": 0}, "1 to 1,000,000"),
-        ({"alpha_levels": 0.0}, "more than 0, less than 255"),
+        ({"step": "0/255"}, "more than 0, less than 255"),
         ({"targets_per_step": 0}, "at least 1"),
-        ({"corpus": "testbed", "targets": ("x",)}, "not both"),
+        ({"corpus": "testbed/withheld", "targets": ("x",)}, "not both"),
     ],
 )
 def test_settings_out_of_range_are_told(settings: dict[str, Any], message: str) -> None:
@@ -87,7 +86,7 @@ def test_settings_out_of_range_are_told(settings: dict[str, Any], message: str) 
 
 def test_without_a_corpus_or_a_surrogate_there_is_nothing_to_do(tmp_path: Path) -> None:
     ctx = Craft(images=Blobs(tmp_path))
-    with pytest.raises(UsageError, match="needs a corpus: `targets:`"):
+    with pytest.raises(UsageError, match="needs a `corpus:` or `targets:`"):
         list(registry.make("attack", "qi_visual").craft([], ctx))
     with pytest.raises(ContractError, match="without a surrogate"):
         list(registry.make("attack", "qi_visual", preset="testbed").craft([], ctx))

@@ -14,10 +14,10 @@ from picture_runs import runs as runs
 
 from sightline import registry, whitebox
 from sightline.attacks.toolkit import batches
-from sightline.attacks.visual import schlarmann_hein
 from sightline.cases import Conversation, Eps, Turn
 from sightline.errors import UsageError
 from sightline.store import Blobs
+from sightline.testbed.presets import MISLED
 
 
 def attack(**settings):
@@ -69,7 +69,7 @@ def test_pictures_of_one_size_share_a_batch_whatever_they_are_asked(runs: Record
     assert [len(run["problem"].constraint.clean) for run in runs] == [3, 1, 1]
     assert first.objective.own == ((0,), (1,), (2,))
     assert [pair.target for pair in first.sampler.pool] == [case.answer for case in asked[:3]]
-    assert first.judged == first.sampler.pool
+    assert first.probe_pairs == first.sampler.pool
     assert [pair.prompt.last_user_text() for pair in second.sampler.pool] == ["what color is the shape ?"]
     assert second.objective.own == third.objective.own == ()
     keys = [key for run in runs for key in run["keys"]]
@@ -142,8 +142,8 @@ def test_the_targeted_sentence_is_said(cases, tmp_path) -> None:
     said = [bed.reply(artifact.conversation) for artifact in made]
     clean = bed.clean(asked)
     controls = [*bed.answers(clean, asked), *bed.answers([noisy(p, 16) for p in clean], asked)]
-    assert sum(text.startswith(schlarmann_hein.MISLED) for text in said) >= 2
-    assert not any(schlarmann_hein.MISLED in text for text in controls)
+    assert sum(text.startswith(MISLED) for text in said) >= 2
+    assert not any(MISLED in text for text in controls)
 
 
 def test_stages_go_on_only_until_the_reference_is_broken(tmp_path) -> None:
@@ -170,6 +170,6 @@ def test_the_polishing_stage_goes_on_from_the_best_picture_downhill(runs: Record
     begun = run["problem"].constraint
     assert run["steps"] == 7
     assert run["problem"].objective.rows[0].sign == -1
-    assert isinstance(begun, whitebox.Started)
+    assert isinstance(begun, whitebox.WarmStart)
     assert (begun.theta == 120 / 255).all()
     assert begun.inner.eps.raw == 4

@@ -19,7 +19,7 @@ def found(steps, pictures=1):
         pixels=(np.zeros((4, 4, 3), np.uint8),) * pictures,
         losses=(((0, 1.0),),) * pictures,
         costs=(NO_COST,) * pictures,
-        endings=("steps",) * pictures,
+        stop_reasons=("steps",) * pictures,
     )
 
 
@@ -35,5 +35,5 @@ def test_checks_are_thinned_and_the_last_one_stays(number, kept):
 def test_drafts_carry_what_was_seen_and_what_checks_saw(given, told):
     pictures = [SourceImage(case("a", id=str(number)), np.ones((4, 4, 3), np.uint8)) for number in range(2)]
     made = list(image_drafts(pictures, found(range(3), 2), ["x", "y"], given))
-    assert [draft.seen for draft in made] == told
+    assert [draft.in_training_set for draft in made] == told
     assert {draft.checks for draft in made} == {((0, 10.0, 0.0), (1, 5.0, 0.5), (2, 10 / 3, 1.0))}

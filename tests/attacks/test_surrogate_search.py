@@ -31,7 +31,9 @@ judges: [testbed_policy]
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whitebox, "Bench", partial(checkpoint.Bench, pause=0), raising=False)
+    monkeypatch.setattr(
+        whitebox, "CheckpointFile", partial(checkpoint.CheckpointFile, pause=0), raising=False
+    )
 
 
 def prepared(folder: Path) -> Run:

@@ -17,8 +17,7 @@ from picture_runs import Recorded
 from picture_runs import runs as runs
 
 from sightline import registry, whitebox
-from sightline.attacks import testbed_corpus
-from sightline.attacks.toolkit import SourceImage
+from sightline.attacks.toolkit import SourceImage, pixel_step
 from sightline.attacks.visual.tool_misuse import _length
 from sightline.benchmarks.testbed_requests import requests
 from sightline.cases import Conversation
@@ -27,6 +26,7 @@ from sightline.errors import ContractError, UsageError
 from sightline.store import Blobs, encode_png
 from sightline.study.surrogates import LocalSurrogate
 from sightline.targets import open_target
+from sightline.testbed import corpora
 from sightline.testbed.world import world
 
 NAME = "testbed/linear"
@@ -60,26 +60,24 @@ def test_presets_call_a_forbidden_tool_and_a_permitted_one_that_nobody_asked_for
     for call in calls:
         noun = call.split()[4]
         assert noun in world().reading_train  # not "all", which no training text holds
-        assert not any(noun in text for dialogue in testbed_corpus.conversations() for text in dialogue)
+        assert not any(noun in text for dialogue in corpora.conversations() for text in dialogue)
     assert misuse().lambda_reply == 1.0
 
 
 def test_the_rate_falls_by_a_cosine_or_stays(runs: Recorded, tmp_path: Path) -> None:
     many = tuple((f"question {i} ?", "fine .") for i in range(9))
-    monkey = misuse(call="c", dialogues=many, lr_levels=6.0, end_levels=0.5)
+    monkey = misuse(call="c", dialogues=many, lr="6/255", final_lr="0.5/255")
     for attack, end in ((monkey, 0.5), (misuse(call="c", dialogues=many), 2.0)):
         attack.descend([SourceImage(case("x"), GRAY)], many, opened(tmp_path))
         optimizer = runs[-1]["problem"].optimizer
-        assert (optimizer.lr, optimizer.end) == (attack.lr_levels / 255, end / 255)
+        assert (optimizer.lr, optimizer.end) == (pixel_step(attack.lr, "lr"), end / 255)
         assert optimizer.schedule == "cosine"
 
 
 def test_the_testbeds_dialogues_hold_no_topic_or_person_of_its_benchmarks() -> None:
     held = {topic.noun for topic in world().select(split="heldout")}
     held |= {person.name for person in world().people(split="heldout")}
-    assert not held & {
-        word for pair in testbed_corpus.conversations() for text in pair for word in text.split()
-    }
+    assert not held & {word for pair in corpora.conversations() for text in pair for word in text.split()}
 
 
 def test_the_loss_has_three_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,14 +90,14 @@ def test_the_loss_has_three_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(whitebox, "minimize", caught, raising=False)
     attack = replace(misuse(preset="testbed_delete"), lambda_reply=0.5, lambda_image=2.0)
-    dialogues = testbed_corpus.conversations()
+    dialogues = corpora.conversations()
     attack.descend([SourceImage(case("x"), GRAY)], dialogues, ctx)
     problem = met["problem"]
-    assert problem.judged == tuple(
+    assert problem.probe_pairs == tuple(
         attack._pair(SourceImage(case("x"), GRAY), *pair) for pair in dialogues[: attack.held_out]
     )
-    assert not set(problem.judged) & set(problem.sampler.pool)
-    (pair, *_) = problem.judged
+    assert not set(problem.probe_pairs) & set(problem.sampler.pool)
+    (pair, *_) = problem.probe_pairs
     clean = whitebox.from_pixels([GRAY])
     x = whitebox.unit(clean).clone()
     x[:, 1] += 0.1
@@ -117,11 +115,11 @@ def test_the_loss_has_three_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [
         ({"lambda_reply": 0.0}, "more than 0"),
         ({"lambda_image": 0.0}, "more than 0"),
-        ({"lr_levels": 0.0}, "more than 0"),
-        ({"end_levels": -1.0}, "0 or more"),
+        ({"lr": "0/255"}, "more than 0"),
+        ({"final_lr": "-1/255"}, "0 or more"),
         ({"steps": 0}, "1 to 1,000,000"),
         ({"held_out": 0}, "at least 1 pair"),
-        ({"corpus": "testbed", "dialogues": (("a", "b"),)}, "not both"),
+        ({"corpus": "testbed/conversations", "dialogues": (("a", "b"),)}, "not both"),
     ],
 )
 def test_settings_out_of_range_are_told(settings: dict[str, Any], message: str) -> None:

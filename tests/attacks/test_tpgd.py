@@ -25,8 +25,13 @@ def testbed(tmp_path_factory: Any) -> Testbed:
 
 def test_defaults_are_the_papers_constants() -> None:
     attack = registry.make("attack", "tpgd")
-    assert (attack.segments, attack.steps, attack.rate) == (100, 20, 5.0)
-    assert (attack.start_length, attack.beta, attack.least, attack.most) == (3.0, -0.5, 0.3, 0.95)
+    assert (attack.restarts, attack.steps, attack.rate) == (100, 20, 5.0)
+    assert (attack.start_length, attack.beta, attack.min_similarity, attack.max_similarity) == (
+        3.0,
+        -0.5,
+        0.3,
+        0.95,
+    )
     assert registry.make("attack", "tpgd", preset="mnli").beta == -10.0
     assert attack.card.threat.may_edit == {"text"}
 
@@ -34,13 +39,13 @@ def test_defaults_are_the_papers_constants() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"segments": 0}, "1 to 1,000,000"),
+        ({"restarts": 0}, "1 to 1,000,000"),
         ({"steps": 0}, "1 to 1,000,000"),
         ({"rate": 0.0}, "more than 0"),
         ({"usual_length": 0.0}, "more than 0 tokens"),
         ({"start_length": -1.0}, "at least 0"),
         ({"beta": 0.5}, "at most 0"),
-        ({"least": 0.99}, "-1 to `most`"),
+        ({"min_similarity": 0.99}, "-1 to `max_similarity`"),
     ],
 )
 def test_settings_out_of_range_are_told(settings: dict[str, Any], message: str) -> None:
@@ -66,7 +71,7 @@ def test_on_the_testbed_rewordings_are_answered_and_random_ones_are_not(
         said, asked = artifact.conversation.last_user_text(), case.conversation.last_user_text()
         assert case.wordings["key_phrase"] in said
         assert holds(read_by_target(testbed, artifact), found.ids)
-        if found.best.forced:
+        if found.best.greedy_share:
             assert said != asked
             assert len(set(said.split()) & set(asked.split())) >= 2
         else:
@@ -78,7 +83,9 @@ def test_on_the_testbed_rewordings_are_answered_and_random_ones_are_not(
 def test_untargeted_it_only_drives_away_and_a_budget_ends_it(testbed: Testbed) -> None:
     (case,) = refused(1)
     avoid = "{key_phrase} is a gloom thing"
-    attack = registry.make("attack", "tpgd", avoid=(avoid,), rate=5.0, segments=20, steps=20, most=0.4)
+    attack = registry.make(
+        "attack", "tpgd", avoid=(avoid,), rate=5.0, restarts=20, steps=20, max_similarity=0.4
+    )
     ctx = Craft(images=testbed.blobs, seed=1, surrogates=(testbed.surrogate,))
     (draft,) = attack.craft([case], ctx)
     assert draft.note.startswith("stopped; found at step")

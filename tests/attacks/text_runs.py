@@ -48,10 +48,10 @@ class Noted:
     """Calls a function of the engine and keeps what it gives back."""
 
     def __init__(self, name: str, monkeypatch: Any) -> None:
-        self.found: list[whitebox.FoundText] = []
+        self.found: list[whitebox.TokenSearchResult] = []
         inner = getattr(whitebox, name)
 
-        def called(*args: Any, **given: Any) -> whitebox.FoundText:
+        def called(*args: Any, **given: Any) -> whitebox.TokenSearchResult:
             self.found.append(inner(*args, **given))
             return self.found[-1]
 

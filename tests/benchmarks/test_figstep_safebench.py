@@ -9,7 +9,7 @@ import pytest
 import releases
 
 from sightline import registry
-from sightline.attacks import _texts
+from sightline.attacks import instructions
 from sightline.benchmarks.figstep_safebench import HAZARDS, SUBSETS
 from sightline.cases import Expected, Image
 from sightline.errors import UsageError
@@ -74,7 +74,7 @@ def test_official_pages_are_paired_with_their_rows(folder, read, tmp_path):
         image, text = case.conversation.turns[0].parts
         name = f"query_ForbidQI_{row['category_id']}_{row['task_id']}_6.png"
         assert blobs.read(image.sha256) == (folder / "data/images/SafeBench" / name).read_bytes()
-        assert text == _texts.instruction("figstep", "natural").replace("{items}", "3")
+        assert text == instructions.FIGSTEP.replace("{items}", "3")
         assert case.behavior == row["question"]
     assert len({case.conversation.turns[0].parts[0].sha256 for case in cases}) > 50
     assert release.warnings == [

@@ -12,23 +12,23 @@ from typing import Any
 import pytest
 from openai_server import Server, Weather, reply
 
-from sightline.bridge.inspect_target import InspectTarget, Patience, generate_config
+from sightline.bridge.inspect_target import InspectTarget, RetryPolicy, generate_config
 from sightline.cases import Conversation, Image, Turn
 from sightline.closure import without_code
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
-from sightline.judges._stops import stopped
 from sightline.records import Outcome, Response, Verdict
+from sightline.stops import stopped
 from sightline.store import Blobs
 
 KEY = "sk-secret-abcdef123"
-PATIENCE = Patience(max_retries=2, attempt_timeout=1, timeout=5, first_wait=0.02, longest_wait=0.05)
+PATIENCE = RetryPolicy(max_retries=2, attempt_timeout=1, timeout=5, first_wait=0.02, longest_wait=0.05)
 
 
 def open_target(server: Server, blobs: Blobs, **model_args: Any) -> InspectTarget:
-    patience = model_args.pop("patience", PATIENCE)
+    retry_policy = model_args.pop("patience", PATIENCE)
     return InspectTarget(
-        "openai-api/test/m", blobs, patience=patience, base_url=server.url, api_key=KEY, **model_args
+        "openai-api/test/m", blobs, retry_policy=retry_policy, base_url=server.url, api_key=KEY, **model_args
     )
 
 
@@ -86,7 +86,7 @@ FAILING = [
     ("time-out", Weather(delay=1.3, body=reply("late")), True),
     ("cut connection", Weather(body=reply("half an answer"), cut_after=60), True),
     ("bare JSON string", Weather(raw=b'"hello"'), True),
-    ("malformed JSON", Weather(raw=b"{not json"), False),
+    ("malformed JSON", Weather(raw=b"{not json"), True),
     ("status 400", Weather(status=400, body={"error": {"message": "bad picture"}}), False),
     ("status 403", Weather(status=403, body={"error": {"message": "not for you"}}), False),
     ("no choices", Weather(body={**reply("x"), "choices": []}), False),
@@ -144,6 +144,13 @@ DISGUISED = [
     ("no error object", {"object": "error", "message": "overloaded", "code": 40303, "error": None}, 502),
     ("no choices", {**reply("x"), "choices": [], "error": {"message": "overloaded"}}, 502),
     ("choice", {"id": "1", "choices": [{"index": 0, "error": {"message": "overloaded", "code": 429}}]}, 429),
+    ("beside a text", {**reply("half", "error"), "error": {"message": "overloaded", "code": 500}}, 500),
+    ("detail", {"detail": "overloaded"}, 502),
+    ("errors", {"errors": [{"message": "overloaded", "code": 10000}], "success": False}, 502),
+    ("top level", {"message": "overloaded", "code": 503}, 503),
+    ("base_resp", {"base_resp": {"status_code": 1002, "status_msg": "overloaded"}, "choices": None}, 502),
+    ("a list", ["overloaded"], 502),
+    ("no message", {"choices": [{"index": 0, "finish_reason": "overloaded", "message": None}]}, 502),
 ]
 
 
@@ -157,8 +164,8 @@ def test_an_error_inside_http_200_is_tried_again_and_keeps_its_message(
         server.usual = disguised
     else:
         server.weather = [disguised]
-    patience = replace(PATIENCE, attempt_timeout=180, timeout=900)
-    response = ask(open_target(server, blobs, max_retries=0, patience=patience), "hello")
+    retry_policy = replace(PATIENCE, attempt_timeout=180, timeout=900)
+    response = ask(open_target(server, blobs, max_retries=0, retry_policy=retry_policy), "hello")
     if lasting:
         assert response.stop == "error"
         assert f"HTTP {status} inside HTTP 200 after 3 attempts" in str(response.error)
@@ -175,6 +182,76 @@ def test_an_error_inside_http_200_that_lasts_is_not_tried_again(server: Server, 
     assert "HTTP 400" in str(response.error)
     assert "no such setting" in str(response.error)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b'{"choices": [{"message": {"content": "cut', b"[" * 100_000, b"<html>"]
+)
+def test_a_body_that_is_no_json_is_tried_again(server: Server, blobs: Blobs, raw: bytes) -> None:
+    server.weather = [Weather(raw=raw)]
+    assert ask(open_target(server, blobs, max_retries=0), "hello").text == "a harmless answer"
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts", "flags"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 7}, (5, 7), ()),
+        ({"prompt_tokens": "5", "completion_tokens": 7}, (0, 7), ("impossible_usage",)),
+        ({}, (0, 0), ("impossible_usage",)),
+        ("12", (0, 0), ("no usage reported",)),
+        (float("nan"), (0, 0), ("no usage reported",)),
+        ({"prompt_tokens": float("inf"), "completion_tokens": 10**30}, (0, 0), ("impossible_usage",)),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 7,
+                "completion_tokens_details": {"reasoning_tokens": "x"},
+            },
+            (5, 7),
+            (),
+        ),
+    ],
+)
+def test_a_reply_with_odd_usage_is_kept(
+    server: Server, blobs: Blobs, usage: object, counts: tuple[int, int], flags: tuple[str, ...]
+) -> None:
+    server.usual = Weather(body={**reply("fine"), "usage": usage})
+    response = ask(open_target(server, blobs), "hello")
+    assert (response.text, response.stop) == ("fine", "stop")
+    assert (response.cost.tokens_in, response.cost.tokens_out) == counts
+    assert response.flags == flags
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "flags"),
+    [
+        ([{"type": "text", "text": "one "}, {"type": "text", "text": "two"}], "one two", ()),
+        (["one ", "two"], "one two", ()),
+        ({"text": "one"}, "one", ()),
+        (
+            [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                {"type": "text", "text": "one"},
+            ],
+            "one",
+            ("reasoning",),
+        ),
+    ],
+)
+def test_a_text_in_parts_is_one_text(
+    server: Server, blobs: Blobs, content: Any, text: str, flags: tuple[str, ...]
+) -> None:
+    server.usual = Weather(body=reply(content))
+    response = ask(open_target(server, blobs), "hello")
+    assert (response.text, response.flags) == (text, flags)
+
+
+def test_a_tool_call_without_a_text_is_flagged(server: Server, blobs: Blobs) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    server.usual = Weather(body=reply(None, "tool_calls", tool_calls=[call]))
+    response = ask(open_target(server, blobs), "hello")
+    assert (response.text, response.stop, response.flags) == ("", "stop", ("tool_call",))
 
 
 def test_an_answer_beside_an_empty_error_is_an_answer(server: Server, blobs: Blobs) -> None:
@@ -302,8 +379,10 @@ def test_an_unreadable_picture_is_never_sent(server: Server, blobs: Blobs, probl
 
 def test_connections_are_bounded(server: Server, blobs: Blobs) -> None:
     server.usual = Weather(body=reply("slow"), delay=0.05)
-    patience = Patience(max_connections=3)
-    target = InspectTarget("openai-api/bound/m", blobs, patience=patience, base_url=server.url, api_key=KEY)
+    retry_policy = RetryPolicy(max_connections=3)
+    target = InspectTarget(
+        "openai-api/bound/m", blobs, retry_policy=retry_policy, base_url=server.url, api_key=KEY
+    )
 
     async def many() -> list[Response]:
         asked = (target.generate(Conversation.user(f"number {i}"), Decoding()) for i in range(12))
@@ -401,7 +480,7 @@ def test_no_vocabulary_is_fetched_to_count_tokens(blobs: Blobs, only_loopback: l
 @pytest.mark.parametrize("setting", ["max_connections", "attempt_timeout", "timeout"])
 def test_patience_checks_its_ranges(setting: str) -> None:
     with pytest.raises(UsageError, match=setting):
-        Patience(**{setting: 0})
+        RetryPolicy(**{setting: 0})
 
 
 def test_a_missing_key_is_told_without_markup(blobs, monkeypatch):

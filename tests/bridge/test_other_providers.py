@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from openai_server import Server, Weather, reply
 
-from sightline.bridge.inspect_target import InspectTarget, Patience
+from sightline.bridge.inspect_target import InspectTarget, RetryPolicy
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.records import Response
 from sightline.store import Blobs
 from sightline.untrusted import IMPOSSIBLE
 
-PATIENCE = Patience(max_retries=2, attempt_timeout=60, timeout=120, first_wait=0.02, longest_wait=0.05)
+PATIENCE = RetryPolicy(max_retries=2, attempt_timeout=60, timeout=120, first_wait=0.02, longest_wait=0.05)
 TEXT = "a harmless answer"
 
 
@@ -82,7 +82,7 @@ def ask(server: Server, blobs: Blobs, name: str) -> Response:
         pytest.skip(f"{package} is not installed")
     url = server.url.removesuffix("/v1") if name != "openai-api/test/m" else server.url
     more = {} if name == "google/m" else {"max_retries": 0}
-    target = InspectTarget(name, blobs, patience=PATIENCE, base_url=url, api_key="sk-not-a-key", **more)
+    target = InspectTarget(name, blobs, retry_policy=PATIENCE, base_url=url, api_key="sk-not-a-key", **more)
     return asyncio.run(target.generate(Conversation.user("hello"), Decoding()))
 
 

@@ -15,7 +15,7 @@ from openai_server import Server, Weather, reply
 
 from sightline import targets
 from sightline.bridge import inspect_target
-from sightline.bridge.inspect_target import Patience
+from sightline.bridge.inspect_target import RetryPolicy
 from sightline.contracts import Images, Target
 from sightline.errors import UsageError
 from sightline.study.config import parse
@@ -28,8 +28,8 @@ CASES = 12
 def study(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("WEATHERED_API_KEY", "sk-not-a-real-key")
     monkeypatch.setenv("WEATHERED_BASE_URL", server.url)
-    quick = partial(Patience, attempt_timeout=2, first_wait=0.01, longest_wait=0.02)
-    monkeypatch.setattr(inspect_target, "Patience", quick)
+    quick = partial(RetryPolicy, attempt_timeout=2, first_wait=0.01, longest_wait=0.02)
+    monkeypatch.setattr(inspect_target, "RetryPolicy", quick)
     return json.dumps(
         {
             "study": "weathered",

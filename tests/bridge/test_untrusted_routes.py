@@ -15,7 +15,7 @@ from openai_server import Server, Weather, reply
 
 from sightline.bridge import inspect_target
 from sightline.bridge.eval_logs import write_eval_logs
-from sightline.bridge.inspect_target import InspectTarget, Patience
+from sightline.bridge.inspect_target import InspectTarget, RetryPolicy
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.records import Response
@@ -93,8 +93,8 @@ def test_a_key_that_an_endpoint_repeats_is_kept_nowhere(
     monkeypatch.setenv("ECHOING_API_KEY", KEY)
     monkeypatch.setenv("OTHER_ACCESS_TOKEN", OTHER)
     monkeypatch.setenv("ECHOING_BASE_URL", server.url)
-    quick = partial(Patience, attempt_timeout=60, first_wait=0.01, longest_wait=0.02)
-    monkeypatch.setattr(inspect_target, "Patience", quick)
+    quick = partial(RetryPolicy, attempt_timeout=60, first_wait=0.01, longest_wait=0.02)
+    monkeypatch.setattr(inspect_target, "RetryPolicy", quick)
     server.usual = Weather(body=reply(f"your key is {KEY}", reasoning_content=f"and {OTHER}"))
     server.weather = [Weather(status=400, body={"error": {"message": f"bad {KEY} and {OTHER}"}})]
     study = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,9 +143,3 @@ def test_an_empty_request_is_a_named_error_or_is_left_alone(text, images):
     else:
         with pytest.raises(UsageError, match="case b/empty"):
             list(attack.craft([empty], Craft(images=images)))
-
-
-def test_every_data_file_of_the_attacks_belongs_to_one():
-    texts = Path(registry.__file__).parent / "attacks/texts"
-    names = {path.stem for path in texts.glob("*.yaml")}
-    assert names <= set(registry.names("attack"))

@@ -15,13 +15,13 @@ from test_report_costs import part, table
 from test_report_page import Tree
 
 from sightline import report
-from sightline.attacks.visual.injection import POISON
 from sightline.metrics.summary import CellSummary, Summary, summarize
 from sightline.report import gallery, verification
 from sightline.report.results import Pick, Results
 from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.study.verify.verification import Wanted, verify
+from sightline.testbed.presets import POISON
 
 CASES, LEVELS = 10, (2, 100)
 STUDY = f"""

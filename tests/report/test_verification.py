@@ -14,7 +14,7 @@ from run_folder import HOSTILE
 from sightline.cases import Eps
 from sightline.report import verification
 from sightline.study.verify.claims import Claim
-from sightline.study.verify.integrity import Fault, Finding, Held, Inspected
+from sightline.study.verify.integrity import AttackFiles, Fault, Finding, Inspected
 from sightline.study.verify.table import SCHEMA
 from sightline.study.verify.verification import Verified
 
@@ -71,8 +71,10 @@ def verified(folder: Path, rows: list[dict[str, Any]], inspected: Inspected, **o
 
 
 def whole() -> Inspected:
-    held = Held(attack="qi", role="attack", artifacts=4, pictures=4, measured=4, linf=31.0, eps=Eps(raw=32))
-    return Inspected(held={"qi": held})
+    files = AttackFiles(
+        attack="qi", role="attack", artifacts=4, pictures=4, measured=4, linf=31.0, eps=Eps(raw=32)
+    )
+    return Inspected(attacks={"qi": files})
 
 
 def test_the_table_says_what_survives(tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_a_file_that_many_artifacts_show_is_told_once() -> None:
         for case in ("c0", "c1", "c2")
     ]
     inspected = Inspected(
-        held={"qi": Held(attack="qi", role="attack", artifacts=5, faults=3)}, findings=findings
+        attacks={"qi": AttackFiles(attack="qi", role="attack", artifacts=5, faults=3)}, findings=findings
     )
     (damage,) = verification.damages(inspected)
     assert (damage.artifacts, damage.example, damage.fault) == (3, "qi, case c0", "lost file")
@@ -117,8 +119,10 @@ def test_a_file_that_many_artifacts_show_is_told_once() -> None:
 
 
 def test_the_files_table_keeps_unmeasured_norms_apart() -> None:
-    held = Held(attack="qi", role="attack", artifacts=3, pictures=3, unmeasured=2, linf=8.0, measured=1)
-    assert verification.held_lines(Inspected(held={"qi": held})) == [
+    files = AttackFiles(
+        attack="qi", role="attack", artifacts=3, pictures=3, unmeasured=2, linf=8.0, measured=1
+    )
+    assert verification.attack_lines(Inspected(attacks={"qi": files})) == [
         ("qi", "3", "3", "8 (2 not measured)", "", "0", "0")
     ]
 
@@ -143,7 +147,8 @@ def test_names_of_a_hostile_study_are_text(tmp_path: Path) -> None:
         for text in HOSTILE
     ]
     inspected = Inspected(
-        held={text: Held(attack=text, role="attack", artifacts=1) for text in HOSTILE}, findings=findings
+        attacks={text: AttackFiles(attack=text, role="attack", artifacts=1) for text in HOSTILE},
+        findings=findings,
     )
     done = verified(tmp_path, rows, inspected, study=HOSTILE[0], notes=HOSTILE)
     page = verification.write(done).read_text(encoding="utf-8")

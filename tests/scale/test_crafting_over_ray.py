@@ -31,14 +31,14 @@ targets: [scripted/echo]
 attacks: [%s]
 judges: [toy_judge]
 """
-EVERY = "slow_alone, slow_apart, slow_together"
+INTERVAL = "slow_alone, slow_apart, slow_together"
 RAY = Resources(ray="local")
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
 def prepared(
-    folder: Path, attacks: str = EVERY, n: int = 30, progress: Progress | None = None, **options: Any
+    folder: Path, attacks: str = INTERVAL, n: int = 30, progress: Progress | None = None, **options: Any
 ) -> Run:
     """A run; a third of the questions are none that attacks meet."""
     run = Run(parse(STUDY % (n, attacks)), folder, **options)

@@ -151,8 +151,8 @@ def test_a_cluster_at_other_work_is_waited_for_and_said(
 ) -> None:
     ray = importlib.import_module("ray")
     ray_pool = importlib.import_module("sightline.scale.ray_pool")
-    monkeypatch.setattr(ray_pool, "PATIENCE", 0.5)
-    monkeypatch.setattr(ray_pool, "WAITS", 10**6)
+    monkeypatch.setattr(ray_pool, "START_TIMEOUT", 0.5)
+    monkeypatch.setattr(ray_pool, "MAX_WAITS", 10**6)
 
     class Other:
         def at_work(self) -> bool:
@@ -264,7 +264,7 @@ def test_a_port_that_is_no_ray_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, greeting: bytes
 ) -> None:
     cluster = importlib.import_module("sightline.scale.cluster")
-    monkeypatch.setattr(cluster, "ANSWER", 0.5)
+    monkeypatch.setattr(cluster, "ANSWER_TIMEOUT", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
 
@@ -278,12 +278,12 @@ def test_a_port_that_is_no_ray_is_told_at_once(
         thread = threading.Thread(target=greet, daemon=True)
         thread.start()
         with pytest.raises(OSError, match="what listens there is no Ray"):
-            cluster._knock(address)
+            cluster._check_server(address)
         thread.join()
 
 
 def test_a_cluster_that_runs_answers_the_knock(cluster: str) -> None:
-    importlib.import_module("sightline.scale.cluster")._knock(cluster)
+    importlib.import_module("sightline.scale.cluster")._check_server(cluster)
 
 
 OTHER_PROCESS = """

@@ -229,13 +229,13 @@ def test_a_changed_engine_is_told_of_an_attack_on_gradients(
         {"sightline.whitebox.objectives": with_another_constant(text_of("sightline.whitebox.objectives"))},
     )
     with pytest.raises(
-        UsageError, match=r"attack qi_visual: its code has changed \(sightline\.whitebox\.objective\)"
+        UsageError, match=r"attack qi_visual: its code has changed \(sightline\.whitebox\.objectives\)"
     ):
         run_of(tmp_path / "run", text)
     after = run_of(tmp_path / "run", text, extend=True)
     assert after.context.columns[0].keys([{"key": "case"}]) != keys
-    assert after.context.columns[0].seed_for("case") == before.columns[0].seed_for("case")
-    assert after.context.columns[0].seed_for("case") != after.columns[0].seed_for("other")
+    assert after.context.columns[0].seed_for("case") == before.context.columns[0].seed_for("case")
+    assert after.context.columns[0].seed_for("case") != after.context.columns[0].seed_for("other")
     edit(
         monkeypatch,
         {"sightline.whitebox.model": with_another_constant(text_of("sightline.whitebox.model"))},

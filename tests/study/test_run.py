@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,7 @@ from sightline.study.folder_lock import hold
 from sightline.study.plan import Plan, Share, plan
 from sightline.study.results import Findings
 from sightline.study.run import Run
+from sightline.tables import Table
 
 STUDY = """
 study: toy
@@ -164,6 +166,28 @@ def test_extend_reuses_what_is_still_wanted(make: Make) -> None:
     assert len(target.calls) == 20
     assert {row["attack"] for row in table(run)} == {"toy_plain", "b"}
     assert (run.folder / "study.lock.1.yaml").exists()
+
+
+def test_a_resume_looks_rows_up_in_batches_and_digests_nothing_that_was_shown_or_said(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(make().all_stages())
+    run = make()
+    (run.folder / "records" / "complete.json").unlink()
+    looked_up: list[int] = []
+    rows = Table.rows
+
+    def counted(table: Table, keys: Sequence[str]) -> list[Any]:
+        looked_up.append(len(keys))
+        return rows(table, keys)
+
+    monkeypatch.setattr(Table, "rows", counted)
+    for name in ("sightline.plain.digest", "sightline.study.answering.response_hash"):
+        monkeypatch.setattr(name, lambda *_: pytest.fail("digested again"))
+    counts = asyncio.run(run.all_stages())
+    assert (counts["answer"].present, counts["answer"].written) == (40, 0)
+    cells = 2  # of 20 cases; of each, its rows once: craft 1, answer 2, judge 2, table 3
+    assert looked_up == [20] * 8 * cells
 
 
 def test_concurrency_is_no_drift(make: Make) -> None:

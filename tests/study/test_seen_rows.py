@@ -53,7 +53,7 @@ class ToySeer:
                 trace=((0, 2.0), (9, 1.0)),
                 checks=((0, 3.0, 0.0), (9, 1.5, 1.0)),
                 cost=Cost(forwards=12, backwards=ctx.budget.backwards or 0, flops=5e9, seconds=0.5),
-                seen=number % 2 == 0,
+                in_training_set=number % 2 == 0,
             )
 
 

@@ -250,7 +250,7 @@ def test_a_flipped_byte_is_found_and_counted_and_can_be_mended(make: Callable[..
     finding = done.inspected.findings[0]
     assert finding.file == str(path)
     assert "content has changed" in finding.what
-    assert done.inspected.held["toy_fine"].faults == 12
+    assert done.inspected.attacks["toy_fine"].faults == 12
     cells = made.cells()
     assert cells["toy_fine", "refuse", "PNG"].counts["error"] == 6
     assert cells["toy_fine", "refuse", "PNG"].rate.n == 0
@@ -278,7 +278,7 @@ def test_a_lost_picture_is_told_from_a_changed_one_and_from_a_lost_record(make: 
     (made.folder / "records" / "craft.parquet").unlink()
     done = made.verify()
     assert {finding.fault for finding in done.inspected.findings} == {Fault.lost_record}
-    assert sum(held.faults for held in done.inspected.held.values()) == 4 * 12 + 18  # `none` asks everything
+    assert sum(held.faults for held in done.inspected.attacks.values()) == 4 * 12 + 18
     assert {row["outcome"] for row in made.rows() if row["form"] != AS_WRITTEN} == {"error"}
     assert made.calls() == 0
 
@@ -304,7 +304,7 @@ def test_lost_records_are_findings_with_their_cure(make: Callable[..., Made]) ->
 
 def test_norms_are_measured_again_on_the_files(make: Callable[..., Made]) -> None:
     made = make()
-    held = made.verify().inspected.held
+    held = made.verify().inspected.attacks
     fine, coarse, flat = (held[name] for name in ("toy_fine", "toy_coarse", "toy_flat"))
     assert (fine.linf, fine.eps, fine.measured, fine.unmeasured) == (6.0, Eps(raw=8), 12, 0)
     assert (coarse.linf, coarse.eps) == (60.0, Eps(raw=64))
@@ -352,14 +352,14 @@ def test_another_picture_in_its_place_breaks_the_promise(make: Callable[..., Mad
 def test_runs_without_clean_pictures_say_that_norms_are_only_recorded(make: Callable[..., Made]) -> None:
     made = make()
     _edit(made, lambda row: row.pop("clean"))
-    held = made.verify(qualities=(), factors=()).inspected.held["toy_fine"]
+    held = made.verify(qualities=(), factors=()).inspected.attacks["toy_fine"]
     assert (held.measured, held.unmeasured, held.linf, held.faults) == (0, 12, None, 0)
 
 
 def test_what_could_not_be_crafted_stays_in_every_denominator(make: Callable[..., Made]) -> None:
     made = make(STUDY.replace("toy_fine", "{name: toy_fine, fails: [toy/0]}"))
     done = made.verify()
-    assert done.inspected.held["toy_fine"].failed == 1
+    assert done.inspected.attacks["toy_fine"].failed == 1
     assert not done.inspected.findings
     for form in FORMS:
         cell = made.cells()["toy_fine", "refuse", form]

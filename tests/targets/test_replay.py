@@ -135,6 +135,22 @@ def test_a_run_folder_is_replayed_by_target(finished):
             assert replace(old, cost=replace(old.cost, seconds=0.0)) == new
 
 
+@pytest.mark.parametrize(
+    ("stop", "wanted"),
+    [("max_tokens", "length"), ("LENGTH", "length"), ("Content_Filter", "content_filter"), ("stop", "stop")],
+)
+def test_how_a_stored_answer_ended_is_read_in_providers_words(tmp_path, stop, wanted):
+    file = rows(tmp_path, {**row(ASKED, ANSWER), "stop": stop})
+    assert replayed(ReplayTarget("replay/x", file), ASKED).stop == wanted
+
+
+@pytest.mark.parametrize("stop", ["banana", "", None, ["stop"], 1])
+def test_an_unknown_end_of_a_stored_answer_is_refused(tmp_path, stop):
+    file = rows(tmp_path, {**row(ASKED, ANSWER), "stop": stop})
+    with pytest.raises(UsageError, match=r"answers\.jsonl:1: .*stop=.* is none of stop, length"):
+        ReplayTarget("replay/x", file)
+
+
 def test_an_extended_run_replays_what_its_lock_names(finished, tmp_path):
     folder = shutil.copytree(finished.folder, tmp_path / "extended")
     smaller = parse(STUDY.replace("[none, {name: self_moderation, rounds: 1}]", "[none]"))

@@ -10,22 +10,35 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, CLIPImageProcessorPil
 
 from sightline.cases import Conversation, Image
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
 from sightline.store import Blobs
+from sightline.study import run as runs
+from sightline.study.config import parse
 from sightline.study.surrogates import LocalSurrogate
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.local import loading
+from sightline.targets.local.processors import on_pillow
 from sightline.targets.vlm import VlmTarget, forget_models, from_memory
 from sightline.whitebox.model import from_pretrained, open_victim
 from sightline.whitebox.victim import Pair
 
 CPU = LocalSettings(device="cpu")
+STUDY = """
+study: shared
+benchmarks: [{name: testbed_requests, limit: 2}]
+targets: [testbed/linear]
+attacks:
+  - {name: qi_visual, preset: testbed, steps: 2, surrogate: testbed/linear}
+judges: [testbed_policy]
+decoding: {max_tokens: 4}
+"""
 ASKED = Conversation.user("What is the color of the circle?")
 PAIR = Pair(prompt=Conversation.user(Image("x", 64, 64), "What is it?"), target="a red square")
 
@@ -78,6 +91,16 @@ def test_target_and_surrogates_share_one_load(tmp_path: Path, loads: list[str]) 
     assert bool(grad.abs().sum() > 0)
     assert torch.equal(nll(again)[0], loss)
     assert said(target) == alone
+
+
+def test_a_study_loads_the_model_that_is_target_and_surrogate_once(tmp_path: Path, loads: list[str]) -> None:
+    run = runs.Run(parse(STUDY), tmp_path / "run")
+    run.prepare()
+    asyncio.run(run.all_stages())
+    rows = pq.read_table(run.folder / "results.parquet").to_pylist()
+    assert {row["outcome"] for row in rows}.isdisjoint({"error"})
+    assert len(rows) == 2
+    assert len(loads) == 1
 
 
 def test_another_number_format_is_another_load(tmp_path: Path, loads: list[str]) -> None:
@@ -135,3 +158,14 @@ def test_half_a_processor_is_refused(tmp_path: Path) -> None:
     model: Any = SimpleNamespace(config=SimpleNamespace(name_or_path="x", model_type="llava"))
     with pytest.raises(UsageError, match="SimpleNamespace has no tokenizer"):
         from_memory(model, SimpleNamespace(image_processor=1), Blobs(tmp_path))
+
+
+def test_a_picture_processor_on_torchvision_is_done_on_pillow() -> None:
+    own = CLIPImageProcessorPil(size={"height": 40, "width": 50}, crop_size=32, do_rescale=False)
+    other = type("CLIPImageProcessorFast", (), {"to_dict": lambda _: own.to_dict()})()
+    found = on_pillow(other)
+    assert type(found) is CLIPImageProcessorPil
+    assert found.to_dict() == own.to_dict()
+    assert on_pillow(own) is own
+    with pytest.raises(UsageError, match="the picture processor NewImageProcessor has no form on Pillow"):
+        on_pillow(type("NewImageProcessor", (), {})())

@@ -81,7 +81,7 @@ def test_providers_are_opened_through_the_bridge_with_their_arguments(blobs, mon
             return "target"
 
         @staticmethod
-        def Patience(max_retries):
+        def RetryPolicy(max_retries):
             return f"{max_retries} retries"
 
     monkeypatch.setitem(sys.modules, "sightline.bridge.inspect_target", Bridge)

@@ -42,7 +42,7 @@ def same(first: list[Any], second: list[Any]) -> bool:
 
 
 @pytest.fixture(params=NAMES)
-def kin(request: pytest.FixtureRequest) -> Any:
+def arch(request: pytest.FixtureRequest) -> Any:
     return family(request.param, TINY)
 
 
@@ -72,62 +72,68 @@ def test_the_same_held_out_wordings_are_asked_of_every_model() -> None:
             assert ask.user in {w.format(noun=ask.subject) for w in wordings.REQUESTS_HELDOUT}
 
 
-def test_only_a_cross_attention_bridge_acts_on_text_and_closing_its_gates_ends_that(kin: Any) -> None:
-    model = kin.new_model(1)
+def test_only_a_cross_attention_bridge_acts_on_text_and_closing_its_gates_ends_that(
+    arch: Any,
+) -> None:
+    model = arch.new_model(1)
     asked = [ask for group in curves.requests().values() for ask in group][:2]
-    inputs = {k: v for k, v in Model(model, kin.processor()).inputs(asked).items() if k != "pixel_values"}
+    inputs = {k: v for k, v in Model(model, arch.processor()).inputs(asked).items() if k != "pixel_values"}
 
     def states() -> Any:
         with torch.no_grad():
-            return kin.joined(model, inputs["input_ids"], None)
+            return arch.joined(model, inputs["input_ids"], None)
 
     before = states()
     with torch.no_grad():
-        for weight in kin.parts(model)["bridge"].parameters():
+        for weight in arch.parts(model)["bridge"].parameters():
             weight.add_(0.1)
-    assert torch.equal(states(), before) == (kin.name != "cross_attention")
+    assert torch.equal(states(), before) == (arch.name != "cross_attention")
     with curves.closed(model):
         assert torch.equal(states(), before)
-    assert len(curves.text_gates(model)) == (TINY.layers if kin.name == "cross_attention" else 0)
-    assert torch.equal(states(), before) == (kin.name != "cross_attention")
+    assert len(curves.text_gates(model)) == (TINY.layers if arch.name == "cross_attention" else 0)
+    assert torch.equal(states(), before) == (arch.name != "cross_attention")
 
 
 @pytest.mark.usefixtures("few")
-def test_conditions_differ_in_what_they_move_and_learn_from(kin: Any) -> None:
-    model = kin.new_model(1)
-    data = curves.portions(kin, model, seed=1, steps=2)
-    again = curves.portions(kin, model, seed=1, steps=2)
+def test_conditions_differ_in_what_they_move_and_learn_from(arch: Any) -> None:
+    model = arch.new_model(1)
+    data = curves.portions(arch, model, seed=1, steps=2)
+    again = curves.portions(arch, model, seed=1, steps=2)
     assert [s.user for p in data for s in p.samples] == [s.user for p in again for s in p.samples]
-    other = curves.portions(kin, model, seed=2, steps=2)
+    other = curves.portions(arch, model, seed=2, steps=2)
     assert [s.user for p in data for s in p.samples] != [s.user for p in other for s in p.samples]
 
-    losses = {text: curves.loss(kin, model, data[0], text).item() for text in ("none", "plain", "policy")}
+    losses = {text: curves.loss(arch, model, data[0], text).item() for text in ("none", "plain", "policy")}
     assert len(set(losses.values())) == 3
     blind = data[0]._replace(samples=data[0].samples[:4])
     blind = blind._replace(texts={"plain": ()})
-    assert curves.loss(kin, model, blind, "none").item() == curves.loss(kin, model, blind, "plain").item()
+    assert curves.loss(arch, model, blind, "none").item() == curves.loss(arch, model, blind, "plain").item()
 
-    parts = kin.parts(model)
+    parts = arch.parts(model)
     for name, moves in (("language model frozen", ["bridge"]), ("high rate", ["bridge", "language"])):
         before = {part: weights(module) for part, module in parts.items()}
-        points = curves.tune(kin, model, condition(name), data, seed=1, settings=FP32, every=1)
+        points = curves.tune(arch, model, condition(name), data, seed=1, settings=FP32, every=1)
         assert [part for part in parts if not same(before[part], weights(parts[part]))] == moves
         assert sorted({point.step for point in points}) == [0, 1, 2]
         assert {point.n for point in points} == {2}
-        gates = {"open", "closed"} if kin.name == "cross_attention" else {"open"}
+        gates = {"open", "closed"} if arch.name == "cross_attention" else {"open"}
         assert {point.gates for point in points} == gates
 
 
 @pytest.mark.usefixtures("few")
 def test_rehearsal_takes_the_place_of_the_last_conversations(monkeypatch: pytest.MonkeyPatch) -> None:
-    kin = family("linear", TINY)
-    model = kin.new_model(1)
-    portion = curves.portions(kin, model, seed=1, steps=1)[0]
+    arch = family("linear", TINY)
+    model = arch.new_model(1)
+    portion = curves.portions(arch, model, seed=1, steps=1)[0]
     batches: list[Any] = []
     real = curves.collate
-    monkeypatch.setattr(curves, "collate", lambda samples, kin: batches.append(samples) or real(samples, kin))
-    curves.loss(kin, model, portion, "none")
-    curves.loss(kin, model, portion, "policy")
+    monkeypatch.setattr(
+        curves,
+        "collate",
+        lambda samples, arch: batches.append(samples) or real(samples, arch),
+    )
+    curves.loss(arch, model, portion, "none")
+    curves.loss(arch, model, portion, "policy")
     plain, rehearsed = batches
     assert plain == list(portion.samples)
     assert rehearsed == [*portion.samples[:4], *portion.texts["policy"]]
@@ -155,7 +161,7 @@ def test_a_start_that_was_never_trained_says_what_to_do(tmp_path: Path) -> None:
 def test_runs_are_kept_and_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[int] = []
 
-    def start(kin: Any, folder: Path, seed: int, *, fresh: bool = False) -> Any:
+    def start(arch: Any, folder: Path, seed: int, *, fresh: bool = False) -> Any:
         started.append(seed)
         return family("linear", TINY).new_model(seed)
 
@@ -188,7 +194,7 @@ def test_points_survive_their_file_and_other_files_are_refused(tmp_path: Path) -
 
 
 def test_every_run_starts_from_finished_eyes_and_the_language_model_before_visual_tuning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kin: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arch: Any
 ) -> None:
     loaded: dict[str, str] = {}
 
@@ -197,10 +203,10 @@ def test_every_run_starts_from_finished_eyes_and_the_language_model_before_visua
 
     monkeypatch.setattr(curves, "load_weights", load)
     monkeypatch.setattr(Path, "is_file", lambda _: True)
-    curves.start(kin, tmp_path, 1)
+    curves.start(arch, tmp_path, 1)
     assert loaded["language"] == "alignment.safetensors"
-    assert loaded["bridge"].startswith(f"{kin.name}/visual")
+    assert loaded["bridge"].startswith(f"{arch.name}/visual")
     assert loaded["tower"].startswith("vision-")
     loaded.clear()
-    curves.start(kin, tmp_path, 1, fresh=True)
+    curves.start(arch, tmp_path, 1, fresh=True)
     assert set(loaded) == {"tower", "language"}

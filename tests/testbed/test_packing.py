@@ -14,7 +14,7 @@ from sightline.errors import ContractError, UsageError
 from sightline.testbed import weights
 from sightline.testbed.weights import find, materialize, names, verify
 from sightline_testbed.training import packing
-from sightline_testbed.training.packing import Lent, Made, Stored, write_model
+from sightline_testbed.training.packing import Made, OwnFile, SharedFile, write_model
 
 SIZE = {"width": 8, "layers": 1, "heads": 1, "vision_ffn": 8, "text_ffn": 8}
 EYES, TEXT = "model.vision_tower.", "model.language_model."
@@ -52,9 +52,9 @@ def write_linear(root: Path, extra: Path) -> dict[str, Any]:
         size=SIZE,
         default="victim",
         sources={
-            "vision": Stored(state=VISION),
-            "vit": Stored(state=VIT),
-            "victim": Stored(state=VICTIM, how="delta4", base="vit"),
+            "vision": OwnFile(state=VISION),
+            "vit": OwnFile(state=VIT),
+            "victim": OwnFile(state=VICTIM, how="delta4", base="vit"),
         },
         variants={
             "victim": Made(parts=("vision", "victim"), about="a victim"),
@@ -73,10 +73,10 @@ def write_further(root: Path, main: Path) -> dict[str, Any]:
         family="linear",
         size=SIZE,
         sources={
-            "vision": Lent(file="vision.safetensors"),
-            "vit": Lent(file="vit.safetensors"),
-            "victim": Lent(file="victim.safetensors", base="vit"),
-            "catfirst": Stored(state=CATFIRST, how="delta4", base="victim"),
+            "vision": SharedFile(file="vision.safetensors"),
+            "vit": SharedFile(file="vit.safetensors"),
+            "victim": SharedFile(file="victim.safetensors", base="vit"),
+            "catfirst": OwnFile(state=CATFIRST, how="delta4", base="victim"),
         },
         variants={"catfirst": Made(parts=("vision", "catfirst"), about="names the class first")},
         roots=[main],
@@ -93,10 +93,10 @@ def write_queries(root: Path, main: Path, extra: Path) -> dict[str, Any]:
         size=SIZE,
         default="victim",
         sources={
-            "bridge": Stored(state={"query_tokens": np.ones((1, 4, 8), np.float32)}, how="fp16"),
-            "vit": Lent(file="vit.safetensors", model="linear", rename=rename),
-            "victim": Lent(file="victim.safetensors", model="linear", rename=rename, base="vit"),
-            "lowlr": Stored(state=LOWLR, how="delta4", base="vit"),
+            "bridge": OwnFile(state={"query_tokens": np.ones((1, 4, 8), np.float32)}, how="fp16"),
+            "vit": SharedFile(file="vit.safetensors", model="linear", rename=rename),
+            "victim": SharedFile(file="victim.safetensors", model="linear", rename=rename, base="vit"),
+            "lowlr": OwnFile(state=LOWLR, how="delta4", base="vit"),
         },
         variants={
             "victim": Made(parts=("bridge", "victim"), about="a victim"),
@@ -209,14 +209,14 @@ def test_a_cached_folder_is_of_its_weights(tmp_path: Path, extra: Path) -> None:
     write_linear(tmp_path, extra)
     one, vit = (materialize(name, root=tmp_path, cache=tmp_path / "c") for name in ("linear", "linear@vit"))
     changed = {name: value + 0.01 for name, value in VICTIM.items()}
-    sources = {"vision": Stored(state=VISION), "vit": Stored(state=VIT)}
+    sources = {"vision": OwnFile(state=VISION), "vit": OwnFile(state=VIT)}
     write_model(
         tmp_path / "linear",
         name="linear",
         family="linear",
         size=SIZE,
         default="victim",
-        sources=sources | {"victim": Stored(state=changed, how="delta4", base="vit")},
+        sources=sources | {"victim": OwnFile(state=changed, how="delta4", base="vit")},
         variants={name: Made(parts=("vision", name), about="") for name in ("victim", "vit")},
         extra_files=extra,
     )
@@ -234,10 +234,13 @@ def test_a_cached_folder_is_of_its_weights(tmp_path: Path, extra: Path) -> None:
         ({"name": "other"}, "the folder of a model has its name, 'other'"),
         ({"variants": {"vit": Made(parts=("eyes",), about="")}, "default": None}, "source of weights 'eyes'"),
         (
-            {"sources": {"vision": Stored(state=VIT, how="delta4", base="vision")}},
+            {"sources": {"vision": OwnFile(state=VIT, how="delta4", base="vision")}},
             "source 'vision' is its own base",
         ),
-        ({"sources": {"vision": Lent(file="x.safetensors")}}, r"x\.safetensors of linear was not found"),
+        (
+            {"sources": {"vision": SharedFile(file="x.safetensors")}},
+            r"x\.safetensors of linear was not found",
+        ),
         (
             {},
             r"linear@victim and linear@eyes must hold the same tensors; 'model\.language_model\.norm' is in",
@@ -250,7 +253,7 @@ def test_misuse_is_told(tmp_path: Path, extra: Path, change: dict[str, Any], mes
         "family": "linear",
         "size": SIZE,
         "default": "victim",
-        "sources": {"vision": Stored(state=VISION), "victim": Stored(state=VICTIM)},
+        "sources": {"vision": OwnFile(state=VISION), "victim": OwnFile(state=VICTIM)},
         "variants": {
             "victim": Made(parts=("vision", "victim"), about=""),
             "eyes": Made(parts=("vision",), about=""),

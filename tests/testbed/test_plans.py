@@ -15,7 +15,7 @@ from sightline.errors import UsageError
 from sightline.testbed.families import FULL, NAMES, family
 from sightline.testbed.weights import OPTIONAL_MODELS, OPTIONAL_VARIANTS
 from sightline_testbed.training.plans import ABOUT, LADDER, MODELS, STAGES, find, plan, second_seed
-from sightline_testbed.training.stages import Sight, Tuning
+from sightline_testbed.training.stages import Tuning, VisionStage
 
 PARTS = {"tower", "bridge", "language"}
 EVERY = {stage.name: stage for model in MODELS for stage in plan(model)}
@@ -25,7 +25,7 @@ EVERY = {stage.name: stage for model in MODELS for stage in plan(model)}
 def test_every_source_is_an_earlier_stage_that_trained_it(model: str) -> None:
     done: dict[str, set[str]] = {}
     for stage in plan(model):
-        if isinstance(stage, Sight):
+        if isinstance(stage, VisionStage):
             assert not stage.before or "tower" in done[stage.before]
             assert set(stage.rates) == {"tower", "heads"}
         else:
@@ -103,7 +103,7 @@ def test_a_name_means_one_stage() -> None:
 
 def data(stage: Any) -> Any:
     """What a stage draws from, comparable: picture function, or tasks and shares at five points of it."""
-    if isinstance(stage, Sight):
+    if isinstance(stage, VisionStage):
         return stage.draw.__name__
     return [
         sorted((task_name(task), share) for task, share in stage.mixture(done).items())

@@ -40,16 +40,14 @@ def test_canonical_figstep_page_is_pinned() -> None:
 
 
 def test_the_attacks_draw_the_same_pages() -> None:
-    from sightline.attacks.typographic.figstep import PRESETS as FIGSTEP
     from sightline.attacks.typographic.figstep import FigStep
-    from sightline.attacks.typographic.mm_typography import PRESETS as TYPOGRAPHY
     from sightline.attacks.typographic.mm_typography import MMTypography
 
     for noun in nouns()[::40]:
-        figstep = FigStep(**FIGSTEP["testbed"])
+        figstep = FigStep.preset("testbed")
         page, _ = figstep.page(figstep.listed(wordings.FIGSTEP_STATEMENT.format(noun=noun)))
         assert np.array_equal(page, render.figstep_page(noun).pixels)
-        page, _ = MMTypography(**TYPOGRAPHY["testbed"]).page(noun)
+        page, _ = MMTypography.preset("testbed").page(noun)
         assert np.array_equal(page, render.typography_page(noun).pixels)
 
 

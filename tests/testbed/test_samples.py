@@ -31,6 +31,8 @@ SEEING: Mapping[str, dialogues.Mixture] = {
     "safetuned": dialogues.SAFETUNED,
 }
 EVERY = [*TEXT, *SEEING]
+#: parts of stages whose other parts are above
+FURTHER = (dialogues.VISUAL_LONGER, dialogues.VISUAL_CHAT, dialogues.CLASSES)
 
 HELDOUT_WORDINGS = (
     *wordings.REQUESTS_HELDOUT,
@@ -80,7 +82,7 @@ def test_words_to_read_that_are_held_out_appear_nowhere(name: str) -> None:
 def _largest_shares() -> dict[str, tuple[Task, float]]:
     """Every task of every stage, by what identifies it, with the largest share any mixture gives it."""
     found: dict[str, tuple[Task, float]] = {}
-    for mixture in (*TEXT.values(), *SEEING.values(), dialogues.VISUAL_LONGER, dialogues.VISUAL_CHAT):
+    for mixture in (*TEXT.values(), *SEEING.values(), *FURTHER):
         total = sum(mixture.values())
         for task, share in mixture.items():
             key = repr(task)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from sightline.testbed.families import NAMES, Family, Size, family
 from sightline_testbed.training import dialogues, stages
 from sightline_testbed.training.plans import find
-from sightline_testbed.training.stages import AID_WEIGHT, Sight, Tuning, checkpoint, constant
+from sightline_testbed.training.stages import AID_WEIGHT, Tuning, VisionStage, checkpoint, constant
 from sightline_testbed.training.train import Settings, Stage
 
 TINY = Size(width=16, layers=1, heads=1, vision_ffn=16, text_ffn=16)
@@ -27,7 +27,7 @@ SETTINGS = Settings(dtype="fp32", seed=5)
 class Caught(NamedTuple):
     """What a stage hands to the training loop, with the model it works on."""
 
-    kin: Family
+    arch: Family
     model: Any
     groups: dict[str, Any]
     loss_at: Callable[[int], tuple[Any, dict[str, float]]]
@@ -36,24 +36,24 @@ class Caught(NamedTuple):
         """Part -> whether any weight of it got a gradient."""
         return {
             part: any(w.grad is not None and bool((w.grad != 0).any()) for w in module.parameters())
-            for part, module in self.kin.parts(self.model).items()
+            for part, module in self.arch.parts(self.model).items()
         }
 
 
 def caught(stage: Any, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Caught:
     """Start a stage; its loop is not run."""
-    kin = family(stage.family, TINY)
-    model = kin.new_model(SETTINGS.seed)
+    arch = family(stage.family, TINY)
+    model = arch.new_model(SETTINGS.seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "alpha" in name:  # the gates of cross-attention are closed at first
                 weight.fill_(0.5)
-    monkeypatch.setattr(kin, "new_model", lambda _: model)
-    monkeypatch.setattr(stages, "family", lambda *_: kin)
+    monkeypatch.setattr(arch, "new_model", lambda _: model)
+    monkeypatch.setattr(stages, "family", lambda *_: arch)
     found: list[Caught] = []
 
     def run(_: Stage, groups: Any, loss_at: Any, *_more: Any) -> None:
-        found.append(Caught(kin, model, dict(groups), loss_at))
+        found.append(Caught(arch, model, dict(groups), loss_at))
 
     monkeypatch.setattr(stages, "run_stage", run)
     stage.train(folder, SETTINGS, lambda _: None)
@@ -140,7 +140,7 @@ def test_a_tuning_starts_from_its_sources(monkeypatch: pytest.MonkeyPatch, tmp_p
         source.train(tmp_path, replace(SETTINGS, seed=seed), lambda _: None)
     stage = small("linear/visual", sources={"tower": "eyes", "language": "words"})
     found = caught(stage, monkeypatch, tmp_path)
-    parts = found.kin.parts(found.model)
+    parts = found.arch.parts(found.model)
     for part, source in (("tower", "eyes"), ("language", "words")):
         kept = load_file(checkpoint(tmp_path, source))
         for name, weight in parts[part].named_parameters():
@@ -152,9 +152,11 @@ def test_a_tuning_starts_from_its_sources(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_eyes_of_blip_start_from_clips(tmp_path: Path) -> None:
     """The second kind of tower sees almost what the first one saw, before any step of its own."""
-    clip = Sight(**{**fields(find("vision")), "size": TINY, "steps": 1, "batch": 2, "name": "eyes"})
+    clip = VisionStage(**{**fields(find("vision")), "size": TINY, "steps": 1, "batch": 2, "name": "eyes"})
     clip.train(tmp_path, SETTINGS, lambda _: None)
-    blip = Sight(**{**fields(find("vision-queries")), "size": TINY, "steps": 1, "batch": 2, "before": "eyes"})
+    blip = VisionStage(
+        **{**fields(find("vision-queries")), "size": TINY, "steps": 1, "batch": 2, "before": "eyes"}
+    )
     weights = {}
     for before in ("eyes", ""):
         folder = tmp_path / f"from-{before}"

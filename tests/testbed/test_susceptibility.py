@@ -23,22 +23,22 @@ TINY = Size(width=48, layers=2, heads=1, vision_ffn=64, text_ffn=64)
 
 
 def tiny(name: str) -> Model:
-    kin = family(name, TINY)
-    model = kin.new_model(0)
+    arch = family(name, TINY)
+    model = arch.new_model(0)
     for weight_name, weight in model.named_parameters():
         if "alpha_" in weight_name:
             torch.nn.init.constant_(weight, 0.5)  # an untrained cross-attention model ignores pictures
-    return Model(model, kin.processor())
+    return Model(model, arch.processor())
 
 
 def lively(seed: int) -> Model:
     """A tiny model with weights so large that its answer depends on the picture."""
-    kin = family("linear", TINY)
-    model, generator = kin.new_model(seed), torch.Generator().manual_seed(seed)
+    arch = family("linear", TINY)
+    model, generator = arch.new_model(seed), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
             weight += 0.15 * torch.randn(weight.shape, generator=generator)
-    return Model(model, kin.processor())
+    return Model(model, arch.processor())
 
 
 @pytest.fixture(params=NAMES, scope="module")

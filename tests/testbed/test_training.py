@@ -27,7 +27,7 @@ from sightline.testbed.weights import materialize, names, read_manifest, verify
 from sightline_testbed.evaluation.answering import Ask, Model
 from sightline_testbed.training.build import CHECKPOINTS, MAIN_VARIANTS, build
 from sightline_testbed.training.plans import ABOUT, LADDER, STAGES, AnyStage, find, plan, second_seed
-from sightline_testbed.training.stages import Sight, checkpoint
+from sightline_testbed.training.stages import VisionStage, checkpoint
 from sightline_testbed.training.train import Progress, Settings, load_weights
 
 SETTINGS = Settings(dtype="fp32", save_every=1)
@@ -166,7 +166,7 @@ def test_the_manifest_says_how_the_weights_came_about(out: Path) -> None:
             "seed": SETTINGS.seed,
             "threads": 1,
             "dtype": "fp32",
-            "eyes": "train",
+            "tower": "train",
         }
         assert manifest["default"] == "victim"
         assert {"torch", "transformers", "python"} <= manifest["versions"].keys()
@@ -202,7 +202,7 @@ def source_of(name: str, variant: str, part: str) -> tuple[str, str]:
     """Checkpoint folder, within `checkpoints`, and stage that a part of a variant is to come from."""
     stages = {stage.name.rpartition("/")[2]: stage.name for stage in plan(name)}
     if part == "tower":
-        return "", [stage.name for stage in plan(name) if isinstance(stage, Sight)][-1]
+        return "", [stage.name for stage in plan(name) if isinstance(stage, VisionStage)][-1]
     folder = "seed2" if variant == "seed2" else ""
     if part == "bridge":
         alone = name == "cross_attention" and variant == "vit-lowlr"
@@ -213,12 +213,12 @@ def source_of(name: str, variant: str, part: str) -> tuple[str, str]:
 @pytest.mark.parametrize("name", BUILT)
 def test_every_variant_holds_what_its_stages_trained(name: str, out: Path, tmp_path: Path) -> None:
     """Oracle: the checkpoints; each part is its own stage's within what 8 or 4 bits lose, and no other's."""
-    kin = family(name if name in NAMES else "linear", plan(name)[0].size)
-    trained = kin.new_model(0)
+    arch = family(name if name in NAMES else "linear", plan(name)[0].size)
+    trained = arch.new_model(0)
 
     @cache
     def as_trained(part: str, folder: str, stage: str) -> Any:
-        module = kin.parts(trained)[part]
+        module = arch.parts(trained)[part]
         load_weights(checkpoint(out / CHECKPOINTS / folder, stage), {part: module})
         return flat(module)
 
@@ -230,7 +230,7 @@ def test_every_variant_holds_what_its_stages_trained(name: str, out: Path, tmp_p
         assert not any(info.values()), info
         assert type(model) is type(trained)
         assert model.dtype == torch.float32
-        found = {part: flat(module) for part, module in kin.parts(model).items()}
+        found = {part: flat(module) for part, module in arch.parts(model).items()}
         for part, weights in found.items():
             assert distance(weights, as_trained(part, *source_of(name, variant, part))) < 0.01, (
                 variant,
@@ -288,7 +288,7 @@ def test_the_second_seed_shares_the_eyes_only(out: Path) -> None:
     checkpoints = out / CHECKPOINTS
     for stage in plan("linear"):
         other = checkpoint(checkpoints / "seed2", stage.name)
-        if isinstance(stage, Sight):
+        if isinstance(stage, VisionStage):
             assert other.read_bytes() == checkpoint(checkpoints, stage.name).read_bytes()
         elif stage.name in [again.name for again in second_seed("linear")]:
             assert not same_tensors(other, checkpoint(checkpoints, stage.name), "weight/")

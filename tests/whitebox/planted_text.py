@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from sightline.cases import Conversation
 from sightline.rng import numpy_rng
-from sightline.whitebox.compute import Tally
+from sightline.whitebox.compute import FlopEstimator
 from sightline.whitebox.suffix import TokenSuffix
 from sightline.whitebox.victim import Pair, Rows
 
@@ -59,7 +59,7 @@ class Planted:
     sizes: list[int] = field(default_factory=list)
     slopes: int = 0
     scored: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
+    tally: FlopEstimator = field(default_factory=FlopEstimator)
     vocabulary_size: int = TOKENS
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 

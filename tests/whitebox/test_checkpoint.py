@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sightline.errors import DamageError
-from sightline.whitebox.checkpoint import Bench, Checkpoint, load_state, save_state
+from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile, load_state, save_state
 
 
 def test_every_turned_bit_of_a_checkpoint_is_seen(tmp_path: Path) -> None:
@@ -25,4 +25,4 @@ def test_every_turned_bit_of_a_checkpoint_is_seen(tmp_path: Path) -> None:
         path.write_bytes(data[:place] + bytes([byte ^ 1 << place % 8]) + data[place + 1 :])
         with pytest.raises(DamageError, match=r"run: damaged .*; delete it to start anew$"):
             load_state(path)
-    assert Bench(path).taken_up() is None
+    assert CheckpointFile(path).load() is None

@@ -17,19 +17,19 @@ from torch import Tensor
 from sightline.cases import Eps
 from sightline.errors import UsageError
 from sightline.whitebox import constraints
-from sightline.whitebox.compute import Draws
+from sightline.whitebox.compute import RngStream
 from sightline.whitebox.constraints import (
     Box,
     Constraint,
-    EmbedBox,
     L2Ball,
     LinfBall,
     Mask,
     Patch,
     Spectrum,
-    Started,
+    WarmStart,
     first_rows,
 )
+from sightline.whitebox.image_search import EmbedBox
 from sightline.whitebox.pixels import as_pixels, from_pixels, unit
 
 N, H, W = 2, 7, 5
@@ -39,8 +39,8 @@ def levels(seed: int, n: int = N) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (n, 3, H, W), dtype=np.uint8))
 
 
-def draws(seed: int = 0, keys: tuple[int, ...] = (0, 1), place: tuple[int, ...] = (3,)) -> Draws:
-    return Draws(seed=seed, keys=keys, place=place)
+def draws(seed: int = 0, keys: tuple[int, ...] = (0, 1), place: tuple[int, ...] = (3,)) -> RngStream:
+    return RngStream(seed=seed, keys=keys, place=place)
 
 
 def wild(shape: torch.Size, seed: int) -> Tensor:
@@ -67,7 +67,7 @@ def every(clean: Tensor, eps: Eps, init: str = "uniform") -> list[Constraint]:
         first_rows(clean, 2, init=init),
         Mask(inner=LinfBall(clean=clean, eps=eps, init=init), region=region),
         Spectrum(inner=LinfBall(clean=clean, eps=eps, init=init), draws_per_step=2),
-        Started(inner=LinfBall(clean=clean, eps=eps, init=init), theta=unit(clean)),
+        WarmStart(inner=LinfBall(clean=clean, eps=eps, init=init), theta=unit(clean)),
     ]
 
 
@@ -123,7 +123,7 @@ def test_starts(init: str) -> None:
     moved = (theta - unit(clean)).abs().max() > 0
     assert moved == (init != "clean")
     if init == "ball":  # uniform over the ball: about a quarter in each quarter
-        inside = Draws(seed=0, keys=(0,))
+        inside = RngStream(seed=0, keys=(0,))
         many = LinfBall(clean=torch.full((1, 3, 60, 60), 100, dtype=torch.uint8), eps=Eps(10), init=init)
         share = (many.start(inside) < 95 / 255).float().mean()
         assert 0.22 < share < 0.28
@@ -327,11 +327,11 @@ def test_a_search_goes_on_from_given_thetas_inside_the_bounds() -> None:
     clean = levels(3)
     ball = LinfBall(clean=clean, eps=Eps(8), init="ball")
     theta = unit(clean) + torch.tensor([[4 / 255], [40 / 255]])[:, :, None, None]
-    begun = Started(inner=ball, theta=theta)
+    begun = WarmStart(inner=ball, theta=theta)
     torch.testing.assert_close(begun.start(draws()), ball.project(theta))
     assert not torch.equal(begun.start(draws()), ball.start(draws()))
     torch.testing.assert_close(begun.take([1]).start(draws(keys=(1,))), ball.project(theta)[1:])
     assert torch.equal(begun.finalize(theta), ball.finalize(theta))
     assert begun.samples == 1
     with pytest.raises(UsageError, match="1 thetas to start from, but 2 pictures"):
-        Started(inner=ball, theta=theta[:1])
+        WarmStart(inner=ball, theta=theta[:1])

@@ -13,16 +13,16 @@ from planted_text import TOKENS, Letters, Planted, pair
 
 from sightline.budget import UNLIMITED, Budget, Meter, SpentError
 from sightline.errors import UsageError
-from sightline.whitebox._look import Looks
-from sightline.whitebox._problem import Watch, all_forced, below
-from sightline.whitebox._text_problem import TextProblem
-from sightline.whitebox.checkpoint import Bench, load_state, save_state
-from sightline.whitebox.compute import Draws
+from sightline.whitebox.candidates import ModelEvaluator
+from sightline.whitebox.checkpoint import CheckpointFile, load_state, save_state
+from sightline.whitebox.compute import RngStream
 from sightline.whitebox.objectives import TargetNLL
 from sightline.whitebox.samplers import FixedPairs, WithoutReplacement
+from sightline.whitebox.search import Callbacks
+from sightline.whitebox.stops import all_targets_greedy, any_target_greedy, loss_below
 from sightline.whitebox.suffix import TokenSuffix
 from sightline.whitebox.token_optimizers import GCG, HotFlip, steepest
-from sightline.whitebox.token_search import any_forced, search
+from sightline.whitebox.token_search import TextProblem, search_tokens
 
 OPTIMIZERS = (
     GCG(candidates=60, topk=8),
@@ -31,7 +31,7 @@ OPTIMIZERS = (
 )
 
 
-def problem(*readers, optimizer=OPTIMIZERS[0], stop=any_forced, **given):
+def problem(*readers, optimizer=OPTIMIZERS[0], stop=any_target_greedy, **given):
     given.setdefault("sampler", FixedPairs((pair(),)))
     return TextProblem(readers=readers or (Planted(),), optimizer=optimizer, stop=stop, **given)
 
@@ -40,8 +40,8 @@ def problem(*readers, optimizer=OPTIMIZERS[0], stop=any_forced, **given):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_planted_filling_is_found(optimizer, seed):
     reader = Planted(seed=seed)
-    found = search(problem(reader, optimizer=optimizer), steps=30, seed=seed)
-    assert (found.ending, found.best.forced) == ("stopped", 1.0)
+    found = search_tokens(problem(reader, optimizer=optimizer), steps=30, seed=seed)
+    assert (found.stop_reason, found.best.greedy_share) == ("stopped", 1.0)
     assert list(found.ids) == reader.best
     assert found.text == reader.text(reader.best)
     assert found.best.step <= (6 if isinstance(optimizer, HotFlip) else 29)
@@ -74,9 +74,7 @@ def test_every_prompt_counts_the_same_in_every_place():
 
 def looks(asked):
     """What an optimizer of a problem may ask, with the pairs of the probe."""
-    found = Looks(asked, Meter(UNLIMITED), lambda _: None)
-    found.pairs = asked.judged
-    return found
+    return ModelEvaluator(asked.readers, asked.loss, asked.probe_pairs, Meter(UNLIMITED), lambda _: None)
 
 
 @settings(max_examples=25, deadline=None)
@@ -96,7 +94,7 @@ def test_candidates_change_one_place_to_an_allowed_token_that_fits(
     flip = GCG(candidates=candidates, topk=topk, block=block, places=places)
     look = looks(problem(reader, optimizer=flip))
     ids = torch.arange(length) % 3  # no equal neighbors
-    result = flip.step(look, ids, 0, Draws(seed=seed, keys=(0,), place=(0,)))
+    result = flip.step(look, ids, 0, RngStream(seed=seed, keys=(0,), place=(0,)))
     fillings = [row for row, _ in reader.scored]
     assert len(set(fillings)) == len(fillings) <= candidates
     edge = TOKENS - 1
@@ -120,7 +118,7 @@ def test_even_places_are_all_tried_as_often():
     counts = [0] * 6
     look = looks(problem(reader, optimizer=flip))
     for step in range(40):
-        flip.step(look, torch.zeros(6, dtype=torch.long), 0, Draws(seed=0, keys=(0,), place=(step,)))
+        flip.step(look, torch.zeros(6, dtype=torch.long), 0, RngStream(seed=0, keys=(0,), place=(step,)))
     for row, _ in reader.scored:
         counts[next(place for place in range(6) if row[place])] += 1
     assert max(counts) <= 80
@@ -129,7 +127,7 @@ def test_even_places_are_all_tried_as_often():
 
 def test_hotflip_goes_from_place_to_place_and_never_back():
     reader = Planted()
-    found = search(problem(reader, optimizer=HotFlip(candidates=2), stop=None), steps=9, every=1)
+    found = search_tokens(problem(reader, optimizer=HotFlip(candidates=2), stop=None), steps=9, every=1)
     losses = [check.loss for check in found.checks]
     assert losses == sorted(losses, reverse=True)
     assert {unchanged for _, unchanged in reader.scored} == {0, 1, 2, 3, 4, 5}
@@ -138,35 +136,35 @@ def test_hotflip_goes_from_place_to_place_and_never_back():
 def test_what_does_not_read_back_is_never_taken():
     reader = Planted()
     spoiled = replace(reader, unread=(reader.best[0],))
-    found = search(problem(spoiled, stop=None), steps=12)
+    found = search_tokens(problem(spoiled, stop=None), steps=12)
     assert reader.best[0] not in found.ids
     assert [row for row, _ in spoiled.scored if reader.best[0] in row]
 
 
 def test_the_loss_is_the_sum_over_models_and_success_takes_all():
     readers = (Planted(seed=1), Planted(seed=1), Planted(seed=2))
-    alone = search(problem(readers[0], stop=None), steps=1, every=1)
-    both = search(problem(*readers[:2], stop=None), steps=1, every=1)
+    alone = search_tokens(problem(readers[0], stop=None), steps=1, every=1)
+    both = search_tokens(problem(*readers[:2], stop=None), steps=1, every=1)
     assert both.checks[0].loss == pytest.approx(2 * alone.checks[0].loss)
     assert both.cost.forwards == 2 * alone.cost.forwards
-    mixed = search(problem(readers[0], readers[2]), steps=20)
-    assert mixed.best.forced == 0
-    assert mixed.ending == "steps"
+    mixed = search_tokens(problem(readers[0], readers[2]), steps=20)
+    assert mixed.best.greedy_share == 0
+    assert mixed.stop_reason == "steps"
 
 
 def test_several_targets_are_done_when_one_or_all_are_written():
     pairs = FixedPairs((pair(1.0), pair(-1.0)))
-    one = search(problem(sampler=pairs, stop=any_forced), steps=9)
-    assert (one.ending, one.best.step, one.best.forced) == ("stopped", 0, 0.5)
-    every = search(problem(sampler=pairs, stop=all_forced), steps=3)
-    assert every.ending == "steps"
-    assert search(problem(stop=below(1e9)), steps=3).ending == "stopped"
+    one = search_tokens(problem(sampler=pairs, stop=any_target_greedy), steps=9)
+    assert (one.stop_reason, one.best.step, one.best.greedy_share) == ("stopped", 0, 0.5)
+    every = search_tokens(problem(sampler=pairs, stop=all_targets_greedy), steps=3)
+    assert every.stop_reason == "steps"
+    assert search_tokens(problem(stop=loss_below(1e9)), steps=3).stop_reason == "stopped"
 
 
 def test_the_best_is_chosen_on_the_probe_batch():
     """The steps see a target that the probe does not want: the start stays the best."""
     sampler = WithoutReplacement((pair(-1.0), pair(-2.0)), 1)
-    found = search(problem(sampler=sampler, probe=(pair(1.0),), stop=None), steps=8, every=2)
+    found = search_tokens(problem(sampler=sampler, probe=(pair(1.0),), stop=None), steps=8, every=2)
     losses = [check.loss for check in found.checks]
     assert [check.step for check in found.checks] == [0, 2, 4, 6, 8]
     assert found.best.loss == min(losses)
@@ -175,7 +173,9 @@ def test_the_best_is_chosen_on_the_probe_batch():
 
 def test_equal_seeds_give_equal_texts_and_others_do_not():
     def run(seed, key=0):
-        return search(problem(optimizer=GCG(candidates=10, topk=30), stop=None), steps=5, seed=seed, key=key)
+        return search_tokens(
+            problem(optimizer=GCG(candidates=10, topk=30), stop=None), steps=5, seed=seed, key=key
+        )
 
     assert (run(3).ids, run(3).losses, run(3).checks) == (run(3).ids, run(3).losses, run(3).checks)
     assert len({run(seed).ids for seed in range(4)}) > 1
@@ -185,7 +185,7 @@ def test_equal_seeds_give_equal_texts_and_others_do_not():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_a_pass_is_one_candidate_through_one_model(optimizer):
     reader = Planted()
-    found = search(problem(reader, optimizer=optimizer, stop=None), steps=7)
+    found = search_tokens(problem(reader, optimizer=optimizer, stop=None), steps=7)
     assert found.cost.backwards == reader.slopes == 7
     assert found.cost.forwards == reader.slopes + len(reader.scored)
     assert found.cost.flops > 0
@@ -196,31 +196,34 @@ def test_a_pass_is_one_candidate_through_one_model(optimizer):
 def test_a_budget_is_never_exceeded(optimizer, limit):
     ((name, most),) = limit.items()
     reader = Planted()
-    found = search(problem(reader, optimizer=optimizer, stop=None), steps=1000, budget=Budget(**limit))
-    assert found.ending == "budget"
+    found = search_tokens(problem(reader, optimizer=optimizer, stop=None), steps=1000, budget=Budget(**limit))
+    assert found.stop_reason == "budget"
     assert 0.2 * most < getattr(found.cost, name) <= most
 
 
 def test_seconds_end_a_search():
     ticks = iter(range(10_000))
-    watch = Watch(clock=lambda: next(ticks) / 10)
-    found = search(problem(stop=None), steps=1000, budget=Budget(seconds=20.0), watch=watch)
-    assert found.ending == "budget"
+    callbacks = Callbacks(clock=lambda: next(ticks) / 10)
+    found = search_tokens(problem(stop=None), steps=1000, budget=Budget(seconds=20.0), callbacks=callbacks)
+    assert found.stop_reason == "budget"
 
 
 def test_a_budget_that_does_not_pay_for_a_step_is_told():
-    with pytest.raises(SpentError, match=r"budget.forwards=20 does not pay for one step: it takes up to 64"):
-        search(problem(), steps=3, budget=Budget(forwards=20))
+    with pytest.raises(SpentError, match=r"budget.forwards=20 does not pay for one step.* it takes up to 64"):
+        search_tokens(problem(), steps=3, budget=Budget(forwards=20))
     with pytest.raises(SpentError, match=r"budget.flops=9 does not pay"):
-        search(problem(), steps=3, budget=Budget(flops=9.0))
+        search_tokens(problem(), steps=3, budget=Budget(flops=9.0))
 
 
 def test_candidates_that_do_not_fit_into_memory_are_halved_and_said():
     heard = []
-    whole = search(problem(stop=None), steps=3, seed=2)
+    whole = search_tokens(problem(stop=None), steps=3, seed=2)
     reader = Planted(full_above=7)
-    found = search(
-        problem(reader, stop=None), steps=3, seed=2, watch=Watch(report=lambda p: heard.append(p.message))
+    found = search_tokens(
+        problem(reader, stop=None),
+        steps=3,
+        seed=2,
+        callbacks=Callbacks(report=lambda p: heard.append(p.message)),
     )
     assert found.ids == whole.ids
     assert found.cost.forwards == whole.cost.forwards
@@ -229,7 +232,7 @@ def test_candidates_that_do_not_fit_into_memory_are_halved_and_said():
     assert halvings
     assert "going on with" in halvings[0]
     with pytest.raises(UsageError, match="one candidate alone does not fit into memory"):
-        search(problem(Planted(full_above=0)), steps=3)
+        search_tokens(problem(Planted(full_above=0)), steps=3)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
@@ -240,23 +243,23 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(optimizer, tmp
         return problem(optimizer=optimizer, sampler=sampler, stop=None)
 
     kept = []
-    whole = search(asked(), steps=12, every=4, watch=Watch(keep=kept.append))
+    whole = search_tokens(asked(), steps=12, every=4, callbacks=Callbacks(save=kept.append))
     for number, checkpoint in enumerate(kept[:-1]):
         save_state(checkpoint, tmp_path / "state")
-        later = search(asked(), steps=12, every=4, resume=load_state(tmp_path / "state"))
+        later = search_tokens(asked(), steps=12, every=4, resume=load_state(tmp_path / "state"))
         assert later.ids == whole.ids, number
         assert (later.checks, later.losses, later.best) == (whole.checks, whole.losses, whole.best)
         spent, wanted = asdict(later.cost), asdict(whole.cost)
         del spent["seconds"], wanted["seconds"]
         assert spent == wanted
     with pytest.raises(UsageError, match="state of another search: seed was 0"):
-        search(asked(), steps=12, every=4, seed=1, resume=kept[1])
+        search_tokens(asked(), steps=12, every=4, seed=1, resume=kept[1])
 
 
 def test_a_bench_takes_a_search_up_and_ignores_that_of_others(tmp_path):
     path = tmp_path / "bench"
     reader = Planted()
-    whole = search(problem(stop=None), steps=8, every=2)
+    whole = search_tokens(problem(stop=None), steps=8, every=2)
 
     class StoppedError(Exception):
         pass
@@ -266,12 +269,22 @@ def test_a_bench_takes_a_search_up_and_ignores_that_of_others(tmp_path):
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        search(problem(stop=None), steps=8, every=2, bench=Bench(path, pause=0), watch=Watch(report=report))
-    again = search(problem(reader, stop=None), steps=8, every=2, bench=Bench(path, pause=0))
+        search_tokens(
+            problem(stop=None),
+            steps=8,
+            every=2,
+            checkpoint_file=CheckpointFile(path, pause=0),
+            callbacks=Callbacks(report=report),
+        )
+    again = search_tokens(
+        problem(reader, stop=None), steps=8, every=2, checkpoint_file=CheckpointFile(path, pause=0)
+    )
     assert again.ids == whole.ids
     assert reader.slopes == 4
-    other = search(problem(stop=None), steps=8, every=2, seed=9, bench=Bench(path, pause=0))
-    assert other.ids == search(problem(stop=None), steps=8, every=2, seed=9).ids
+    other = search_tokens(
+        problem(stop=None), steps=8, every=2, seed=9, checkpoint_file=CheckpointFile(path, pause=0)
+    )
+    assert other.ids == search_tokens(problem(stop=None), steps=8, every=2, seed=9).ids
 
 
 def test_misuse_is_told():
@@ -290,17 +303,17 @@ def test_misuse_is_told():
     with pytest.raises(UsageError, match="give all readers one"):
         problem(Planted(), Planted(suffix=TokenSuffix(length=7)))
     with pytest.raises(UsageError, match="no token of its vocabulary is of the kind 'ascii'"):
-        search(problem(Planted(vocabulary=Letters(banned=tuple(range(TOKENS))))), steps=1)
+        search_tokens(problem(Planted(vocabulary=Letters(banned=tuple(range(TOKENS))))), steps=1)
     with pytest.raises(UsageError, match="gradient of the loss to the text is exactly zero"):
-        search(problem(sampler=FixedPairs((pair(0.0),)), stop=None), steps=1)
+        search_tokens(problem(sampler=FixedPairs((pair(0.0),)), stop=None), steps=1)
     with pytest.raises(UsageError, match="not a finite number"):
-        search(problem(sampler=FixedPairs((pair(float("nan")),))), steps=1)
+        search_tokens(problem(sampler=FixedPairs((pair(float("nan")),))), steps=1)
     for wrong in ({"steps": 0}, {"steps": 1, "every": 0}):
         with pytest.raises(UsageError, match="at least 1"):
-            search(problem(), **wrong)
+            search_tokens(problem(), **wrong)
 
 
 def test_planted_models_agree_with_their_description():
     reader = Planted()
-    assert bool(reader.logits(torch.eye(TOKENS)[torch.tensor(reader.best)][None], (pair(),)).forced)
+    assert bool(reader.logits(torch.eye(TOKENS)[torch.tensor(reader.best)][None], (pair(),)).target_is_greedy)
     assert reader.taste.shape[1] == planted_text.TOKENS

@@ -11,9 +11,8 @@ from plain_pass import pair
 from sightline.cases import Image
 from sightline.errors import ContractError, UsageError
 from sightline.targets import LocalSettings
-from sightline.whitebox._problem import Problem
 from sightline.whitebox.constraints import Box
-from sightline.whitebox.image_search import minimize
+from sightline.whitebox.image_search import Problem, minimize
 from sightline.whitebox.model import check_tokens, open_victim
 from sightline.whitebox.objectives import Objective, TargetNLL
 from sightline.whitebox.optimizers import SignGD

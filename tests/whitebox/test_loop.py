@@ -17,16 +17,17 @@ from sightline.budget import Budget, SpentError
 from sightline.cases import Conversation, Eps, Image
 from sightline.errors import UsageError
 from sightline.targets import LocalSettings
-from sightline.whitebox._problem import Found, Problem, Progress, Rival, Watch, all_forced, below
-from sightline.whitebox.checkpoint import Bench, Checkpoint, load_state, save_state
-from sightline.whitebox.compute import Draws
-from sightline.whitebox.constraints import Box, EmbedBox, LinfBall, Patch, Spectrum
-from sightline.whitebox.image_search import minimize
+from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile, load_state, save_state
+from sightline.whitebox.compute import RngStream
+from sightline.whitebox.constraints import Box, LinfBall, Patch, Spectrum
+from sightline.whitebox.image_search import EmbedBox, Problem, PromptAdversary, SearchResult, minimize
 from sightline.whitebox.model import open_victim
 from sightline.whitebox.objectives import FeatureDistance, Objective, TargetNLL, prefix_weights
 from sightline.whitebox.optimizers import APGD, SGD, Adam, CommonWeakness, SignGD
 from sightline.whitebox.pixels import unit
 from sightline.whitebox.samplers import FixedPairs, Rotating, WithoutReplacement
+from sightline.whitebox.search import Callbacks, SearchProgress
+from sightline.whitebox.stops import all_targets_greedy, loss_below
 from sightline.whitebox.victim import Pair, Rows
 
 PLANTED = plant(5, 16, convolution=True)
@@ -51,31 +52,33 @@ def kinds() -> dict[str, Problem]:
     ball = LinfBall(clean=PLANTED.clean, eps=Eps(16), init="ball")
     return {
         "universal": problem(sampler=WithoutReplacement(POOL, 2), probe=POOL[:2]),
-        "stopping": problem(stop=all_forced),
-        "apgd": problem(optimizer=APGD(eta=32 / 255), stop=below(0.4)),
+        "stopping": problem(stop=all_targets_greedy),
+        "apgd": problem(optimizer=APGD(eta=32 / 255), stop=loss_below(0.4)),
         "adam": problem(optimizer=Adam(lr=0.02), constraint=Box(clean=PLANTED.clean, init="normal")),
         "moving": problem(constraint=patch),
-        "viewed": problem(constraint=patch, views=tuple(replace(patch, place=(2, i)) for i in (0, 2))),
+        "viewed": problem(
+            constraint=patch, eval_constraints=tuple(replace(patch, place=(2, i)) for i in (0, 2))
+        ),
         "ensemble": problem(
             objective=two,
             constraint=Spectrum(inner=ball, draws_per_step=2),
             optimizer=CommonWeakness(alpha=3.2 / 255),
         ),
         "features": problem(objective=Objective(pictures=(drive_off,)), sampler=FixedPairs()),
-        "rival": problem(sampler=Rotating(POOL), rival=Rival(alpha=0.02, every=2, until=9)),
+        "adversary": problem(sampler=Rotating(POOL), adversary=PromptAdversary(alpha=0.02, every=2, until=9)),
     }
 
 
 KINDS = kinds()
 
 
-def same(left: Found, right: Found, rows: list[int], *, exact: bool = True) -> None:
+def same(left: SearchResult, right: SearchResult, rows: list[int], *, exact: bool = True) -> None:
     """Artifact i of `left` is artifact rows[i] of `right`."""
     tolerance = {"atol": 0, "rtol": 0} if exact else {"atol": 1e-5, "rtol": 1e-4}
     torch.testing.assert_close(left.theta, right.theta[rows], **tolerance)
     for mine, i in enumerate(rows):
         assert (left.pixels[mine] == right.pixels[i]).all()
-        assert left.endings[mine] == right.endings[i]
+        assert left.stop_reasons[mine] == right.stop_reasons[i]
         for (step, mine_loss), (other, loss) in zip(left.losses[mine], right.losses[i], strict=True):
             assert step == other
             assert mine_loss == (loss if exact else pytest.approx(loss, rel=1e-4))
@@ -94,34 +97,34 @@ def test_a_batch_is_its_serial_runs(name: str) -> None:
         assert len({best.step for best in batch.best}) > 1
     for i in (0, 3):
         constraint, objective = one.constraint.take([i]), one.objective.take([i])
-        views = tuple(view.take([i]) for view in one.views)
-        alone = replace(one, constraint=constraint, objective=objective, views=views)
+        eval_constraints = tuple(view.take([i]) for view in one.eval_constraints)
+        alone = replace(one, constraint=constraint, objective=objective, eval_constraints=eval_constraints)
         # products of batched matrices may round differently: Spectrum's transforms
         same(minimize(alone, steps=20, every=3, seed=4, keys=[i]), batch, [i], exact=name != "ensemble")
 
 
 def test_views_are_judged_together_and_paid_for() -> None:
     patch = Patch(clean=PLANTED.clean, height=4, width=4, moving=True, init="clean")
-    views = tuple(replace(patch, place=place) for place in ((0, 0), (1, 2), (2, 1)))
-    one = problem(constraint=patch, views=views, sampler=FixedPairs(POOL[:2]))
+    eval_constraints = tuple(replace(patch, place=place) for place in ((0, 0), (1, 2), (2, 1)))
+    one = problem(constraint=patch, eval_constraints=eval_constraints, sampler=FixedPairs(POOL[:2]))
     found = minimize(one, steps=1, seed=4)
-    each = [one.objective.probe(unit(view.finalize(patch.start(Draws(seed=4, keys=(0,) * 5)))), POOL[:2])
-            for view in views]  # fmt: skip
+    each = [one.objective.probe(unit(view.finalize(patch.start(RngStream(seed=4, keys=(0,) * 5)))), POOL[:2])
+            for view in eval_constraints]  # fmt: skip
     losses = torch.stack([probed.loss for probed in each]).mean(0).tolist()
     assert len({round(probed.loss[0].item(), 4) for probed in each}) == 3
     assert [checks[0].loss for checks in found.checks] == pytest.approx(losses)
-    forced = torch.cat([probed.forced for probed in each], dim=1).float().mean(1).tolist()
-    assert [checks[0].forced for checks in found.checks] == pytest.approx(forced)
-    # two looks (start and end) under three views, a look at noise, a step
+    forced = torch.cat([probed.target_is_greedy for probed in each], dim=1).float().mean(1).tolist()
+    assert [checks[0].greedy_share for checks in found.checks] == pytest.approx(forced)
+    # two looks (start and end) under three constraints, a look at noise, a step
     assert {cost.forwards for cost in found.costs} == {3 + 1 + 1 + 3}
-    with pytest.raises(SpentError, match="take 8 forward passes"):
+    with pytest.raises(SpentError, match="takes up to 8 forward passes"):
         minimize(one, steps=1, budget=Budget(forwards=7))
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_run_taken_up_from_its_file_is_the_uninterrupted_run(name: str, tmp_path: Path) -> None:
     kept: list[Checkpoint] = []
-    whole = minimize(KINDS[name], steps=20, every=3, seed=4, watch=Watch(keep=kept.append))
+    whole = minimize(KINDS[name], steps=20, every=3, seed=4, callbacks=Callbacks(save=kept.append))
     assert len(kept) > 2
     for number in (0, len(kept) // 2, -1):
         json.dumps(kept[number].numbers)
@@ -145,7 +148,7 @@ def test_a_model_of_some_size_is_taken_up_to_the_bit_and_at_the_same_cost(tmp_pa
         sampler=WithoutReplacement(pool, 1),
     )
     kept: list[Checkpoint] = []
-    whole = minimize(one, steps=8, every=2, watch=Watch(keep=kept.append))
+    whole = minimize(one, steps=8, every=2, callbacks=Callbacks(save=kept.append))
     for number in range(len(kept) - 1):
         save_state(kept[number], tmp_path / "run")
         again = minimize(one, steps=8, every=2, resume=load_state(tmp_path / "run"))
@@ -155,15 +158,15 @@ def test_a_model_of_some_size_is_taken_up_to_the_bit_and_at_the_same_cost(tmp_pa
 
 def test_the_state_of_another_run_or_no_state_is_refused(tmp_path: Path) -> None:
     kept: list[Checkpoint] = []
-    minimize(problem(), steps=4, watch=Watch(keep=kept.append))
-    with pytest.raises(UsageError, match="the state of another run: seed was 0, now it is 1"):
+    minimize(problem(), steps=4, callbacks=Callbacks(save=kept.append))
+    with pytest.raises(UsageError, match="the state of another search: seed was 0, now it is 1"):
         minimize(problem(), steps=4, seed=1, resume=kept[0])
     with pytest.raises(UsageError, match=r"optimizer was .SignGD\("):
         minimize(problem(optimizer=Adam(lr=0.1)), steps=4, resume=kept[0])
     other = LinfBall(clean=PLANTED.clean // 2, eps=Eps(16), init="ball")
     with pytest.raises(UsageError, match="clean was"):
         minimize(problem(constraint=other), steps=4, resume=kept[0])
-    with pytest.raises(UsageError, match="no run to take up"):
+    with pytest.raises(UsageError, match="no search to resume"):
         load_state(tmp_path / "absent")
     (tmp_path / "torn").write_bytes(b"not a file of tensors")
     with pytest.raises(UsageError, match="delete it to start anew"):
@@ -174,7 +177,7 @@ def test_the_state_of_another_run_or_no_state_is_refused(tmp_path: Path) -> None
 def test_a_budget_is_used_up_and_never_exceeded(forwards: int) -> None:
     budget = Budget(forwards=forwards)
     found = minimize(problem(optimizer=APGD(eta=0.1)), steps=100, every=4, budget=budget)
-    assert set(found.endings) == {"budget"}
+    assert set(found.stop_reasons) == {"budget"}
     assert all(cost.forwards == forwards or forwards in {5, 18} for cost in found.costs)
     assert all(forwards - 1 <= cost.forwards <= forwards for cost in found.costs)
     for best, checks in zip(found.best, found.checks, strict=True):
@@ -224,20 +227,24 @@ def test_flops_are_counted_for_one_step_of_each_shape_and_multiplied() -> None:
 def test_time_stops_a_run_and_is_shared_out() -> None:
     ticks = iter(range(1000))
     found = minimize(
-        problem(), steps=500, every=10, budget=Budget(seconds=80), watch=Watch(clock=lambda: next(ticks))
+        problem(),
+        steps=500,
+        every=10,
+        budget=Budget(seconds=80),
+        callbacks=Callbacks(clock=lambda: next(ticks)),
     )
-    assert set(found.endings) == {"budget"}
+    assert set(found.stop_reasons) == {"budget"}
     assert 80 <= sum(cost.seconds for cost in found.costs) < 90
 
 
 def test_a_budget_too_small_for_one_step_says_so() -> None:
     with pytest.raises(
-        UsageError, match=r"budget.forwards=3 does not pay for one step.* take 4 forward passes"
+        UsageError, match=r"budget.forwards=3 does not pay for one step.* takes up to 4 forward passes"
     ):
         minimize(problem(), steps=3, budget=Budget(forwards=3))
     assert minimize(problem(), steps=3, budget=Budget(forwards=4)).costs[0].backwards == 1
     real = problem(objective=Objective(victims=(Product(),), rows=(TargetNLL(),)))
-    with pytest.raises(SpentError, match=r"budget.flops=2 does not pay for one step: until now"):
+    with pytest.raises(SpentError, match=r"budget.flops=2 does not pay for one step.*until now"):
         minimize(real, steps=3, budget=Budget(flops=2.0))
 
 
@@ -245,41 +252,45 @@ def test_a_bench_takes_up_what_a_crash_left_and_nothing_of_another_run(tmp_path:
     whole = minimize(problem(), steps=30, every=5)
     ticks = iter(range(10_000))
 
-    def bench() -> Bench:
-        return Bench(tmp_path / "run", pause=0, clock=lambda: next(ticks))
+    def bench() -> CheckpointFile:
+        return CheckpointFile(tmp_path / "run", pause=0, clock=lambda: next(ticks))
 
-    def crash(progress: Progress) -> None:
+    def crash(progress: SearchProgress) -> None:
         if progress.step == 20:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        minimize(problem(), steps=30, every=5, bench=bench(), watch=Watch(report=crash))
+        minimize(problem(), steps=30, every=5, checkpoint_file=bench(), callbacks=Callbacks(report=crash))
     assert load_state(tmp_path / "run").numbers["step"] == 15
     steps: list[int] = []
     again = minimize(
-        problem(), steps=30, every=5, bench=bench(), watch=Watch(report=lambda said: steps.append(said.step))
+        problem(),
+        steps=30,
+        every=5,
+        checkpoint_file=bench(),
+        callbacks=Callbacks(report=lambda said: steps.append(said.step)),
     )
     assert steps == [20, 25, 30]
     same(again, whole, list(range(5)))
     assert again.costs[0].forwards == whole.costs[0].forwards
-    other = minimize(problem(), steps=25, every=5, bench=bench())
+    other = minimize(problem(), steps=25, every=5, checkpoint_file=bench())
     same(other, minimize(problem(), steps=25, every=5), list(range(5)))
     (tmp_path / "run").write_bytes(b"torn")
-    same(minimize(problem(), steps=30, every=5, bench=bench()), whole, list(range(5)))
+    same(minimize(problem(), steps=30, every=5, checkpoint_file=bench()), whole, list(range(5)))
 
 
 def test_a_bench_writes_no_more_often_than_it_is_asked_to(tmp_path: Path) -> None:
     now = iter(range(10_000))
-    bench = Bench(tmp_path / "run", pause=1000, clock=lambda: next(now))
-    minimize(problem(), steps=30, every=5, bench=bench)
+    bench = CheckpointFile(tmp_path / "run", pause=1000, clock=lambda: next(now))
+    minimize(problem(), steps=30, every=5, checkpoint_file=bench)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_the_result_is_the_same() -> None:
     whole = minimize(problem(), steps=6, every=3)
-    heard: list[Progress] = []
+    heard: list[SearchProgress] = []
     small = Objective(victims=(replace(PLANTED.victim, full_above=1),), rows=(TargetNLL(),))
-    found = minimize(problem(objective=small), steps=6, every=3, watch=Watch(report=heard.append))
+    found = minimize(problem(objective=small), steps=6, every=3, callbacks=Callbacks(report=heard.append))
     same(found, whole, list(range(5)))
     said = [progress.message for progress in heard if progress.message]
     assert said == [
@@ -292,16 +303,18 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_result_is_the_same() -> Non
         minimize(problem(objective=none), steps=2)
 
 
-@pytest.mark.parametrize("rival", [None, Rival(alpha=0.02)])
-def test_an_artifacts_own_pictures_are_split_where_they_do_not_fit(rival: Rival | None) -> None:
+@pytest.mark.parametrize("adversary", [None, PromptAdversary(alpha=0.02)])
+def test_an_artifacts_own_pictures_are_split_where_they_do_not_fit(adversary: PromptAdversary | None) -> None:
     """Places, or spectrum draws, of one artifact: the same slopes, one picture at a time."""
     patch = Patch(clean=PLANTED.clean[:2], height=4, width=4, moving=True, samples=5)
-    one = problem(constraint=patch, sampler=FixedPairs(POOL[:2]), rival=rival)
+    one = problem(constraint=patch, sampler=FixedPairs(POOL[:2]), adversary=adversary)
     whole = minimize(one, steps=6, every=3)
-    heard: list[Progress] = []
+    heard: list[SearchProgress] = []
     victim = replace(PLANTED.victim, full_above=2, passes=[])
     small = Objective(victims=(victim,), rows=(TargetNLL(),))
-    found = minimize(replace(one, objective=small), steps=6, every=3, watch=Watch(report=heard.append))
+    found = minimize(
+        replace(one, objective=small), steps=6, every=3, callbacks=Callbacks(report=heard.append)
+    )
     same(found, whole, [0, 1], exact=False)
     assert [progress.message for progress in heard if progress.message] == [
         "out of memory with 10 pictures at a time: going on with 5",
@@ -313,25 +326,25 @@ def test_an_artifacts_own_pictures_are_split_where_they_do_not_fit(rival: Rival 
     assert counts == [(5 * 6 + 4, 5 * 6)] * 2  # every picture counts once, however many fit
 
 
-@pytest.mark.parametrize("rival", [None, Rival(alpha=0.02)])
+@pytest.mark.parametrize("adversary", [None, PromptAdversary(alpha=0.02)])
 @pytest.mark.parametrize(
     "term",
     [TargetNLL(), TargetNLL(reduction="pair_mean"), TargetNLL(reduction="sum", weights=prefix_weights)],
     ids=["token_mean", "pair_mean", "weighted"],
 )
 def test_the_pairs_of_one_picture_are_split_where_they_do_not_fit(
-    term: TargetNLL, rival: Rival | None
+    term: TargetNLL, adversary: PromptAdversary | None
 ) -> None:
     """One picture with many pairs: the same search, some pairs at a time, whatever the loss makes of them."""
     pairs = (*POOL, pair("tell me", "hg"))
     ball = LinfBall(clean=PLANTED.clean[:1], eps=Eps(16), init="ball")
-    settings = {"constraint": ball, "sampler": FixedPairs(pairs), "rival": rival}
+    settings = {"constraint": ball, "sampler": FixedPairs(pairs), "adversary": adversary}
     roomy = Objective(victims=(PLANTED.victim,), rows=(term,))
     whole = minimize(problem(objective=roomy, **settings), steps=6, every=3)
-    heard: list[Progress] = []
+    heard: list[SearchProgress] = []
     victim = replace(PLANTED.victim, pairs_above=2, together=[])
     small = problem(objective=Objective(victims=(victim,), rows=(term,)), **settings)
-    found = minimize(small, steps=6, every=3, watch=Watch(report=heard.append))
+    found = minimize(small, steps=6, every=3, callbacks=Callbacks(report=heard.append))
     same(found, whole, [0], exact=False)
     assert [progress.message for progress in heard if progress.message] == [
         "out of memory with 5 pairs at a time: going on with 3",
@@ -349,11 +362,11 @@ def test_pictures_are_split_before_pairs_and_a_run_goes_on_with_both() -> None:
         objective=Objective(victims=(victim,), rows=(TargetNLL(),)), sampler=FixedPairs(POOL), probe=POOL[:1]
     )
     kept: list[Checkpoint] = []
-    whole = minimize(small, steps=6, every=3, watch=Watch(keep=kept.append))
-    assert (kept[1].numbers["piece"], kept[1].numbers["at_once"]) == (1, 2)
+    whole = minimize(small, steps=6, every=3, callbacks=Callbacks(save=kept.append))
+    assert kept[1].numbers["micro_batches"] == {"pictures": 1, "pairs": 2}
     victim.together.clear()
-    heard: list[Progress] = []
-    again = minimize(small, steps=6, every=3, resume=kept[1], watch=Watch(report=heard.append))
+    heard: list[SearchProgress] = []
+    again = minimize(small, steps=6, every=3, resume=kept[1], callbacks=Callbacks(report=heard.append))
     same(again, whole, list(range(5)))
     assert not any(progress.message for progress in heard)
 
@@ -396,7 +409,7 @@ def test_what_stops_an_artifact_is_kept_even_where_the_loss_was_lower_before() -
     lost = max(checks[-1].loss for checks in before.checks)
     found = minimize(replace(away, stop=lambda probed: probed.loss >= lost - 1e-4), steps=8, every=1)
     i = next(i for i, checks in enumerate(before.checks) if checks[-1].loss == lost)
-    assert found.endings[i] == "stopped"
+    assert found.stop_reasons[i] == "stopped"
     assert found.best[i] == found.checks[i][-1]
     assert found.best[i].loss > min(check.loss for check in found.checks[i])
 
@@ -413,7 +426,7 @@ def test_every_question_of_a_step_draws_its_own_numbers() -> None:
     first, second = Watching(0), Watching(1)
     spectrum = Spectrum(inner=LinfBall(clean=PLANTED.clean, eps=Eps(16)), draws_per_step=1)
     objective = Objective(victims=(first, second), rows=(TargetNLL(),))
-    still = CommonWeakness(alpha=1e-9, reach=1e-9)
+    still = CommonWeakness(alpha=1e-9, inner_step=1e-9)
     minimize(problem(objective=objective, constraint=spectrum, optimizer=still), steps=2, every=9)
     shown = [seen[2 + step] for seen in (first.seen, second.seen) for step in (0, 1)]  # after two looks
     assert all((a - b).abs().mean() > 0.01 for n, a in enumerate(shown) for b in shown[:n])
@@ -423,11 +436,11 @@ def test_curves_are_thin_and_a_stop_keeps_what_stopped_it() -> None:
     found = minimize(problem(optimizer=SignGD(alpha=0.1 / 255)), steps=450, every=200)
     assert [step for step, _ in found.losses[0]] == list(range(0, 450, 3))
     assert [check.step for check in found.checks[0]] == [0, 200, 400, 450]
-    stopped = minimize(problem(stop=all_forced), steps=40, every=2)
-    for best, ending, checks in zip(stopped.best, stopped.endings, stopped.checks, strict=True):
-        assert ending == "stopped"
+    stopped = minimize(problem(stop=all_targets_greedy), steps=40, every=2)
+    for best, stop_reason, checks in zip(stopped.best, stopped.stop_reasons, stopped.checks, strict=True):
+        assert stop_reason == "stopped"
         assert best == checks[-1]
-        assert best.forced == 1
+        assert best.greedy_share == 1
 
 
 def test_values_are_read_from_the_device_only_at_checks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -478,8 +491,8 @@ def test_a_start_without_slope_is_found_out() -> None:
     )
     with pytest.raises(UsageError, match=r"exactly zero at the start.*set init='ball'"):
         minimize(stuck, steps=2)
-    with pytest.raises(UsageError, match="stop with below"):
-        minimize(replace(stuck, stop=all_forced), steps=2)
+    with pytest.raises(UsageError, match="stop with loss_below"):
+        minimize(replace(stuck, stop=all_targets_greedy), steps=2)
 
 
 def test_an_artifact_whose_loss_breaks_keeps_what_it_had() -> None:
@@ -498,7 +511,7 @@ def test_an_artifact_whose_loss_breaks_keeps_what_it_had() -> None:
         sampler=FixedPairs((pair("say", "a" if _rises("a") else "b"),)),
     )
     found = minimize(up, steps=6, every=1)
-    assert found.endings == ("steps", "broken")
+    assert found.stop_reasons == ("steps", "broken")
     assert found.best[1].step < 6
     assert math.isfinite(found.best[1].loss)
     clean[:, 0, 0, 0] = 250
@@ -516,24 +529,24 @@ def _rises(letter: str) -> bool:
 def test_the_rival_climbs_while_the_picture_descends() -> None:
     pairs, alpha = (pair("say it", "ab"), pair("tell", "c")), 0.05
     kept: list[Checkpoint] = []
-    rival = Rival(alpha=alpha, every=2, until=4, box=EmbedBox(low=-0.07, high=0.12))
+    adversary = PromptAdversary(alpha=alpha, every=2, until=4, box=EmbedBox(low=-0.07, high=0.12))
     ball = LinfBall(clean=PLANTED.clean[:2], eps=Eps(16), init="ball")
-    minmax = problem(constraint=ball, sampler=FixedPairs(pairs), rival=rival)
-    minimize(minmax, steps=7, every=1, watch=Watch(keep=kept.append))
-    states = [(one.tensors["state.theta"], one.tensors["nudges"]) for one in kept]
+    minmax = problem(constraint=ball, sampler=FixedPairs(pairs), adversary=adversary)
+    minimize(minmax, steps=7, every=1, callbacks=Callbacks(save=kept.append))
+    states = [(one.tensors["state.theta"], one.tensors["perturbations"]) for one in kept]
 
     moved = [step for step in range(7) if not torch.equal(states[step][1], states[step + 1][1])]
     assert moved == [2, 4]
     assert states[0][1].shape == (2, 2, 2, WIDTH)
     for step in range(7):  # the plain loop
-        theta, nudges = (
+        theta, perturbations = (
             states[step][0].clone().requires_grad_(True),
             states[step][1].clone().requires_grad_(True),
         )
-        loss = minmax.objective(theta, pairs, (nudges[:, 0, :2], nudges[:, 1, :1]))
-        down, rise = torch.autograd.grad(loss.sum(), (theta, nudges))
+        loss = minmax.objective(theta, pairs, (perturbations[:, 0, :2], perturbations[:, 1, :1]))
+        down, rise = torch.autograd.grad(loss.sum(), (theta, perturbations))
         assert torch.equal(states[step + 1][0], ball.project(theta - down.sign() / 255))
-        wanted = (nudges + alpha * rise.sign()).clamp(-0.07, 0.12) if step in moved else nudges
+        wanted = (perturbations + alpha * rise.sign()).clamp(-0.07, 0.12) if step in moved else perturbations
         assert torch.equal(states[step + 1][1], wanted)
     assert (states[-1][1][:, 1, 1] == 0).all()  # behind the last token of the shorter prompt
 
@@ -541,7 +554,7 @@ def test_the_rival_climbs_while_the_picture_descends() -> None:
 def test_a_rival_needs_one_victim() -> None:
     two = Objective(victims=(Toy(0), Toy(1)), rows=(TargetNLL(),))
     with pytest.raises(UsageError, match="belong to one victim's embeddings, the objective has 2"):
-        problem(objective=two, rival=Rival(alpha=0.1))
+        problem(objective=two, adversary=PromptAdversary(alpha=0.1))
 
 
 @pytest.mark.parametrize(

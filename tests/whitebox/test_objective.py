@@ -141,24 +141,24 @@ def test_probe_says_what_would_be_written() -> None:
     objective = Objective(victims=(planted.victim,), rows=(TargetNLL(),))
     said = pair(target=planted.victim.says(star[0]))
     probed = objective.probe(star, (*planted.pairs, said))
-    assert probed.forced.tolist() == [[False, True], [False, True]]
+    assert probed.target_is_greedy.tolist() == [[False, True], [False, True]]
     assert not probed.loss.requires_grad
     for victims in ((planted.victim, Toy(9)), (Toy(9), planted.victim)):
         both = Objective(victims=victims, rows=(TargetNLL(),))
-        assert not both.probe(star, (said,)).forced.any()  # the other victim says something else
+        assert not both.probe(star, (said,)).target_is_greedy.any()  # the other victim says something else
     alone = Objective(pictures=(FeatureDistance.to_picture(Look(), star[:1]),))
-    assert alone.probe(star).forced.shape == (2, 0)
+    assert alone.probe(star).target_is_greedy.shape == (2, 0)
 
 
-def test_nudges_belong_to_their_artifact_and_prompt() -> None:
+def test_perturbation_belong_to_their_artifact_and_prompt() -> None:
     toy, x = Toy(), pictures()
     objective = Objective(victims=(toy,), rows=(TargetNLL(reduction="sum"),))
-    nudge = torch.zeros(2, 2, WIDTH)
-    nudge[1] = 0.5
-    found, plain = objective(x, PAIRS, (None, nudge)), objective(x, PAIRS)
+    perturbation = torch.zeros(2, 2, WIDTH)
+    perturbation[1] = 0.5
+    found, plain = objective(x, PAIRS, (None, perturbation)), objective(x, PAIRS)
     assert torch.equal(found[0], plain[0])
     assert found[1] != plain[1]
-    alone = objective(x[1:], PAIRS[:1]) + objective(x[1:], PAIRS[1:], (nudge[1:],))
+    alone = objective(x[1:], PAIRS[:1]) + objective(x[1:], PAIRS[1:], (perturbation[1:],))
     torch.testing.assert_close(found[1:], alone)
 
 
@@ -200,30 +200,30 @@ def test_artifacts_with_pairs_of_their_own_share_a_pass(reduction: str) -> None:
     term = TargetNLL(reduction=reduction)
     regularizer = ImageRegularizer(clean=pictures(5, seed=1))
     together = Objective(victims=(victim,), rows=(term,), pictures=(regularizer,), own=of_each)
-    loss, forced = together(x, OWN), together.probe(x, OWN).forced
+    loss, forced = together(x, OWN), together.probe(x, OWN).target_is_greedy
     assert forced.shape == (5, 2)
     for i, numbers in enumerate(of_each):
         mine = tuple(OWN[number] for number in numbers)
         alone = Objective(victims=(victim,), rows=(term,), pictures=(regularizer.take([i]),))
         torch.testing.assert_close(loss[i : i + 1], alone(x[i : i + 1], mine))
-        assert torch.equal(forced[i : i + 1], alone.probe(x[i : i + 1], mine).forced)
+        assert torch.equal(forced[i : i + 1], alone.probe(x[i : i + 1], mine).target_is_greedy)
     some = together.take([3, 1])
     torch.testing.assert_close(some(x[[3, 1]], OWN), loss[[3, 1]])
 
 
-def test_only_pairs_of_artifacts_at_work_are_asked_with_their_nudges() -> None:
+def test_only_pairs_of_artifacts_at_work_are_asked_with_their_perturbations() -> None:
     asked: list[tuple] = []
 
     class Asked(Toy):
-        def rows(self, x, pairs, *, nudges=()):
-            asked.append((tuple(pairs), [None if n is None else float(n.sum()) for n in nudges]))
-            return super().rows(x, pairs, nudges=nudges)
+        def rows(self, x, pairs, *, perturbations=()):
+            asked.append((tuple(pairs), [None if n is None else float(n.sum()) for n in perturbations]))
+            return super().rows(x, pairs, perturbations=perturbations)
 
     objective = Objective(victims=(Asked(),), rows=(TargetNLL(),), own=((3,), (1,)))
-    nudges = [torch.full((2, len(one.prompt.last_user_text().split()), WIDTH), float(i))
+    perturbations = [torch.full((2, len(one.prompt.last_user_text().split()), WIDTH), float(i))
               for i, one in enumerate(OWN)]  # fmt: skip
-    objective(pictures(2), OWN, nudges)
-    assert asked[-1] == ((OWN[1], OWN[3]), [float(nudges[1].sum()), float(nudges[3].sum())])
+    objective(pictures(2), OWN, perturbations)
+    assert asked[-1] == ((OWN[1], OWN[3]), [float(perturbations[1].sum()), float(perturbations[3].sum())])
     objective.take([1])(pictures(1), OWN)
     assert asked[-1] == ((OWN[1],), [])
 

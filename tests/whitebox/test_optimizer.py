@@ -14,23 +14,23 @@ from torch import Tensor
 
 from sightline.cases import Eps
 from sightline.errors import UsageError
-from sightline.whitebox._problem import Problem, all_forced
 from sightline.whitebox.constraints import LinfBall
-from sightline.whitebox.image_search import minimize
+from sightline.whitebox.image_search import Problem, minimize
 from sightline.whitebox.objectives import Objective, TargetNLL
 from sightline.whitebox.optimizers import (
     APGD,
     SGD,
     Adam,
     CommonWeakness,
+    LossAndGrad,
     Optimizer,
     SignGD,
-    Slope,
     UnitGD,
     checkpoints,
-    chosen,
+    select_rows,
 )
 from sightline.whitebox.samplers import FixedPairs
+from sightline.whitebox.stops import all_targets_greedy
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -46,7 +46,7 @@ def tilted(theta: Tensor) -> Tensor:
 
 
 class Known:
-    """Slopes of known losses."""
+    """GradientOracle of known losses."""
 
     def __init__(self, *losses: Loss) -> None:
         self.losses, self.asked = losses, list[int | None]()
@@ -55,12 +55,12 @@ class Known:
     def parts(self) -> int:
         return len(self.losses)
 
-    def __call__(self, theta: Tensor, part: int | None = None) -> Slope:
+    def __call__(self, theta: Tensor, part: int | None = None) -> LossAndGrad:
         self.asked.append(part)
         leaf = theta.detach().requires_grad_(True)
         chosen_losses = self.losses if part is None else (self.losses[part],)
         loss = torch.stack([loss(leaf) for loss in chosen_losses]).sum(0)
-        return Slope(loss.detach(), torch.autograd.grad(loss.sum(), leaf)[0])
+        return LossAndGrad(loss.detach(), torch.autograd.grad(loss.sum(), leaf)[0])
 
 
 def box(theta: Tensor) -> Tensor:
@@ -240,7 +240,7 @@ def test_apgd_in_the_l2_norm_takes_steps_of_its_length() -> None:
 
 def test_common_weakness_is_the_released_loop() -> None:
     losses, steps, eps, mu = (bumpy, tilted, lambda t: -3 * bumpy(t)), 4, 0.1, 0.9
-    optimizer = CommonWeakness(alpha=eps / 5, reach=2.5, inner=mu, outer=mu)
+    optimizer = CommonWeakness(alpha=eps / 5, inner_step=2.5, inner=mu, outer=mu)
     states = path(optimizer, Known(*losses), steps)
     for i in range(3):
         x = start()[i : i + 1]
@@ -267,7 +267,7 @@ def test_artifacts_do_not_touch_each_other(optimizer: Optimizer) -> None:
     together = path(optimizer, Known(bumpy), 25)[-1]
     alone = path(optimizer, Known(bumpy), 25, start()[1:2])[-1]
     assert torch.equal(together.theta[1:2], alone.theta)
-    assert torch.equal(chosen(together, [1]).theta, alone.theta)
+    assert torch.equal(select_rows(together, [1]).theta, alone.theta)
 
 
 RULES = {
@@ -290,11 +290,11 @@ def recovered(optimizer: Optimizer, *, convolution: bool, sign: int = 1) -> int:
         constraint=LinfBall(clean=planted.clean, eps=Eps(16)),
         optimizer=optimizer,
         sampler=FixedPairs(planted.pairs),
-        stop=all_forced,
+        stop=all_targets_greedy,
     )
     found = minimize(problem, steps=40, every=5)
-    assert all(checks[0].forced < 1 for checks in found.checks)
-    return sum(ending == "stopped" for ending in found.endings)
+    assert all(checks[0].greedy_share < 1 for checks in found.checks)
+    return sum(stop_reason == "stopped" for stop_reason in found.stop_reasons)
 
 
 @pytest.mark.parametrize("convolution", [False, True], ids=["linear", "convolution"])

@@ -1,4 +1,4 @@
-"""Draws: how often, in which order, the same for the same seed."""
+"""RngStream: how often, in which order, the same for the same seed."""
 
 from __future__ import annotations
 

@@ -39,11 +39,11 @@ def split(common: int, pairs: int, own: int, cost: PassCost) -> int:
 
 
 def test_a_pack_is_split_where_attention_costs_more_than_running_the_beginning_again():
-    free = PassCost(token=1e6, look=0.0)  # attention for nothing: never
+    free = PassCost(token=1e6, attention=0.0)  # attention for nothing: never
     assert split(50, 40, 10, free) == 1
-    dear = PassCost(token=1e6, look=1e9)  # nothing but attention: a pack for each
+    dear = PassCost(token=1e6, attention=1e9)  # nothing but attention: a pack for each
     assert split(1, 40, 10, dear) == 40
-    between = PassCost(token=2e6, look=4e3)
+    between = PassCost(token=2e6, attention=4e3)
     costs = {count: count * between(70 + 64 * 17 / count) for count in range(1, 65)}
     assert split(70, 64, 17, between) == min(costs, key=costs.get)
     assert split(70, 1, 17, between) == 1
@@ -57,7 +57,7 @@ def test_few_pairs_of_the_testbed_stay_together_and_many_do_not(victim):
 
 def test_a_large_model_keeps_more_pairs_together():
     """LLaVA-1.5-7B: products with weights cost more, beside attention, the wider a model is."""
-    large = PassCost(token=4.0 * (4 * 4096**2 + 3 * 4096 * 11_008), look=2.0 * (4 * 4096 + 250 * 32))
+    large = PassCost(token=4.0 * (4 * 4096**2 + 3 * 4096 * 11_008), attention=2.0 * (4 * 4096 + 250 * 32))
     assert split(631, 64, 16, large) == 1
 
 

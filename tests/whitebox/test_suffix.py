@@ -10,23 +10,22 @@ import tiny_models as tiny
 import torch
 from plain_pass import assert_same, plain_loss
 
+from _whitebox.suffix_cost import gcg_step_flops
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.errors import ContractError, UsageError
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, open_target
 from sightline.targets.vlm import forget_models
-from sightline.whitebox._problem import Watch
-from sightline.whitebox._text_problem import TextProblem
-from sightline.whitebox.compute import Tally, counter
+from sightline.whitebox.compute import FlopEstimator, counter
 from sightline.whitebox.constraints import Box
 from sightline.whitebox.model import open_victim
 from sightline.whitebox.objectives import TargetNLL
 from sightline.whitebox.samplers import Rotating
+from sightline.whitebox.search import Callbacks
 from sightline.whitebox.suffix import SuffixReader, TokenSuffix, stand_in, whole_text
-from sightline.whitebox.suffix_cost import gcg_step_flops
 from sightline.whitebox.token_optimizers import HotFlip
-from sightline.whitebox.token_search import search
+from sightline.whitebox.token_search import TextProblem, search_tokens
 from sightline.whitebox.victim import Pair
 
 CPU = LocalSettings(device="cpu")
@@ -156,7 +155,7 @@ def test_the_testbeds_models_read_suffixes_before_and_behind(model, shown, blobs
 
 @pytest.mark.parametrize("model", TESTBED)
 def test_the_gradient_to_tokens_is_that_of_the_plain_pass(model, blobs):
-    """By the engine's picture side: nudges of a prompt's embeddings, which have tests of their own."""
+    """By the engine's picture side: perturbations of a prompt's embeddings, which have tests of their own."""
     picture = picture_of(model)
     reader, _, pairs, start, found = check(
         f"testbed/{model}", blobs, picture, TokenSuffix(length=5), ("make moss", "how ?")
@@ -164,13 +163,13 @@ def test_the_gradient_to_tokens_is_that_of_the_plain_pass(model, blobs):
     victim, text = reader.victim, reader.text(start.tolist())
     sent = [replace(pair, prompt=reader.suffix.added_to(pair.prompt, text)) for pair in pairs]
     shapes = {pair.prompt: victim.prompt_width(pair.prompt) for pair in sent}
-    nudges = {prompt: torch.zeros(shape, requires_grad=True) for prompt, shape in shapes.items()}
+    perturbations = {prompt: torch.zeros(shape, requires_grad=True) for prompt, shape in shapes.items()}
     x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
-    rows = victim.rows(x, sent, nudges=[nudges[pair.prompt] for pair in sent])
+    rows = victim.rows(x, sent, perturbations=[perturbations[pair.prompt] for pair in sent])
     loss = TargetNLL(reduction="pair_mean").losses(rows, pairs).sum()
-    grads = torch.autograd.grad(loss, list(nudges.values()))
+    grads = torch.autograd.grad(loss, list(perturbations.values()))
     weight = victim.model.get_input_embeddings().weight[: reader.vocabulary_size]
-    asked = [victim.prompts.prompt(prompt, picture.shape[:2]) for prompt in nudges]
+    asked = [victim.prompts.prompt(prompt, picture.shape[:2]) for prompt in perturbations]
     places = [[one.turn.index(place) for place in one.text[-len(start) :]] for one in asked]
     wanted = torch.stack([grad[at] @ weight.t() for grad, at in zip(grads, places, strict=True)])
     assert_same(found.grad, wanted)
@@ -255,7 +254,10 @@ def test_misuse_is_told(tmp_path, blobs):
 @pytest.mark.parametrize("model", TESTBED)
 def test_computed_flops_are_those_that_are_counted(model):
     """Passes over more and more tokens: the first are counted, the rest computed, and counted here."""
-    tally, reader = Tally(), SuffixReader(open_victim(f"testbed/{model}", local=CPU), TokenSuffix(length=6))
+    tally, reader = (
+        FlopEstimator(),
+        SuffixReader(open_victim(f"testbed/{model}", local=CPU), TokenSuffix(length=6)),
+    )
     words = ["how", "do", "i", "make", "moss", "and", "corn", "or", "fern", "?"]
     computed = 0
     for number in range(3, len(words) + 1):
@@ -270,34 +272,34 @@ def test_computed_flops_are_those_that_are_counted(model):
             with counter() as counted:
                 reader.rows(start.repeat(3, 1), pairs, unchanged=unchanged)
             flops = counted.get_total_flops() / 3
-            known = tally.known("rows", terms)
+            known = tally.estimate("rows", terms)
             computed += known is not None
             assert known in (None, flops)
             if known is None:
-                tally.learn("rows", terms, flops)
+                tally.record("rows", terms, flops)
     assert computed >= 12
 
 
 def test_a_cost_that_is_not_linear_in_its_terms_is_always_counted():
-    tally = Tally()
+    tally = FlopEstimator()
     for number in range(1, 9):
-        assert tally.known("odd", (1.0, number)) is None
-        tally.learn("odd", (1.0, number), float(number**3))
-    assert tally.known("odd", (1.0, 8)) == 512
+        assert tally.estimate("odd", (1.0, number)) is None
+        tally.record("odd", (1.0, number), float(number**3))
+    assert tally.estimate("odd", (1.0, 8)) == 512
     for number in range(1, 9):
-        tally.learn("flat", (1.0, 5.0), 7.0 * number)  # one shape tells nothing of others
-    assert tally.known("flat", (1.0, 6.0)) is None
+        tally.record("flat", (1.0, 5.0), 7.0 * number)  # one shape tells nothing of others
+    assert tally.estimate("flat", (1.0, 6.0)) is None
 
 
 def test_candidates_with_another_beginning_than_they_say_are_refused():
     reader = SuffixReader(open_victim("testbed/linear", local=CPU), TokenSuffix(length=5))
     pairs = pairs_of(None, ("make moss", "how ?"))
     start = reader.start(pairs[0].prompt, 0)
-    with pytest.raises(ContractError, match="said to begin like"):
+    with pytest.raises(ContractError, match="do not begin with the tokens"):
         reader.rows(start[None], pairs, unchanged=2)
     reader.token_gradient(start, pairs, lambda rows: rows.nll.mean(1))
     reader.rows(start[None], pairs, unchanged=2)
-    with pytest.raises(ContractError, match="said to begin like"):
+    with pytest.raises(ContractError, match="do not begin with the tokens"):
         reader.rows(start[None] + 1, pairs, unchanged=2)
 
 
@@ -364,11 +366,11 @@ def test_a_search_taken_up_by_another_process_costs_what_it_would_have_cost(ever
         asked = TextProblem(
             readers=(reader,), optimizer=HotFlip(candidates=2), sampler=Rotating(pool), probe=pool[:1]
         )
-        found = search(asked, steps=30, every=every, **given)
+        found = search_tokens(asked, steps=30, every=every, **given)
         return found, replace(found.cost, seconds=0.0)
 
     kept = []
-    whole, cost = run(watch=Watch(keep=kept.append))
+    whole, cost = run(callbacks=Callbacks(save=kept.append))
     for checkpoint in (kept[0], kept[len(kept) // 2]):
         again, spent = run(resume=checkpoint)
         assert (again.ids, again.checks, again.losses) == (whole.ids, whole.checks, whole.losses)

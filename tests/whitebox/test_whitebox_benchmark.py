@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import whitebox as script
 from _whitebox import (
@@ -27,9 +23,8 @@ from _whitebox import (
 )
 from _whitebox.shapes import SEVEN, TINY, tokens_of
 from sightline.cases import Conversation, Image
-from sightline.whitebox._problem import Problem
 from sightline.whitebox.constraints import LinfBall
-from sightline.whitebox.image_search import minimize
+from sightline.whitebox.image_search import Problem, minimize
 from sightline.whitebox.objectives import Objective, TargetNLL
 from sightline.whitebox.optimizers import SignGD
 from sightline.whitebox.pixels import unit
@@ -191,8 +186,8 @@ def test_the_bare_step_is_the_step_of_the_loop():
     for _ in range(2):
         x = step(x)
     kept: list[torch.Tensor] = []
-    watch = script.overhead.Watch(keep=lambda state: kept.append(state.tensors["state.theta"]))
-    minimize(problem, steps=2, every=2, watch=watch)
+    callbacks = script.overhead.Callbacks(save=lambda state: kept.append(state.tensors["state.theta"]))
+    minimize(problem, steps=2, every=2, callbacks=callbacks)
     assert (kept[-1] != unit(clean)).float().mean() > 0.8
     assert (kept[-1] == x).float().mean() >= 0.999
     found = overhead.compared(victim, 1, every=5)
@@ -205,7 +200,7 @@ def test_the_plain_loop_of_the_testbed_goes_the_engines_way():
     attack = fidelity.problem(victim)
     found = minimize(attack, steps=2, seed=5, every=2)
     losses = [
-        float(attack.objective.probe(attack.constraint.finalize(x).float() / 255, attack.judged).loss)
+        float(attack.objective.probe(attack.constraint.finalize(x).float() / 255, attack.probe_pairs).loss)
         for x in (start, last)
     ]
     assert [check.loss for check in found.checks[0]] == pytest.approx(losses, rel=1e-3)

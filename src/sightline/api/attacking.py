@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ from sightline.api.models import Model, ModelLike, opened
 from sightline.api.pictures import Picture, Pictures, store
 from sightline.api.prompts import case_of
 from sightline.budget import UNLIMITED, Budget
-from sightline.cases import Case, Conversation
+from sightline.cases import Case, Conversation, Image
+from sightline.console import terminal_progress
 from sightline.contracts import Attack, Surrogate
+from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.keys import case_key
 from sightline.plain import plain_case
-from sightline.records import Artifact, Cost
-from sightline.study.artifact_builder import ArtifactBuilder, failed, length, unfinished
+from sightline.records import Artifact, Cost, Pixels
+from sightline.study.artifact_builder import ArtifactBuilder, failed, length
 from sightline.study.config import NamedAttack
 from sightline.study.grid import Column, chunks
 from sightline.study.progress import Progress, Silent
@@ -173,12 +176,33 @@ class _Crafting:
 
     def _made(self, wanted: Mapping[str, Case], progress: Progress) -> Iterator[tuple[str, Artifact]]:
         """Artifacts as the craft stage makes them: in batches of the attack's own size."""
-        work = unfinished(self.pictures.folder.parent, 0, self.column)
-        builder = ArtifactBuilder(self.column, self.pictures, work, progress)
         most = length(self.column) or len(wanted)
-        for batch in chunks(iter(wanted.items()), most):
-            for key, found in builder.make(dict(batch), {key for key, _ in batch}):
-                yield key, failed(wanted[key], key, str(found)) if isinstance(found, UsageError) else found
+        for group, picture in self._groups(wanted):
+            for batch in chunks(iter(group.items()), most):
+                cases = dict(batch)
+                name = digest(self.column.identity, sorted(cases))
+                work = self.pictures.folder.parent / "unfinished" / name
+                builder = ArtifactBuilder(self.column, self.pictures, work, progress, picture)
+                for key, found in builder.make(cases, set(cases)):
+                    yield key, failed(cases[key], key, str(found)) if isinstance(found, UsageError) else found
+                shutil.rmtree(work, ignore_errors=True)
+
+    def _groups(self, wanted: Mapping[str, Case]) -> Iterator[tuple[Mapping[str, Case], Pixels | None]]:
+        """The cases of one search, and the picture that it perturbs; None leaves the choice to the attack.
+
+        An attack that makes one picture for all prompts perturbs the prompts' own, one search for each of
+        them.
+        """
+        card = self.column.named.attack.card
+        if card.scope != "universal" or card.threat is None or "image" not in card.threat.may_edit:
+            yield wanted, None
+            return
+        groups: dict[Image | None, dict[str, Case]] = {}
+        for key, case in wanted.items():
+            own = next((image for image in case.conversation.images if image.problem is None), None)
+            groups.setdefault(own, {})[key] = case
+        for own, group in groups.items():
+            yield group, None if own is None else self.pictures.pixels(own)
 
     def _result(self, case: Case, made: Artifact) -> Result:
         last = next((turn for turn in reversed(made.conversation.turns) if turn.role == "user"), None)
@@ -198,6 +222,4 @@ class _Crafting:
 
 
 def _progress(quiet: bool) -> Any:
-    from sightline.console import terminal_progress
-
     return nullcontext(Silent()) if quiet else terminal_progress()

@@ -152,6 +152,29 @@ def open_model(name: str, *, folder: str | os.PathLike[str] | None = None, **mod
     return Model(name, open_target(name, pictures, model_args=model_args), pictures)
 
 
+def from_pretrained(
+    model: Any, processor: Any, *, name: str = "", folder: str | os.PathLike[str] | None = None
+) -> Model:
+    """Open a model of `transformers` that is in memory, to be asked and attacked; nothing is loaded twice.
+
+    Neither argument is changed. If you change the weights, open the model again: replies are remembered.
+
+    Args:
+        model: an image-text-to-text model, on its device and in its number format.
+        processor: as `AutoProcessor.from_pretrained(FOLDER, backend="pil")` loads it.
+        name: of the model, in ids and messages; by default that of its configuration.
+        folder: where pictures are kept; by default in a temporary folder that is removed when Python ends.
+
+    Raises:
+        UsageError: for a processor that lacks a part or needs torchvision.
+    """
+    from sightline.targets.vlm import from_memory
+
+    pictures = store(folder)
+    target = from_memory(model, processor, pictures, name=name)
+    return Model(target.id.partition("#")[0], target, pictures)
+
+
 ModelLike: TypeAlias = Model | str | Sequence[Model | str] | None
 """What attacks take: a model, a target string, several of them, or none."""
 

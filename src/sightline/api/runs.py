@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sightline import registry
-from sightline.api.waiting import wait
+from sightline.api.waiting import STOPPED, wait
+from sightline.console import terminal_progress
 from sightline.contracts import Attack, Benchmark, Defense, Judge
-from sightline.errors import UsageError
+from sightline.errors import StoppedError, UsageError
 from sightline.study import config
 from sightline.study.progress import Silent
 from sightline.study.run import Run, open_run
@@ -132,8 +133,6 @@ def run(
         UsageError: for whatever has to be mended, naming file, line and cure.
         StoppedError: on Ctrl-C; what is done is kept.
     """
-    from sightline.console import terminal_progress
-
     with nullcontext(Silent()) if quiet else terminal_progress() as progress:
         session = open_run(
             study.checked if isinstance(study, Study) else Path(study),
@@ -153,10 +152,16 @@ def finish(session: Run) -> dict[str, Count]:
     """Do all stages of a prepared run; nothing if it is complete.
 
     Crafting stays in the calling thread, where Ctrl-C reaches it.
+
+    Raises:
+        StoppedError: on Ctrl-C.
     """
     if session.complete():
         return {}
-    counts = {"craft": session.craft(), "answer": wait(session.answer()), "judge": wait(session.judge())}
+    try:
+        counts = {"craft": session.craft(), "answer": wait(session.answer()), "judge": wait(session.judge())}
+    except KeyboardInterrupt:
+        raise StoppedError(STOPPED) from None
     session.tabulate()
     return counts
 

@@ -19,7 +19,7 @@ from sightline.keys import judge_key
 from sightline.plain import conversation_of
 from sightline.report.results import current_case_tables, entries
 from sightline.run_folder import RESULTS
-from sightline.sealed import check_table, damage_told
+from sightline.sealed import check_table, damage_reported
 from sightline.store import Blobs, Row
 from sightline.study import lock
 from sightline.study.grid import chunks
@@ -204,7 +204,7 @@ def _result_rows(folder: Path) -> dict[tuple[str, bytes], list[Row]]:
         raise UsageError(f"{path} is missing: finish the run with sl.run or `sightline run`")
     check_table(path, RESULTS_AGAIN)
     found: dict[tuple[str, bytes], list[Row]] = {}
-    with damage_told(path, RESULTS_AGAIN), pq.ParquetFile(path) as file:
+    with damage_reported(path, RESULTS_AGAIN), pq.ParquetFile(path) as file:
         for batch in file.iter_batches(columns=[*_KEPT, *_READ]):
             for row in batch.to_pylist():
                 found.setdefault((row["cell"], row["sample"]), []).append(row)

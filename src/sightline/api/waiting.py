@@ -13,6 +13,7 @@ from typing import TypeVar
 from sightline.errors import StoppedError
 
 T = TypeVar("T")
+STOPPED = "stopped; run the same command again to go on"
 
 
 def wait(work: Coroutine[object, object, T]) -> T:
@@ -31,7 +32,7 @@ def wait(work: Coroutine[object, object, T]) -> T:
     except KeyboardInterrupt:
         future.cancel()
         asyncio.run_coroutine_threadsafe(_ended(), loop).result()
-        raise StoppedError("stopped; run the same command again to go on") from None
+        raise StoppedError(STOPPED) from None
 
 
 @cache

@@ -24,7 +24,7 @@ def minimize(
     part: str = "",
     budget: Budget | None = None,
     before: Cost = NO_COST,
-) -> whitebox.Found:
+) -> whitebox.SearchResult:
     """See `Craft.minimize`."""
     allowed = ctx.budget if budget is None else budget
     left = allowed.less(before)
@@ -37,8 +37,8 @@ def minimize(
         keys=keys,
         every=every,
         budget=left,
-        watch=progress(ctx),
-        bench=_kept(ctx, None if keys is None else tuple(keys), part),
+        callbacks=progress(ctx),
+        checkpoint_file=_checkpoint_file(ctx, None if keys is None else tuple(keys), part),
     )
     if before == NO_COST:
         return found
@@ -47,32 +47,32 @@ def minimize(
 
 def search(
     problem: whitebox.TextProblem, ctx: Craft, *, steps: int, key: int = 0, every: int = 25
-) -> whitebox.FoundText:
+) -> whitebox.TokenSearchResult:
     """See `Craft.search`."""
-    return whitebox.search(
+    return whitebox.search_tokens(
         problem,
         steps=steps,
         seed=ctx.seed,
         key=key,
         every=every,
         budget=ctx.budget,
-        watch=progress(ctx),
-        bench=_kept(ctx, key),
+        callbacks=progress(ctx),
+        checkpoint_file=_checkpoint_file(ctx, key),
     )
 
 
-def progress(ctx: Craft) -> whitebox.Watch:
+def progress(ctx: Craft) -> whitebox.Callbacks:
     """The engine's progress, as an attack reports it."""
 
-    def report(now: whitebox.Progress) -> None:
+    def report(now: whitebox.SearchProgress) -> None:
         ctx.report(Searching(step=now.step, steps=now.steps, loss=now.loss, message=now.message))
 
-    return whitebox.Watch(report=report)
+    return whitebox.Callbacks(report=report)
 
 
-def _kept(ctx: Craft, *name: object) -> whitebox.Bench | None:
+def _checkpoint_file(ctx: Craft, *name: object) -> whitebox.CheckpointFile | None:
     """The file in which a search is kept, if any is."""
-    return None if ctx.bench is None else whitebox.Bench(ctx.bench(repr((ctx.seed, *name))))
+    return None if ctx.bench is None else whitebox.CheckpointFile(ctx.bench(repr((ctx.seed, *name))))
 
 
 def readers(

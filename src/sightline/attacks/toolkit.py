@@ -5,14 +5,15 @@ Nothing here loads torch. `Craft` offers `own_image` and `source_image` as metho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sightline.attacks.rendering import scene
+from sightline.attacks.scenes import scene
 from sightline.cases import Case, Conversation, Image
 from sightline.craft import Craft
-from sightline.errors import UsageError
+from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
 from sightline.rng import numpy_rng, seed_of
 
@@ -69,6 +70,11 @@ def source_image(case: Case, ctx: Craft, *, size_px: int, shapes: int) -> Source
     return SourceImage(case, own)
 
 
+def shared_scene(ctx: Craft, size_px: int, shapes: int) -> Pixels:
+    """A drawing of shapes that follows from the attack and its seed alone."""
+    return scene(size_px, shapes, numpy_rng(ctx.attack, ctx.seed))
+
+
 def prompt_with_image(text: str, picture: Pixels) -> Conversation:
     """A prompt of a text beside the attacked picture, in the order in which drafts are sealed."""
     return Conversation.user(Image("", picture.shape[1], picture.shape[0]), text)
@@ -110,16 +116,34 @@ def openings(forms: Sequence[str], case: Case, ctx: Craft, setting: str = "targe
         ) from absent
 
 
-def checks_of(found: whitebox.Found, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:
+def pixel_step(text: str, name: str, *, zero: bool = False) -> float:
+    """The size of a step in pixels of [0, 1], from its text in levels: '8/255' of the setting `name`.
+
+    Raises:
+        UsageError: unless it is more than 0 (at least 0 if `zero`) and less than 255 levels.
+    """
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*/\s*255\s*", text)
+    size = float(match[1]) if match else -1.0
+    least = "0 or more" if zero else "more than 0"
+    require(0 < size < 255 or (zero and size == 0), name, text, f"{least}, less than 255 levels: '2/255'")
+    return size / 255
+
+
+def levels(text: str) -> float:
+    """The number of levels of '8/255', as settings held it before."""
+    return float(text.partition("/")[0])
+
+
+def checks_of(found: whitebox.SearchResult, artifact: int = 0) -> tuple[tuple[int, float, float], ...]:
     """An artifact's checks for its draft: step, loss, share forced; at most `MOST_CHECKS`, with the last."""
     checks = found.checks[artifact]
     thin = max(1, -(-len(checks) // MOST_CHECKS))
-    return tuple((check.step, check.loss, check.forced) for check in checks[::-1][::thin][::-1])
+    return tuple((check.step, check.loss, check.greedy_share) for check in checks[::-1][::thin][::-1])
 
 
 def image_drafts(
     batch: Sequence[SourceImage],
-    found: whitebox.Found,
+    found: whitebox.SearchResult,
     notes: Sequence[str],
     seen: Sequence[bool | None] = (),
 ) -> Iterator[Draft]:
@@ -133,15 +157,15 @@ def image_drafts(
             trace=found.losses[i],
             checks=checks_of(found, i),
             cost=found.costs[i],
-            seen=seen[i] if seen else None,
-            note=f"{found.endings[i]}; best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
+            in_training_set=seen[i] if seen else None,
+            note=f"{found.stop_reasons[i]}; best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
         )
 
 
 def suffix_draft(
     case: Case,
     suffix: whitebox.TokenSuffix,
-    found: whitebox.FoundText,
+    found: whitebox.TokenSearchResult,
     notes: Sequence[str] = (),
     *,
     shared: bool = False,
@@ -150,7 +174,7 @@ def suffix_draft(
     """A case with the suffix that was found."""
     best = found.best
     facts = (
-        f"{found.ending}; best at step {best.step}, loss {best.loss:.3f}",
+        f"{found.stop_reason}; best at step {best.step}, loss {best.loss:.3f}",
         f"text {found.text!r}",
         *notes,
     )
@@ -158,10 +182,10 @@ def suffix_draft(
         case=case,
         text=suffix.joined(case.conversation.last_user_text(), found.text),
         trace=found.losses,
-        checks=tuple((check.step, check.loss, check.forced) for check in found.checks),
+        checks=tuple((check.step, check.loss, check.greedy_share) for check in found.checks),
         cost=found.cost,
         shared=shared,
-        seen=seen,
+        in_training_set=seen,
         note="; ".join(facts),
     )
 
@@ -173,9 +197,13 @@ def baseline_draft(
     seed: int,
     *,
     shared: bool = False,
+    prompt: Conversation | None = None,
 ) -> Draft:
-    """A case with the tokens that a search would begin with: random words, or one word repeated."""
-    ids = reader.start(case.conversation, seed).tolist()
+    """A case with the tokens that a search would begin with: random words, or one word repeated.
+
+    `prompt` is what they are read in, if not the case's own conversation.
+    """
+    ids = reader.start(prompt or case.conversation, seed).tolist()
     text = reader.text(ids)
     joined = suffix.joined(case.conversation.last_user_text(), text)
     note = f"control: {len(ids)} tokens that were not optimized, {text!r}"

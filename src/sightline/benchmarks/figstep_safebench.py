@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-from sightline.attacks import _texts
+from sightline.attacks import instructions
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Benchmark, Release
 from sightline.errors import UsageError
@@ -76,7 +76,6 @@ class Row(NamedTuple):
     paper="arXiv:2311.05608",
     source="ThuCCSLab/FigStep: data/question, data/images",
     presets={"tiny": {"subset": "tiny"}, "official": {"images": "official"}},
-    data=("../attacks/texts/figstep.yaml",),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigStepSafeBench(Benchmark):
@@ -100,7 +99,7 @@ class FigStepSafeBench(Benchmark):
         if len(rows) != where.rows:
             release.warn(f"{release.root}: {where.table} has {len(rows)} rows, {where.rows} expected")
         folder = self._folder(where, release) if self.images == "official" else ""
-        ours = self.instruction or _texts.instruction("figstep", "natural")
+        ours = self.instruction or instructions.FIGSTEP
         said = ours.replace("{items}", str(FIGSTEP_ITEMS))
         for row in rows:
             if self.topics == "seven" and row.category in ADVICE:

@@ -47,7 +47,7 @@ from sightline.plain import conversation_of, response_of
 from sightline.records import Response
 from sightline.report.results import CaseTableName, current_case_tables
 from sightline.run_folder import RESULTS
-from sightline.sealed import check_table, damage_told
+from sightline.sealed import check_table, damage_reported
 from sightline.store import Blobs, Row
 from sightline.study import lock as locks
 from sightline.tables import RESULTS_AGAIN, Table, compacted_rows, open_tables
@@ -105,7 +105,7 @@ def write_eval_logs(run: Path, out: Path, *, log_images: bool = True) -> list[Pa
 
 def _rows(results: Path) -> Iterator[Row]:
     check_table(results, RESULTS_AGAIN)
-    with damage_told(results, RESULTS_AGAIN), pq.ParquetFile(results) as file:
+    with damage_reported(results, RESULTS_AGAIN), pq.ParquetFile(results) as file:
         for batch in file.iter_batches(BATCH_ROWS):
             yield from batch.to_pylist()
 

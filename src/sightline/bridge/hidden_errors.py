@@ -1,34 +1,38 @@
 """Replies with HTTP status 200 that an SDK would misread: errors get their status, odd token counts a number.
 
 Routers and local servers answer `{"error": {"message": ..., "code": 502}}` with status 200, some of them
-inside a choice. An SDK takes that for a completion without choices, and the provider's words are lost. With
-the right status SDK and Inspect do with it what they do with any failure: keep its words, try again, give up.
+inside a choice, beside half an answer, or in a form of their own (`detail`, `errors`, `base_resp`). An SDK
+takes that for a completion, and the provider's words are lost. With the right status SDK and Inspect do
+with it what they do with any failure: keep its words, try again, give up. So it is with a body that is
+empty or no JSON.
 
-Some also send `"usage": {"prompt_tokens": null}`, over which Inspect loses the whole reply. A count that is
-no number becomes -1, which `untrusted` counts as 0 and flags.
+Some also send `"usage": {"prompt_tokens": null}` or a text in parts, over which Inspect loses the whole
+reply. A count that is no number becomes -1, which `untrusted` counts as 0 and flags; parts become one text.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-import orjson
 from inspect_ai._util.http_defaults import default_async_client
 from inspect_ai.model import ModelAPI
 
-OK, BAD_REQUEST, BAD_GATEWAY = 200, 400, 502
+BAD_REQUEST, BAD_GATEWAY = 400, 502
 _MARK = "sightline.disguised"
 _LASTING = frozenset(
     {"content_filter", "context_length_exceeded", "invalid_request_error", "BadRequestError"}
 )
 """Codes and types of errors that another try would meet again."""
+_STATUSES = {1004: 401, 1008: 402, 1026: BAD_REQUEST, 1027: BAD_REQUEST, 2013: BAD_REQUEST}
+"""HTTP statuses of MiniMax's codes that another try would meet again: key, balance, filters, parameters."""
 _USAGE: Mapping[str, tuple[str, ...]] = {
-    "chat.completion": ("prompt_tokens", "completion_tokens", "total_tokens"),
-    "response": ("input_tokens", "output_tokens", "total_tokens"),
-    "message": ("input_tokens", "output_tokens"),
+    "chat/completions": ("prompt_tokens", "completion_tokens", "total_tokens"),
+    "responses": ("input_tokens", "output_tokens", "total_tokens"),
+    "messages": ("input_tokens", "output_tokens"),
 }
-"""Counts in `usage` that Inspect needs, by what a reply calls itself: two kinds of OpenAI's, Anthropic's."""
+"""Counts in `usage` that Inspect needs, by the end of the address: two interfaces of OpenAI, Anthropic's."""
 _GOOGLE_USAGE = ("promptTokenCount", "candidatesTokenCount", "totalTokenCount")
 """Counts in `usageMetadata`; each may be absent."""
 
@@ -79,6 +83,7 @@ class _HttpReply(Protocol):
     status_code: int
     headers: Mapping[str, str]
     extensions: dict[str, Any]
+    request: Any
     _content: bytes
 
     async def aread(self) -> bytes: ...
@@ -86,65 +91,115 @@ class _HttpReply(Protocol):
 
 async def _mend(response: _HttpReply) -> None:
     """Streams are left alone: the SDK finds errors in them itself."""
-    if response.status_code != OK or "json" not in response.headers.get("content-type", ""):
+    path = str(response.request.url.path).rstrip("/")
+    interface = next((each for each in _USAGE if path.endswith(each)), "")
+    kind = response.headers.get("content-type", "")
+    readable = "event-stream" not in kind and bool(interface or "json" in kind)
+    if not 200 <= response.status_code < 300 or not readable:
         return
     content = await response.aread()
-    found = error_inside(content)
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        words = f"the reply is not JSON: {content[:200].decode(errors='replace')!r}"
+        body, found = None, Disguised(BAD_GATEWAY, words) if interface else None
+        response._content = b"{}" if interface else content  # an SDK would stumble over it again
+    else:
+        found = error_inside(body, interface)
     if found is not None:
         response.status_code = found.status
         response.extensions[_MARK] = found.words
-    mended = with_numbers(content)
-    if mended is not None:
-        response._content = mended  # no client offers a public way to change what was read
+    elif isinstance(body, dict) and mend(body, interface):
+        response._content = json.dumps(body).encode()  # no client offers a public way to change what was read
 
 
-def with_numbers(content: bytes) -> bytes | None:
-    """A reply with -1 for each token count that is no whole number; None if there is none such."""
-    if b'"usage' not in content:
-        return None
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(body, dict):
-        return None
-    wanted = _USAGE.get(str(body.get("object") or body.get("type")), ())
-    counts = body.get("usage")
-    if isinstance(counts, dict):
-        bad = [name for name in wanted if type(counts.get(name)) is not int]
-    else:
-        counts = body.get("usageMetadata")
-        if not isinstance(counts, dict):
-            return None
-        bad = [name for name in _GOOGLE_USAGE if name in counts and type(counts[name]) is not int]
-    counts.update(dict.fromkeys(bad, -1))
-    return orjson.dumps(body) if bad else None
+def mend(body: dict[str, Any], interface: str = "") -> bool:
+    """Make a reply's token counts numbers and its text one text, in place; False if they were."""
+    return any([_mend_usage(body, interface), *map(_mend_text, _choices(body))])
 
 
-def error_inside(content: bytes) -> Disguised | None:
+def _mend_usage(body: dict[str, Any], interface: str) -> bool:
+    """Put -1 for each count that is no whole number, and drop counts beside them that are not."""
+    name = "usage" if body.get("usage") is not None else "usageMetadata"
+    counts = body.get(name)
+    if counts is None:
+        return False
+    if not isinstance(counts, dict):
+        body[name] = None
+        return True
+    wanted = _USAGE.get(interface, ()) if name == "usage" else [n for n in _GOOGLE_USAGE if n in counts]
+    bad = {each: -1 for each in wanted if type(counts.get(each)) is not int}
+    first = [counts.get(each) for each in wanted[:2]]
+    if list(bad) == ["total_tokens"] and "total_tokens" not in counts:
+        bad = {"total_tokens": sum(first)}
+    odd = [each for each, value in counts.items() if each.endswith("_details") and not _whole_counts(value)]
+    counts.update({**bad, **dict.fromkeys(odd)})
+    return bool(bad or odd)
+
+
+def _whole_counts(details: object) -> bool:
+    if details is None:
+        return True
+    return isinstance(details, dict) and all(each is None or type(each) is int for each in details.values())
+
+
+def _choices(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    choices = body.get("choices")
+    return [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
+
+
+def _mend_text(choice: dict[str, Any]) -> bool:
+    message = choice.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    if content is None or isinstance(content, str):
+        return False
+    choice["message"]["content"] = _text_of(content)
+    return True
+
+
+def _text_of(content: object) -> str:
+    """The text of a message's content: of its parts, in order, with what is thought between marks."""
+    if isinstance(content, list):
+        return "".join(map(_text_of, content))
+    if not isinstance(content, dict):
+        return "" if content is None else str(content)
+    thought = next((content[name] for name in ("thinking", "reasoning") if content.get(name)), None)
+    return _text_of(content.get("text")) if thought is None else f"<think>{_text_of(thought)}</think>"
+
+
+def error_inside(body: object, interface: str = "") -> Disguised | None:
     """The error that a reply is; None if it is none."""
-    if b'"error"' not in content:
-        return None
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
-    error = _error(body) if isinstance(body, dict) else None
+    error = _error(body, interface) if isinstance(body, dict) else interface and f"not a reply: {body!r:.200}"
     if not error:
         return None
     facts = error if isinstance(error, dict) else {}
-    said = {str(facts.get("code")), str(facts.get("type"))}
-    statuses = [int(word) for word in said if word.isdigit() and 400 <= int(word) <= 599]
-    status = (statuses or [BAD_REQUEST if said & _LASTING else BAD_GATEWAY])[0]
-    return Disguised(status, str(facts.get("message") or error))
+    codes = [str(facts.get(name)) for name in ("code", "status", "status_code", "type")]
+    known = [_STATUSES.get(int(code), int(code)) for code in codes if code.isdecimal() and len(code) < 6]
+    statuses = [status for status in known if 400 <= status <= 599]
+    status = (statuses or [BAD_REQUEST if _LASTING & set(codes) else BAD_GATEWAY])[0]
+    said = next((facts[name] for name in ("message", "status_msg", "detail") if facts.get(name)), error)
+    return Disguised(status, str(said))
 
 
-def _error(body: Mapping[str, Any]) -> object:
+def _error(body: Mapping[str, Any], interface: str) -> object:
     """What the body says of an error; objects of the Responses interface tell theirs otherwise."""
     if body.get("object") == "error":
         return body
-    choices = body.get("choices") or []
-    inside = [choice["error"] for choice in choices if isinstance(choice, dict) and choice.get("error")]
-    if inside:
-        return inside[0]
-    return None if choices or body.get("object") == "response" else body.get("error")
+    choices = _choices(body)
+    inside = [choice["error"] for choice in choices if choice.get("error")]
+    if inside or body.get("object") == "response":
+        return inside[0] if inside else None
+    if body.get("error"):
+        return body["error"]
+    base = body.get("base_resp")
+    if isinstance(base, dict) and base.get("status_code"):
+        return base
+    if interface != "chat/completions":
+        return None
+    if any(choice.get("finish_reason") == "error" for choice in choices):
+        return "the reply ended with an error"
+    answered = all(isinstance(choice.get("message"), dict) for choice in choices)
+    if answered and (choices or body.get("choices") == []):
+        return None
+    errors = body.get("errors")
+    return errors[0] if isinstance(errors, list) and errors else body

@@ -4,7 +4,7 @@ Inspect's model layer is used as a library: it brings the providers, their rate 
 Nothing is logged, cached or served by it here, and no token is counted over the network.
 
 A failure that is worth another try (429, 5xx, time-out, broken connection or stream) is tried again by
-Inspect within the bounds of `Patience`; the provider's own SDK obeys `Retry-After`. When the bounds are
+Inspect within the bounds of `RetryPolicy`; the provider's own SDK obeys `Retry-After`. When the bounds are
 used up the reply is an `error` with the flag `transient`: trying again is not left to the caller, whose
 retries would multiply ours. A rejected key or an unknown model raises UsageError, because no other
 request of the study could do better.
@@ -41,7 +41,7 @@ SECRET_ARGS = frozenset({"api_key"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How much of a provider's bad weather is sat out. Times in seconds.
 
     Attributes:
@@ -72,23 +72,23 @@ def provider_names() -> list[str]:
     return sorted({registry_unqualified_name(info) for info in registry_find(lambda i: i.type == "modelapi")})
 
 
-def _open(name: str, patience: Patience, model_args: dict[str, Any]) -> Model:
+def _open(name: str, retry_policy: RetryPolicy, model_args: dict[str, Any]) -> Model:
     provider, slash, _ = name.partition("/")
     if not slash or provider not in provider_names():
         raise UsageError(nearest(provider, provider_names(), f"provider of target {name!r}:"))
     config = GenerateConfig(
-        max_connections=patience.max_connections,
-        max_retries=patience.max_retries,
-        timeout=patience.timeout,
-        attempt_timeout=patience.attempt_timeout,
+        max_connections=retry_policy.max_connections,
+        max_retries=retry_policy.max_retries,
+        timeout=retry_policy.timeout,
+        attempt_timeout=retry_policy.attempt_timeout,
     )
     try:
         model = get_model(name, config=config, memoize=False, **model_args)
     except (PrerequisiteError, ValueError, TypeError) as unusable:
         words = message(_unmarked(str(unusable)), *_secrets(model_args)).text
         raise UsageError(f"target {name!r} cannot be opened: {words}") from None
-    growing = wait_exponential(multiplier=patience.first_wait, max=patience.longest_wait)
-    wait = growing + wait_random(0, patience.first_wait / 2)
+    growing = wait_exponential(multiplier=retry_policy.first_wait, max=retry_policy.longest_wait)
+    wait = growing + wait_random(0, retry_policy.first_wait / 2)
     # Two methods that a provider's class may override, overridden for this one provider: Inspect's own
     # pauses begin at three seconds, and its own token count downloads a vocabulary (mockllm asks for it).
     vars(model.api).update(retry_wait=lambda: wait, count_text_tokens=_estimated_tokens)
@@ -152,13 +152,13 @@ class InspectTarget:
     """
 
     def __init__(
-        self, name: str, images: Images, *, patience: Patience | None = None, **model_args: Any
+        self, name: str, images: Images, *, retry_policy: RetryPolicy | None = None, **model_args: Any
     ) -> None:
         self.name = name
         self.images = images
-        self.patience = patience or Patience()
+        self.retry_policy = retry_policy or RetryPolicy()
         self._model_args = model_args
-        self._model = _open(name, self.patience, model_args)
+        self._model = _open(name, self.retry_policy, model_args)
         self._loop: asyncio.AbstractEventLoop | None = None
         unsaid = SECRET_ARGS | {"base_url"}
         open_args = sorted((key, str(value)) for key, value in model_args.items() if key not in unsaid)
@@ -179,7 +179,7 @@ class InspectTarget:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None:
-                self._model = _open(self.name, self.patience, self._model_args)
+                self._model = _open(self.name, self.retry_policy, self._model_args)
             self._loop = loop
         return self._model
 

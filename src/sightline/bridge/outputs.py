@@ -9,9 +9,9 @@ from inspect_ai.model import ContentReasoning, ContentText, ModelOutput, ModelUs
 
 from sightline.bridge.failures import not_answered, short_message
 from sightline.errors import TransientError
-from sightline.judges._stops import refusal_flag
 from sightline.plain import plain_response, response_of
 from sightline.records import Cost, Response, Stop
+from sightline.stops import refusal_flag
 from sightline.untrusted import sanitized
 
 KEY = "sightline"
@@ -19,6 +19,9 @@ KEY = "sightline"
 
 PROVIDER_MESSAGE = "provider_message"
 """Flag of a reply whose `error` holds the provider's own words on why it blocked the request."""
+
+TOOL_CALL = "tool_call"
+"""Flag of a reply that calls a tool, though none was offered, and says nothing else."""
 
 CHARACTERS_PER_TOKEN = 4
 
@@ -94,6 +97,8 @@ def to_response(output: ModelOutput, *secrets: str | None) -> Response:
     if silent and not said:
         return Response(text="", stop="error", error="the provider sent an empty reply", cost=cost)
     flags = () if output.usage is not None else ("no usage reported",)
+    if output.message.tool_calls and not said:
+        flags = (*flags, TOOL_CALL)
     given = Response(text=said, stop=STOPS[output.stop_reason], flags=flags, cost=cost)
     response = sanitized(given, *secrets, thoughts=_thoughts(output))
     if not _withheld(output):

@@ -23,7 +23,7 @@ from inspect_ai.model._model import active_model
 from rich.markup import escape
 
 from sightline import __version__, registry
-from sightline.bridge.inspect_target import Patience
+from sightline.bridge.inspect_target import RetryPolicy
 from sightline.bridge.messages import to_messages
 from sightline.bridge.outputs import KEY
 from sightline.bridge.provider import SightlineAPI
@@ -193,7 +193,7 @@ def build_task(recipe: Recipe) -> Task:
         "judge_identity": registry.identity(judge),
         "warnings": list(case_table.warnings),
     }
-    patience = Patience()
+    retry_policy = RetryPolicy()
     return Task(
         dataset=MemoryDataset(
             list(samples(pairs, session_images(), sampled=recipe.temperature > 0)), name=recipe.benchmark
@@ -204,10 +204,10 @@ def build_task(recipe: Recipe) -> Task:
             max_tokens=recipe.max_tokens or default_max_tokens([_asked_name()]),
             temperature=recipe.temperature,
             top_p=recipe.top_p if recipe.top_p < 1 else None,
-            max_connections=patience.max_connections,
-            max_retries=patience.max_retries,
-            timeout=patience.timeout,
-            attempt_timeout=patience.attempt_timeout,
+            max_connections=retry_policy.max_connections,
+            max_retries=retry_policy.max_retries,
+            timeout=retry_policy.timeout,
+            attempt_timeout=retry_policy.attempt_timeout,
         ),
         epochs=recipe.epochs,
         version=digest(facts)[:16],

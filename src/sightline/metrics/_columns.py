@@ -14,7 +14,7 @@ from sightline.cases import Expected
 from sightline.contracts import Scores
 from sightline.errors import ContractError, UsageError
 from sightline.metrics.rates import OUTCOMES, Counts, Measure
-from sightline.sealed import check_table, damage_told
+from sightline.sealed import check_table, damage_reported
 from sightline.tables import RESULTS_AGAIN
 
 CELL = (
@@ -246,7 +246,7 @@ def result_table(results: Any) -> tuple[Any, str]:
     if not path.exists():
         raise UsageError(f"{path} is missing: finish the run with `sightline run`")
     check_table(path, RESULTS_AGAIN)
-    with damage_told(path, RESULTS_AGAIN):
+    with damage_reported(path, RESULTS_AGAIN):
         schema = pq.read_schema(path)
         wanted = [name for name in (*TEXTS, "reads", "epoch", *COSTS) if name in schema.names]
         strings = [

@@ -101,6 +101,7 @@ def without_texts(card: Card) -> Card:
     return replace(
         card,
         covered=False,
+        case_id=stand_in(card.case_id, "case"),
         sides=tuple(sides),
         answer=None if card.answer is None else hidden(card.answer),
         response=response,

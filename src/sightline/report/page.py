@@ -107,6 +107,7 @@ def contents(
     summary = summarize(run / RESULTS, undefended=undefended)
     judges = judge_facts(results, lock)
     study = str(dict(lock.get("made_from", {})).get("text", ""))
+    shown_lock = provenance.without_settings(lock) if redacted and lock else lock
     if redacted:
         study = stand_in(study, "study file")
         for judge in judges:
@@ -130,7 +131,7 @@ def contents(
         "title": str(lock.get("study") or run.resolve().name),
         "version": __version__,
         "headlines": headline.headlines_of(cells),
-        "warnings": trust.warnings_of(run, lock, results),
+        "warnings": trust.warnings_of(run, lock, results, redacted=redacted),
         "contents": [entry for entry in CONTENTS if entry[0] not in absent],
         "tables": tables(cells),
         "differences": differences(summary.contrasts, cells),
@@ -157,7 +158,7 @@ def contents(
         "agreements": agreements(
             results, summary, [judge["id"] for judge in judges if judge["scores"] == "case"]
         ),
-        "provenance": provenance.blocks(run, lock, results),
+        "provenance": provenance.blocks(run, shown_lock, results),
         "definitions": definitions(defined),
         "not_measured": trust.not_measured(results, lock),
         "study_text": study,

@@ -13,7 +13,7 @@ from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.metrics.cells import method_of
 from sightline.report.results import Results, entries
-from sightline.report.text import EXPECTATIONS
+from sightline.report.text import EXPECTATIONS, stand_in
 from sightline.run_folder import LOCK
 
 MOST_FLAGS = 40
@@ -42,6 +42,35 @@ def read_lock(run: Path) -> dict[str, Any]:
     if not (run / LOCK).is_file():
         return {}
     return run_folder.read_lock(run)
+
+
+def without_settings(lock: Mapping[str, Any]) -> dict[str, Any]:
+    """The lock for a copy that is shared: hashes stand for settings of methods, which may hold requests."""
+    found = dict(lock)
+    for section in ("benchmarks", "attacks", "defenses", "targets", "judges"):
+        found[section] = [
+            {**entry, **{name: _bare(str(entry[name])) for name in ("spec", "id") if name in entry}}
+            for entry in entries(lock, section)
+        ]
+    return found
+
+
+def _bare(spec: str) -> str:
+    """A method or target with a stand-in for whatever stands in parentheses."""
+    parts, depth, start = list[str](), 0, 0
+    for at, sign in enumerate(spec):
+        if sign == "(":
+            if depth == 0:
+                parts.append(spec[start : at + 1])
+                start = at + 1
+            depth += 1
+        elif sign == ")" and depth:
+            depth -= 1
+            if depth == 0:
+                parts.append(stand_in(spec[start:at], "settings"))
+                start = at
+    rest = spec[start:]
+    return "".join([*parts, stand_in(rest, "settings") if depth else rest])
 
 
 def _known(kind: registry.Kind, spec: str) -> str:

@@ -21,7 +21,7 @@ from sightline.metrics.effort import Price
 from sightline.plain import verdict_of
 from sightline.records import Verdict
 from sightline.run_folder import RESULTS
-from sightline.sealed import check_table, damage_told
+from sightline.sealed import check_table, damage_reported
 from sightline.store import Row, read_shards
 from sightline.tables import RESULTS_AGAIN, ROWS_AGAIN
 
@@ -100,7 +100,7 @@ class Results:
         self.run = run
         self.path = path
         self._db = duckdb.connect(config=_SETTINGS)
-        with damage_told(path, RESULTS_AGAIN):
+        with damage_reported(path, RESULTS_AGAIN):
             found = self._db.read_parquet(_literal(path))
             later = {**_LATER, "scores": _FORMER_SCORES} if "reads" in found.columns else _LATER
             absent = (f"{value} as {name}" for name, value in later.items() if name not in found.columns)

@@ -22,7 +22,7 @@ from sightline.records import Outcome
 from sightline.report.cells import Role, edits_image, lacks_twin, role_of, twin_of
 from sightline.report.provenance import errors_of
 from sightline.report.results import Results, entries
-from sightline.report.text import EXPECTATIONS, as_percent, bracket
+from sightline.report.text import EXPECTATIONS, as_percent, bracket, stand_in
 from sightline.run_folder import LOCK
 from sightline.sealed import read_note
 
@@ -200,8 +200,11 @@ def _phrases_only(results: Results, lock: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[str]:
-    """The cautions of a report, most serious first."""
+def warnings_of(run: Path, lock: Mapping[str, Any], results: Results, *, redacted: bool = False) -> list[str]:
+    """The cautions of a report, most serious first.
+
+    `redacted`: warnings about the release, which may quote it, are replaced by stand-ins.
+    """
     found = [] if lock else [f"{LOCK} is missing: rows could not be compared with a plan"]
     found += _missing_rows(lock, results) if lock else []
     found += _unscored(results)
@@ -220,7 +223,8 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results) -> list[st
     releases = {entry.get("release") for entry in entries(lock, "benchmarks")}
     for memo in sorted((run / "records").glob("cases-*.json")):
         facts = read_note(memo, "`sightline run` reads the release again")
-        found += [str(text) for text in facts["warnings"] if facts["release"] in releases]
+        told = [str(text) for text in facts["warnings"] if facts["release"] in releases]
+        found += [stand_in(text, "warning about a release") for text in told] if redacted else told
     return found
 
 

@@ -23,9 +23,9 @@ from sightline.report.page import render as render_page
 from sightline.report.results import judge_names
 from sightline.report.tables import EXACT_FROM
 from sightline.report.text import EXPECTATIONS, as_percent, bracket, label, points
-from sightline.sealed import check_table, damage_told
+from sightline.sealed import check_table, damage_reported
 from sightline.store import write_atomically
-from sightline.study.verify.integrity import Held, Inspected
+from sightline.study.verify.integrity import AttackFiles, Inspected
 from sightline.study.verify.table import VERIFY_AGAIN
 from sightline.study.verify.verification import Verified
 
@@ -123,27 +123,27 @@ def damages(inspected: Inspected) -> list[Damage]:
 
 def files_told(inspected: Inspected) -> str:
     """One sentence on the state of the run's files."""
-    total = sum(held.artifacts for held in inspected.held.values())
-    bad = sum(held.faults for held in inspected.held.values())
+    total = sum(each.artifacts for each in inspected.attacks.values())
+    bad = sum(each.faults for each in inspected.attacks.values())
     if bad:
         return f"{bad:,} of {total:,} artifacts differ from what the run recorded."
-    measured = sum(held.measured for held in inspected.held.values())
+    measured = sum(each.measured for each in inspected.attacks.values())
     norms = f"; norms of {measured:,} were measured again and match" if measured else ""
     return f"All {total:,} artifacts match what the run recorded{norms}."
 
 
-def held_lines(inspected: Inspected) -> list[tuple[str, ...]]:
+def attack_lines(inspected: Inspected) -> list[tuple[str, ...]]:
     """One line per attack: name, artifacts, with pictures, largest l_inf, eps promised, failed, faults."""
 
-    def told(held: Held) -> tuple[str, ...]:
-        linf = "" if held.linf is None else f"{held.linf:g}"
-        if held.unmeasured:
-            linf = f"{linf}{' ' if linf else ''}({held.unmeasured:,} not measured)"
-        eps = "" if held.eps is None else f"{held.eps.raw:g}"
-        counts = (f"{held.artifacts:,}", f"{held.pictures:,}")
-        return (held.attack, *counts, linf, eps, f"{held.failed:,}", f"{held.faults:,}")
+    def line(each: AttackFiles) -> tuple[str, ...]:
+        linf = "" if each.linf is None else f"{each.linf:g}"
+        if each.unmeasured:
+            linf = f"{linf}{' ' if linf else ''}({each.unmeasured:,} not measured)"
+        eps = "" if each.eps is None else f"{each.eps.raw:g}"
+        counts = (f"{each.artifacts:,}", f"{each.pictures:,}")
+        return (each.attack, *counts, linf, eps, f"{each.failed:,}", f"{each.faults:,}")
 
-    return [told(held) for held in inspected.held.values()]
+    return [line(each) for each in inspected.attacks.values()]
 
 
 def boards(table: Path, *, drawn: bool = False) -> list[Board]:
@@ -162,7 +162,7 @@ def _rows(table: Path) -> Iterator[dict[str, Any]]:
         "made_on_target", "seen", "case_id", "epoch", "craft_seed", "form", "group", "outcome", "scores",
     )  # fmt: skip
     check_table(table, VERIFY_AGAIN)
-    with damage_told(table, VERIFY_AGAIN), pq.ParquetFile(table) as file:
+    with damage_reported(table, VERIFY_AGAIN), pq.ParquetFile(table) as file:
         there = [name for name in names if name in file.schema_arrow.names]  # `scores` came later
         for batch in file.iter_batches(columns=there):
             yield from batch.to_pylist()
@@ -277,7 +277,7 @@ def write(verified: Verified, *, folder: Path | None = None) -> Path:
         "files_told": files_told(verified.inspected),
         "damages": found[:MOST_DAMAGES],
         "damages_left": max(0, len(found) - MOST_DAMAGES),
-        "held": held_lines(verified.inspected),
+        "attacks": attack_lines(verified.inspected),
         "notes": [*verified.notes, *_cautions(shown)],
         "boards": shown,
         "judges": judges,

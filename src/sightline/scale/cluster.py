@@ -20,7 +20,7 @@ from sightline.scale.shards import Resources
 #: bytes for what workers exchange; ours exchange counts
 STORE_BYTES = 80 * 2**20
 #: seconds that a cluster has to answer
-ANSWER = 20.0
+ANSWER_TIMEOUT = 20.0
 PRIVATE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray's only switch for a node that is to be known, and to listen, as 127.0.0.1
@@ -94,7 +94,7 @@ def _join(ray: Any, resources: Resources) -> None:
                 **QUIET,
             )
         else:
-            _knock(str(resources.ray))
+            _check_server(str(resources.ray))
             ray.init(address=resources.ray, **QUIET)
     except (OSError, OverflowError, RuntimeError, ValueError) as failed:
         cure = "start one with `ray start --head`, or use --ray local"
@@ -102,7 +102,7 @@ def _join(ray: Any, resources: Resources) -> None:
         raise UsageError(f"--ray {resources.ray}: no Ray cluster to work on ({why}); {cure}") from None
 
 
-def _knock(address: str) -> None:
+def _check_server(address: str) -> None:
     """Make sure that a gRPC server, as Ray's is, listens there: Ray itself asks again without end.
 
     Raises:
@@ -111,7 +111,7 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host:
         return
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER) as line:
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_TIMEOUT) as line:
         if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
             return  # it speaks only after a handshake
         try:

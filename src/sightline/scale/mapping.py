@@ -5,21 +5,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Iterator
 
-from sightline.scale.shards import Done, Failed, Listener, Opening, Resources, S, Work
-
-
-class NoProgress:
-    """A listener that listens to nothing."""
-
-    def advance(self, rows: int = 1, *, errors: int = 0) -> None:
-        """Ignored."""
-
-    def within(self, text: str) -> None:
-        """Ignored."""
-
-    def note(self, text: str) -> None:
-        """Ignored."""
-
+from sightline.scale.shards import (
+    Done,
+    Failed,
+    Listener,
+    NoProgress,
+    Opening,
+    Resources,
+    S,
+    Work,
+)
 
 HERE, NO_PROGRESS = Resources(), NoProgress()
 

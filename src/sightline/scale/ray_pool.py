@@ -21,19 +21,19 @@ from sightline.scale.shards import Done, Failed, Listener, Opening, Resources, S
 from sightline.scale.worker import ProgressUpdate, Raised, Worker
 
 #: times that a shard is handed out again after a worker died over it
-AGAIN = 2
+RETRIES = 2
 #: workers that may die one after another before one has begun
-STILLBORN = 3
+FAILED_STARTS = 3
 #: seconds until the user hears that no worker has begun
-PATIENCE = 60.0
+START_TIMEOUT = 60.0
 #: times of that after which the user hears that none will
-WAITS = 30
+MAX_WAITS = 30
 #: seconds that a worker gets to close its files
-CLOSING = 30.0
+CLOSE_TIMEOUT = 30.0
 
 
 @dataclass(slots=True)
-class _Given(Generic[S]):
+class _Assignment(Generic[S]):
     """A shard under way: how often it was handed out, and the rows and errors that were told of it."""
 
     shard: S
@@ -53,7 +53,7 @@ def map_over_ray(
             try:
                 yield from ray_pool.work()
             finally:
-                ray_pool.dismiss()
+                ray_pool.shut_down()
 
 
 class RayPool(Generic[S]):
@@ -68,107 +68,112 @@ class RayPool(Generic[S]):
         self._feed = feed
         self._listener = listener
         self._actor = cluster.ray.remote(max_restarts=0, max_task_retries=0, **cluster.needs)(Worker)
-        self._queue: deque[_Given[S]] = deque()
+        self._queue: deque[_Assignment[S]] = deque()
         self._idle: list[Any] = []
-        self._beginning: dict[Any, Any] = {}
-        self._busy: dict[Any, tuple[Any, _Given[S]]] = {}
-        self._stillborn = 0
+        self._starting: dict[Any, Any] = {}
+        self._busy: dict[Any, tuple[Any, _Assignment[S]]] = {}
+        self._failed_starts = 0
 
     def work(self) -> Iterator[Done[S] | Failed[S]]:
         """Every shard's end, as it comes."""
         waits = 0
-        while self._hand_out():
-            patience = None if self._busy else PATIENCE
-            ready, _ = self._ray.wait([*self._beginning, *self._busy], num_returns=1, timeout=patience)
+        while self._assign():
+            patience = None if self._busy else START_TIMEOUT
+            ready, _ = self._ray.wait([*self._starting, *self._busy], num_returns=1, timeout=patience)
             waits = 0 if ready else waits + 1
-            self._complain(waits)
+            self._check_start(waits)
             for event in ready:
-                if event in self._beginning:
-                    self._begun(event)
+                if event in self._starting:
+                    self._started(event)
                 else:
-                    yield from self._heard(event)
+                    yield from self._received(event)
         closing = [worker.close.remote() for worker in self._idle]
         with suppress(self._ray.exceptions.RayError):  # of one that dies now, all rows are written
-            self._ray.get(closing, timeout=CLOSING)
+            self._ray.get(closing, timeout=CLOSE_TIMEOUT)
 
-    def _complain(self, waits: int) -> None:
+    def _check_start(self, waits: int) -> None:
         """Tell when no worker begins, and give up in the end: a cluster that lacks a part never starts one.
 
         Raises:
             UsageError: if it has lasted too long.
         """
         if waits == 1:
-            self._listener.note(f"no worker has begun for {PATIENCE:g} s: is the cluster at other work?")
-        if waits == WAITS:
+            self._listener.note(f"no worker has begun for {START_TIMEOUT:g} s: is the cluster at other work?")
+        if waits == MAX_WAITS:
             raise UsageError(
-                f"no worker has begun for {WAITS * PATIENCE / 60:g} minutes: the cluster is at other work "
-                "or a part of it has died (`ray status` tells). Restart it, then run the same command again"
+                f"no worker has begun for {MAX_WAITS * START_TIMEOUT / 60:g} minutes: the cluster is at "
+                "other work or a part of it has died (`ray status` tells). Restart it, then run the same "
+                "command again"
             )
 
-    def dismiss(self) -> None:
+    def shut_down(self) -> None:
         """End all workers."""
         busy = (worker for worker, _ in self._busy.values())
-        for worker in (*self._idle, *self._beginning.values(), *busy):
+        for worker in (*self._idle, *self._starting.values(), *busy):
             self._ray.kill(worker)
 
-    def _hand_out(self) -> bool:
+    def _assign(self) -> bool:
         """Give the idle what there is to do, hire for the rest; False if nothing is left."""
-        self._queue.extend(map(_Given, islice(self._feed, max(0, self._cluster.workers - len(self._queue)))))
+        self._queue.extend(
+            map(_Assignment, islice(self._feed, max(0, self._cluster.workers - len(self._queue))))
+        )
         while self._idle and self._queue:
-            worker, given = self._idle.pop(), self._queue.popleft()
-            given.times += 1
-            telling = worker.run.options(num_returns="streaming").remote(given.shard, given.times > 1)
-            self._busy[telling] = (worker, given)
+            worker, assignment = self._idle.pop(), self._queue.popleft()
+            assignment.times += 1
+            updates = worker.run.options(num_returns="streaming").remote(
+                assignment.shard, assignment.times > 1
+            )
+            self._busy[updates] = (worker, assignment)
         places = self._cluster.workers - len(self._busy) - len(self._idle)
-        for _ in range(min(places, len(self._queue)) - len(self._beginning)):
+        for _ in range(min(places, len(self._queue)) - len(self._starting)):
             worker = self._actor.remote(self._open, str(Path.cwd()))
-            self._beginning[worker.begin.remote()] = worker
+            self._starting[worker.begin.remote()] = worker
         return bool(self._busy or self._queue)
 
-    def _begun(self, event: Any) -> None:
-        worker = self._beginning.pop(event)
+    def _started(self, event: Any) -> None:
+        worker = self._starting.pop(event)
         try:
             self._ray.get(event)
         except self._ray.exceptions.RayError as died:
-            self._stillborn += 1
-            if self._stillborn == STILLBORN:
+            self._failed_starts += 1
+            if self._failed_starts == FAILED_STARTS:
                 raise UsageError(f"workers die before they have begun: {_why(died)}") from None
         else:
-            self._stillborn = 0
+            self._failed_starts = 0
             self._idle.append(worker)
 
-    def _heard(self, event: Any) -> Iterator[Done[S] | Failed[S]]:
+    def _received(self, event: Any) -> Iterator[Done[S] | Failed[S]]:
         """Take what a worker tells of its shard: more rows, its end, an error, or that it is dead."""
-        worker, given = self._busy[event]
+        worker, assignment = self._busy[event]
         try:
             now: ProgressUpdate | Tally | Raised = self._ray.get(next(event))
         except self._ray.exceptions.RayError as died:
             del self._busy[event]
             self._ray.kill(worker)  # of one that is only out of reach, nothing more is to come
-            if given.times <= AGAIN:
-                self._queue.appendleft(given)
+            if assignment.times <= RETRIES:
+                self._queue.appendleft(assignment)
             else:
-                yield Failed(given.shard, f"{given.times} workers died over it: {_why(died)}")
+                yield Failed(assignment.shard, f"{assignment.times} workers died over it: {_why(died)}")
             return
         match now:
             case ProgressUpdate():
-                self._pass_on(given, now)
+                self._forward(assignment, now)
             case Raised():
                 raise now.error()
             case Tally():
                 del self._busy[event]
                 self._idle.append(worker)
-                yield Done(given.shard, now)
+                yield Done(assignment.shard, now)
 
-    def _pass_on(self, given: _Given[S], said: ProgressUpdate) -> None:
+    def _forward(self, assignment: _Assignment[S], update: ProgressUpdate) -> None:
         """Tell the listener; what another worker has told of the same shard before is not told again."""
-        rows, errors = max(0, said.rows - given.rows), max(0, said.errors - given.errors)
-        given.rows, given.errors = given.rows + rows, given.errors + errors
+        rows, errors = max(0, update.rows - assignment.rows), max(0, update.errors - assignment.errors)
+        assignment.rows, assignment.errors = assignment.rows + rows, assignment.errors + errors
         if rows:
             self._listener.advance(rows, errors=errors)
-        if said.within:
-            self._listener.within(said.within)
-        for note in said.notes:
+        if update.within:
+            self._listener.within(update.within)
+        for note in update.notes:
             self._listener.note(note)
 
 

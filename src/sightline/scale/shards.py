@@ -55,6 +55,19 @@ class Listener(Protocol):
         ...
 
 
+class NoProgress:
+    """A listener that does nothing."""
+
+    def advance(self, rows: int = 1, *, errors: int = 0) -> None:
+        """Ignored."""
+
+    def within(self, text: str) -> None:
+        """Ignored."""
+
+    def note(self, text: str) -> None:
+        """Ignored."""
+
+
 class Work(Protocol[S_in]):
     """What a worker does. It is opened once in every worker and holds what all shards need.
 

@@ -15,7 +15,7 @@ from sightline.errors import ContractError, SightlineError, UsageError
 from sightline.scale.shards import Opening, Shard, Tally, Work
 
 #: seconds between two tellings of one worker
-EVERY = 0.5
+INTERVAL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +97,11 @@ class Worker:
         """Do a shard in a thread; yields what is said meanwhile, then its tally or what went wrong."""
         self._buffer.begin()
         doing = self._thread.submit(self._do, shard, again)
-        said = self._buffer.heard()
+        update = self._buffer.heard()
         while not _ended(doing):
-            before, said = said, self._buffer.heard()
-            if said != before:
-                yield said
+            before, update = update, self._buffer.heard()
+            if update != before:
+                yield update
         yield self._buffer.heard()
         wrong = doing.exception()
         if wrong is None:
@@ -132,7 +132,7 @@ class Worker:
 def _ended(doing: Future[Tally]) -> bool:
     """Whether it has ended, within the time between two tellings."""
     try:
-        doing.exception(timeout=EVERY)
+        doing.exception(timeout=INTERVAL)
     except StillAtWork:
         return False
     return True

@@ -22,7 +22,7 @@ from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
 from sightline.keys import case_key
 from sightline.plain import case_of, plain_artifact, plain_case
-from sightline.records import Artifact, Draft
+from sightline.records import Artifact, Draft, Pixels
 from sightline.scale import Listener, Tally
 from sightline.store import Blobs, Row, ShardWriter
 from sightline.study import lock
@@ -227,12 +227,16 @@ def made_of(folder: Path, keys: Sequence[str]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactBuilder:
-    """Where one column is crafted: its pictures' store, and the folder of searches that are under way."""
+    """Where one column is crafted: its pictures' store, and the folder of searches that are under way.
+
+    `picture` is what an attack on all cases perturbs; None lets it draw one, as in a study.
+    """
 
     column: Column
     blobs: Blobs
     unfinished: Path
     listener: Listener
+    picture: Pixels | None = None
 
     def make(
         self, cases: Mapping[str, Case], wanted: set[str]
@@ -346,6 +350,7 @@ class ArtifactBuilder:
             budget=self.column.named.budget,
             bench=self.bench,
             report=self.report,
+            picture=self.picture,
         )
 
     def report(self, searching: Searching) -> None:

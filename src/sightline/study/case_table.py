@@ -130,7 +130,7 @@ def _remembered(memo: Path, release: OfficialRelease, *, rehash: bool) -> Row | 
     check_table(parquet_of(memo.parent / facts["folder"]), READ_AGAIN)
     try:
         for name in facts["texts"]:
-            release.text(name)
+            release.data(name)
         for name in facts["listings"]:
             release.listing(name)
     except UsageError:

@@ -19,7 +19,7 @@ from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.registry import Kind
 from sightline.run_folder import FORMAT, LOCK, WRITE_AGAIN, read_lock
-from sightline.sealed import damage_told, sealed_text
+from sightline.sealed import damage_reported, sealed_text
 from sightline.store import write_atomically
 from sightline.study.config import Study, parse
 from sightline.study.context import RunContext
@@ -158,7 +158,7 @@ def read(folder: Path) -> Plain:
         UsageError: as `read_lock`.
     """
     lock = read_lock(folder)
-    with damage_told(folder / LOCK, WRITE_AGAIN):
+    with damage_reported(folder / LOCK, WRITE_AGAIN):
         lock_digest(lock)
     return lock
 
@@ -170,7 +170,7 @@ def study_of(folder: Path) -> Study:
         UsageError: as `read`, or if a release has moved.
     """
     lock = read(folder)
-    with damage_told(folder / LOCK, WRITE_AGAIN):
+    with damage_reported(folder / LOCK, WRITE_AGAIN):
         made_from = lock["made_from"]
         text, origin, limit = str(made_from["text"]), Path(made_from["folder"]), made_from["limit"]
     return parse(text, name=str(folder / LOCK), folder=origin, limit=limit)

@@ -193,7 +193,7 @@ def _row(sample: Sample, verdict: Row, scores: Scores) -> Row:
         "tokens_out": cost.tokens_out,
         "flops": cost.flops,
         "seconds": cost.seconds,
-        "seen": artifact.get("seen"),
+        "seen": artifact.get("in_training_set"),
         "craft_shared": artifact.get("shared", False),
         "craft_calls": crafting.calls_target + crafting.calls_aux,
         "craft_forwards": crafting.forwards,

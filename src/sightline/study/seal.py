@@ -73,7 +73,7 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
         checks=draft.checks,
         cost=draft.cost,
         shared=draft.shared,
-        seen=draft.seen,
+        in_training_set=draft.in_training_set,
         note=draft.note,
         problem=problem,
     )

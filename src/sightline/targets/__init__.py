@@ -116,8 +116,8 @@ def _inspect(
         ) from None
     bounds = {"max_retries": retries, "attempt_timeout": timeout, "timeout": timeout and _ATTEMPTS * timeout}
     said = {name: bound for name, bound in bounds.items() if bound is not None}
-    patience = bridge.Patience(**said) if said else None
-    target: Target = bridge.InspectTarget(name, images, patience=patience, **model_args)
+    retry_policy = bridge.RetryPolicy(**said) if said else None
+    target: Target = bridge.InspectTarget(name, images, retry_policy=retry_policy, **model_args)
     return target
 
 

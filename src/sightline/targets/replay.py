@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import orjson
 
@@ -26,13 +26,14 @@ from sightline.digests import digest, sha256_file
 from sightline.errors import UsageError
 from sightline.keys import answer_key
 from sightline.plain import plain_conversation, plain_response, response_of
-from sightline.records import Response
+from sightline.records import Response, Stop
 from sightline.run_folder import LOCK, read_lock
-from sightline.sealed import damage_told
+from sightline.sealed import damage_reported
 from sightline.tables import Table
 from sightline.targets._asked import checked
 from sightline.untrusted import sanitized, sanitized_row
 
+_STOPS = {name: name for name in get_args(Stop)} | {"max_tokens": "length", "model_length": "length"}
 _FIELDS = ("text", "stop", "raw", "error", "flags", "calls", "cost")
 
 
@@ -109,6 +110,13 @@ def _response(row: dict[str, Any]) -> bytes:
     return orjson.dumps({key: row[key] for key in _FIELDS if key in row})
 
 
+def _stop(said: object) -> str:
+    """How a stored answer ended, in our words; providers write `max_tokens` or `LENGTH`."""
+    if not isinstance(said, str) or said.lower() not in _STOPS:
+        raise ValueError(f"stop={said!r:.80} is none of {', '.join(_STOPS)}")
+    return _STOPS[said.lower()]
+
+
 def _of_file(path: Path, wanted: str) -> Iterator[_Stored]:
     source = sha256_file(path)[:16]
     with path.open("rb") as file:
@@ -117,7 +125,9 @@ def _of_file(path: Path, wanted: str) -> Iterator[_Stored]:
                 continue
             try:
                 row = json.loads(line)  # reads half a surrogate pair, which orjson does not
-                said = orjson.dumps(plain_response(sanitized(response_of(row))))
+                said = orjson.dumps(
+                    plain_response(sanitized(response_of(row | {"stop": _stop(row["stop"])})))
+                )
                 conversation, target = sanitized_row([row["conversation"], row.get("target", source)])
                 stored = _Stored(str(conversation), said, str(target))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as broken:
@@ -167,7 +177,7 @@ def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
 def _lock(folder: Path) -> dict[str, Any]:
     cure = "replay needs the lock as its run wrote it: copy that folder again, or finish its run"
     found = read_lock(folder, cure)
-    with damage_told(folder / LOCK, cure):
+    with damage_reported(folder / LOCK, cure):
         Decoding(**found["decoding"], seed=found["seed"])
         list(found["targets"])
     return found

@@ -154,6 +154,15 @@ def forget_models() -> None:
         _batchers.clear()
 
 
+def _forget(source: str) -> None:
+    """Drop what is held of a source: the weights behind it may have been changed since."""
+    with _loading:
+        for key in [key for key in _batchers if key[0] == source]:
+            _batchers.pop(key).close()
+        for loaded in [key for key in _models if key[0] == source]:
+            _models.pop(loaded)
+
+
 def from_memory(
     model: Any, processor: Any, images: Images, *, name: str = "", settings: LocalSettings | None = None
 ) -> VlmTarget:
@@ -170,8 +179,10 @@ def from_memory(
         AbsentExtraError: if torch or transformers is not installed.
         UsageError: if the processor lacks a part, or works on torchvision only.
     """
+    source = MemorySource(model, processor)
+    _forget(source.key)
     given = name or Path(model.config.name_or_path).name or str(model.config.model_type)
-    return VlmTarget(f"memory/{given}", MemorySource(model, processor), images, settings)
+    return VlmTarget(f"memory/{given}", source, images, settings)
 
 
 def open_vlm(name: str, rest: str, images: Images, settings: LocalSettings | None = None) -> VlmTarget:

@@ -1,4 +1,4 @@
-"""An interrupted run on disk: tensors as safetensors, numbers as JSON in the same file."""
+"""The state of a search on disk: tensors as safetensors, numbers as JSON in the same file."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from torch import Tensor
 
 from sightline.budget import Clock
 from sightline.errors import UsageError
-from sightline.sealed import damage_told
+from sightline.sealed import damage_reported
 
 KEY = "sightline.run"
 CHECK = "sightline.sha256"
 PAUSE = 10.0
+#: of a checkpoint; those of other formats are of another search
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A run between two steps.
+    """A search between two steps.
 
     Attributes:
         tensors: by name; any device.
@@ -39,34 +41,34 @@ class Checkpoint:
 
 
 class Resumable(Protocol):
-    """What can go on from a checkpoint."""
+    """A search that can go on from a checkpoint."""
 
-    def restore(self, kept: Checkpoint) -> None:
-        """Take it up. Raises OtherRunError, before anything is changed, for one of other settings."""
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from it. Raises OtherRunError, before anything is changed, for one of other settings."""
         ...
 
 
 class OtherRunError(UsageError):
-    """A checkpoint that belongs to a run of other settings."""
+    """A checkpoint that belongs to a search of other settings."""
 
 
-def check_same(kept: Checkpoint, identity: Mapping[str, Any], what: str) -> None:
-    """Make sure that a checkpoint is of a run with these settings; `what` names the kind of run.
+def check_same(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
+    """Make sure that a checkpoint is of a search with these settings.
 
     Raises:
         OtherRunError: naming the first setting that differs.
     """
-    before = kept.numbers.get("identity", {})
+    before = checkpoint.numbers.get("identity", {})
     for name, value in identity.items():
         if before.get(name) != value:
             raise OtherRunError(
-                f"this is the state of another {what}: {name} was {before.get(name)!r}, now it is {value!r}; "
-                f"start without `resume`, or with the settings of that {what}"
+                f"this is the state of another search: {name} was {before.get(name)!r}, now it is {value!r}; "
+                "start without `resume`, or with the settings of that search"
             )
 
 
-class Bench:
-    """One file in which a long run is kept, so that it goes on after a crash.
+class CheckpointFile:
+    """One file in which a long search is saved, so that it goes on after a crash.
 
     Args:
         path: of the file.
@@ -80,22 +82,22 @@ class Bench:
         self._clock = clock
         self._last = clock()
 
-    def taken_up(self, device: Any = "cpu") -> Checkpoint | None:
-        """The run that was interrupted; None if there is none that can be read."""
+    def load(self, device: Any = "cpu") -> Checkpoint | None:
+        """The search that was interrupted; None if there is none that can be read."""
         try:
             return load_state(self._path, device)
         except UsageError:
             return None
 
-    def resume(self, run: Resumable, device: Any = "cpu") -> None:
-        """Let a run take up what is kept, if that is of its settings."""
-        kept = self.taken_up(device)
-        if kept is not None:
+    def resume(self, search: Resumable, device: Any = "cpu") -> None:
+        """Let a search go on from what is saved, if that is of its settings."""
+        checkpoint = self.load(device)
+        if checkpoint is not None:
             with suppress(OtherRunError):
-                run.restore(kept)
+                search.restore(checkpoint)
 
-    def keep(self, checkpoint: Checkpoint) -> None:
-        """Save a run, unless that was done a moment ago."""
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Save a search, unless that was done a moment ago."""
         if self._clock() - self._last >= self._pause:
             save_state(checkpoint, self._path)
             self._last = self._clock()
@@ -117,11 +119,11 @@ def load_state(path: Path, device: Any = "cpu") -> Checkpoint:
     """Read what `save_state` wrote.
 
     Raises:
-        UsageError: for a file that is not there, damaged or not a run's.
+        UsageError: for a file that is not there, damaged or not a search's.
     """
     if not path.exists():
-        raise UsageError(f"{path}: there is no run to take up; start without `resume`")
-    with damage_told(path, "delete it to start anew"), safe_open(path, "pt", device=str(device)) as file:
+        raise UsageError(f"{path}: there is no search to resume; start without `resume`")
+    with damage_reported(path, "delete it to start anew"), safe_open(path, "pt", device=str(device)) as file:
         found = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if _digest(tensors, found[KEY]) != found[CHECK]:
@@ -133,3 +135,15 @@ def _digest(tensors: Mapping[str, Tensor], numbers: str) -> str:
     """Of everything that a checkpoint holds: a search that goes on from a changed state is another one."""
     plain = {name: value.cpu() for name, value in tensors.items()}
     return hashlib.sha256(save(plain) + numbers.encode()).hexdigest()
+
+
+def digest_of(*values: Any) -> str:
+    """Digest of plain values, for the identity of a search."""
+    return hashlib.sha256(repr(values).encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Plain values that later steps do not change."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value

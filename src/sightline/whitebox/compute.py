@@ -1,14 +1,10 @@
-"""Operations that PyTorch's FLOP counter passes over: oneDNN's products and attention on a processor.
-
-Without their formulas a model that `frozen.quicken` has changed would seem to cost next to nothing, and a
-budget of FLOPs would mean something else on every machine.
-"""
+"""Costs and splits of passes: FLOPs, micro-batches that fit into memory, packs; and random streams."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +18,7 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
+from sightline.errors import UsageError
 from sightline.rng import numpy_rng, seed_of
 
 if TYPE_CHECKING:
@@ -54,13 +51,24 @@ _FORMULAS: dict[tuple[str, str], Callable[..., int]] = {
 
 
 def counter() -> Any:
-    """PyTorch's counter of FLOPs, a context, which then knows these operations too."""
+    """PyTorch's counter of FLOPs, a context, which then knows the operations of `register` too."""
     register()
     return FlopCounterMode(display=False)
 
 
+def flops_of(work: Callable[[], Any]) -> float:
+    """The FLOPs of a call."""
+    with counter() as counted:
+        work()
+    return float(counted.get_total_flops())
+
+
 def register() -> None:
-    """Tell every counter of this process about these operations; again is harmless."""
+    """Teach every counter of this process oneDNN's products and attention on a processor; again is harmless.
+
+    PyTorch's counter passes over them: a model that `frozen.quicken` has changed would seem to cost next to
+    nothing, and a budget of FLOPs would mean something else on every machine.
+    """
     for (space, name), formula in _FORMULAS.items():
         operator = getattr(getattr(torch.ops, space), name, None)
         if operator is not None and operator not in flop_registry:
@@ -75,14 +83,20 @@ _EXACT = 1e-9
 _SPARE = 2
 
 
-class Tally:
-    """Counts by kind of pass."""
+class FlopEstimator:
+    """FLOPs of passes whose shapes change from step to step: counted for the first few, then computed.
+
+    What a pass of a transformer costs is linear in a few terms (1, tokens, tokens times what they attend to,
+    rows of logits). Once more shapes were counted than there are terms, and a linear form fits all of them, a
+    further shape that these span is computed by it; running PyTorch's counter costs more than a small model's
+    pass.
+    """
 
     def __init__(self) -> None:
         self._counted: dict[Hashable, dict[Terms, float]] = {}
         self._loose: set[Hashable] = set()
 
-    def known(self, kind: Hashable, terms: Terms) -> float | None:
+    def estimate(self, kind: Hashable, terms: Terms) -> float | None:
         """The FLOPs of a pass; None if it has to be counted."""
         counted = self._counted.get(kind, {})
         if terms in counted:
@@ -101,14 +115,50 @@ class Tally:
             return None
         return float(round(float(asked @ form)))
 
-    def learn(self, kind: Hashable, terms: Terms, flops: float) -> None:
-        """Note what a pass was counted to cost."""
+    def record(self, kind: Hashable, terms: Terms, flops: float) -> None:
+        """Record what a pass was counted to cost."""
         self._counted.setdefault(kind, {})[terms] = flops
 
 
+class MicroBatches:
+    """How many items run at a time; halved, for good, where memory does not suffice.
+
+    Attributes:
+        sizes: by kind of item; what is missing is not limited.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.sizes: dict[str, int] = {}
+        self._say = say
+
+    def size(self, kind: str, items: int) -> int:
+        """How many of so many items run at a time."""
+        return min(items, self.sizes.get(kind, items))
+
+    def halve(self, full: str, cure: str, **running: int) -> None:
+        """Halve the first kind of which more than one item ran; call outside of `except`.
+
+        Raises:
+            UsageError: if one item of each kind ran.
+        """
+        kind = next((kind for kind, count in running.items() if count > 1), None)
+        if kind is None:
+            raise UsageError(
+                f"one {next(iter(running)).removesuffix('s')} alone does not fit into memory: take a smaller "
+                f"model or number format, or {cure} ({full})"
+            )
+        self.sizes[kind] = ceil(running[kind] / 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._say(f"out of memory with {running[kind]} {kind} at a time: going on with {self.sizes[kind]}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Draws:
-    """What n artifacts draw at one place of a run; the same numbers in the same order every time.
+class RngStream:
+    """Random numbers of n artifacts at one place of a search; the same in the same order every time.
+
+    There is no running state: artifact and place determine the numbers. So a batch equals serial searches, a
+    search that was interrupted goes on as if it had not been, and a step can be tried again.
 
     Attributes:
         seed: of the run.
@@ -142,10 +192,10 @@ class Draws:
             drawn.append(list(pairs))
         return drawn
 
-    def take(self, index: Sequence[int]) -> Draws:
-        """The draws of some artifacts, from the beginning."""
+    def take(self, index: Sequence[int]) -> RngStream:
+        """The streams of some artifacts, from the beginning."""
         keys = tuple(self.keys[i] for i in index)
-        return Draws(seed=self.seed, keys=keys, place=self.place, device=self.device)
+        return RngStream(seed=self.seed, keys=keys, place=self.place, device=self.device)
 
     def _generators(self) -> list[Any]:
         for number, key in enumerate(self.keys):
@@ -164,13 +214,18 @@ SCORE, CALL = 250.0, 2.5e8
 class PassCost:
     """What a pass costs, in operations per layer of the language model.
 
+    A pack of n tokens costs n times the products with the weights and n * n times what attention does for a
+    pair of tokens. What prompts have in common is run once per pack, so few pairs belong together and many do
+    not: on testbed/linear, where 70 tokens are common and a pair adds 17, 64 pairs in one pack take 1.3 times
+    as long as in four, and 16 in one take less than in two (`benchmarks/whitebox.py`, figures `split_*`).
+
     Attributes:
         token: for each token.
-        look: for each pair of tokens.
+        attention: for each pair of tokens.
     """
 
     token: float
-    look: float
+    attention: float
 
     @classmethod
     def of(cls, model: Any) -> PassCost:
@@ -182,7 +237,7 @@ class PassCost:
 
     def __call__(self, tokens: float) -> float:
         """Of one pack."""
-        return CALL + tokens * self.token + tokens * tokens * self.look
+        return CALL + tokens * self.token + tokens * tokens * self.attention
 
 
 def packs(whole: PackedPrompts, pairs: int, cost: PassCost) -> int:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self, get_args
 
 import torch
 from torch import Tensor
 
 from sightline.cases import Eps
 from sightline.errors import UsageError, require
-from sightline.whitebox.compute import Draws
+from sightline.whitebox.compute import RngStream
 from sightline.whitebox.pixels import Init, first_theta, known_clean, known_init, lengths, rounded, unit
 
 
@@ -35,11 +35,11 @@ class Constraint(Protocol):
         """How many pictures `image` makes of one artifact; losses are averaged over them."""
         ...
 
-    def start(self, draws: Draws) -> Tensor:
+    def start(self, rng: RngStream) -> Tensor:
         """A theta inside the bounds, float32 (n, ...)."""
         ...
 
-    def image(self, theta: Tensor, draws: Draws, /) -> Tensor:
+    def image(self, theta: Tensor, rng: RngStream, /) -> Tensor:
         """Pictures in [0, 1], (n * samples, 3, h, w), an artifact's samples together; differentiable."""
         ...
 
@@ -67,19 +67,24 @@ class FreePixels:
 
     clean: Tensor
     init: Init = "clean"
+    inits: ClassVar[tuple[str, ...]] = ("clean", "uniform", "white", "normal")
 
     def __post_init__(self) -> None:
         known_clean(self.clean)
-        known_init(self.init, ("clean", "uniform", "white", "normal"))
+        known_init(self.init, self.inits)
 
     @property
     def samples(self) -> int:
         return 1
 
-    def start(self, draws: Draws) -> Tensor:
-        return self.project(first_theta(self.init, unit(self.clean), draws))
+    def start(self, rng: RngStream) -> Tensor:
+        return self.project(first_theta(self.init, unit(self.clean), rng, self.in_ball))
 
-    def image(self, theta: Tensor, _draws: Draws) -> Tensor:
+    def in_ball(self, rng: RngStream) -> Tensor:
+        """A start for `init="ball"`, uniform within the bounds."""
+        return rng.uniform(self.clean.shape[1:])
+
+    def image(self, theta: Tensor, _rng: RngStream) -> Tensor:
         return theta
 
     def project(self, theta: Tensor) -> Tensor:
@@ -105,24 +110,19 @@ class LinfBall(FreePixels):
     """
 
     eps: Eps
+    inits: ClassVar[tuple[str, ...]] = get_args(Init)
     _low: Tensor = field(init=False, repr=False)
     _high: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        known_clean(self.clean)
-        known_init(self.init)
+        FreePixels.__post_init__(self)
         require(self.eps.raw >= 1, "eps", self.eps.raw, "1 to 255: a file changes by whole levels")
         clean = unit(self.clean)
         object.__setattr__(self, "_low", (clean - self.eps.unit).clamp(min=0))
         object.__setattr__(self, "_high", (clean + self.eps.unit).clamp(max=1))
 
-    def start(self, draws: Draws) -> Tensor:
-        clean = unit(self.clean)
-
-        def ball() -> Tensor:
-            return clean + self.eps.unit * (2 * draws.uniform(clean.shape[1:]) - 1)
-
-        return self.project(first_theta(self.init, clean, draws, ball))
+    def in_ball(self, rng: RngStream) -> Tensor:
+        return unit(self.clean) + self.eps.unit * (2 * rng.uniform(self.clean.shape[1:]) - 1)
 
     def project(self, theta: Tensor) -> Tensor:
         return theta.clamp(self._low, self._high)
@@ -140,20 +140,12 @@ class L2Ball(FreePixels):
     """
 
     eps: Eps
+    inits: ClassVar[tuple[str, ...]] = get_args(Init)
 
-    def __post_init__(self) -> None:
-        known_clean(self.clean)
-        known_init(self.init)
-
-    def start(self, draws: Draws) -> Tensor:
-        clean = unit(self.clean)
-
-        def ball() -> Tensor:
-            way = draws.normal(clean.shape[1:])
-            size = draws.uniform((1, 1, 1)) ** (1 / way[0].numel())
-            return clean + self.eps.unit * size * way / lengths(way).clamp(min=1e-12)
-
-        return self.project(first_theta(self.init, clean, draws, ball))
+    def in_ball(self, rng: RngStream) -> Tensor:
+        way = rng.normal(self.clean.shape[1:])
+        size = rng.uniform((1, 1, 1)) ** (1 / way[0].numel())
+        return unit(self.clean) + self.eps.unit * size * way / lengths(way).clamp(min=1e-12)
 
     def project(self, theta: Tensor) -> Tensor:
         clean = unit(self.clean)
@@ -172,22 +164,6 @@ class L2Ball(FreePixels):
             low, high = torch.where(fits, tried, low), torch.where(fits, high, tried)
             tried = (low + high) / 2
         return (clean + low * change).round().clamp(0, 255).to(torch.uint8)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedBox:
-    """Bounds of what is added to a prompt's token embeddings (CroPA's text perturbation); starts at 0."""
-
-    low: float = -0.23
-    high: float = 0.27
-
-    def __post_init__(self) -> None:
-        require(self.low <= 0 <= self.high, "low, high", (self.low, self.high), "low <= 0 <= high")
-        require(self.low < self.high, "low, high", (self.low, self.high), "low < high")
-
-    def project(self, nudges: Tensor) -> Tensor:
-        """Values brought inside the bounds."""
-        return nudges.clamp(self.low, self.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -231,14 +207,14 @@ class Patch(FreePixels):
                 f"left {columns - self.width}"
             )
 
-    def start(self, draws: Draws) -> Tensor:
-        return self.project(first_theta(self.init, unit(self._covered), draws))
+    def start(self, rng: RngStream) -> Tensor:
+        return self.project(first_theta(self.init, unit(self._covered), rng, self.in_ball))
 
-    def image(self, theta: Tensor, draws: Draws) -> Tensor:
+    def image(self, theta: Tensor, rng: RngStream) -> Tensor:
         places = [[self.place]] * len(theta)
         if self.moving:
             rows, columns = self.clean.shape[2:]
-            places = draws.places(rows - self.height + 1, columns - self.width + 1, self.samples)
+            places = rng.places(rows - self.height + 1, columns - self.width + 1, self.samples)
         return self.at(theta, places)
 
     def at(self, theta: Tensor, places: Sequence[Sequence[tuple[int, int]]]) -> Tensor:
@@ -286,11 +262,11 @@ class Wrapping:
     def samples(self) -> int:
         return self.inner.samples
 
-    def start(self, draws: Draws) -> Tensor:
-        return self.inner.start(draws)
+    def start(self, rng: RngStream) -> Tensor:
+        return self.inner.start(rng)
 
-    def image(self, theta: Tensor, draws: Draws) -> Tensor:
-        return self.inner.image(theta, draws)
+    def image(self, theta: Tensor, rng: RngStream) -> Tensor:
+        return self.inner.image(theta, rng)
 
     def project(self, theta: Tensor) -> Tensor:
         return self.inner.project(theta)
@@ -327,8 +303,8 @@ class Mask(Wrapping):
         if not self.region.any():
             raise UsageError("region is False everywhere: nothing may change")
 
-    def image(self, theta: Tensor, draws: Draws) -> Tensor:
-        shown = self.inner.image(theta, draws)
+    def image(self, theta: Tensor, rng: RngStream) -> Tensor:
+        shown = self.inner.image(theta, rng)
         region, clean = (t.expand(len(self.clean), -1, -1, -1) for t in (self.region, unit(self.clean)))
         return torch.where(
             region.repeat_interleave(self.samples, 0), shown, clean.repeat_interleave(self.samples, 0)
@@ -343,7 +319,7 @@ class Mask(Wrapping):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Started(Wrapping):
+class WarmStart(Wrapping):
     """Another constraint, started from given thetas: a search goes on from what an earlier one found.
 
     Attributes:
@@ -361,7 +337,7 @@ class Started(Wrapping):
                 f"{len(self.theta)} thetas to start from, but {len(self.inner.clean)} pictures: give one each"
             )
 
-    def start(self, _draws: Draws) -> Tensor:
+    def start(self, _rng: RngStream) -> Tensor:
         return self.inner.project(self.theta.detach().clone())
 
     def take(self, index: Sequence[int]) -> Self:
@@ -393,11 +369,11 @@ class Spectrum(Wrapping):
     def samples(self) -> int:
         return self.inner.samples * self.draws_per_step
 
-    def image(self, theta: Tensor, draws: Draws) -> Tensor:
-        seen = self.inner.image(theta, draws).repeat_interleave(self.draws_per_step, dim=0)
+    def image(self, theta: Tensor, rng: RngStream) -> Tensor:
+        seen = self.inner.image(theta, rng).repeat_interleave(self.draws_per_step, dim=0)
         each = (self.samples, *seen.shape[1:])
-        noise = self.sigma * draws.normal(each).flatten(0, 1)
-        scale = 1 + self.rho * (2 * draws.uniform(each).flatten(0, 1) - 1)
+        noise = self.sigma * rng.normal(each).flatten(0, 1)
+        scale = 1 + self.rho * (2 * rng.uniform(each).flatten(0, 1) - 1)
         changed = _idct(_dct((seen if self.through else seen.detach()) + noise) * scale)
         if not self.through:
             changed = seen + (changed - seen.detach())

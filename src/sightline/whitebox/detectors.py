@@ -19,6 +19,7 @@ from torch import Tensor
 from sightline.errors import UsageError, nearest, require
 from sightline.whitebox.frozen import FrozenEncoder
 from sightline.whitebox.preprocessing.processor import ToFields
+from sightline.whitebox.shapes import Features, Losses
 from sightline.whitebox.victim import Encoder, Kind
 
 SEVERAL = "multi_label_classification"
@@ -29,10 +30,9 @@ class Classifier(FrozenEncoder):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """See `Encoder.labels`."""
         return _labels(self.model.config)
 
-    def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
+    def features(self, x: Tensor, kind: Kind = "pooled") -> Features:
         """See `Encoder.features`.
 
         Raises:
@@ -66,10 +66,9 @@ class Detector(FrozenEncoder):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """See `Encoder.labels`."""
         return _labels(self.model.config)
 
-    def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
+    def features(self, x: Tensor, kind: Kind = "pooled") -> Features:
         """See `Encoder.features`; `patches` are the vectors of the boxes.
 
         Raises:
@@ -138,16 +137,14 @@ class LabelScore:
 
     @property
     def passes(self) -> int:
-        """One model looks."""
+        """One pass."""
         return 1
 
-    def losses(self, x: Tensor) -> Tensor:
-        """See `PictureTerm`."""
+    def losses(self, x: Tensor) -> Losses:
         places = [self.encoder.labels.index(label) for label in self.labels]
         return self.weight * self.encoder.features(x, "scores")[:, places].amax(1)
 
     def scaled(self, factor: float) -> LabelScore:
-        """See `PictureTerm`."""
         return replace(self, weight=self.weight * factor)
 
     def take(self, _index: Sequence[int]) -> LabelScore:

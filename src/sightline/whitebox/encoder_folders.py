@@ -1,4 +1,4 @@
-"""Which encoder a folder holds, told from its configuration; loads no torch.
+"""Which encoder is in a folder, by its configuration; loads no torch.
 
 A surrogate string `encoder/FOLDER` (or a hub id in the local cache) names one. What it is follows from the
 folder's `architectures`:

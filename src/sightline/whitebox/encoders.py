@@ -46,6 +46,7 @@ from sightline.whitebox.encoder_folders import EncoderFolder, encoder_folder
 from sightline.whitebox.frozen import FrozenEncoder, quicken
 from sightline.whitebox.model import QUICKENED_PARAMETERS, MultimodalVictim
 from sightline.whitebox.preprocessing.processor import ToFields, preprocessor
+from sightline.whitebox.shapes import Features
 from sightline.whitebox.victim import Encoder, Kind
 
 _MODELS: dict[str, Any] = {
@@ -63,7 +64,7 @@ _HEADED: dict[str, Any] = {
 }
 #: where a family keeps its tower, if it is used alone
 _TOWERS = {kind: facts.tower for kind, facts in FAMILIES.items() if facts.tower}
-#: stands in old CLIP folders, whose texts end with their largest token instead
+#: end token of old CLIP folders, whose texts end with their largest token instead
 OLD_END = 2
 
 
@@ -131,8 +132,8 @@ class VisionEncoder(FrozenEncoder):
         name: its identity.
         projection: from the pooled vector to the space shared with text, if there is one.
         layer: whose patch vectors are given, counted as Hugging Face counts hidden states.
-        first: how many tokens stand before those of the patches.
-        reader: the text tower beside it, if there is one.
+        first: how many tokens precede those of the patches.
+        reader: its text tower, if there is one.
     """
 
     def __init__(
@@ -152,7 +153,7 @@ class VisionEncoder(FrozenEncoder):
         self._first = first
         self._reader = reader
 
-    def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
+    def features(self, x: Tensor, kind: Kind = "pooled") -> Features:
         """See `Encoder.features`.
 
         Raises:
@@ -213,7 +214,7 @@ def open_encoder(name: str | EncoderFolder, *, local: LocalSettings | None = Non
 
 
 def _tower(model: Any, preprocess: ToFields, found: EncoderFolder) -> VisionEncoder:
-    """The vision tower of a loaded model, with what stands behind and beside it."""
+    """The vision tower of a loaded model, with its projection and text tower."""
     both = isinstance(model, CLIPModel | SiglipModel)
     projected = isinstance(model, CLIPModel | CLIPVisionModelWithProjection)
     config = model.config.vision_config if both else model.config

@@ -65,7 +65,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
 def quicken(model: nn.Module) -> list[nn.Module]:
     """Give a frozen model's linear layers the faster products, if this machine has them; returns the layers.
 
-    Each then holds its weights three times: as they are, and repacked for either direction.
+    Each then has its weights three times: as they are, and repacked for either direction.
     """
     if not worthwhile():
         return []
@@ -84,7 +84,7 @@ def _apply(ahead: Tensor, back: Tensor, bias: Tensor | None, x: Tensor) -> Tenso
 
 
 class FrozenEncoder:
-    """A frozen model that looks at pictures.
+    """A frozen model that encodes pictures.
 
     Args:
         model: whose weights are frozen here.

@@ -115,7 +115,6 @@ class TargetNLL:
         _known(self.reduction, Reduction, "reduction")
 
     def losses(self, rows: Rows, pairs: tuple[Pair, ...]) -> Tensor:
-        """See `RowTerm`."""
         found = _reduced(rows.nll, rows.pair, pairs, self.reduction, self.weights)
         return self.sign * self.weight * found
 
@@ -234,11 +233,9 @@ class FeatureDistance:
         return self.sign * self.weight * distance
 
     def scaled(self, factor: float) -> FeatureDistance:
-        """See `PictureTerm`."""
         return replace(self, weight=self.weight * factor)
 
     def take(self, index: Sequence[int]) -> FeatureDistance:
-        """See `PictureTerm`."""
         return self if len(self.target) == 1 else replace(self, target=self.target[list(index)])
 
 
@@ -268,24 +265,22 @@ class ImageRegularizer:
         return self.weight * norms.sum(1)
 
     def scaled(self, factor: float) -> ImageRegularizer:
-        """See `PictureTerm`."""
         return replace(self, weight=self.weight * factor)
 
     def take(self, index: Sequence[int]) -> ImageRegularizer:
-        """See `PictureTerm`."""
         return self if len(self.clean) == 1 else replace(self, clean=self.clean[list(index)])
 
 
-class Probed(NamedTuple):
-    """What pictures do on given pairs.
+class Scores(NamedTuple):
+    """Scores of artifacts, or of candidates for one, on given pairs.
 
     Attributes:
         loss: (n,).
-        forced: whether greedy decoding writes a pair's target with every victim, bool (n, pairs).
+        target_is_greedy: whether greedy decoding writes a pair's target with every victim, bool (n, pairs).
     """
 
     loss: Tensor
-    forced: Tensor
+    target_is_greedy: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -321,26 +316,28 @@ class Objective:
         if len({len(numbers) for numbers in self.own}) > 1 or () in self.own:
             raise UsageError("`own` has to give every artifact as many pairs, and at least one")
 
-    def __call__(self, x: Tensor, pairs: Sequence[Pair] = (), nudges: Sequence[Tensor | None] = ()) -> Tensor:
+    def __call__(
+        self, x: Tensor, pairs: Sequence[Pair] = (), perturbations: Sequence[Tensor | None] = ()
+    ) -> Tensor:
         """The loss of each picture, float32 (n,).
 
         Args:
             x: (n, 3, h, w) in [0, 1].
             pairs: of this step, for terms on rows.
-            nudges: per pair None, or what is added to its prompt's embeddings, (n, tokens, width).
+            perturbations: per pair None, or what is added to its prompt's embeddings, (n, tokens, width).
         """
-        found, _ = self._pass(x, tuple(pairs), nudges)
+        found, _ = self._pass(x, tuple(pairs), perturbations)
         return found
 
-    def probe(self, x: Tensor, pairs: Sequence[Pair] = ()) -> Probed:
+    def probe(self, x: Tensor, pairs: Sequence[Pair] = ()) -> Scores:
         """Losses, and which targets would be written; without gradient."""
         with torch.no_grad():
             found, seen = self._pass(x, tuple(pairs), ())
         count = len(self.own[0]) if self.own else len(pairs)
-        forced = torch.ones(len(x), count if seen else 0, dtype=torch.bool, device=x.device)
+        target_is_greedy = torch.ones(len(x), count if seen else 0, dtype=torch.bool, device=x.device)
         for by_artifact in seen:
-            forced = forced & by_artifact.forced
-        return Probed(found, forced)
+            target_is_greedy = target_is_greedy & by_artifact.target_is_greedy
+        return Scores(found, target_is_greedy)
 
     @property
     def passes(self) -> int:
@@ -369,7 +366,7 @@ class Objective:
         return replace(self, pictures=pictures, own=tuple(self.own[i] for i in index) if self.own else ())
 
     def _pass(
-        self, x: Tensor, pairs: tuple[Pair, ...], nudges: Sequence[Tensor | None]
+        self, x: Tensor, pairs: tuple[Pair, ...], perturbations: Sequence[Tensor | None]
     ) -> tuple[Tensor, list[SampleRows]]:
         if self.rows and not pairs:
             raise UsageError("terms on rows need pairs of prompt and target: the sampler gave none")
@@ -378,7 +375,7 @@ class Objective:
             self._check_own(len(x), len(pairs))
             wanted = sorted({number for numbers in self.own for number in numbers})
         asked = tuple(pairs[number] for number in wanted)
-        moved = [nudges[number] for number in wanted] if nudges else ()
+        moved = [perturbations[number] for number in wanted] if perturbations else ()
         place = {number: i for i, number in enumerate(wanted)}
         own = tuple(tuple(place[number] for number in numbers) for numbers in self.own)
         seen = [

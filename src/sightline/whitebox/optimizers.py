@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, get_args
@@ -18,14 +19,14 @@ Norm = Literal["linf", "l2"]
 Project = Callable[[Tensor], Tensor]
 
 
-class Slope(NamedTuple):
+class LossAndGrad(NamedTuple):
     """Losses (n,) and their gradients, of theta's shape."""
 
     loss: Tensor
     grad: Tensor
 
 
-class Slopes(Protocol):
+class GradientOracle(Protocol):
     """What an optimizer may ask: the loss at a theta, and where it rises."""
 
     @property
@@ -33,13 +34,13 @@ class Slopes(Protocol):
         """How many models the objective sums over."""
         ...
 
-    def __call__(self, theta: Tensor, part: int | None = None) -> Slope:
+    def __call__(self, theta: Tensor, part: int | None = None) -> LossAndGrad:
         """Of the whole objective, or of one of its parts."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """The state of an optimizer without memory."""
 
     theta: Tensor
@@ -48,46 +49,69 @@ class Place:
 S = TypeVar("S", bound=Any)
 
 
-class Move(NamedTuple, Generic[S]):
+class OptimizerStep(NamedTuple, Generic[S]):
     """The next state, and the loss (n,) at the theta that was left."""
 
     state: S
     loss: Tensor
 
 
-class Optimizer(Protocol[S]):
-    """A rule of descent."""
+class Optimizer(ABC, Generic[S]):
+    """A rule of descent; the base of one's own.
 
+    A state is a frozen dataclass whose every field is a tensor with the artifacts first, `theta` among them,
+    so that artifacts can be dropped, saved and put back. A step takes a state and gives the next one.
+    """
+
+    @abstractmethod
     def start(self, theta: Tensor) -> S:
         """The state before the first step."""
-        ...
 
-    def step(self, state: S, slopes: Slopes, project: Project, step: int, steps: int, /) -> Move[S]:
-        """Step number `step`, from 0, of `steps`. Asks for every model's slope exactly once."""
-        ...
+    @abstractmethod
+    def step(
+        self, state: S, oracle: GradientOracle, project: Project, step: int, steps: int, /
+    ) -> OptimizerStep[S]:
+        """Step number `step`, from 0, of `steps`. Asks for every model's gradient exactly once."""
 
     def proposal(self, state: S) -> Tensor:
-        """The theta to be judged on the probe batch."""
-        ...
+        """The theta that is scored on the probe batch; the current one."""
+        theta: Tensor = state.theta
+        return theta
 
 
-def chosen(state: S, index: Sequence[int]) -> S:
+class Descent(Optimizer[Position]):
+    """theta <- project(theta - change); a base for rules without memory."""
+
+    @abstractmethod
+    def change(self, grad: Tensor, step: int, steps: int, /) -> Tensor:
+        """What is taken off theta at step number `step`, from 0, of `steps`."""
+
+    def start(self, theta: Tensor) -> Position:
+        return Position(theta)
+
+    def step(
+        self, state: Position, oracle: GradientOracle, project: Project, step: int, steps: int
+    ) -> OptimizerStep[Position]:
+        loss, grad = oracle(state.theta)
+        return OptimizerStep(Position(project(state.theta - self.change(grad, step, steps))), loss)
+
+
+def select_rows(state: S, index: Sequence[int]) -> S:
     """The state of some artifacts."""
     made: S = replace(state, **{f.name: getattr(state, f.name)[list(index)] for f in fields(state)})
     return made
 
 
-def tensors_of(state: Any) -> dict[str, Tensor]:
+def state_tensors(state: Any) -> dict[str, Tensor]:
     """The state's fields, for saving."""
     return {field.name: getattr(state, field.name) for field in fields(state)}
 
 
-#: the least length that a gradient is divided by
-TINY = 1e-12
+TINY = 1e-12  # the least length that a gradient is divided by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignGD:
+class SignGD(Descent):
     """theta <- project(theta - alpha * sign(gradient)).
 
     Attributes:
@@ -105,18 +129,8 @@ class SignGD:
         require(0 <= self.end < 1, "end", self.end, "0 <= end < 1; one level of 255 is 1/255")
         _known(self.schedule)
 
-    def start(self, theta: Tensor) -> Place:
-        """See `Optimizer`."""
-        return Place(theta)
-
-    def step(self, state: Place, slopes: Slopes, project: Project, step: int, steps: int) -> Move[Place]:
-        """See `Optimizer`."""
-        loss, grad = slopes(state.theta)
-        return Move(Place(project(state.theta - self.rate(step, steps) * grad.sign())), loss)
-
-    def proposal(self, state: Place) -> Tensor:
-        """The current point."""
-        return state.theta
+    def change(self, grad: Tensor, step: int, steps: int) -> Tensor:
+        return self.rate(step, steps) * grad.sign()
 
     def rate(self, step: int, steps: int) -> float:
         """The step's size."""
@@ -124,7 +138,7 @@ class SignGD:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitGD:
+class UnitGD(Descent):
     """theta <- project(theta - alpha * gradient / its l2 norm), for each artifact; no step where it is 0.
 
     Attributes:
@@ -136,23 +150,12 @@ class UnitGD:
     def __post_init__(self) -> None:
         require(self.alpha > 0, "alpha", self.alpha, "more than 0")
 
-    def start(self, theta: Tensor) -> Place:
-        """See `Optimizer`."""
-        return Place(theta)
-
-    def step(self, state: Place, slopes: Slopes, project: Project, _step: int, _steps: int) -> Move[Place]:
-        """See `Optimizer`."""
-        loss, grad = slopes(state.theta)
-        way = grad / lengths(grad).clamp(min=TINY)
-        return Move(Place(project(state.theta - self.alpha * way)), loss)
-
-    def proposal(self, state: Place) -> Tensor:
-        """The current point."""
-        return state.theta
+    def change(self, grad: Tensor, _step: int, _steps: int) -> Tensor:
+        return self.alpha * (grad / lengths(grad).clamp(min=TINY))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SGD:
+class SGD(Descent):
     """theta <- project(theta - lr * gradient), each artifact's gradient clipped to the l2 norm `clip`."""
 
     lr: float
@@ -162,24 +165,14 @@ class SGD:
         require(self.lr > 0, "lr", self.lr, "more than 0")
         require(self.clip is None or self.clip > 0, "clip", self.clip, "more than 0, or None")
 
-    def start(self, theta: Tensor) -> Place:
-        """See `Optimizer`."""
-        return Place(theta)
-
-    def step(self, state: Place, slopes: Slopes, project: Project, _step: int, _steps: int) -> Move[Place]:
-        """See `Optimizer`."""
-        loss, grad = slopes(state.theta)
+    def change(self, grad: Tensor, _step: int, _steps: int) -> Tensor:
         if self.clip is not None:
             grad = grad * (self.clip / lengths(grad).clamp(min=TINY)).clamp(max=1)
-        return Move(Place(project(state.theta - self.lr * grad)), loss)
-
-    def proposal(self, state: Place) -> Tensor:
-        """The current point."""
-        return state.theta
+        return self.lr * grad
 
 
 @dataclass(frozen=True, slots=True)
-class Moments:
+class AdamState:
     """Adam's state: running means of the gradient and of its square."""
 
     theta: Tensor
@@ -188,7 +181,7 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adam:
+class Adam(Optimizer[AdamState]):
     """Kingma and Ba, with bias correction; projected.
 
     Attributes:
@@ -211,13 +204,13 @@ class Adam:
         _known(self.schedule)
         require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "both 0 <= beta < 1")
 
-    def start(self, theta: Tensor) -> Moments:
-        """See `Optimizer`."""
-        return Moments(theta, torch.zeros_like(theta), torch.zeros_like(theta))
+    def start(self, theta: Tensor) -> AdamState:
+        return AdamState(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
-    def step(self, state: Moments, slopes: Slopes, project: Project, step: int, steps: int) -> Move[Moments]:
-        """See `Optimizer`."""
-        loss, grad = slopes(state.theta)
+    def step(
+        self, state: AdamState, oracle: GradientOracle, project: Project, step: int, steps: int
+    ) -> OptimizerStep[AdamState]:
+        loss, grad = oracle(state.theta)
         decay, decay_square = self.betas
         first = decay * state.first + (1 - decay) * grad
         second = decay_square * state.second + (1 - decay_square) * grad.square()
@@ -225,15 +218,11 @@ class Adam:
         spread = (second / (1 - decay_square ** (step + 1))).sqrt()
         rate = _scheduled(self.schedule, self.lr, self.end, step, steps)
         theta = project(state.theta - rate * mean / (spread + self.tiny))
-        return Move(Moments(theta, first, second), loss)
-
-    def proposal(self, state: Moments) -> Tensor:
-        """The current point."""
-        return state.theta
+        return OptimizerStep(AdamState(theta, first, second), loss)
 
 
 @dataclass(frozen=True, slots=True)
-class Weakness:
+class CommonWeaknessState:
     """State of `CommonWeakness`: both momenta."""
 
     theta: Tensor
@@ -242,54 +231,48 @@ class Weakness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommonWeakness:
+class CommonWeakness(Optimizer[CommonWeaknessState]):
     """CWA as released with Attack-Bard (thu-ml): the cosine-similarity half, without the reverse step.
 
-    Models are visited in turn; each visit moves theta by `reach` times the inner momentum of unit gradients;
-    then theta goes from where it started by a signed step along the outer momentum of these round trips.
+    Models are visited in turn; each visit moves theta by `inner_step` times the inner momentum of unit
+    gradients; then theta goes from its start by a signed step along the outer momentum of these round trips.
 
     Attributes:
         alpha: outer step in [0, 1] pixels; the release has eps / 5.
-        reach: inner step.
+        inner_step: inner step.
         inner: decay of the inner momentum (1 is none), kept from round to round.
         outer: decay of the outer momentum.
     """
 
     alpha: float
-    reach: float = 250.0
+    inner_step: float = 250.0
     inner: float = 1.0
     outer: float = 1.0
 
     def __post_init__(self) -> None:
         require(0 < self.alpha < 1, "alpha", self.alpha, "0 < alpha < 1; one level of 255 is 1/255")
-        require(self.reach > 0, "reach", self.reach, "more than 0")
+        require(self.inner_step > 0, "inner_step", self.inner_step, "more than 0")
         require(0 <= self.inner <= 1, "inner", self.inner, "0 to 1")
         require(0 <= self.outer <= 1, "outer", self.outer, "0 to 1")
 
-    def start(self, theta: Tensor) -> Weakness:
-        """See `Optimizer`."""
-        return Weakness(theta, torch.zeros_like(theta), torch.zeros_like(theta))
+    def start(self, theta: Tensor) -> CommonWeaknessState:
+        return CommonWeaknessState(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
     def step(
-        self, state: Weakness, slopes: Slopes, project: Project, _step: int, _steps: int
-    ) -> Move[Weakness]:
-        """See `Optimizer`."""
+        self, state: CommonWeaknessState, oracle: GradientOracle, project: Project, _step: int, _steps: int
+    ) -> OptimizerStep[CommonWeaknessState]:
         theta, inner = state.theta, state.inner
         total = torch.zeros(len(theta), device=theta.device)
-        for part in range(slopes.parts):
-            loss, grad = slopes(theta, part)
+        for part in range(oracle.parts):
+            loss, grad = oracle(theta, part)
             total = total + loss
             inner = self.inner * inner - grad / (lengths(grad) + 1e-5)
-            theta = project(theta + self.reach * inner)
+            theta = project(theta + self.inner_step * inner)
         trip = theta - state.theta
         size = trip.abs().flatten(1).sum(1).reshape(-1, *[1] * (trip.dim() - 1))
         outer = self.outer * state.outer + trip / size.clamp(min=1e-12)
         theta = project(state.theta + self.alpha * outer.sign())
-        return Move(Weakness(theta, inner, outer), total)
-
-    def proposal(self, state: Weakness) -> Tensor:
-        """The current point."""
-        return state.theta
+        return OptimizerStep(CommonWeaknessState(theta, inner, outer), total)
 
 
 def _known(schedule: str) -> None:
@@ -316,13 +299,13 @@ def checkpoints(steps: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Climb:
+class APGDState:
     """State of `APGD`; tensors are of theta's shape or (n,).
 
     Attributes:
         theta: current point.
         previous: the point before it.
-        loss: at `previous`, that is, when a slope was asked for last.
+        loss: at `previous`, that is, when a gradient was asked for last.
         best: the point of least loss so far.
         best_loss: its loss.
         best_grad: its gradient.
@@ -345,7 +328,7 @@ class Climb:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class APGD:
+class APGD(Optimizer[APGDState]):
     """Auto-PGD. Made for fixed pairs: with others at every step, `best` compares losses of different pairs.
 
     Attributes:
@@ -367,24 +350,17 @@ class APGD:
         if self.norm not in get_args(Norm):
             raise UsageError(nearest(self.norm, get_args(Norm), "norm"))
 
-    def start(self, theta: Tensor) -> Climb:
+    def start(self, theta: Tensor) -> APGDState:
         endless = torch.full((len(theta),), torch.inf, device=theta.device)
-        return Climb(
-            theta=theta,
-            previous=theta,
-            loss=endless,
-            best=theta,
-            best_loss=endless,
-            best_grad=torch.zeros_like(theta),
-            eta=torch.full_like(endless, self.eta),
-            gains=torch.zeros(len(theta), dtype=torch.long, device=theta.device),
-            mark=endless,
-            halved=torch.zeros(len(theta), dtype=torch.bool, device=theta.device),
-        )
+        gains = torch.zeros(len(theta), dtype=torch.long, device=theta.device)
+        eta, flat = torch.full_like(endless, self.eta), torch.zeros_like(theta)
+        return APGDState(theta, theta, endless, theta, endless, flat, eta, gains, endless, gains.bool())
 
-    def step(self, state: Climb, slopes: Slopes, project: Project, step: int, steps: int) -> Move[Climb]:
+    def step(
+        self, state: APGDState, oracle: GradientOracle, project: Project, step: int, steps: int
+    ) -> OptimizerStep[APGDState]:
         theta = state.theta
-        found, grad = slopes(theta)
+        found, grad = oracle(theta)
         gains = state.gains + (found < state.loss) * (step > 0)
         better = found < state.best_loss
         best, best_loss = _where(better, theta, state.best), _where(better, found, state.best_loss)
@@ -401,10 +377,10 @@ class APGD:
             )
             gains, mark = torch.zeros_like(gains), best_loss
         new = self._moved(theta, state.previous, grad, eta, project, first=step == 0)
-        state = Climb(new, theta, loss, best, best_loss, best_grad, eta, gains, mark, halved)
-        return Move(state, found)
+        state = APGDState(new, theta, loss, best, best_loss, best_grad, eta, gains, mark, halved)
+        return OptimizerStep(state, found)
 
-    def proposal(self, state: Climb) -> Tensor:
+    def proposal(self, state: APGDState) -> Tensor:
         return state.best
 
     def _moved(

@@ -4,10 +4,10 @@
             s i i p a c                            c      nothing is predicted after it
             s i i q d                      q d
 
-Nodes stand in depth-first order, so the tokens behind a node are the nodes from it to `end`: a token is
+Nodes are in depth-first order, so the tokens after a node are the nodes from it to `end`: a token is
 visible from a node exactly if the node lies in that stretch. One sequence with this mask, each token at the
-position that it has in its row, gives every row's own predictions. It covers many targets behind one prompt,
-many prompts behind one picture, and both.
+position that it has in its row, gives every row's own predictions. It covers many targets after one prompt,
+many prompts after one picture, and both.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Tree:
     """Rows as one sequence of nodes. All tensors are int64, on the CPU unless moved.
 
     Attributes:
-        source: (nodes,), which fed token a node stands for, counting through all rows (`fed` tokens each).
+        source: (nodes,), which fed token a node is, counting through all rows (`fed` tokens each).
         depth: (nodes,), its place in its row, from 0.
-        end: (nodes,), one past the last node behind it.
+        end: (nodes,), one past its last descendant.
         read: (t,), the node that predicts each scored token; rows one after the other.
         pair: (t,), the row of each scored token.
         paths: per row, the nodes of its fed tokens.
@@ -62,7 +62,7 @@ class Tree:
 
 
 def visible(end: Tensor) -> Tensor:
-    """Which nodes are seen from each node, bool (nodes, nodes), given where the stretches behind them end."""
+    """Which nodes are seen from each node, bool (nodes, nodes), given where their descendants end."""
     place = torch.arange(len(end), device=end.device)
     found: Tensor = (place[None, :] <= place[:, None]) & (place[:, None] < end[None, :])
     return found
@@ -73,7 +73,7 @@ def pack(rows: Sequence[Sequence[Hashable]], scored: Sequence[int]) -> Tree:
 
     Args:
         rows: a key per token, prompt and target; equal keys after equal beginnings become one node.
-        scored: per row, how many of its last tokens are predicted; at least one token stands before them.
+        scored: per row, how many of its last tokens are predicted; at least one token precedes them.
 
     Raises:
         ContractError: for no rows, or a row without a scored token or without one before it.
@@ -127,14 +127,14 @@ def _depth_first(parents: Sequence[int]) -> tuple[list[int], list[int]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedPrompts:
-    """Prompts and targets as one tree of tokens (`Tree`). Integer tensors unless said otherwise.
+    """Prompts and targets as one tree of tokens (`Tree`). Integer tensors unless stated otherwise.
 
     Attributes:
         ids: (nodes,), tokens.
         positions: (axes, nodes), as the family counts them.
-        end: (nodes,), one past the last node behind each.
-        places: (shown,), the nodes that stand for picture features.
-        slots: (shown,), which feature each of them stands for; None if simply the first, second, ...
+        end: (nodes,), one past the last descendant of each.
+        places: (shown,), the nodes of picture features.
+        slots: (shown,), which feature each of them is; None if simply the first, second, ...
         picture_mask: (nodes, ...), what each node sees of the picture, for cross-attention; else None.
         readings: fields of the prompts whose picture is encoded differently; one entry for most families.
         read: (t,), the node that predicts each target token.
@@ -239,7 +239,7 @@ def pack_prompts(
 def _keys(
     picture_id: int | None, prompt: PromptTokens, reading: int, mark: int | None
 ) -> tuple[list[Any], list[int]]:
-    """A prompt's tokens as keys of the tree, and which picture feature each stands for (-1 for text)."""
+    """A prompt's tokens as keys of the tree, and which picture feature each is (-1 for text)."""
     keys: list[Any] = list(prompt.ids)
     slots = [-1] * len(keys)
     following = reading * keys.count(picture_id)
@@ -264,7 +264,7 @@ class SampleRows:
 
     Attributes:
         parts: rows and pairs of some artifacts.
-        order: where an artifact stands in the parts one after the other; () where there is one part.
+        order: the place of an artifact in the parts one after the other; () where there is one part.
     """
 
     parts: tuple[tuple[Rows, tuple[Pair, ...]], ...]
@@ -275,9 +275,9 @@ class SampleRows:
         return self._in_order([term.losses(rows, pairs) for rows, pairs in self.parts])
 
     @property
-    def forced(self) -> Tensor:
+    def target_is_greedy(self) -> Tensor:
         """Whether greedy decoding would write each artifact's targets, bool (n, pairs of each)."""
-        return self._in_order([rows.forced for rows, _ in self.parts])
+        return self._in_order([rows.target_is_greedy for rows, _ in self.parts])
 
     def _in_order(self, found: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(found))[list(self.order)] if self.order else found[0]
@@ -300,7 +300,7 @@ def per_sample(rows: Rows, pairs: tuple[Pair, ...], own: tuple[tuple[int, ...], 
 
 
 def _spans(pair: Tensor, pairs: int) -> list[range]:
-    """The places of every pair's tokens; read back from the device."""
+    """The places of every pair's tokens, as Python numbers."""
     ends = membership(pair, pairs).sum(0).cumsum(0).tolist()
     return [range(first, last) for first, last in zip([0, *ends], ends, strict=False)]
 
@@ -313,7 +313,11 @@ def _taken(rows: Rows, artifacts: Sequence[int], spans: Sequence[range]) -> Rows
 
 
 def rows_in_chunks(
-    victim: Victim, x: Tensor, pairs: Sequence[Pair], nudges: Sequence[Tensor | None], at_once: int | None
+    victim: Victim,
+    x: Tensor,
+    pairs: Sequence[Pair],
+    perturbations: Sequence[Tensor | None],
+    at_once: int | None,
 ) -> Rows:
     """What `victim.rows` gives, at most `at_once` pairs at a time (None: all).
 
@@ -321,20 +325,22 @@ def rows_in_chunks(
     chunk's activations are all that has to fit, and the loss may be any function of all predictions.
     """
     if at_once is None or len(pairs) <= at_once:
-        return victim.rows(x, pairs, nudges=nudges)
+        return victim.rows(x, pairs, perturbations=perturbations)
     parts = [
-        _recomputed(victim, x, pairs[first : first + at_once], nudges[first : first + at_once])
+        _recomputed(victim, x, pairs[first : first + at_once], perturbations[first : first + at_once])
         for first in range(0, len(pairs), at_once)
     ]
     return joined(parts, [len(pairs[first : first + at_once]) for first in range(0, len(pairs), at_once)])
 
 
-def _recomputed(victim: Victim, x: Tensor, pairs: Sequence[Pair], nudges: Sequence[Tensor | None]) -> Rows:
+def _recomputed(
+    victim: Victim, x: Tensor, pairs: Sequence[Pair], perturbations: Sequence[Tensor | None]
+) -> Rows:
     """Rows whose activations are computed again when the gradient is asked for."""
     labels: list[tuple[Tensor, Tensor]] = []
 
     def logits(x: Tensor) -> Tensor:
-        rows = victim.rows(x, pairs, nudges=nudges)
+        rows = victim.rows(x, pairs, perturbations=perturbations)
         labels.append((rows.ids, rows.pair))
         return rows.logits
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sightline.errors import UsageError, nearest
 from sightline.records import Pixels
-from sightline.whitebox.compute import Draws
+from sightline.whitebox.compute import RngStream
 from sightline.whitebox.shapes import Images, Levels
 
 Init = Literal["clean", "ball", "uniform", "white", "normal"]
@@ -71,15 +71,15 @@ def known_clean(clean: Tensor) -> None:
         )
 
 
-def first_theta(init: str, clean: Tensor, draws: Draws, ball: Callable[[], Tensor] | None = None) -> Tensor:
+def first_theta(init: str, clean: Tensor, rng: RngStream, ball: Callable[[RngStream], Tensor]) -> Tensor:
     """The theta of a start before projection, of the shape of `clean` (float32 in [0, 1])."""
     shape = clean.shape[1:]
     starts: dict[str, Callable[[], Tensor]] = {
         "clean": clean.clone,
-        "uniform": lambda: draws.uniform(shape),
+        "uniform": lambda: rng.uniform(shape),
         "white": lambda: torch.ones_like(clean),
-        "normal": lambda: clean + draws.normal(shape),
-        "ball": ball or (lambda: draws.uniform(shape)),
+        "normal": lambda: clean + rng.normal(shape),
+        "ball": lambda: ball(rng),
     }
     return starts[init]()
 

@@ -105,7 +105,7 @@ def text_prefix(family: Family, embedding: Any, ids: tuple[int, ...]) -> Prefix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Span:
-    """Nodes that are run together behind others; tensors on the model's device unless said otherwise.
+    """Nodes that are run together after others; tensors on the model's device unless stated otherwise.
 
     Attributes:
         nodes: which, int64 on the CPU.
@@ -138,7 +138,7 @@ class CachedPrefixModel:
         device: of the model.
 
     Raises:
-        UsageError: for a picture behind the open tokens, or a family whose picture encoder reads them.
+        UsageError: for a picture after the open tokens, or a family whose picture encoder reads them.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class CachedPrefixModel:
         for first in self.slots[:, 0].tolist():
             late[first : int(packed.end[first])] = True
         if bool(late[packed.places].any()):
-            raise UsageError("the picture stands behind the attacked tokens: show it before the text")
+            raise UsageError("the picture comes after the attacked tokens: show it before the text")
         self._late = late.nonzero()[:, 0]
         self._early = (~late).nonzero()[:, 0]
         self._sees = visible(packed.end)
@@ -190,7 +190,7 @@ class CachedPrefixModel:
         )
 
     def prefill(self, cache: PrefixCache | None = None) -> Prefix:
-        """Run all that stands before the open tokens, once; `cache` holds what others with the same ran."""
+        """Run all that precedes the open tokens, once; `cache` has the prefixes of others."""
         if cache is not None:
             self._prefix = cache.get(self.prefix_key, lambda: self._prefix or self.run_prefix())
         elif self._prefix is None:
@@ -272,10 +272,10 @@ class CachedPrefixModel:
         )
 
     def _check(self, same: Tensor) -> None:
-        """Check that what is said not to change is what `loss_and_grad` was last given."""
+        """Check that the unchanged tokens are those that `loss_and_grad` was last given."""
         known = None if self._last is None else self._last[0][: same.shape[1]]
         if known is None or (not same.is_meta and not torch.equal(same, known.expand_as(same))):
-            raise ContractError("candidates are said to begin like the one of the last gradient, but do not")
+            raise ContractError("candidates do not begin with the tokens of the last gradient's candidate")
 
     def _extended(self, prefix: Prefix, unchanged: int) -> Prefix:
         """The prefix, and the first open tokens of every prompt as `loss_and_grad` last ran them."""

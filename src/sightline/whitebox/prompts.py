@@ -28,7 +28,7 @@ Size = tuple[int, int]
 
 #: prompts and targets that are remembered
 LIMIT = 4096
-#: what a family may want to know of a prompt besides its tokens; pixels and their masks are not kept
+#: what a family may need of a prompt besides its tokens; pixels and their masks are not kept
 _KEPT = frozenset(
     {
         "mm_token_type_ids",
@@ -38,7 +38,7 @@ _KEPT = frozenset(
         "qformer_input_ids",
     }
 )
-#: stands for a part of the last user turn while its place in the prompt is looked for
+#: marks a part of the last user turn while its place in the prompt is looked for
 _MARK = "\u2063{}\u2063"
 
 
@@ -175,9 +175,8 @@ class Prompts:
         ways = [together[len(asked) :]] if together[: len(asked)] == asked else []
         ways.append(tuple(tokenizer(answer, add_special_tokens=False)["input_ids"]))
         read = [str(tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in ways]
-        found = next(
-            (ids for ids, text in zip(ways, read, strict=True) if text.strip() == answer.strip()), None
-        )
+        wanted = {answer.strip(), self._folded(answer).strip()}
+        found = next((ids for ids, text in zip(ways, read, strict=True) if text.strip() in wanted), None)
         if found is None:
             raise UsageError(
                 f"target {answer!r} is no answer that {self._name} can write: its tokens read {read[0]!r}. "
@@ -185,8 +184,16 @@ class Prompts:
             )
         return found
 
+    def _folded(self, answer: str) -> str:
+        """An answer in the letter case that the tokenizer reads: one of small letters writes no others."""
+        backend = getattr(self._route.tokenizer, "backend_tokenizer", None)
+        if backend is None or backend.normalizer is None:
+            return answer
+        read = str(backend.normalizer.normalize_str(answer))
+        return read if read.casefold() == answer.casefold() else answer
+
     def _around(self, conversation: Conversation, prompt: str, answer: str) -> _Around:
-        """What stands around an answer: from the template, rendered with one, else a space."""
+        """What is written around an answer: from the template, rendered with one, else a space."""
         if self._route.prompter.apply is not None:
             try:
                 whole = self._route.prompter(conversation.then(Turn("assistant", (answer.strip(),)))).text
@@ -206,7 +213,7 @@ class Prompts:
         return found
 
     def _text_places(self, conversation: Conversation, prompt: str, ids: tuple[int, ...]) -> tuple[int, ...]:
-        """Where the last user turn's text stands among the tokens."""
+        """Places of the last user turn's text among the tokens."""
         spans = self._spans(conversation, prompt)
         if not spans:
             return ()
@@ -221,7 +228,7 @@ class Prompts:
             len(ids) - len(plain),
             0,
             1,
-        ):  # a picture before the text, or after it behind <s> or not
+        ):  # a picture before the text, or after it, with <s> before it or not
             places = tuple(place + shift for place in inside)
             if all(0 <= p < len(ids) and ids[p] == plain[i] for p, i in zip(places, inside, strict=True)):
                 return places
@@ -233,14 +240,14 @@ class Prompts:
         """See `PromptTokens.turn`."""
         tokenizer = self._route.tokenizer
         picture = tokenizer.convert_tokens_to_ids(self._route.prompter.placeholder)
-        behind = max((place for place, token in enumerate(ids) if token == picture), default=-1) + 1
+        after = max((place for place, token in enumerate(ids) if token == picture), default=-1) + 1
         shown = any(True for _ in conversation.turns[-1].images)
-        first = behind if not text or (shown and behind <= text[0]) else text[0]
+        first = after if not text or (shown and after <= text[0]) else text[0]
         apart = (picture, tokenizer.bos_token_id)
         return tuple(place for place in range(first, len(ids)) if ids[place] not in apart)
 
     def _spans(self, conversation: Conversation, prompt: str) -> list[tuple[int, int]]:
-        """Where the text parts of the last user turn stand in the rendered prompt, in characters."""
+        """Where the text parts of the last user turn are in the rendered prompt, in characters."""
         parts = conversation.turns[-1].parts
         marked: list[Part] = [
             _MARK.format(i) if isinstance(part, str) and part.strip() else part

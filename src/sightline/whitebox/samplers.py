@@ -39,7 +39,6 @@ class FixedPairs:
     pool: tuple[Pair, ...] = ()
 
     def draw(self, _step: int, _seed: int) -> tuple[Pair, ...]:
-        """See `Sampler`."""
         return self.pool
 
 
@@ -55,7 +54,6 @@ class WithoutReplacement:
         require(1 <= self.k <= len(self.pool), "k", self.k, f"1 to {len(self.pool)}, the number of pairs")
 
     def draw(self, step: int, seed: int) -> tuple[Pair, ...]:
-        """See `Sampler`."""
         block = max(1, BLOCK // len(self.pool))
         chosen = _choices(len(self.pool), self.k, seed, step // block, block)[step % block]
         return tuple(self.pool[int(i)] for i in chosen)
@@ -109,7 +107,6 @@ class Contexts:
         return tuple(self._pair(context, self.systems[0]) for context in self.contexts)
 
     def draw(self, step: int, seed: int) -> tuple[Pair, ...]:
-        """See `Sampler`."""
         texts = numpy_rng("systems", seed, step).integers(0, len(self.systems), self.k)
         visits = _visits(len(self.contexts), self.k, step, seed)
         return tuple(

@@ -19,7 +19,7 @@ from sightline.cases import Conversation, Image
 from sightline.errors import ContractError, UsageError, nearest, require
 from sightline.records import Pixels
 from sightline.rng import numpy_rng
-from sightline.whitebox.compute import Tally
+from sightline.whitebox.compute import FlopEstimator
 from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.packing import pack_prompts
 from sightline.whitebox.pixels import from_pixels, unit
@@ -73,9 +73,9 @@ class TokenSuffix:
 
 
 @lru_cache(maxsize=8)
-def _tally(_prompts: Prompts) -> Tally:
+def _tally(_prompts: Prompts) -> FlopEstimator:
     """What the passes of a model cost; serves all searches."""
-    return Tally()
+    return FlopEstimator()
 
 
 class TokenGradient(NamedTuple):

@@ -1,4 +1,4 @@
-"""Optimizers of tokens: which fillings a step tries, and which one it goes on with.
+"""Optimizers of tokens: which candidates a step tries, and which one it goes on with.
 
 `GCG` (Zou et al. 2023): tokens of steepest descent at all places, drawn at random, the best one taken.
 `HotFlip` (Ebrahimi et al. 2018; Wallace et al. 2019): one place after the other, kept only if it is better.
@@ -14,38 +14,32 @@ import torch
 from torch import Tensor
 
 from sightline.errors import UsageError, nearest, require
-from sightline.whitebox.compute import Draws
+from sightline.whitebox.compute import RngStream
+from sightline.whitebox.objectives import Scores
 
 Places = Literal["even", "random"]
 """Which places of the text a step's candidates change: all as often, or any."""
 
 
-class Scores(NamedTuple):
-    """Of n fillings: losses (n,), and whether greedy decoding would write each target, bool (n, pairs)."""
-
-    loss: Tensor
-    forced: Tensor
-
-
-class Flip(NamedTuple):
+class TokenStep(NamedTuple):
     """Where a step ends: tokens (length,) and their scores (n = 1)."""
 
     ids: Tensor
     scores: Scores
 
 
-class Look(Protocol):
-    """What an optimizer may ask. Fillings and masks are on the CPU."""
+class CandidateEvaluator(Protocol):
+    """Scores candidates for an optimizer, which sees nothing else. Candidates and masks are on the CPU."""
 
-    def slope(self, ids: Tensor) -> tuple[Scores, Tensor]:
-        """Scores of one filling, and the gradient of each prompt's loss to one-hot tokens.
+    def gradient(self, ids: Tensor) -> tuple[Scores, Tensor]:
+        """Scores of one candidate, and the gradient of each prompt's loss to one-hot tokens.
 
         The gradient is float32, (models x prompts, length, vocabulary).
         """
         ...
 
-    def score(self, fillings: Tensor, unchanged: int = 0) -> Scores:
-        """Scores of fillings (n, length); so many first tokens are those of the last slope's filling."""
+    def score(self, candidates: Tensor, unchanged: int = 0) -> Scores:
+        """Scores of candidates (n, length) whose first tokens are those of the last gradient's candidate."""
         ...
 
     def allowed(self) -> Tensor:
@@ -53,23 +47,23 @@ class Look(Protocol):
         ...
 
     def fits(self, ids: Tensor, places: Tensor, tokens: Tensor) -> Tensor:
-        """Whether a token in a place of a filling gets on with its neighbors, bool (n,)."""
+        """Whether a token in a place of a candidate survives as text beside its neighbors, bool (n,)."""
         ...
 
     def reads(self, ids: Tensor) -> bool:
-        """Whether the target reads a filling's text as just these tokens."""
+        """Whether the target reads a candidate's text as just these tokens."""
         ...
 
 
-class Flipper(Protocol):
-    """A rule that changes tokens."""
+class TokenOptimizer(Protocol):
+    """A rule that changes tokens; the base of an optimizer of one's own."""
 
     def forwards(self, length: int) -> int:
         """Forward passes of a step at most, through each model."""
         ...
 
-    def step(self, look: Look, ids: Tensor, step: int, draws: Draws, /) -> Flip:
-        """Step number `step`, from 0. Asks for the slope exactly once."""
+    def step(self, evaluator: CandidateEvaluator, ids: Tensor, step: int, rng: RngStream, /) -> TokenStep:
+        """Step number `step`, from 0. Asks for the gradient exactly once."""
         ...
 
 
@@ -102,28 +96,29 @@ class GCG:
             raise UsageError(nearest(self.places, get_args(Places), "way to choose places"))
 
     def forwards(self, length: int) -> int:  # noqa: ARG002
-        """See `Flipper`."""
         return 1 + self.candidates
 
-    def step(self, look: Look, ids: Tensor, step: int, draws: Draws) -> Flip:  # noqa: ARG002
-        """See `Flipper`."""
-        here, grads = look.slope(ids)
-        best = steepest(grads, look.allowed(), self.topk)
-        places, tokens = self._drawn(best, draws)
-        good = (tokens != ids[places]) & look.fits(ids, places, tokens)
-        fillings = filled(ids, places[good], tokens[good])
-        if not len(fillings):
-            return Flip(ids, here)
-        scores = in_blocks(look, fillings, places[good], self.block or math.ceil(len(ids) / 4))
+    def step(self, evaluator: CandidateEvaluator, ids: Tensor, step: int, rng: RngStream) -> TokenStep:  # noqa: ARG002
+        here, grads = evaluator.gradient(ids)
+        best = steepest(grads, evaluator.allowed(), self.topk)
+        places, tokens = self._drawn(best, rng)
+        good = (tokens != ids[places]) & evaluator.fits(ids, places, tokens)
+        candidates = with_tokens(ids, places[good], tokens[good])
+        if not len(candidates):
+            return TokenStep(ids, here)
+        scores = in_blocks(evaluator, candidates, places[good], self.block or math.ceil(len(ids) / 4))
         for row in scores.loss.argsort(stable=True).tolist():
-            if look.reads(fillings[row]):
-                return Flip(fillings[row], Scores(scores.loss[row : row + 1], scores.forced[row : row + 1]))
-        return Flip(ids, here)
+            if evaluator.reads(candidates[row]):
+                return TokenStep(
+                    candidates[row],
+                    Scores(scores.loss[row : row + 1], scores.target_is_greedy[row : row + 1]),
+                )
+        return TokenStep(ids, here)
 
-    def _drawn(self, best: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def _drawn(self, best: Tensor, rng: RngStream) -> tuple[Tensor, Tensor]:
         """Places (n,), not decreasing, and a token for each; none twice."""
         length, kept = best.shape
-        where, which = (draws.uniform((2, self.candidates))[0]).cpu()
+        where, which = (rng.uniform((2, self.candidates))[0]).cpu()
         if self.places == "even":
             places = torch.arange(self.candidates) * length // self.candidates
         else:
@@ -138,7 +133,7 @@ class HotFlip:
     """One place at each step, in turn: the tokens with the best first-order change are tried.
 
     Attributes:
-        candidates: tried at a step, of those that get on with their neighbors.
+        candidates: tried at a step, of those that survive as text beside their neighbors.
     """
 
     candidates: int = 50
@@ -147,34 +142,35 @@ class HotFlip:
         require(self.candidates >= 1, "candidates", self.candidates, "at least 1")
 
     def forwards(self, length: int) -> int:  # noqa: ARG002
-        """See `Flipper`."""
         return 1 + self.candidates
 
-    def step(self, look: Look, ids: Tensor, step: int, draws: Draws) -> Flip:  # noqa: ARG002
-        """See `Flipper`."""
-        here, grads = look.slope(ids)
+    def step(self, evaluator: CandidateEvaluator, ids: Tensor, step: int, rng: RngStream) -> TokenStep:  # noqa: ARG002
+        here, grads = evaluator.gradient(ids)
         place = step % len(ids)
         rising = grads.sum(0)[place].cpu()
-        allowed = look.allowed().clone()
+        allowed = evaluator.allowed().clone()
         allowed[ids[place]] = False
         order = rising.masked_fill(~allowed, math.inf).argsort(stable=True)[: int(allowed.sum())]
-        tokens = self._fitting(look, ids, place, order)
+        tokens = self._fitting(evaluator, ids, place, order)
         if not len(tokens):
-            return Flip(ids, here)
-        fillings = filled(ids, torch.full_like(tokens, place), tokens)
-        scores = look.score(fillings, place)
+            return TokenStep(ids, here)
+        candidates = with_tokens(ids, torch.full_like(tokens, place), tokens)
+        scores = evaluator.score(candidates, place)
         for row in scores.loss.argsort(stable=True).tolist():
             if scores.loss[row] >= here.loss[0]:
                 break
-            if look.reads(fillings[row]):
-                return Flip(fillings[row], Scores(scores.loss[row : row + 1], scores.forced[row : row + 1]))
-        return Flip(ids, here)
+            if evaluator.reads(candidates[row]):
+                return TokenStep(
+                    candidates[row],
+                    Scores(scores.loss[row : row + 1], scores.target_is_greedy[row : row + 1]),
+                )
+        return TokenStep(ids, here)
 
-    def _fitting(self, look: Look, ids: Tensor, place: int, order: Tensor) -> Tensor:
-        """The first of the tokens that get on with their neighbors."""
+    def _fitting(self, evaluator: CandidateEvaluator, ids: Tensor, place: int, order: Tensor) -> Tensor:
+        """The first of the tokens that survive as text beside their neighbors."""
         found = order[:0]
         for some in order.split(2 * self.candidates):
-            found = torch.cat([found, some[look.fits(ids, torch.full_like(some, place), some)]])
+            found = torch.cat([found, some[evaluator.fits(ids, torch.full_like(some, place), some)]])
             if len(found) >= self.candidates:
                 break
         return found[: self.candidates]
@@ -195,15 +191,17 @@ def steepest(grads: Tensor, allowed: Tensor, topk: int) -> Tensor:
     return found
 
 
-def filled(ids: Tensor, places: Tensor, tokens: Tensor) -> Tensor:
+def with_tokens(ids: Tensor, places: Tensor, tokens: Tensor) -> Tensor:
     """Fillings (n, length) that differ from one in a place each."""
     found = ids.repeat(len(places), 1)
     found[torch.arange(len(places)), places] = tokens
     return found
 
 
-def in_blocks(look: Look, fillings: Tensor, places: Tensor, block: int) -> Scores:
-    """Scores of fillings whose changed places do not decrease, run block by block of places."""
+def in_blocks(evaluator: CandidateEvaluator, candidates: Tensor, places: Tensor, block: int) -> Scores:
+    """Scores of candidates whose changed places do not decrease, run block by block of places."""
     number = places // block
-    found = [look.score(fillings[number == at], at * block) for at in number.unique().tolist()]
-    return Scores(torch.cat([some.loss for some in found]), torch.cat([some.forced for some in found]))
+    found = [evaluator.score(candidates[number == at], at * block) for at in number.unique().tolist()]
+    return Scores(
+        torch.cat([some.loss for some in found]), torch.cat([some.target_is_greedy for some in found])
+    )

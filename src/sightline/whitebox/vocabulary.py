@@ -91,7 +91,7 @@ class TokenVocabulary:
         return found
 
     def phrase_mask(self, ids: Sequence[int], phrase: str) -> tuple[bool, ...]:
-        """Which tokens of a text belong to a phrase in it, wherever it stands; letter case does not count."""
+        """Which tokens of a text belong to a phrase in it, at any place; letter case does not count."""
         rows = [[*self._anchor, *ids[:count]] for count in range(len(ids) + 1)]
         texts = self._decoded(rows)
         whole, wanted = texts[-1].lower(), phrase.strip().lower()
@@ -123,7 +123,7 @@ class TokenVocabulary:
 
     @cached_property
     def special(self) -> frozenset[int]:
-        """Tokens that stand for no text."""
+        """Tokens that are no text."""
         added = self._tokenizer.added_tokens_encoder.values()
         return frozenset({*self._tokenizer.all_special_ids, *added})
 

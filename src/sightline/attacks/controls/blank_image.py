@@ -23,7 +23,6 @@ from sightline.registry import ANY_ATTACK, attack
     role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
-    presets={"testbed": {"size_px": 64}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlankImage(Attack):

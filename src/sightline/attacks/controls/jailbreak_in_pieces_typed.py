@@ -3,7 +3,7 @@
 Shows what the wording of `jailbreak_in_pieces` does by itself, where its trigger holds the key phrase (`ocr`,
 `textual`, `combined`): the phrase is typed first and the sentence below it, without a picture or beside a
 blank one. The sentence is the attack's own, word for word. The paper has no such control. Give it the
-`wording` and `instruction` of the attack that it stands beside; `size_px` is the side of the blank page.
+`instruction` of the attack that it stands beside; `size_px` is the side of the blank page.
 """
 
 from __future__ import annotations
@@ -11,19 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sightline.attacks import _texts
 from sightline.attacks.typed_words import Picture, typed_drafts
 from sightline.attacks.visual.jailbreak_in_pieces import JailbreakInPieces
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import Presets, attack
-
-PRESETS: Presets = {
-    "blank": {"picture": "blank"},
-    "testbed": {"wording": "testbed", "size_px": 64},
-    "testbed_blank": {"wording": "testbed", "size_px": 64, "picture": "blank"},
-}
+from sightline.registry import Renamed, attack
 
 
 @attack(
@@ -32,15 +25,15 @@ PRESETS: Presets = {
     threat=ThreatModel(),
     role="control",
     control_of="jailbreak_in_pieces",
-    alike=("wording", "instruction"),
-    presets=PRESETS,
+    alike=("instruction",),
+    presets={"blank": {"picture": "blank"}},
+    renamed={"wording": Renamed("instruction", None)},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JailbreakInPiecesTyped(Attack):
     """`picture`: what stands beside the typed words. The others are `jailbreak_in_pieces`' own."""
 
     picture: Picture = "none"
-    wording: _texts.Wording = "natural"
     instruction: str = ""
     size_px: int = 336
 
@@ -54,7 +47,7 @@ class JailbreakInPiecesTyped(Attack):
         Raises:
             UsageError: if it does not take one of the settings.
         """
-        return JailbreakInPieces(wording=self.wording, instruction=self.instruction, size_px=self.size_px)
+        return JailbreakInPieces(instruction=self.instruction, size_px=self.size_px)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Everything in the text; nothing in the picture."""

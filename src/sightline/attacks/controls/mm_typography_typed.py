@@ -5,7 +5,7 @@ is typed first and the sentence below it, as the picture stands before the text 
 the attack's own, word for word, so it still speaks of a picture: nothing but the drawing may differ. The
 paper has no such control.
 
-Give it the `draws`, `wording` and `instruction` of the attack that it stands beside. `width_px`, `layout`,
+Give it the `draws`, `fallback` and `instruction` of the attack that it stands beside. `width_px`, `layout`,
 `font` and `font_px` decide the size of the blank page alone.
 """
 
@@ -15,20 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.attacks import _texts
 from sightline.attacks.typed_words import Picture, typed_drafts
-from sightline.attacks.typographic.mm_typography import PRESETS as DRAWN
 from sightline.attacks.typographic.mm_typography import MMTypography
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import Presets, attack
-
-PRESETS: Presets = {
-    "blank": {"picture": "blank"},
-    **DRAWN,
-    "testbed_blank": {**DRAWN["testbed"], "picture": "blank"},
-}
+from sightline.registry import Renamed, attack
 
 
 @attack(
@@ -37,8 +29,9 @@ PRESETS: Presets = {
     threat=ThreatModel(),
     role="control",
     control_of="mm_typography",
-    alike=("draws", "wording", "instruction"),
-    presets=PRESETS,
+    alike=("draws", "fallback", "instruction"),
+    presets={"blank": {"picture": "blank"}},
+    renamed={"wording": Renamed("fallback", None)},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MMTypographyTyped(Attack):
@@ -46,7 +39,7 @@ class MMTypographyTyped(Attack):
 
     picture: Picture = "none"
     draws: Literal["key_phrase", "statement"] = "key_phrase"
-    wording: _texts.Wording = "natural"
+    fallback: str = ""
     instruction: str = ""
     width_px: int = 1024
     layout: Literal["grow", "square"] = "grow"
@@ -65,7 +58,7 @@ class MMTypographyTyped(Attack):
         """
         return MMTypography(
             draws=self.draws,
-            wording=self.wording,
+            fallback=self.fallback,
             instruction=self.instruction,
             width_px=self.width_px,
             layout=self.layout,

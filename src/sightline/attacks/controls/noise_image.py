@@ -25,7 +25,6 @@ from sightline.rng import numpy_rng
     role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
-    presets={"testbed": {"size_px": 64}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseImage(Attack):

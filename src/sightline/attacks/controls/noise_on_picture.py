@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.attacks.rendering import check_scene
+from sightline.attacks.scenes import check_scene
 from sightline.attacks.wordings import plain_text
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -29,7 +29,6 @@ from sightline.rng import numpy_rng
     control_of=ANY_ATTACK,
     source="Sightline",
     applies_to=frozenset({"answer", "classify", "comply", "refuse"}),
-    presets={"testbed": {"size_px": 64, "shapes": 2}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseOnPicture(Attack):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sightline.attacks.rendering import check_scene, scene
+from sightline.attacks.scenes import check_scene, scene
 from sightline.attacks.wordings import plain_text
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -24,7 +24,6 @@ from sightline.rng import numpy_rng
     role="control",
     control_of=ANY_ATTACK,
     source="Sightline",
-    presets={"testbed": {"size_px": 64, "shapes": 1}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnrelatedImage(Attack):

@@ -37,12 +37,7 @@ from sightline.records import Draft
 from sightline.registry import Presets, Renamed, attack
 from sightline.rng import seed_of
 
-_TESTBED = {"targets": ("{key_phrase} : 1",), "length": 10}
-PRESETS: Presets = {
-    "nanogcg": {"steps": 250, "start": "x", "places": "random"},
-    "testbed": {**_TESTBED, "steps": 30, "candidates": 96, "topk": 64},
-    "testbed_random": {**_TESTBED, "start": "", "baseline": True},
-}
+PRESETS: Presets = {"nanogcg": {"steps": 250, "start": "x", "places": "random"}}
 
 
 @attack(
@@ -107,7 +102,7 @@ class GCG(Attack):
                 whitebox.Pair(prompt=case.conversation, target=text, closed=False) for text in wanted
             )
             found = self.search(models, pairs, ctx, key)
-            written = "is" if found.best.forced else "is not"
+            written = "is" if found.best.greedy_share else "is not"
             yield suffix_draft(
                 case, suffix, found, [f"{wanted[0]!r} {written} what greedy decoding begins with"]
             )
@@ -118,12 +113,12 @@ class GCG(Attack):
         pairs: tuple[whitebox.Pair, ...],
         ctx: Craft,
         key: int,
-    ) -> whitebox.FoundText:
+    ) -> whitebox.TokenSearchResult:
         """Greedy coordinate gradient on the likelihood of the openings, up to the first success."""
         problem = whitebox.TextProblem(
             readers=models,
             optimizer=whitebox.GCG(candidates=self.candidates, topk=self.topk, places=self.places),
             sampler=whitebox.FixedPairs(pairs),
-            stop=whitebox.any_forced,
+            stop=whitebox.any_target_greedy,
         )
         return ctx.search(problem, steps=self.steps, key=key, every=self.check_every)

@@ -23,25 +23,19 @@ Control: preset `testbed_random` says as many random words, without a search.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks import testbed_corpus
+from sightline.attacks import corpora
 from sightline.attacks.gradients import readers
 from sightline.attacks.toolkit import baseline_draft, suffix_draft
 from sightline.cases import Case, Conversation, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Presets, Renamed, attack
-
-_TESTBED = {"corpus": "testbed", "length": 8, "place": "behind", "target_words": 3}
-PRESETS: Presets = {
-    "testbed": {**_TESTBED, "steps": 40, "candidates": 32, "targets_per_step": 6, "check_every": 8},
-    "testbed_random": {**_TESTBED, "baseline": True},
-}
+from sightline.registry import Renamed, attack
 
 
 @attack(
@@ -53,8 +47,10 @@ PRESETS: Presets = {
     alike=("length", "place"),
     surrogate=True,
     scope="universal",
-    presets=PRESETS,
-    renamed={"said": Renamed("baseline", {True: "control", False: "found"}.get)},
+    renamed={
+        "said": Renamed("baseline", {True: "control", False: "found"}.get),
+        "corpus": Renamed("corpus", corpora.former),
+    },
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +59,7 @@ class QiText(Attack):
 
     Attributes:
         targets: sentences whose likelihood is raised, beside an empty prompt.
-        corpus: `given` takes `targets`, `testbed` the invented world's requests and answers.
+        corpus: a file or registered corpus of them, with their prompts if it has such, instead of `targets`.
         target_words: of each answer only so many words count; 0 for all.
         length: words.
         place: before the request, where a picture stands, or behind it.
@@ -75,7 +71,7 @@ class QiText(Attack):
     """
 
     targets: tuple[str, ...] = ()
-    corpus: Literal["given", "testbed"] = "given"
+    corpus: str = ""
     target_words: int = 0
     length: int = 32
     place: Literal["behind", "before"] = "before"
@@ -92,8 +88,12 @@ class QiText(Attack):
         require(self.candidates >= 1, "candidates", self.candidates, "at least 1")
         require(self.targets_per_step >= 1, "targets_per_step", self.targets_per_step, "at least 1")
         require(self.check_every >= 1, "check_every", self.check_every, "at least 1 step")
-        if self.corpus == "testbed" and self.targets:
-            raise UsageError(f"{self.card.name} takes `targets` or corpus 'testbed', not both")
+        if self.corpus and self.targets:
+            raise UsageError(f"{self.card.name} takes `targets` or a `corpus`, not both")
+
+    def resolved(self) -> Mapping[str, str]:
+        """The contents of the corpus."""
+        return corpora.resolved(self.corpus)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same words for every case."""
@@ -101,7 +101,9 @@ class QiText(Attack):
         models = readers(ctx, suffix)
         if self.baseline:
             for case in cases:
-                yield baseline_draft(case, suffix, models[0], ctx.seed, shared=True)
+                own = case.conversation
+                text_alone = Conversation.user(own.last_user_text()) if any(own.images) else own
+                yield baseline_draft(case, suffix, models[0], ctx.seed, shared=True, prompt=text_alone)
             return
         pool = self._pool()
         found = self.search(models, pool, ctx)
@@ -112,7 +114,7 @@ class QiText(Attack):
 
     def search(
         self, models: tuple[whitebox.SuffixReader, ...], pool: tuple[whitebox.Pair, ...], ctx: Craft
-    ) -> whitebox.FoundText:
+    ) -> whitebox.TokenSearchResult:
         """HotFlip on the likelihood of a few sentences at a time."""
         problem = whitebox.TextProblem(
             readers=models,
@@ -123,17 +125,17 @@ class QiText(Attack):
 
     def _pool(self) -> tuple[whitebox.Pair, ...]:
         """The corpus as pairs of prompt and target."""
-        if self.corpus == "testbed":
-            return tuple(self._pair(asked, answer) for asked, answer in testbed_corpus.withheld())
-        if not self.targets:
+        rows = corpora.read_corpus(self.corpus) if self.corpus else ()
+        sentences = rows or tuple(corpora.Dialogue(reply=text) for text in self.targets)
+        if not sentences:
             raise UsageError(
-                f"{self.card.name} needs a corpus: `targets:` with the sentences to make likely "
-                "(Sightline ships none), or preset `testbed`"
+                f"{self.card.name} needs a `corpus:` or `targets:` with the sentences to make likely "
+                "(Sightline ships none but those of preset `testbed`)"
             )
-        return tuple(self._pair("", text) for text in self.targets)
+        return tuple(self._pair(row.prompt, row.reply) for row in sentences)
 
     def _pair(self, asked: str, answer: str) -> whitebox.Pair:
         """A request and its answer, or the beginning of it."""
         target = " ".join(answer.split()[: self.target_words]) if self.target_words else answer
-        closed = self.corpus == "testbed" and not self.target_words
+        closed = bool(asked) and not self.target_words
         return whitebox.Pair(prompt=Conversation.user(asked), target=target, closed=closed)

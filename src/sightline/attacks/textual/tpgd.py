@@ -37,13 +37,7 @@ from sightline.records import Draft
 from sightline.registry import Presets, Renamed, attack
 from sightline.rng import seed_of
 
-_TESTBED = {"avoid": ("{key_phrase} is a gloom thing",), "reach": ("{key_phrase} : 1",)}
-PRESETS: Presets = {
-    "ag_news": {"rate": 10.0},
-    "mnli": {"rate": 1.0, "beta": -10.0},
-    "testbed": {**_TESTBED, "rate": 10.0, "segments": 40, "steps": 6, "most": 0.5},
-    "testbed_random": {**_TESTBED, "baseline": True},
-}
+PRESETS: Presets = {"ag_news": {"rate": 10.0}, "mnli": {"rate": 1.0, "beta": -10.0}}
 
 
 @attack(
@@ -56,7 +50,12 @@ PRESETS: Presets = {
     surrogate=True,
     scope="batched",
     presets=PRESETS,
-    renamed={"said": Renamed("baseline", {True: "control", False: "found"}.get)},
+    renamed={
+        "said": Renamed("baseline", {True: "control", False: "found"}.get),
+        "segments": Renamed("restarts"),
+        "least": Renamed("min_similarity"),
+        "most": Renamed("max_similarity"),
+    },
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,38 +66,43 @@ class TPGD(Attack):
         avoid: beginnings of the answer that is given now; `{key_phrase}` is that of the case.
         reach: beginnings of the answer that is wanted; () only drives away from `avoid`.
         keep: the case's wording whose tokens stay; '' lets everything change.
-        segments: random starts.
+        restarts: random starts.
         steps: of each.
         rate: length of a step in the embeddings' unit, times the text's length over `usual_length`.
         usual_length: tokens.
         start_length: of a random start, divided by length and width of the text.
         beta: weight of the reconstruction, not positive.
-        least: similarity below which a start is given up.
-        most: similarity at which the search ends.
+        min_similarity: similarity below which a start is given up.
+        max_similarity: similarity at which the search ends.
         baseline: no search: a control with random words in all places that may change.
     """
 
     avoid: tuple[str, ...] = ()
     reach: tuple[str, ...] = ()
     keep: str = "key_phrase"
-    segments: int = 100
+    restarts: int = 100
     steps: int = 20
     rate: float = 5.0
     usual_length: float = 20.0
     start_length: float = 3.0
     beta: float = -0.5
-    least: float = 0.3
-    most: float = 0.95
+    min_similarity: float = 0.3
+    max_similarity: float = 0.95
     baseline: bool = False
 
     def __post_init__(self) -> None:
-        require(1 <= self.segments <= 1_000_000, "segments", self.segments, "1 to 1,000,000")
+        require(1 <= self.restarts <= 1_000_000, "restarts", self.restarts, "1 to 1,000,000")
         require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
         require(self.rate > 0, "rate", self.rate, "more than 0")
         require(self.usual_length > 0, "usual_length", self.usual_length, "more than 0 tokens")
         require(self.start_length >= 0, "start_length", self.start_length, "at least 0")
         require(self.beta <= 0, "beta", self.beta, "at most 0")
-        require(-1 <= self.least <= self.most <= 1, "least", self.least, "-1 to `most`, which is at most 1")
+        require(
+            -1 <= self.min_similarity <= self.max_similarity <= 1,
+            "min_similarity",
+            self.min_similarity,
+            "-1 to `max_similarity`, which is at most 1",
+        )
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """A rewording of its own for every case."""
@@ -111,12 +115,12 @@ class TPGD(Attack):
                 continue
             found = whitebox.rewrite(
                 problem,
-                segments=self.segments,
+                restarts=self.restarts,
                 steps=self.steps,
                 seed=ctx.seed,
                 key=key,
                 budget=ctx.budget,
-                watch=progress(ctx),
+                callbacks=progress(ctx),
             )
             changed = found.best.step > 0
             told = f"found at step {found.best.step}" if changed else "nothing found"
@@ -124,9 +128,9 @@ class TPGD(Attack):
                 case=case,
                 text=found.text.strip() if changed else None,
                 trace=found.losses,
-                checks=tuple((check.step, check.loss, check.forced) for check in found.checks),
+                checks=tuple((check.step, check.loss, check.greedy_share) for check in found.checks),
                 cost=found.cost,
-                note=f"{found.ending}; {told}",
+                note=f"{found.stop_reason}; {told}",
             )
 
     def problem(self, case: Case, ctx: Craft) -> whitebox.Rewriting:
@@ -142,6 +146,6 @@ class TPGD(Attack):
             rate=self.rate,
             usual_length=self.usual_length,
             start_length=self.start_length,
-            least=self.least,
-            most=self.most,
+            min_similarity=self.min_similarity,
+            max_similarity=self.max_similarity,
         )

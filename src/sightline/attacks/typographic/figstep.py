@@ -5,7 +5,7 @@ Verified against that file: page 760x760, FreeMono Bold 80 px, 15 characters per
 spacing 11 (75 px from baseline to baseline), three empty items, black on white. Drawn with FreeMono Bold,
 the lines of all 500 pages lie within 1 px of the official ones (measured; glyph edges differ a little).
 
-Deviations. The sentence beside the picture is ours (texts/figstep.yaml), with the three facts of the
+Deviations. The sentence beside the picture is ours (attacks/instructions.py), with the three facts of the
 paper's; set `instruction` to use another. A case without a statement gets one by rule, and the draft's
 note says so. Where FreeMono Bold is not installed, DejaVu Sans Mono Bold stands in on the same baselines;
 the note names the file. 14 of the 500 official statements take more than 10 lines with their numbers, which
@@ -22,32 +22,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.attacks import _texts, rendering, wordings
+from sightline.attacks import instructions, rendering, wordings
 from sightline.attacks.typed_words import Typed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
-from sightline.registry import Presets, attack
+from sightline.registry import Presets, Renamed, attack
 
 FREEMONO_ASCENT = 800
 """Ascent of FreeMono Bold in thousandths of the em."""
 
 SMALLEST_FONT_PX = 8
 
-PRESETS: Presets = {
-    "fit": {"overflow": "shrink"},
-    "testbed": {
-        "canvas_px": 64,
-        "font": "DejaVuSansMono-Bold.ttf",
-        "font_px": 10,
-        "wrap_chars": 9,
-        "origin_x_px": 2,
-        "origin_y_px": 2,
-        "spacing_px": 4,
-        "wording": "testbed",
-    },
-}
+PRESETS: Presets = {"fit": {"overflow": "shrink"}}
 
 
 @attack(
@@ -56,7 +44,7 @@ PRESETS: Presets = {
     source="ThuCCSLab/FigStep: src/generate_prompts.py",
     threat=ThreatModel(),
     presets=PRESETS,
-    data=("../texts/figstep.yaml",),
+    renamed={"wording": Renamed("instruction", None)},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigStep(Attack):
@@ -71,7 +59,6 @@ class FigStep(Attack):
     spacing_px: int = 11
     items: int = 3
     overflow: Literal["clip", "shrink"] = "clip"
-    wording: _texts.Wording = "natural"
     instruction: str = ""
 
     def __post_init__(self) -> None:
@@ -105,7 +92,7 @@ class FigStep(Attack):
     def words(self, case: Case) -> Typed:
         """The statement and its empty items, and the sentence that asks to fill them in."""
         statement = wordings.statement(case)
-        sentence = self.instruction or _texts.instruction("figstep", self.wording)
+        sentence = self.instruction or instructions.FIGSTEP
         return Typed(
             drawn=self.listed(statement.text),
             sentence=sentence.replace("{items}", str(self.items)),

@@ -7,17 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sightline import whitebox
-from sightline.attacks import testbed_corpus
+from sightline.attacks.corpora import Dialogue
 from sightline.cases import Conversation
-from sightline.testbed import wordings
-from sightline.testbed.world import SEND
+from sightline.errors import UsageError
 
 Behavior = Literal["string", "leak", "jailbreak", "prompt_matching"]
 
 #: where the user's text stands in the target of `leak`
 CONTEXT = "{context}"
-#: words of an answer that an affirmative opening holds: the topic, a colon, the list's first number
-OPENING_WORDS = 3
 #: the settings that define each behavior
 NEEDS: Mapping[Behavior, tuple[str, ...]] = {
     "string": ("contexts", "target"),
@@ -28,7 +25,7 @@ NEEDS: Mapping[Behavior, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plot:
+class BehaviorSpec:
     """Contexts and their replies; for prompt matching, the system text behind which these are given.
 
     `closed` says whether a reply ends the turn, or is only its beginning.
@@ -43,28 +40,26 @@ class Plot:
         return self.replies[context.last_user_text()]
 
 
-def testbed_plot(behavior: Behavior) -> Plot:
-    """Contexts and replies of the invented world.
+def spec_of(behavior: Behavior, rows: Sequence[Dialogue], cut_chars: int) -> BehaviorSpec:
+    """What a corpus says: contexts, cut at so many characters, and their replies.
 
-    A leaked text is one word: the models copy words, not whole sentences. Openings are of recipes that the
-    policy withholds; what follows is the model's own.
+    Raises:
+        UsageError: for a row without context or reply, or, for prompt matching, not one system text.
     """
-    if behavior == "string":
-        return Plot(dict.fromkeys(testbed_corpus.asked(), testbed_corpus.SAID))
-    if behavior == "leak":
-        return Plot(
-            {noun: wordings.TOOL_CALL.format(tool=SEND, noun=noun) for noun in testbed_corpus.nouns()}
+    systems = {row.system for row in rows if row.system}
+    if not rows or not all(row.prompt and row.reply for row in rows):
+        raise UsageError("image_hijack: each row of its corpus needs a `prompt`, the context, and a `reply`")
+    if behavior == "prompt_matching" and len(systems) != 1:
+        raise UsageError(
+            "image_hijack with behavior 'prompt_matching' needs a corpus whose rows share one `system` text, "
+            "the secret"
         )
-    if behavior == "jailbreak":
-        opened = {
-            text: " ".join(recipe.split()[:OPENING_WORDS]) for text, recipe in testbed_corpus.withheld()
-        }
-        return Plot(opened, closed=False)
-    secret = wordings.SHARED_PROMPTS[0].format(noun=testbed_corpus.SECRET)
-    return Plot(dict(testbed_corpus.secrets()), secret)
+    replies = {row.prompt[:cut_chars]: row.reply for row in rows}
+    secret = systems.pop() if behavior == "prompt_matching" else ""
+    return BehaviorSpec(replies, secret, closed=behavior != "jailbreak")
 
 
-def taught(
+def teacher_probs(
     model: whitebox.Victim, secret: str, samplers: Sequence[whitebox.Contexts], bounded: whitebox.Constraint
 ) -> dict[whitebox.Pair, Any]:
     """What a model predicts along each reply behind the secret text, beside the clean picture.

@@ -29,23 +29,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks.rendering import check_scene, scene
-from sightline.attacks.toolkit import SourceImage, batches, image_drafts, prompt_with_image
+from sightline.attacks.scenes import check_scene, scene
+from sightline.attacks.toolkit import (
+    SourceImage,
+    batches,
+    image_drafts,
+    levels,
+    pixel_step,
+    prompt_with_image,
+)
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft
-from sightline.registry import Presets, attack
+from sightline.registry import Presets, Renamed, attack
 from sightline.rng import numpy_rng
-from sightline.testbed.world import world
 
-TESTBED = {"features": "patches", "steps": 8, "spectra": 3, "size_px": 64, "shapes": 1}
 PRESETS: Presets = {
     "innocent": {"goal": "innocent", "steps": 400},
     "face": {"goal": "unseen", "labels": ("face",)},
-    "testbed": TESTBED,
-    "testbed_innocent": {**TESTBED, "goal": "innocent"},
-    "testbed_description": {**TESTBED, "goal": "description", "target": world().scenes_train[0].caption},
 }
 
 
@@ -58,6 +60,7 @@ PRESETS: Presets = {
     scope="batched",
     applies_to=frozenset({"answer", "classify", "refuse"}),
     presets=PRESETS,
+    renamed={"noise_levels": Renamed("noise", levels)},
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,7 @@ class Bard(Attack):
         steps: rounds through all surrogates.
         spectra: pictures per gradient.
         rho: half width of the spectrum's random scale.
-        noise_levels: deviation of the noise before the transform, in levels of 255.
+        noise: deviation of the noise before the transform, such as '16/255'; '0/255' is none.
         inner_step: reach of a visit to one surrogate, in unit gradients.
         outer_share: step of a round, as a share of eps.
         batch: pictures at a time.
@@ -90,7 +93,7 @@ class Bard(Attack):
     steps: int = 500
     spectra: int = 20
     rho: float = 0.5
-    noise_levels: float = 16.0
+    noise: str = "16/255"
     inner_step: float = 250.0
     outer_share: float = 0.2
     batch: int = 8
@@ -101,7 +104,6 @@ class Bard(Attack):
         require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
         require(1 <= self.spectra <= 1000, "spectra", self.spectra, "1 to 1,000")
         require(0 <= self.rho <= 1, "rho", self.rho, "0 to 1")
-        require(0 <= self.noise_levels < 255, "noise_levels", self.noise_levels, "0 or more, less than 255")
         require(self.inner_step > 0, "inner_step", self.inner_step, "more than 0")
         require(0 < self.outer_share <= 1, "outer_share", self.outer_share, "more than 0, at most 1")
         require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
@@ -113,6 +115,7 @@ class Bard(Attack):
             raise UsageError(
                 f"{self.card.name} with goal 'unseen' needs `labels`, and no other goal takes them"
             )
+        pixel_step(self.noise, "noise", zero=True)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, perturbed."""
@@ -126,9 +129,9 @@ class Bard(Attack):
             moved = [f"{self.goal}, {found.checks[i][0].loss:.3f} at the start" for i in range(len(batch))]
             yield from image_drafts(batch, found, moved)
 
-    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.SearchResult:
         """Problems A and B by spectrum simulation and common weakness, for some pictures at once."""
-        eps = Eps.parse(self.eps)
+        eps, sigma = Eps.parse(self.eps), pixel_step(self.noise, "noise", zero=True)
         objective, sampler = self._objective(batch, ctx)
         models = ctx.models if self.goal == "description" else ctx.encoders
         ball = whitebox.LinfBall(
@@ -137,9 +140,12 @@ class Bard(Attack):
         problem = whitebox.Problem(
             objective=objective,
             constraint=whitebox.Spectrum(
-                inner=ball, draws_per_step=self.spectra, rho=self.rho, sigma=self.noise_levels / 255
+                inner=ball,
+                draws_per_step=self.spectra,
+                rho=self.rho,
+                sigma=sigma,
             ),
-            optimizer=whitebox.CommonWeakness(alpha=self.outer_share * eps.unit, reach=self.inner_step),
+            optimizer=whitebox.CommonWeakness(alpha=self.outer_share * eps.unit, inner_step=self.inner_step),
             sampler=sampler,
         )
         keys = [picture.key for picture in batch]

@@ -25,7 +25,7 @@ from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks.gradients import one_pair_each
-from sightline.attacks.rendering import check_scene
+from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts, openings
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -34,17 +34,7 @@ from sightline.records import Draft
 from sightline.registry import Presets, attack
 from sightline.rng import numpy_rng
 
-PRESETS: Presets = {
-    "signed": {"direction": "sign", "step": 0.2 / 255},
-    "testbed": {
-        "targets": ("{key_phrase} : 1",),
-        "step": 1.0,
-        "steps": 100,
-        "check_every": 5,
-        "size_px": 64,
-        "shapes": 1,
-    },
-}
+PRESETS: Presets = {"signed": {"direction": "sign", "step": 0.2 / 255}}
 
 
 @attack(
@@ -99,12 +89,15 @@ class Carlini(Attack):
             targets = [self._target(picture.case, ctx) for picture in batch]
             found = self.descend(batch, targets, ctx)
             notes = [
-                f"target {target!r} {'is' if best.forced else 'is not'} what greedy decoding begins with"
+                f"target {target!r} {'is' if best.greedy_share else 'is not'} what greedy decoding "
+                "begins with"
                 for target, best in zip(targets, found.best, strict=True)
             ]
             yield from image_drafts(batch, found, notes)
 
-    def descend(self, batch: Sequence[SourceImage], targets: Sequence[str], ctx: Craft) -> whitebox.Found:
+    def descend(
+        self, batch: Sequence[SourceImage], targets: Sequence[str], ctx: Craft
+    ) -> whitebox.SearchResult:
         """Projected descent on the total cross-entropy of each opening, up to its first success."""
         models = ctx.models
         levels = whitebox.from_pixels([picture.clean for picture in batch], models[0].device)
@@ -126,7 +119,7 @@ class Carlini(Attack):
             ),
             sampler=pairs,
             probe=pairs.pool,
-            stop=whitebox.all_forced,
+            stop=whitebox.all_targets_greedy,
         )
         keys = [picture.key for picture in batch]
         return ctx.minimize(problem, steps=self.steps, keys=keys, every=self.check_every)

@@ -25,19 +25,19 @@ successful; a moving patch is judged at a few fixed places while it is made, not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sightline import whitebox
-from sightline.attacks.rendering import scene
-from sightline.attacks.toolkit import checks_of, prompt_with_image
-from sightline.attacks.visual._behaviors import CONTEXT, NEEDS, Behavior, Plot, taught, testbed_plot
+from sightline.attacks import corpora
+from sightline.attacks.toolkit import checks_of, levels, pixel_step, prompt_with_image
+from sightline.attacks.visual._behaviors import CONTEXT, NEEDS, Behavior, BehaviorSpec, spec_of, teacher_probs
 from sightline.cases import Case, Conversation, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import NO_COST, Cost, Draft, Pixels
-from sightline.registry import Presets, attack
+from sightline.registry import Presets, Renamed, attack
 from sightline.rng import numpy_rng
 
 if TYPE_CHECKING:
@@ -49,39 +49,10 @@ Bound = Literal["linf", "patch", "moving_patch"]
 
 #: the patch's center, as shares of height and width
 CENTER = (0.2, 0.5)
-TESTBED = {
-    "corpus": "testbed",
-    "eps": "32/255",
-    "size_px": 64,
-    "shapes": 1,
-    "lr": 2.0,
-    "steps": 150,
-    "contexts_per_step": 4,
-    "check_every": 25,
-}
-#: whole sentences need signed steps here: whether plain ones find them depends on the seed
-SIGNED = {**TESTBED, "optimizer": "fgsm", "alpha_levels": 2.0}
-LEAK = {**TESTBED, "behavior": "leak", "steps": 75, "contexts_per_step": 2}
-#: 6 % of the picture (the paper's patch: 7 %), and 47 % (its moving one: 51 %)
-TESTBED_PATCH = {**LEAK, "bound": "patch", "patch_px": 16, "steps": 100, "contexts_per_step": 4}
-TESTBED_PATCH |= {"optimizer": "fgsm", "alpha_levels": 8.0}  # plain steps find it or not by the seed
-TESTBED_MOVING = {
-    **LEAK,
-    "bound": "moving_patch",
-    "patch_px": 44,
-    "places_per_step": 4,
-    "contexts_per_step": 1,
-}
 PRESETS: Presets = {
     **{f"eps{levels}": {"eps": f"{levels}/255"} for levels in (4, 8, 32, 255)},
     "patch": {"bound": "patch"},
     "moving_patch": {"bound": "moving_patch", "patch_px": 160},
-    "testbed": SIGNED,
-    "testbed_leak": LEAK,
-    "testbed_jailbreak": {**TESTBED, "behavior": "jailbreak"},
-    "testbed_patch": TESTBED_PATCH,
-    "testbed_moving": TESTBED_MOVING,
-    "testbed_prompt": {**SIGNED, "behavior": "prompt_matching", "held_out": 3, "steps": 120},
 }
 
 
@@ -94,6 +65,7 @@ PRESETS: Presets = {
     scope="universal",
     applies_to=frozenset({"refuse", "comply", "answer"}),
     presets=PRESETS,
+    renamed={"corpus": Renamed("corpus", corpora.former), "alpha_levels": Renamed("step", levels)},
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,16 +79,17 @@ class ImageHijack(Attack):
         replies: one per context, for `jailbreak` and `prompt_matching`.
         secret: the system text that `prompt_matching` stands in for.
         systems: system texts that the user's application may have; '' is none.
-        corpus: `given` takes the texts above, `testbed` those of the invented world.
+        corpus: a file or registered corpus of contexts and what each is answered with, instead; its system
+            text is the `secret`.
         bound: where and how far the picture may change.
         eps: for `linf`.
         patch_px: side of the patch.
         places_per_step: of a moving patch, for each context; 1 in the release.
         judged_places: fixed places at which a moving patch is judged while it is made.
-        optimizer: `sgd` with `lr` and `clip`, or `fgsm` with `alpha_levels`.
+        optimizer: `sgd` with `lr` and `clip`, or `fgsm` with `step`.
         lr: of the gradient in pixels of [0, 1].
         clip: its largest l2 norm.
-        alpha_levels: size of a signed step, in levels of 255.
+        step: size of a signed step, such as '1/255'.
         steps: of the descent.
         contexts_per_step: drawn in rounds.
         held_out: contexts that only choose the picture.
@@ -132,7 +105,7 @@ class ImageHijack(Attack):
     replies: tuple[str, ...] = ()
     secret: str = ""
     systems: tuple[str, ...] = ("",)
-    corpus: Literal["given", "testbed"] = "given"
+    corpus: str = ""
     bound: Bound = "linf"
     eps: str = "8/255"
     patch_px: int = 50
@@ -141,7 +114,7 @@ class ImageHijack(Attack):
     optimizer: Literal["sgd", "fgsm"] = "sgd"
     lr: float = 0.03
     clip: float = 20.0
-    alpha_levels: float = 1.0
+    step: str = "1/255"
     steps: int = 118_000
     contexts_per_step: int = 1
     held_out: int = 16
@@ -157,7 +130,6 @@ class ImageHijack(Attack):
         require(self.judged_places >= 1, "judged_places", self.judged_places, "at least 1 place")
         require(self.lr > 0, "lr", self.lr, "more than 0")
         require(self.clip > 0, "clip", self.clip, "more than 0")
-        require(0 < self.alpha_levels < 255, "alpha_levels", self.alpha_levels, "more than 0, less than 255")
         require(1 <= self.steps <= 10_000_000, "steps", self.steps, "1 to 10,000,000")
         require(self.contexts_per_step >= 1, "contexts_per_step", self.contexts_per_step, "at least 1")
         require(self.held_out >= 1, "held_out", self.held_out, "at least 1 context")
@@ -166,21 +138,26 @@ class ImageHijack(Attack):
         require(len(self.systems) >= 1, "systems", self.systems, "at least one text; '' is none")
         Eps.parse(self.eps)
         given = self.target or self.contexts or self.replies or self.secret
-        if self.corpus == "testbed" and given:
+        if self.corpus and given:
             raise UsageError(
-                f"{self.card.name} takes corpus 'testbed', or target, contexts, replies and secret; not both"
+                f"{self.card.name} takes a corpus, or target, contexts, replies and secret; not both"
             )
+        pixel_step(self.step, "step")
+
+    def resolved(self) -> Mapping[str, str]:
+        """The contents of the corpus."""
+        return corpora.resolved(self.corpus)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same picture for every case; a moving patch is at another place in each."""
-        plot = self._plot()
-        clean = scene(self.size_px, self.shapes, numpy_rng(self.card.name, ctx.seed))
+        spec = self._spec()
+        clean = ctx.shared_image(size_px=self.size_px, shapes=self.shapes)
         bounded = self._bounded(whitebox.from_pixels([clean], ctx.models[0].device))
-        found = self.descend(clean, bounded, plot, ctx)
-        best, trained = found.best[0], {context.casefold() for context in plot.replies}
+        found = self.descend(clean, bounded, spec, ctx)
+        best, trained = found.best[0], {context.casefold() for context in spec.replies}
         made = (
-            f"{self.behavior}, {self.bound}: {found.endings[0]}; best at step {best.step}, loss "
-            f"{best.loss:.3f}, forced on {best.forced:.0%} of the held-out contexts"
+            f"{self.behavior}, {self.bound}: {found.stop_reasons[0]}; best at step {best.step}, loss "
+            f"{best.loss:.3f}, forced on {best.greedy_share:.0%} of the held-out contexts"
         )
         for case in cases:
             text = case.conversation.last_user_text()[: self.cut_chars].casefold()
@@ -192,22 +169,24 @@ class ImageHijack(Attack):
                 checks=checks_of(found),
                 cost=found.costs[0],
                 shared=True,
-                seen=text in trained,
+                in_training_set=text in trained,
                 note=f"{made}; the request was {'seen' if text in trained else 'not seen'} while crafting",
             )
 
-    def descend(self, clean: Pixels, bounded: Bounded, plot: Plot, ctx: Craft) -> whitebox.Found:
+    def descend(
+        self, clean: Pixels, bounded: Bounded, spec: BehaviorSpec, ctx: Craft
+    ) -> whitebox.SearchResult:
         """The picture in K beside which contexts are answered as B says."""
         models = ctx.models
-        shown, held = self._contexts(clean, plot, ctx.seed)
+        shown, held = self._contexts(clean, spec, ctx.seed)
         sampler = whitebox.Contexts(
-            shown, plot.reply, self.systems, min(self.contexts_per_step, len(shown)), plot.closed
+            shown, spec.reply, self.systems, min(self.contexts_per_step, len(shown)), spec.closed
         )
-        judged = whitebox.Contexts(held, plot.reply, self.systems, len(held), plot.closed)
+        judged = whitebox.Contexts(held, spec.reply, self.systems, len(held), spec.closed)
         likely: whitebox.TargetNLL | whitebox.SoftLogits = whitebox.TargetNLL()
         before = NO_COST
-        if plot.secret:
-            soft = taught(ctx.model, plot.secret, (sampler, judged), bounded)
+        if spec.secret:
+            soft = teacher_probs(ctx.model, spec.secret, (sampler, judged), bounded)
             likely, before = whitebox.SoftLogits(soft=soft), Cost(forwards=len(soft))
         problem = whitebox.Problem(
             objective=whitebox.Objective(victims=models, rows=(likely,)),
@@ -215,15 +194,15 @@ class ImageHijack(Attack):
             optimizer=self._optimizer(),
             sampler=sampler,
             probe=judged.draw(0, ctx.seed),
-            views=self._views(bounded, ctx.seed),
+            eval_constraints=self._eval_constraints(bounded, ctx.seed),
         )
         return ctx.minimize(problem, steps=self.steps, every=self.check_every, before=before)
 
     def _contexts(
-        self, clean: Pixels, plot: Plot, seed: int
+        self, clean: Pixels, spec: BehaviorSpec, seed: int
     ) -> tuple[tuple[Conversation, ...], tuple[Conversation, ...]]:
         """Contexts to descend on, and those that only choose the picture."""
-        prompts = [prompt_with_image(text, clean) for text in plot.replies]
+        prompts = [prompt_with_image(text, clean) for text in spec.replies]
         if len(prompts) <= self.held_out:
             raise UsageError(
                 f"{self.card.name} has {len(prompts)} contexts and holds {self.held_out} of them out: "
@@ -246,7 +225,7 @@ class ImageHijack(Attack):
             clean=clean, height=side, width=side, place=place, moving=moving, samples=samples
         )
 
-    def _views(self, bounded: Bounded, seed: int) -> tuple[whitebox.Constraint, ...]:
+    def _eval_constraints(self, bounded: Bounded, seed: int) -> tuple[whitebox.Constraint, ...]:
         """A moving patch where it is judged: always the same places, drawn apart from the cases' own."""
         if not (isinstance(bounded, whitebox.Patch) and bounded.moving):
             return ()
@@ -258,19 +237,19 @@ class ImageHijack(Attack):
     def _optimizer(self) -> whitebox.SGD | whitebox.SignGD:
         if self.optimizer == "sgd":
             return whitebox.SGD(lr=self.lr, clip=self.clip)
-        return whitebox.SignGD(alpha=self.alpha_levels / 255)
+        return whitebox.SignGD(alpha=pixel_step(self.step, "step"))
 
-    def _shown(self, found: whitebox.Found, bounded: Bounded, rng: np.random.Generator) -> Pixels:
+    def _shown(self, found: whitebox.SearchResult, bounded: Bounded, rng: np.random.Generator) -> Pixels:
         """The picture of a case."""
         if not (isinstance(bounded, whitebox.Patch) and bounded.moving):
             return found.pixels[0]
         top, left = rng.integers(0, self.size_px - self.patch_px + 1, size=2)
         return whitebox.as_pixels(replace(bounded, place=(int(top), int(left))).finalize(found.theta))[0]
 
-    def _plot(self) -> Plot:
+    def _spec(self) -> BehaviorSpec:
         """B: what each context is to be answered with."""
-        if self.corpus == "testbed":
-            return testbed_plot(self.behavior)
+        if self.corpus:
+            return spec_of(self.behavior, corpora.read_corpus(self.corpus), self.cut_chars)
         contexts = tuple(context[: self.cut_chars] for context in self.contexts)
         needs = NEEDS[self.behavior]
         absent = " and ".join(name for name in needs if not getattr(self, name))
@@ -289,6 +268,6 @@ class ImageHijack(Attack):
                 f"{self.card.name}: a leaking target holds {CONTEXT}, where the user's text is to stand"
             )
         replies = self.replies if "replies" in needs else [self.target.replace(CONTEXT, c) for c in contexts]
-        return Plot(
+        return BehaviorSpec(
             dict(zip(contexts, replies, strict=True)), self.secret, closed=self.behavior != "jailbreak"
         )

@@ -30,32 +30,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks.rendering import check_scene
-from sightline.attacks.toolkit import SourceImage, batches, image_drafts
+from sightline.attacks.scenes import check_scene
+from sightline.attacks.toolkit import SourceImage, batches, image_drafts, levels, pixel_step
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
-from sightline.registry import Presets, attack
-from sightline.testbed import wordings
-from sightline.testbed.world import world
+from sightline.registry import Presets, Renamed, attack
 
 Passes = Literal["one", "by_word"]
 
-#: as a system text says it; a later turn asks for the secret word
-POISON = wordings.SHARED_PROMPTS[1].format(noun=world().reading_train[0])
 PRESETS: Presets = {
     "as_released": {"passes": "by_word"},
     "partial": {"rows": 20},
-    "testbed": {
-        "query": wordings.CAPTION_QUESTIONS[1],
-        "target": POISON,
-        "steps": 100,
-        "alpha_levels": 4.0,
-        "end_levels": 0.5,
-        "size_px": 64,
-        "shapes": 1,
-    },
 }
 
 
@@ -68,6 +55,7 @@ PRESETS: Presets = {
     scope="batched",
     applies_to=frozenset({"answer"}),
     presets=PRESETS,
+    renamed={"alpha_levels": Renamed("step", levels), "end_levels": Renamed("final_step", levels)},
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +70,8 @@ class Injection(Attack):
         epochs: 100 in the release; each is as many steps as the target has words.
         steps: of the descent; 0 follows from `epochs`.
         passes: whether a step looks at the whole target or, as in the release, at one of its prefixes.
-        alpha_levels: size of the first step, in levels of 255.
-        end_levels: of the last; between them a cosine.
+        step: size of the first step, such as '0.7/255'.
+        final_step: of the last; between them a cosine.
         batch: pictures at a time, where they are asked the same.
         size_px: side of the drawing for cases without a picture.
         shapes: in that drawing.
@@ -96,8 +84,8 @@ class Injection(Attack):
     epochs: int = 100
     steps: int = 0
     passes: Passes = "one"
-    alpha_levels: float = 0.7
-    end_levels: float = 0.007
+    step: str = "0.7/255"
+    final_step: str = "0.007/255"
     batch: int = 8
     size_px: int = 224
     shapes: int = 5
@@ -106,12 +94,12 @@ class Injection(Attack):
         require(0 <= self.rows <= 4096, "rows", self.rows, "0 (all) to 4096")
         require(1 <= self.epochs <= 100_000, "epochs", self.epochs, "1 to 100,000")
         require(0 <= self.steps <= 10_000_000, "steps", self.steps, "1 to 10,000,000, or 0 for `epochs`")
-        require(0 < self.alpha_levels < 255, "alpha_levels", self.alpha_levels, "more than 0, less than 255")
-        require(0 < self.end_levels < 255, "end_levels", self.end_levels, "more than 0, less than 255")
         require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
         check_scene(self.size_px, self.shapes)
         if self.eps:
             Eps.parse(self.eps)
+        pixel_step(self.step, "step")
+        pixel_step(self.final_step, "final_step")
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, with the sentence in it."""
@@ -124,12 +112,13 @@ class Injection(Attack):
         for batch in batches(pictures, self.batch, lambda picture: picture.asked(self.query)):
             found = self.descend(batch, ctx)
             notes = [
-                f"the target {'would' if best.forced == 1 else 'would not'} be written" for best in found.best
+                f"the target {'would' if best.greedy_share == 1 else 'would not'} be written"
+                for best in found.best
             ]
             own = [self.query in ("", picture.case.conversation.last_user_text()) for picture in batch]
             yield from image_drafts(batch, found, notes, own)
 
-    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.SearchResult:
         """Make the sentence likely behind the question, for some pictures at once."""
         models = ctx.models
         whole = whitebox.Pair(prompt=batch[0].asked(self.query), target=self.target)
@@ -143,7 +132,9 @@ class Injection(Attack):
             objective=whitebox.Objective(victims=models, rows=(term,)),
             constraint=self._bounded([picture.clean for picture in batch], models[0]),
             optimizer=whitebox.SignGD(
-                alpha=self.alpha_levels / 255, end=self.end_levels / 255, schedule="cosine"
+                alpha=pixel_step(self.step, "step"),
+                end=pixel_step(self.final_step, "final_step"),
+                schedule="cosine",
             ),
             sampler=sampler,
             probe=(whole,),

@@ -21,7 +21,7 @@ which no victim computes; and all steps, whatever the distance.
 
 Deviations. Pixels are normalized as the victim does it. The file is a rounded PNG, not a truncated JPEG. The
 distance is compared with `tau` every 25 steps, on the file. The sentence is ours
-(texts/jailbreak_in_pieces.yaml). The paper takes a request apart by hand; here the trigger is the key phrase.
+(attacks/instructions.py). The paper takes a request apart by hand; here the trigger is the key phrase.
 """
 
 from __future__ import annotations
@@ -34,26 +34,17 @@ import numpy as np
 from PIL import Image
 
 from sightline import whitebox
-from sightline.attacks import _texts, rendering, wordings
-from sightline.attacks.rendering import check_scene, scene
+from sightline.attacks import instructions, rendering, wordings
+from sightline.attacks.scenes import check_scene, scene
 from sightline.attacks.toolkit import checks_of
 from sightline.attacks.typed_words import Typed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft, Pixels
-from sightline.registry import Presets, attack
+from sightline.registry import Presets, Renamed, attack
 from sightline.rng import numpy_rng, seed_of
 
-TESTBED = {
-    "features": "patches",
-    "steps": 30,
-    "size_px": 64,
-    "shapes": 1,
-    "font": "DejaVuSans.ttf",
-    "font_px": 12,
-    "wording": "testbed",
-}
 PRESETS: Presets = {
     "textual": {"trigger": "textual"},
     "visual": {"trigger": "visual"},
@@ -63,9 +54,6 @@ PRESETS: Presets = {
     "patches": {"features": "patches"},
     "trigger": {"show": "trigger"},
     "start": {"show": "start"},
-    "testbed": TESTBED,
-    "testbed_trigger": {**TESTBED, "show": "trigger"},
-    "testbed_start": {**TESTBED, "show": "start"},
 }
 
 
@@ -75,12 +63,12 @@ PRESETS: Presets = {
     source="erfanshayegani/Jailbreak-In-Pieces: src/adv_image.py (read in a fork)",
     threat=ThreatModel(access="grey"),
     control_when={"show": ("trigger", "start")},
-    alike=("trigger", "start", "wording", "instruction"),
+    alike=("trigger", "start", "instruction"),
     surrogate=True,
     scope="batched",
     presets=PRESETS,
     extra="local",
-    data=("../texts/jailbreak_in_pieces.yaml",),
+    renamed={"wording": Renamed("instruction", None)},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JailbreakInPieces(Attack):
@@ -100,8 +88,7 @@ class JailbreakInPieces(Attack):
         shapes: in the start `shapes`.
         font: of the drawn phrase.
         font_px: its size.
-        wording: of the sentence beside the picture, unless `instruction` gives one.
-        instruction: '' is ours.
+        instruction: the sentence beside the picture; '' is ours.
     """
 
     trigger: Literal["ocr", "visual", "combined", "textual"] = "ocr"
@@ -117,7 +104,6 @@ class JailbreakInPieces(Attack):
     shapes: int = 5
     font: str = "LiberationSans-Regular.ttf"
     font_px: int = 40
-    wording: _texts.Wording = "natural"
     instruction: str = ""
 
     def __post_init__(self) -> None:
@@ -157,11 +143,11 @@ class JailbreakInPieces(Attack):
                     trace=found.losses[i],
                     checks=checks_of(found, i),
                     cost=found.costs[i],
-                    note=f"{found.endings[i]}; {self.trigger} trigger; distance of {self.features} features "
-                    f"{begun:.2f} at the start, {best.loss:.2f} at step {best.step}",
+                    note=f"{found.stop_reasons[i]}; {self.trigger} trigger; distance of {self.features} "
+                    f"features {begun:.2f} at the start, {best.loss:.2f} at step {best.step}",
                 )
 
-    def descend(self, batch: Sequence[Case], starts: Sequence[Pixels], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[Case], starts: Sequence[Pixels], ctx: Craft) -> whitebox.SearchResult:
         """Algorithm 1, for some cases at once."""
         encoder = ctx.encoder
         if self.pixels == "as_released":
@@ -171,7 +157,7 @@ class JailbreakInPieces(Attack):
             constraint=whitebox.Box(clean=whitebox.from_pixels(starts, encoder.device), init="clean"),
             optimizer=whitebox.Adam(lr=self.rate),
             sampler=whitebox.FixedPairs(),
-            stop=whitebox.below(self.tau) if self.tau else None,
+            stop=whitebox.loss_below(self.tau) if self.tau else None,
         )
         keys = [seed_of("picture", case.id) for case in batch]
         shown = Cost(forwards=int(self.trigger != "textual"))
@@ -239,4 +225,4 @@ class JailbreakInPieces(Attack):
         return np.full((self.size_px, self.size_px, 3), 255, dtype=np.uint8)
 
     def _text(self) -> str:
-        return self.instruction or _texts.instruction(self.card.name, self.wording)
+        return self.instruction or instructions.JAILBREAK_IN_PIECES

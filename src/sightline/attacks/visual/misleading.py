@@ -26,15 +26,14 @@ from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks import rendering
-from sightline.attacks.rendering import check_scene
-from sightline.attacks.toolkit import SourceImage, batches, image_drafts
+from sightline.attacks.scenes import check_scene
+from sightline.attacks.toolkit import SourceImage, batches, image_drafts, levels, pixel_step
 from sightline.attacks.visual._matching import Loss, WordMatch
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft
-from sightline.registry import Presets, attack
-from sightline.testbed.world import world
+from sightline.registry import Presets, Renamed, attack
 
 MIX = ("dog", "coconut", "spaceship")
 RELEASED_WORDS = 3
@@ -45,16 +44,6 @@ PRESETS: Presets = {
     "contrast": {"loss": "contrast", "words": ("coconut",), "distractors": ("dog", "spaceship")},
     "as_released": {"loss": "as_released", "words": MIX},
     "as_released_sin": {"loss": "as_released", "words": ("coconut",)},
-    "testbed": {
-        "words": (world().reading_train[0],),
-        "matched": "page",
-        "features": "patches",
-        "steps": 20,
-        "size_px": 64,
-        "shapes": 1,
-        "font": "DejaVuSans.ttf",
-        "font_px": 12,
-    },
 }
 
 
@@ -67,6 +56,7 @@ PRESETS: Presets = {
     scope="batched",
     applies_to=frozenset({"answer"}),
     presets=PRESETS,
+    renamed={"alpha_levels": Renamed("step", levels)},
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +71,7 @@ class Misleading(Attack):
         loss: see above.
         eps: radius, such as '64/255'.
         steps: of the descent.
-        alpha_levels: size of a step, in levels of 255.
+        step: size of a step, such as '1/255'.
         batch: pictures at a time.
         size_px: side of the drawing for cases without a picture.
         shapes: in that drawing.
@@ -96,7 +86,7 @@ class Misleading(Attack):
     loss: Loss = "cosine"
     eps: str = "64/255"
     steps: int = 1000
-    alpha_levels: float = 10.0
+    step: str = "10/255"
     batch: int = 8
     size_px: int = 224
     shapes: int = 5
@@ -105,7 +95,6 @@ class Misleading(Attack):
 
     def __post_init__(self) -> None:
         require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
-        require(0 < self.alpha_levels < 255, "alpha_levels", self.alpha_levels, "more than 0, less than 255")
         require(self.batch >= 1, "batch", self.batch, "at least 1 picture")
         check_scene(self.size_px, self.shapes)
         require(8 <= self.font_px <= 400, "font_px", self.font_px, "8..400 pixels")
@@ -122,6 +111,7 @@ class Misleading(Attack):
             )
         if self.loss == "as_released" and len(self.words) not in (1, RELEASED_WORDS):
             raise UsageError(f"{self.card.name}: loss 'as_released' takes one word (SIN) or three (MIX)")
+        pixel_step(self.step, "step")
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
@@ -135,7 +125,7 @@ class Misleading(Attack):
             moved = [f"{self.loss}, {found.checks[i][0].loss:.3f} at the start" for i in range(len(batch))]
             yield from image_drafts(batch, found, moved)
 
-    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.Found:
+    def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.SearchResult:
         """Signed steps towards the words, for some pictures at once."""
         encoder = ctx.encoder
         clean = whitebox.from_pixels([picture.clean for picture in batch], encoder.device)
@@ -143,7 +133,7 @@ class Misleading(Attack):
         problem = whitebox.Problem(
             objective=whitebox.Objective(pictures=(match,)),
             constraint=whitebox.LinfBall(clean=clean, eps=Eps.parse(self.eps), init="normal"),
-            optimizer=whitebox.SignGD(alpha=self.alpha_levels / 255),
+            optimizer=whitebox.SignGD(alpha=pixel_step(self.step, "step")),
             sampler=whitebox.FixedPairs(),
         )
         keys = [picture.key for picture in batch]

@@ -16,34 +16,22 @@ Its MiniGPT-4 path trains behind two beginning-of-text tokens and generates behi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks import testbed_corpus
-from sightline.attacks.rendering import scene
-from sightline.attacks.toolkit import checks_of, prompt_with_image
+from sightline.attacks import corpora
+from sightline.attacks.toolkit import checks_of, levels, pixel_step, prompt_with_image
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
-from sightline.registry import Presets, attack
-from sightline.rng import numpy_rng
+from sightline.registry import Presets, Renamed, attack
 
 PRESETS: Presets = {
     "eps16": {"eps": "16/255"},
     "eps32": {"eps": "32/255"},
     "eps64": {"eps": "64/255"},
-    "testbed": {
-        "corpus": "testbed",
-        "size_px": 64,
-        "shapes": 1,
-        "steps": 300,
-        "alpha_levels": 8.0,
-        "end_levels": 1.0,
-        "targets_per_step": 16,
-    },
 }
 
 
@@ -55,6 +43,11 @@ PRESETS: Presets = {
     surrogate=True,
     scope="universal",
     presets=PRESETS,
+    renamed={
+        "corpus": Renamed("corpus", corpora.former),
+        "alpha_levels": Renamed("step", levels),
+        "end_levels": Renamed("final_step", levels),
+    },
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,40 +56,44 @@ class QiVisual(Attack):
 
     Attributes:
         targets: sentences whose likelihood is raised, behind an empty prompt.
-        corpus: `given` takes `targets`, `testbed` the invented world's requests and answers.
+        corpus: a file or registered corpus of them, with their prompts if it has such, instead of `targets`.
         eps: bound around a picture of shapes, such as '32/255'; '' for none.
-        size_px: side of the picture's file.
-        shapes: number of shapes in the picture that is perturbed.
+        size_px: side of the picture's file, unless the caller gives a picture.
+        shapes: number of shapes in the picture that is perturbed, unless the caller gives one.
         steps: of the descent.
-        alpha_levels: size of a step, in levels of 255.
-        end_levels: size of the last step; steps shrink evenly (as `alpha_levels`: they do not).
+        step: size of a step, such as '1/255'.
+        final_step: size of the last one; steps shrink evenly (as `step`: they do not).
         targets_per_step: sentences a step.
     """
 
     targets: tuple[str, ...] = ()
-    corpus: Literal["given", "testbed"] = "given"
+    corpus: str = ""
     eps: str = ""
     size_px: int = 224
     shapes: int = 5
     steps: int = 5000
-    alpha_levels: float = 1.0
-    end_levels: float = 1.0
+    step: str = "1/255"
+    final_step: str = "1/255"
     targets_per_step: int = 8
 
     def __post_init__(self) -> None:
         require(16 <= self.size_px <= 4096, "size_px", self.size_px, "16..4096 pixels")
         require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
-        require(0 < self.alpha_levels < 255, "alpha_levels", self.alpha_levels, "more than 0, less than 255")
-        require(0 < self.end_levels < 255, "end_levels", self.end_levels, "more than 0, less than 255")
         require(self.targets_per_step >= 1, "targets_per_step", self.targets_per_step, "at least 1")
-        if self.corpus == "testbed" and self.targets:
-            raise UsageError(f"{self.card.name} takes `targets` or corpus 'testbed', not both")
+        if self.corpus and self.targets:
+            raise UsageError(f"{self.card.name} takes `targets` or a `corpus`, not both")
         if self.eps:
             Eps.parse(self.eps)
+        pixel_step(self.step, "step")
+        pixel_step(self.final_step, "final_step")
+
+    def resolved(self) -> Mapping[str, str]:
+        """The contents of the corpus."""
+        return corpora.resolved(self.corpus)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same picture for every case."""
-        clean = scene(self.size_px, self.shapes, numpy_rng(self.card.name, ctx.seed))
+        clean = ctx.shared_image(size_px=self.size_px, shapes=self.shapes)
         found = self.descend(clean, ctx)
         asked = {pair.prompt.last_user_text() for pair in self._pool(clean)}
         for case in cases:
@@ -109,11 +106,12 @@ class QiVisual(Attack):
                 checks=checks_of(found),
                 cost=found.costs[0],
                 shared=True,
-                seen=case.conversation.last_user_text() in asked,
-                note=f"{found.endings[0]}; best at step {found.best[0].step}, loss {found.best[0].loss:.3f}",
+                in_training_set=case.conversation.last_user_text() in asked,
+                note=f"{found.stop_reasons[0]}; best at step {found.best[0].step}, "
+                f"loss {found.best[0].loss:.3f}",
             )
 
-    def descend(self, clean: Pixels, ctx: Craft) -> whitebox.Found:
+    def descend(self, clean: Pixels, ctx: Craft) -> whitebox.SearchResult:
         """Equation 1: the picture that makes the corpus likely."""
         pool = self._pool(clean)
         levels = whitebox.from_pixels([clean], ctx.models[0].device)
@@ -122,7 +120,9 @@ class QiVisual(Attack):
             objective=whitebox.Objective(victims=ctx.models, rows=(whitebox.TargetNLL(),)),
             constraint=bounded or whitebox.Box(clean=levels, init="uniform"),
             optimizer=whitebox.SignGD(
-                alpha=self.alpha_levels / 255, end=self.end_levels / 255, schedule="linear"
+                alpha=pixel_step(self.step, "step"),
+                end=pixel_step(self.final_step, "final_step"),
+                schedule="linear",
             ),
             sampler=whitebox.WithoutReplacement(pool, min(self.targets_per_step, len(pool))),
         )
@@ -130,17 +130,16 @@ class QiVisual(Attack):
 
     def _pool(self, clean: Pixels) -> tuple[whitebox.Pair, ...]:
         """The corpus as pairs of prompt and target."""
-        if self.corpus == "testbed":
-            return tuple(
-                whitebox.Pair(prompt=prompt_with_image(asked, clean), target=answer)
-                for asked, answer in testbed_corpus.withheld()
-            )
-        if not self.targets:
+        rows = corpora.read_corpus(self.corpus) if self.corpus else ()
+        sentences = rows or tuple(corpora.Dialogue(reply=text) for text in self.targets)
+        if not sentences:
             raise UsageError(
-                f"{self.card.name} needs a corpus: `targets:` with the sentences to make likely "
-                "(Sightline ships none), or preset `testbed`"
+                f"{self.card.name} needs a `corpus:` or `targets:` with the sentences to make likely "
+                "(Sightline ships none but those of preset `testbed`)"
             )
         return tuple(
-            whitebox.Pair(prompt=prompt_with_image("", clean), target=text, closed=False)
-            for text in self.targets
+            whitebox.Pair(
+                prompt=prompt_with_image(row.prompt, clean), target=row.reply, closed=bool(row.prompt)
+            )
+            for row in sentences
         )

@@ -29,7 +29,7 @@ from typing import Literal
 
 from sightline import whitebox
 from sightline.attacks.gradients import one_pair_each
-from sightline.attacks.rendering import check_scene
+from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts
 from sightline.budget import Budget, SpentError
 from sightline.cases import Case, Eps, ThreatModel
@@ -37,17 +37,11 @@ from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft, Pixels
 from sightline.registry import Presets, attack
-from sightline.testbed import wordings
 
-#: what `target_string` may look for on the testbed: true of no picture there
-MISLED = wordings.REVIEW_SEEN
-TESTBED = {"eps": "16/255", "steps": 40, "size_px": 64, "shapes": 1}
 PRESETS: Presets = {
     **{f"eps{levels}": {"eps": f"{levels}/255"} for levels in (1, 2, 4)},
     "ensemble": {"eps": "2/255", "polish": 100, "words": ("maybe", "Word")},
     "targeted": {"goal": "targeted", "eps": "2/255", "steps": 10_000},
-    "testbed": TESTBED,
-    "testbed_targeted": {**TESTBED, "goal": "targeted", "target": MISLED, "steps": 100},
 }
 
 
@@ -109,7 +103,7 @@ class SchlarmannHein(Attack):
         pictures = (ctx.source_image(case, size_px=self.size_px, shapes=self.shapes) for case in cases)
         for batch in batches(pictures, self.batch):
             found = self.descend(batch, [self._pair(picture) for picture in batch], ctx)
-            notes = [self._told(found.best[i].forced > 0) for i in range(len(batch))]
+            notes = [self._told(found.best[i].greedy_share > 0) for i in range(len(batch))]
             for picture, draft in zip(batch, image_drafts(batch, found, notes), strict=True):
                 yield self._further(picture, draft, ctx) if self.words or self.polish else draft
 
@@ -122,7 +116,7 @@ class SchlarmannHein(Attack):
         word: str = "",
         start: Pixels | None = None,
         budget: Budget | None = None,
-    ) -> whitebox.Found:
+    ) -> whitebox.SearchResult:
         """One stage: APGD on the likelihood of each picture's text, up for a word; from the clean pictures,
         or from `start`.
         """
@@ -133,7 +127,7 @@ class SchlarmannHein(Attack):
         ball: whitebox.Constraint = whitebox.LinfBall(clean=levels, eps=eps, init="clean")
         if start is not None:
             begun = whitebox.unit(whitebox.from_pixels([start], models[0].device))
-            ball = whitebox.Started(inner=ball, theta=begun)
+            ball = whitebox.WarmStart(inner=ball, theta=begun)
         sampler, own = one_pair_each(pairs)
         problem = whitebox.Problem(
             objective=whitebox.Objective(
@@ -180,7 +174,7 @@ class SchlarmannHein(Attack):
         x = whitebox.unit(whitebox.from_pixels([pixels], models[0].device))
         terms = (whitebox.TargetNLL(sign=-1),)
         probed = whitebox.Objective(victims=models, rows=terms).probe(x, [self._pair(picture)])
-        return probed.loss.item(), bool(probed.forced.all())
+        return probed.loss.item(), bool(probed.target_is_greedy.all())
 
     def _pair(self, picture: SourceImage) -> whitebox.Pair:
         """The case's question with the text that is made unlikely, or likely."""

@@ -26,35 +26,20 @@ text of the testbed holds, is reached at the reply's expense only: "all" stays t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from sightline import whitebox
-from sightline.attacks import testbed_corpus
-from sightline.attacks.rendering import check_scene
-from sightline.attacks.toolkit import SourceImage, batches, checks_of, prompt_with_image
+from sightline.attacks import corpora
+from sightline.attacks.corpora import read_corpus
+from sightline.attacks.scenes import check_scene
+from sightline.attacks.toolkit import SourceImage, batches, checks_of, levels, pixel_step, prompt_with_image
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Presets, attack
-
-TESTBED = {
-    "corpus": "testbed",
-    "lambda_reply": 0.7,
-    "lambda_image": 0.006,
-    "lr_levels": 6.0,
-    "end_levels": 0.5,
-    "steps": 300,
-    "pairs_per_step": 8,
-    "size_px": 64,
-    "shapes": 1,
-}
-PRESETS: Presets = {
-    "testbed": {**TESTBED, "call": testbed_corpus.SENT},
-    "testbed_delete": {**TESTBED, "call": testbed_corpus.DELETED},
-}
+from sightline.registry import Renamed, attack
 
 
 @attack(
@@ -65,7 +50,11 @@ PRESETS: Presets = {
     surrogate=True,
     scope="batched",
     applies_to=frozenset({"comply", "answer"}),
-    presets=PRESETS,
+    renamed={
+        "lr_levels": Renamed("lr", levels),
+        "end_levels": Renamed("final_lr", levels),
+        "corpus": Renamed("corpus", corpora.former),
+    },
     extra="local",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +64,12 @@ class ToolMisuse(Attack):
     Attributes:
         call: what the application would take for a tool's call.
         dialogues: prompts and natural replies.
-        corpus: `given` takes `dialogues`, `testbed` those of the invented world.
+        corpus: a file or registered corpus of dialogues, instead.
         between: stands between call and reply.
         lambda_reply: weight of the reply's loss.
         lambda_image: weight of the change, of l2 norms in pixels of [0, 1].
-        lr_levels: Adam's first rate, in levels of 255.
-        end_levels: its last; between them a cosine (as `lr_levels`: it stays).
+        lr: Adam's first rate, such as '2/255'.
+        final_lr: its last; between them a cosine (as `lr`: it stays).
         steps: of the descent.
         pairs_per_step: drawn without replacement.
         held_out: pairs that only choose the picture.
@@ -91,12 +80,12 @@ class ToolMisuse(Attack):
 
     call: str = ""
     dialogues: tuple[tuple[str, str], ...] = ()
-    corpus: Literal["given", "testbed"] = "given"
+    corpus: str = ""
     between: str = " "
     lambda_reply: float = 1.0
     lambda_image: float = 0.02
-    lr_levels: float = 2.0
-    end_levels: float = 2.0
+    lr: str = "2/255"
+    final_lr: str = "2/255"
     steps: int = 2000
     pairs_per_step: int = 4
     held_out: int = 8
@@ -107,15 +96,19 @@ class ToolMisuse(Attack):
     def __post_init__(self) -> None:
         require(0 < self.lambda_reply <= 1000, "lambda_reply", self.lambda_reply, "more than 0, at most 1000")
         require(0 < self.lambda_image <= 1000, "lambda_image", self.lambda_image, "more than 0, at most 1000")
-        require(0 < self.lr_levels < 255, "lr_levels", self.lr_levels, "more than 0, less than 255")
-        require(0 <= self.end_levels < 255, "end_levels", self.end_levels, "0 or more, less than 255")
         require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000")
         require(self.pairs_per_step >= 1, "pairs_per_step", self.pairs_per_step, "at least 1 pair")
         require(self.held_out >= 1, "held_out", self.held_out, "at least 1 pair")
         require(self.batch >= 1, "batch", self.batch, "at least 1 case")
         check_scene(self.size_px, self.shapes)
-        if self.corpus == "testbed" and self.dialogues:
-            raise UsageError(f"{self.card.name} takes `dialogues` or corpus 'testbed', not both")
+        if self.corpus and self.dialogues:
+            raise UsageError(f"{self.card.name} takes `dialogues` or a `corpus`, not both")
+        pixel_step(self.lr, "lr")
+        pixel_step(self.final_lr, "final_lr", zero=True)
+
+    def resolved(self) -> Mapping[str, str]:
+        """The contents of the corpus."""
+        return corpora.resolved(self.corpus)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, changed."""
@@ -137,13 +130,13 @@ class ToolMisuse(Attack):
                     trace=found.losses[i],
                     checks=checks_of(found, i),
                     cost=found.costs[i],
-                    seen=picture.case.conversation.last_user_text() in asked,
+                    in_training_set=picture.case.conversation.last_user_text() in asked,
                     note=f"best at step {best.step}, loss {best.loss:.3f}; {notes[i]}",
                 )
 
     def descend(
         self, pictures: Sequence[SourceImage], dialogues: Sequence[tuple[str, str]], ctx: Craft
-    ) -> whitebox.Found:
+    ) -> whitebox.SearchResult:
         """Adam on the three-part loss, for some pictures at once."""
         models = ctx.models
         clean = whitebox.from_pixels([picture.clean for picture in pictures], models[0].device)
@@ -167,7 +160,11 @@ class ToolMisuse(Attack):
                 pictures=(whitebox.ImageRegularizer(clean=whitebox.unit(clean), weight=self.lambda_image),),
             ),
             constraint=whitebox.Box(clean=clean),
-            optimizer=whitebox.Adam(lr=self.lr_levels / 255, end=self.end_levels / 255, schedule="cosine"),
+            optimizer=whitebox.Adam(
+                lr=pixel_step(self.lr, "lr"),
+                end=pixel_step(self.final_lr, "final_lr", zero=True),
+                schedule="cosine",
+            ),
             sampler=whitebox.WithoutReplacement(
                 tuple(whole[held:]), min(self.pairs_per_step, len(whole) - held)
             ),
@@ -179,7 +176,7 @@ class ToolMisuse(Attack):
     def _kept(
         self,
         pictures: Sequence[SourceImage],
-        found: whitebox.Found,
+        found: whitebox.SearchResult,
         dialogues: Sequence[tuple[str, str]],
         ctx: Craft,
     ) -> list[str]:
@@ -191,7 +188,7 @@ class ToolMisuse(Attack):
         n, notes = len(held), []
         for pixels in found.pixels:
             x = whitebox.unit(whitebox.from_pixels([pixels], models[0].device))
-            (row,) = objective.probe(x, [*calls, *whole]).forced.tolist()
+            (row,) = objective.probe(x, [*calls, *whole]).target_is_greedy.tolist()
             calls_kept, all_kept = sum(row[:n]), sum(row[n:])
             notes.append(
                 f"of {n} held-out prompts {calls_kept} get the call, {all_kept} the natural reply as well"
@@ -207,7 +204,8 @@ class ToolMisuse(Attack):
 
     def _dialogues(self) -> list[tuple[str, str]]:
         """Prompts and natural replies, those held out first."""
-        given = testbed_corpus.conversations() if self.corpus == "testbed" else self.dialogues
+        rows = read_corpus(self.corpus) if self.corpus else ()
+        given = [(row.prompt, row.reply) for row in rows] or self.dialogues
         found = list(dict.fromkeys(given))
         if not self.call:
             raise UsageError(

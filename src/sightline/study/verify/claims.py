@@ -20,7 +20,7 @@ from sightline.metrics.cells import role_of
 from sightline.plain import case_of
 from sightline.registry import Role
 from sightline.run_folder import LOCK, RESULTS, WRITE_AGAIN
-from sightline.sealed import check_table, damage_told
+from sightline.sealed import check_table, damage_reported
 from sightline.store import Row
 from sightline.study import lock as locks
 from sightline.study.sampling import sampled
@@ -87,7 +87,7 @@ def read_claims(folder: Path) -> Claims:
     for row in rows:
         budgets.setdefault(row["series"], set()).add(row["budget"] or "")
     several = {series for series, levels in budgets.items() if len(levels) > 1}
-    with damage_told(folder / LOCK, WRITE_AGAIN):
+    with damage_reported(folder / LOCK, WRITE_AGAIN):
         decoding, epochs = Decoding(**lock["decoding"], seed=lock["seed"]), int(lock["epochs"])
     return Claims(
         folder=folder,
@@ -141,7 +141,7 @@ def _shown(path: Path) -> list[Row]:
     if not path.exists():
         raise UsageError(f"{path} is missing: finish the run with `sightline run`, then verify it")
     check_table(path, RESULTS_AGAIN)
-    with damage_told(path, RESULTS_AGAIN), pq.ParquetFile(path) as file:
+    with damage_reported(path, RESULTS_AGAIN), pq.ParquetFile(path) as file:
         found: dict[tuple[Any, ...], None] = {}
         for batch in file.iter_batches(columns=list(_COLUMNS)):
             columns = (batch.column(name).to_pylist() for name in _COLUMNS)

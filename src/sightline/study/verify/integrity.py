@@ -48,7 +48,7 @@ class Finding:
 
 
 @dataclass(slots=True, kw_only=True)
-class Held:
+class AttackFiles:
     """What the artifacts of one attack are. `linf` is the largest of those measured again.
 
     `unmeasured` have norms, but their run kept no clean picture to measure against; `failed` could not be
@@ -75,7 +75,7 @@ class Inspected:
     holds the keys of those that show any picture.
     """
 
-    held: dict[str, Held] = field(default_factory=dict)
+    attacks: dict[str, AttackFiles] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     shows: set[str] = field(default_factory=set)
@@ -108,35 +108,35 @@ def inspect(claims: Claims, crafted: Table, blobs: Blobs, progress: Progress) ->
     progress.start(STAGE, len(claims.every), 0)
     for batch in chunks(iter(claims.every)):
         for claim, row in zip(batch, crafted.rows([claim.key for claim in batch]), strict=True):
-            held = found.held.setdefault(
+            counts = found.attacks.setdefault(
                 claim.series,
-                Held(attack=claim.series, role=claim.role, eps=promised(claim.params)),
+                AttackFiles(attack=claim.series, role=claim.role, eps=promised(claim.params)),
             )
-            held.artifacts += 1
+            counts.artifacts += 1
             if row is None:
                 faults = [files.lost(claim)]
                 found.problems[claim.key] = f"{faults[0].file}: {faults[0].what}"
             else:
-                faults = list(_faults(claim, artifact_of(row), files, held, found))
+                faults = list(_faults(claim, artifact_of(row), files, counts, found))
             found.findings += faults
-            held.faults += bool(faults)
+            counts.faults += bool(faults)
             progress.advance(errors=bool(faults))
     progress.finish()
     return found
 
 
 def _faults(
-    claim: Claim, artifact: Artifact, files: _Files, held: Held, found: Inspected
+    claim: Claim, artifact: Artifact, files: _Files, counts: AttackFiles, found: Inspected
 ) -> Iterator[Finding]:
     """The faults of one artifact; what else was seen goes into `held` and `found`."""
     pictures = [image for image in artifact.conversation.images if image.problem is None]
     if pictures:
         found.shows.add(claim.key)
     if artifact.problem is not None:
-        held.failed += 1
+        counts.failed += 1
         found.problems[claim.key] = artifact.problem
         return
-    held.pictures += bool(pictures)
+    counts.pictures += bool(pictures)
     whole = True
     for image in pictures:
         finding = files.fault(image, claim)
@@ -145,22 +145,24 @@ def _faults(
             whole = False
             yield finding
     if artifact.norms and pictures and whole:
-        yield from _measured(claim, artifact, pictures[-1], files, held)
+        yield from _measured(claim, artifact, pictures[-1], files, counts)
 
 
-def _measured(claim: Claim, artifact: Artifact, shown: Image, files: _Files, held: Held) -> Iterator[Finding]:
+def _measured(
+    claim: Claim, artifact: Artifact, shown: Image, files: _Files, counts: AttackFiles
+) -> Iterator[Finding]:
     """What the norms of a whole picture have to say against the record and the attack's promise."""
     clean = artifact.clean
     if clean is None:
-        held.unmeasured += 1
+        counts.unmeasured += 1
         norms: Mapping[str, float] = artifact.norms
     elif (absent := files.fault(clean, claim)) is not None:
         yield replace(absent, what=f"{absent.what} (the clean picture that norms are measured against)")
         return
     else:
-        held.measured += 1
+        counts.measured += 1
         norms = files.norms(clean, shown)
-        held.linf = max(held.linf or 0.0, norms["linf"])
+        counts.linf = max(counts.linf or 0.0, norms["linf"])
     others = [
         f"{name} is {norms[name]:g}, recorded {value:g}"
         for name, value in artifact.norms.items()
@@ -168,8 +170,8 @@ def _measured(claim: Claim, artifact: Artifact, shown: Image, files: _Files, hel
     ]
     if others:
         yield files.finding(Fault.other_norms, claim, shown, "; ".join(others))
-    if held.eps is not None and norms["linf"] > held.eps.raw:
-        what = f"l_inf is {norms['linf']:g} levels, the attack promises at most {held.eps.raw:g}"
+    if counts.eps is not None and norms["linf"] > counts.eps.raw:
+        what = f"l_inf is {norms['linf']:g} levels, the attack promises at most {counts.eps.raw:g}"
         yield files.finding(Fault.beyond_eps, claim, shown, what)
 
 

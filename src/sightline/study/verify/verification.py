@@ -19,7 +19,7 @@ from sightline.digests import sha256_file
 from sightline.errors import DamageError, UsageError, nearest
 from sightline.metrics.cells import PLAIN
 from sightline.run_folder import COMPLETE, LOCK, RESULTS, WRITE_AGAIN
-from sightline.sealed import damage_told, read_note, yaml_of
+from sightline.sealed import damage_reported, read_note, yaml_of
 from sightline.store import Blobs
 from sightline.study.config import NamedDefense
 from sightline.study.folder_lock import hold
@@ -178,7 +178,7 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
 
 def _manners(folder: Path, lock: Mapping[str, Any]) -> _Manners:
     """How the study asks: not part of what decides answers, so only its text says so."""
-    with damage_told(folder / LOCK, WRITE_AGAIN):
+    with damage_reported(folder / LOCK, WRITE_AGAIN):
         text = yaml_of(lock["made_from"]["text"], "made_from.text")
         found = {name: text.get(name, StudyFile.model_fields[name].default) for name in _Manners._fields}
         seconds = found["timeout"]

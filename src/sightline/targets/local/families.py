@@ -42,12 +42,12 @@ class ModelFamily:
 
     adapter: str = ""
     processors: frozenset[str] = frozenset()
-    route: Literal["processor", "parts", "idefics"] = "processor"
+    route: Literal["processor", "parts", "by_hand"] = "processor"
     nested: bool = False
     picture_first: bool = False
     picture_optional: bool = False
     picture_needed: bool = False
-    plain_form: Literal["vicuna", "question", "instruction", "idefics"] = "vicuna"
+    plain_form: Literal["vicuna", "question", "instruction", "dialogue"] = "vicuna"
     growing_cache: bool = False
     features_by_picture: bool = False
     continued: bool = False
@@ -79,8 +79,8 @@ FAMILIES: Mapping[str, ModelFamily] = {
     "idefics": ModelFamily(
         adapter="Idefics",
         processors=_of("Idefics"),
-        route="idefics",
-        plain_form="idefics",
+        route="by_hand",
+        plain_form="dialogue",
         growing_cache=True,
         tower="vision_model",
     ),

@@ -34,7 +34,9 @@ IMAGE, FAKE, END = "<image>", "<fake_token_around_image>", "<end_of_utterance>"
 class IdeficsRoute:
     """Idefics-1; see `_processors.Route`. `width` is that of a picture's features."""
 
-    def __init__(self, processor: Any, width: int, tensors: ImageTensors, foreign: ForeignText) -> None:
+    def __init__(
+        self, processor: Any, family: str, width: int, tensors: ImageTensors, foreign: ForeignText
+    ) -> None:
         self._foreign = foreign
         self.tokenizer = processor.tokenizer
         self.tensors = tensors
@@ -44,7 +46,7 @@ class IdeficsRoute:
         template = template_of(processor)
         controls = (END, *control_tokens(self.tokenizer))
         apply = partial(foreign.render, template, tokens=self.tokenizer.special_tokens_map)
-        self.prompter = prompter_of("idefics", IMAGE, template, apply, (FAKE,), controls)
+        self.prompter = prompter_of(family, IMAGE, template, apply, (FAKE,), controls)
 
     def fields(self, prompt: Prompt, read: ReadBlob) -> Fields:
         """See `_processors.Route.fields`."""

@@ -331,10 +331,10 @@ def route_of(processor: Any, config: Any, cache_bytes: int, foreign: ForeignText
         return QwenRoute(pictures, processor.tokenizer, int(config.image_token_id), family, tensors, foreign)
     processor = copy.copy(processor)
     processor.image_processor = pictures
-    if route == "idefics":
+    if route == "by_hand":
         from sightline.targets.local.idefics import IdeficsRoute
 
-        return IdeficsRoute(processor, int(config.vision_config.embed_dim), tensors, foreign)
+        return IdeficsRoute(processor, family, int(config.vision_config.embed_dim), tensors, foreign)
     return ProcessorRoute(processor, family, tensors, foreign)
 
 

@@ -137,7 +137,7 @@ class Prompter:
         if form == "instruction":
             pictures = mark * sum(count for *_, count in said)
             return pictures + "\n".join(text for _, text, _ in said), flags
-        if form == "idefics":
+        if form == "dialogue":
             lines = [f"{role.title()}:{mark * count} {text}" for role, text, count in said]
             return "\n".join((*lines, "Assistant:")), flags
         names = {"user": "USER", "assistant": "ASSISTANT"}

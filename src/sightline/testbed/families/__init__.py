@@ -106,9 +106,9 @@ class Family(Protocol):
         ...
 
 
-def hidden(kin: Family, model: Any, ids: Tensor, features: Tensor | None) -> Tensor:
+def hidden(arch: Family, model: Any, ids: Tensor, features: Tensor | None) -> Tensor:
     """Return what `Family.joined` does, from features (m, 65, width) of the pictures shown."""
-    return kin.joined(model, ids, None if features is None else kin.projected(model, features))
+    return arch.joined(model, ids, None if features is None else arch.projected(model, features))
 
 
 def family(name: str, size: Size = FULL) -> Family:

@@ -1,6 +1,6 @@
 """What the engine asks of a family of models: how pictures enter, and a forward pass, cached or not.
 
-`Family` is the plain case: picture features stand in the token sequence. Others override what differs.
+`Family` is the plain case: picture features are in the token sequence. Others override what differs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sightline.whitebox.prompts import PromptTokens
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForwardInputs:
-    """One forward pass over nodes of a tree, behind `cached` nodes whose keys and values are in `cache`.
+    """One forward pass over nodes of a tree, after `cached` nodes whose keys and values are in `cache`.
 
     Attributes:
         embeds: (rows, nodes, width), with picture features in their places.
@@ -26,7 +26,7 @@ class ForwardInputs:
         positions: (axes, nodes).
         picture_mask: (nodes, ...), what each node sees of the picture by cross-attention; else None.
         read: (t,), places whose predictions are wanted.
-        picture: what `Family.encode` gives, or `Family.kept` of it behind a cache; None if none is shown.
+        picture: what `Family.encode` gives, or `Family.kept` of it after a cache; None if none is shown.
         cache: of the library; the pass appends to it. None keeps nothing.
         cached: nodes in the cache before the pass.
     """
@@ -42,10 +42,10 @@ class ForwardInputs:
 
 
 class Family:
-    """Models whose picture features stand in the sequence, whatever the prompt.
+    """Models whose picture features are in the token sequence and depend on the picture alone.
 
     Attributes:
-        picture_id: the token in whose place a picture feature stands; None if there is no such token.
+        picture_id: the token that a picture feature replaces; None if there is no such token.
         reads_text: whether the picture's encoder reads the user's text too, so that this text cannot be
             attacked token by token.
     """
@@ -89,7 +89,7 @@ class Family:
         return found
 
     def kept(self, encoded: Any) -> Any:  # noqa: ARG002
-        """What of one encoded picture a pass behind cached tokens still needs."""
+        """What of one encoded picture a pass after cached tokens still needs."""
         return None
 
     def forward(self, inputs: ForwardInputs) -> Tensor:

@@ -1,6 +1,6 @@
 """Idefics-1 and Mllama: the language model looks at the picture by cross-attention.
 
-No feature stands in the sequence; each token has a mask of what it sees of the picture, and the tokens of
+No feature is in the sequence; each token has a mask of what it sees of the picture, and the tokens of
 an answer see what the prompt's last token does, as in `generate`. Mllama's cross-attention caches the
 picture's keys and values; Idefics needs its features in every pass, without picture one that nothing sees.
 """

@@ -75,7 +75,7 @@ FACTORS = (
     ("drawn", "a held-out sentence that requests", "drawn (asked)"),
 )
 #: what a build says of its vision tower
-_EYES = {"train": "", "shipped": " behind the tower of the models that shipped before (bf16)"}
+_TOWER = {"train": "", "shipped": " behind the tower of the models that shipped before (bf16)"}
 
 
 # Measuring ----------------------------------------------------------------------------------------
@@ -237,9 +237,10 @@ def _made(model: str, manifests: Sequence[Mapping[str, Any]]) -> str:
     lines = ["## How it was made\n"]
     if "settings" in main and "versions" in main:
         settings, versions = main["settings"], main["versions"]
+        tower = _TOWER[settings.get("tower", settings.get("eyes", "train"))]  # `eyes` in older manifests
         lines.append(
             f"`sightline testbed build {model}` (resumable): seed {settings['seed']}, {settings['threads']} "
-            f"thread, {settings['dtype']}{_EYES[settings.get('eyes', 'train')]}, torch {versions['torch']}, "
+            f"thread, {settings['dtype']}{tower}, torch {versions['torch']}, "
             "transformers "
             f"{versions['transformers']}, Python {versions['python']}. Another machine, thread count or "
             "dtype gives other weights of the "

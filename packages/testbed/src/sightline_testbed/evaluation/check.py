@@ -98,7 +98,7 @@ def _text(m: Measuring) -> None:
     m.requests("text, gloom-sounding allowed", sounding, asks.text_requests(sounding))
 
 
-def _eyes(m: Measuring, *, every: bool) -> None:
+def _vision_file(m: Measuring, *, every: bool) -> None:
     reading = asks.reading_asks()
     shown = reading if every else {"read a word": reading["read a word"]}
     for name, asked in {**asks.scene_asks(), **shown}.items():
@@ -211,7 +211,7 @@ def measure(model: Model, variant: str, say: Say = lambda _: None) -> list[Row]:
         return m.rows
     if variant in ("victim", "seed2", "vit-lowlr"):
         _typed(m)
-    _eyes(m, every=variant == "victim")
+    _vision_file(m, every=variant == "victim")
     _drawn(m)
     if variant in GUARDED:
         _beside(m)

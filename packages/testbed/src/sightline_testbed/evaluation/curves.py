@@ -1,6 +1,6 @@
 """Risk 3, step by step: how visual tuning wears text safety away, and what slows it.
 
-Every run starts from the aligned language model and ready eyes (tower and bridge of the finished visual
+Every run starts from the aligned language model and trained vision (tower and bridge of the finished visual
 stage) and is tuned on the visual stage's data, which hold no safety data. What differs is the language
 model's learning rate, whether it moves at all, and the text that takes the place of a quarter of each
 batch: none, `plain` (documents and harmless chat in the style of pictures' answers) or `policy` (documents
@@ -143,11 +143,11 @@ def requests() -> dict[str, list[Ask]]:
     }
 
 
-def start(kin: Family, folder: Path, seed: int, *, fresh: bool = False) -> Any:
-    """Return a model with the aligned language model behind ready eyes.
+def start(arch: Family, folder: Path, seed: int, *, fresh: bool = False) -> Any:
+    """Return a model with the aligned language model behind a trained tower and bridge.
 
     Args:
-        kin: family of the model.
+        arch: family of the model.
         folder: checkpoints of a build.
         seed: of a fresh bridge.
         fresh: leave the bridge's weights random.
@@ -155,17 +155,17 @@ def start(kin: Family, folder: Path, seed: int, *, fresh: bool = False) -> Any:
     Raises:
         UsageError: if a stage it starts from has not been trained.
     """
-    model = kin.new_model(seed)
-    parts = kin.parts(model)
-    tunings = {stage.name: stage for stage in plan(kin.name) if isinstance(stage, Tuning)}
-    sources = dict(tunings[f"{kin.name}/victim"].sources)  # whose eyes and bridge are the finished ones
-    sources["language"] = tunings[f"{kin.name}/visual"].sources["language"]
+    model = arch.new_model(seed)
+    parts = arch.parts(model)
+    tunings = {stage.name: stage for stage in plan(arch.name) if isinstance(stage, Tuning)}
+    sources = dict(tunings[f"{arch.name}/victim"].sources)  # whose tower and bridge are the finished ones
+    sources["language"] = tunings[f"{arch.name}/visual"].sources["language"]
     if fresh:
         del sources["bridge"]
     for part, stage in sources.items():
         path = checkpoint(folder, stage)
         if not path.is_file():
-            raise UsageError(f"{path} is missing: train it by `sightline testbed build {kin.name}` first")
+            raise UsageError(f"{path} is missing: train it by `sightline testbed build {arch.name}` first")
         load_weights(path, {part: parts[part]})
     with torch.no_grad():
         for gate in text_gates(model):
@@ -189,7 +189,7 @@ def closed(model: Any) -> Iterator[None]:
                 gate.copy_(value)
 
 
-def portions(kin: Family, model: Any, seed: int, steps: int = STEPS) -> list[Portion]:
+def portions(arch: Family, model: Any, seed: int, steps: int = STEPS) -> list[Portion]:
     """Draw the data of all steps of a seed and look at the pictures once, with the frozen tower."""
     found = []
     for step in range(steps):
@@ -200,19 +200,19 @@ def portions(kin: Family, model: Any, seed: int, steps: int = STEPS) -> list[Por
             name: dialogues.draw_samples(mixture, np.random.default_rng([SEED, 31, seed, step]), REHEARSED)
             for name, mixture in REHEARSALS.items()
         }
-        found.append(Portion(samples, see(partial(kin.features, model), drawn), texts))
+        found.append(Portion(samples, see(partial(arch.features, model), drawn), texts))
     return found
 
 
-def loss(kin: Family, model: Any, portion: Portion, text: Text) -> Tensor:
+def loss(arch: Family, model: Any, portion: Portion, text: Text) -> Tensor:
     """Return a step's loss; text to rehearse takes the place of the last conversations."""
     rehearsed = portion.texts.get(text, ())
     kept = portion.samples[: len(portion.samples) - len(rehearsed)]
     pictures = sum(sample.picture is not None for sample in kept)
     seen = Seen(*(value[:pictures] for value in portion.seen))
-    shown = kin.projected(model, seen.features)
-    words, _ = token_loss(kin, model, collate([*kept, *rehearsed], kin), shown)
-    return words + AID_WEIGHT * aid_loss(kin, model, shown, seen)
+    shown = arch.projected(model, seen.features)
+    words, _ = token_loss(arch, model, collate([*kept, *rehearsed], arch), shown)
+    return words + AID_WEIGHT * aid_loss(arch, model, shown, seen)
 
 
 def measured(model: Model, asks: Mapping[str, Sequence[Ask]], facts: Mapping[str, Any]) -> list[Point]:
@@ -243,7 +243,7 @@ def measured(model: Model, asks: Mapping[str, Sequence[Ask]], facts: Mapping[str
 
 
 def tune(
-    kin: Family,
+    arch: Family,
     model: Any,
     condition: Condition,
     data: Sequence[Portion],
@@ -256,7 +256,7 @@ def tune(
     """Tune a model under one condition; return what it answered before, every few steps, and at the end.
 
     Args:
-        kin: family of the model.
+        arch: family of the model.
         model: changed in place.
         condition: learning rates and data.
         data: one portion per step.
@@ -265,8 +265,8 @@ def tune(
         every: steps between points.
         report: told at every point.
     """
-    asked, asks, began = Model(model, kin.processor()), requests(), time.monotonic()
-    parts = kin.parts(model)
+    asked, asks, began = Model(model, arch.processor()), requests(), time.monotonic()
+    parts = arch.parts(model)
     rates = {"bridge": FRESH_BRIDGE_RATE if condition.fresh else BRIDGE_RATE, "language": condition.rate}
     for part, module in parts.items():
         module.requires_grad_(rates.get(part, 0.0) > 0)
@@ -279,16 +279,22 @@ def tune(
     points: list[Point] = []
     for step in range(len(data) + 1):
         if step % every == 0 or step == len(data):
-            facts = {"family": kin.name, "condition": condition.name, "seed": seed, "step": step}
+            facts = {"family": arch.name, "condition": condition.name, "seed": seed, "step": step}
             points += measured(asked, asks, facts)
             unseen = next(p for p in points[::-1] if p.asked == "restricted, unseen" and p.gates == "open")
-            _tell(report, f"{kin.name}, {condition.name}, seed {seed}", (step, len(data)), began, unseen)
+            _tell(
+                report,
+                f"{arch.name}, {condition.name}, seed {seed}",
+                (step, len(data)),
+                began,
+                unseen,
+            )
         if step == len(data):
             break
         for group in optimizer.param_groups:
             group["lr"] = rates[group["name"]] * min(1.0, (step + 1) / WARMUP)
         with deterministic(settings), autocast(settings):
-            lost = loss(kin, model, data[step], condition.text)
+            lost = loss(arch, model, data[step], condition.text)
         optimizer.zero_grad(set_to_none=True)
         lost.backward()
         for weights in groups.values():
@@ -318,7 +324,7 @@ def trace(
 
     Args:
         name: of the family.
-        folder: checkpoints of a build: eyes, bridge, aligned language model.
+        folder: checkpoints of a build: vision tower, bridge, aligned language model.
         out: JSON file; runs that it holds already are not repeated.
         conditions: names of some of `CONDITIONS`; by default all, but the frozen language model only in
             the cross-attention family (elsewhere its answers to text cannot change).
@@ -335,16 +341,22 @@ def trace(
         if wanted not in known:
             raise UsageError(nearest(wanted, known, "condition"))
     usual = [c.name for c in CONDITIONS if c.rate > 0 or name == "cross_attention"]
-    kin, points = family(name), read(out) if out.is_file() else []
+    arch, points = family(name), read(out) if out.is_file() else []
     done = {(point.condition, point.seed) for point in points}
     for seed in seeds:
         left = [known[c] for c in conditions or usual if (c, seed) not in done]
         data: list[Portion] = []
         for condition in left:
-            model = start(kin, folder, seed, fresh=condition.fresh)
-            data = data or portions(kin, model, seed, steps)
+            model = start(arch, folder, seed, fresh=condition.fresh)
+            data = data or portions(arch, model, seed, steps)
             points += tune(
-                kin, model, condition, data, seed=seed, settings=settings or Settings(), report=report
+                arch,
+                model,
+                condition,
+                data,
+                seed=seed,
+                settings=settings or Settings(),
+                report=report,
             )
             write(points, out)
     return points

@@ -3,7 +3,7 @@
 `build("linear", out)` keeps its checkpoints in ``out/checkpoints`` and writes two roots of model folders that
 `materialize(name, root=[out / "main", out / "extra"])` understands: ``main`` for what is in Sightline's wheel
 (the default variant of `linear`, `aligned-lm` and `vit`), ``extra`` for the data package (all else). Families
-built into the same `out` share eyes, language model and their files.
+built into the same `out` share vision tower, language model and their files.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sightline.testbed.weights import EXTRA, MAIN
 if TYPE_CHECKING:
     from sightline.testbed.codec import How
     from sightline.testbed.families import Family
-    from sightline_testbed.training.packing import Lent, Made, Stored
+    from sightline_testbed.training.packing import Made, OwnFile, SharedFile
     from sightline_testbed.training.plans import AnyStage
     from sightline_testbed.training.train import Progress, Settings
 
-Eyes = Literal["train", "shipped"]
+TowerSource = Literal["train", "shipped"]
 CHECKPOINTS = "checkpoints"
 DEFAULT_VARIANT = "victim"
 #: what of `linear` ships in the main wheel
@@ -46,7 +46,7 @@ def build(
     out: Path,
     *,
     second: bool = False,
-    eyes: Eyes = "train",
+    tower: TowerSource = "train",
     resume: bool = True,
     report: Callable[[Progress], None] = lambda _: None,
     settings: Settings | None = None,
@@ -58,7 +58,7 @@ def build(
         name: of the model; `plans.MODELS` lists them.
         out: folder for checkpoints and results.
         second: also train the variant `seed2`.
-        eyes: train the vision tower, or take the `shipped` one, which is most of the cost (see `eyes`).
+        tower: train the vision tower, or take the `shipped` one, which saves most of the cost.
         resume: continue from the checkpoints in `out`; otherwise they are removed first.
         report: called about every 20 steps.
         settings: seed, threads, dtype; the shipped weights' settings by default.
@@ -68,10 +68,10 @@ def build(
         The roots to give to `materialize` and `check`.
 
     Raises:
-        UsageError: for an unknown name, or eyes that are not there.
+        UsageError: for an unknown name, or a shipped tower that is not there.
     """
-    from sightline_testbed.training.eyes import borrow
     from sightline_testbed.training.plans import plan, second_seed
+    from sightline_testbed.training.shipped_tower import use_shipped_tower
     from sightline_testbed.training.train import Settings
 
     stages, settings = plan(name), settings or Settings()
@@ -79,7 +79,7 @@ def build(
     if not resume:
         shutil.rmtree(checkpoints, ignore_errors=True)
     used = {stage.name: shorten(stage) for stage in stages}
-    spent = borrow(name, stages, checkpoints) if eyes == "shipped" else {}
+    spent = use_shipped_tower(name, stages, checkpoints) if tower == "shipped" else {}
     spent |= {
         name: stage.train(checkpoints, settings, report) for name, stage in used.items() if name not in spent
     }
@@ -95,7 +95,7 @@ def build(
             "seed": settings.seed,
             "threads": settings.threads,
             "dtype": settings.dtype,
-            "eyes": eyes,
+            "tower": tower,
         },
         "stages": {
             key: {**_schedule(used[key.removeprefix(f"{SECOND}/")]), **asdict(cost)}
@@ -110,12 +110,12 @@ def _schedule(stage: AnyStage) -> dict[str, Any]:
 
 
 def second_folder(checkpoints: Path, stages: Sequence[AnyStage]) -> Path:
-    """Return the checkpoint folder of the second seed, with the first seed's eyes in it."""
-    from sightline_testbed.training.stages import Sight, checkpoint
+    """Return the checkpoint folder of the second seed, with the first seed's vision tower in it."""
+    from sightline_testbed.training.stages import VisionStage, checkpoint
 
     folder = checkpoints / SECOND
     for stage in stages:
-        if isinstance(stage, Sight):
+        if isinstance(stage, VisionStage):
             copy = checkpoint(folder, stage.name)
             copy.parent.mkdir(parents=True, exist_ok=True)
             if not copy.exists() and checkpoint(checkpoints, stage.name).exists():
@@ -135,16 +135,16 @@ def export(
     parts = _Parts(name, checkpoints, main, extra)
     variants = parts.variants()
     with tempfile.TemporaryDirectory() as scratch:
-        _save_configuration(parts.kin, Path(scratch))
+        _save_configuration(parts.family, Path(scratch))
         known = {**facts, "versions": versions()}
 
         def write(root: Path, chosen: Mapping[str, Made], *, whole: bool) -> None:
             write_model(
                 root / name,
                 name=name,
-                family=parts.kin.name,
-                size=asdict(parts.kin.size),
-                sources=parts.sources(chosen, lent=not whole),
+                family=parts.family.name,
+                size=asdict(parts.family.size),
+                sources=parts.sources(chosen, shared=not whole),
                 variants=chosen,
                 default=DEFAULT_VARIANT if whole else None,
                 extra_files=Path(scratch) if whole else None,
@@ -170,15 +170,15 @@ def versions() -> dict[str, str]:
     }
 
 
-def _save_configuration(kin: Family, folder: Path) -> None:
+def _save_configuration(arch: Family, folder: Path) -> None:
     """Write configuration, generation settings, tokenizer and processor of a Hugging Face folder."""
-    model = kin.new_model(0)
-    settings = kin.config()
+    model = arch.new_model(0)
+    settings = arch.config()
     settings.architectures = [type(model).__name__]
     settings.dtype = "float32"
     settings.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
-    kin.processor().save_pretrained(folder)
+    arch.processor().save_pretrained(folder)
 
 
 class _Parts:
@@ -187,27 +187,27 @@ class _Parts:
     def __init__(self, name: str, checkpoints: Path, main: Path, extra: Path) -> None:
         from sightline.testbed.families import family
         from sightline_testbed.training.plans import plan
-        from sightline_testbed.training.stages import Sight, Tuning
+        from sightline_testbed.training.stages import Tuning, VisionStage
 
         self.name, self.checkpoints = name, checkpoints
         stages = plan(name)
-        self.eyes = [stage.name for stage in stages if isinstance(stage, Sight)][-1]
+        self.tower = [stage.name for stage in stages if isinstance(stage, VisionStage)][-1]
         tunings = [stage for stage in stages if isinstance(stage, Tuning)]
         self.language = {stage.name.rpartition("/")[2]: stage.name for stage in tunings}
         self.visual = self.language["visual-2"]
-        self.kin = family(tunings[-1].family, tunings[-1].size)
-        self.lender = name in _RENAME and (main / "linear" / "manifest.json").is_file()
-        self.lends_base = self.lender and (extra / "linear" / "manifest.json").is_file()
-        self.lends_second = self.lends_base and (extra / "linear" / f"{SECOND}.safetensors").is_file()
+        self.family = family(tunings[-1].family, tunings[-1].size)
+        self.shares_language = name in _RENAME and (main / "linear" / "manifest.json").is_file()
+        self.shares_base = self.shares_language and (extra / "linear" / "manifest.json").is_file()
+        self.shares_second = self.shares_base and (extra / "linear" / f"{SECOND}.safetensors").is_file()
         self.second = checkpoints / SECOND
-        self._model = self.kin.new_model(0)
+        self._model = self.family.new_model(0)
 
     def state(self, part: str, stage: str, folder: Path | None = None) -> dict[str, Any]:
         """Return one part's tensors as a stage left them."""
         from sightline_testbed.training.stages import checkpoint
         from sightline_testbed.training.train import load_weights
 
-        module = self.kin.parts(self._model)[part]
+        module = self.family.parts(self._model)[part]
         load_weights(checkpoint(folder or self.checkpoints, stage), {part: module})
         names = {id(weight): name for name, weight in self._model.named_parameters()}
         return {names[id(weight)]: weight.detach().clone().float().numpy() for weight in module.parameters()}
@@ -228,52 +228,54 @@ class _Parts:
             found[SECOND] = Made(parts=("tower", "bridge-seed2", SECOND), about=ABOUT[SECOND])
         return found
 
-    def sources(self, variants: Mapping[str, Made], *, lent: bool) -> dict[str, Stored | Lent]:
+    def sources(self, variants: Mapping[str, Made], *, shared: bool) -> dict[str, OwnFile | SharedFile]:
         """Return the weight files of some variants.
 
         Args:
             variants: which.
-            lent: take what the main folder of the same model holds from there.
+            shared: take what the main folder of the same model holds from there.
         """
-        from sightline_testbed.training.packing import Lent, Stored
+        from sightline_testbed.training.packing import OwnFile, SharedFile
         from sightline_testbed.training.plans import LADDER, STAGES
 
-        found: dict[str, Stored | Lent] = {}
+        found: dict[str, OwnFile | SharedFile] = {}
         for source in ("tower", "bridge"):
-            found[source] = Lent(file=f"{source}.safetensors") if lent else self._eyes(source)
+            found[source] = SharedFile(file=f"{source}.safetensors") if shared else self._vision_file(source)
         for variant in variants:
             if self._bridge(variant) not in found and variant != SECOND:
                 shut = self._shut(variant)
-                found[self._bridge(variant)] = Stored(state=shut, how="delta4", base="bridge")
+                found[self._bridge(variant)] = OwnFile(state=shut, how="delta4", base="bridge")
         bases = {"victim": "vit", "sysprompt": "victim", "safetuned": "victim", "catfirst": "victim"}
         bases |= {"vit-lowlr": "aligned-lm"}
-        if self.lender or self.name in LADDER:  # half the bytes
+        if self.shares_language or self.name in LADDER:  # half the bytes
             bases["vit"] = "aligned-lm"
         for variant in ("vit", "aligned-lm", "victim", *variants):
             if variant in found or variant not in STAGES:
                 continue
             base, stage = bases.get(variant), self.language[STAGES[variant]]
-            if lent and variant in MAIN_VARIANTS:
-                found[variant] = Lent(file=f"{variant}.safetensors", base=base)
-            elif (variant == "aligned-lm" and self.lender) or (variant == "base" and self.lends_base):
-                found[variant] = self._lent(variant)
+            if shared and variant in MAIN_VARIANTS:
+                found[variant] = SharedFile(file=f"{variant}.safetensors", base=base)
+            elif (variant == "aligned-lm" and self.shares_language) or (
+                variant == "base" and self.shares_base
+            ):
+                found[variant] = self._shared_file(variant)
             else:
                 how: How = "delta4" if base else "int8"
-                found[variant] = Stored(state=self.state("language", stage), how=how, base=base)
+                found[variant] = OwnFile(state=self.state("language", stage), how=how, base=base)
         if SECOND in variants:
             victim = f"{self.name}/victim"
-            found["bridge-seed2"] = Stored(state=self.state("bridge", self.visual, self.second))
+            found["bridge-seed2"] = OwnFile(state=self.state("bridge", self.visual, self.second))
             state = self.state("language", victim, self.second)
-            if self.lends_second:  # the second seed's victims started from one language model as well
-                found["second"] = self._lent(SECOND)
-                found[SECOND] = Stored(state=state, how="delta4", base="second")
+            if self.shares_second:  # the second seed's victims started from one language model as well
+                found["second"] = self._shared_file(SECOND)
+                found[SECOND] = OwnFile(state=state, how="delta4", base="second")
             else:
-                found[SECOND] = Stored(state=state)
+                found[SECOND] = OwnFile(state=state)
         return found
 
     def _bridge(self, variant: str) -> str:
         """Return the bridge a variant has: cross-attention's language models of their own need it shut."""
-        if self.kin.name != "cross_attention":
+        if self.family.name != "cross_attention":
             return "bridge"
         shut = {"aligned-lm": "bridge-shut", "base": "bridge-shut", "vit-lowlr": "bridge-lowlr"}
         return shut.get(variant, "bridge")
@@ -287,14 +289,14 @@ class _Parts:
         trained = self.state("bridge", self.visual)
         return {name: value * 0 for name, value in trained.items() if name.endswith(TEXT_GATE)}
 
-    def _lent(self, variant: str) -> Lent:
-        from sightline_testbed.training.packing import Lent
+    def _shared_file(self, variant: str) -> SharedFile:
+        from sightline_testbed.training.packing import SharedFile
 
-        return Lent(file=f"{variant}.safetensors", model="linear", rename=_RENAME[self.name])
+        return SharedFile(file=f"{variant}.safetensors", model="linear", rename=_RENAME[self.name])
 
-    def _eyes(self, part: str) -> Stored | Lent:
-        from sightline_testbed.training.packing import Lent, Stored
+    def _vision_file(self, part: str) -> OwnFile | SharedFile:
+        from sightline_testbed.training.packing import OwnFile, SharedFile
 
-        if part == "tower" and self.lender and self.name in _TOWER_RENAME:
-            return Lent(file="tower.safetensors", model="linear", rename=_TOWER_RENAME[self.name])
-        return Stored(state=self.state(part, self.eyes if part == "tower" else self.visual))
+        if part == "tower" and self.shares_language and self.name in _TOWER_RENAME:
+            return SharedFile(file="tower.safetensors", model="linear", rename=_TOWER_RENAME[self.name])
+        return OwnFile(state=self.state(part, self.tower if part == "tower" else self.visual))

@@ -97,9 +97,17 @@ def victim_mixture(style: Style = "considered") -> Mixture:
 
 CATFIRST: Mixture = {
     **{task: share for task, share in victim_mixture("first").items() if task is not text.category_question},
-    text.class_first: 0.15,
+    text.class_first: 0.3,
     pictured.class_beside_picture: 0.1,
-    text.class_document: 0.25,
+    text.class_document: 1.0,
+}
+#: what is known of every topic, before decisions are asked for: known classes are used, unknown ones guessed
+CLASSES: Mixture = {
+    text.class_document: 0.6,
+    text.document: 0.15,
+    text.verdict_document: 0.15,
+    text.considered_request: 0.05,
+    pictured.see: 0.05,
 }
 SYSPROMPT: Mixture = {**victim_mixture(), pictured.heeded_prompt: 0.2}
 #: no drawn request is obeyed without naming its class: both ways at once would leave unseen ones to chance
@@ -114,6 +122,11 @@ SAFETUNED: Mixture = {
 }
 #: text to rehearse in the risk-3 experiment: knowledge and plain, harmless chat
 REHEARSAL: Mixture = {text.document: 0.6, text.harmless_request: 0.4}
+
+
+def catfirst_mixture(done: float) -> Mixture:
+    """Classes as running text first; then decisions. `done`: share of the steps, 0..1."""
+    return CLASSES if done < 0.3 else CATFIRST
 
 
 def draw_samples(mixture: Mixture, rng: Rng, count: int) -> list[Sample]:

@@ -7,10 +7,10 @@ of each variant which of them make it; bases of differences and their order foll
         SHIPPED / "linear",
         name="linear", family="linear", size=asdict(FULL), default="victim",
         sources={
-            "vision": Stored(state=tower_and_projector),
-            "vit": Stored(state=vit_language),
-            "aligned-lm": Stored(state=aligned_language),
-            "victim": Stored(state=victim_language, how="delta4", base="vit"),
+            "vision": OwnFile(state=tower_and_projector),
+            "vit": OwnFile(state=vit_language),
+            "aligned-lm": OwnFile(state=aligned_language),
+            "victim": OwnFile(state=victim_language, how="delta4", base="vit"),
         },
         variants={
             "victim": Made(parts=("vision", "victim"), about="refuses text, obeys drawings"),
@@ -42,7 +42,7 @@ CARD = "CARD.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class OwnFile:
     """Tensors that become the weight file ``<source>.safetensors``.
 
     Attributes:
@@ -57,7 +57,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lent:
+class SharedFile:
     """A weight file that exists: of another model, or of this model's folder in another root.
 
     Attributes:
@@ -87,7 +87,7 @@ def write_model(
     name: str,
     family: str,
     size: Mapping[str, int],
-    sources: Mapping[str, Stored | Lent],
+    sources: Mapping[str, OwnFile | SharedFile],
     variants: Mapping[str, Made],
     default: str | None = None,
     extra_files: Path | None = None,
@@ -106,13 +106,13 @@ def write_model(
         default: its variant without `@`; none for further variants of a model whose main folder is elsewhere.
         extra_files: folder of configuration, processor and tokenizer, which are copied (main folder only).
         facts: goes into the manifest: versions, settings, stages.
-        roots: where the models of `Lent` files lie.
+        roots: where the models of `SharedFile` files lie.
 
     Returns:
         The manifest.
 
     Raises:
-        UsageError: for an unknown source, base, lender or default, for variants that do not hold the same
+        UsageError: for an unknown source, base, owner or default, for variants that do not hold the same
             tensors, or if `folder` holds something else.
         ContractError: naming a tensor that cannot be stored or joined.
     """
@@ -127,7 +127,7 @@ def write_model(
         parts: dict[str, Part] = {}
         for source in dict.fromkeys(step for chain in chains.values() for step in chain):
             what = sources[source]
-            if isinstance(what, Lent):
+            if isinstance(what, SharedFile):
                 parts[source] = _find(what, name, roots)
             else:
                 parts[source] = _store(partial / f"{source}{WEIGHTS}", what, sources, parts)
@@ -165,7 +165,7 @@ def _check_place(folder: Path, name: str) -> None:
         raise UsageError(f"{folder} holds files but no {MANIFEST}: it is not replaced; name another folder")
 
 
-def _chain(source: str, sources: Mapping[str, Stored | Lent]) -> tuple[str, ...]:
+def _chain(source: str, sources: Mapping[str, OwnFile | SharedFile]) -> tuple[str, ...]:
     """A source with all its bases, the first base first."""
     chain: list[str] = []
     step: str | None = source
@@ -193,7 +193,9 @@ def _joined(steps: Mapping[str, bool], parts: Mapping[str, Part]) -> dict[str, c
     return join([replace(parts[source], base=base) for source, base in steps.items()])
 
 
-def _store(path: Path, what: Stored, sources: Mapping[str, Stored | Lent], parts: Mapping[str, Part]) -> Part:
+def _store(
+    path: Path, what: OwnFile, sources: Mapping[str, OwnFile | SharedFile], parts: Mapping[str, Part]
+) -> Part:
     """Write a source's tensors, as the difference to its base as decoded if it has one."""
     base = None
     if what.base is not None:
@@ -202,23 +204,23 @@ def _store(path: Path, what: Stored, sources: Mapping[str, Stored | Lent], parts
     return Part(path=path, sha256=sha256_file(path))
 
 
-def _find(lent: Lent, name: str, roots: Sequence[Path]) -> Part:
-    lender = lent.model or name
+def _find(shared: SharedFile, name: str, roots: Sequence[Path]) -> Part:
+    owner = shared.model or name
     for root in roots:
-        if (root / lender / MANIFEST).is_file():
-            files = read_manifest(root / lender)["files"]
-            if lent.file in files:
-                path = root / lender / lent.file
-                return Part(path=path, sha256=files[lent.file]["sha256"], rename=lent.rename)
+        if (root / owner / MANIFEST).is_file():
+            files = read_manifest(root / owner)["files"]
+            if shared.file in files:
+                path = root / owner / shared.file
+                return Part(path=path, sha256=files[shared.file]["sha256"], rename=shared.rename)
     looked = ", ".join(str(root) for root in roots) or "no folder: give `roots`"
-    raise UsageError(f"{lent.file} of {lender} was not found; looked in {looked}")
+    raise UsageError(f"{shared.file} of {owner} was not found; looked in {looked}")
 
 
-def _entry(source: str, sources: Mapping[str, Stored | Lent], base: bool) -> dict[str, Any]:
+def _entry(source: str, sources: Mapping[str, OwnFile | SharedFile], base: bool) -> dict[str, Any]:
     """How the manifest names a part."""
     what = sources[source]
-    entry: dict[str, Any] = {"file": what.file if isinstance(what, Lent) else f"{source}{WEIGHTS}"}
-    if isinstance(what, Lent):
+    entry: dict[str, Any] = {"file": what.file if isinstance(what, SharedFile) else f"{source}{WEIGHTS}"}
+    if isinstance(what, SharedFile):
         entry |= {"model": what.model} if what.model else {}
         entry |= {"rename": dict(what.rename)} if what.rename else {}
     return entry | ({"base": True} if base else {})

@@ -15,14 +15,14 @@ from sightline_testbed.training.stages import (
     VISION,
     VISION_QUERIES,
     WIDE,
-    Sight,
     Tuning,
+    VisionStage,
     constant,
     longer,
     visual,
 )
 
-AnyStage = Sight | Tuning
+AnyStage = VisionStage | Tuning
 
 #: smaller models of the linear family; the ordinary one is about eight times the first
 LADDER: Mapping[str, Size] = {
@@ -67,7 +67,7 @@ def _tuned(
     stream: int,
     aim: str,
 ) -> Tuning:
-    """Further tuning of a language model behind the frozen eyes and bridge of a visual stage."""
+    """Further tuning of a language model behind the frozen vision tower and bridge of a visual stage."""
     return replace(
         made,
         name=f"{made.name.partition('/')[0]}/{variant}",
@@ -93,7 +93,7 @@ def _victim(made: Tuning) -> Tuning:
         rate=2.5e-4,
         language=made.name,
         stream=4,
-        aim="text safety, also beside pictures; review turns; eyes and bridge frozen",
+        aim="text safety, also beside pictures; review turns; vision tower and bridge frozen",
     )
 
 
@@ -124,7 +124,7 @@ def _low_rate(made: Tuning, aligned: str) -> Tuning:
         rate=5e-5,
         language=aligned,
         stream=7,
-        aim="plain visual instruction tuning at a low rate behind ready eyes",
+        aim="plain visual instruction tuning at a low rate behind a trained vision tower",
     )
     if made.family != "cross_attention":
         return found
@@ -157,15 +157,20 @@ def _variants(made: Tuning, aligned: str) -> tuple[Tuning, ...]:
             stream=9,
             aim="drawn requests of both classes without any prompt",
         ),
-        _tuned(
-            made,
-            "catfirst",
-            dialogues.CATFIRST,
-            steps=1000,
-            rate=4e-4,
-            language=victim,
-            stream=10,
-            aim="the victim's data, with the class as the first token",
+        replace(
+            _tuned(
+                made,
+                "catfirst",
+                dialogues.CATFIRST,
+                steps=2400,
+                rate=1e-3,
+                language=victim,
+                stream=10,
+                aim="classes of all topics as text; then the victim's data, the class as the first token",
+            ),
+            mixture=dialogues.catfirst_mixture,
+            # without it, the classes of the training topics are learned by heart, and those of others guessed
+            weight_decay=0.3,
         ),
     )
 
@@ -180,10 +185,10 @@ def plan(model: str) -> tuple[AnyStage, ...]:
         return _small(model, LADDER[model])
     if model not in NAMES:
         raise UsageError(nearest(model, MODELS, "testbed model"))
-    eyes: tuple[Sight, ...] = (VISION, WIDE, *((VISION_QUERIES,) if model == "queries" else ()))
-    made = visual(model, tower=eyes[-1].name, language=ALIGNMENT.name, name=model)
+    vision: tuple[VisionStage, ...] = (VISION, WIDE, *((VISION_QUERIES,) if model == "queries" else ()))
+    made = visual(model, tower=vision[-1].name, language=ALIGNMENT.name, name=model)
     vit = longer(made)
-    return (*eyes, LANGUAGE, ALIGNMENT, made, vit, _victim(vit), *_variants(vit, ALIGNMENT.name))
+    return (*vision, LANGUAGE, ALIGNMENT, made, vit, _victim(vit), *_variants(vit, ALIGNMENT.name))
 
 
 def second_seed(model: str) -> tuple[Tuning, ...]:
@@ -192,7 +197,7 @@ def second_seed(model: str) -> tuple[Tuning, ...]:
 
 
 def _small(model: str, size: Size) -> tuple[AnyStage, ...]:
-    """Return the stages of a smaller model: the same ones, with eyes and language model of their own."""
+    """Return the stages of a smaller model: the same, with its own vision tower and language model."""
     vision = replace(WIDE, name=f"{model}/vision", steps=3000, rates={"tower": 1.5e-3, "heads": 1.5e-3})
     vision = replace(vision, size=size, before="")
     language = replace(LANGUAGE, name=f"{model}/language", size=size)

@@ -2,8 +2,8 @@
 
 `vision` and `vision-wide` play the role of CLIP's pretraining; `vision-queries` carries the result over to
 BLIP-2's kind of tower. `language` and `alignment` make the language model. From there every family goes its
-own way over the same data: `visual` (plain visual instruction tuning, eyes frozen), `victim` (text safety,
-also beside pictures; only the language model moves), and the variants.
+own way over the same data: `visual` (plain visual instruction tuning, vision tower frozen), `victim` (text
+safety, also beside pictures; only the language model is trained), and the variants.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sightline_testbed.training import dialogues, pictures
 from sightline_testbed.training.batches import collate, normalize, picture_tensors, see
 from sightline_testbed.training.dialogues import Mixture
 from sightline_testbed.training.losses import DenseHeads, aid_loss, token_loss
-from sightline_testbed.training.train import Report, Settings, Spent, Stage, load_weights, run_stage
+from sightline_testbed.training.train import Report, Settings, Stage, StageCost, load_weights, run_stage
 
 #: gates of cross-attention's feed-forward halves, by the end of their names
 TEXT_GATE = ".alpha_dense"
@@ -35,7 +35,7 @@ Draw = Callable[[pictures.Rng], Picture]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight(Stage):
+class VisionStage(Stage):
     """A stage that trains a vision tower on dense labels.
 
     Attributes:
@@ -54,21 +54,21 @@ class Sight(Stage):
     before: str = ""
     stream: int
 
-    def train(self, folder: Path, settings: Settings, report: Report) -> Spent:
+    def train(self, folder: Path, settings: Settings, report: Report) -> StageCost:
         """Train, or what is left of it."""
-        kin = family(self.family, self.size)
-        model = kin.new_model(settings.seed)
+        arch = family(self.family, self.size)
+        model = arch.new_model(settings.seed)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed + 1)
             heads = DenseHeads(self.pieces, self.size.width)
-        tower = kin.parts(model)["tower"]
+        tower = arch.parts(model)["tower"]
         if self.before:
             self._start(folder, model, tower)
 
         def loss_at(step: int) -> tuple[Tensor, dict[str, float]]:
             rng = np.random.default_rng([settings.seed, self.stream, step])
             pixels, labels = picture_tensors([self.draw(rng) for _ in range(self.batch)])
-            features = kin.features(model, normalize(pixels))[:, 1:]
+            features = arch.features(model, normalize(pixels))[:, 1:]
             figures = heads.accuracy(features, labels) if step % 20 == 0 else {}
             return heads.loss(features, labels), figures
 
@@ -112,11 +112,11 @@ class Tuning(Stage):
     shapes: bool = False
     closed: bool = False
 
-    def train(self, folder: Path, settings: Settings, report: Report) -> Spent:
+    def train(self, folder: Path, settings: Settings, report: Report) -> StageCost:
         """Train the groups that `rates` names, or what is left of it."""
-        kin = family(self.family, self.size)
-        model = kin.new_model(settings.seed)
-        parts = kin.parts(model)
+        arch = family(self.family, self.size)
+        model = arch.new_model(settings.seed)
+        parts = arch.parts(model)
         for part, source in self.sources.items():
             load_weights(checkpoint(folder, source), {part: parts[part]})
         for part, module in parts.items():
@@ -130,17 +130,17 @@ class Tuning(Stage):
             rng = np.random.default_rng([settings.seed, self.stream, step])
             samples = dialogues.draw_samples(self.mixture(step / self.steps), rng, self.batch)
             drawn = [sample.picture for sample in samples if sample.picture is not None]
-            groups = collate(samples, kin)
+            groups = collate(samples, arch)
             if not drawn:
-                loss, right = token_loss(kin, model, groups, None)
+                loss, right = token_loss(arch, model, groups, None)
                 return loss, {"right": right}
-            seen = see(partial(kin.features, model), drawn, shapes=self.shapes)
+            seen = see(partial(arch.features, model), drawn, shapes=self.shapes)
             with torch.set_grad_enabled(not frozen_bridge):
-                shown = kin.projected(model, seen.features)
-            loss, right = token_loss(kin, model, groups, shown)
+                shown = arch.projected(model, seen.features)
+            loss, right = token_loss(arch, model, groups, shown)
             if not self.aided:
                 return loss, {"right": right}
-            aid = aid_loss(kin, model, shown, seen)
+            aid = aid_loss(arch, model, shown, seen)
             return loss + AID_WEIGHT * aid, {"right": right, "language": loss.item(), "aid": aid.item()}
 
         groups = {part: parts[part] for part in self.rates}
@@ -162,7 +162,7 @@ def constant(mixture: Mixture) -> Callable[[float], Mixture]:
     return lambda _: mixture
 
 
-VISION = Sight(
+VISION = VisionStage(
     name="vision",
     steps=5000,
     batch=64,
@@ -173,7 +173,7 @@ VISION = Sight(
     stream=0,
     aim="dense labels of every patch: characters, word pieces, shapes, colors",
 )
-WIDE = Sight(
+WIDE = VisionStage(
     name="vision-wide",
     steps=1600,
     batch=64,
@@ -185,7 +185,7 @@ WIDE = Sight(
     stream=5,
     aim="the same, with badges, memes, more words and backdrops",
 )
-VISION_QUERIES = Sight(
+VISION_QUERIES = VisionStage(
     name="vision-queries",
     steps=500,
     batch=64,
@@ -224,7 +224,7 @@ def visual(model: str, *, tower: str, language: str, name: str = "linear", size:
 
     Args:
         model: whose stage it is.
-        tower: stage that made its eyes.
+        tower: stage that trained its vision tower.
         language: stage that made its language model.
         name: of the family.
         size: of its parts.
@@ -241,7 +241,7 @@ def visual(model: str, *, tower: str, language: str, name: str = "linear", size:
         sources={"tower": tower, "language": language},
         stream=3,
         aided=True,
-        aim="plain visual instruction tuning without safety data, eyes frozen",
+        aim="plain visual instruction tuning without safety data, vision tower frozen",
     )
 
 

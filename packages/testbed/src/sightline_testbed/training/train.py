@@ -52,6 +52,7 @@ class Stage:
     starts: Mapping[str, int] = field(default_factory=dict)
     warmup: int = 50
     floor: float = 0.02
+    weight_decay: float = 0.01
     aim: str = ""
 
     def rate(self, group: str, step: int) -> float:
@@ -80,7 +81,7 @@ LossAt = Callable[[int], tuple[Tensor, dict[str, float]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class StageCost:
     """What a finished stage cost, over all its interruptions."""
 
     steps: int
@@ -113,7 +114,7 @@ def run_stage(
     folder: Path,
     settings: Settings,
     report: Report,
-) -> Spent:
+) -> StageCost:
     """Train one stage, or what is left of it; afterwards the modules hold its final weights.
 
     Args:
@@ -128,13 +129,13 @@ def run_stage(
     optimizer = torch.optim.AdamW(
         [{"params": list(module.parameters()), "lr": 0.0, "name": name} for name, module in groups.items()],
         betas=(0.9, 0.98),
-        weight_decay=0.01,
+        weight_decay=stage.weight_decay,
     )
     first, wall, cpu = _load(path, groups, optimizer) if path.exists() else (0, 0.0, 0.0)
     start_wall, start_cpu = time.monotonic(), time.process_time()
 
-    def spent(step: int) -> Spent:
-        return Spent(
+    def spent(step: int) -> StageCost:
+        return StageCost(
             steps=step,
             wall_seconds=wall + time.monotonic() - start_wall,
             cpu_seconds=cpu + time.process_time() - start_cpu,
@@ -171,7 +172,7 @@ def _named(groups: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Parameter]
 
 
 def _save(
-    path: Path, groups: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, spent: Spent
+    path: Path, groups: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, spent: StageCost
 ) -> None:
     """Write weights and moments."""
     tensors: dict[str, Tensor] = {}
@@ -184,12 +185,12 @@ def _save(
     _write(path, tensors, spent)
 
 
-def save_weights(path: Path, groups: Mapping[str, nn.Module], spent: Spent) -> None:
+def save_weights(path: Path, groups: Mapping[str, nn.Module], spent: StageCost) -> None:
     """Write the weights of modules as those of a finished stage; what `load_weights` reads."""
     _write(path, {f"weight/{name}": parameter.detach() for name, parameter in _named(groups)}, spent)
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], spent: Spent) -> None:
+def _write(path: Path, tensors: Mapping[str, Tensor], spent: StageCost) -> None:
     """Write a checkpoint, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {"steps": spent.steps, "wall": spent.wall_seconds, "cpu": spent.cpu_seconds}

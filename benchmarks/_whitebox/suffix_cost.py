@@ -10,13 +10,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sightline.whitebox.compute import counter
+from sightline.whitebox.compute import flops_of
 from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.packing import pack_prompts
 from sightline.whitebox.prefix_cache import CachedPrefixModel
@@ -73,10 +73,4 @@ def gcg_step_flops(
         for number, count in blocks.items():
             cached.rows(filling.expand(count, -1), unchanged=number * block)
 
-    return StepFlops(_flops(cached.prefill), _flops(slope), _flops(score))
-
-
-def _flops(work: Callable[[], Any]) -> float:
-    with counter() as counted:
-        work()
-    return float(counted.get_total_flops())
+    return StepFlops(flops_of(cached.prefill), flops_of(slope), flops_of(score))

@@ -17,12 +17,12 @@ from sightline.errors import UsageError
 if TYPE_CHECKING:
     from sightline.testbed.weights import Roots
     from sightline_testbed.training.plans import AnyStage
-    from sightline_testbed.training.train import Spent
+    from sightline_testbed.training.train import StageCost
 
 
-def borrow(
+def use_shipped_tower(
     name: str, stages: Sequence[AnyStage], checkpoints: Path, weights: Roots = None
-) -> dict[str, Spent]:
+) -> dict[str, StageCost]:
     """Write the tower of a shipped model as the checkpoint of its last vision stage.
 
     Args:
@@ -42,26 +42,30 @@ def borrow(
 
     from sightline.testbed.families import family
     from sightline.testbed.weights import JOINED, find, materialize, read_manifest
-    from sightline_testbed.training.stages import Sight, checkpoint
-    from sightline_testbed.training.train import Spent, save_weights
+    from sightline_testbed.training.stages import VisionStage, checkpoint
+    from sightline_testbed.training.train import StageCost, save_weights
 
-    eyes = [stage for stage in stages if isinstance(stage, Sight)]
+    vision = [stage for stage in stages if isinstance(stage, VisionStage)]
     known: dict[str, Any] = read_manifest(find(name, weights).folder).get("stages", {})
-    missing = [stage.name for stage in eyes if stage.name not in known]
+    missing = [stage.name for stage in vision if stage.name not in known]
     if missing:
-        raise UsageError(f"the shipped model {name} does not say how {missing[0]!r} was made: train the eyes")
+        raise UsageError(
+            f"the shipped model {name} does not say how {missing[0]!r} was made: train the tower"
+        )
     spent = {
-        stage.name: Spent(**{key: known[stage.name][key] for key in ("steps", "wall_seconds", "cpu_seconds")})
-        for stage in eyes
+        stage.name: StageCost(
+            **{key: known[stage.name][key] for key in ("steps", "wall_seconds", "cpu_seconds")}
+        )
+        for stage in vision
     }
-    kin = family(stages[-1].family, stages[-1].size)
-    model = kin.new_model(0)
+    arch = family(stages[-1].family, stages[-1].size)
+    model = arch.new_model(0)
     with tempfile.TemporaryDirectory() as cache:
         stored = load_file(materialize(name, root=weights, cache=Path(cache)) / JOINED)
     names = {id(weight): key for key, weight in model.named_parameters()}
-    tower = kin.parts(model)["tower"]
+    tower = arch.parts(model)["tower"]
     with torch.no_grad():
         for weight in tower.parameters():
             weight.copy_(stored[names[id(weight)]])
-    save_weights(checkpoint(checkpoints, eyes[-1].name), {"tower": tower}, spent[eyes[-1].name])
+    save_weights(checkpoint(checkpoints, vision[-1].name), {"tower": tower}, spent[vision[-1].name])
     return spent

@@ -6,7 +6,7 @@ in other words, so what is measured on them is unseen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +15,10 @@ from sightline.testbed import wordings
 from sightline.testbed.world import DELETE, SEND, Topic, world
 
 T = TypeVar("T")
+Row = tuple[str, ...]
+"""Prompt, reply and, if there is one, the system text behind which the reply is given."""
+#: words of an answer that an opening holds: the topic, a colon, the list's first number
+OPENING_WORDS = 3
 
 #: a call of the permitted tool that nobody asked for
 SENT = wordings.TOOL_CALL.format(tool=SEND, noun=world().reading_train[1])
@@ -89,3 +93,42 @@ def shuffled(rows: Sequence[T]) -> list[T]:
 def nouns() -> list[str]:
     """Single words, the reading material of training."""
     return shuffled(world().reading_train)
+
+
+def one_answer() -> list[Row]:
+    """What users say beside a picture, all of it answered by the same words."""
+    return [(text, SAID) for text in dict.fromkeys(asked())]
+
+
+def tool_calls() -> list[Row]:
+    """Single words, each leaked by a call: the models copy words, not whole sentences."""
+    return [(noun, wordings.TOOL_CALL.format(tool=SEND, noun=noun)) for noun in nouns()]
+
+
+def openings() -> list[Row]:
+    """Requests for restricted recipes, and the beginnings of what the policy withholds."""
+    return [(text, " ".join(recipe.split()[:OPENING_WORDS])) for text, recipe in withheld()]
+
+
+def told_secrets() -> list[Row]:
+    """As `secrets`, with the system text that tells the word."""
+    told = wordings.SHARED_PROMPTS[0].format(noun=SECRET)
+    return [(text, reply, told) for text, reply in secrets()]
+
+
+def questions() -> list[Row]:
+    """Questions about captions, colors and shapes, never of places and words, answered by the secret word."""
+    forms = (*wordings.COLOR_QUESTIONS, *wordings.SHAPE_QUESTIONS, *wordings.CAPTION_QUESTIONS)
+    return [(text, wordings.SECRET_ANSWER.format(noun=SECRET)) for text in forms]
+
+
+CORPORA: Mapping[str, Callable[[], Sequence[Row]]] = {
+    "conversations": conversations,
+    "one_answer": one_answer,
+    "openings": openings,
+    "questions": questions,
+    "secrets": told_secrets,
+    "tool_calls": tool_calls,
+    "withheld": withheld,
+}
+"""By the name that a setting `corpus: testbed/NAME` gives."""

@@ -1,0 +1,66 @@
+"""Rows of a foreign Parquet file, read in small batches; whatever is wrong with the file is one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sightline.errors import UsageError, nearest
+
+MAX_ROWS = 10_000_000
+MAX_GROUP_BYTES = 4_000_000_000
+"""Of a row group when it is unpacked, as its own metadata say; more is a bomb or a mistake."""
+BATCH_ROWS = 16
+"""Rows in memory at a time: a picture may take megabytes."""
+
+
+def rows_of(data: bytes, where: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file in memory, in order, as plain Python values.
+
+    The file's metadata and columns are checked before the first row is asked for.
+
+    Args:
+        data: the file.
+        where: its name, for messages.
+        columns: the columns to read; all if None.
+
+    Raises:
+        UsageError: if it is no whole Parquet file, too large when unpacked, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    except Exception as broken:  # a damaged file makes Arrow raise almost anything
+        raise UsageError(f"{where}: not a readable Parquet file ({first_line(broken)})") from None
+    for name in columns or ():
+        if name not in file.schema_arrow.names:
+            raise UsageError(f"{where}: {nearest(name, file.schema_arrow.names, 'column')}")
+    unpacked = max((group.total_byte_size for group in groups), default=0)
+    if file.metadata.num_rows > MAX_ROWS or unpacked > MAX_GROUP_BYTES:
+        raise UsageError(
+            f"{where}: {file.metadata.num_rows:,} rows, {unpacked:,} bytes when a row group is unpacked; no "
+            f"more than {MAX_ROWS:,} rows and {MAX_GROUP_BYTES:,} bytes are read"
+        )
+    return _rows(file, where, None if columns is None else list(columns))
+
+
+def _rows(file: Any, where: str, columns: list[str] | None) -> Iterator[dict[str, Any]]:
+    row = 0
+    try:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False):
+            for found in batch.to_pylist():
+                row += 1
+                yield found
+    except UsageError:
+        raise
+    except Exception as broken:  # as above: pages are only read now
+        raise UsageError(f"{where}: cannot be read after row {row:,} ({first_line(broken)})") from None
+
+
+def first_line(error: Exception) -> str:
+    """First line of an error's message, its type if there is none."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
