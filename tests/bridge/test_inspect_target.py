@@ -26,7 +26,7 @@ PATIENCE = RetryPolicy(max_retries=2, attempt_timeout=1, timeout=5, first_wait=0
 
 
 def open_target(server: Server, blobs: Blobs, **model_args: Any) -> InspectTarget:
-    retry_policy = model_args.pop("patience", PATIENCE)
+    retry_policy = model_args.pop("retry_policy", PATIENCE)
     return InspectTarget(
         "openai-api/test/m", blobs, retry_policy=retry_policy, base_url=server.url, api_key=KEY, **model_args
     )

@@ -38,6 +38,7 @@ from sightline.whitebox.packing import PackedPrompts, pack_prompts
 from sightline.whitebox.prefix_cache import PrefixCache, text_prefix
 from sightline.whitebox.preprocessing.processor import ToFields, preprocessor
 from sightline.whitebox.prompts import Prompts, PromptTokens, Size, check_pictures
+from sightline.whitebox.shapes import Images
 from sightline.whitebox.victim import Pair, Rows, joined
 
 #: packs of tokens that are remembered
@@ -138,7 +139,7 @@ class MultimodalVictim:
         )
         return family.forward(inputs)
 
-    def pixels(self, x: Tensor) -> Fields:
+    def pixels(self, x: Images) -> Fields:
         """What the model's processor makes of pictures, in the model's number format."""
         found = self._preprocess(x)
         return {

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sightline.cases import Conversation
-from sightline.whitebox.shapes import Features, PairFlags, TokenFlags, TokenLosses
+from sightline.whitebox.shapes import Features, Images, Logits, PairFlags, TokenFlags, TokenIds, TokenLosses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +48,9 @@ class Rows:
         pair: (t,), the index of the pair that a token belongs to; not decreasing, none left out.
     """
 
-    logits: Tensor
-    ids: Tensor
-    pair: Tensor
+    logits: Logits
+    ids: TokenIds
+    pair: TokenIds
 
     @property
     def nll(self) -> TokenLosses:
@@ -103,7 +103,7 @@ class Victim(Protocol):
         """Where pictures and thetas have to be."""
         ...
 
-    def rows(self, x: Tensor, pairs: Sequence[Pair], *, perturbations: Sequence[Tensor | None] = ()) -> Rows:
+    def rows(self, x: Images, pairs: Sequence[Pair], *, perturbations: Sequence[Tensor | None] = ()) -> Rows:
         """Predictions at all target tokens of all pairs for each picture, in one packed pass.
 
         Args:
@@ -142,7 +142,7 @@ class Encoder(Protocol):
         """What `scores` tell of, in their order; empty for an encoder without scores."""
         ...
 
-    def features(self, x: Tensor, kind: Kind = "pooled") -> Features:
+    def features(self, x: Images, kind: Kind = "pooled") -> Features:
         """Features of pictures, float32: (n, width), or (n, patches, width) for `patches`.
 
         `scores`, (n, labels), are the log-odds of each label; more than 0 is seen rather than not.

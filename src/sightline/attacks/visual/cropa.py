@@ -9,8 +9,8 @@ Official: Haochen-Luo/CroPA, main.py, utils/attack_tool.py. Read there: eps 16/2
 normal noise, 1,701 of them; one prompt a step in shuffled rounds through 10; target "unknown" with its end
 token; perturbations move by 0.01, within -0.23 to 0.27, at steps 30, 60 ... 300 (counted from 0) for 10
 prompts, in general at the multiples of 300 // prompts up to 300 (other sizes for other models and numbers of
-prompts: 0.0025 to 0.025), in all tokens between the few-shot context and the target. Not verified: the figures
-of the paper's table 1.
+prompts: 0.0025 to 0.025), in all tokens between the few-shot context and the target. Not verified: the
+figures of the paper's table 1.
 
 The prompts are the user's (`prompts:`); those of the cases must be others, and a draft's note says whether
 its own question was among them. Judge with `target_string(mode=exact)`.
