@@ -192,8 +192,10 @@ def test_success_within_several_tries_is_a_number_of_its_own(tmp_path):
 def test_two_judges_never_share_a_table(plain):
     _, root = plain
     for table in root.find("table"):
-        if table.find("caption") and ", judge " in table.find("caption")[0].text:
-            names = [name for name in Shape().judges if name in table.text]
+        if table.find("caption") and "judged by" in table.find("caption")[0].text:
+            names = [
+                name for name in Shape().judges if name.partition("(")[0] in table.find("caption")[0].text
+            ]
             assert len(names) == 1
 
 
@@ -416,7 +418,7 @@ def section(root, name):
         ({"benign": False}, "tradeoff", "Over-refusal was not measured"),
         ({"benign": False, "utility": 0}, "tradeoff", "No trade-off to show"),
         ({"defenses": ("none",)}, "tradeoff", "No trade-off to show"),
-        ({"judges": ("one@1",)}, "judges", "One judge only"),
+        ({"judges": ("one@1",)}, "judges", "Only one judge"),
         ({"all_errors": True}, "results", "no scored sample"),
         ({"compact": False}, "gallery", "Clean request"),
     ],
@@ -438,7 +440,7 @@ def test_several_targets_and_benchmarks_get_their_own_tables(tmp_path):
         prompts=1, utility=6, targets=("testbed/a", "testbed/b"), benchmarks=("one", "two"), judges=("j@1",)
     )
     _, root = page_of(tmp_path, shape)
-    captions = [c.text for c in root.find("caption") if ", judge " in c.text]
+    captions = [c.text for c in root.find("caption") if "judged by" in c.text]
     assert len(captions) == 2
     assert len(root.find("p", "lede")) == 4
 
@@ -460,7 +462,7 @@ def test_a_lost_picture_and_lost_records_are_notes(tmp_path):
             blob.unlink()
     (run / "records" / "answer.parquet").unlink()
     root = Tree(report.write(run).read_text(encoding="utf-8")).root
-    assert "Picture could not be read" in section(root, "gallery")
+    assert "Picture unreadable" in section(root, "gallery")
     assert "No response is recorded" in section(root, "gallery")
 
 
@@ -476,8 +478,8 @@ def test_warnings_come_from_the_records(tmp_path):
     for part in (
         "figstep: 72 pages were drawn with DejaVuSansMono-Bold.ttf, because FreeMonoBold.ttf is not",
         "only 12 groups of restricted requests, 12 groups of benign requests (fewer than 30): intervals are",
-        "figstep: draws words, but they were not typed (figstep_typed with its settings was",
-        "defense self_moderation: a moderation turn could not be read, so it decided nothing (",
+        "figstep: no typed control (figstep_typed with its settings was",
+        "defense self_moderation: a moderation turn was unparsable and was ignored (",
         "row 7: an odd <picture>",
         "the study was changed 1 time(s) in this folder",
     ):

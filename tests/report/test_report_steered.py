@@ -123,7 +123,7 @@ def test_a_curve_over_the_budget_is_of_steered_replies(found: Summary) -> None:
 
 def test_tables_keep_the_two_readings_apart(page: Tree) -> None:
     results = part(page.root, "results")
-    case, wish = (t for t in results.find("table") if ", judge " in t.text)
+    case, wish = (t for t in results.find("table") if "judged by" in t.text)
     heads = [[th.text for th in t.find("thead")[0].find("th")] for t in (case, wish)]
     assert heads[0][2:7] == ["ASR", "n", "Over-refusal", "Utility", "Utility under attack"]
     assert heads[1][2:5] == ["Targeted ASR", "Minus strongest control", "n"]

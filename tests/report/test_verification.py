@@ -89,7 +89,7 @@ def test_the_table_says_what_survives(tmp_path: Path) -> None:
     assert (jpeg.text, jpeg.count, jpeg.unscored) == ("67\u00a0%", "2/3", 1)
     assert jpeg.bounds == "50\u00a0% to 75\u00a0%"
     assert jpeg.change.startswith("−33 [")  # three pairs, of which one is lost
-    assert jpeg.over.endswith("over noise")
+    assert jpeg.over.endswith("(noise)")
     assert [name for name, _ in shown[0].bands] == ["attacks", "controls"]
 
 

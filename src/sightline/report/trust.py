@@ -79,7 +79,7 @@ def _missing_rows(lock: Mapping[str, Any], results: Results) -> list[str]:
     promised = expected_rows(lock)
     short = {cell: n for cell, n in promised.items() if found.get(cell, 0) != n}
     warnings = [
-        f"{' | '.join(cell)}: {found.get(cell, 0):,} rows found, {n:,} expected from the lock"
+        f"{' | '.join(cell)}: {found.get(cell, 0):,} rows found, {n:,} expected by the lock"
         for cell, n in list(short.items())[:5]
     ]
     if len(short) > len(warnings):
