@@ -463,7 +463,7 @@ def test_a_lost_picture_and_lost_records_are_notes(tmp_path):
     (run / "records" / "answer.parquet").unlink()
     root = Tree(report.write(run).read_text(encoding="utf-8")).root
     assert "Picture unreadable" in section(root, "gallery")
-    assert "No response is recorded" in section(root, "gallery")
+    assert "No response recorded" in section(root, "gallery")
 
 
 def test_warnings_come_from_the_records(tmp_path):
