@@ -1,4 +1,4 @@
-"""`results.parquet` as integer codes: grouping and pairing of 10^6 rows without a string in sight."""
+"""`results.parquet` as integer codes: grouping and pairing of 10^6 rows without string operations."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def read_columns(results: Any) -> Columns:
     case, seed = texts["case_id"], texts["craft_seed"]
     sample = combine([texts["benchmark"].codes, texts["release"].codes, case.codes, epoch])[0]
     _name_series(texts)
-    _tell_seen(texts)
+    _name_split(texts)
     texts["scores"] = _known_scores(texts["scores"], where)
     cell, keys = combine([texts[name].codes for name in CELL])
     order = np.lexsort((sample, seed.codes, cell))
@@ -163,7 +163,7 @@ def read_columns(results: Any) -> Columns:
         row = order[twice[0]]
         name = " | ".join(cells[cell[twice[0]]][: CELL.index("series")])
         raise ContractError(
-            f"{where}: {len(twice)} samples stand twice; the first is {case.texts[case.codes[row]]} in {name}"
+            f"{where}: {len(twice)} duplicate samples; the first is {case.texts[case.codes[row]]} in {name}"
         )
     return Columns(
         cells=cells,
@@ -213,8 +213,8 @@ def _name_series(texts: dict[str, Codes]) -> None:
     texts["attack"] = Codes(places[column], known)
 
 
-def _tell_seen(texts: dict[str, Codes]) -> None:
-    """Name what `seen` says; a sample whose artifact failed counts with the unseen ones of its column."""
+def _name_split(texts: dict[str, Codes]) -> None:
+    """Name the values of `seen`; a sample whose artifact failed counts with the held-out ones."""
     seen = texts["seen"]
     named = Codes(seen.codes, [SEEN.get(text, text) for text in seen.texts])
     texts["seen"] = named
@@ -222,9 +222,9 @@ def _tell_seen(texts: dict[str, Codes]) -> None:
         return
     unknown = seen.codes == seen.texts.index("")
     column = combine([texts[name].codes for name in CELL if name != "seen"])[0]
-    told = np.zeros(int(column.max()) + 1, dtype=bool)
-    told[column[~unknown]] = True
-    lost = unknown & told[column]
+    known = np.zeros(int(column.max()) + 1, dtype=bool)
+    known[column[~unknown]] = True
+    lost = unknown & known[column]
     if lost.any():
         words = [*named.texts, "unseen"] if "unseen" not in named.texts else named.texts
         texts["seen"] = Codes(np.where(lost, words.index("unseen"), named.codes), words)
