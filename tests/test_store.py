@@ -376,3 +376,19 @@ def test_table_agrees_with_a_dictionary(
         assert [(row["n"], row["version"]) for row in table] == list(truth.items())
         found = table.rows([digest(number) for number in asked])
         assert [row and row["version"] for row in found] == [truth.get(number) for number in asked]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"version https://git-lfs.github.com/spec/v1\r\noid sha256:0\r\n",
+        b"\xef\xbb\xbfversion https://git-lfs.github.com/spec/v1\n",
+        b"version https://hawser.github.com/spec/v1\n",
+        b"/annex/objects/SHA256E-s3--0.png\n",
+    ],
+)
+def test_a_pointer_in_any_spelling_is_refused(data: bytes) -> None:
+    from sightline.store import refuse_pointer
+
+    with pytest.raises(UsageError, match="pointer, which only names the file; run `git "):
+        refuse_pointer(data, "x")
