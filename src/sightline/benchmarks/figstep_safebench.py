@@ -170,6 +170,8 @@ def read_table(name: str, release: Release) -> list[Row]:
         raise UsageError(f"{where}: not a CSV table ({broken})") from None
     if not rows:
         raise UsageError(f"{release.root}: {name} has no rows")
+    texts = ((f"line {row.line}", text) for row in rows for text in (row.question, row.instruction))
+    release.warn_of_odd_texts(f"{release.root}: {name}", texts)
     return rows
 
 

@@ -129,9 +129,8 @@ def _mend_usage(body: dict[str, Any], interface: str) -> bool:
         return True
     wanted = _USAGE.get(interface, ()) if name == "usage" else [n for n in _GOOGLE_USAGE if n in counts]
     bad = {each: -1 for each in wanted if type(counts.get(each)) is not int}
-    first = [counts.get(each) for each in wanted[:2]]
     if list(bad) == ["total_tokens"] and "total_tokens" not in counts:
-        bad = {"total_tokens": sum(first)}
+        bad = {"total_tokens": sum(counts[each] for each in wanted[:2])}
     odd = [each for each, value in counts.items() if each.endswith("_details") and not _whole_counts(value)]
     counts.update({**bad, **dict.fromkeys(odd)})
     return bool(bad or odd)

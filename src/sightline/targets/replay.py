@@ -33,7 +33,10 @@ from sightline.tables import Table
 from sightline.targets._asked import checked
 from sightline.untrusted import sanitized, sanitized_row
 
-_STOPS = {name: name for name in get_args(Stop)} | {"max_tokens": "length", "model_length": "length"}
+_STOPS: dict[str, str] = {name: name for name in get_args(Stop)} | {
+    "max_tokens": "length",
+    "model_length": "length",
+}
 _FIELDS = ("text", "stop", "raw", "error", "flags", "calls", "cost")
 
 
