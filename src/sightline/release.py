@@ -7,8 +7,7 @@ first among the files, then in the zip files that lie in one of its folders, and
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -25,7 +24,6 @@ from sightline.store import encode_png
 from sightline.untrusted import whole
 
 HINT_PATHS = 200
-_NO_WORDS = re.compile(r"(?:nan|none|null|n/?a|#n/a|<na>|\[.*\]|\{.*\})", re.IGNORECASE | re.DOTALL)
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 
@@ -70,15 +68,6 @@ class OfficialRelease:
     def warn(self, message: str) -> None:
         """Note something that the user should know, such as an unexpected number of rows."""
         self._warnings.append(message)
-
-    def warn_of_odd_texts(self, where: str, texts: Iterable[tuple[str, str]]) -> None:
-        """Note texts, each with its place, that a program wrote for an absent or a structured value."""
-        odd = [f"{place} {text.strip()[:40]!r}" for place, text in texts if _NO_WORDS.fullmatch(text.strip())]
-        if odd:
-            more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
-            self.warn(
-                f"{where}: no words of a person: {', '.join(odd[:3])}{more}; asked and drawn as they are"
-            )
 
     def exists(self, name: str) -> bool:
         """Whether a file or a folder with pictures of that name is there, in any letter case."""

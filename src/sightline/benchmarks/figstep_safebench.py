@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from sightline.attacks import instructions
+from sightline.benchmarks._odd_texts import warn_of_odd_texts
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Benchmark, Release
 from sightline.errors import UsageError
@@ -171,7 +172,7 @@ def read_table(name: str, release: Release) -> list[Row]:
     if not rows:
         raise UsageError(f"{release.root}: {name} has no rows")
     texts = ((f"line {row.line}", text) for row in rows for text in (row.question, row.instruction))
-    release.warn_of_odd_texts(f"{release.root}: {name}", texts)
+    warn_of_odd_texts(release, f"{release.root}: {name}", texts)
     return rows
 
 
