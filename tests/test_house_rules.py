@@ -45,6 +45,7 @@ LAYERS = [
         "callables",
         "namespaces",
         "parquet",
+        "stops",
         "keys",
         "sealed",
         "run_folder",

@@ -12,9 +12,9 @@ import pytest
 
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
-from sightline.judges._stops import stopped
 from sightline.records import NO_COST, Call, Cost, Outcome, Response, Verdict
 from sightline.release import OfficialRelease
+from sightline.stops import stopped
 from sightline.store import Blobs
 from sightline.targets.replay import ReplayTarget, conversation_digest
 from sightline.targets.scripted import ScriptedTarget

@@ -32,9 +32,9 @@ def step_with_rival(victim: Victim, x: Tensor, pairs: Sequence[Pair]) -> Step:
     objective = Objective(victims=(victim,), rows=(TargetNLL(),))
     leaf = x.detach().requires_grad_(True)
     shapes = [victim.prompt_width(pair.prompt) for pair in pairs]
-    nudges = [torch.zeros(len(x), *shape, device=x.device, requires_grad=True) for shape in shapes]
-    loss = objective(leaf, pairs, nudges).sum()
-    grad, *_ = torch.autograd.grad(loss, [leaf, *nudges])
+    perturbations = [torch.zeros(len(x), *shape, device=x.device, requires_grad=True) for shape in shapes]
+    loss = objective(leaf, pairs, perturbations).sum()
+    grad, *_ = torch.autograd.grad(loss, [leaf, *perturbations])
     return loss.detach(), grad
 
 

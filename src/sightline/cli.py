@@ -6,7 +6,7 @@ import errno
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -215,9 +215,9 @@ def verify(
     from sightline.study.verify.verification import Wanted
     from sightline.terminal import show_verification, verified
 
-    wanted = Wanted.of(
-        qualities=jpeg, factors=resize, targets=target, attacks=attack, limit=limit, retry_errors=retry_errors
-    )
+    given: dict[str, Any] = {"qualities": jpeg, "factors": resize, "targets": target, "attacks": attack}
+    lists = {name: tuple(values) for name, values in given.items() if values is not None}
+    wanted = Wanted(**lists, limit=limit, retry_errors=retry_errors)
     show_verification(_wait(verified(folder, wanted)))
 
 

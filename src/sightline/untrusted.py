@@ -1,7 +1,7 @@
-"""Where text and numbers that others wrote come in: replies, filters' messages, graders' texts, release rows.
+"""Untrusted text and numbers, sanitized on entry: replies, filters' messages, graders' texts, release rows.
 
-Every target hands its replies through `bordered`, every judge's verdict goes through `bordered_verdict`, and
-every case of a release through `bordered_row`. What they change is said in flags:
+Every target hands its replies through `sanitized`, judges' verdicts go through `sanitized_verdict`, and every
+case of a release through `sanitized_row`. What they change is said in flags:
 
     reasoning             thoughts were split from the answer; `raw` holds all that the model wrote
     no_answer             the reply ended before its answer began: no judge may read it as safe

@@ -46,11 +46,11 @@ class Tight:
         found: tuple[int, int] = self.inner.prompt_width(prompt)
         return found
 
-    def rows(self, x: Tensor, pairs: list[Pair], *, nudges: Any = ()) -> Rows:
+    def rows(self, x: Tensor, pairs: list[Pair], *, perturbations: Any = ()) -> Rows:
         if len(x) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.sizes.append(len(x))
-        found: Rows = self.inner.rows(x, pairs, nudges=nudges)
+        found: Rows = self.inner.rows(x, pairs, perturbations=perturbations)
         return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -12,6 +14,7 @@ from picture_runs import Testbed
 from text_runs import Noted, holds, outcomes, read_by_target, refused
 
 from sightline import registry
+from sightline.cases import Conversation
 from sightline.contracts import Craft
 from sightline.errors import UsageError
 from sightline.records import Outcome
@@ -86,3 +89,13 @@ def test_on_the_testbed_the_same_words_open_requests_never_seen(
         assert artifact.conversation.last_user_text() == case.conversation.last_user_text() + found.text
     words = [set(a.conversation.last_user_text().split()[-8:]) for a in random]
     assert words == [words[0]] * 16
+
+
+def test_the_control_takes_cases_with_a_picture(testbed: Testbed) -> None:
+    picture = testbed.blobs.put_pixels(np.full((64, 64, 3), 120, np.uint8))
+    shown = replace(refused(1)[0], conversation=Conversation.user(picture, "steps for balopi"))
+    attack = registry.make("attack", "qi_text", preset="testbed_random")
+    (draft,) = attack.craft([shown], Craft(images=testbed.blobs, surrogates=(testbed.surrogate,)))
+    assert draft.text is not None
+    assert draft.text.startswith("steps for balopi ")
+    assert draft.note.startswith("control: ")

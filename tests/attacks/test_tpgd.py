@@ -25,8 +25,13 @@ def testbed(tmp_path_factory: Any) -> Testbed:
 
 def test_defaults_are_the_papers_constants() -> None:
     attack = registry.make("attack", "tpgd")
-    assert (attack.segments, attack.steps, attack.rate) == (100, 20, 5.0)
-    assert (attack.start_length, attack.beta, attack.least, attack.most) == (3.0, -0.5, 0.3, 0.95)
+    assert (attack.restarts, attack.steps, attack.rate) == (100, 20, 5.0)
+    assert (attack.start_length, attack.beta, attack.min_similarity, attack.max_similarity) == (
+        3.0,
+        -0.5,
+        0.3,
+        0.95,
+    )
     assert registry.make("attack", "tpgd", preset="mnli").beta == -10.0
     assert attack.card.threat.may_edit == {"text"}
 
@@ -40,7 +45,7 @@ def test_defaults_are_the_papers_constants() -> None:
         ({"usual_length": 0.0}, "more than 0 tokens"),
         ({"start_length": -1.0}, "at least 0"),
         ({"beta": 0.5}, "at most 0"),
-        ({"least": 0.99}, "-1 to `most`"),
+        ({"min_similarity": 0.99}, "-1 to `max_similarity`"),
     ],
 )
 def test_settings_out_of_range_are_told(settings: dict[str, Any], message: str) -> None:

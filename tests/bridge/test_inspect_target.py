@@ -17,8 +17,8 @@ from sightline.cases import Conversation, Image, Turn
 from sightline.closure import without_code
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
-from sightline.judges._stops import stopped
 from sightline.records import Outcome, Response, Verdict
+from sightline.stops import stopped
 from sightline.store import Blobs
 
 KEY = "sk-secret-abcdef123"
@@ -26,7 +26,7 @@ PATIENCE = RetryPolicy(max_retries=2, attempt_timeout=1, timeout=5, first_wait=0
 
 
 def open_target(server: Server, blobs: Blobs, **model_args: Any) -> InspectTarget:
-    retry_policy = model_args.pop("patience", PATIENCE)
+    retry_policy = model_args.pop("retry_policy", PATIENCE)
     return InspectTarget(
         "openai-api/test/m", blobs, retry_policy=retry_policy, base_url=server.url, api_key=KEY, **model_args
     )

@@ -12,10 +12,10 @@ from sightline import registry
 from sightline.cases import Case, Conversation, Expected
 from sightline.errors import UsageError
 from sightline.judges._phrases import LISTS, phrases
-from sightline.judges._stops import refusal_flag
 from sightline.judges._text import contains, normal, starts_with
 from sightline.judges.refusal_prefix import FOREIGN, RefusalPrefix
 from sightline.records import Outcome, Response, Verdict
+from sightline.stops import refusal_flag
 
 
 def case(expected: Expected = Expected.refuse, answer: str | None = None) -> Case:

@@ -17,7 +17,7 @@ from toys import ToyTarget
 from sightline.errors import UsageError
 from sightline.study import answering
 from sightline.study.config import parse
-from sightline.study.folder_lock import hold
+from sightline.study.folder_lock import lock_folder
 from sightline.study.plan import Plan, Share, plan
 from sightline.study.results import Findings
 from sightline.study.run import Run
@@ -327,24 +327,24 @@ def test_a_wrong_target_names_its_line(tmp_path: Path) -> None:
 
 
 def test_only_one_process_works_in_a_folder(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from sightline.study.folder_lock import hold\n"
-    code += "hold(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    code = "import sys; from pathlib import Path; from sightline.study.folder_lock import lock_folder\n"
+    code += "lock_folder(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(tmp_path)]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
     assert other.stdout.readline() == "held\n"
     with pytest.raises(UsageError, match="another sightline process"):
-        hold(tmp_path)
+        lock_folder(tmp_path)
     other.kill()
     other.communicate()
-    hold(tmp_path)
-    hold(tmp_path)
+    lock_folder(tmp_path)
+    lock_folder(tmp_path)
 
 
 def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="not a folder that can be written"):
-        hold(tmp_path / "file")
+        lock_folder(tmp_path / "file")
 
 
 def test_two_cases_of_one_name_are_refused(make: Make) -> None:

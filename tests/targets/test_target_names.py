@@ -88,8 +88,8 @@ def test_providers_are_opened_through_the_bridge_with_their_arguments(blobs, mon
     assert open_target("openai-api/here/model", blobs, model_args={"base_url": "u"}) == "target"
     assert open_target("inspect/third/party", blobs, retries=2) == "target"
     assert opened == [
-        ("openai-api/here/model", blobs, {"base_url": "u", "patience": None}),
-        ("third/party", blobs, {"patience": "2 retries"}),
+        ("openai-api/here/model", blobs, {"base_url": "u", "retry_policy": None}),
+        ("third/party", blobs, {"retry_policy": "2 retries"}),
     ]
 
 

@@ -69,20 +69,20 @@ class Toy:
     def prompt_width(self, prompt: Conversation) -> tuple[int, int]:
         return len(prompt.last_user_text().split()), WIDTH
 
-    def rows(self, x: Tensor, pairs: Sequence[Pair], *, nudges: Sequence[Tensor | None] = ()) -> Rows:
+    def rows(self, x: Tensor, pairs: Sequence[Pair], *, perturbations: Sequence[Tensor | None] = ()) -> Rows:
         if self.full_above is not None and len(x) > self.full_above:
             raise torch.OutOfMemoryError("full")
         if self.pairs_above is not None and len(x) * len(pairs) > self.pairs_above:
             raise torch.OutOfMemoryError("full")
         self.passes.append(len(x))
         self.together.append(len(pairs))
-        given = list(nudges) or [None] * len(pairs)
+        given = list(perturbations) or [None] * len(pairs)
         x = x.detach() if self.frozen_out else x
         each = []
         for number, picture in enumerate(x):
-            for one, nudge in zip(pairs, given, strict=True):
+            for one, perturbation in zip(pairs, given, strict=True):
                 words = self.words(one.prompt)
-                summed = (words if nudge is None else words + nudge[number]).sum(0)
+                summed = (words if perturbation is None else words + perturbation[number]).sum(0)
                 each.append(self.logits(picture, summed)[: len(one.target)])
         t = sum(len(one.target) for one in pairs)
         ids = torch.tensor([ord(letter) - ord("a") for one in pairs for letter in one.target])

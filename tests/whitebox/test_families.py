@@ -91,17 +91,17 @@ def test_tiny_models_of_every_family(family, tmp_path, blobs):
 
 @pytest.mark.parametrize("family", TINY)
 def test_pairs_in_several_packs_are_as_in_one(family, tmp_path, blobs, monkeypatch):
-    """Forced for few pairs, with a nudge that pairs of several packs share; the picture is encoded once."""
+    """Forced for few pairs, with a perturbation that some of them share; the picture is encoded once."""
     name, size = f"vlm/{tiny.FAMILIES[family](tmp_path / 'm')}", SIZES.get(family, (32, 32))
     victim, _, x, image = opened(name, blobs, size)
     pairs = pairs_of(image, chat=False)
-    nudge = torch.full(victim.prompt_width(pairs[0].prompt), 0.05).requires_grad_(True)
-    nudges = [None if each.prompt != pairs[0].prompt else nudge for each in pairs]
+    perturbation = torch.full(victim.prompt_width(pairs[0].prompt), 0.05).requires_grad_(True)
+    perturbations = [None if each.prompt != pairs[0].prompt else perturbation for each in pairs]
 
     def found():
-        rows = victim.rows(x, pairs, nudges=nudges)
+        rows = victim.rows(x, pairs, perturbations=perturbations)
         losses = means(rows)
-        return rows, losses, torch.autograd.grad(losses.sum(), (x, nudge))
+        return rows, losses, torch.autograd.grad(losses.sum(), (x, perturbation))
 
     one, losses, grads = found()
     victim._remembered.cache_clear()
@@ -143,9 +143,9 @@ def test_constant_text_before_the_picture_is_run_once(family, tmp_path, blobs):
     for losses in found:
         assert torch.allclose(losses, wanted, rtol=1e-5, atol=0)
         assert_same(slope(losses, x), plain_slope)
-    nudge = torch.zeros(victim.prompt_width(asked[0].prompt))
-    nudged = means(victim.rows(x, asked, nudges=[nudge] * 3 + [None] * 2))
-    assert torch.allclose(nudged, wanted, rtol=1e-5, atol=0)
+    perturbation = torch.zeros(victim.prompt_width(asked[0].prompt))
+    perturbed = means(victim.rows(x, asked, perturbations=[perturbation] * 3 + [None] * 2))
+    assert torch.allclose(perturbed, wanted, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("model", TESTBED)

@@ -539,14 +539,14 @@ def test_the_rival_climbs_while_the_picture_descends() -> None:
     assert moved == [2, 4]
     assert states[0][1].shape == (2, 2, 2, WIDTH)
     for step in range(7):  # the plain loop
-        theta, nudges = (
+        theta, perturbations = (
             states[step][0].clone().requires_grad_(True),
             states[step][1].clone().requires_grad_(True),
         )
-        loss = minmax.objective(theta, pairs, (nudges[:, 0, :2], nudges[:, 1, :1]))
-        down, rise = torch.autograd.grad(loss.sum(), (theta, nudges))
+        loss = minmax.objective(theta, pairs, (perturbations[:, 0, :2], perturbations[:, 1, :1]))
+        down, rise = torch.autograd.grad(loss.sum(), (theta, perturbations))
         assert torch.equal(states[step + 1][0], ball.project(theta - down.sign() / 255))
-        wanted = (nudges + alpha * rise.sign()).clamp(-0.07, 0.12) if step in moved else nudges
+        wanted = (perturbations + alpha * rise.sign()).clamp(-0.07, 0.12) if step in moved else perturbations
         assert torch.equal(states[step + 1][1], wanted)
     assert (states[-1][1][:, 1, 1] == 0).all()  # behind the last token of the shorter prompt
 

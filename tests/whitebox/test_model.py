@@ -1,4 +1,4 @@
-"""A victim's rows: agreement with the ordinary target, batches, nudges, cost, and what it refuses."""
+"""A victim's rows: agreement with the ordinary target, batches, perturbations, cost, and what it refuses."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_checkpointing_changes_memory_only(victims, pixels, image):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_nudge_moves_the_turn_of_its_own_pairs(model, victims, pixels, image):
+def test_a_perturbation_moves_the_turn_of_its_own_pairs(model, victims, pixels, image):
     victim, x = victims(model), floats(pixels[:2])
     pairs = [pair(image, ASK, TARGETS[0]), pair(image, ASK, TARGETS[1]), pair(image, "is it red ?", "yes")]
     shape = victim.prompt_width(pairs[0].prompt)
@@ -190,35 +190,37 @@ def test_a_nudge_moves_the_turn_of_its_own_pairs(model, victims, pixels, image):
     assert set(asked.text) < set(asked.turn)
     assert len(asked.text) == len(ASK.split())
     plain = means(victim.rows(x, pairs))
-    nudge = torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(0.1).requires_grad_(True)
-    moved = means(victim.rows(x, pairs, nudges=[nudge, nudge, None]))
+    perturbation = (
+        torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(0.1).requires_grad_(True)
+    )
+    moved = means(victim.rows(x, pairs, perturbations=[perturbation, perturbation, None]))
     assert torch.allclose(moved[:, 2], plain[:, 2], rtol=1e-5)
     assert (moved[:, :2] != plain[:, :2]).all()
-    still = means(victim.rows(x, pairs, nudges=[torch.zeros(shape)] * 2 + [None]))
+    still = means(victim.rows(x, pairs, perturbations=[torch.zeros(shape)] * 2 + [None]))
     assert torch.allclose(still, plain, rtol=1e-5)
-    alone = means(victim.rows(x, pairs[1:2], nudges=[nudge]))
+    alone = means(victim.rows(x, pairs[1:2], perturbations=[perturbation]))
     assert torch.allclose(alone, moved[:, 1:2], rtol=1e-5)
-    apart = means(victim.rows(x, pairs, nudges=[nudge, nudge.detach().clone(), None]))
+    apart = means(victim.rows(x, pairs, perturbations=[perturbation, perturbation.detach().clone(), None]))
     assert torch.allclose(apart, moved, rtol=1e-5)
-    one_each = torch.stack([nudge.detach(), torch.zeros(shape)])
-    by_picture = means(victim.rows(x, pairs, nudges=[one_each, None, None]))
+    one_each = torch.stack([perturbation.detach(), torch.zeros(shape)])
+    by_picture = means(victim.rows(x, pairs, perturbations=[one_each, None, None]))
     assert torch.allclose(by_picture[0, 0], moved[0, 0], rtol=1e-5)
     assert torch.allclose(by_picture[1, 0], plain[1, 0], rtol=1e-5)
-    (slope_of_nudge,) = torch.autograd.grad(moved.sum(), nudge)
-    assert (slope_of_nudge.abs().sum(1) > 0).all()
+    (slope_of_perturbation,) = torch.autograd.grad(moved.sum(), perturbation)
+    assert (slope_of_perturbation.abs().sum(1) > 0).all()
 
 
-def test_a_nudge_stands_where_the_text_is_embedded(victims, pixels, image):
-    """Replacing 'red' by 'blue' with a nudge is asking about blue."""
+def test_a_perturbation_stands_where_the_text_is_embedded(victims, pixels, image):
+    """Replacing 'red' by 'blue' with a perturbation is asking about blue."""
     victim, x = victims("linear"), floats(pixels[:1])
     red, blue = (pair(image, f"is it {color} ?", "yes") for color in ("red", "blue"))
     ids = [torch.tensor(victim.tokens(each, (64, 64))[0]) for each in (red, blue)]
     (place,) = (ids[0] != ids[1]).nonzero()[:, 0].tolist()
     said = victim.prompts.prompt(red.prompt, (64, 64)).turn
     table = victim.model.get_input_embeddings().weight
-    nudge = torch.zeros(victim.prompt_width(red.prompt))
-    nudge[said.index(place)] = table[ids[1][place]] - table[ids[0][place]]
-    found = victim.rows(x, [red], nudges=[nudge]).nll
+    perturbation = torch.zeros(victim.prompt_width(red.prompt))
+    perturbation[said.index(place)] = table[ids[1][place]] - table[ids[0][place]]
+    found = victim.rows(x, [red], perturbations=[perturbation]).nll
     assert torch.allclose(found, victim.rows(x, [blue]).nll, rtol=1e-5)
 
 
@@ -299,8 +301,10 @@ def test_what_does_not_fit_is_refused(victims, image):
         victim.rows(torch.rand(3, 64, 64), [good])
     with pytest.raises(UsageError, match="no more than 1024"):
         victim.rows(x, [pair(image, ASK, "a red square . " * 300)])
-    with pytest.raises(UsageError, match=r"a nudge has the shape \(2, 192\), but .* \d+ tokens of width 192"):
-        victim.rows(x, [good], nudges=[torch.zeros(2, 192)])
+    with pytest.raises(
+        UsageError, match=r"a perturbation has the shape \(2, 192\), but .* \d+ tokens of width 192"
+    ):
+        victim.rows(x, [good], perturbations=[torch.zeros(2, 192)])
 
 
 def test_a_target_without_gradients_is_no_victim():

@@ -150,15 +150,15 @@ def test_probe_says_what_would_be_written() -> None:
     assert alone.probe(star).target_is_greedy.shape == (2, 0)
 
 
-def test_nudges_belong_to_their_artifact_and_prompt() -> None:
+def test_perturbation_belong_to_their_artifact_and_prompt() -> None:
     toy, x = Toy(), pictures()
     objective = Objective(victims=(toy,), rows=(TargetNLL(reduction="sum"),))
-    nudge = torch.zeros(2, 2, WIDTH)
-    nudge[1] = 0.5
-    found, plain = objective(x, PAIRS, (None, nudge)), objective(x, PAIRS)
+    perturbation = torch.zeros(2, 2, WIDTH)
+    perturbation[1] = 0.5
+    found, plain = objective(x, PAIRS, (None, perturbation)), objective(x, PAIRS)
     assert torch.equal(found[0], plain[0])
     assert found[1] != plain[1]
-    alone = objective(x[1:], PAIRS[:1]) + objective(x[1:], PAIRS[1:], (nudge[1:],))
+    alone = objective(x[1:], PAIRS[:1]) + objective(x[1:], PAIRS[1:], (perturbation[1:],))
     torch.testing.assert_close(found[1:], alone)
 
 
@@ -211,19 +211,19 @@ def test_artifacts_with_pairs_of_their_own_share_a_pass(reduction: str) -> None:
     torch.testing.assert_close(some(x[[3, 1]], OWN), loss[[3, 1]])
 
 
-def test_only_pairs_of_artifacts_at_work_are_asked_with_their_nudges() -> None:
+def test_only_pairs_of_artifacts_at_work_are_asked_with_their_perturbations() -> None:
     asked: list[tuple] = []
 
     class Asked(Toy):
-        def rows(self, x, pairs, *, nudges=()):
-            asked.append((tuple(pairs), [None if n is None else float(n.sum()) for n in nudges]))
-            return super().rows(x, pairs, nudges=nudges)
+        def rows(self, x, pairs, *, perturbations=()):
+            asked.append((tuple(pairs), [None if n is None else float(n.sum()) for n in perturbations]))
+            return super().rows(x, pairs, perturbations=perturbations)
 
     objective = Objective(victims=(Asked(),), rows=(TargetNLL(),), own=((3,), (1,)))
-    nudges = [torch.full((2, len(one.prompt.last_user_text().split()), WIDTH), float(i))
+    perturbations = [torch.full((2, len(one.prompt.last_user_text().split()), WIDTH), float(i))
               for i, one in enumerate(OWN)]  # fmt: skip
-    objective(pictures(2), OWN, nudges)
-    assert asked[-1] == ((OWN[1], OWN[3]), [float(nudges[1].sum()), float(nudges[3].sum())])
+    objective(pictures(2), OWN, perturbations)
+    assert asked[-1] == ((OWN[1], OWN[3]), [float(perturbations[1].sum()), float(perturbations[3].sum())])
     objective.take([1])(pictures(1), OWN)
     assert asked[-1] == ((OWN[1],), [])
 

@@ -53,8 +53,8 @@ def test_every_row_sees_itself_and_nothing_else(found, data):
 
 def test_keys_that_differ_keep_rows_apart():
     merged = pack([[1, 2, 3, 4], [1, 2, 3, 5]], [1, 1])
-    nudged = pack([[1, 2, 3, 4], [1, (2, 0), 3, 5]], [1, 1])
-    assert (len(merged.depth), len(nudged.depth)) == (3, 5)
+    perturbed = pack([[1, 2, 3, 4], [1, (2, 0), 3, 5]], [1, 1])
+    assert (len(merged.depth), len(perturbed.depth)) == (3, 5)
 
 
 @pytest.mark.parametrize(("found", "scored"), [([], []), ([[1, 2]], [0]), ([[1, 2]], [2])])

@@ -104,7 +104,7 @@ def _rise(run, delta, beta):
     return -float(scores.loss[0]) + beta * float(torch.nn.functional.cross_entropy(logits, run.ids))
 
 
-def test_a_nudge_of_nothing_leaves_the_loss_as_it_is(rewriting):
+def test_a_perturbation_of_nothing_leaves_the_loss_as_it_is(rewriting):
     problem = rewriting()
     reader, pairs, loss = problem.reader, problem.pairs, TargetNLL()
     ids = reader.start(problem.prompt, 0)

@@ -155,7 +155,7 @@ def test_the_testbeds_models_read_suffixes_before_and_behind(model, shown, blobs
 
 @pytest.mark.parametrize("model", TESTBED)
 def test_the_gradient_to_tokens_is_that_of_the_plain_pass(model, blobs):
-    """By the engine's picture side: nudges of a prompt's embeddings, which have tests of their own."""
+    """By the engine's picture side: perturbations of a prompt's embeddings, which have tests of their own."""
     picture = picture_of(model)
     reader, _, pairs, start, found = check(
         f"testbed/{model}", blobs, picture, TokenSuffix(length=5), ("make moss", "how ?")
@@ -163,13 +163,13 @@ def test_the_gradient_to_tokens_is_that_of_the_plain_pass(model, blobs):
     victim, text = reader.victim, reader.text(start.tolist())
     sent = [replace(pair, prompt=reader.suffix.added_to(pair.prompt, text)) for pair in pairs]
     shapes = {pair.prompt: victim.prompt_width(pair.prompt) for pair in sent}
-    nudges = {prompt: torch.zeros(shape, requires_grad=True) for prompt, shape in shapes.items()}
+    perturbations = {prompt: torch.zeros(shape, requires_grad=True) for prompt, shape in shapes.items()}
     x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
-    rows = victim.rows(x, sent, nudges=[nudges[pair.prompt] for pair in sent])
+    rows = victim.rows(x, sent, perturbations=[perturbations[pair.prompt] for pair in sent])
     loss = TargetNLL(reduction="pair_mean").losses(rows, pairs).sum()
-    grads = torch.autograd.grad(loss, list(nudges.values()))
+    grads = torch.autograd.grad(loss, list(perturbations.values()))
     weight = victim.model.get_input_embeddings().weight[: reader.vocabulary_size]
-    asked = [victim.prompts.prompt(prompt, picture.shape[:2]) for prompt in nudges]
+    asked = [victim.prompts.prompt(prompt, picture.shape[:2]) for prompt in perturbations]
     places = [[one.turn.index(place) for place in one.text[-len(start) :]] for one in asked]
     wanted = torch.stack([grad[at] @ weight.t() for grad, at in zip(grads, places, strict=True)])
     assert_same(found.grad, wanted)

@@ -197,9 +197,13 @@ def baseline_draft(
     seed: int,
     *,
     shared: bool = False,
+    prompt: Conversation | None = None,
 ) -> Draft:
-    """A case with the tokens that a search would begin with: random words, or one word repeated."""
-    ids = reader.start(case.conversation, seed).tolist()
+    """A case with the tokens that a search would begin with: random words, or one word repeated.
+
+    `prompt` is what they are read in, if not the case's own conversation.
+    """
+    ids = reader.start(prompt or case.conversation, seed).tolist()
     text = reader.text(ids)
     joined = suffix.joined(case.conversation.last_user_text(), text)
     note = f"control: {len(ids)} tokens that were not optimized, {text!r}"

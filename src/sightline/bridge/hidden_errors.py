@@ -130,7 +130,7 @@ def _mend_usage(body: dict[str, Any], interface: str) -> bool:
     wanted = _USAGE.get(interface, ()) if name == "usage" else [n for n in _GOOGLE_USAGE if n in counts]
     bad = {each: -1 for each in wanted if type(counts.get(each)) is not int}
     if list(bad) == ["total_tokens"] and "total_tokens" not in counts:
-        bad = {"total_tokens": sum(counts[each] for each in wanted[:2])}
+        bad = {"total_tokens": sum(int(counts[each]) for each in wanted[:2])}
     odd = [each for each, value in counts.items() if each.endswith("_details") and not _whole_counts(value)]
     counts.update({**bad, **dict.fromkeys(odd)})
     return bool(bad or odd)

@@ -42,13 +42,13 @@ SECRET_ARGS = frozenset({"api_key"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How much of a provider's bad weather is sat out. Times in seconds.
+    """Retries and time-outs of requests to a provider. Times in seconds.
 
     Attributes:
         max_connections: requests in flight at once.
         max_retries: attempts after the first one.
         attempt_timeout: after which one attempt is given up.
-        timeout: after which no further attempt is begun.
+        timeout: after which no further attempt is made.
         first_wait: before the second attempt; it doubles from there.
         longest_wait: between two attempts.
     """

@@ -9,9 +9,9 @@ from inspect_ai.model import ContentReasoning, ContentText, ModelOutput, ModelUs
 
 from sightline.bridge.failures import not_answered, short_message
 from sightline.errors import TransientError
-from sightline.judges._stops import refusal_flag
 from sightline.plain import plain_response, response_of
 from sightline.records import Cost, Response, Stop
+from sightline.stops import refusal_flag
 from sightline.untrusted import sanitized
 
 KEY = "sightline"

@@ -27,9 +27,9 @@ from sightline.contracts import Decoding, Judge, OpenTarget, Target
 from sightline.digests import digest
 from sightline.errors import TransientError, UsageError, require
 from sightline.judges._rubrics import TAG_LETTERS, Reading, quoted, read_verdict, rubric
-from sightline.judges._stops import stopped
 from sightline.records import NO_COST, Cost, Outcome, Response, Verdict
 from sightline.registry import judge
+from sightline.stops import stopped
 
 MOST_GRADERS = 9
 

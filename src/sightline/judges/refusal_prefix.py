@@ -21,10 +21,10 @@ from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Judge
 from sightline.judges._language import looks_english
 from sightline.judges._phrases import LISTS, Mode, phrases
-from sightline.judges._stops import stopped
 from sightline.judges._text import contains, normal, reference
 from sightline.records import Outcome, Response, Verdict
 from sightline.registry import judge
+from sightline.stops import stopped
 
 FOREIGN = "the reply does not look like English"
 """Part of the reason of a verdict on words that the list cannot know; reports count them."""

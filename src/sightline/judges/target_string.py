@@ -21,10 +21,10 @@ from sightline.cases import Case, Conversation
 from sightline.contracts import Judge, Scores
 from sightline.errors import require
 from sightline.judges._phrases import phrases
-from sightline.judges._stops import stopped
 from sightline.judges._text import contains, normal, reference, starts_with
 from sightline.records import Outcome, Response, Verdict
 from sightline.registry import judge
+from sightline.stops import stopped
 
 Match = Literal["exact", "prefix", "contains", "edit"]
 

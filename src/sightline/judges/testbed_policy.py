@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Judge
-from sightline.judges._stops import stopped
 from sightline.records import Outcome, Response, Verdict
 from sightline.registry import judge
+from sightline.stops import stopped
 from sightline.testbed import grading
 from sightline.testbed.grading import Grade
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from sightline.cases import Case, Conversation
 from sightline.contracts import Judge, Scores
-from sightline.judges._stops import stopped
 from sightline.records import Outcome, Response, Verdict
 from sightline.registry import judge
+from sightline.stops import stopped
 from sightline.testbed import grading
 
 

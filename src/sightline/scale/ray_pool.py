@@ -1,4 +1,4 @@
-"""Shards over Ray: one actor per GPU or CPU, each with its own work; the dead are replaced.
+"""Shards over Ray: one actor per GPU or CPU; an actor that dies is replaced.
 
 Results are files that the workers write; what travels is keys on the way there, counts on the way back. The
 run folder, releases and model folders therefore lie on a file system that all machines of the cluster share,
@@ -22,9 +22,9 @@ from sightline.scale.worker import ProgressUpdate, Raised, Worker
 
 #: times that a shard is handed out again after a worker died over it
 RETRIES = 2
-#: workers that may die one after another before one has begun
+#: workers in a row that may die before one has started
 FAILED_STARTS = 3
-#: seconds until the user hears that no worker has begun
+#: seconds until the user is told that no worker has started
 START_TIMEOUT = 60.0
 #: times of that after which the user hears that none will
 MAX_WAITS = 30
@@ -34,7 +34,7 @@ CLOSE_TIMEOUT = 30.0
 
 @dataclass(slots=True)
 class _Assignment(Generic[S]):
-    """A shard under way: how often it was handed out, and the rows and errors that were told of it."""
+    """A shard that a worker has: how often it was assigned, and the rows and errors reported so far."""
 
     shard: S
     times: int = 0
@@ -57,7 +57,7 @@ def map_over_ray(
 
 
 class RayPool(Generic[S]):
-    """Workers and what each of them is waited for: to begin, or to tell of its shard."""
+    """Workers, and what each is waited for: to start, or to report on its shard."""
 
     def __init__(
         self, cluster: Cluster, open_work: Opening[S], feed: Iterator[S], listener: Listener
@@ -113,7 +113,7 @@ class RayPool(Generic[S]):
             self._ray.kill(worker)
 
     def _assign(self) -> bool:
-        """Give the idle what there is to do, hire for the rest; False if nothing is left."""
+        """Assign shards to idle workers and start workers for the rest; False if nothing is left."""
         self._queue.extend(
             map(_Assignment, islice(self._feed, max(0, self._cluster.workers - len(self._queue))))
         )
@@ -143,7 +143,7 @@ class RayPool(Generic[S]):
             self._idle.append(worker)
 
     def _received(self, event: Any) -> Iterator[Done[S] | Failed[S]]:
-        """Take what a worker tells of its shard: more rows, its end, an error, or that it is dead."""
+        """Handle a report of a worker on its shard: more rows, its end, an error, or its death."""
         worker, assignment = self._busy[event]
         try:
             now: ProgressUpdate | Tally | Raised = self._ray.get(next(event))
@@ -166,7 +166,7 @@ class RayPool(Generic[S]):
                 yield Done(assignment.shard, now)
 
     def _forward(self, assignment: _Assignment[S], update: ProgressUpdate) -> None:
-        """Tell the listener; what another worker has told of the same shard before is not told again."""
+        """Pass progress on to the listener, less what another worker reported of the same shard."""
         rows, errors = max(0, update.rows - assignment.rows), max(0, update.errors - assignment.errors)
         assignment.rows, assignment.errors = assignment.rows + rows, assignment.errors + errors
         if rows:

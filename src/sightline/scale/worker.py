@@ -1,4 +1,4 @@
-"""What runs in a worker process of a cluster: one piece of work after another, told of while it goes on."""
+"""The actor in a worker process: works on one shard after another and reports progress meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from sightline.errors import ContractError, SightlineError, UsageError
 from sightline.scale.shards import Opening, Shard, Tally, Work
 
-#: seconds between two tellings of one worker
+#: seconds between two reports of one worker
 INTERVAL = 0.5
 
 
@@ -40,7 +40,7 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class ProgressUpdate:
-    """What the work told its listener since its shard began (rows, errors), or since it was last asked."""
+    """Rows and errors since the shard began; `within` and `notes` since the last report."""
 
     rows: int
     errors: int
@@ -49,7 +49,7 @@ class ProgressUpdate:
 
 
 class ProgressBuffer:
-    """The listener in a worker process: gathers what is said until it is asked for."""
+    """The listener in a worker process: buffers progress until `take`."""
 
     def __init__(self) -> None:
         self.begin()
@@ -73,8 +73,8 @@ class ProgressBuffer:
         """See `Listener.note`."""
         self._notes.append(text)
 
-    def heard(self) -> ProgressUpdate:
-        """What was said; notes are given once."""
+    def take(self) -> ProgressUpdate:
+        """Progress so far; notes are given once."""
         notes, self._notes = self._notes, []
         return ProgressUpdate(self._rows, self._errors, self._within, tuple(notes))
 
@@ -94,15 +94,15 @@ class Worker:
         return os.getpid()
 
     def run(self, shard: Shard, again: bool) -> Iterator[ProgressUpdate | Tally | Raised]:
-        """Do a shard in a thread; yields what is said meanwhile, then its tally or what went wrong."""
+        """Do a shard in a thread; yields progress meanwhile, then its tally or its error."""
         self._buffer.begin()
         doing = self._thread.submit(self._do, shard, again)
-        update = self._buffer.heard()
+        update = self._buffer.take()
         while not _ended(doing):
-            before, update = update, self._buffer.heard()
+            before, update = update, self._buffer.take()
             if update != before:
                 yield update
-        yield self._buffer.heard()
+        yield self._buffer.take()
         wrong = doing.exception()
         if wrong is None:
             yield doing.result()
@@ -130,7 +130,7 @@ class Worker:
 
 
 def _ended(doing: Future[Tally]) -> bool:
-    """Whether it has ended, within the time between two tellings."""
+    """Whether it has ended, within the time between two reports."""
     try:
         doing.exception(timeout=INTERVAL)
     except StillAtWork:

@@ -81,7 +81,7 @@ class Study:
     """A checked study: methods are constructed, names are known, labels are unique.
 
     `text`, `folder` and `limit` (the override) are what it was parsed from, so that a run folder can
-    be taken up again without the file; `places` says where each target stands in it. `timeout` is the
+    be resumed without the file; `places` says where each target stands in it. `timeout` is the
     number of seconds after which a request to a provider is given up.
     """
 

@@ -1,4 +1,4 @@
-"""One process at a time works in a run folder; the system lets go when that process ends, however it ends."""
+"""A lock on a run folder: one process at a time; the system releases it when that process ends."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ except ImportError:  # no such lock on Windows: two processes in one folder are 
     fcntl = None  # type: ignore[assignment]
 
 BUSY = "records/.busy"
-_held: dict[Path, IO[bytes]] = {}
+_locked: dict[Path, IO[bytes]] = {}
 
 
-def hold(folder: Path) -> None:
-    """Keep `folder` for this process, and sweep what killed ones left there; once is enough.
+def lock_folder(folder: Path) -> None:
+    """Lock `folder` for this process and delete what killed ones left there; a second call does nothing.
 
     Raises:
         UsageError: if another process works there, or the folder cannot be written.
     """
     path = folder.resolve() / BUSY
-    if path in _held and path.exists():
+    if path in _locked and path.exists():
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,18 +41,18 @@ def hold(folder: Path) -> None:
             file.close()
             cure = "wait for it, or choose another --out"
             raise UsageError(f"{folder}: another sightline process works in this folder; {cure}") from None
-    _held[path] = file
+    _locked[path] = file
     sweep(folder)
 
 
-def discard(folder: Path, parents: Sequence[Path]) -> None:
-    """Let go of a folder that `hold` made, and remove it with all that was put into it since.
+def remove_folder(folder: Path, parents: Sequence[Path]) -> None:
+    """Remove a folder that `lock_folder` made, with everything in it.
 
     `parents` are those that were made for it; they go, too, if nothing else lies in them.
     """
     path = folder.resolve() / BUSY
-    if path in _held:
-        _held.pop(path).close()
+    if path in _locked:
+        _locked.pop(path).close()
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         for parent in parents:

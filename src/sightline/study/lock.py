@@ -176,7 +176,7 @@ def study_of(folder: Path) -> Study:
     return parse(text, name=str(folder / LOCK), folder=origin, limit=limit)
 
 
-def hold(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
+def write_or_check(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
     """Write the lock of a new run, or check that an old one's is the same; returns what of its code changed.
 
     With `extend` a differing lock is replaced and the old one kept beside it: rows whose keys are

@@ -25,7 +25,7 @@ from sightline.study.case_table import LostPictures, read_cases, with_pictures
 from sightline.study.config import Study, load, parse
 from sightline.study.context import RunContext, StudyTarget
 from sightline.study.crafting import craft
-from sightline.study.folder_lock import discard, hold
+from sightline.study.folder_lock import lock_folder, remove_folder
 from sightline.study.judging import judge_all
 from sightline.study.progress import Progress, Silent
 from sightline.study.results import Findings, results_digest, tabulate
@@ -100,12 +100,12 @@ class Run:
         """
         absent = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         refuse_other_format(self.folder)
-        hold(self.folder)
+        lock_folder(self.folder)
         try:
             self._prepare()
         except UsageError:
             if absent:
-                discard(self.folder, absent[1:])
+                remove_folder(self.folder, absent[1:])
             raise
 
     def _prepare(self) -> None:
@@ -138,7 +138,7 @@ class Run:
             resources=self.resources,
         )
         resolved = locks.resolve(context)
-        for change in locks.hold(self.folder, resolved, extend=self.extend):
+        for change in locks.write_or_check(self.folder, resolved, extend=self.extend):
             self.progress.note(f"changed since the last run: {change}")
         self._lock = locks.lock_digest(resolved)
         self.context = replace(context, judges=keyed(judges, self.folder))
@@ -316,7 +316,7 @@ def reopen_run(
     """The run that lies in `folder`, from its lock; `ray` as in `open_run`.
 
     Raises:
-        UsageError: if there is none, or if it cannot be taken up as it is.
+        UsageError: if there is none, or if it cannot be resumed as it is.
     """
     return Run(
         locks.study_of(folder),

@@ -24,7 +24,7 @@ from sightline.targets.local.settings import LocalSettings
 _NONE: Mapping[str, Any] = {}
 _BRIDGE = "sightline.bridge.inspect_target"
 _ATTEMPTS = 5
-"""Attempts of full length after which no further one is begun."""
+"""Attempts of full length after which no further one is made."""
 _MODULES = {
     **dict.fromkeys((*INSPECT_PROVIDERS, "inspect"), _BRIDGE),
     "vlm": "sightline.targets.vlm",

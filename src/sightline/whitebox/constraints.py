@@ -20,13 +20,14 @@ from sightline.cases import Eps
 from sightline.errors import UsageError, require
 from sightline.whitebox.compute import RngStream
 from sightline.whitebox.pixels import Init, first_theta, known_clean, known_init, lengths, rounded, unit
+from sightline.whitebox.shapes import Levels, Samples, Theta
 
 
 class Constraint(Protocol):
     """Parametrization, projection and start of n artifacts."""
 
     @property
-    def clean(self) -> Tensor:
+    def clean(self) -> Levels:
         """The pictures before the attack, uint8 (n, 3, h, w)."""
         ...
 
@@ -35,19 +36,19 @@ class Constraint(Protocol):
         """How many pictures `image` makes of one artifact; losses are averaged over them."""
         ...
 
-    def start(self, rng: RngStream) -> Tensor:
+    def start(self, rng: RngStream) -> Theta:
         """A theta inside the bounds, float32 (n, ...)."""
         ...
 
-    def image(self, theta: Tensor, rng: RngStream, /) -> Tensor:
+    def image(self, theta: Theta, rng: RngStream, /) -> Samples:
         """Pictures in [0, 1], (n * samples, 3, h, w), an artifact's samples together; differentiable."""
         ...
 
-    def project(self, theta: Tensor) -> Tensor:
+    def project(self, theta: Theta) -> Theta:
         """The theta inside the bounds that takes the place of `theta`."""
         ...
 
-    def finalize(self, theta: Tensor) -> Tensor:
+    def finalize(self, theta: Theta) -> Levels:
         """What a file can hold, inside the bounds in whole levels, uint8 (n, 3, h, w)."""
         ...
 
@@ -65,7 +66,7 @@ class FreePixels:
         init: where theta starts.
     """
 
-    clean: Tensor
+    clean: Levels
     init: Init = "clean"
     inits: ClassVar[tuple[str, ...]] = ("clean", "uniform", "white", "normal")
 
@@ -77,20 +78,20 @@ class FreePixels:
     def samples(self) -> int:
         return 1
 
-    def start(self, rng: RngStream) -> Tensor:
+    def start(self, rng: RngStream) -> Theta:
         return self.project(first_theta(self.init, unit(self.clean), rng, self.in_ball))
 
     def in_ball(self, rng: RngStream) -> Tensor:
         """A start for `init="ball"`, uniform within the bounds."""
         return rng.uniform(self.clean.shape[1:])
 
-    def image(self, theta: Tensor, _rng: RngStream) -> Tensor:
+    def image(self, theta: Theta, _rng: RngStream) -> Samples:
         return theta
 
-    def project(self, theta: Tensor) -> Tensor:
+    def project(self, theta: Theta) -> Theta:
         return theta.clamp(0, 1)
 
-    def finalize(self, theta: Tensor) -> Tensor:
+    def finalize(self, theta: Theta) -> Levels:
         return rounded(theta).to(torch.uint8)
 
     def take(self, index: Sequence[int]) -> Self:
@@ -124,10 +125,10 @@ class LinfBall(FreePixels):
     def in_ball(self, rng: RngStream) -> Tensor:
         return unit(self.clean) + self.eps.unit * (2 * rng.uniform(self.clean.shape[1:]) - 1)
 
-    def project(self, theta: Tensor) -> Tensor:
+    def project(self, theta: Theta) -> Theta:
         return theta.clamp(self._low, self._high)
 
-    def finalize(self, theta: Tensor) -> Tensor:
+    def finalize(self, theta: Theta) -> Levels:
         whole, clean = int(self.eps.raw), self.clean.float()
         return rounded(theta).clamp(clean - whole, clean + whole).to(torch.uint8)
 
@@ -147,13 +148,13 @@ class L2Ball(FreePixels):
         size = rng.uniform((1, 1, 1)) ** (1 / way[0].numel())
         return unit(self.clean) + self.eps.unit * size * way / lengths(way).clamp(min=1e-12)
 
-    def project(self, theta: Tensor) -> Tensor:
+    def project(self, theta: Theta) -> Theta:
         clean = unit(self.clean)
         change = theta - clean
         shrink = (self.eps.unit / lengths(change).clamp(min=1e-12)).clamp(max=1)
         return (clean + shrink * change).clamp(0, 1)
 
-    def finalize(self, theta: Tensor) -> Tensor:
+    def finalize(self, theta: Theta) -> Levels:
         """Round the change at the largest scale at which whole levels stay inside; 0 always does."""
         clean = self.clean.double()
         change = theta.detach().double() * 255 - clean
@@ -207,10 +208,10 @@ class Patch(FreePixels):
                 f"left {columns - self.width}"
             )
 
-    def start(self, rng: RngStream) -> Tensor:
+    def start(self, rng: RngStream) -> Theta:
         return self.project(first_theta(self.init, unit(self._covered), rng, self.in_ball))
 
-    def image(self, theta: Tensor, rng: RngStream) -> Tensor:
+    def image(self, theta: Theta, rng: RngStream) -> Samples:
         places = [[self.place]] * len(theta)
         if self.moving:
             rows, columns = self.clean.shape[2:]
@@ -227,7 +228,7 @@ class Patch(FreePixels):
                 row += 1
         return pictures
 
-    def finalize(self, theta: Tensor) -> Tensor:
+    def finalize(self, theta: Theta) -> Levels:
         whole = self.clean.clone()
         top, left = self.place
         whole[:, :, top : top + self.height, left : left + self.width] = rounded(theta).to(torch.uint8)
@@ -255,23 +256,23 @@ class Wrapping:
     inner: Constraint
 
     @property
-    def clean(self) -> Tensor:
+    def clean(self) -> Levels:
         return self.inner.clean
 
     @property
     def samples(self) -> int:
         return self.inner.samples
 
-    def start(self, rng: RngStream) -> Tensor:
+    def start(self, rng: RngStream) -> Theta:
         return self.inner.start(rng)
 
-    def image(self, theta: Tensor, rng: RngStream) -> Tensor:
+    def image(self, theta: Theta, rng: RngStream) -> Samples:
         return self.inner.image(theta, rng)
 
-    def project(self, theta: Tensor) -> Tensor:
+    def project(self, theta: Theta) -> Theta:
         return self.inner.project(theta)
 
-    def finalize(self, theta: Tensor) -> Tensor:
+    def finalize(self, theta: Theta) -> Levels:
         return self.inner.finalize(theta)
 
     def take(self, index: Sequence[int]) -> Self:
@@ -303,14 +304,14 @@ class Mask(Wrapping):
         if not self.region.any():
             raise UsageError("region is False everywhere: nothing may change")
 
-    def image(self, theta: Tensor, rng: RngStream) -> Tensor:
+    def image(self, theta: Theta, rng: RngStream) -> Samples:
         shown = self.inner.image(theta, rng)
         region, clean = (t.expand(len(self.clean), -1, -1, -1) for t in (self.region, unit(self.clean)))
         return torch.where(
             region.repeat_interleave(self.samples, 0), shown, clean.repeat_interleave(self.samples, 0)
         )
 
-    def finalize(self, theta: Tensor) -> Tensor:
+    def finalize(self, theta: Theta) -> Levels:
         return torch.where(self.region, self.inner.finalize(theta), self.clean)
 
     def take(self, index: Sequence[int]) -> Self:
@@ -337,7 +338,7 @@ class WarmStart(Wrapping):
                 f"{len(self.theta)} thetas to start from, but {len(self.inner.clean)} pictures: give one each"
             )
 
-    def start(self, _rng: RngStream) -> Tensor:
+    def start(self, _rng: RngStream) -> Theta:
         return self.inner.project(self.theta.detach().clone())
 
     def take(self, index: Sequence[int]) -> Self:
@@ -369,7 +370,7 @@ class Spectrum(Wrapping):
     def samples(self) -> int:
         return self.inner.samples * self.draws_per_step
 
-    def image(self, theta: Tensor, rng: RngStream) -> Tensor:
+    def image(self, theta: Theta, rng: RngStream) -> Samples:
         seen = self.inner.image(theta, rng).repeat_interleave(self.draws_per_step, dim=0)
         each = (self.samples, *seen.shape[1:])
         noise = self.sigma * rng.normal(each).flatten(0, 1)

@@ -38,6 +38,7 @@ from sightline.whitebox.packing import PackedPrompts, pack_prompts
 from sightline.whitebox.prefix_cache import PrefixCache, text_prefix
 from sightline.whitebox.preprocessing.processor import ToFields, preprocessor
 from sightline.whitebox.prompts import Prompts, PromptTokens, Size, check_pictures
+from sightline.whitebox.shapes import Images
 from sightline.whitebox.victim import Pair, Rows, joined
 
 #: packs of tokens that are remembered
@@ -95,18 +96,20 @@ class MultimodalVictim:
         device: torch.device = self.model.device
         return device
 
-    def rows(self, x: Tensor, pairs: Sequence[Pair], *, nudges: Sequence[Tensor | None] = ()) -> Rows:
-        """See `Victim.rows`. A nudge may also differ by picture, (n, tokens, width).
+    def rows(self, x: Tensor, pairs: Sequence[Pair], *, perturbations: Sequence[Tensor | None] = ()) -> Rows:
+        """See `Victim.rows`. A perturbation may also differ by picture, (n, tokens, width).
 
         Raises:
             UsageError: for a picture smaller than a patch, a prompt or target that does not fit the model, or
-                a nudge of another shape than `prompt_width` says.
+                a perturbation of another shape than `prompt_width` says.
         """
         size = self._size(x)
-        given = list(nudges) or [None] * len(pairs)
-        numbers = {id(nudge): nudge for nudge in given if nudge is not None}
+        given = list(perturbations) or [None] * len(pairs)
+        numbers = {id(perturbation): perturbation for perturbation in given if perturbation is not None}
         distinct, places = list(numbers.values()), list(numbers)
-        marks = tuple(None if nudge is None else places.index(id(nudge)) for nudge in given)
+        marks = tuple(
+            None if perturbation is None else places.index(id(perturbation)) for perturbation in given
+        )
         encoded = self.family.encode(self.pixels(x), len(x))
         parts, counts = list[Rows](), list[int]()
         for count, packed in self._remembered(tuple(pairs), marks, size):
@@ -136,7 +139,7 @@ class MultimodalVictim:
         )
         return family.forward(inputs)
 
-    def pixels(self, x: Tensor) -> Fields:
+    def pixels(self, x: Images) -> Fields:
         """What the model's processor makes of pictures, in the model's number format."""
         found = self._preprocess(x)
         return {
@@ -173,17 +176,17 @@ class MultimodalVictim:
             )
         return height, width
 
-    def _embedded(self, packed: PackedPrompts, count: int, nudges: Sequence[Tensor]) -> Tensor:
-        """Embeddings of a pack's tokens, nudged, (count, nodes, width)."""
+    def _embedded(self, packed: PackedPrompts, count: int, perturbations: Sequence[Tensor]) -> Tensor:
+        """Embeddings of a pack's tokens, perturbed, (count, nodes, width)."""
         embeds: Tensor = self.embedding(packed.ids)[None].expand(count, -1, -1)
         for mark, nodes in packed.marked:
-            nudge = nudges[mark]
-            if nudge.shape[-2:] != (len(nodes), embeds.shape[-1]):
+            perturbation = perturbations[mark]
+            if perturbation.shape[-2:] != (len(nodes), embeds.shape[-1]):
                 raise UsageError(
-                    f"a nudge has the shape {tuple(nudge.shape)}, but the last turn of its prompt has "
-                    f"{len(nodes)} tokens of width {embeds.shape[-1]}"
+                    f"a perturbation has the shape {tuple(perturbation.shape)}, but the last turn of its "
+                    f"prompt has {len(nodes)} tokens of width {embeds.shape[-1]}"
                 )
-            embeds = embeds.index_add(1, nodes, nudge.to(embeds.dtype).expand(count, -1, -1))
+            embeds = embeds.index_add(1, nodes, perturbation.to(embeds.dtype).expand(count, -1, -1))
         return embeds
 
     def _packs(
@@ -201,7 +204,7 @@ class MultimodalVictim:
         )
 
     def _packed(self, pairs: tuple[Pair, ...], marks: tuple[int | None, ...], size: Size) -> PackedPrompts:
-        """The tokens of pairs as one tree; `marks` says which nudge moves a pair's turn, if any."""
+        """The tokens of pairs as one tree; `marks` says which perturbation moves a pair's turn, if any."""
         prompts = [self._prompt(pair.prompt, size).with_turn_as_text() for pair in pairs]
         targets = [self.prompts.target(pair, size) for pair in pairs]
         self.check_length(pairs, prompts, targets)

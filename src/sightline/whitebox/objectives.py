@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sightline.errors import ContractError, UsageError, nearest, require
 from sightline.whitebox.packing import SampleRows, membership, per_sample, rows_in_chunks
+from sightline.whitebox.shapes import Images, Losses
 from sightline.whitebox.victim import Encoder, Kind, Pair, Rows, Victim
 
 Reduction = Literal["token_mean", "pair_mean", "sum"]
@@ -58,7 +59,7 @@ def prefix_weights(tokens: Tokens) -> Tensor:
 class RowTerm(Protocol):
     """A loss on what a victim predicts."""
 
-    def losses(self, rows: Rows, pairs: tuple[Pair, ...]) -> Tensor:
+    def losses(self, rows: Rows, pairs: tuple[Pair, ...]) -> Losses:
         """One loss per artifact, float32 (n,), with sign and weight."""
         ...
 
@@ -71,7 +72,7 @@ class PictureTerm(Protocol):
         """See above."""
         ...
 
-    def losses(self, x: Tensor) -> Tensor:
+    def losses(self, x: Images) -> Losses:
         """One loss per artifact, float32 (n,), with sign and weight."""
         ...
 
@@ -114,7 +115,7 @@ class TargetNLL:
         _known_sign(self.sign)
         _known(self.reduction, Reduction, "reduction")
 
-    def losses(self, rows: Rows, pairs: tuple[Pair, ...]) -> Tensor:
+    def losses(self, rows: Rows, pairs: tuple[Pair, ...]) -> Losses:
         found = _reduced(rows.nll, rows.pair, pairs, self.reduction, self.weights)
         return self.sign * self.weight * found
 
@@ -137,7 +138,7 @@ class SoftLogits:
         require(self.weight > 0, "weight", self.weight, "more than 0")
         _known(self.reduction, Reduction, "reduction")
 
-    def losses(self, rows: Rows, pairs: tuple[Pair, ...]) -> Tensor:
+    def losses(self, rows: Rows, pairs: tuple[Pair, ...]) -> Losses:
         """See `RowTerm`.
 
         Raises:
@@ -216,7 +217,7 @@ class FeatureDistance:
         """One model looks."""
         return 1
 
-    def losses(self, x: Tensor) -> Tensor:
+    def losses(self, x: Images) -> Losses:
         """See `PictureTerm`. At distance 0 the gradient is 0."""
         found = self.encoder.features(x, self.kind).float().flatten(1)
         wanted = self.target.flatten(1)
@@ -259,7 +260,7 @@ class ImageRegularizer:
         """No model looks."""
         return 0
 
-    def losses(self, x: Tensor) -> Tensor:
+    def losses(self, x: Images) -> Losses:
         """See `PictureTerm`. At no change the gradient is 0."""
         norms: Tensor = torch.linalg.vector_norm((x - self.clean).flatten(2), dim=2)
         return self.weight * norms.sum(1)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sightline.errors import UsageError, nearest, require
 from sightline.whitebox.pixels import lengths
+from sightline.whitebox.shapes import Theta
 
 Schedule = Literal["constant", "linear", "cosine"]
 Norm = Literal["linf", "l2"]
@@ -34,7 +35,7 @@ class GradientOracle(Protocol):
         """How many models the objective sums over."""
         ...
 
-    def __call__(self, theta: Tensor, part: int | None = None) -> LossAndGrad:
+    def __call__(self, theta: Theta, part: int | None = None) -> LossAndGrad:
         """Of the whole objective, or of one of its parts."""
         ...
 
@@ -64,7 +65,7 @@ class Optimizer(ABC, Generic[S]):
     """
 
     @abstractmethod
-    def start(self, theta: Tensor) -> S:
+    def start(self, theta: Theta) -> S:
         """The state before the first step."""
 
     @abstractmethod
@@ -73,7 +74,7 @@ class Optimizer(ABC, Generic[S]):
     ) -> OptimizerStep[S]:
         """Step number `step`, from 0, of `steps`. Asks for every model's gradient exactly once."""
 
-    def proposal(self, state: S) -> Tensor:
+    def proposal(self, state: S) -> Theta:
         """The theta that is scored on the probe batch; the current one."""
         theta: Tensor = state.theta
         return theta
@@ -86,7 +87,7 @@ class Descent(Optimizer[Position]):
     def change(self, grad: Tensor, step: int, steps: int, /) -> Tensor:
         """What is taken off theta at step number `step`, from 0, of `steps`."""
 
-    def start(self, theta: Tensor) -> Position:
+    def start(self, theta: Theta) -> Position:
         return Position(theta)
 
     def step(
@@ -204,7 +205,7 @@ class Adam(Optimizer[AdamState]):
         _known(self.schedule)
         require(all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "both 0 <= beta < 1")
 
-    def start(self, theta: Tensor) -> AdamState:
+    def start(self, theta: Theta) -> AdamState:
         return AdamState(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
     def step(
@@ -255,7 +256,7 @@ class CommonWeakness(Optimizer[CommonWeaknessState]):
         require(0 <= self.inner <= 1, "inner", self.inner, "0 to 1")
         require(0 <= self.outer <= 1, "outer", self.outer, "0 to 1")
 
-    def start(self, theta: Tensor) -> CommonWeaknessState:
+    def start(self, theta: Theta) -> CommonWeaknessState:
         return CommonWeaknessState(theta, torch.zeros_like(theta), torch.zeros_like(theta))
 
     def step(
@@ -350,7 +351,7 @@ class APGD(Optimizer[APGDState]):
         if self.norm not in get_args(Norm):
             raise UsageError(nearest(self.norm, get_args(Norm), "norm"))
 
-    def start(self, theta: Tensor) -> APGDState:
+    def start(self, theta: Theta) -> APGDState:
         endless = torch.full((len(theta),), torch.inf, device=theta.device)
         gains = torch.zeros(len(theta), dtype=torch.long, device=theta.device)
         eta, flat = torch.full_like(endless, self.eta), torch.zeros_like(theta)
@@ -380,7 +381,7 @@ class APGD(Optimizer[APGDState]):
         state = APGDState(new, theta, loss, best, best_loss, best_grad, eta, gains, mark, halved)
         return OptimizerStep(state, found)
 
-    def proposal(self, state: APGDState) -> Tensor:
+    def proposal(self, state: APGDState) -> Theta:
         return state.best
 
     def _moved(

@@ -313,7 +313,11 @@ def _taken(rows: Rows, artifacts: Sequence[int], spans: Sequence[range]) -> Rows
 
 
 def rows_in_chunks(
-    victim: Victim, x: Tensor, pairs: Sequence[Pair], nudges: Sequence[Tensor | None], at_once: int | None
+    victim: Victim,
+    x: Tensor,
+    pairs: Sequence[Pair],
+    perturbations: Sequence[Tensor | None],
+    at_once: int | None,
 ) -> Rows:
     """What `victim.rows` gives, at most `at_once` pairs at a time (None: all).
 
@@ -321,20 +325,22 @@ def rows_in_chunks(
     chunk's activations are all that has to fit, and the loss may be any function of all predictions.
     """
     if at_once is None or len(pairs) <= at_once:
-        return victim.rows(x, pairs, nudges=nudges)
+        return victim.rows(x, pairs, perturbations=perturbations)
     parts = [
-        _recomputed(victim, x, pairs[first : first + at_once], nudges[first : first + at_once])
+        _recomputed(victim, x, pairs[first : first + at_once], perturbations[first : first + at_once])
         for first in range(0, len(pairs), at_once)
     ]
     return joined(parts, [len(pairs[first : first + at_once]) for first in range(0, len(pairs), at_once)])
 
 
-def _recomputed(victim: Victim, x: Tensor, pairs: Sequence[Pair], nudges: Sequence[Tensor | None]) -> Rows:
+def _recomputed(
+    victim: Victim, x: Tensor, pairs: Sequence[Pair], perturbations: Sequence[Tensor | None]
+) -> Rows:
     """Rows whose activations are computed again when the gradient is asked for."""
     labels: list[tuple[Tensor, Tensor]] = []
 
     def logits(x: Tensor) -> Tensor:
-        rows = victim.rows(x, pairs, nudges=nudges)
+        rows = victim.rows(x, pairs, perturbations=perturbations)
         labels.append((rows.ids, rows.pair))
         return rows.logits
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sightline.cases import Conversation
+from sightline.whitebox.shapes import Features, Images, Logits, PairFlags, TokenFlags, TokenIds, TokenLosses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +48,12 @@ class Rows:
         pair: (t,), the index of the pair that a token belongs to; not decreasing, none left out.
     """
 
-    logits: Tensor
-    ids: Tensor
-    pair: Tensor
+    logits: Logits
+    ids: TokenIds
+    pair: TokenIds
 
     @property
-    def nll(self) -> Tensor:
+    def nll(self) -> TokenLosses:
         """Negative log-likelihood of every target token, float32 (n, t)."""
         flat = self.logits.float().transpose(1, 2)
         ids = self.ids.expand(self.logits.shape[0], -1)
@@ -60,13 +61,13 @@ class Rows:
         return found
 
     @property
-    def first(self) -> Tensor:
+    def first(self) -> TokenFlags:
         """Whether each target token is the likeliest one, bool (n, t)."""
         found: Tensor = self.logits.argmax(-1) == self.ids
         return found
 
     @property
-    def target_is_greedy(self) -> Tensor:
+    def target_is_greedy(self) -> PairFlags:
         """Whether greedy decoding would write the target, bool (n, pairs)."""
         missed = torch.zeros(self.logits.shape[0], self.pairs, dtype=torch.int32, device=self.ids.device)
         return missed.index_add_(1, self.pair, (~self.first).to(torch.int32)) == 0
@@ -102,20 +103,20 @@ class Victim(Protocol):
         """Where pictures and thetas have to be."""
         ...
 
-    def rows(self, x: Tensor, pairs: Sequence[Pair], *, nudges: Sequence[Tensor | None] = ()) -> Rows:
+    def rows(self, x: Images, pairs: Sequence[Pair], *, perturbations: Sequence[Tensor | None] = ()) -> Rows:
         """Predictions at all target tokens of all pairs for each picture, in one packed pass.
 
         Args:
             x: float32 in [0, 1], (n, 3, h, w).
             pairs: prompts and targets; what they have in common is run once.
-            nudges: per pair, what is added to the embeddings of its last user turn, from behind the picture
+            perturbations: per pair, what is added to the embeddings of its last user turn, from the picture
                 to the answer, (tokens, width) or (n, tokens, width); pairs that share a prompt share the
                 tensor.
         """
         ...
 
     def prompt_width(self, prompt: Conversation) -> tuple[int, int]:
-        """Tokens from behind the picture to the answer, and their embeddings' width: a nudge's shape."""
+        """Tokens from the picture to the answer, and their embeddings' width: a perturbation's shape."""
         ...
 
 
@@ -141,7 +142,7 @@ class Encoder(Protocol):
         """What `scores` tell of, in their order; empty for an encoder without scores."""
         ...
 
-    def features(self, x: Tensor, kind: Kind = "pooled") -> Tensor:
+    def features(self, x: Images, kind: Kind = "pooled") -> Features:
         """Features of pictures, float32: (n, width), or (n, patches, width) for `patches`.
 
         `scores`, (n, labels), are the log-odds of each label; more than 0 is seen rather than not.

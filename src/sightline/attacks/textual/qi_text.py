@@ -101,7 +101,9 @@ class QiText(Attack):
         models = readers(ctx, suffix)
         if self.baseline:
             for case in cases:
-                yield baseline_draft(case, suffix, models[0], ctx.seed, shared=True)
+                own = case.conversation
+                text_alone = Conversation.user(own.last_user_text()) if any(own.images) else own
+                yield baseline_draft(case, suffix, models[0], ctx.seed, shared=True, prompt=text_alone)
             return
         pool = self._pool()
         found = self.search(models, pool, ctx)

@@ -1,16 +1,16 @@
 """One change of a picture that gives the same answer whatever is asked, hardened by moving the prompts.
 
 Luo et al., "An Image Is Worth 1000 Lies: Adversarial Transferability across Prompts on Vision-Language
-Models", ICLR 2024, arXiv 2403.09766: the picture minimizes, and a nudge of each prompt's token
-embeddings maximizes, the negative log-likelihood of the target text; the nudges are dropped in use. Baselines
-of the paper: `single_p`, one prompt; `multi_p`, all prompts without nudges.
+Models", ICLR 2024, arXiv 2403.09766: the picture minimizes, and a perturbation of each prompt's
+token embeddings maximizes, the negative log-likelihood of the target text; they are dropped in use. Baselines
+of the paper: `single_p`, one prompt; `multi_p`, all prompts, unperturbed.
 
 Official: Haochen-Luo/CroPA, main.py, utils/attack_tool.py. Read there: eps 16/255, steps of 1/255 from
 normal noise, 1,701 of them; one prompt a step in shuffled rounds through 10; target "unknown" with its end
-token; nudges move by 0.01, within -0.23 to 0.27, at steps 30, 60 ... 300 (counted from 0) for 10 prompts, in
-general at the multiples of 300 // prompts up to 300 (other sizes for other models and numbers of prompts:
-0.0025 to 0.025), in all tokens between the few-shot context and the target. Not verified: the figures of the
-paper's table 1.
+token; perturbations move by 0.01, within -0.23 to 0.27, at steps 30, 60 ... 300 (counted from 0) for 10
+prompts, in general at the multiples of 300 // prompts up to 300 (other sizes for other models and numbers of
+prompts: 0.0025 to 0.025), in all tokens between the few-shot context and the target. Not verified: the
+figures of the paper's table 1.
 
 The prompts are the user's (`prompts:`); those of the cases must be others, and a draft's note says whether
 its own question was among them. Judge with `target_string(mode=exact)`.
@@ -18,12 +18,12 @@ its own question was among them. Judge with `target_string(mode=exact)`.
 Deviations. The release never clips the sum of picture and noise to valid pixels, does not round, and keeps
 the noise with the least loss on a single prompt: here pixels stay in [0, 1], are judged as a file holds them,
 and the picture is kept that is best over the first 16 prompts. It rotates one shuffled order of the prompts:
-here every round has a new one. There is no few-shot context: nudges move the tokens from behind the picture
-to the target, the template's included, not the picture's own; in OpenFlamingo's prompts its marker moves.
-The release's evaluation divides the hits on 19 classification prompts (a comma is missing) by 20, and draws
-new agnostic questions at every call; here cases are the study's. The untargeted variant is left out. Nudges
-need a search with room to converge: they cost one that has not (on the testbed, 60 steps at 16/255) more than
-they bring.
+here every round has a new one. There is no few-shot context: perturbed are the tokens from behind the picture
+to the target, the template's included, not the picture's own; in OpenFlamingo's prompts its marker moves. The
+release's evaluation divides the hits on 19 classification prompts (a comma is missing) by 20, and draws new
+agnostic questions at every call; here cases are the study's. The untargeted variant is left out. Perturbed
+prompts need a search with room to converge: they cost one that has not (on the testbed, 60 steps at 16/255)
+more than they bring.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class CroPA(Attack):
     def descend(
         self, batch: Sequence[SourceImage], questions: Sequence[str], target: str, ctx: Craft
     ) -> whitebox.SearchResult:
-        """The min-max: min over the picture, max over the nudges of its prompts."""
+        """The min-max: min over the picture, max over the perturbations of its prompts."""
         models = ctx.models
         levels = whitebox.from_pixels([picture.clean for picture in batch], models[0].device)
         pool = tuple(whitebox.Pair(prompt=batch[0].asked(question), target=target) for question in questions)

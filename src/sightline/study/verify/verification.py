@@ -22,7 +22,7 @@ from sightline.run_folder import COMPLETE, LOCK, RESULTS, WRITE_AGAIN
 from sightline.sealed import damage_reported, read_note, yaml_of
 from sightline.store import Blobs
 from sightline.study.config import NamedDefense
-from sightline.study.folder_lock import hold
+from sightline.study.folder_lock import lock_folder
 from sightline.study.progress import Progress, Silent
 from sightline.study.schema import StudyFile
 from sightline.study.secret import keyed
@@ -55,27 +55,6 @@ class Wanted:
     attacks: tuple[str, ...] = ()
     limit: int | None = None
     retry_errors: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        qualities: Sequence[int] | None,
-        factors: Sequence[float] | None,
-        targets: Sequence[str] | None,
-        attacks: Sequence[str] | None,
-        limit: int | None,
-        retry_errors: bool,
-    ) -> Wanted:
-        """What a command line says; what it leaves out is the default."""
-        return cls(
-            qualities=QUALITIES if qualities is None else tuple(qualities),
-            factors=FACTORS if factors is None else tuple(factors),
-            targets=tuple(targets or ()),
-            attacks=tuple(attacks or ()),
-            limit=limit,
-            retry_errors=retry_errors,
-        )
 
     def forms(self) -> tuple[Reencoding, ...]:
         """The re-encodings. Raises UsageError for one out of range."""
@@ -131,7 +110,7 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
     forms = wanted.forms()
     claims = read_claims(folder)
     _check_labels(claims, wanted.attacks)
-    hold(folder)
+    lock_folder(folder)
     blobs = Blobs(folder / "blobs")
     manners = _manners(folder, claims.lock)
     opened = _Opener(blobs, manners.retries, manners.timeout)
