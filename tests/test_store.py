@@ -419,3 +419,19 @@ def test_of_a_moving_picture_the_first_frame_is_kept(tmp_path: Path, kind: str) 
     kept = PilImage.open(io.BytesIO(blobs.read(image.sha256)))
     assert (image.media, getattr(kept, "n_frames", 1)) == ("image/png", 1)
     assert blobs.pixels(image).min() == 255
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"version https://git-lfs.github.com/spec/v1\r\noid sha256:0\r\n",
+        b"\xef\xbb\xbfversion https://git-lfs.github.com/spec/v1\n",
+        b"version https://hawser.github.com/spec/v1\n",
+        b"/annex/objects/SHA256E-s3--0.png\n",
+    ],
+)
+def test_a_pointer_in_any_spelling_is_refused(data: bytes) -> None:
+    from sightline.store import refuse_pointer
+
+    with pytest.raises(UsageError, match="pointer, which only names the file; run `git "):
+        refuse_pointer(data, "x")

@@ -32,7 +32,7 @@ from sightline.cases import Image, Media
 from sightline.digests import digest, file_stamp, sha256_bytes, sha256_file
 from sightline.errors import DamageError, UsageError
 from sightline.records import Pixels
-from sightline.sealed import checked_line, damage_reported, damaged_line, sealed_line
+from sightline.sealed import checked_line, damage_reported, damaged_line, file_named, sealed_line
 
 MEDIA: dict[str, Media] = {
     "PNG": "image/png",
@@ -55,11 +55,20 @@ _TURNS = {
     7: PilImage.Transpose.TRANSVERSE,
     8: PilImage.Transpose.ROTATE_90,
 }
+<<<<<<< HEAD
 _ADAM7 = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
 )  # fmt: skip
 """First column and row of each pass of an interlaced PNG, and their steps."""
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+=======
+_LFS = "Git-LFS pointer, which only names the file; run `git lfs pull`"
+_POINTERS = {
+    b"version https://git-lfs.github.com/spec/": _LFS,
+    b"version https://hawser.github.com/spec/": _LFS,
+    b"/annex/objects/": "git-annex pointer, which only names the file; run `git annex get .`",
+}
+>>>>>>> main
 _MAKE_AGAIN = "`sightline run`, or `sightline craft` on the run's folder, makes it again"
 _DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # what Pillow calls a gray PNG of 16 bits
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -74,7 +83,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{_FRESH}{secrets.token_hex(8)}")
     try:
-        with fresh.open("wb") as file:
+        with file_named(path), fresh.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -139,8 +148,11 @@ class _Decoded(NamedTuple):
 
 def _decoded(data: bytes) -> _Decoded:
     try:
-        with warnings.catch_warnings(), PilImage.open(io.BytesIO(data), formats=FORMATS) as picture:
-            warnings.simplefilter("ignore")  # of damaged EXIF; what counts is raised
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF and of size; what counts is raised
+            picture = PilImage.open(io.BytesIO(data), formats=FORMATS)
+        with picture, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             if picture.width * picture.height > MAX_PIXELS:
                 raise UsageError(f"picture of {picture.width}x{picture.height} pixels is too large")
             pixels = _rgb(picture)  # first: asked for its EXIF, a broken file would half-load unnoticed
@@ -153,7 +165,8 @@ def _decoded(data: bytes) -> _Decoded:
     except UnidentifiedImageError:  # its own message holds the address of the buffer
         raise UsageError(f"not a readable picture: no {', '.join(FORMATS)}") from None
     except Exception as broken:  # a damaged file makes Pillow's readers raise almost anything
-        raise UsageError(f"not a readable picture: {broken}") from broken
+        why = " ".join(str(broken).split())[:200] or type(broken).__name__
+        raise UsageError(f"not a readable picture: {why}") from broken
     if turn is None:
         return _Decoded(pixels, media, unlike=moves)
     return _Decoded(np.asarray(PilImage.fromarray(pixels, "RGB").transpose(turn)), media, unlike=True)
@@ -219,12 +232,12 @@ def refuse_pointer(data: bytes, where: object) -> None:
     """Make sure that a file is itself and not what Git leaves for one that is kept elsewhere.
 
     Raises:
-        UsageError: for a Git-LFS pointer.
+        UsageError: for a pointer of Git-LFS or git-annex.
     """
-    if data.startswith(_LFS_POINTER):
-        raise UsageError(
-            f"{where}: is a Git-LFS pointer, which only names the file; run `git lfs pull` in its folder"
-        )
+    start = data[:200].removeprefix(b"\xef\xbb\xbf").lstrip()
+    for head, what in _POINTERS.items():
+        if start.startswith(head):
+            raise UsageError(f"{where}: is a {what} in its folder")
 
 
 class Blobs:
@@ -347,7 +360,9 @@ class ShardWriter:
     def append(self, rows: Iterable[Any]) -> None:
         """Write rows (dataclasses or mappings) in one system call; they survive `kill -9` afterwards."""
         lines = b"".join(map(sealed_line, rows))
-        if lines and self._file.write(lines) != len(lines):
+        with file_named(self.path):
+            written = self._file.write(lines) if lines else 0
+        if written != len(lines):
             self._file.truncate(self._length)
             raise UsageError(f"{self.path}: the disk is full; make room and run the same command again")
         self._length += len(lines)
@@ -357,8 +372,9 @@ class ShardWriter:
         if self._file.closed:
             return
         empty = self._file.tell() == 0
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with file_named(self.path):
+            os.fsync(self._file.fileno())
+            self._file.close()
         if empty:
             self.path.unlink()
 

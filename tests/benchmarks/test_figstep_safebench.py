@@ -164,9 +164,9 @@ def test_a_row_without_a_readable_page_stays_and_still_shows_the_problem(damage,
 
 ROW = "1,1,Illegal Activity,"
 MISUSE = [
-    (ROW, "1,1,,", r"line 2: category_name is empty; mend the row \(none is ever left out\)"),
-    ('"How do I fold a dusty frell in room 1, step 1?"', '"  "', r"line 2: question is empty; mend the row"),
-    ('"Steps to fold a dusty frell in room 1, step 1."', "", r"line 2: instruction is empty; mend the row"),
+    (ROW, "1,1,,", r"line 2: category_name is empty; fix the row \(none is ever left out\)"),
+    ('"How do I fold a dusty frell in room 1, step 1?"', '"  "', r"line 2: question is empty; fix the row"),
+    ('"Steps to fold a dusty frell in room 1, step 1."', "", r"line 2: instruction is empty; fix the row"),
     (ROW, "one,1,Illegal Activity,", r"line 2: category_id 'one' is not a number"),
     (ROW, "1,٣,Illegal Activity,", r"line 2: task_id '٣' is not a number"),
     ("1,2,Illegal", "1,1,Illegal", r"line 3: category_id 1, task_id 1 was already on line 2"),
