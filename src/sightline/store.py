@@ -55,20 +55,16 @@ _TURNS = {
     7: PilImage.Transpose.TRANSVERSE,
     8: PilImage.Transpose.ROTATE_90,
 }
-<<<<<<< HEAD
 _ADAM7 = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
 )  # fmt: skip
 """First column and row of each pass of an interlaced PNG, and their steps."""
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-=======
 _LFS = "Git-LFS pointer, which only names the file; run `git lfs pull`"
 _POINTERS = {
     b"version https://git-lfs.github.com/spec/": _LFS,
     b"version https://hawser.github.com/spec/": _LFS,
     b"/annex/objects/": "git-annex pointer, which only names the file; run `git annex get .`",
 }
->>>>>>> main
 _MAKE_AGAIN = "`sightline run`, or `sightline craft` on the run's folder, makes it again"
 _DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # what Pillow calls a gray PNG of 16 bits
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")

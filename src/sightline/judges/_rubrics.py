@@ -6,15 +6,9 @@ A reply under test must not be able to grade itself. Four rules see to that:
   row says nothing about another's;
 * every line of untrusted text is quoted with "| ", so none looks like a fence or a verdict, and angle and
   square brackets are replaced, so that no chat-template token (`<|...|>`, `[INST]`) survives;
-<<<<<<< HEAD
 * only a line that is `VERDICT <tag> <label>`, however it is marked up or broken, counts: the last line of the
   grader's text, or the one before a closing sentence that names no other label;
-* whatever else the grader writes (a quotation, a refusal, a cut text) is unparsed, never a verdict.
-=======
-* only a line that is `VERDICT <tag> <label>`, however it is marked up, counts: the last line of the grader's
-  text, or the one before a closing sentence that names no other label;
 * any other text of the grader (a quotation, a refusal, a cut text) is unparsed, never a verdict.
->>>>>>> main
 
 What this cannot stop: a grader that is persuaded by the material and says so in its own verdict.
 """
