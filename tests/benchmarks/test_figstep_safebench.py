@@ -239,3 +239,15 @@ def test_other_forms_of_the_release_give_the_same_cases(form, folder, tmp_path, 
     found, again = read(other, "figstep_safebench(images=official)")
     assert found == wanted
     assert again.digest() == release.digest()
+
+
+def test_a_number_of_thousands_of_digits_is_told() -> None:
+    from sightline.benchmarks.figstep_safebench import COLUMNS, _row
+
+    fields: dict[str, str | None] = {
+        **dict.fromkeys(COLUMNS, "x"),
+        "question": "x",
+        "category_id": "9" * 5000,
+    }
+    with pytest.raises(UsageError, match=r"category_id '9{24}' is not a number"):
+        _row(1, {**fields, "task_id": "1"}, "row 1")
