@@ -15,7 +15,9 @@ import io
 import os
 import re
 import secrets
+import struct
 import warnings
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -53,6 +55,10 @@ _TURNS = {
     7: PilImage.Transpose.TRANSVERSE,
     8: PilImage.Transpose.ROTATE_90,
 }
+_ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
+"""First column and row of each pass of an interlaced PNG, and their steps."""
 _LFS = "Git-LFS pointer, which only names the file; run `git lfs pull`"
 _POINTERS = {
     b"version https://git-lfs.github.com/spec/": _LFS,
@@ -126,11 +132,14 @@ def decode_picture(data: bytes) -> Pixels:
 
 
 class _Decoded(NamedTuple):
-    """Upright pixels of a file, its type, and whether its own pixels lie otherwise."""
+    """Upright pixels of a file, its type, and whether others may see something else in it.
+
+    That is so if its own pixels lie otherwise, or if further frames stand behind the first.
+    """
 
     pixels: Pixels
     media: Media
-    turned: bool
+    unlike: bool
 
 
 def _decoded(data: bytes) -> _Decoded:
@@ -144,6 +153,9 @@ def _decoded(data: bytes) -> _Decoded:
                 raise UsageError(f"picture of {picture.width}x{picture.height} pixels is too large")
             pixels = _rgb(picture)  # first: asked for its EXIF, a broken file would half-load unnoticed
             media, turn = MEDIA[str(picture.format)], _TURNS.get(_orientation(picture))
+            moves = picture.format != "MPO" and _is_animated(picture)
+            if picture.format == "PNG":
+                _check_rows(data)
     except UsageError:
         raise
     except UnidentifiedImageError:  # its own message holds the address of the buffer
@@ -152,8 +164,39 @@ def _decoded(data: bytes) -> _Decoded:
         why = " ".join(str(broken).split())[:200] or type(broken).__name__
         raise UsageError(f"not a readable picture: {why}") from broken
     if turn is None:
-        return _Decoded(pixels, media, turned=False)
-    return _Decoded(np.asarray(PilImage.fromarray(pixels, "RGB").transpose(turn)), media, turned=True)
+        return _Decoded(pixels, media, unlike=moves)
+    return _Decoded(np.asarray(PilImage.fromarray(pixels, "RGB").transpose(turn)), media, unlike=True)
+
+
+def _is_animated(picture: PilImage.Image) -> bool:
+    """Whether a file has further frames; a damaged one behind the first is one too."""
+    try:
+        return bool(getattr(picture, "is_animated", False))
+    except Exception:
+        return True
+
+
+def _check_rows(data: bytes) -> None:
+    """Make sure that a PNG holds all of its rows: Pillow leaves those black that a whole stream lacks.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    width, height, depth, color, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
+    steps = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = ((-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in steps)
+    missing = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 < rows)
+    stream, at = zlib.decompressobj(), 8
+    while missing > 0 and at + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        pending = data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        while pending and missing > 0 and not stream.eof:
+            missing -= len(stream.decompress(pending, 1 << 20))
+            pending = stream.unconsumed_tail
+        at += 12 + length
+    if missing > 0:
+        raise ValueError("its rows end early")
 
 
 def _orientation(picture: PilImage.Image) -> int:
@@ -231,8 +274,8 @@ class Blobs:
     def put(self, data: bytes) -> Image:
         """Keep a picture file; the same bytes are written once, and again where that file is damaged.
 
-        A picture that lies turned in its file (EXIF orientation) is kept as a PNG of its upright pixels: some
-        of those who read it would turn it, others not.
+        A picture that lies turned in its file (EXIF orientation) or moves is kept as a PNG of its upright
+        pixels, of its first frame: some of those who read it would turn it or see more, others not.
 
         Raises:
             UsageError: if `data` is not a readable picture.
@@ -241,7 +284,7 @@ class Blobs:
         if given not in self._known or not self.whole(self._known[given].sha256):
             found = _decoded(data)
             media, sha256 = found.media, given
-            if found.turned:
+            if found.unlike:
                 data, media = encode_png(found.pixels), "image/png"
                 sha256 = sha256_bytes(data)
             if not self.whole(sha256):

@@ -69,6 +69,7 @@ def test_foreign_elements_and_attributes_are_dropped():
     assert "x()" not in inline_svg(drawing, "d")
     assert texts(inline_svg(drawing, "d")) == ["kept"]
     assert "e.invalid" not in inline_svg(drawing, "d")
+    assert 'aria-label="a\\x1b[2Jb"' in inline_svg(drawing, "a\x1b[2Jb")
 
 
 @pytest.mark.parametrize("y", [0, 3, 49, 50, 97, 100])

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from sightline.attacks import instructions
+from sightline.benchmarks._odd_texts import warn_of_odd_texts
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Benchmark, Release
 from sightline.errors import UsageError
@@ -170,6 +171,8 @@ def read_table(name: str, release: Release) -> list[Row]:
         raise UsageError(f"{where}: not a CSV table ({broken})") from None
     if not rows:
         raise UsageError(f"{release.root}: {name} has no rows")
+    texts = ((f"line {row.line}", text) for row in rows for text in (row.question, row.instruction))
+    warn_of_odd_texts(release, f"{release.root}: {name}", texts)
     return rows
 
 

@@ -107,7 +107,7 @@ def inline_svg(drawing: str, description: str, css_class: str = "figure") -> Mar
     root.attrib.update({"xmlns": _SVG, "role": "img", "aria-label": description, "class": css_class})
     root.attrib["style"] = f"min-width:{0.8 * float(width):.0f}px;max-width:{float(width):.0f}px"
     del root.attrib["width"], root.attrib["height"]
-    return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704  (serialized from a cleaned tree)
+    return Markup(printable(ET.tostring(root, encoding="unicode")))  # noqa: S704  (serialized from a cleaned tree)
 
 
 def render(spec: Plain, description: str) -> Markup:
