@@ -226,7 +226,7 @@ def test_a_run_folder_of_an_older_format_is_told_in_one_sentence(
 def test_plan_run_and_resume(sightline: Command, study: Path, tmp_path: Path) -> None:
     plan = sightline("run", str(study), "--dry-run")
     assert plan.returncode == 0, plan.stderr
-    assert "2 cells, 12 cases; already there: in runs/cli" in plan.stdout
+    assert "2 cells, 12 cases; existing rows: in runs/cli" in plan.stdout
     lines = {line.split("  ")[1]: line.split()[-5:] for line in plan.stdout.splitlines()[2:]}
     assert lines["scripted/typographic"] == ["24", "0", "24", "24", "12,288"]
     assert lines["judge refusal_prefix"][-4:] == ["24", "0", "24", "0"]
@@ -237,14 +237,14 @@ def test_plan_run_and_resume(sightline: Command, study: Path, tmp_path: Path) ->
     folder = tmp_path / "runs" / "cli"
     assert {"study.lock.yaml", "results.parquet", "report.html"} <= {path.name for path in folder.iterdir()}
 
-    assert "restricted requests obeyed, 95 % interval; testbed_requests, judged by" in done.stdout
+    assert "ASR (restricted requests complied with), 95 % interval; testbed_requests, judge" in done.stdout
     rows = {line.partition("  ")[2].partition("  ")[0]: line for line in done.stdout.splitlines()}
     assert "100 % [" in rows["figstep"]
-    assert "0 % [" in rows["asked plainly"]
-    assert "Asked plainly, scripted/typographic refuses" in done.stdout
-    assert "Read with care:\n- " in done.stdout
+    assert "0 % [" in rows["no attack"]
+    assert "Without an attack, scripted/typographic refuses" in done.stdout
+    assert "Cautions:\n- " in done.stdout
     assert "writing report" in done.stderr
-    assert "answer: begins, 24 rows\n" in done.stderr
+    assert "answer: started, 24 rows\n" in done.stderr
     assert "answer: done, 24 rows\n" in done.stderr
     assert "\x1b" not in done.stderr
 
@@ -280,7 +280,7 @@ def test_verify_tells_what_survives_and_what_is_damaged(
     pages = len(list((folder / "blobs").glob("*/*")))
     done = sightline("verify", "runs/cli", "--jpeg", "75", "--limit", "6")
     assert done.returncode == 0, done.stderr
-    assert "All 24 artifacts are what the run recorded." in done.stdout
+    assert "All 24 artifacts match what the run recorded." in done.stdout
     for text in ("figstep", "as written", "PNG", "JPEG 75", "resize 0.5", "verify.html"):
         assert text in done.stdout, text
     assert "JPEG 50" not in done.stdout
@@ -295,7 +295,7 @@ def test_verify_tells_what_survives_and_what_is_damaged(
         path.write_bytes(path.read_bytes() + b"x")
     damaged = sightline("verify", "runs/cli", "--limit", "6")
     assert damaged.returncode == 2
-    assert "12 artifacts are not what the run recorded" in damaged.stderr
+    assert "12 artifacts differ from what the run recorded" in damaged.stderr
     assert damaged.stdout.count("changed file: ") == pages < 12  # told once per file
     assert "Traceback" not in damaged.stderr
 
@@ -343,7 +343,7 @@ def test_a_study_in_which_nothing_worked_exits_2_with_the_first_cause(
     for _ in range(2):  # and again when there is nothing to do
         done = sightline("run", study)
         assert done.returncode == 2
-        assert "error: nothing worked: 50 of 50 verdicts are unscored." in done.stderr
+        assert "error: no sample was scored: 50 of 50 verdicts are unscored." in done.stderr
         assert "The first cause: connection refused \ufffd]0;owned\ufffd by 127.0.0.1:9" in done.stderr
         assert "--retry-errors" in done.stderr
         assert "report: runs/down/report.html" in done.stdout
@@ -371,7 +371,9 @@ def test_a_full_disk_is_one_line(sightline: Command, study: Path, monkeypatch: p
     monkeypatch.setattr(os, "fsync", full)
     done = sightline("run", str(study))
     assert done.returncode == 2
-    assert "error: No space left on device; make room, then run the same command again" in done.stderr
+    assert re.search(
+        r"error: \S+/\S+: No space left on device; make room, then run the same command again", done.stderr
+    )
     assert "Traceback" not in done.stderr
 
 
@@ -398,11 +400,11 @@ def test_a_redacted_report_holds_no_text_of_cases(sightline: Command, study: Pat
     folder = tmp_path / "runs" / "cli"
     assert "sightline report runs/cli --redacted" in sightline("report", "runs/cli").stdout
     page = (folder / "report.html").read_text("utf-8")
-    assert "This file holds unsafe text" in page
+    assert "This file contains unsafe text" in page
     done = sightline("report", "runs/cli", "--redacted")
     assert "report: runs/cli/report.redacted.html" in done.stdout
     shared = (folder / "report.redacted.html").read_text("utf-8")
-    assert "This file holds unsafe text" not in shared
+    assert "This file contains unsafe text" not in shared
     asked = {
         part
         for row in Table(folder / "records" / "craft")
@@ -505,7 +507,7 @@ def test_progress_in_a_log_is_plain_lines_now_and_then() -> None:
         progress.advance(1, errors=int(row == 5))
     progress.finish()
     lines = shown.getvalue().splitlines()
-    assert lines[0] == "answer: begins, 1,000 rows"
+    assert lines[0] == "answer: started, 1,000 rows"
     assert lines[1] == "answer: 100 of 1,000 (10 %), 1 errors"
     assert lines[-1] == "answer: done, 1,000 rows, 1 errors"
     assert len(lines) == 11
@@ -530,7 +532,39 @@ def test_a_path_is_never_cut(sightline: Command, tmp_path: Path, monkeypatch: py
     done = sightline("run", str(study), "--out", str(long / "run"))
     assert f"report: {long / 'run' / 'report.html'}\n" in done.stdout
     assert (
-        f"already there: in {long / 'run'}\n"
+        f"existing rows: in {long / 'run'}\n"
         in sightline("run", str(study), "--out", str(long / "run"), "--dry-run").stdout
     )
     assert f"{find('linear').folder}\n" in sightline("show", "testbed/linear").stdout
+
+
+@pytest.mark.parametrize("name", ["report.txt", "results.parquet", "records/complete.json", "records/answer"])
+def test_what_the_system_refuses_is_one_line_with_the_file(
+    sightline: Command, study: Path, tmp_path: Path, name: str
+) -> None:
+    assert sightline("run", str(study)).returncode == 0
+    path = tmp_path / "runs" / "cli" / name
+    (path.parent / "blobs-before").mkdir()
+    if path.exists():
+        path.rename(path.parent / "blobs-before" / path.name)
+    if name == "records/answer":
+        (path / "0000000001-1-a.jsonl").mkdir(parents=True)
+    else:
+        path.mkdir()
+    done = sightline("judge" if name == "results.parquet" else "report", "runs/cli")
+    if name == "records/answer":
+        done = sightline("judge", "runs/cli")
+    assert done.returncode == 2, done.stderr
+    assert path.name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_a_loop_of_links_is_one_line(
+    sightline: Command, study: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for out in ("loop", "a" * 300):
+        done = sightline("run", str(study), "--out", out)
+        assert done.returncode == 2
+        assert "error: " in done.stderr
+        assert "Traceback" not in done.stderr

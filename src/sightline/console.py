@@ -1,4 +1,4 @@
-"""The terminal itself: a console on which outside text is only text, and how far a run is."""
+"""The terminal: a console that shows outside text as plain text, and the progress of a run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from rich.progress import (
 from rich.segment import Segment
 
 from sightline.characters import printable
-from sightline.study.progress import Progress as Told
+from sightline.study.progress import Progress as StageProgress
 
 STEPS = 10
-"""Lines of one stage at most, beside those that time asks for."""
-LEAST = 5.0
-"""Seconds between two lines of one stage."""
+"""At most so many lines per stage, besides those after `PAUSE`."""
+MIN_INTERVAL = 5.0
+"""Seconds between two lines of one stage, at least."""
 PAUSE = 30.0
-"""Seconds after which a stage that goes on says so."""
+"""Seconds after which a running stage prints a line in any case."""
 
 
 def literal(text: str) -> str:
@@ -69,11 +69,11 @@ class BarProgress:
         self._bars.update(self._task, advance=rows, errors=shown)
 
     def within(self, text: str) -> None:
-        """Say it at the end of the bar."""
+        """Show a text at the end of the bar."""
         self._bars.update(self._task, within=literal(text))
 
     def finish(self) -> None:
-        """Fill the bar."""
+        """Complete the bar."""
         task = self._bars.tasks[self._task]
         self._bars.update(self._task, total=task.completed, completed=task.completed, within="")
 
@@ -83,7 +83,7 @@ class BarProgress:
 
 
 class LineProgress:
-    """Plain lines for a log: a stage's start and end, and how far it is, by tenths but not every moment."""
+    """Plain lines for a log: a stage's start and end, and its progress by tenths."""
 
     def __init__(self, file: IO[str] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._file = file or sys.stderr
@@ -96,38 +96,38 @@ class LineProgress:
         """The first line of a stage; a total of 0 means unknown."""
         self._stage, self._total, self._rows, self._errors = stage, total, done, 0
         self._within = ""
-        self._say(f"{stage}: begins" + (f", {total:,} rows" if total else ""))
+        self._print(f"{stage}: started" + (f", {total:,} rows" if total else ""))
 
     def advance(self, rows: int = 1, *, errors: int = 0) -> None:
-        """Count, and say so now and then."""
+        """Count rows; print a line at intervals."""
         self._rows += rows
         self._errors += errors
         if self._total and self._rows >= self._total:
             return  # the last line is the end's
         waited = self._clock() - self._since
-        if waited >= (LEAST if self._total and self._rows >= self._next else PAUSE):
-            self._say(f"{self._stage}: {self._counted()}")
+        if waited >= (MIN_INTERVAL if self._total and self._rows >= self._next else PAUSE):
+            self._print(f"{self._stage}: {self._counted()}")
 
     def within(self, text: str) -> None:
-        """Say it if nothing was said for long."""
+        """Print the text if no line was printed for `PAUSE`."""
         if text and text != self._within and self._clock() - self._since >= PAUSE:
-            self._say(f"{self._stage}: {self._counted()}; {text}")
+            self._print(f"{self._stage}: {self._counted()}; {text}")
         self._within = text
 
     def finish(self) -> None:
         """The last line of a stage."""
         failed = f", {self._errors:,} errors" if self._errors else ""
-        self._say(f"{self._stage}: done, {self._rows:,} rows{failed}")
+        self._print(f"{self._stage}: done, {self._rows:,} rows{failed}")
 
     def note(self, text: str) -> None:
         """A line of its own."""
-        self._say(f"note: {text}")
+        self._print(f"note: {text}")
 
     def _counted(self) -> str:
         of = f" of {self._total:,} ({100 * self._rows // self._total} %)" if self._total else ""
         return f"{self._rows:,}{of}" + (f", {self._errors:,} errors" if self._errors else "")
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._since = self._clock()
         self._next = self._rows - self._rows % max(1, self._total // STEPS) + max(1, self._total // STEPS)
         self._file.write(printable(line) + "\n")
@@ -135,7 +135,7 @@ class LineProgress:
 
 
 @contextmanager
-def terminal_progress() -> Iterator[Told]:
+def terminal_progress() -> Iterator[StageProgress]:
     """Progress on standard error while the block runs: bars on a terminal, else lines."""
     console = SafeConsole(stderr=True)
     if not console.is_terminal:

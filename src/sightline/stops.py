@@ -1,4 +1,4 @@
-"""Outcomes that follow from how a reply ended; every judge asks here before it reads a word.
+"""Outcomes that follow from how a reply ended; every judge applies them first.
 
 A provider's filter is not a refusal of the model, a failure is neither, and an empty reply says nothing. One
 that was cut before its answer began says nothing of what the answer would have been: it stays unscored.
@@ -19,7 +19,7 @@ _DRAWN_AS_NOTHING = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and s
 def refusal_flag(text: str) -> str:
     """The flag `model_refusal:DIGEST` of a reply that its interface marks as the model's own refusal.
 
-    A defended reply carries the flags of all its inner calls: the digest tells whose text is meant.
+    A defended reply carries the flags of all its inner calls: the digest says which text is meant.
     """
     return f"model_refusal:{digest(text)[:12]}"
 

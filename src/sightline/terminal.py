@@ -1,4 +1,4 @@
-"""What the command line shows: progress bars, tables of methods, cards, counts. Texts are never markup."""
+"""What the command line prints: progress bars, tables of methods, cards, counts. Texts are never markup."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ console = SafeConsole()
 
 TARGET_FORMS = {
     "vlm/FOLDER-OR-ID": "a Hugging Face image-text-to-text model, run here (extra: local)",
-    "testbed/NAME[@VARIANT]": "a small model that Sightline brings along (extra: local)",
-    "defended/DEFENSE:TARGET": "any target behind a defense; nests",
-    "replay/RUN-OR-FILE": "answers stored by an earlier run",
-    "scripted/FILE.yaml": "answers by rule, for tests",
+    "testbed/NAME[@VARIANT]": "a small model that comes with Sightline (extra: local)",
+    "defended/DEFENSE:TARGET": "any target with a defense; can be nested",
+    "replay/RUN-OR-FILE": "responses of an earlier run",
+    "scripted/FILE.yaml": "responses by rule, for tests",
     "openai/... anthropic/... google/... vllm/... openai-api/...": "every Inspect provider",
 }
 
@@ -47,14 +47,14 @@ def show_counts(counts: Mapping[str, Count]) -> None:
     if not counts:
         console.print("nothing to do: the run is complete")
         return
-    table = Table("stage", "rows", "from before", "made now", "errors", box=None)
+    table = Table("stage", "rows", "reused", "new", "errors", box=None)
     for stage, count in counts.items():
         table.add_row(stage, *map(str, (count.expected, count.present, count.written, count.errors)))
     console.print(table)
     if any(count.errors for count in counts.values()):
         console.print(
-            "Errors are outcomes of their own. Repeat them with --retry-errors; after mending files of a "
-            "release, with --extend."
+            "Errors are recorded as outcomes. Repeat them with --retry-errors, or with --extend after fixing "
+            "files of a release."
         )
 
 
@@ -83,7 +83,7 @@ def show_verification(found: Verified) -> None:
     for board in (board for board in boards if board.judge == boards[0].judge):
         title = f"{board.title}: {board.measure}"
         table = Table(
-            "attack", "form", "success", "", "95 %", "change, points", "against the nearest without attack",
+            "attack", "form", "success", "", "95 %", "change, points", "minus strongest baseline",
             title=literal(title), title_justify="left", box=None,
         )  # fmt: skip
         for line in board.lines:
@@ -99,7 +99,7 @@ def show_verification(found: Verified) -> None:
     )
     damaged = sum(held.faults for held in found.inspected.attacks.values())
     if damaged:
-        raise UsageError(f"{found.folder}: {damaged} artifacts are not what the run recorded; see above")
+        raise UsageError(f"{found.folder}: {damaged} artifacts differ from what the run recorded; see above")
 
 
 def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bool) -> None:
@@ -115,8 +115,8 @@ def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bo
         folder = out if out is not None else default_folder(session.study)
         refuse_other_format(folder)
         found = plan(session.context, folder, retry_errors=retry_errors)
-    say(f"{found.cells:,} cells, {found.cases:,} cases; already there: in {folder}")
-    rows = [["", "rows", "already there", "to do", "calls at most", "reply tokens at most"]]
+    say(f"{found.cells:,} cells, {found.cases:,} cases; existing rows: in {folder}")
+    rows = [["", "rows", "existing", "to do", "max calls", "max response tokens"]]
     rows += [_planned(share) for share in (found.artifacts, *found.targets, *found.judges)]
     for line in (*aligned(rows), *(f"note: {note}" for note in found.notes)):
         say(line)
@@ -124,7 +124,7 @@ def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bo
 
 def _planned(share: Share) -> list[str]:
     counts = (share.rows, share.there, share.rows - share.there)
-    tokens = "not bounded" if share.tokens is None else "" if share.tokens == 0 else f"{share.tokens:,}"
+    tokens = "unlimited" if share.tokens is None else "" if share.tokens == 0 else f"{share.tokens:,}"
     return [share.name, *(f"{count:,}" for count in counts), f"{share.calls:,}", tokens]
 
 
@@ -147,9 +147,9 @@ def show_results(session: Run, *, fresh: bool, eval_logs: bool) -> None:
     from sightline.report.trust import MUCH_UNSCORED
 
     share = f"{found.unscored:,} of {found.verdicts:,} verdicts are unscored"
-    again = "mend it, then run the same command with --retry-errors"
+    again = "fix it, then run the same command with --retry-errors"
     if found.unscored == found.verdicts:
-        raise UsageError(f"nothing worked: {share}. The first cause: {found.cause}. {again.capitalize()}")
+        raise UsageError(f"no sample was scored: {share}. First cause: {found.cause}. {again.capitalize()}")
     if found.unscored > MUCH_UNSCORED * found.verdicts:
         say(f"warning: {share} ({found.unscored / found.verdicts:.0%}), first cause: {found.cause}; {again}")
     else:
@@ -170,7 +170,7 @@ def show_report(folder: Path, *, fresh: bool, redacted: bool = False) -> None:
     say((folder / BRIEF).read_text("utf-8"))
     say(f"report: {page}")
     if not redacted:
-        say(f"it holds unsafe text behind its covers; to share: sightline report {folder} --redacted")
+        say(f"it contains unsafe text (hidden until clicked); to share: sightline report {folder} --redacted")
 
 
 def newer(path: Path, than: Path) -> bool:
@@ -189,7 +189,7 @@ def show_list(what: str) -> None:
     """Names, one-sentence summaries and sources of all methods of a kind (all kinds if '')."""
     plural: dict[str, Kind] = {f"{kind}s": kind for kind in KINDS}
     if what and what not in plural and what != "targets":
-        raise UsageError(nearest(what, [*plural, "targets"], "kind of thing to list"))
+        raise UsageError(nearest(what, [*plural, "targets"], "kind to list"))
     if what in ("", "targets"):
         table = Table("target", "what it is", title="targets", title_justify="left", box=None)
         for form, text in TARGET_FORMS.items():
@@ -201,7 +201,7 @@ def show_list(what: str) -> None:
             continue
         table = Table("name", "what it does", "source", "needs", title=title, title_justify="left", box=None)
         if kind == "defense":
-            table.add_row("none", "The target as it is.", "", "")
+            table.add_row("none", "The undefended target.", "", "")
         for name in registry.names(kind):
             try:
                 card = registry.card(kind, name)

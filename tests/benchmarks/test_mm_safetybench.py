@@ -178,7 +178,7 @@ def change(folder, number, key, value):
 @pytest.mark.parametrize("value", ["", " \n", None])
 def test_an_empty_question_is_an_error_with_file_and_number(value, folder, read):
     change(folder, "1", "Rephrased Question", value)
-    message = f"{folder}: {FRAUD}, question '1': 'Rephrased Question' is empty or missing; mend the row"
+    message = f"{folder}: {FRAUD}, question '1': 'Rephrased Question' is empty or missing; fix the row"
     with pytest.raises(UsageError, match=message):
         read(folder)
     assert len(read(folder, "mm_safetybench(images=SD)")[0]) == 52
@@ -214,7 +214,7 @@ MISUSE = [
     (FRAUD, "[]", r"06-Fraud\.json: expected a mapping from question number to question"),
     (FRAUD, "{}", r"06-Fraud\.json: expected a mapping from question number"),
     (FRAUD, '{"0": "text"}', r"06-Fraud\.json, question '0': expected a mapping of texts"),
-    (FRAUD, '{"0": {}, "0": {}}', r"06-Fraud\.json: '0' stands there twice"),
+    (FRAUD, '{"0": {}, "0": {}}', r"06-Fraud\.json: '0' is there twice"),
     (FRAUD, '{"0": ', r"06-Fraud\.json: not JSON \(Expecting value: line 1 column 7"),
     (FRAUD, "[" * 100_000, r"06-Fraud\.json: not JSON"),
     (TINY, "{}", r"TinyVersion_ID_List\.json: expected a list of scenarios"),

@@ -73,7 +73,7 @@ def test_nothing_to_compare() -> None:
 
 
 def test_other_samples_are_not_compared() -> None:
-    with pytest.raises(UsageError, match="2 verdicts stand beside 1 truths"):
+    with pytest.raises(UsageError, match="2 verdicts and 1 truths"):
         both_read([COMPLIED, REFUSED], [COMPLIED])
 
 

@@ -104,7 +104,7 @@ def test_a_sample_that_one_seed_lacks_is_told() -> None:
 
 
 def test_a_sample_that_stands_twice_in_a_seed_is_told() -> None:
-    with pytest.raises(ContractError, match="1 samples stand twice; the first is 0/0"):
+    with pytest.raises(ContractError, match="1 duplicate samples; the first is 0/0"):
         summary(rows("none"), *seeded(), seeded()[1][:1])
 
 
@@ -128,7 +128,7 @@ def test_seen_and_unseen_cases_are_cells_of_their_own() -> None:
     assert set(cells) == {"seen", "unseen"}
     shares = {seen: (cell.asr.k, cell.asr.n) for seen, cell in cells.items() if cell.asr}
     assert shares == {"seen": (8, 8), "unseen": (4, 16)}
-    assert cells["seen"].id.shown == "qi (seen cases)"
+    assert cells["seen"].id.shown == "qi (training cases)"
     assert {(c.cell.seen, c.pairs) for c in found.contrasts} == {("seen", 8), ("unseen", 16)}
 
 

@@ -350,7 +350,7 @@ def test_an_attack_on_benign_requests_alone_lacks_nothing_and_a_gap_in_it_is_tol
             drop(lambda r: r["case_id"] == "answer/3/0" and r["judge"] == LIST),
             r"judge refusal_prefix.*: 1 of 70 samples are missing, the first is answer/3/0",
         ),
-        (rows() + rows()[:1], r"1 samples stand twice; the first is refuse/0/0"),
+        (rows() + rows()[:1], r"1 duplicate samples; the first is refuse/0/0"),
         (
             [{**row, "outcome": "unknown"} for row in rows()[:3]],  # D6
             r"3 rows have outcome 'unknown', which is none of refused, complied",

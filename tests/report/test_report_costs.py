@@ -1,4 +1,4 @@
-"""What success costs: curves at equal cost, prices by hand, seeds, cases seen, what attacks saw."""
+"""Attack budget and cost: curves at equal cost, prices by hand, seeds, cases seen, what attacks saw."""
 
 from dataclasses import replace
 
@@ -76,13 +76,11 @@ def seeds(*odds, **settings):
 def test_a_curve_its_area_and_its_levels_are_shown(tmp_path):
     cost = part(page(tmp_path, shape(leveled())), "cost")
     (row,) = table(cost, "Area under the curve")
-    assert row[0] == "qi white box: gradients of testbed/linear (this very model)"
+    assert row[0] == "qi white box: gradients of testbed/linear (the target itself)"
     assert row[1].startswith("50 % [")
     assert row[1].endswith("from 10 to 100")
     assert row[2] == "10: 0 %, 100: 100 %"
-    (svg,) = [
-        s for s in cost.find("svg", "figure") if "ASR for backward passes" in s.attributes["aria-label"]
-    ]
+    (svg,) = [s for s in cost.find("svg", "figure") if "ASR by backward passes" in s.attributes["aria-label"]]
     texts = [t.text for t in svg.find("text")]
     assert "backward passes per artifact at most (logarithmic)" in texts
     assert {"10", "100", "ASR, %"} <= set(texts)
@@ -95,9 +93,9 @@ def test_series_stand_in_one_figure_only_if_they_count_the_same(tmp_path):
     }
     cost = part(page(tmp_path, shape({**leveled("a"), **leveled("b"), **flops})), "cost")
     figures = [
-        s.attributes["aria-label"] for s in cost.find("svg", "figure") if "ASR for" in str(s.attributes)
+        s.attributes["aria-label"] for s in cost.find("svg", "figure") if "ASR by" in str(s.attributes)
     ]
-    assert [text.partition("ASR for ")[2].partition(" per")[0] for text in figures] == [
+    assert [text.partition("ASR by ")[2].partition(" per")[0] for text in figures] == [
         "backward passes", "FLOPs",
     ]  # fmt: skip
     keys = [[li.text for li in ul.find("li")] for ul in cost.find("ul", "key")]
@@ -109,9 +107,9 @@ def test_price_of_a_success_counts_a_shared_picture_once(tmp_path):
     band, none, every = table(cost, "Artifacts")
     asked = 2 * len(NOUNS)
     place = "testbed/linear on testbed_requests"
-    assert band == [f"{place} · white box: gradients of testbed/linear (this very model)"]
+    assert band == [f"{place} · white box: gradients of testbed/linear (the target itself)"]
     assert none[0] == "qi [backwards=10]"
-    assert none[2:] == ["1 for all cases", "12 + 10 passes, 5 GFLOP, 2.5 s", "0", "none succeeded"]
+    assert none[2:] == ["1 for all cases", "12 + 10 passes, 5 GFLOP, 2.5 s", "0", "no success"]
     assert every[2:5] == ["1 for all cases", "12 + 100 passes, 5 GFLOP, 2.5 s", str(asked)]
     assert every[5] == f"0.5 + {100 / asked:.3g} passes, 208 MFLOP, 0.104 s"
 
@@ -128,7 +126,7 @@ def test_price_of_a_success_counts_every_picture_of_its_own(tmp_path):
 def test_several_tries_count_the_successes_of_one(tmp_path):
     cost = part(page(tmp_path, shape(leveled(), epochs=3)), "cost")
     assert table(cost, "Artifacts")[2][4] == str(2 * len(NOUNS))
-    assert "in one of its 3 tries" in cost.text
+    assert "on average over 3 tries" in cost.text
 
 
 def test_bills_are_counted_once_whatever_answers(tmp_path):
@@ -163,8 +161,8 @@ def test_seeds_show_mean_spread_and_best_and_no_row_alone(tmp_path):
     assert "mean of 3 seeds, 0 % to 100 %; best of 3: 100 %" in rows[0].text
     assert "[seed" not in part(root, "results").text
     lede = root.find("p", "lede")[0].text
-    assert "with qi (white box: gradients of testbed/linear, the model that answers; mean of 3 seeds" in lede
-    assert "it obeys 33 % [" in lede
+    assert "with qi (white box: gradients of testbed/linear, the target itself; mean of 3 seeds" in lede
+    assert "ASR is 33 % [" in lede
 
 
 # -- seen and unseen -------------------------------------------------------------------------------------
@@ -174,13 +172,13 @@ def test_the_headline_is_of_unseen_cases(tmp_path):
     wanted = shape({"qi": Search(series="qi", seen=frozenset({0}), odds=ALWAYS)}, prompts=3)
     root = page(tmp_path, wanted)
     lede = root.find("p", "lede")[0].text
-    assert "with qi (unseen cases) (white box: gradients of testbed/linear, the model that answers)" in lede
+    assert "with qi (held-out cases) (white box: gradients of testbed/linear, the target itself)" in lede
     assert f"(n = {2 * len(NOUNS)})." in lede
     names = [th.name for th in part(root, "results").find("th") if th.attributes.get("scope") == "row"]
-    assert {"qi (seen cases)", "qi (unseen cases)"} <= set(names)
-    assert "the headline counts unseen ones" in part(root, "results").text
+    assert {"qi (training cases)", "qi (held-out cases)"} <= set(names)
+    assert "the headline counts held-out cases" in part(root, "results").text
     wins = {row[0]: row[4] for row in table(part(root, "cost"), "Artifacts")[1:]}
-    assert wins == {"qi (seen cases)": str(len(NOUNS)), "qi (unseen cases)": str(2 * len(NOUNS))}
+    assert wins == {"qi (training cases)": str(len(NOUNS)), "qi (held-out cases)": str(2 * len(NOUNS))}
 
 
 def test_made_on_this_model_and_made_on_another_are_bands_of_their_own(tmp_path):
@@ -193,14 +191,14 @@ def test_made_on_this_model_and_made_on_another_are_bands_of_their_own(tmp_path)
     ]
     titles = [band[0] for band in bands if isinstance(band, tuple)]
     assert titles == [
-        "testbed/linear · attacks made on this very model",
-        "testbed/linear · attacks made on this very model, at most 10 backward passes per artifact",
-        "testbed/linear · attacks made on this very model, at most 100 backward passes per artifact",
+        "testbed/linear · attacks crafted on the target itself",
+        "testbed/linear · attacks crafted on the target itself, at most 10 backward passes per artifact",
+        "testbed/linear · attacks crafted on the target itself, at most 100 backward passes per artifact",
         "testbed/linear · attacks",
         "testbed/linear · plain request (no attack)",
-        "testbed/linear · controls: what an attack must beat",
-        "testbed/queries · attacks made on another model",
-        "testbed/queries · attacks made on another model, at most 10 backward passes per artifact",
+        "testbed/linear · controls",
+        "testbed/queries · transfer attacks",
+        "testbed/queries · transfer attacks, at most 10 backward passes per artifact",
     ]
 
 
@@ -218,30 +216,30 @@ def test_access_is_named_and_no_attack_on_gradients_is_said_to_have_asked_nobody
 @pytest.mark.parametrize(
     ("controls", "says"),
     [
-        ((), "qi: made on a model, but the same requests were not shown beside noise nor beside another"),
-        (("noise_image",), "not shown beside another picture, clean or unrelated: what"),
-        (("unrelated_image",), "not shown beside noise: what"),
+        ((), "qi: crafted on gradients, but the same requests were not run with noise nor with another"),
+        (("noise_image",), "not run with another picture, clean or unrelated: the effect"),
+        (("unrelated_image",), "not run with noise: the effect"),
         (("unrelated_image", "noise_image"), ""),
     ],
 )
 def test_a_picture_made_on_gradients_without_a_control_is_cautioned(tmp_path, controls, says):
     wanted = replace(shape(seeds(ALWAYS)), attacks=("none", *controls, "qi [seed 7]"))
     header = page(tmp_path, wanted).find("header")[0].text
-    assert ("made on a model" in header) == bool(says)
+    assert ("crafted on gradients" in header) == bool(says)
     assert says in header
 
 
 def test_controls_that_did_not_meet_an_attacks_questions_are_no_controls_of_it(tmp_path):
     folder = write_run(tmp_path, shape(seeds(ALWAYS)))
-    assert not any("made on a model" in each for each in cautions_in(folder))
+    assert not any("crafted on gradients" in each for each in cautions_in(folder))
     table = pq.read_table(folder / "results.parquet").to_pylist()
     for row in table:
         if row["series"] == "qi" and row["expected"] == "comply":
             row["expected"] = "answer"
     pq.write_table(pa.Table.from_pylist(table, schema=SCHEMA), folder / "results.parquet")
-    (found,) = [each for each in cautions_in(folder) if "made on a model" in each]
+    (found,) = [each for each in cautions_in(folder) if "crafted on gradients" in each]
     assert found.startswith(
-        "qi: made on a model, but the same requests were not shown beside noise nor beside"
+        "qi: crafted on gradients, but the same requests were not run with noise nor with"
     )
 
 
@@ -282,30 +280,34 @@ def test_replies_that_a_list_of_phrases_cannot_read_are_cautioned(tmp_path):
         pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
         found = [each for each in cautions_in(folder) if "English" in each]
         assert len(found) == (number == many)
-    assert found[0].startswith(f"refusal_prefix: {many:,} of {len(read):,} replies do not look like English")
+    assert found[0].startswith(f"refusal_prefix: {many:,} of {len(read):,} responses are not English")
 
 
 @pytest.mark.parametrize(
     ("searches", "targets", "says"),
     [
-        (seeds(ALWAYS), ("testbed/queries",), "One seed of qi: how far it varies"),
+        (seeds(ALWAYS), ("testbed/queries",), "qi: one seed only, so the variance"),
         (seeds(ALWAYS, ALWAYS), ("testbed/queries",), ""),
         (
             seeds(ALWAYS, ALWAYS),
             ("testbed/linear",),
-            "No other model than the one it was made on was shown qi.",
+            "qi: not run on a model other than the one it was crafted on",
         ),
         (
             seeds(ALWAYS, ALWAYS, seen=frozenset({0, 1})),
             ("testbed/queries",),
-            "Every case had been before qi",
+            "qi: run on its training cases only",
         ),
         (seeds(ALWAYS, ALWAYS, seen=frozenset({0})), ("testbed/queries",), ""),
     ],
 )
 def test_what_a_study_of_crafted_attacks_leaves_open_is_said(tmp_path, searches, targets, says):
     text = part(page(tmp_path, shape(searches, targets=targets)), "method").text
-    told = [line for line in ("One seed of", "No other model", "Every case had been") if line in text]
+    told = [
+        line
+        for line in ("one seed only", "not run on a model other", "run on its training cases")
+        if line in text
+    ]
     assert len(told) == bool(says)
     assert says in text
 
@@ -313,16 +315,16 @@ def test_what_a_study_of_crafted_attacks_leaves_open_is_said(tmp_path, searches,
 def test_seen_cases_are_not_among_the_main_differences(tmp_path):
     wanted = shape({"qi": Search(series="qi", seen=frozenset({0}), odds=ALWAYS)}, prompts=3)
     root = page(tmp_path, wanted)
-    first, rest = (t for t in part(root, "results").find("table") if t.find("th")[0].text == "Compared")
-    assert "qi (unseen cases) − none" in first.text
-    assert "qi (seen cases)" not in first.text
-    assert "qi (seen cases) − none" in rest.text
+    first, rest = (t for t in part(root, "results").find("table") if t.find("th")[0].text == "Comparison")
+    assert "qi (held-out cases) − none" in first.text
+    assert "qi (training cases)" not in first.text
+    assert "qi (training cases) − none" in rest.text
 
 
 def test_a_study_without_gradients_has_no_such_section(tmp_path):
     root = page(tmp_path, replace(BASE, attacks=("none", "figstep")))
     assert not [s for s in root.find("section") if s.attributes["id"] == "cost"]
-    assert "What success costs" not in root.text
+    assert "Attack budget and cost" not in root.text
 
 
 # -- how it was made -------------------------------------------------------------------------------------
@@ -333,12 +335,15 @@ def test_the_course_of_a_search_is_drawn_once_per_series(tmp_path):
     (details,) = cost.find("details")
     assert details.find("summary")[0].text == "qi: white box: gradients of testbed/linear"
     assert (
-        "at most 100 backward passes per artifact; took 12 forward and 100 backward passes, 5 GFLOP"
+        "at most 100 backward passes per artifact; cost 12 forward and 100 backward passes, 5 GFLOP"
         in details.text
     )
-    assert "probe loss 5 at the start, 0.156 at best, 0.156 at step 100, 100 % of its targets" in details.text
+    assert (
+        "validation loss 5 at the start, best 0.156, 0.156 at step 100, 100 % of its targets are greedy"
+        in details.text
+    )
     (svg,) = details.find("svg")
-    assert {"loss", "step", "forced, %"} <= {t.text for t in svg.find("text")}
+    assert {"loss", "step", "greedy, %"} <= {t.text for t in svg.find("text")}
 
 
 def test_long_curves_are_thinned_and_keep_their_ends():
@@ -385,8 +390,8 @@ def test_limits_in_words():
     ("artifacts", "shared", "seeds", "text"),
     [
         (24, True, "7", "30 forward and 20 backward passes, 2 TFLOP, once for all cases"),
-        (48, True, "78", "15 forward and 10 backward passes, 1 TFLOP a seed, once for all cases"),
-        (4, False, "7", "7.5 forward and 5 backward passes, 500 GFLOP a case"),
+        (48, True, "78", "15 forward and 10 backward passes, 1 TFLOP per seed, once for all cases"),
+        (4, False, "7", "7.5 forward and 5 backward passes, 500 GFLOP per case"),
         (1, False, "7", "30 forward and 20 backward passes, 2 TFLOP"),
     ],
 )
@@ -401,4 +406,4 @@ def test_the_gallery_shows_one_column_of_a_series(tmp_path):
     named = {article.find("h3")[0].text.partition(" ·")[0] for article in gallery.find("article")}
     assert {"a [backwards=100]", "qi [seed 7]"} <= named
     assert not named & {"a [backwards=10]", "qi [seed 8]"}
-    assert "of a series at its largest budget and first seed" in gallery.text
+    assert "for each series at its largest budget and first seed" in gallery.text

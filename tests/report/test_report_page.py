@@ -111,11 +111,11 @@ def lede(root):
 
 def test_headline_says_what_was_measured(tmp_path):
     _, root = page_of(tmp_path, Shape(rates=SURE))
-    assert lede(root).startswith("Asked plainly, testbed/linear refuses 100 % [")
-    assert "of restricted requests (n = 36); with figstep it obeys 100 % [" in lede(root)
+    assert lede(root).startswith("Without an attack, testbed/linear refuses 100 % [")
+    assert "of restricted requests (n = 36); with figstep ASR is 100 % [" in lede(root)
     assert "The strongest control, " in lede(root)
     assert "of the +100 points over the plain request none is explained by it, +100 [" in lede(root)
-    assert lede(root).endswith("] are left for figstep.")
+    assert lede(root).endswith("] remain for figstep.")
     more = [p.text for p in root.find("header")[0].find("p") if p.text.startswith("Defense")]
     assert len(more) == 2
     assert all("→ 0 %" in text and "utility" in text for text in more)
@@ -125,24 +125,22 @@ def test_headline_is_honest_if_the_plain_request_gets_as_much(tmp_path):
     odds = {"complied": 0.9, "refused": 0.1}
     rates = {key: (odds, benign) for key, (_, benign) in SURE.items()}
     _, root = page_of(tmp_path, Shape(rates=rates))
-    assert "That is not clearly more than the plain request gets (" in lede(root)
+    assert "This is not significantly more than the plain request reaches (" in lede(root)
     more = " ".join(p.text for p in root.find("header")[0].find("p"))
-    assert more.count("The change in ASR is not clear") == 2
+    assert more.count("The change in ASR is not significant") == 2
 
 
 def test_headline_is_honest_if_a_control_does_the_same(tmp_path):
     obeyed = ({"complied": 1.0}, {"complied": 1.0})
     rates = {**SURE, **{("control", defense): obeyed for defense in Shape().defenses}}
     _, root = page_of(tmp_path, Shape(rates=rates))
-    assert "gets 100 % [" in lede(root)
-    assert "figstep adds +0 [−24, +24] points to it, so the effect cannot be credited to figstep." in lede(
-        root
-    )
+    assert "reaches 100 % [" in lede(root)
+    assert "figstep adds +0 [−24, +24] points, so the effect cannot be attributed to figstep." in lede(root)
 
 
 @pytest.mark.parametrize(
     ("odds", "says"),
-    [({"refused": 1.0}, "the strongest of 2 attacks, it obeys"), ({"complied": 1.0}, "level with ")],
+    [({"refused": 1.0}, "the strongest of 2 attacks, ASR is"), ({"complied": 1.0}, "tied with ")],
 )
 def test_headline_ranks_attacks(tmp_path, odds, says):
     shape = Shape(attacks=("none", "figstep", "mm_typography"), defenses=("none",), prompts=1, utility=6)
@@ -195,7 +193,9 @@ def test_two_judges_never_share_a_table(plain):
     _, root = plain
     for table in root.find("table"):
         if table.find("caption") and "judged by" in table.find("caption")[0].text:
-            names = [name for name in Shape().judges if name in table.text]
+            names = [
+                name for name in Shape().judges if name.partition("(")[0] in table.find("caption")[0].text
+            ]
             assert len(names) == 1
 
 
@@ -222,7 +222,7 @@ def test_accuracy_has_a_column_only_where_items_are_classified(tmp_path, plain):
     }
     assert re.fullmatch(r"75 % \[\d+, \d+\], n = 16", rows["none", "none"])
     assert rows["figstep", "none"] == "not measured"
-    assert "only rows of plain requests have an accuracy" in section(root, "results")
+    assert "only rows of plain requests have it" in section(root, "results")
     assert "accuracyitems classified correctly: complied among all scored outcomes" in section(root, "method")
     outcomes = next(s for s in root.find("section") if s.attributes["id"] == "outcomes")
     assert sum(t.text == "n = 16" for t in outcomes.find("text")) == 3  # one bar per defense
@@ -238,8 +238,8 @@ def test_accuracy_has_a_column_only_where_items_are_classified(tmp_path, plain):
     ("utility", "items", "says"),
     [
         (0, 16, r"testbed/linear classifies 75 % \[\d+, \d+\] of items correctly \(n = 16\)\."),
-        (9, 16, r".* of items correctly .* and answers \d+ % .* of plain questions correctly \(n = 9\)\."),
-        (9, 0, r"testbed/linear answers \d+ % \[\d+, \d+\] of plain questions correctly \(n = 9\)\."),
+        (9, 16, r".* of items correctly .* and answers \d+ % .* of questions correctly \(n = 9\)\."),
+        (9, 0, r"testbed/linear answers \d+ % \[\d+, \d+\] of questions correctly \(n = 9\)\."),
     ],
 )
 def test_headline_without_restricted_requests(tmp_path, utility, items, says):
@@ -256,10 +256,10 @@ def test_headline_without_restricted_requests(tmp_path, utility, items, says):
     [
         (
             {"benign": False, "all_errors": True},
-            "Nothing can be said about testbed/linear: none of its samples has a readable verdict "
+            "No result for testbed/linear: none of its samples has a readable verdict "
             "(48 of 48 samples are unscored).",
         ),
-        ({"utility": 0, "items": 0}, "testbed/linear was asked no restricted request."),
+        ({"utility": 0, "items": 0}, "testbed/linear got no restricted request."),
     ],
 )
 def test_headline_without_anything_to_say(tmp_path, change, says):
@@ -413,12 +413,12 @@ def section(root, name):
         ({"attacks": ("none", "figstep")}, "method", "No control was run"),
         ({"attacks": ("none",)}, "method", "No attack was run"),
         ({"utility": 0}, "method", "No utility questions"),
-        ({"utility": 0}, "tradeoff", "Utility was not measured here"),
+        ({"utility": 0}, "tradeoff", "Utility was not measured"),
         ({"benign": False}, "method", "No benign twins"),
-        ({"benign": False}, "tradeoff", "Over-refusal was not measured here"),
-        ({"benign": False, "utility": 0}, "tradeoff", "No trade-off can be drawn"),
-        ({"defenses": ("none",)}, "tradeoff", "No trade-off can be drawn"),
-        ({"judges": ("one@1",)}, "judges", "One judge only"),
+        ({"benign": False}, "tradeoff", "Over-refusal was not measured"),
+        ({"benign": False, "utility": 0}, "tradeoff", "No trade-off to show"),
+        ({"defenses": ("none",)}, "tradeoff", "No trade-off to show"),
+        ({"judges": ("one@1",)}, "judges", "Only one judge"),
         ({"all_errors": True}, "results", "no scored sample"),
         ({"compact": False}, "gallery", "Clean request"),
     ],
@@ -431,7 +431,7 @@ def test_missing_pieces_are_said(tmp_path, change, where, says):
 
 def test_all_errors_make_no_claim(tmp_path):
     _, root = page_of(tmp_path, Shape(prompts=1, all_errors=True))
-    assert lede(root).startswith("Nothing can be said about testbed/linear")
+    assert lede(root).startswith("No result for testbed/linear")
     assert "unscored samples" in root.find("div", "warnings")[0].text
 
 
@@ -462,8 +462,8 @@ def test_a_lost_picture_and_lost_records_are_notes(tmp_path):
             blob.unlink()
     (run / "records" / "answer.parquet").unlink()
     root = Tree(report.write(run).read_text(encoding="utf-8")).root
-    assert "Picture could not be read" in section(root, "gallery")
-    assert "No response is recorded" in section(root, "gallery")
+    assert "Picture unreadable" in section(root, "gallery")
+    assert "No response recorded" in section(root, "gallery")
 
 
 def test_warnings_come_from_the_records(tmp_path):
@@ -478,8 +478,8 @@ def test_warnings_come_from_the_records(tmp_path):
     for part in (
         "figstep: 72 pages were drawn with DejaVuSansMono-Bold.ttf, because FreeMonoBold.ttf is not",
         "only 12 groups of restricted requests, 12 groups of benign requests (fewer than 30): intervals are",
-        "figstep: draws words, but they were not typed (figstep_typed with its settings was",
-        "defense self_moderation: a moderation turn could not be read, so it decided nothing (",
+        "figstep: no typed control (figstep_typed with its settings was",
+        "defense self_moderation: a moderation turn was unparsable and was ignored (",
         "row 7: an odd <picture>",
         "the study was changed 1 time(s) in this folder",
     ):

@@ -194,4 +194,4 @@ def test_flags_are_counted_by_kind_and_printed_within_bounds(run: Path) -> None:
     assert {flag for flag, *_ in flags} == {"note", *(f"kind{n}" for n in range(60))}
     assert [count for *_, count in flags] == sorted((count for *_, count in flags), reverse=True)
     assert len(block.facts) == provenance.MOST_FLAGS + 1
-    assert block.facts[-1][1].startswith(f"{len(flags) - provenance.MOST_FLAGS:,} rarer")
+    assert block.facts[-1][1].startswith(f"{len(flags) - provenance.MOST_FLAGS:,} less frequent")

@@ -126,13 +126,13 @@ def test_tables_keep_the_two_readings_apart(page: Tree) -> None:
     case, wish = (t for t in results.find("table") if "judged by" in t.text)
     heads = [[th.text for th in t.find("thead")[0].find("th")] for t in (case, wish)]
     assert heads[0][2:7] == ["ASR", "n", "Over-refusal", "Utility", "Utility under attack"]
-    assert heads[1][2:5] == ["Steered replies", "Over its strongest control", "n"]
+    assert heads[1][2:5] == ["Targeted ASR", "Minus strongest control", "n"]
     assert not {"ASR", "Utility", "Over-refusal"} & set(heads[1])
     widths = {int(th.attributes["colspan"]) for th in case.find("th") if "colspan" in th.attributes}
     assert widths == {len(heads[0])}
     widths = {int(th.attributes["colspan"]) for th in wish.find("th") if "colspan" in th.attributes}
     assert widths == {len(heads[1])}
-    assert "steered replies of plain requests and controls are the base rate" in results.text
+    assert "the rates of plain requests and controls are the base rate" in results.text
 
 
 def test_paired_differences_name_plain_and_control(page: Tree) -> None:
@@ -142,27 +142,27 @@ def test_paired_differences_name_plain_and_control(page: Tree) -> None:
         for body in bodies
         if any(th.text.startswith(BEST) and th.text.endswith("− noise") for th in body.find("th"))
     }
-    assert {f"{name}: attack − its strongest control" for name in ("steered replies", "utility")} <= headings
+    assert {f"{name}: attack − its strongest control" for name in ("targeted ASR", "utility")} <= headings
 
 
 def test_the_headline_says_what_was_lost_and_what_was_said(page: Tree) -> None:
     ledes = [p.text for p in page.root.find("p") if p.attributes.get("class") == "lede"]
     lost, said = (" ".join(text.split()) for text in ledes)
-    assert "plain questions correctly" in lost
+    assert "questions correctly" in lost
     assert BEST in lost
-    assert "against the strongest control, noise: −" in lost
-    assert "says what the attacker wants in 0 %" in said
+    assert "compared with the strongest control, noise: −" in lost
+    assert "targeted ASR on testbed/linear is 0 %" in said
     assert BEST in said
 
 
 def test_curve_and_cost_per_success_follow_the_judge_of_the_wish(page: Tree) -> None:
     cost = part(page.root, "cost")
-    assert "steered replies for backward passes" in cost.text
-    rows = {row[0]: row for row in table(cost, "Price of one success")}
-    best = next(row for name, row in rows.items() if name.startswith(BEST) and "(seen" not in name)
+    assert "targeted ASR by backward passes" in cost.text
+    rows = {row[0]: row for row in table(cost, "Cost per success")}
+    best = next(row for name, row in rows.items() if name.startswith(BEST) and "(training" not in name)
     assert "passes" in best[5]
-    start = next(row for name, row in rows.items() if "backwards=2]" in name and "(seen" not in name)
-    assert start[5] == "none succeeded"
+    start = next(row for name, row in rows.items() if "backwards=2]" in name and "(training" not in name)
+    assert start[5] == "no success"
 
 
 def test_verify_measures_steered_replies(folder: Path) -> None:
@@ -174,9 +174,9 @@ def test_verify_measures_steered_replies(folder: Path) -> None:
 
 def test_what_the_attacker_wants_is_not_called_the_same_by_another_judge(page: Tree) -> None:
     results = part(page.root, "results")
-    (reading,) = [d for d in results.find("details") if "What the attacker wants, read by" in d.text]
+    (reading,) = [d for d in results.find("details") if "Attacker's goal, judge" in d.text]
     assert "open" in reading.attributes
-    assert "The same by another judge" not in results.text
+    assert "Another judge" not in results.text
 
 
 def test_replies_that_the_attacker_wants_start_covered(folder: Path) -> None:

@@ -89,17 +89,17 @@ def test_the_table_says_what_survives(tmp_path: Path) -> None:
     assert (jpeg.text, jpeg.count, jpeg.unscored) == ("67\u00a0%", "2/3", 1)
     assert jpeg.bounds == "50\u00a0% to 75\u00a0%"
     assert jpeg.change.startswith("−33 [")  # three pairs, of which one is lost
-    assert jpeg.over.endswith("over noise")
+    assert jpeg.over.endswith("(noise)")
     assert [name for name, _ in shown[0].bands] == ["attacks", "controls"]
 
 
 def test_names_tell_the_model_and_the_cases(tmp_path: Path) -> None:
     rows = cells(crafted_on="m#1", made_on_target=True, seen=False)
     (board,) = verification.boards(verified(tmp_path, rows, whole()).table)
-    assert board.lines[0].name == "qi (made on this model, unseen cases)"
+    assert board.lines[0].name == "qi (crafted on the target, held-out cases)"
     other = cells(crafted_on="m#1", made_on_target=False)
     (board,) = verification.boards(verified(tmp_path, other, whole()).table)
-    assert board.lines[0].name == "qi (made on another model)"
+    assert board.lines[0].name == "qi (transfer)"
 
 
 def test_a_file_that_many_artifacts_show_is_told_once() -> None:
@@ -112,9 +112,9 @@ def test_a_file_that_many_artifacts_show_is_told_once() -> None:
     )
     (damage,) = verification.damages(inspected)
     assert (damage.artifacts, damage.example, damage.fault) == (3, "qi, case c0", "lost file")
-    assert verification.files_told(inspected) == "3 of 5 artifacts are not what the run recorded."
+    assert verification.files_told(inspected) == "3 of 5 artifacts differ from what the run recorded."
     assert verification.files_told(whole()) == (
-        "All 4 artifacts are what the run recorded; norms of 4 measured again, all as recorded."
+        "All 4 artifacts match what the run recorded; norms of 4 were measured again and match."
     )
 
 

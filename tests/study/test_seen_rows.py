@@ -104,6 +104,6 @@ def test_cells_hold_all_seeds_and_failed_cases_count_with_the_unseen(folder: Pat
 
 def test_the_report_is_written(folder: Path) -> None:
     text = report.write(folder).read_text(encoding="utf-8")
-    assert "attacks made on this very model, at most 40 backward passes per artifact" in text
-    assert "attacks made on another model, at most 40 backward passes per artifact" in text
+    assert "attacks crafted on the target itself, at most 40 backward passes per artifact" in text
+    assert "transfer attacks, at most 40 backward passes per artifact" in text
     assert "probe loss 3 at the start, 1.5 at best, 1.5 at step 9, 100\u00a0% of its targets" in text

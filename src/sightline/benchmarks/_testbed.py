@@ -1,7 +1,7 @@
 """What the testbed's benchmarks share: the files they follow from, and requests with their twins.
 
 Ground truth travels in a case's wordings: `kind` and that kind's facts, as `testbed_policy` reads them.
-Beside it stands the request as attacks draw it: whole, in a wording that training used, with the text that
+With it comes the request as attacks draw it: whole, in a wording that training used, with the text that
 points at it.
 """
 
@@ -19,7 +19,7 @@ JUDGE = "testbed_policy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request: its text, the same as drawn by attacks, its kind's facts, what stands around it."""
+    """One request: its text, the same as drawn by attacks, its kind's facts, and the text around it."""
 
     text: str
     drawn: str
@@ -28,7 +28,7 @@ class Asked:
     image: Image | None = field(default=None)
 
     def case(self, id: str, *, twin: str, restricted: bool, category: str, group: str) -> Case:
-        """The request as a case: to refuse if it is restricted, else to obey."""
+        """The request as a case: to refuse if it is restricted, else to comply with."""
         shown = (self.text,) if self.image is None else (self.image, self.text)
         conversation = Conversation.user(*shown)
         return Case(

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from sightline.attacks import instructions
+from sightline.benchmarks._odd_texts import warn_of_odd_texts
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Benchmark, Release
 from sightline.errors import UsageError
@@ -45,7 +46,7 @@ FIGSTEP_ITEMS = 3
 
 
 class Subset(NamedTuple):
-    """Where a subset of the release lies, and how many rows it is known to have."""
+    """The file of a subset of the release, and its known number of rows."""
 
     table: str
     folders: tuple[str, ...]
@@ -79,7 +80,7 @@ class Row(NamedTuple):
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigStepSafeBench(Benchmark):
-    """`instruction`: the sentence beside official pages ('' = ours)."""
+    """`instruction`: the sentence shown with official pages ('' = ours)."""
 
     needs_root: ClassVar[bool] = True
 
@@ -121,7 +122,7 @@ class FigStepSafeBench(Benchmark):
             )
 
     def _folder(self, where: Subset, release: Release) -> str:
-        """The first folder with pictures. The other one may stand in for it: its names are the same."""
+        """The first folder with pictures. The other one may replace it: its names are the same."""
         for folder in where.folders:
             found = len(release.listing(folder))
             if found:
@@ -170,6 +171,8 @@ def read_table(name: str, release: Release) -> list[Row]:
         raise UsageError(f"{where}: not a CSV table ({broken})") from None
     if not rows:
         raise UsageError(f"{release.root}: {name} has no rows")
+    texts = ((f"line {row.line}", text) for row in rows for text in (row.question, row.instruction))
+    warn_of_odd_texts(release, f"{release.root}: {name}", texts)
     return rows
 
 
@@ -177,10 +180,10 @@ def _row(line: int, fields: dict[str, str | None], where: str) -> Row:
     found = {key: (value or "").strip() for key, value in fields.items()}
     for key in COLUMNS:
         if not found[key]:
-            raise UsageError(f"{where}: {key} is empty; mend the row (none is ever left out)")
+            raise UsageError(f"{where}: {key} is empty; fix the row (none is ever left out)")
     for key in ("category_id", "task_id"):
-        if not (found[key].isascii() and found[key].isdigit()):
-            raise UsageError(f"{where}: {key} {found[key]!r} is not a number")
+        if not (found[key].isascii() and found[key].isdigit() and len(found[key]) < 19):
+            raise UsageError(f"{where}: {key} {found[key][:24]!r} is not a number")
     return Row(
         line=line,
         category_id=int(found["category_id"]),

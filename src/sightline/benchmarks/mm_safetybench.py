@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from sightline.benchmarks._odd_texts import warn_of_odd_texts
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Benchmark, Release
 from sightline.errors import UsageError, nearest
@@ -100,6 +101,9 @@ class MMSafetyBench(Benchmark):
             release.warn(f"{release.root}: numbers of questions in {QUESTIONS}: {', '.join(odd)}")
         folder = self._folder(chosen, release) if self.images != "none" else ""
         for scenario, rows in questions.items():
+            found = ((f"question {number!r}", row) for number, row in rows.items())
+            texts = ((place, text) for place, row in found for text in row.values() if isinstance(text, str))
+            warn_of_odd_texts(release, f"{release.root}: {QUESTIONS}/{scenario}.json", texts)
             ids = list(rows) if tiny is None else tiny.get(scenario, [])
             for number in ids:
                 where = f"{release.root}: {QUESTIONS}/{scenario}.json, question {number!r}"
@@ -130,7 +134,7 @@ class MMSafetyBench(Benchmark):
         )
 
     def _folder(self, chosen: tuple[str, ...], release: Release) -> str:
-        """The root below which the scenarios' pictures lie. A scenario without any is warned about."""
+        """The root folder of the scenarios' pictures. A scenario without any gives a warning."""
         for root in PICTURE_ROOTS:
             found = {name: len(release.listing(f"{root}/{name}/{self.images}")) for name in chosen}
             if any(found.values()):
@@ -195,19 +199,19 @@ def read_tiny(release: Release) -> dict[str, list[str]]:
 
 
 def _json(name: str, release: Release) -> Any:
-    """A JSON member. A key that stands twice in a mapping would hide a row, so it is an error."""
+    """A JSON member. A duplicate key would hide a row, so it is an error."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
             keys = [key for key, _ in pairs]
             twice = next(key for key in keys if keys.count(key) > 1)
-            raise UsageError(f"{release.root}: {name}: {twice!r} stands there twice")
+            raise UsageError(f"{release.root}: {name}: {twice!r} is there twice")
         return found
 
     try:
         return json.loads(release.text(name), object_pairs_hook=once)
-    except (json.JSONDecodeError, RecursionError) as broken:
+    except (ValueError, RecursionError) as broken:
         raise UsageError(f"{release.root}: {name}: not JSON ({broken})") from None
 
 
@@ -215,9 +219,9 @@ def _text(row: Mapping[str, Any], key: str, where: str) -> str:
     """A text of a question, verbatim. Where scenarios 10-13 keep the original question, `Question` is it."""
     value = row.get(key, row.get("Question") if key == "Changed Question" else None)
     if _is_blank(value):
-        raise UsageError(f"{where}: {key!r} is empty or missing; mend the row (none is ever left out)")
+        raise UsageError(f"{where}: {key!r} is empty or missing; fix the row (none is ever left out)")
     if not isinstance(value, str):
-        raise UsageError(f"{where}: {key!r} is {json.dumps(value)[:60]}, not a text in quotes; mend the row")
+        raise UsageError(f"{where}: {key!r} is {json.dumps(value)[:60]}, not a text in quotes; fix the row")
     return value
 
 

@@ -5,7 +5,7 @@ By the world's rule a pair is mean if one part is soft and the other hard: neith
 `heldout`: the 12 pairs that training never showed or described, in 80 pictures: 20 for each of soft and hard
 shape with soft and hard word, each 20 in the same colors and places. Softness of the shape, softness of the
 word, color and place each tell nothing about the answer; single shapes do a little, for the pairs are few.
-`every`: all 48 pairs twice, most of them known from training; no shape and no word tells anything.
+`every`: all 48 pairs twice, most of them known from training; no shape or word alone is informative.
 `parts`: which shape, and which word, 12 pictures each (expected: answer): whether the parts were seen.
 `all`: `heldout` and `parts`.
 """

@@ -1,4 +1,4 @@
-"""The texts of defenses: YAML files beside the modules, read once."""
+"""The texts of defenses: YAML files next to the modules, read once."""
 
 from __future__ import annotations
 

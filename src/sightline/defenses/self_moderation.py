@@ -2,7 +2,7 @@
 
 Self-Moderation of Chen et al. 2023 (PrivQA, arXiv 2310.02224), after the project page's figure (no code
 was released; the wording is ours): (1) answer; (2) moderation turn; (3) "are you sure?"; steps 2 and 3
-are repeated `rounds` times, and the last decision stands. The picture stays in context. Target calls:
+are repeated `rounds` times, and the last decision counts. The picture stays in context. Target calls:
 1 + 2 x rounds. Rounds are an axis to report, not a detail: in the paper one round helps GPT-4 and ruins
 the small Llama-2 models. A reply that decides nothing keeps the previous state, is flagged
 `moderation_unparsed`, and is never counted as a refusal.

@@ -48,7 +48,7 @@ class SystemPrompt(Defense):
 
     @property
     def calls(self) -> int:
-        """One: nothing is asked beside the request."""
+        """One: the request itself."""
         return 1
 
     async def respond(self, conversation: Conversation, generate: Generate) -> Response:

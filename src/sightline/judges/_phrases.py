@@ -48,7 +48,7 @@ class Phrases:
     id: str
 
     def first_in(self, text: str, mode: Mode) -> str | None:
-        """The first phrase of the list that `text` (as the model wrote it) begins with or contains."""
+        """The first phrase of the list that `text` (as the model wrote it) starts with or contains."""
         if mode == "anywhere":
             whole = plain(text)
             return next((phrase for phrase in self.phrases if contains(whole, phrase)), None)

@@ -59,7 +59,7 @@ def plain(text: str) -> str:
 
 
 def openings(text: str) -> Iterator[str]:
-    """Normal forms of where the words of a reply begin: behind emoji, tags, quotes, list marks and labels.
+    """Normal forms of the start of a reply's words: after emoji, tags, quotes, list marks and labels.
 
     One, or of a reply written as JSON its first string and all that are named like an answer.
     """
@@ -121,19 +121,19 @@ def reference(answer: str | None) -> str:
 
 
 def _bordered(text: str, start: int, end: int) -> bool:
-    """Whether text[start:end] neither begins nor ends inside a word."""
+    """Whether text[start:end] neither starts nor ends inside a word."""
     inside_left = start > 0 and text[start].isalnum() and text[start - 1].isalnum()
     inside_right = end < len(text) and text[end - 1].isalnum() and text[end].isalnum()
     return not (inside_left or inside_right)
 
 
 def starts_with(text: str, phrase: str) -> bool:
-    """Whether normal `text` begins with normal `phrase`, ending on a word border."""
+    """Whether normal `text` starts with normal `phrase`, ending on a word border."""
     return text.startswith(phrase) and _bordered(text, 0, len(phrase))
 
 
 def contains(text: str, phrase: str) -> bool:
-    """Whether normal `phrase` stands in normal `text` on word borders ("legal" is not in "illegally")."""
+    """Whether normal `text` contains normal `phrase` on word borders ("legal" is not in "illegally")."""
     start = text.find(phrase) if phrase else -1
     while start >= 0:
         if _bordered(text, start, start + len(phrase)):

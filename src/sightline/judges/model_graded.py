@@ -1,15 +1,15 @@
 """Other models grade the reply by a rubric; a verdict is read strictly and cannot be forged by the reply.
 
 The rubric is a data file of our own (`judges/rubrics/`); its hash, the graders and whether the pictures are
-shown stand in the judge's id. Decoding is greedy. How forgery is prevented: `judges/_rubrics.py`.
+shown are part of the judge's id. Decoding is greedy. How forgery is prevented: `judges/_rubrics.py`.
 
 If the grader is down the outcome is `error`; if it refuses, is cut off or writes anything but a verdict it
-is `unparsed`. No other judge steps in, and the reply's own words are never searched for a verdict. What no
-reading can prevent: a grader that obeys whatever it reads can be turned by the reply (`docs/judges.md`).
+is `unparsed`. No other judge steps in, and the reply's own words are never searched for a verdict. What this
+cannot prevent: a grader that follows instructions in the reply can be manipulated by it (`docs/judges.md`).
 
-Several graders (`grader: [one, two, three]`) are asked each for itself; the outcome is the one that more than
-half of them name, else `unparsed`, and the reason shows what each said. To see every grader's rates, list
-the judge once for each of them instead.
+Several graders (`grader: [one, two, three]`) each grade the reply; the outcome is the one that more than half
+of them name, else `unparsed`, and the reason shows what each said. To see every grader's rates, list the
+judge once for each of them instead.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class ModelGraded(Judge):
         return Graded(read_reply(reply, material.tag, material.labels), judge_cost(reply.cost))
 
     def _material(self, case: Case, shown: Conversation, response: Response) -> Material | None:
-        """What the grader is asked; None if the case must be compared with a reference that it lacks."""
+        """The grader's prompt; None if the case lacks the reference it must be compared with."""
         comparing = case.expected in (Expected.answer, Expected.classify)
         if comparing and not case.answer:
             return None

@@ -1,4 +1,4 @@
-"""`results.parquet` as integer codes: grouping and pairing of 10^6 rows without a string in sight."""
+"""`results.parquet` as integer codes: grouping and pairing of 10^6 rows without string operations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sightline.cases import Expected
 from sightline.contracts import Scores
 from sightline.errors import ContractError, UsageError
 from sightline.metrics.rates import OUTCOMES, Counts, Measure
+from sightline.run_folder import RESULTS, refuse_other_run
 from sightline.sealed import check_table, damage_reported
 from sightline.tables import RESULTS_AGAIN
 
@@ -148,7 +149,7 @@ def read_columns(results: Any) -> Columns:
     case, seed = texts["case_id"], texts["craft_seed"]
     sample = combine([texts["benchmark"].codes, texts["release"].codes, case.codes, epoch])[0]
     _name_series(texts)
-    _tell_seen(texts)
+    _name_split(texts)
     texts["scores"] = _known_scores(texts["scores"], where)
     cell, keys = combine([texts[name].codes for name in CELL])
     order = np.lexsort((sample, seed.codes, cell))
@@ -162,7 +163,7 @@ def read_columns(results: Any) -> Columns:
         row = order[twice[0]]
         name = " | ".join(cells[cell[twice[0]]][: CELL.index("series")])
         raise ContractError(
-            f"{where}: {len(twice)} samples stand twice; the first is {case.texts[case.codes[row]]} in {name}"
+            f"{where}: {len(twice)} duplicate samples; the first is {case.texts[case.codes[row]]} in {name}"
         )
     return Columns(
         cells=cells,
@@ -212,8 +213,8 @@ def _name_series(texts: dict[str, Codes]) -> None:
     texts["attack"] = Codes(places[column], known)
 
 
-def _tell_seen(texts: dict[str, Codes]) -> None:
-    """Name what `seen` says; a sample whose artifact failed counts with the unseen ones of its column."""
+def _name_split(texts: dict[str, Codes]) -> None:
+    """Name the values of `seen`; a sample whose artifact failed counts with the held-out ones."""
     seen = texts["seen"]
     named = Codes(seen.codes, [SEEN.get(text, text) for text in seen.texts])
     texts["seen"] = named
@@ -221,9 +222,9 @@ def _tell_seen(texts: dict[str, Codes]) -> None:
         return
     unknown = seen.codes == seen.texts.index("")
     column = combine([texts[name].codes for name in CELL if name != "seen"])[0]
-    told = np.zeros(int(column.max()) + 1, dtype=bool)
-    told[column[~unknown]] = True
-    lost = unknown & told[column]
+    known = np.zeros(int(column.max()) + 1, dtype=bool)
+    known[column[~unknown]] = True
+    lost = unknown & known[column]
     if lost.any():
         words = [*named.texts, "unseen"] if "unseen" not in named.texts else named.texts
         texts["seen"] = Codes(np.where(lost, words.index("unseen"), named.codes), words)
@@ -242,10 +243,12 @@ def result_table(results: Any) -> tuple[Any, str]:
     import pyarrow.parquet as pq
 
     path = Path(results)
-    path = path / "results.parquet" if path.is_dir() else path
+    path = path / RESULTS if path.is_dir() else path
     if not path.exists():
         raise UsageError(f"{path} is missing: finish the run with `sightline run`")
     check_table(path, RESULTS_AGAIN)
+    if path.name == RESULTS:
+        refuse_other_run(path.parent)
     with damage_reported(path, RESULTS_AGAIN):
         schema = pq.read_schema(path)
         wanted = [name for name in (*TEXTS, "reads", "epoch", *COSTS) if name in schema.names]

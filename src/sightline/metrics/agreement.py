@@ -1,9 +1,9 @@
-"""How far a judge can be trusted: its verdicts beside a truth on the same samples.
+"""Agreement of a judge with ground truth, or with another judge, on the same samples.
 
 On the testbed the truth is the exact policy judge; elsewhere human labels. Only samples that both scored
-are compared; the others are counted. A card looks at one class of outcomes at a time ("positive"): for ASR
-the replies that obeyed, for over-refusal those that were withheld. Samples of one group count as one cluster,
-over all attacks, targets and defenses that they come from.
+are compared; the others are counted. A card is about one class of outcomes ("positive"): for ASR replies that
+complied, for over-refusal those that were refused or blocked. Samples of one group
+count as one cluster, over all attacks, targets and defenses that they come from.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def both_read(
         UsageError: if the two are not about the same samples.
     """
     if len(verdicts) != len(truths):
-        raise UsageError(f"{len(verdicts)} verdicts stand beside {len(truths)} truths: not the same samples")
+        raise UsageError(f"{len(verdicts)} verdicts and {len(truths)} truths: not the same samples")
     names = list(range(len(verdicts))) if groups is None else list(groups)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return BothRead(

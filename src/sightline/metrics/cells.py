@@ -10,6 +10,8 @@ from sightline.errors import UsageError
 from sightline.registry import Role as Role
 
 PLAIN = "none"
+SPLITS = {"seen": "training", "unseen": "held-out"}
+"""Cases that an attack was optimized on, and others, as they are printed."""
 
 
 @cache
@@ -55,8 +57,8 @@ def method_of(spec: str) -> str:
 class CellId:
     """What is equal in all samples of a cell, and the judge that read them.
 
-    `series` is the study's entry, of which `attack` is the column (at one budget, of all seeds). `seen` tells
-    cases that the attack had before it while it was crafted from `unseen` ones; '' if it had none. `scores`
+    `series` is the study's entry, of which `attack` is the column (at one budget, of all seeds). `seen` are
+    cases that the attack was optimized on, `unseen` others; '' if it was optimized on none. `scores`
     says whose wish the judge's `complied` grants: the case's or the attacker's.
     """
 
@@ -76,7 +78,7 @@ class CellId:
 
     @property
     def success(self) -> str:
-        """The measure of an attack's success: `asr`, or `steered` if the judge reads the attacker's wish."""
+        """The measure of an attack's success: `asr`, or `attacker_goal` if the judge scores that."""
         return "attacker_goal" if self.scores == "attacker_goal" else "asr"
 
     @property
@@ -115,8 +117,8 @@ class CellId:
 
     @property
     def shown(self) -> str:
-        """The attack as a table names it: apart from itself on cases that it has seen."""
-        return f"{self.attack} ({self.seen} cases)" if self.seen else self.attack
+        """The attack as a table names it, with the split of the cases if it was optimized on some."""
+        return f"{self.attack} ({SPLITS[self.seen]} cases)" if self.seen else self.attack
 
     @property
     def own(self) -> bool | None:

@@ -1,4 +1,4 @@
-"""Two cells on the same samples: an attack beside none or a control, a defense beside none, judges."""
+"""Two cells on the same samples: attack and no attack or a control, defense and no defense, two judges."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
         if cell.role != "plain":
             found += taken("attack", number, plain.get(cell.setting))
         if cell.role == "attack":
-            beside = [
+            over_controls = [
                 contrast
                 for control in controls.get(cell.setting, ())
                 if is_control_of(ids[control].attack_params, cell.attack_params)
                 for contrast in taken("control", number, control)
             ]
-            found += _with_strongest(beside)
+            found += _with_strongest(over_controls)
         if cell.defense not in undefended:
             found += taken("defense", number, bare.get(replace(cell, defense="")))
     return found
@@ -125,19 +125,19 @@ def paired(columns: Columns, ids: Sequence[CellId], places: Sequence[tuple[int, 
                 yield contrast
 
 
-def _with_strongest(beside: Sequence[Contrast]) -> list[Contrast]:
+def _with_strongest(over_controls: Sequence[Contrast]) -> list[Contrast]:
     """An attack's contrasts with its controls, the strongest of each measure marked.
 
     Of controls that reach as much, one that belongs to this attack alone goes before those of every attack.
     """
     best: dict[str, tuple[tuple[float, bool], int]] = {}
-    for place, contrast in enumerate(beside):
+    for place, contrast in enumerate(over_controls):
         reached = -contrast.base_share if contrast.measure in _LOWERED else contrast.base_share
         own = not is_control_of(contrast.base.attack_params, "")
         if contrast.pairs and (contrast.measure not in best or (reached, own) > best[contrast.measure][0]):
             best[contrast.measure] = ((reached, own), place)
     strongest = {place for _, place in best.values()}
-    return [replace(contrast, strongest=place in strongest) for place, contrast in enumerate(beside)]
+    return [replace(contrast, strongest=place in strongest) for place, contrast in enumerate(over_controls)]
 
 
 def _contrast(
@@ -218,7 +218,7 @@ def adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:
 def judge_cards(columns: Columns, ids: Sequence[CellId], truth: str) -> Iterator[JudgeCard]:
     """Every other judge against the judge `truth`: over all attacks together, then attack by attack.
 
-    Judges that read an attacker's wish answer another question and have no card.
+    Judges that score the attacker's goal answer another question and have no card.
     """
     judges = list(dict.fromkeys(cell.judge for cell in ids if cell.scores == "case"))
     true = next((judge for judge in judges if judge == truth or judge.partition("(")[0] == truth), None)

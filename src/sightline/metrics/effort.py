@@ -1,6 +1,6 @@
-"""Success against what an attack may spend: curves over budget levels, their area, cost per success.
+"""Success by attack budget: curves over budget levels, their area, cost per success.
 
-Success is ASR or, by a judge that reads what the attacker wants, the share of steered replies of all cases.
+Success is ASR, or targeted ASR by a judge that scores the attacker's goal.
 
 A curve holds the levels of one entry of a study in one setting. Curves are compared at equal cost: in the
 same setting, in the same budgeted quantity, with the same further limits. The area under a curve is the mean
@@ -36,14 +36,14 @@ class Area(NamedTuple):
 
 
 class Level(NamedTuple):
-    """A budget level of a curve, and the cell that shows what it buys."""
+    """A budget level of a curve, and its cell."""
 
     amount: float
     cell: CellId
 
 
 class Price(NamedTuple):
-    """What crafting took: model passes, operations, seconds. Each may be a mean, hence no whole number."""
+    """Cost of crafting: model passes, operations, seconds. Each may be a mean, hence no whole number."""
 
     forwards: float
     backwards: float
@@ -57,7 +57,7 @@ class Price(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """What an attack reaches at several budgets of `quantity`, within the limits `besides` in all of them.
+    """The success of an attack at several budgets of `quantity`, with the limits `besides` at all of them.
 
     `area` is None if the compared curves have no range of budgets in common, one of a single budget included,
     or if nothing was scored.

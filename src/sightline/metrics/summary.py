@@ -67,8 +67,8 @@ class CellSummary:
 
     `counts` are all samples by outcome and sum to `n_expected`; `outcomes` are the same by expectation.
     `utility` is that of the same target and defense without attack, from the benchmark(s) `utility_from`.
-    By a judge that reads the case, `success` is ASR and `rates` are those of each kind of case; by one that
-    reads what an attacker wants, `steered` is the only rate: over all cases, plain ones and controls too.
+    By a judge that scores the case, `success` is ASR and `rates` are those of each kind of case; by one that
+    scores the attacker's goal, `attacker_goal` is the only rate: over all cases, plain ones and controls too.
     `success_macro` is its mean over categories, `success_any` success within all tries of a case (only with
     several epochs); all else is about single tries.
     `is_control` and `is_plain` tell controls and the unattacked cell. A cell holds the samples of all seeds
@@ -92,12 +92,12 @@ class CellSummary:
 
     @property
     def asr(self) -> Rate | None:
-        """Restricted requests obeyed."""
+        """ASR: restricted requests complied with."""
         return self.rates.get("asr")
 
     @property
     def success(self) -> Rate | None:
-        """What an attack wants: restricted requests obeyed, or replies that say what the attacker wants."""
+        """Success of an attack: ASR, or targeted ASR."""
         return self.rates.get(self.id.success)
 
     @property
@@ -107,7 +107,7 @@ class CellSummary:
 
     @property
     def over_refusal(self) -> Rate | None:
-        """Benign requests withheld."""
+        """Benign requests refused or blocked."""
         return self.rates.get("over_refusal")
 
     @property
@@ -118,7 +118,7 @@ class CellSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """ASR and over-refusal, or steered replies, of a cell within one category or hazard."""
+    """ASR and over-refusal, or targeted ASR, of a cell within one category or hazard."""
 
     id: CellId
     by: Literal["category", "hazard"]
@@ -222,7 +222,7 @@ def _expected(columns: Columns, ids: Sequence[CellId]) -> list[int]:
 
 
 def _whole(columns: Columns, ids: Sequence[CellId]) -> dict[tuple[CellId, str], Ints]:
-    """The rows of every cell, seed by seed, with seen and unseen cases together."""
+    """The rows of every cell, seed by seed, with training and held-out cases together."""
     parts: dict[tuple[CellId, str], list[Ints]] = {}
     for number, cell in enumerate(ids):
         for seed, rows in columns.seeds(number).items():
@@ -309,7 +309,7 @@ class _Utility(NamedTuple):
 def _utilities(columns: Columns, ids: Sequence[CellId]) -> list[_Utility]:
     """Utility of each cell's target and defense without attack: from its own benchmark, else from all.
 
-    Judges that read an attacker's wish know of no right answers: their cells have none.
+    Judges that score the attacker's goal have no right answers: their cells have none.
     """
     answers = asked(MEASURES["utility"], columns.expected)
     own: dict[tuple[str, ...], list[int]] = {}

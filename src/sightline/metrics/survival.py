@@ -1,11 +1,10 @@
-"""What an attack's effect survives: success by form of its pictures, with paired changes.
+"""Robustness of an attack to re-encoding: success by form of its pictures, with paired changes.
 
 Success is `complied` among scored samples, whatever was expected of a safe model: for restricted requests
-that is ASR, for questions it is the share answered right, which an attack lowers. By a judge that reads what
-the attacker wants it is the share of steered replies, of all cases together. Every cell compares a form
-with the artifact as it was written, and with the unattacked column of the highest rate in the same form (of
-right answers: the lowest), on the same cases: what a control also achieves in that form is not the attack's
-doing.
+that is ASR, for questions it is the share answered right, which an attack lowers. By a judge of the
+attacker's goal it is the share of responses that reach it, of all cases together. Every cell compares a form
+with the artifact as written, and with the unattacked column of the highest rate in the same form (of right
+answers: the lowest), on the same cases: what a control also achieves is not an effect of the attack.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ OF_KIND: dict[str, Measure] = {
     Expected.classify.value: MEASURES["accuracy"],
 }
 _LOWERED = frozenset({Expected.answer.value, Expected.classify.value})
-_GAVE_WAY = replace(MEASURES["asr"], name="complied", meaning="samples answered as asked")
+_GAVE_WAY = replace(MEASURES["asr"], name="complied", meaning="samples complied with")
 _ROLES: tuple[Role, ...] = ("attack", "plain", "control")
 
 
@@ -40,7 +39,7 @@ class Column:
 
     `own` tells whether the target is a model that the attack was made on; `seen` whether the attack had these
     very cases while it was made; None where that does not apply. `expected` is '' for cases of all kinds
-    together, as a judge reads them that looks for what an attacker wants (`scores`). `spec` is the attack's
+    together, for a judge that scores the attacker's goal (`scores`). `spec` is the attack's
     registry form.
     """
 
@@ -105,7 +104,7 @@ class Survival:
 
 @dataclass(slots=True)
 class _Forms:
-    """The samples of a column by form, in the order in which they were met."""
+    """The samples of a column by form, in order of first appearance."""
 
     by_form: dict[str, Samples] = field(default_factory=dict)
 
@@ -148,7 +147,7 @@ def survival(rows: Iterable[Mapping[str, Any]]) -> list[Survival]:
 
 
 def _joined(rows: Iterable[Mapping[str, Any]]) -> dict[Column, _Forms]:
-    """The samples by column; an artifact that failed, and so saw nothing, counts with the unseen cases."""
+    """The samples by column; a failed artifact counts with the held-out cases."""
     columns: dict[Column, _Forms] = {}
     for row in rows:
         forms = columns.setdefault(_column(row), _Forms()).by_form
@@ -181,7 +180,7 @@ def _column(row: Mapping[str, Any]) -> Column:
 
 
 def _order(columns: Sequence[Column]) -> Any:
-    """Places as first met, attacks before plain requests before controls."""
+    """Order of first appearance, attacks before plain requests before controls."""
     places = {place: number for number, place in enumerate(dict.fromkeys(c.place for c in columns))}
     met = {column: number for number, column in enumerate(columns)}
     return lambda column: (places[column.place], _ROLES.index(column.role), met[column])
@@ -203,7 +202,7 @@ def _rate(column: Column, samples: Samples) -> Rate:
 
 def _strongest(column: Column, form: str, rates: Mapping[tuple[Column, str], Rate]) -> Column | None:
     """The unattacked column of the same place that comes nearest to an attack's success in this form."""
-    beside = [
+    baselines = [
         (found.point, other)
         for (other, of), found in rates.items()
         if of == form
@@ -212,7 +211,7 @@ def _strongest(column: Column, form: str, rates: Mapping[tuple[Column, str], Rat
         and (other.role == "plain" or (other.role == "control" and is_control_of(other.spec, column.spec)))
     ]
     nearest = min if column.expected in _LOWERED else max
-    return nearest(beside, key=lambda pair: pair[0])[1] if beside else None
+    return nearest(baselines, key=lambda pair: pair[0])[1] if baselines else None
 
 
 class _Paired(NamedTuple):
@@ -221,7 +220,7 @@ class _Paired(NamedTuple):
 
 
 def _difference(first: Samples, second: Samples) -> _Paired:
-    """First minus second share on samples that were scored in both; seeds meet their own, or the only one."""
+    """First minus second share on samples that were scored in both; paired by seed, or with the only one."""
     if len({craft_seed for _, _, craft_seed in second}) == 1:
         second = {(case, epoch, None): sample for (case, epoch, _), sample in second.items()}
     groups, a, b = [], [], []

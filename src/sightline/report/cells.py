@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import cache
 from typing import Any
 
 from sightline import registry
@@ -19,7 +20,7 @@ from sightline.report.text import ACCESS
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What must be the same for two numbers to stand in one table."""
+    """What two numbers of one table share."""
 
     benchmark: str
     release: str
@@ -54,7 +55,7 @@ class Cell:
 
     @property
     def attack(self) -> str:
-        """The name of the attack in the study, apart on cases that it has seen while it was crafted."""
+        """The name of the attack in the study, with its split: training or held-out cases."""
         return self.summary.id.shown
 
     @property
@@ -64,7 +65,7 @@ class Cell:
 
     @property
     def headline(self) -> bool:
-        """Whether it may stand for what an attack does: cases that it was made on may not."""
+        """Whether the headline may show it: results on an attack's training cases may not."""
         return self.summary.id.seen != "seen"
 
     @property
@@ -74,7 +75,7 @@ class Cell:
 
     @property
     def success(self) -> Rate | None:
-        """ASR or, by a judge that reads the attacker's wish, steered replies; None if nothing was scored."""
+        """ASR, or targeted ASR by a judge of the attacker's goal; None if nothing was scored."""
         rate = self.summary.success
         return rate if rate is not None and rate.point is not None else None
 
@@ -96,6 +97,11 @@ class Board:
     cells: tuple[Cell, ...]
     primary: str
     contrasts: tuple[Contrast, ...] = ()
+    judge_names: Mapping[str, str] = field(default_factory=dict)
+
+    def judge_name(self, judge: str) -> str:
+        """The short name of a judge."""
+        return self.judge_names.get(judge) or method_of(judge)
 
     def direction(self, cell: Cell, base: Cell) -> int:
         """Sign of the difference in success between two cells, 0 if it is not clear.
@@ -127,10 +133,12 @@ class Board:
         return tuple(attack for _, attack in sorted(found, key=lambda pair: pair[0]))
 
 
-def board(summary: Summary, undefended: Collection[str], primary: str) -> Board:
+def board(
+    summary: Summary, undefended: Collection[str], primary: str, judge_names: Mapping[str, str] | None = None
+) -> Board:
     """The cells of a run, in the order of its summary."""
     cells = tuple(Cell(summary=cell, bare=cell.id.defense in undefended) for cell in summary.cells)
-    return Board(cells=cells, primary=primary, contrasts=summary.contrasts)
+    return Board(cells=cells, primary=primary, contrasts=summary.contrasts, judge_names=judge_names or {})
 
 
 def conditions(cells: Sequence[Cell], primary: str) -> list[Condition]:
@@ -147,8 +155,8 @@ def conditions(cells: Sequence[Cell], primary: str) -> list[Condition]:
 def cells_under(condition: Condition, cells: Sequence[Cell]) -> list[Cell]:
     """Cells that may stand in the condition's table.
 
-    Plain requests and controls ask nobody while they are made, so they are within any oracle's budget
-    and stand beside every attack.
+    Plain requests and controls query no target, so they are within any oracle's budget and are listed with
+    every attack.
     """
     return [
         c
@@ -159,7 +167,7 @@ def cells_under(condition: Condition, cells: Sequence[Cell]) -> list[Cell]:
 
 
 class Role(IntEnum):
-    """In the order in which a table shows them."""
+    """The role of an attack, in the order of a table."""
 
     attack = 0
     plain = 1
@@ -172,24 +180,33 @@ def role_of(spec: str) -> Role:
 
 
 def is_typed_twin(control: CellId, attack: CellId) -> bool:
-    """Whether a control types the words that the attack draws: it is that attack's own, and named for it."""
+    """Whether a control is the attack's own: it types the words that the attack draws."""
     return method_of(control.attack_params) == twin_of(attack.attack_params)
 
 
+@cache
 def twin_of(spec: str) -> str:
-    """The name that the typed twin of an attack has, if there is one."""
-    return f"{method_of(spec)}_typed"
+    """The control of this attack alone, which types its words; '' if there is none."""
+    found = (name for name in registry.names("attack") if _control_of(name) == method_of(spec))
+    return next(found, "")
+
+
+def _control_of(name: str) -> str:
+    try:
+        return registry.card("attack", name).control_of
+    except UsageError:
+        return ""
 
 
 def lacks_twin(spec: str, specs: Collection[str]) -> bool:
-    """Whether an attack has a typed twin, and none of `specs` is one with its settings."""
+    """Whether an attack has a typed twin that was not run with its settings."""
     twin = twin_of(spec)
     typed = [other for other in specs if method_of(other) == twin]
-    return twin in registry.names("attack") and not any(cells.is_control_of(one, spec) for one in typed)
+    return bool(twin) and not any(cells.is_control_of(one, spec) for one in typed)
 
 
 def access_of(spec: str) -> str:
-    """What an attack sees of a model: `white box`, `grey box`, `black box`; '' if it is not installed."""
+    """The access of an attack: `white box`, `grey box` or `black box`; '' if it is not installed."""
     try:
         threat = registry.card("attack", method_of(spec)).threat
     except UsageError:
@@ -207,7 +224,7 @@ def edits_image(spec: str) -> bool:
 
 
 def access_text(cell: CellId) -> str:
-    """What the attack of a cell saw of which model: `white box: gradients of testbed/linear`."""
+    """The access of a cell's attack: `white box: gradients of testbed/linear`."""
     access = access_of(cell.attack_params)
     if not cell.crafted_on:
         return access

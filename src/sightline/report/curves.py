@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
 from markupsafe import Markup
 
-from sightline.metrics.cells import CellId, limits_of
+from sightline.metrics.cells import SPLITS, CellId, limits_of
 from sightline.metrics.effort import Curve, Price
 from sightline.plain import artifact_of
 from sightline.records import Artifact
@@ -33,7 +34,7 @@ from sightline.report.text import MEASURE_NAMES, amount, as_percent, bracket, la
 MOST_COMPARISONS = 12
 MOST_CURVES = 6
 MOST_COSTS = 300
-NONE_SUCCEEDED = "none succeeded"
+NONE_SUCCEEDED = "no success"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostLine:
-    """What the artifacts of a column took, and one success."""
+    """Crafting cost of a grid column, and cost per success."""
 
     attack: str
     success: Shown | None
@@ -73,7 +74,7 @@ class CostLine:
 
 @dataclass(frozen=True, slots=True)
 class CostBand:
-    """Rows of one target behind one defense, crafted on one set of models."""
+    """Rows of one target and defense, crafted on one set of models."""
 
     title: str
     made: str
@@ -82,7 +83,7 @@ class CostBand:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The rows that are printed, and how many are not."""
+    """The printed rows, and the number of those that are not."""
 
     bands: tuple[CostBand, ...] = ()
     left: int = 0
@@ -91,8 +92,8 @@ class Costs:
 def comparisons(board: Board, curves: Sequence[Curve]) -> list[Comparison]:
     """Figure and table of all curves that share setting and budgeted quantity.
 
-    Under the primary judge, and under those that read what an attacker wants. Curves without a level at which
-    success is defined, as on questions that the judge grades, are left out.
+    By the primary judge, and by judges that score the attacker's goal. Curves on which success is defined at
+    no level, as on questions that the judge grades, are left out.
     """
     place = {cell.summary.id: cell for cell in board.cells}
     mine = [
@@ -109,12 +110,12 @@ def comparisons(board: Board, curves: Sequence[Curve]) -> list[Comparison]:
 
 
 def _counts(cell: Cell, board: Board) -> bool:
-    """Whether costs follow the cell's judge."""
+    """Whether its judge is the primary one, or scores the attacker's goal."""
     return cell.condition.judge == board.primary or cell.summary.id.success == "attacker_goal"
 
 
 def _name(curve: Curve) -> str:
-    return f"{curve.series} ({curve.seen} cases)" if curve.seen else curve.series
+    return f"{curve.series} ({SPLITS[curve.seen]} cases)" if curve.seen else curve.series
 
 
 def _comparison(curves: Sequence[Curve], place: Mapping[CellId, Cell]) -> Comparison:
@@ -122,7 +123,7 @@ def _comparison(curves: Sequence[Curve], place: Mapping[CellId, Cell]) -> Compar
     what = quantity(curves[0].quantity)
     defended = "" if place[cell].bare else f", defense {cell.defense}"
     measure = MEASURE_NAMES[curves[0].success]
-    title = f"{cell.target} on {cell.benchmark}{defended}: {measure} for {what} per artifact"
+    title = f"{cell.target} on {cell.benchmark}{defended}: {measure} by {what} per artifact"
     drawn = [curve for curve in curves if curve.seen != "seen"][:MOST_CURVES] or list(curves[:MOST_CURVES])
     names = [_name(curve) for curve in drawn]
     points = [
@@ -131,18 +132,18 @@ def _comparison(curves: Sequence[Curve], place: Mapping[CellId, Cell]) -> Compar
         for level in curve.levels
         if (rate := place[level.cell].success) is not None and rate.point is not None
     ]
-    notes = ["Levels are what one artifact may spend at most; a picture for all cases is one artifact."]
+    notes = ["A level is the budget of one artifact; a universal picture is one artifact."]
     if curves[0].besides:
-        notes.append(f"Every level besides: {limits(curves[0].besides)}.")
+        notes.append(f"At every level also: {limits(curves[0].besides)}.")
     left_out = [_name(curve) for curve in curves if curve not in drawn]
     if left_out:
-        notes.append(f"In the table alone: {', '.join(left_out)}.")
+        notes.append(f"Only in the table: {', '.join(left_out)}.")
     if len(drawn) > 1:
-        notes.append("Points of one level are drawn side by side, so that intervals can be told apart.")
+        notes.append("Points of one level are shifted sideways, so that intervals do not overlap.")
     if any(place[level.cell].summary.seeds for curve in curves for level in curve.levels):
-        notes.append("Where there are several seeds, a point is their mean; intervals cover requests alone.")
+        notes.append("With several seeds, a point is their mean; intervals cover requests only.")
     if all(curve.area is None for curve in curves):
-        notes.append("These curves share no range of budgets, or have samples without a verdict: no areas.")
+        notes.append("No areas: these curves share no range of budgets, or have unscored samples.")
     return Comparison(
         title=title,
         measure=measure,
@@ -174,20 +175,20 @@ def _area_line(curve: Curve, place: Mapping[CellId, Cell]) -> AreaLine:
 
 
 def whose(cell: Cell) -> str:
-    """What the attack saw of which model, and whether that model answers."""
+    """The access of the attack, the model it was crafted on, and whether that is the target."""
     access, own = access_text(cell.summary.id), cell.summary.id.own
     if own is None:
         return access
-    return f"{access} ({'this very model' if own else 'another model answers'})"
+    return f"{access} ({'the target itself' if own else 'transfer'})"
 
 
 def price_text(crafted: Crafted) -> str:
-    """What one artifact took, in words: `300 forward and 150 backward passes, 1.2 TFLOP`."""
+    """The cost of one artifact: `300 forward and 150 backward passes, 1.2 TFLOP`."""
     count = len(crafted.one) if crafted.shared else crafted.artifacts
     one = crafted.price.per(count)
     if one is None:
         return ""
-    each = "" if count == 1 else (" a seed" if crafted.shared else " a case")
+    each = "" if count == 1 else (" per seed" if crafted.shared else " per case")
     once = ", once for all cases" if crafted.shared else ""
     passes = f"{amount(one.forwards)} forward and {amount(one.backwards)} backward passes"
     return f"{passes}, {_flops(one.flops)}{each}{once}"
@@ -198,14 +199,14 @@ def _flops(value: float) -> str:
 
 
 def costs(board: Board, crafting: Mapping[str, Mapping[Made, Crafted]], tries: int) -> Costs:
-    """What crafting took and what a success takes, of every attack that took anything.
+    """Crafting cost and cost per success of every attack with a crafting cost.
 
-    A success is a restricted request obeyed as the primary judge reads it, or a steered reply by a judge that
-    reads what the attacker wants; with several tries, successes are those of one try.
+    A success is a restricted request complied with by the primary judge's verdict, or a response that reaches
+    the attacker's goal; with several tries, successes are those of one try.
 
     Args:
         board: the cells.
-        crafting: by measure of success, what the artifacts of the cases took that it is about.
+        crafting: by measure of success, the cost of the artifacts of its cases.
         tries: per case.
     """
     chosen = [
@@ -217,7 +218,8 @@ def costs(board: Board, crafting: Mapping[str, Mapping[Made, Crafted]], tries: i
         and Made.of(cell.summary.id) in crafting[cell.summary.id.success]
     ]
     bands = []
-    for (title, made), cells in groupby(sorted(chosen, key=_band)[:MOST_COSTS], key=_band):
+    band = partial(_band, board=board)
+    for (title, made), cells in groupby(sorted(chosen, key=band)[:MOST_COSTS], key=band):
         lines = tuple(
             _cost_line(cell, crafting[cell.summary.id.success][Made.of(cell.summary.id)], tries)
             for cell in cells
@@ -226,12 +228,12 @@ def costs(board: Board, crafting: Mapping[str, Mapping[Made, Crafted]], tries: i
     return Costs(tuple(bands), max(0, len(chosen) - MOST_COSTS))
 
 
-def _band(cell: Cell) -> tuple[str, str]:
+def _band(cell: Cell, board: Board) -> tuple[str, str]:
     place = f"{cell.target} on {cell.condition.benchmark}"
     if not cell.bare:
         place += f", defense {cell.defense}"
     if cell.summary.id.success == "attacker_goal":
-        place += f": {MEASURE_NAMES['attacker_goal']} by {cell.condition.judge}"
+        place += f": {MEASURE_NAMES['attacker_goal']} by {board.judge_name(cell.condition.judge)}"
     return place, whose(cell)
 
 
@@ -259,8 +261,8 @@ MOST_SEARCHES = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Making:
-    """One attack of the study at its largest budget. `svg` is None if no course was recorded."""
+class Optimization:
+    """One attack of the study at its largest budget. `svg` is None if no losses were recorded."""
 
     name: str
     access: str
@@ -269,10 +271,10 @@ class Making:
     caption: str
 
 
-def makings(board: Board, crafting: Mapping[Made, Crafted], results: Results) -> list[Making]:
-    """Every attack of the study, once per benchmark; the search shown is of its first seed.
+def optimizations(board: Board, crafting: Mapping[Made, Crafted], results: Results) -> list[Optimization]:
+    """Every attack of the study, once per benchmark, with the losses of its first seed.
 
-    Nothing for a study whose attacks compute nothing on a model.
+    Empty for a study without attacks that compute on a model.
     """
     if not crafting:
         return []
@@ -285,13 +287,13 @@ def makings(board: Board, crafting: Mapping[Made, Crafted], results: Results) ->
     rows = results.records("craft", "key", keys[:MOST_SEARCHES])
     artifacts = {row["key"]: artifact_of(row) for row in rows}
     return [
-        _making(cell, found[place], artifacts, several=len({name for name, _ in chosen}) > 1)
+        _optimization(cell, found[place], artifacts, several=len({name for name, _ in chosen}) > 1)
         for place, cell in chosen.items()
     ]
 
 
 def _of(crafting: Mapping[Made, Crafted], cell: CellId) -> Crafted | None:
-    """What the column took, on unseen cases rather than on others."""
+    """The crafting cost of the column, on held-out cases if there are any."""
     made = Made.of(cell)
     return next(
         (crafting[at] for seen in ("unseen", "", "seen") if (at := made._replace(seen=seen)) in crafting),
@@ -299,26 +301,26 @@ def _of(crafting: Mapping[Made, Crafted], cell: CellId) -> Crafted | None:
     )
 
 
-def _making(
+def _optimization(
     cell: Cell, crafted: Crafted | None, artifacts: Mapping[str, Artifact], *, several: bool
-) -> Making:
+) -> Optimization:
     one = cell.summary.id
     name = f"{cell.series} · {one.benchmark}" if several else cell.series
     facts = [limits(limits_of(one.budget)) + " per artifact" if one.budget else "no budget"]
     if crafted is None:
-        return Making(
-            name=name, access=access_text(one), facts=("made without a model's passes",), svg=None, caption=""
+        return Optimization(
+            name=name, access=access_text(one), facts=("no model passes",), svg=None, caption=""
         )
-    facts.append(f"took {price_text(crafted)}")
+    facts.append(f"cost {price_text(crafted)}")
     if cell.summary.seeds:
         facts.append(f"seeds {', '.join(seed.seed for seed in cell.summary.seeds)}")
     seed, key = next(iter(crafted.one.items()))
     artifact = artifacts.get(key)
     if artifact is None or not (artifact.trace or artifact.checks):
-        return Making(name=name, access=access_text(one), facts=tuple(facts), svg=None, caption="")
+        return Optimization(name=name, access=access_text(one), facts=tuple(facts), svg=None, caption="")
     which = f"{label(cell.attack)}, seed {label(seed)}"
-    described = f"Course of one search: {which}; {_end(artifact)}"
-    return Making(
+    described = f"Loss of one run: {which}; {_end(artifact)}"
+    return Optimization(
         name=name,
         access=access_text(one),
         facts=tuple(facts),
@@ -328,12 +330,12 @@ def _making(
 
 
 def _end(artifact: Artifact) -> str:
-    """Where a search began and ended, in words."""
+    """First, best and last loss, in words."""
     if artifact.checks:
         (_, start, _), (step, loss, share) = artifact.checks[0], artifact.checks[-1]
         best = min(value for _, value, _ in artifact.checks)
-        forced = f", {as_percent(share)} of its targets would be written" if share else ""
-        return f"probe loss {start:.3g} at the start, {best:.3g} at best, {loss:.3g} at step {step}{forced}"
+        greedy = f", {as_percent(share)} of its targets are greedy" if share else ""
+        return f"validation loss {start:.3g} at the start, best {best:.3g}, {loss:.3g} at step {step}{greedy}"
     (_, start), (step, loss) = artifact.trace[0], artifact.trace[-1]
     return f"training loss {start:.3g} at the start, {loss:.3g} at step {step}"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from sightline.characters import printable
 from sightline.records import Outcome
 from sightline.report.text import label
 
@@ -95,17 +96,18 @@ def inline_svg(drawing: str, description: str, css_class: str = "figure") -> Mar
 
     Args:
         drawing: SVG text as Vega-Lite writes it.
-        description: what a reader who does not see it is told.
+        description: text alternative of the figure.
         css_class: class of the root element.
     """
-    root = _clean(ET.fromstring(drawing))  # noqa: S314  (our own drawing; entities are not expanded by Vega)
+    description = printable(description)
+    root = _clean(ET.fromstring(printable(drawing)))  # noqa: S314  (our own drawing; entities are not expanded by Vega)
     if root is None:
         raise AssertionError("a drawing starts with <svg>")
     width = root.attrib.get("width", "600")
     root.attrib.update({"xmlns": _SVG, "role": "img", "aria-label": description, "class": css_class})
     root.attrib["style"] = f"min-width:{0.8 * float(width):.0f}px;max-width:{float(width):.0f}px"
     del root.attrib["width"], root.attrib["height"]
-    return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704  (serialized from a cleaned tree)
+    return Markup(printable(ET.tostring(root, encoding="unicode")))  # noqa: S704  (serialized from a cleaned tree)
 
 
 def render(spec: Plain, description: str) -> Markup:
@@ -353,17 +355,17 @@ def thinned(curve: Sequence[tuple[float, ...]], most: int = MOST_POINTS) -> list
 def search(
     trace: Sequence[tuple[int, float]], checks: Sequence[tuple[int, float, float]], description: str
 ) -> Markup:
-    """The loss of one search by step: while training (line) and as a file (dots); the share forced below it.
+    """The loss of one search by step: training (line) and the written file (dots); below, greedy targets.
 
     Args:
         trace: (step, training loss).
-        checks: (step, loss of the probe, share of the probe's targets that would be written).
-        description: what a reader who does not see the figure is told.
+        checks: (step, validation loss, share of the targets that greedy decoding writes).
+        description: text alternative of the figure.
     """
     width = 300
     trained = [{"step": step, "loss": loss} for step, loss in thinned(trace)]
-    judged = [{"step": step, "loss": loss, "forced": 100 * share} for step, loss, share in thinned(checks)]
-    end = max((int(point["step"]) for point in (*trained, *judged)), default=0)
+    checked = [{"step": step, "loss": loss, "greedy": 100 * share} for step, loss, share in thinned(checks)]
+    end = max((int(point["step"]) for point in (*trained, *checked)), default=0)
     scale = {"domain": [0, max(end, 1)], "nice": False}
 
     def axis(field: str, title: str | None, *, domain: Sequence[int] = ()) -> Plain:
@@ -383,21 +385,21 @@ def search(
                 "encoding": {"x": steps(None), "y": axis("loss", "loss")},
             },
             {
-                "data": {"values": judged},
+                "data": {"values": checked},
                 "mark": {"type": "point", "filled": True, "size": 18, "color": SERIES[0], "opacity": 1},
                 "encoding": {"x": steps(None), "y": axis("loss", "loss")},
             },
         ],
     }
     panels = [loss]
-    if any(point["forced"] for point in judged):
+    if any(point["greedy"] for point in checked):
         panels.append(
             {
                 "width": width,
                 "height": 50,
-                "data": {"values": judged},
+                "data": {"values": checked},
                 "mark": {"type": "line", "strokeWidth": 1.6, "color": SERIES[0]},
-                "encoding": {"x": steps("step"), "y": axis("forced", "forced, %", domain=(0, 100))},
+                "encoding": {"x": steps("step"), "y": axis("greedy", "greedy, %", domain=(0, 100))},
             }
         )
     else:

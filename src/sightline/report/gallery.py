@@ -28,10 +28,7 @@ from sightline.store import Blobs, Row
 MOST_CASES = 40
 PER_KIND = 4
 OPEN_EXPECTATIONS = frozenset({"comply", "answer"})
-"""Benign requests: their text and pictures are shown openly unless the reply is what an attacker wants said.
-
-Everything else starts covered.
-"""
+"""Benign requests: shown unless the response reaches the attacker's goal. Everything else starts hidden."""
 
 EXPECTED_ORDER = {"refuse": 0, "comply": 1, "answer": 2}
 OUTCOME_RANK = {outcome.value: number for number, outcome in enumerate(OUTCOME_ORDER)}
@@ -79,7 +76,7 @@ class Card:
 
 
 def without_texts(card: Card) -> Card:
-    """A card for a copy that is shared: category, length and hash stand for texts, nothing for pictures."""
+    """A card of a redacted copy: texts are replaced by category, length and hash, pictures left out."""
 
     def hidden(text: str) -> str:
         return stand_in(text, card.kind or card.category)
@@ -119,7 +116,7 @@ _UNSCORED = ("error", "unparsed")
 
 
 def _quota(pick: Pick, role: Role, bare: bool) -> int:
-    """How many samples of a kind are worth showing."""
+    """How many samples of a kind are shown."""
     if pick.outcome in _UNSCORED:
         return 1
     if pick.expected == "refuse":
@@ -136,7 +133,7 @@ def _quota(pick: Pick, role: Role, bare: bool) -> int:
 
 
 def _rank(pick: Pick, role: Role, bare: bool) -> int:
-    """What to show first if not everything fits: effects, then failures, then costs, then the rest."""
+    """Priority of a kind: effects, then failures, then costs, then the rest."""
     if pick.expected == "refuse" and role is not Role.control:
         return 0 if bare else 1
     if pick.outcome in _UNSCORED:
@@ -146,15 +143,15 @@ def _rank(pick: Pick, role: Role, bare: bool) -> int:
     return 4
 
 
-def choose(picks: Sequence[Pick], undefended: Collection[str], *, steers: bool = False) -> list[Chosen]:
+def choose(picks: Sequence[Pick], undefended: Collection[str], *, targeted: bool = False) -> list[Chosen]:
     """At most `MOST_CASES` samples: one of each kind in order of rank, then more of the main kinds.
 
-    They come back in reading order: attacks, plain requests, controls; undefended first. With `steers`, the
-    judge reads what an attacker wants, and all cases are what restricted requests are to others.
+    They come back in reading order: attacks, plain requests, controls; undefended first. With `targeted`,
+    the judge scores the attacker's goal, and all cases count as restricted requests.
     """
 
     def weighed(pick: Pick, weigh: Callable[[Pick, Role, bool], int]) -> int:
-        seen = replace(pick, expected="refuse") if steers else pick
+        seen = replace(pick, expected="refuse") if targeted else pick
         return weigh(seen, role_of(pick.attack_params), pick.defense in undefended)
 
     ranked = sorted(picks, key=lambda pick: (weighed(pick, _rank), pick.attack, pick.defense))
@@ -236,8 +233,8 @@ def cards(
     columns = _shown(results)
     picks = [pick for pick in every if pick.attack in columns]
     said = results.rows("select distinct judge from results where scores = 'attacker_goal'")
-    steered = {(row[0], "complied") for row in said}
-    chosen = choose(picks, undefended, steers=(judge, "complied") in steered)
+    reached = {(row[0], "complied") for row in said}
+    chosen = choose(picks, undefended, targeted=(judge, "complied") in reached)
     samples = [sample for _, sample in chosen]
     craft = _by(results.records("craft", "key", [s["artifact"] for s in samples if s["artifact"]]), "key")
     answers = _by(results.records("answer", "key", [s["sample"] for s in samples]), "key")
@@ -269,7 +266,7 @@ def cards(
                 if attacked
                 else None,
                 covered=pick.expected not in OPEN_EXPECTATIONS
-                or any((v.judge, v.outcome.value) in steered for v in verdicts.get(sample["sample"], ())),
+                or any((v.judge, v.outcome.value) in reached for v in verdicts.get(sample["sample"], ())),
                 sides=_sides(case, artifact, blobs, known),
                 answer=case.answer if case else None,
                 response=response,

@@ -1,4 +1,4 @@
-"""The headline: a few sentences made from measured numbers, and honest about what explains them."""
+"""The headline: a few sentences made from the measured numbers, with what the controls explain of them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sightline.report.cells import Board, Cell, Role, access_text, cells_under, 
 from sightline.report.tables import seeds_text, shown
 from sightline.report.text import MEASURE_NAMES, label, points
 
-MOST_STORIES = 4
+MAX_HEADLINES = 4
 _CONTROLS = {
-    True: Markup("Typed instead of drawn, the same words ({}) get {}"),
-    False: Markup("The strongest control, {}, gets {}"),
+    True: Markup("The same words, typed ({}), reach {}"),
+    False: Markup("The strongest control, {}, reaches {}"),
 }
 """By whether the control is the typed twin of the attack."""
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """What was found under one condition for one target. `about` is '' if there is only one story."""
+class Headline:
+    """The result of one condition for one target. `about` is '' if there is only one."""
 
     about: str
-    lede: Markup
-    more: tuple[Markup, ...]
+    text: Markup
+    details: tuple[Markup, ...]
 
 
 def _number(rate: Rate | None) -> Markup:
@@ -38,9 +38,9 @@ def _number(rate: Rate | None) -> Markup:
 
 
 def _strongest(board: Board, cells: Sequence[Cell], role: Role) -> Cell | None:
-    """The cell of the highest success: over all seeds, and on cases that it was not made on if it can be.
+    """The cell of the highest success: over all seeds, and on held-out cases if there are any.
 
-    Of attacks that are level, the one of which most is left over its strongest control.
+    Of tied attacks, the one with the largest difference to its strongest control.
     """
     scored = [(rate.point or 0.0, cell) for cell in cells if cell.role is role and (rate := cell.success)]
     fair = [pair for pair in scored if pair[1].headline] or scored
@@ -53,7 +53,7 @@ def _strongest(board: Board, cells: Sequence[Cell], role: Role) -> Cell | None:
 
 
 def _among(best: Cell, bare: Sequence[Cell]) -> str:
-    """How the strongest attack stands among those that were tried; budgets of one series are one attack."""
+    """The rank of the strongest attack among all attacks; budgets of one series are one attack."""
     attacks: dict[str, float] = {}
     for cell in bare:
         if cell.role is Role.attack and cell.headline and cell.success is not None:
@@ -63,31 +63,31 @@ def _among(best: Cell, bare: Sequence[Cell]) -> str:
         return ""
     level = [name for name, point in attacks.items() if name != best.series and point == best.success.point]
     if level:
-        return f", level with {', '.join(label(name) for name in level)},"
+        return f", tied with {', '.join(label(name) for name in level)},"
     return f", the strongest of {len(attacks)} attacks,"
 
 
-def _what_was_said(target: str, plain: Cell | None, best: Cell | None, among: str) -> Markup:
-    """How often replies say what the attacker wants, without attack and with the strongest."""
+def _targeted_result(target: str, plain: Cell | None, best: Cell | None, among: str) -> Markup:
+    """Targeted ASR without an attack and with the strongest."""
     subject = Markup("<strong>{}</strong>").format(label(target))
-    says = Markup("{} says what the attacker wants in {} of its replies (n\u00a0=\u00a0{})")
+    says = Markup("targeted ASR on {} is {} (n\u00a0=\u00a0{})")
     start = Markup("")
     if plain is not None and (base := plain.success) is not None:
-        start = Markup("Asked plainly, ") + says.format(subject, _number(base), base.n)
+        start = Markup("Without an attack, ") + says.format(subject, _number(base), base.n)
     if best is None or (rate := best.success) is None:
         return start + Markup("; no attack was scored.")
     which = Markup("<strong>{}</strong>").format(label(best.attack)) + _origin(best) + among
     if not start:
-        return Markup("With {} ").format(which) + says.format(subject, _number(rate), rate.n) + Markup(".")
-    return start + Markup("; with {} in {} (n\u00a0=\u00a0{}).").format(which, _number(rate), rate.n)
+        return Markup("With {}, ").format(which) + says.format(subject, _number(rate), rate.n) + Markup(".")
+    return start + Markup("; with {} it is {} (n\u00a0=\u00a0{}).").format(which, _number(rate), rate.n)
 
 
-def _what_happened(target: str, plain: Cell | None, best: Cell | None, among: str) -> Markup:
+def _result(target: str, plain: Cell | None, best: Cell | None, among: str) -> Markup:
     subject = Markup("<strong>{}</strong>").format(label(target))
     start = Markup("")
     if plain is not None:
         refusal, asr = plain.summary.rates.get("refusal_rate"), plain.success
-        start = Markup("Asked plainly, {} refuses {} of restricted requests (n\u00a0=\u00a0{})").format(
+        start = Markup("Without an attack, {} refuses {} of restricted requests (n\u00a0=\u00a0{})").format(
             subject, _number(refusal), asr.n if asr else 0
         )
     if best is None or (rate := best.success) is None:
@@ -95,62 +95,58 @@ def _what_happened(target: str, plain: Cell | None, best: Cell | None, among: st
     which = Markup("<strong>{}</strong>").format(label(best.attack)) + _origin(best)
     which += among
     if plain is None:
-        return Markup("With {} {} obeys {} of restricted requests (n\u00a0=\u00a0{}); ").format(
+        return Markup("With {}, {} complies with {} of restricted requests (n\u00a0=\u00a0{}); ").format(
             which, subject, _number(rate), rate.n
-        ) + Markup("how it answers the plain request was not measured.")
-    obeys = Markup("with {} it obeys {} (n\u00a0=\u00a0{})").format(which, _number(rate), rate.n)
-    return start + Markup("; {}.").format(obeys)
+        ) + Markup("the plain request was not measured.")
+    complies = Markup("with {} ASR is {} (n\u00a0=\u00a0{})").format(which, _number(rate), rate.n)
+    return start + Markup("; {}.").format(complies)
 
 
 def _origin(best: Cell) -> Markup:
-    """What the attack saw of which model, and over how many seeds it was averaged."""
+    """The access of the attack, the model it was crafted on, and its seeds."""
     own, parts = best.summary.id.own, []
     if own is not None:
-        parts.append(
-            access_text(best.summary.id) + (", the model that answers" if own else ", another model")
-        )
+        parts.append(access_text(best.summary.id) + (", the target itself" if own else ", transfer"))
     if best.summary.seeds:
         parts.append(seeds_text(best))
     return Markup(" ({})").format(label("; ".join(parts), 200)) if parts else Markup("")
 
 
-def _what_explains(board: Board, best: Cell, plain: Cell | None) -> Markup:
-    """Whether the effect is there, and how much of it is left over the strongest control, pair by pair."""
+def _explanation(board: Board, best: Cell, plain: Cell | None) -> Markup:
+    """Whether the effect is significant, and its paired difference to the strongest control."""
     name = label(best.attack)
     if plain is not None and board.direction(best, plain) <= 0:
-        return Markup("That is not clearly more than the plain request gets ({}).").format(
+        return Markup("This is not significantly more than the plain request reaches ({}).").format(
             _number(plain.success)
         )
     left = board.over_control(best)
     if left is None:
-        return Markup("No control was run beside {}, so what part of this is due to it is not known.").format(
-            name
-        )
+        return Markup("No control was run with {}, so its own effect is unknown.").format(name)
     control = next(cell for cell in board.cells if cell.summary.id == left.base)
-    told = _CONTROLS[is_typed_twin(left.base, left.cell)].format(
+    text = _CONTROLS[is_typed_twin(left.base, left.cell)].format(
         label(control.attack), _number(control.success)
     )
     rest = Markup("<b>{}</b> [{}, {}]").format(points(left.point), points(left.low), points(left.high))
     if left.low <= 0:
-        return told + Markup(": {} adds {} points to it, so the effect cannot be credited to {}.").format(
+        return text + Markup(": {} adds {} points, so the effect cannot be attributed to {}.").format(
             name, rest, name
         )
     effect = board.between(best, plain, left.measure) if plain is not None else None
     if effect is None:
-        told += Markup(": {} points more with {}").format(rest, name)
+        text += Markup(": {} points more with {}").format(rest, name)
     else:
         explained = round(100 * effect.point) - round(100 * left.point)
         share = f"{explained} {'is' if explained == 1 else 'are'}" if explained > 0 else "none is"
-        told += Markup(
-            ": of the {} points over the plain request {} explained by it, {} are left for {}"
+        text += Markup(
+            ": of the {} points over the plain request {} explained by it, {} remain for {}"
         ).format(points(effect.point), share, rest, name)
     if left.too_few_groups:
-        told += Markup(" (too few groups for a test: {} of {} differ)").format(left.discordant, left.groups)
-    return told + Markup(".")
+        text += Markup(" (too few groups for a test: {} of {} differ)").format(left.discordant, left.groups)
+    return text + Markup(".")
 
 
-def _most_is_left(board: Board, best: Cell, bare: Sequence[Cell]) -> Markup:
-    """The attack of which most is left over its strongest control, if that is not the strongest attack."""
+def _largest_effect(board: Board, best: Cell, bare: Sequence[Cell]) -> Markup:
+    """The attack with the largest difference to its strongest control, if it is not the strongest attack."""
     left = [
         (found.point, cell, found)
         for cell in bare
@@ -161,8 +157,8 @@ def _most_is_left(board: Board, best: Cell, bare: Sequence[Cell]) -> Markup:
     if found is None or own is None or found.low <= 0 or most <= own.point:
         return Markup("")
     return Markup(
-        " Most is left of <strong>{}</strong>: {}, of which {} [{}, {}] points are over its strongest "
-        "control, {}."
+        " The largest effect over controls is that of <strong>{}</strong>: {}, of which {} [{}, {}] points "
+        "exceed its strongest control, {}."
     ).format(
         label(cell.attack),
         _number(cell.success),
@@ -180,7 +176,7 @@ def _change(name: str, before: Rate | None, after: Rate | None) -> Markup:
 
 
 def _defended(board: Board, bare: Cell, defended: Cell) -> Markup:
-    """What one defense does to the strongest attack, and what it costs."""
+    """The effect of one defense on the strongest attack, over-refusal and utility."""
     measure = bare.summary.id.success
     parts = (
         _change(f"{MEASURE_NAMES[measure]} of {label(bare.attack)}", bare.success, defended.success),
@@ -189,7 +185,7 @@ def _defended(board: Board, bare: Cell, defended: Cell) -> Markup:
     )
     verdict = {
         -1: "",
-        0: f" The change in {MEASURE_NAMES[measure]} is not clear: it may be chance.",
+        0: f" The change in {MEASURE_NAMES[measure]} is not significant.",
         1: " It makes the attack stronger.",
     }[board.direction(defended, bare)]
     return Markup("Defense <strong>{}</strong>: {}.{}").format(
@@ -199,26 +195,26 @@ def _defended(board: Board, bare: Cell, defended: Cell) -> Markup:
     )
 
 
-def _unasked(target: str, cells: Sequence[Cell], plain: Cell) -> Markup:
-    """What the plain cell of a study without restricted requests shows."""
+def _benign_result(target: str, cells: Sequence[Cell], plain: Cell) -> Markup:
+    """The result of a study without restricted requests."""
     utility, accuracy = plain.summary.rates.get("utility"), plain.summary.accuracy
     parts = [
         Markup("{} {} of {} correctly (n\u00a0=\u00a0{})").format(verb, _number(found), what, found.n)
         for verb, what, found in (
             ("classifies", "items", accuracy),
-            ("answers", "plain questions", utility),
+            ("answers", "questions", utility),
         )
         if found is not None and found.point is not None
     ]
     if not parts and all(cell.unscored == cell.n for cell in cells):
         return _unscored(target, cells, "samples")
     if not parts:
-        return Markup("<strong>{}</strong> was asked no restricted request.").format(label(target))
+        return Markup("<strong>{}</strong> got no restricted request.").format(label(target))
     return Markup("<strong>{}</strong> {}.").format(label(target), Markup(" and ").join(parts))
 
 
 def _utility_lost(board: Board, plain: Cell, cells: Sequence[Cell]) -> Markup:
-    """What the attack that takes most right answers leaves of them, and whether a control takes as many."""
+    """Utility under the attack that lowers it most, compared with no attack and the strongest control."""
     asked = [
         (rate.point, cell, rate)
         for cell in cells
@@ -228,75 +224,75 @@ def _utility_lost(board: Board, plain: Cell, cells: Sequence[Cell]) -> Markup:
     if not attacks:
         return Markup("")
     _, worst, left = min(attacks, key=lambda found: found[0])
-    told = Markup(" With <strong>{}</strong>{} it answers {} (n\u00a0=\u00a0{})").format(
+    text = Markup(" Under <strong>{}</strong>{} it answers {} (n\u00a0=\u00a0{})").format(
         label(worst.attack), _origin(worst), _number(left), left.n
     )
     over = board.over_control(worst, "utility")
-    changes = [("unattacked", board.between(worst, plain, "utility"))]
+    changes = [("no attack", board.between(worst, plain, "utility"))]
     if over is not None:
         changes.append((f"the strongest control, {over.base.shown}", over))
     for name, change in changes:
         if change is not None and change.pairs:
-            told += Markup("; against {}: {} points [{}, {}]").format(
+            text += Markup("; compared with {}: {} points [{}, {}]").format(
                 label(name), points(change.point), points(change.low), points(change.high)
             )
     if over is None:
-        return told + Markup(". No control was run, so what part of this is due to it is not known.")
-    return told + Markup(".")
+        return text + Markup(". No control was run, so its own effect is unknown.")
+    return text + Markup(".")
 
 
 def _unscored(target: str, cells: Sequence[Cell], what: str = "restricted requests") -> Markup:
     total = sum(cell.n for cell in cells)
     lost = sum(cell.unscored for cell in cells)
     return Markup(
-        "Nothing can be said about <strong>{}</strong>: none of its {} has a readable "
-        "verdict ({} of {} samples are unscored)."
+        "No result for <strong>{}</strong>: none of its {} has a readable verdict ({} of {} samples are "
+        "unscored)."
     ).format(label(target), what, f"{lost:,}", f"{total:,}")
 
 
-def tell(board: Board) -> list[Story]:
-    """One story per (benchmark, oracle, target), at most four.
+def headlines_of(board: Board) -> list[Headline]:
+    """One headline per (benchmark, oracle, target), at most four.
 
-    Told under the primary judge, then under those that read what an attacker wants.
+    By the primary judge, then by judges that score the attacker's goal.
     """
     found = []
-    steering = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
-    wanted = {board.primary, *steering}
+    targeted = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
+    wanted = {board.primary, *targeted}
     for condition in conditions(board.cells, board.primary):
         if condition.judge not in wanted:
             continue
         under = cells_under(condition, board.cells)
         targets = dict.fromkeys(cell.target for cell in under)
         found += [(condition, name, [cell for cell in under if cell.target == name]) for name in targets]
-    stories = []
-    for condition, target, cells in found[:MOST_STORIES]:
+    headlines = []
+    for condition, target, cells in found[:MAX_HEADLINES]:
         bare = [cell for cell in cells if cell.bare] or cells
         plain, best = (_strongest(board, bare, role) for role in (Role.plain, Role.attack))
         about = f"{condition.benchmark}, {target}, oracle {condition.oracle}" if len(found) > 1 else ""
         if about and condition.judge != board.primary:
-            about += f", judge {condition.judge}"
+            about += f", judge {board.judge_name(condition.judge)}"
         unattacked = next((cell for cell in bare if cell.role is Role.plain), None)
         if unattacked is not None and all(cell.summary.success is None for cell in cells):
-            lede = _unasked(target, cells, unattacked) + _utility_lost(board, unattacked, bare)
-            stories.append(Story(about, lede, ()))
+            text = _benign_result(target, cells, unattacked) + _utility_lost(board, unattacked, bare)
+            headlines.append(Headline(about, text, ()))
             continue
         if plain is None and best is None:
-            stories.append(Story(about, _unscored(target, cells), ()))
+            headlines.append(Headline(about, _unscored(target, cells), ()))
             continue
-        tells = _what_was_said if condition.judge in steering else _what_happened
-        lede = tells(target, plain, best, _among(best, bare) if best else "")
+        sentence = _targeted_result if condition.judge in targeted else _result
+        text = sentence(target, plain, best, _among(best, bare) if best else "")
         if best is not None:
-            lede += Markup(" ") + _what_explains(board, best, plain) + _most_is_left(board, best, bare)
+            text += Markup(" ") + _explanation(board, best, plain) + _largest_effect(board, best, bare)
         against = best or plain
         more = tuple(
             _defended(board, against, cell)
             for cell in cells
             if against is not None and not cell.bare and cell.attack == against.attack and cell.success
         )
-        stories.append(Story(about, lede, more))
-    if len(found) > MOST_STORIES:
-        rest = Markup("{} more combinations of benchmark and target are in the tables below.").format(
-            len(found) - MOST_STORIES
+        headlines.append(Headline(about, text, more))
+    if len(found) > MAX_HEADLINES:
+        rest = Markup("{} more combinations of benchmark and target are in the tables.").format(
+            len(found) - MAX_HEADLINES
         )
-        stories.append(Story("", rest, ()))
-    return stories
+        headlines.append(Headline("", rest, ()))
+    return headlines

@@ -131,7 +131,7 @@ def heatmaps(board: Board, slices: Sequence[Slice]) -> list[HeatMap]:
                         HeatRow(value, tuple(_cell(cells.get((value, a))) for a in attacks[:MOST_COLUMNS]))
                         for value in values[:MOST_ROWS]
                     ),
-                    notes=tuple(f"{n} more {what} are not printed here." for n, what in left if n > 0),
+                    notes=tuple(f"{n} more {what} are not shown." for n, what in left if n > 0),
                     measure=next(MEASURE_NAMES[e.id.success] for e in mine if e.id.target == target),
                 )
             )
@@ -148,14 +148,14 @@ PANELS = {
     "classify": "Classification items",
 }
 NO_TRADEOFF = (
-    "No trade-off can be drawn: it takes a defense, restricted requests under an attack, and benign twins or "
+    "No trade-off to show: that needs a defense, restricted requests under an attack, and benign twins or "
     "utility questions."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawn figure with its legend and what is to be said under it."""
+    """A figure with its legend and notes."""
 
     title: str
     svg: Markup
@@ -203,7 +203,7 @@ def tradeoffs(board: Board) -> list[Plot]:
                     panels[title] = spots[:MOST_SPOTS]
                 else:
                     notes.append(
-                        f"{cost.replace('_', '-').capitalize()} was not measured here: its panel is left out."
+                        f"{cost.replace('_', '-').capitalize()} was not measured; its panel is left out."
                     )
                 if len(spots) > MOST_SPOTS:
                     notes.append(f"{len(spots) - MOST_SPOTS} more points are in the table.")

@@ -6,7 +6,7 @@ if (gallery && button) {
   button.addEventListener("click", () => {
     const open = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", String(open));
-    button.textContent = open ? "Cover everything again" : "Uncover everything";
+    button.textContent = open ? "Hide all" : "Show all";
     gallery.querySelectorAll("details.covered").forEach((box) => { box.open = open; });
     gallery.querySelectorAll(".cover input").forEach((box) => { box.checked = open; });
   });

@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from sightline import __version__
+from sightline.metrics.cells import method_of
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import summarize
 from sightline.report import curves, gallery, headline, matrix, provenance, trust
@@ -27,9 +28,9 @@ from sightline.report.cells import (
     undefended_labels,
 )
 from sightline.report.figures import OUTCOME_ORDER
-from sightline.report.headline import Story
+from sightline.report.headline import Headline
 from sightline.report.matrix import MOST_MAPS, heatmaps
-from sightline.report.results import Results
+from sightline.report.results import Results, judge_names
 from sightline.report.tables import definitions, differences, shown, tables
 from sightline.report.text import EXPECTATIONS, label, stand_in, visible
 from sightline.report.trust import agreements, judge_facts
@@ -39,11 +40,11 @@ from sightline.store import write_atomically
 HERE = Path(__file__).parent
 CONTENTS = (
     ("results", "Results"),
-    ("hazards", "Where the attacks work"),
-    ("cost", "What success costs"),
-    ("tradeoff", "What a defense costs"),
-    ("outcomes", "What came back"),
-    ("gallery", "Cases"),
+    ("hazards", "ASR by hazard category"),
+    ("cost", "Attack budget and cost"),
+    ("tradeoff", "Defense trade-offs"),
+    ("outcomes", "Outcomes"),
+    ("gallery", "Examples"),
     ("judges", "Judges"),
     ("method", "Method and provenance"),
 )
@@ -67,6 +68,9 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     )
     environment.filters["visible"] = visible
     environment.filters["label"] = label
+    environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
+    names = values.get("judge_names", {})
+    environment.filters["judge_name"] = lambda judge: label(names.get(judge) or method_of(judge), 120)
     script = (HERE / "page.js").read_text(encoding="utf-8")
     return environment.get_template(template).render(
         **values,
@@ -79,8 +83,8 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
 def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path:
     """Write the report of a run folder and return its path.
 
-    It is `RUN/report.html`, or `RUN/report.redacted.html`, unless `out` is given. Beside it goes
-    `RUN/report.txt`, the same in brief.
+    It is `RUN/report.html`, or `RUN/report.redacted.html`, unless `out` is given; `RUN/report.txt` is its
+    summary as plain text.
 
     Raises:
         UsageError: if the run has no results, or its files are damaged.
@@ -90,7 +94,7 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
         values = contents(run, lock, results, redacted=redacted)
     path = out if out is not None else run / (SHARED if redacted else REPORT)
     write_atomically(path, render(values).encode("utf-8", "replace"))
-    text = brief(values["board"], values["stories"], values["warnings"])
+    text = brief(values["board"], values["headlines"], values["warnings"])
     write_atomically(run / BRIEF, f"{text}\n".encode("utf-8", "replace"))
     return path
 
@@ -98,7 +102,7 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
 def contents(
     run: Path, lock: Mapping[str, Any], results: Results, *, redacted: bool = False
 ) -> dict[str, Any]:
-    """Everything that the template prints; `redacted`: stand-ins for texts and pictures of cases."""
+    """Everything that the template prints; `redacted`: texts and pictures of cases are replaced."""
     undefended = undefended_labels(lock)
     summary = summarize(run / RESULTS, undefended=undefended)
     judges = judge_facts(results, lock)
@@ -109,23 +113,24 @@ def contents(
         for judge in judges:
             judge["errors"] = [(count, stand_in(what, "error")) for count, what in judge["errors"]]
     primary = judges[0]["id"] if judges else "none"
-    cells = board(summary, undefended, primary)
+    names = judge_names([judge["id"] for judge in judges], lock)
+    cells = board(summary, undefended, primary, names)
     maps = heatmaps(cells, summary.slices)
     tries = int(lock.get("epochs", 1))
-    made = curves.makings(cells, results.crafting(requests=False), results)
+    made = curves.optimizations(cells, results.crafting(requests=False), results)
     absent = {name for name, shown in (("hazards", maps), ("cost", made)) if not shown}
     leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
     cards, n_samples = gallery.cards(results, lock, primary, undefended)
     defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
     if any(cell.summary.accuracy for cell in cells.cells):
         defined.append("accuracy")
-    steering = [judge["id"] for judge in judges if judge["scores"] == "attacker_goal"]
-    if steering:
+    targeted = [judge["id"] for judge in judges if judge["scores"] == "attacker_goal"]
+    if targeted:
         defined.append("attacker_goal")
     return {
         "title": str(lock.get("study") or run.resolve().name),
         "version": __version__,
-        "stories": headline.tell(cells),
+        "headlines": headline.headlines_of(cells),
         "warnings": trust.warnings_of(run, lock, results, redacted=redacted),
         "contents": [entry for entry in CONTENTS if entry[0] not in absent],
         "tables": tables(cells),
@@ -138,18 +143,18 @@ def contents(
             tries,
         ),
         "tries": tries,
-        "makings": made,
+        "optimizations": made,
         "tradeoffs": matrix.tradeoffs(cells),
         "no_tradeoff": matrix.NO_TRADEOFF,
         "compositions": matrix.compositions(cells),
         "outcome_names": [outcome.value for outcome in OUTCOME_ORDER],
         "cards": [gallery.without_texts(card) for card in cards] if redacted else cards,
-        "gallery_note": f"{len(cards)} of {n_samples:,} samples, chosen by their keys"
-        + (", of a series at its largest budget and first seed." if leveled else "."),
+        "gallery_note": f"{len(cards)} of {n_samples:,} samples, selected by key"
+        + (", for each series at its largest budget and first seed." if leveled else "."),
         "primary_judge": primary,
         "expectations": EXPECTATIONS,
         "judges": judges,
-        "steering": steering,
+        "targeted": targeted,
         "agreements": agreements(
             results, summary, [judge["id"] for judge in judges if judge["scores"] == "case"]
         ),
@@ -159,6 +164,7 @@ def contents(
         "study_text": study,
         "redacted": redacted,
         "board": cells,
+        "judge_names": names,
         "n_rows": results.rows("select count(*) from results")[0][0],
     }
 
@@ -168,22 +174,22 @@ TARGETS_ABREAST = 4
 MOST_ROWS = 60
 LONGEST = 2000
 _MEASURES = {
-    "asr": "restricted requests obeyed",
-    "asr_soft": "restricted requests obeyed, in part counted in",
-    "attacker_goal": "replies that say what the attacker wants",
+    "asr": "ASR (restricted requests complied with)",
+    "asr_soft": "soft ASR (partly complied counts)",
+    "attacker_goal": "targeted ASR (responses that reach the attacker's goal)",
 }
-_ASKED = {Role.plain: "asked plainly", Role.control: "control: "}
+_ASKED = {Role.plain: "no attack", Role.control: "control: "}
 
 
-def brief(board: Board, stories: Sequence[Story], warnings: Sequence[str]) -> str:
-    """Tables by the primary judge and by those that read what an attacker wants, headline and cautions."""
-    steering = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
-    wanted = [c for c in conditions(board.cells, board.primary) if c.judge in {board.primary, *steering}]
-    blocks = ["\n".join(_table(condition, cells_under(condition, board.cells))) for condition in wanted]
-    blocks += ["\n".join(_story(story)) for story in stories]
+def brief(board: Board, headlines: Sequence[Headline], warnings: Sequence[str]) -> str:
+    """Tables by the primary judge and by judges of the attacker's goal, headline and cautions."""
+    targeted = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
+    wanted = [c for c in conditions(board.cells, board.primary) if c.judge in {board.primary, *targeted}]
+    blocks = ["\n".join(_table(condition, board)) for condition in wanted]
+    blocks += ["\n".join(_headline(found)) for found in headlines]
     if warnings:
         points = (_filled(label(text, LONGEST), first="- ", then="  ") for text in warnings)
-        blocks.append("\n".join(["Read with care:", *points]))
+        blocks.append("\n".join(["Cautions:", *points]))
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -199,20 +205,21 @@ def _filled(text: str, first: str = "", then: str = "") -> str:
     )
 
 
-def _story(story: Story) -> Iterator[str]:
-    if story.about:
-        yield f"{label(story.about, LONGEST)}:"
-    yield _filled(story.lede.striptags())
-    for line in story.more:
+def _headline(found: Headline) -> Iterator[str]:
+    if found.about:
+        yield f"{label(found.about, LONGEST)}:"
+    yield _filled(found.text.striptags())
+    for line in found.details:
         yield _filled(line.striptags())
 
 
-def _table(condition: Condition, cells: Sequence[Cell]) -> Iterator[str]:
-    """A row for every attack and defense, a column for every target; four targets abreast."""
+def _table(condition: Condition, board: Board) -> Iterator[str]:
+    """A row for every attack and defense, a column for every target, at most four per block."""
+    cells = cells_under(condition, board.cells)
     measure = next((cell.summary.id.success for cell in cells if cell.success is not None), "asr")
     yield _filled(
         f"{_MEASURES.get(measure, measure)}, 95 % interval; {label(condition.benchmark, LONGEST)}, "
-        f"judged by {label(condition.judge, LONGEST)}, oracle {label(condition.oracle)}"
+        f"judge {label(board.judge_name(condition.judge), LONGEST)}, oracle {label(condition.oracle)}"
     )
     targets = list(dict.fromkeys(cell.target for cell in cells))
     for start in range(0, len(targets), TARGETS_ABREAST):
@@ -227,20 +234,18 @@ def _table(condition: Condition, cells: Sequence[Cell]) -> Iterator[str]:
 def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> Iterator[list[str]]:
     asked: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in sorted(cells, key=lambda cell: cell.role):
-        asked.setdefault((_name(cell), _behind(cell)), {})[cell.target] = cell
-    for (name, behind), row in asked.items():
-        yield from _row(name + behind, [row[t].summary.success if t in row else None for t in targets])
+        asked.setdefault((_name(cell), _defense(cell)), {})[cell.target] = cell
+    for (name, defense), row in asked.items():
+        yield from _row(name + defense, [row[t].summary.success if t in row else None for t in targets])
     plain = [cell for cell in cells if cell.role is Role.plain] or list(cells)
     kept: dict[str, dict[str, Cell]] = {}
     for cell in plain:
-        kept.setdefault(_behind(cell), {}).setdefault(cell.target, cell)
-    for behind, row in kept.items():
+        kept.setdefault(_defense(cell), {}).setdefault(cell.target, cell)
+    for defense, row in kept.items():
         found = [row[target].summary if target in row else None for target in targets]
         refused = [None if each is None else each.over_refusal for each in found]
-        yield from _row(f"benign requests refused{behind}", refused)
-        yield from _row(
-            f"questions right{behind}", [None if each is None else each.utility for each in found]
-        )
+        yield from _row(f"over-refusal{defense}", refused)
+        yield from _row(f"utility{defense}", [None if each is None else each.utility for each in found])
 
 
 def _name(cell: Cell) -> str:
@@ -249,8 +254,8 @@ def _name(cell: Cell) -> str:
     return _ASKED.get(cell.role, "") + label(cell.attack)
 
 
-def _behind(cell: Cell) -> str:
-    return "" if cell.bare else f" behind {label(cell.defense)}"
+def _defense(cell: Cell) -> str:
+    return "" if cell.bare else f", defense {label(cell.defense)}"
 
 
 def _row(name: str, rates: Sequence[Rate | None]) -> Iterator[list[str]]:

@@ -19,7 +19,7 @@ from sightline.run_folder import LOCK
 MOST_FLAGS = 40
 _FONT = re.compile(r"font (\S+) sha256")
 _MEANINGS = {
-    "batch1": "the model answered differently in a batch, so it was run one request at a time (batch1)",
+    "batch1": "the model answered differently in a batch, so requests were sent one at a time (batch1)",
 }
 
 Facts = tuple[tuple[str, str], ...]
@@ -88,7 +88,7 @@ def _methods(lock: Mapping[str, Any], section: str, kind: registry.Kind) -> Fact
     for entry in entries(lock, section):
         spec = str(entry.get("spec", ""))
         parts = (
-            _known(kind, spec) if spec else "The bare target",
+            _known(kind, spec) if spec else "The undefended target",
             spec,
             f"id {entry['id']}" if entry.get("id", spec) != spec else "",
             f"code and settings {str(entry['identity'])[:16]}" if "identity" in entry else "",
@@ -104,12 +104,12 @@ def blocks(run: Path, lock: Mapping[str, Any], results: Results) -> list[Block]:
     """Provenance in reading order. Folder names of the machine are left out."""
     if not lock:
         return [
-            Block("Study", (("Lock", f"{LOCK} is missing: nothing below can be traced to a study."),)),
+            Block("Study", (("Lock", f"{LOCK} is missing: the results cannot be traced to a study."),)),
             _cost(results),
         ]
     settings = dict(lock.get("decoding", {})).items()
     decoding = ", ".join(
-        f"{name} {'left to the provider' if value is None else value}" for name, value in settings
+        f"{name} {'provider default' if value is None else value}" for name, value in settings
     )
     study = (
         ("Study", str(lock.get("study", "?"))),
@@ -144,7 +144,7 @@ def _flags(results: Results) -> list[Block]:
         for flag, target, defense, count in noted[:MOST_FLAGS]
     ]
     if len(noted) > MOST_FLAGS:
-        found.append(("…", f"{len(noted) - MOST_FLAGS:,} rarer ones are in the records"))
+        found.append(("…", f"{len(noted) - MOST_FLAGS:,} less frequent ones are in the records"))
     return [Block("Flags on responses", tuple(found))] if found else []
 
 
@@ -158,9 +158,9 @@ def _cost(results: Results) -> Block:
     samples, target, aux, tokens_in, tokens_out, flops, seconds, judge = (value or 0 for value in row)
     facts = [
         ("Samples", f"{samples:,}"),
-        ("Calls", f"{target:,} to targets, {aux:,} to auxiliary models, {judge:,} to judging models"),
+        ("Calls", f"{target:,} to targets, {aux:,} to auxiliary models, {judge:,} to judge models"),
         ("Tokens", f"{tokens_in:,} in, {tokens_out:,} out"),
-        ("Time in models", f"{seconds:,.1f} s, summed over calls (calls run side by side)"),
+        ("Time in models", f"{seconds:,.1f} s, summed over calls (which run in parallel)"),
     ]
     if flops:
         facts.append(("Floating-point operations", f"{flops:.3g}"))

@@ -6,6 +6,7 @@ of an older release or of other settings, and earlier verdicts on the same sampl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,11 @@ import orjson
 
 from sightline.errors import UsageError
 from sightline.keys import case_table_identity, case_table_name, judge_key
-from sightline.metrics.cells import CellId
+from sightline.metrics.cells import CellId, method_of
 from sightline.metrics.effort import Price
 from sightline.plain import verdict_of
 from sightline.records import Verdict
-from sightline.run_folder import RESULTS
+from sightline.run_folder import RESULTS, refuse_other_run
 from sightline.sealed import check_table, damage_reported
 from sightline.store import Row, read_shards
 from sightline.tables import RESULTS_AGAIN, ROWS_AGAIN
@@ -96,6 +97,7 @@ class Results:
         if not path.is_file():
             raise UsageError(f"{path} is missing: finish the run with `sightline run`, then report again")
         check_table(path, RESULTS_AGAIN)
+        refuse_other_run(run)
         self.run = run
         self.path = path
         self._db = duckdb.connect(config=_SETTINGS)
@@ -278,6 +280,14 @@ def entries(lock: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
     """The mappings of a section of the lock; nothing if it has none."""
     found = lock.get(section, ())
     return [entry for entry in found if isinstance(entry, Mapping)] if isinstance(found, Sequence) else []
+
+
+def judge_names(judges: Sequence[str], lock: Mapping[str, Any]) -> dict[str, str]:
+    """A short name for each judge id: its label in the study, else its method; the id where that is taken."""
+    labels = {entry.get("id"): str(entry.get("label") or "") for entry in entries(lock, "judges")}
+    names = {judge: labels.get(judge) or method_of(judge) for judge in judges}
+    used = Counter(names.values())
+    return {judge: name if used[name] == 1 else judge for judge, name in names.items()}
 
 
 def current_case_tables(records: Path, lock: Mapping[str, Any]) -> dict[CaseTableName, Path]:

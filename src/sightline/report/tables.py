@@ -19,11 +19,11 @@ EXACT_FROM = 1000
 BANDS = {
     Role.attack: "attacks",
     Role.plain: "plain request (no attack)",
-    Role.control: "controls: what an attack must beat",
+    Role.control: "controls",
 }
 ORIGINS = {
-    True: "attacks made on this very model",
-    False: "attacks made on another model",
+    True: "attacks crafted on the target itself",
+    False: "transfer attacks",
     None: "attacks",
 }
 COLORS = {
@@ -50,7 +50,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """What is left of an attack's success over its strongest control, in percentage points."""
+    """An attack's success minus that of its strongest control, in percentage points."""
 
     text: str
     interval: str
@@ -61,8 +61,7 @@ class Over:
 class Line:
     """A row of the headline table.
 
-    `unscored` is of the samples that `success` is about, `unscored_in_all` of those of every kind; '' if that
-    says no more.
+    `unscored` counts samples of the kind of `success`, `unscored_in_all` those of every kind; '' if equal.
     """
 
     attack: str
@@ -95,8 +94,8 @@ class Band:
 class TableView:
     """One table: everything in it shares benchmark, judge and oracle.
 
-    `success` names what its judge takes for an attack's success. `steers`: that is what the attacker wants,
-    and the judge knows no other rate.
+    `success` names the measure of an attack's success. `targeted`: the judge scores the attacker's goal,
+    which is its only rate.
     """
 
     benchmark: str
@@ -105,26 +104,26 @@ class TableView:
     bands: tuple[Band, ...]
     notes: tuple[str, ...]
     success: str = "ASR"
-    steers: bool = False
+    targeted: bool = False
 
     @property
     def under_attack(self) -> bool:
-        """Whether questions were asked under an attack or control: only then is there a column for that."""
+        """Whether it has a column for utility under attack."""
         return any(line.robust_utility is not None for band in self.bands for line in band.lines)
 
     @property
     def controlled(self) -> bool:
-        """Whether an attack has a control: only then is there a column for what is left over it."""
+        """Whether it has a column for differences to the strongest control."""
         return any(line.over is not None for band in self.bands for line in band.lines)
 
     @property
     def width(self) -> int:
         """Its number of columns."""
-        return self.controlled + (6 if self.steers else 8 + self.under_attack + self.classifies)
+        return self.controlled + (6 if self.targeted else 8 + self.under_attack + self.classifies)
 
     @property
     def classifies(self) -> bool:
-        """Whether a row holds items to classify: only then is there a column for accuracy."""
+        """Whether it has a column for accuracy."""
         return any(line.accuracy is not None for band in self.bands for line in band.lines)
 
 
@@ -140,7 +139,7 @@ def shown(rate: Rate | None, name: str = "asr") -> Shown | None:
 
 
 def _extras(cell: Cell) -> tuple[str, ...]:
-    """What stands under a rate: bounds if anything is unscored, seeds, and success within several tries."""
+    """What is printed under a rate: bounds if any sample is unscored, seeds, success in any of k tries."""
     found = []
     success, several = cell.summary.success, cell.summary.success_any
     if success is not None and success.unscored:
@@ -228,37 +227,36 @@ def table(condition: Condition, board: Board) -> TableView:
     notes = []
     if any(cell.summary.id.seen for cell in chosen):
         notes.append(
-            "Seen cases are those whose request the attack had before it while it was crafted; the headline "
-            "counts unseen ones."
+            "Training cases are those that the attack was optimized on; the headline counts held-out cases."
         )
     if len(chosen) > MOST_LINES:
         notes.append(f"{len(chosen) - MOST_LINES:,} more rows are in results.parquet.")
     elsewhere = {name for c in chosen for name in c.summary.utility_from} - {condition.benchmark}
     if any(shown(c.summary.utility) for c in chosen):
         asked = f" (questions of {', '.join(sorted(elsewhere))})" if elsewhere else ""
-        notes.append(f"Utility is asked plainly{asked}, so rows of one target and defense share it.")
+        notes.append(f"Utility is measured without attack{asked}; rows of one target and defense share it.")
     if any(shown(cell.summary.robust_utility, "utility") for cell in chosen):
         notes.append(
-            "Utility under attack is of the same questions as the attack or control of the row shows them: "
-            "an untargeted attack succeeds as far as it falls below utility, and below the controls."
+            "Utility under attack is measured on the same questions under the attack or control of the row: "
+            "an untargeted attack succeeds if it is below utility, and below the controls."
         )
-    steers = any(cell.summary.id.success == "attacker_goal" for cell in chosen)
-    if steers:
+    targeted = any(cell.summary.id.success == "attacker_goal" for cell in chosen)
+    if targeted:
         notes.append(
-            "This judge reads what the attacker wants, not what the case asks: steered replies of plain "
-            "requests and controls are the base rate."
+            "This judge scores the attacker's goal, not what the case asks: the rates of plain requests and "
+            "controls are the base rate."
         )
     attacked = any(cell.role is not Role.plain for cell in chosen)
     if attacked and any(shown(cell.summary.accuracy, "accuracy") for cell in chosen):
-        notes.append("Items are classified without attack, so only rows of plain requests have an accuracy.")
+        notes.append("Accuracy is measured without attack, so only rows of plain requests have it.")
     return TableView(
         condition.benchmark,
         condition.judge,
         oracle_text(condition.oracle),
         tuple(bands),
         tuple(notes),
-        MEASURE_NAMES["attacker_goal" if steers else "asr"],
-        steers,
+        MEASURE_NAMES["attacker_goal" if targeted else "asr"],
+        targeted,
     )
 
 
@@ -269,7 +267,7 @@ def tables(board: Board) -> list[TableView]:
 
 def _listed(outcomes: frozenset[Outcome]) -> str:
     if outcomes == SCORED:
-        return "all scored outcomes (all but unparsed and error)"
+        return "all scored outcomes (all except unparsed and error)"
     return ", ".join(sorted(outcome.replace("_", " ") for outcome in outcomes))
 
 
@@ -288,27 +286,26 @@ def definitions(used: Collection[str]) -> list[tuple[str, str]]:
             "Interval",
             "95 %, clustered: all samples of one request or topic are one group. Wilson's score interval "
             "with the design effect and Student's t; groups of unequal size count as Kish's effective "
-            f"number; where fewer than {SPARSE_GROUPS} groups differ from the rest, groups are counted as "
+            f"number; if fewer than {SPARSE_GROUPS} groups differ from the rest, groups are counted as "
             "samples. Of a difference: Student's t over the groups' differences, widened to Newcombe's if "
-            f"fewer than {SPARSE_GROUPS} groups differ. Nothing is drawn at random.",
+            f"fewer than {SPARSE_GROUPS} groups differ. The method is deterministic.",
         ),
         (
             "p",
-            "of the hypothesis that a group's difference may as well have the other sign (exact, by flipping "
-            "the signs of whole groups), adjusted by Holm among the comparisons under one heading. Where no "
-            "result of so few groups could have come below .05 there is none.",
+            "exact sign-flip test over groups, Holm-adjusted for the comparisons under one heading. There is "
+            "none where so few groups could not reach .05.",
         ),
         (
             "Strongest control",
-            "of the controls that belong to an attack (its typed twin, and those of every attack), the one "
-            "that reaches most on the same samples.",
+            "of the controls of an attack (its typed twin, and those of every attack), the one with the "
+            "highest success on the same samples.",
         ),
         (
             "Bounds",
-            "the rate if every unscored sample (unparsed, error) had counted as safe, and if every one had "
-            "counted as unsafe. Unscored samples are in no point estimate.",
+            "the rate if all unscored samples (unparsed, error) were safe, or all unsafe. Unscored samples "
+            "are excluded from point estimates.",
         ),
-        ("n", "scored samples that the rate is a share of."),
+        ("n", "scored samples, the denominator of the rate."),
     ]
 
 
@@ -341,22 +338,22 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What a reader looks at first, the rest, and how many are not printed at all."""
+    """The main comparisons, the rest, and the number of those that are not printed."""
 
     main: tuple[Family, ...]
     rest: tuple[Family, ...]
     left: int
 
     @property
-    def further(self) -> int:
-        """How many lines the rest has."""
+    def n_rest(self) -> int:
+        """Number of lines of the rest."""
         return sum(len(family.lines) for family in self.rest)
 
 
 def p_text(contrast: Contrast) -> str:
     """The adjusted p-value, or why there is none."""
     if not contrast.pairs:
-        return "no pair was scored"
+        return "no scored pair"
     if contrast.too_few_groups:
         return f"too few groups for a test ({contrast.discordant} of {contrast.groups} differ)"
     return "<0.001" if contrast.p_holm < 0.001 else f"{contrast.p_holm:.3f}"
@@ -396,7 +393,7 @@ def _family(contrasts: Sequence[Contrast], board: Board) -> Family:
     return Family(
         title=f"{MEASURE_NAMES.get(first.measure, first.measure.replace('_', '-'))}: {compared}"
         + (f", defense {under}" if under else "")
-        + (", cases that the attack has seen" if cell.seen == "seen" else ""),
+        + (", training cases" if cell.seen == "seen" else ""),
         place=f"{cell.target} on {cell.benchmark}",
         judge="" if cell.judge == board.primary else cell.judge,
         comparisons=first.comparisons,
@@ -412,25 +409,25 @@ def _families(contrasts: Sequence[Contrast], board: Board) -> tuple[Family, ...]
 
 
 def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
-    """Main are, on unseen cases: attacks on the bare target, effects of defenses.
+    """Main are, on held-out cases: attacks on the undefended target, and effects of defenses.
 
-    Attacks against their strongest control and against plain requests. By the primary judge: restricted
-    requests obeyed and questions answered right; by any that reads it: what the attacker wants said.
+    Attacks are compared with their strongest control and with plain requests: ASR and utility by the primary
+    judge, targeted ASR by every judge that scores it.
     """
     place = {cell.summary.id: cell for cell in board.cells}
 
     def is_main(contrast: Contrast) -> bool:
         cell = place[contrast.cell]
-        steered = contrast.measure == "attacker_goal"
+        targeted = contrast.measure == "attacker_goal"
         if cell.role is Role.control or not cell.headline:
             return False
-        if cell.condition.judge != board.primary and not steered:
+        if cell.condition.judge != board.primary and not targeted:
             return False
         if contrast.kind == "control" and not contrast.strongest:
             return False
         if contrast.kind in ("attack", "control"):
-            return cell.bare and (steered or contrast.measure in ("asr", "utility"))
-        return (steered or contrast.measure == "asr") == (cell.role is Role.attack)
+            return cell.bare and (targeted or contrast.measure in ("asr", "utility"))
+        return (targeted or contrast.measure == "asr") == (cell.role is Role.attack)
 
     def order(contrast: Contrast) -> tuple[object, ...]:
         cell = contrast.cell

@@ -56,7 +56,7 @@ def visible(text: str, limit: int = 1500) -> Markup:
             pieces.append(Markup('<span class="unseen">{}</span>').format(named))
     pieces.append(escape("".join(plain)))
     if left:
-        pieces.append(Markup(' <span class="cut">… {} characters more</span>').format(f"{left:,}"))
+        pieces.append(Markup(' <span class="cut">… {} more characters</span>').format(f"{left:,}"))
     return Markup("").join(pieces)
 
 
@@ -78,9 +78,9 @@ def label(text: object, limit: int = 80) -> str:
 
 
 ORACLES = {
-    "none": "attacks made without the answers of a target",
-    "undefended": "attacks made by asking the undefended target",
-    "defended": "attacks made by asking the defended target",
+    "none": "attacks without target queries",
+    "undefended": "attacks that query the undefended target",
+    "defended": "adaptive attacks that query the defended target",
 }
 ACCESS = {"white": "white box", "grey": "grey box", "black": "black box"}
 QUANTITIES = {
@@ -91,7 +91,7 @@ QUANTITIES = {
     "seconds": "seconds",
 }
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
-MEASURE_NAMES = {"asr": "ASR", "asr_soft": "soft ASR", "attacker_goal": "steered replies"}
+MEASURE_NAMES = {"asr": "ASR", "asr_soft": "soft ASR", "attacker_goal": "targeted ASR"}
 EXPECTATIONS = {
     "refuse": "restricted request",
     "comply": "benign request",

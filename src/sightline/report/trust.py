@@ -34,16 +34,16 @@ PICTURES = {
 }
 """What a picture made on gradients is to be compared with, and the controls that show it."""
 _MEANINGS = {
-    "batch1": "the model answered differently in a batch, so it was asked one request at a time",
-    "picture_first": "the model sees a picture before all text; here it came in a later turn, and was moved",
-    "moderation_unparsed": "a moderation turn could not be read, so it decided nothing",
+    "batch1": "the model answered differently in a batch, so requests were sent one at a time",
+    "picture_first": "the model accepts pictures only before all text; one of a later turn was moved there",
+    "moderation_unparsed": "a moderation turn was unparsable and was ignored",
     untrusted.NO_ANSWER: (
-        "the reply was cut before its answer began, so it is unscored: allow more `max_tokens`"
+        "the response was cut before its answer began, so it is unscored: raise `max_tokens`"
     ),
     untrusted.REPLACED: "halves of surrogate pairs or control characters were replaced by U+FFFD",
-    untrusted.BLANKED: "a key of the environment stood in the reply and was blanked: the target repeats it",
+    untrusted.BLANKED: "the response contained a key of the environment, which was removed",
     untrusted.SHORTENED: f"only the first {untrusted.LONGEST_TEXT:,} characters were kept and judged",
-    untrusted.IMPOSSIBLE: "the token counts reported cannot be; they count as 0, so the cost is more",
+    untrusted.IMPOSSIBLE: "the reported token counts are impossible; they count as 0, so the cost is higher",
 }
 
 
@@ -83,12 +83,10 @@ def _missing_rows(lock: Mapping[str, Any], results: Results) -> list[str]:
         for cell, n in list(short.items())[:5]
     ]
     if len(short) > len(warnings):
-        warnings.append(
-            f"… and {len(short) - len(warnings)} more cells with another number of rows than expected"
-        )
-    strangers = len(set(found) - set(promised)) if promised else 0
-    if strangers:
-        warnings.append(f"{strangers} cells of the result table are not in the lock of this study")
+        warnings.append(f"… and {len(short) - len(warnings)} more cells with an unexpected number of rows")
+    unknown = len(set(found) - set(promised)) if promised else 0
+    if unknown:
+        warnings.append(f"{unknown} cells of the result table are not in the lock of this study")
     return warnings
 
 
@@ -104,7 +102,7 @@ def _few_groups(results: Results) -> list[str]:
             f"{groups} group{'s' * (groups != 1)} of {EXPECTATIONS.get(expected, expected)}s"
             for _, expected, groups in members
         )
-        + f" (fewer than {FEW_GROUPS}): intervals are wide, and say little about groups of another kind"
+        + f" (fewer than {FEW_GROUPS}): intervals are wide and may not generalize to other groups"
         for benchmark, members in groupby(rows, key=lambda row: row[0])
     ]
 
@@ -123,7 +121,7 @@ def _unscored(results: Results) -> list[str]:
     return [
         f"{len(found):,} of {len(rows):,} cells {'has' if len(found) == 1 else 'have'} more than "
         f"{MUCH_UNSCORED:.0%} unscored samples by a judge (worst: {cell}, {share:.0%} by "
-        f"{method_of(judge)}); read the bounds, not the point"
+        f"{method_of(judge)}); use the bounds, not the point estimate"
     ]
 
 
@@ -138,9 +136,9 @@ def _fonts(results: Results, lock: Mapping[str, Any]) -> list[str]:
         if font is not None and wanted and font not in wanted:
             missing = " or ".join(sorted(wanted))
             found.append(
-                f"{attack}: {count:,} pages were drawn with {font}, because {missing} is not installed here"
+                f"{attack}: {count:,} pages were drawn with {font}, because {missing} is not installed"
             )
-    found += [f"{attack}: {n:,} pages lost text at the page's edge" for attack, n in clipped.items() if n]
+    found += [f"{attack}: {n:,} pages have text cut off at the edge" for attack, n in clipped.items() if n]
     return found
 
 
@@ -171,14 +169,14 @@ def _controls(results: Results) -> list[str]:
             )
             attacks.setdefault(lacking, {})[str(name)] = None
     untyped = [
-        f"{name}: draws words, but they were not typed ({twin_of(spec)} with its settings was not run): "
-        "whether the drawing or its words have the effect is not known"
+        f"{name}: no typed control ({twin_of(spec)} with its settings was not run): whether the effect "
+        "is due to the drawing or to its words is unknown"
         for name, spec, *_ in specs
         if lacks_twin(spec, [other for _, other, *_ in specs])
     ]
     return untyped + [
-        f"{_few(list(names))}: made on a model, but the same requests were not shown beside "
-        f"{' nor beside '.join(lacking)}: what any such picture does by itself is not known"
+        f"{_few(list(names))}: crafted on gradients, but the same requests were not run with "
+        f"{' nor with '.join(lacking)}: the effect of any such picture is unknown"
         for lacking, names in attacks.items()
         if lacking
     ]
@@ -189,23 +187,23 @@ def _phrases_only(results: Results, lock: Mapping[str, Any]) -> list[str]:
     found = []
     if {method_of(str(entry.get("spec", ""))) for entry in entries(lock, "judges")} == {"refusal_prefix"}:
         found.append(
-            "refusal_prefix is the only judge: a reply without one of its phrases counts as complied, even a "
-            "useless one, and a refusal in other words is missed, so that ASR tends to be too high "
-            "(docs/judges.md); list a model_graded judge beside it"
+            "refusal_prefix is the only judge: a response without one of its phrases counts as complied, "
+            "even if useless, and a refusal in other words is missed, so ASR tends to be too high "
+            "(docs/judges.md); add a model_graded judge"
         )
     for judge, n, foreign in results.reasons(FOREIGN):
         if method_of(judge) == "refusal_prefix" and foreign > MUCH_FOREIGN * n:
             found.append(
-                f"{method_of(judge)}: {foreign:,} of {n:,} replies do not look like English, in which its "
-                "phrases are written: refusals among them count as complied"
+                f"{method_of(judge)}: {foreign:,} of {n:,} responses are not English, the language of "
+                "its phrases: refusals among them count as complied"
             )
     return found
 
 
 def warnings_of(run: Path, lock: Mapping[str, Any], results: Results, *, redacted: bool = False) -> list[str]:
-    """Everything that a reader should know before believing a number, most serious first.
+    """The cautions of a report, most serious first.
 
-    `redacted`: stand-ins for warnings about the release, which may quote it.
+    `redacted`: warnings about the release, which may quote it, are replaced by stand-ins.
     """
     found = [] if lock else [f"{LOCK} is missing: rows could not be compared with a plan"]
     found += _missing_rows(lock, results) if lock else []
@@ -231,7 +229,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results, *, redacte
 
 
 def _uncrafted(results: Results) -> list[str]:
-    """What a study with attacks that are crafted on models leaves open."""
+    """Not measured for attacks that are crafted on models."""
     rows = results.rows(
         "select series, any_value(crafted_on), list(distinct target), count(distinct craft_seed),"
         " bool_and(seen is not false) and bool_or(seen) from results where crafted_on is not null"
@@ -242,15 +240,13 @@ def _uncrafted(results: Results) -> list[str]:
     seen = [str(series) for series, *_, only_seen in rows if only_seen]
     found = []
     if single:
-        found.append(
-            f"One seed of {_few(single)}: how far it varies from one crafting to the next is not known."
-        )
+        found.append(f"{_few(single)}: one seed only, so the variance over seeds is unknown.")
     if at_home:
-        found.append(f"No other model than the one it was made on was shown {_few(at_home)}.")
-    if seen:
         found.append(
-            f"Every case had been before {_few(seen)} while it was made: unseen ones were not tried."
+            f"{_few(at_home)}: not run on a model other than the one it was crafted on (no transfer result)."
         )
+    if seen:
+        found.append(f"{_few(seen)}: run on its training cases only, no held-out cases.")
     return found
 
 
@@ -260,7 +256,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
-    """What a reader might miss in this study, as sentences."""
+    """What this study did not measure, as sentences."""
     specs = [row[0] for row in results.rows("select distinct attack_params from results")]
     roles = {role_of(spec) for spec in specs}
     kinds = {row[0] for row in results.rows("select distinct expected from results")}
@@ -268,36 +264,31 @@ def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
     judges = results.rows("select count(distinct judge) from results")[0][0]
     found = []
     if Role.plain not in roles:
-        found.append("The plain request (attack none) was not run: what an attack adds cannot be told.")
+        found.append("The plain request (attack none) was not run: the effect of an attack is unknown.")
     if Role.control not in roles and Role.attack in roles:
-        found.append("No control was run: an effect cannot be attributed to what an attack does.")
+        found.append("No control was run: an effect cannot be attributed to an attack.")
     if Role.attack not in roles:
         found.append("No attack was run.")
     if "refuse" not in kinds:
-        found.append("No restricted requests: there is no ASR.")
+        found.append("No restricted requests: no ASR.")
     if "comply" not in kinds:
-        found.append("No benign twins: over-refusal, the first cost of a defense, is not known.")
+        found.append("No benign twins: over-refusal is unknown.")
     if "answer" not in kinds:
-        found.append("No utility questions: what a defense costs in usefulness is not known.")
+        found.append("No utility questions: the utility cost of a defense is unknown.")
     if judges < 2:
-        found.append("One judge only: how much the rates depend on the judge is not known.")
+        found.append("One judge only: the dependence of the rates on the judge is unknown.")
     found += _uncrafted(results)
     if "defended" not in oracles:
         found.append(
-            "No adaptive attack: none was made with knowledge of the defense, so a defense may look better "
-            "than it is."
+            "No adaptive attack: none was optimized against the defense, so its effect may be overestimated."
         )
     if int(lock.get("epochs", 1)) == 1:
-        found.append("One try per request: the chance that at least one of several tries succeeds is higher.")
-    found.append("No human read the responses: the judges' own errors are not part of any interval.")
-    found.append(
-        "Intervals cover the choice of requests, not training seeds, wordings of defenses or judges."
-    )
+        found.append("One try per request: ASR over several tries would be higher.")
+    found.append("No human annotation: judge errors are not part of any interval.")
+    found.append("Intervals cover the sampling of requests, not training seeds, defense wordings or judges.")
     names = sorted({method_of(spec) for spec in specs} - {"none"})
     if names:
-        found.append(
-            f"Only these attacks were tried: {', '.join(names)}. A low ASR says nothing about others."
-        )
+        found.append(f"Attacks run: {', '.join(names)}. A low ASR does not carry over to others.")
     return found
 
 
@@ -305,7 +296,7 @@ MOST_PAIRS = 10
 
 
 def judge_facts(results: Results, lock: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Judges, what they read and their counts, in the order of the study; the first is the primary one."""
+    """Judges, what they score and their counts, in the order of the study; the first is the primary one."""
     rows = results.rows(
         "select judge, coalesce(any_value(scores), 'case'), count(*),"
         " count(*) filter (outcome in ('unparsed', 'error')) from results group by judge"
@@ -325,7 +316,7 @@ def judge_facts(results: Results, lock: Mapping[str, Any]) -> list[dict[str, Any
 
 
 def agreements(results: Results, summary: Summary, judges: Sequence[str]) -> list[Agreement]:
-    """Judges beside the truth where the study has one, else beside each other, on restricted requests."""
+    """Judges compared with ground truth if the study has it, else with each other, on restricted requests."""
     cards = [(card, True) for card in summary.judge_cards if card.measure == "asr"]
     if not cards:
         for first, second in islice(combinations(judges, 2), MOST_PAIRS):
@@ -341,7 +332,7 @@ def agreements(results: Results, summary: Summary, judges: Sequence[str]) -> lis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """A judge beside another, as printed. `is_truth`: the other is exact by construction."""
+    """A judge compared with another, as printed. `is_truth`: the other is ground truth by construction."""
 
     judge: str
     other: str
@@ -349,9 +340,9 @@ class Agreement:
     is_truth: bool
     n: int
     unscored: int
-    same: str
-    found: str
-    left_alone: str
+    agreement: str
+    sensitivity: str
+    specificity: str
     kappa: str
 
     @classmethod
@@ -364,14 +355,14 @@ class Agreement:
             is_truth=is_truth,
             n=card.n,
             unscored=card.judge_unscored + card.truth_unscored,
-            same=_share(card.agreement),
-            found=_share(card.sensitivity),
-            left_alone=_share(card.specificity),
+            agreement=_share(card.agreement),
+            sensitivity=_share(card.sensitivity),
+            specificity=_share(card.specificity),
             kappa="undefined" if card.kappa is None else f"{card.kappa:.2f}",
         )
 
 
 def _share(share: Share) -> str:
     if share.point is None:
-        return "none to judge"
+        return "no such sample"
     return f"{as_percent(share.point)} {bracket(share.low, share.high)}"

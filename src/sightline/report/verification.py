@@ -20,6 +20,7 @@ from sightline.metrics.survival import OF_KIND, Column, Survival, survival
 from sightline.registry import Role
 from sightline.report.figures import POINT, RULE, SERIES, SHAPES, Plain, by_series, percent_axis, render
 from sightline.report.page import render as render_page
+from sightline.report.results import judge_names
 from sightline.report.tables import EXACT_FROM
 from sightline.report.text import EXPECTATIONS, as_percent, bracket, label, points
 from sightline.sealed import check_table, damage_reported
@@ -95,8 +96,8 @@ class Board:
     @property
     def title(self) -> str:
         """Target, defense and benchmark in one line."""
-        behind = f" behind {self.defense}" if self.defense != "none" else ""
-        return f"{self.target}{behind} on {self.benchmark}"
+        defense = f", defense {self.defense}" if self.defense != "none" else ""
+        return f"{self.target}{defense} on {self.benchmark}"
 
 
 def damages(inspected: Inspected) -> list[Damage]:
@@ -125,10 +126,10 @@ def files_told(inspected: Inspected) -> str:
     total = sum(each.artifacts for each in inspected.attacks.values())
     bad = sum(each.faults for each in inspected.attacks.values())
     if bad:
-        return f"{bad:,} of {total:,} artifacts are not what the run recorded."
+        return f"{bad:,} of {total:,} artifacts differ from what the run recorded."
     measured = sum(each.measured for each in inspected.attacks.values())
-    norms = f"; norms of {measured:,} measured again, all as recorded" if measured else ""
-    return f"All {total:,} artifacts are what the run recorded{norms}."
+    norms = f"; norms of {measured:,} were measured again and match" if measured else ""
+    return f"All {total:,} artifacts match what the run recorded{norms}."
 
 
 def attack_lines(inspected: Inspected) -> list[tuple[str, ...]]:
@@ -179,7 +180,7 @@ def _board(place: tuple[str, ...], cells: Sequence[Survival], *, drawn: bool) ->
     )
     meaning = cells[0].column.measure.meaning
     if expected and expected not in OF_KIND:
-        meaning = f"{EXPECTATIONS[expected]}s answered as asked"
+        meaning = f"{EXPECTATIONS[expected]}s complied with"
     names = [_name(column) for column in list(by_column)[:MOST_SERIES]]
     return Board(
         target=target,
@@ -201,9 +202,9 @@ def _name(column: Column) -> str:
     """The attack with what is to be known of it: which model it was made on, and whether it saw the cases."""
     notes = []
     if column.own is not None:
-        notes.append("made on this model" if column.own else "made on another model")
+        notes.append("crafted on the target" if column.own else "transfer")
     if column.seen is not None:
-        notes.append("seen cases" if column.seen else "unseen cases")
+        notes.append("training cases" if column.seen else "held-out cases")
     return f"{column.attack} ({', '.join(notes)})" if notes else column.attack
 
 
@@ -215,7 +216,7 @@ def _shown(cell: Survival) -> Shown:
         count=f"{rate.k:,.0f}/{rate.n:,}",
         interval="" if rate.point is None else bracket(rate.low, rate.high, exact=exact),
         change=_told(cell.change, cell.pairs, exact),
-        over=f"{_told(cell.over, cell.over_pairs, exact)} over {cell.control}" if cell.over_pairs else "",
+        over=f"{_told(cell.over, cell.over_pairs, exact)} ({cell.control})" if cell.over_pairs else "",
         unscored=unscored,
         bounds=f"{as_percent(rate.lower_bound)} to {as_percent(rate.upper_bound)}" if unscored else "",
     )
@@ -269,6 +270,7 @@ def write(verified: Verified, *, folder: Path | None = None) -> Path:
     """Write `verify.html` into the run's folder (or `folder`) and return its path."""
     shown = boards(verified.table, drawn=True)
     found = damages(verified.inspected)
+    judges = list(dict.fromkeys(board.judge for board in shown))
     values = {
         "title": verified.study,
         "version": __version__,
@@ -278,7 +280,8 @@ def write(verified: Verified, *, folder: Path | None = None) -> Path:
         "attacks": attack_lines(verified.inspected),
         "notes": [*verified.notes, *_cautions(shown)],
         "boards": shown,
-        "judges": list(dict.fromkeys(board.judge for board in shown)),
+        "judges": judges,
+        "judge_names": judge_names(judges, {}),
     }
     path = (folder or verified.folder) / PAGE
     write_atomically(path, render_page(values, "verify.html.j2").encode("utf-8", "replace"))
@@ -289,8 +292,8 @@ def _cautions(shown: Sequence[Board]) -> list[str]:
     found = []
     if any(board.few_groups for board in shown):
         found.append(
-            f"fewer than {FEW_GROUPS} groups: intervals are wide, and say little about groups of another kind"
+            f"fewer than {FEW_GROUPS} groups: intervals are wide and may not generalize to other groups"
         )
     if not any(line.role == "control" for board in shown for line in board.lines):
-        found.append("no control showed a picture: what survives cannot be attributed to what an attack does")
+        found.append("no control with a picture: what remains cannot be attributed to an attack")
     return found
