@@ -371,7 +371,9 @@ def test_a_full_disk_is_one_line(sightline: Command, study: Path, monkeypatch: p
     monkeypatch.setattr(os, "fsync", full)
     done = sightline("run", str(study))
     assert done.returncode == 2
-    assert "error: No space left on device; make room, then run the same command again" in done.stderr
+    assert re.search(
+        r"error: \S+/\S+: No space left on device; make room, then run the same command again", done.stderr
+    )
     assert "Traceback" not in done.stderr
 
 
@@ -534,3 +536,35 @@ def test_a_path_is_never_cut(sightline: Command, tmp_path: Path, monkeypatch: py
         in sightline("run", str(study), "--out", str(long / "run"), "--dry-run").stdout
     )
     assert f"{find('linear').folder}\n" in sightline("show", "testbed/linear").stdout
+
+
+@pytest.mark.parametrize("name", ["report.txt", "results.parquet", "records/complete.json", "records/answer"])
+def test_what_the_system_refuses_is_one_line_with_the_file(
+    sightline: Command, study: Path, tmp_path: Path, name: str
+) -> None:
+    assert sightline("run", str(study)).returncode == 0
+    path = tmp_path / "runs" / "cli" / name
+    (path.parent / "blobs-before").mkdir()
+    if path.exists():
+        path.rename(path.parent / "blobs-before" / path.name)
+    if name == "records/answer":
+        (path / "0000000001-1-a.jsonl").mkdir(parents=True)
+    else:
+        path.mkdir()
+    done = sightline("judge" if name == "results.parquet" else "report", "runs/cli")
+    if name == "records/answer":
+        done = sightline("judge", "runs/cli")
+    assert done.returncode == 2, done.stderr
+    assert path.name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_a_loop_of_links_is_one_line(
+    sightline: Command, study: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for out in ("loop", "a" * 300):
+        done = sightline("run", str(study), "--out", out)
+        assert done.returncode == 2
+        assert "error: " in done.stderr
+        assert "Traceback" not in done.stderr

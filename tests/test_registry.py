@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import toys
 
@@ -70,3 +72,12 @@ def test_wrong_names_and_values(
 
 def test_listing_needs_no_import() -> None:
     assert {"none", "figstep", "mm_typography"} <= set(registry.names("attack"))
+
+
+def test_a_plug_in_that_raises_its_own_base_exception_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd_plug_in.py").write_text("class Odd(BaseException): ...\nraise Odd('no')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match=r"plug-in odd_plug_in .* cannot be imported: Odd: no"):
+        registry._import("judge", "odd", "odd_plug_in")

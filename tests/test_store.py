@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -376,3 +378,60 @@ def test_table_agrees_with_a_dictionary(
         assert [(row["n"], row["version"]) for row in table] == list(truth.items())
         found = table.rows([digest(number) for number in asked])
         assert [row and row["version"] for row in found] == [truth.get(number) for number in asked]
+
+
+def png(pixels: np.ndarray, rows: int | None = None, *, interlaced: bool = False) -> bytes:
+    """A PNG whose stream of rows is whole but has `rows` of them only."""
+    height, width = pixels.shape[:2]
+    lines = b"".join(b"\0" + line.tobytes() for line in pixels[:rows])
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, interlaced)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_png_whose_rows_end_early_is_no_picture(interlaced: bool) -> None:
+    pixels = np.full((200, 8, 3), 200, np.uint8)
+    if not interlaced:
+        np.testing.assert_array_equal(decode_picture(png(pixels)), pixels)
+    with pytest.raises(UsageError, match=r"rows end early|unrecognized data stream"):
+        decode_picture(png(pixels, 1, interlaced=interlaced))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_every_kind_of_whole_png_is_read(mode: str) -> None:
+    buffer = io.BytesIO()
+    PilImage.new(mode, (7, 5)).save(buffer, format="PNG")
+    assert decode_picture(buffer.getvalue()).shape == (5, 7, 3)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_a_moving_picture_the_first_frame_is_kept(tmp_path: Path, kind: str) -> None:
+    frames = [PilImage.new("RGB", (6, 4), color) for color in ("white", "black", "red")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, format=kind, save_all=True, append_images=frames[1:], lossless=True)
+    blobs = Blobs(tmp_path)
+    image = blobs.put(buffer.getvalue())
+    kept = PilImage.open(io.BytesIO(blobs.read(image.sha256)))
+    assert (image.media, getattr(kept, "n_frames", 1)) == ("image/png", 1)
+    assert blobs.pixels(image).min() == 255
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"version https://git-lfs.github.com/spec/v1\r\noid sha256:0\r\n",
+        b"\xef\xbb\xbfversion https://git-lfs.github.com/spec/v1\n",
+        b"version https://hawser.github.com/spec/v1\n",
+        b"/annex/objects/SHA256E-s3--0.png\n",
+    ],
+)
+def test_a_pointer_in_any_spelling_is_refused(data: bytes) -> None:
+    from sightline.store import refuse_pointer
+
+    with pytest.raises(UsageError, match="pointer, which only names the file; run `git "):
+        refuse_pointer(data, "x")

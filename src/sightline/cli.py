@@ -306,14 +306,20 @@ def main() -> NoReturn:
         if (broken.name or "").split(".")[0] == "sightline":
             raise
         _fail(f"a needed package cannot be imported: {broken}")
-    except OSError as full:
-        if full.errno not in NO_ROOM:
-            raise
-        where = f"{full.filename}: " if full.filename else ""
-        _fail(f"{where}{full.strerror}; make room, then run the same command again: what is done is kept")
+    except OSError as unfit:
+        _fail(_told(unfit))
     except SightlineError as wrong:
         _fail(str(wrong))
     sys.exit(0)
+
+
+def _told(unfit: OSError) -> str:
+    """One sentence for what the system refuses: the file, the reason, the cure."""
+    what = unfit.strerror or " ".join(str(unfit).split())[:300] or type(unfit).__name__
+    file = unfit.filename2 or unfit.filename  # the second is what a file was to be called
+    where = f"{str(file)[:300]}: " if file else ""
+    cure = "make room" if unfit.errno in NO_ROOM else "mend that file or folder"
+    return f"{where}{what}; {cure}, then run the same command again: what is done is kept"
 
 
 def _fail(message: str) -> NoReturn:

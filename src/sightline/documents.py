@@ -6,13 +6,17 @@ Here it is one sentence with file and line, before anything is built from it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from sightline.errors import UsageError
 
-MOST_BYTES = 4_000_000
+MOST_STUDY_BYTES = 500_000
+MOST_BYTES = 1_000_000
+"""Of any text: a lock holds the text of its study. PyYAML takes a second for either bound and the next."""
+MOST_NODES = 20_000
 MOST_VALUES = 200_000
 DEEPEST = 50
 _INTEGER = "tag:yaml.org,2002:int"
@@ -26,14 +30,18 @@ class Document(NamedTuple):
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes no deeper than `DEEPEST`."""
+    """Composes nodes no deeper than `DEEPEST`, and no more than `MOST_NODES`."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._depth = 0
+        self._depth = self._nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._depth += 1
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem=f"more than {MOST_NODES:,} values", problem_mark=mark)
         if self._depth > DEEPEST:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(
@@ -63,8 +71,28 @@ def read_document(text: str, name: str) -> Document:
         mark = broken.problem_mark or broken.context_mark
         line = mark.line + 1 if mark else 1
         raise UsageError(f"{name}:{line}: not valid YAML: {broken.problem or broken.context}") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as broken:  # a date such as 2024-13-45 is a ValueError
-        raise UsageError(f"{name}:1: not valid YAML: {' '.join(str(broken).split())}") from None
+    except UsageError:
+        raise
+    except Exception as broken:  # PyYAML raises almost anything over `!!int abc` or the date 2024-13-45
+        what = " ".join(str(broken).split())[:300] or type(broken).__name__
+        raise UsageError(f"{name}:1: not valid YAML: {what}") from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a YAML file; of a longer one than `MOST_STUDY_BYTES` no more than that is read.
+
+    Raises:
+        OSError: if the file cannot be read.
+        UsageError: if it is too long, or no UTF-8.
+    """
+    with path.open("rb") as file:
+        data = file.read(MOST_STUDY_BYTES + 1)
+    if len(data) > MOST_STUDY_BYTES:
+        raise UsageError(f"{path}: more than the {MOST_STUDY_BYTES:,} bytes that are read of such a file")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as unfit:
+        raise UsageError(f"{path}: cannot be read: not UTF-8 (byte {unfit.start:,})") from None
 
 
 def read_yaml(text: str, name: str) -> Any:

@@ -295,7 +295,9 @@ def _import(kind: Kind, name: str, module: str) -> None:
         if ours:
             raise
         raise UsageError(f"plug-in {module} ({kind} {name!r}) lacks the package {absent.name!r}") from absent
-    except (Exception, SystemExit) as broken:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:  # also SystemExit, and kinds of its own
         if ours:
             raise
         what = " ".join(f"{type(broken).__name__}: {broken}".split())[:300]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sightline.errors import UsageError
-from sightline.sealed import read_yaml
+from sightline.digests import digest, sha256_file
+from sightline.errors import DamageError, UsageError
+from sightline.sealed import damage_reported, read_note, read_yaml
 
 LOCK = "study.lock.yaml"
 RESULTS = "results.parquet"
@@ -50,3 +51,40 @@ def refuse_other_format(folder: Path) -> None:
     """
     if (folder / LOCK).exists():
         read_lock(folder)
+
+
+def comparable(lock: dict[str, Any]) -> dict[str, Any]:
+    """A lock without what may differ between runs of the same study: where a release lies.
+
+    Of code only the digests that stand in keys count; the list of modules says which of them it was.
+    """
+    same = {**lock, "benchmarks": [{**entry, "root": None} for entry in lock["benchmarks"]]}
+    return {key: value for key, value in same.items() if key not in ("made_from", "code")}
+
+
+def lock_digest(lock: dict[str, Any]) -> str:
+    """Digest of what must not change between runs."""
+    return digest(comparable(lock))
+
+
+def refuse_other_run(folder: Path) -> None:
+    """Make sure that the table of results and the lock are those that the run finished with.
+
+    A folder without that note (a run that goes on) is not looked into, nor a lock that is lost.
+
+    Raises:
+        DamageError: if one of them is another.
+    """
+    if not (folder / COMPLETE).exists():
+        return
+    again = "`sightline run` or `sightline judge` finishes the run anew"
+    mark = read_note(folder / COMPLETE, again)
+    other = f"is not the file that this run finished with ({COMPLETE})"
+    if mark.get("results") != sha256_file(folder / RESULTS):
+        raise DamageError(folder / RESULTS, other, f"copy it back, or {again}")
+    if (folder / LOCK).exists():
+        lock = read_lock(folder)
+        with damage_reported(folder / LOCK, WRITE_AGAIN):
+            found = lock_digest(lock)
+        if mark.get("lock") != found:
+            raise DamageError(folder / LOCK, other, f"copy it back, or {WRITE_AGAIN}")

@@ -75,9 +75,19 @@ def damage_reported(path: Path, cure: str) -> Iterator[None]:
         raise DamageError(path, f"damaged ({why or type(broken).__name__})", cure) from None
 
 
+@contextmanager
+def file_named(path: Path) -> Iterator[None]:
+    """Around writing to one file: the system's refusal, such as a full disk, names it."""
+    try:
+        yield
+    except OSError as refused:
+        refused.filename = refused.filename or str(path)
+        raise
+
+
 def publish_table(fresh: Path, path: Path) -> None:
     """Seal a Parquet file that was written whole, force it to disk, and give it its name."""
-    with fresh.open("r+b") as file:
+    with file_named(path), fresh.open("r+b") as file:
         start = _footer_start(file)
         digest = _digest(file, start)
         file.seek(start)

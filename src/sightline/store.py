@@ -15,7 +15,9 @@ import io
 import os
 import re
 import secrets
+import struct
 import warnings
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,7 +32,7 @@ from sightline.cases import Image, Media
 from sightline.digests import digest, file_stamp, sha256_bytes, sha256_file
 from sightline.errors import DamageError, UsageError
 from sightline.records import Pixels
-from sightline.sealed import checked_line, damage_reported, damaged_line, sealed_line
+from sightline.sealed import checked_line, damage_reported, damaged_line, file_named, sealed_line
 
 MEDIA: dict[str, Media] = {
     "PNG": "image/png",
@@ -53,7 +55,16 @@ _TURNS = {
     7: PilImage.Transpose.TRANSVERSE,
     8: PilImage.Transpose.ROTATE_90,
 }
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
+"""First column and row of each pass of an interlaced PNG, and their steps."""
+_LFS = "Git-LFS pointer, which only names the file; run `git lfs pull`"
+_POINTERS = {
+    b"version https://git-lfs.github.com/spec/": _LFS,
+    b"version https://hawser.github.com/spec/": _LFS,
+    b"/annex/objects/": "git-annex pointer, which only names the file; run `git annex get .`",
+}
 _MAKE_AGAIN = "`sightline run`, or `sightline craft` on the run's folder, makes it again"
 _DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # what Pillow calls a gray PNG of 16 bits
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -68,7 +79,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{_FRESH}{secrets.token_hex(8)}")
     try:
-        with fresh.open("wb") as file:
+        with file_named(path), fresh.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -121,30 +132,71 @@ def decode_picture(data: bytes) -> Pixels:
 
 
 class _Decoded(NamedTuple):
-    """Upright pixels of a file, its type, and whether its own pixels lie otherwise."""
+    """Upright pixels of a file, its type, and whether others may see something else in it.
+
+    That is so if its own pixels lie otherwise, or if further frames stand behind the first.
+    """
 
     pixels: Pixels
     media: Media
-    turned: bool
+    unlike: bool
 
 
 def _decoded(data: bytes) -> _Decoded:
     try:
-        with warnings.catch_warnings(), PilImage.open(io.BytesIO(data), formats=FORMATS) as picture:
-            warnings.simplefilter("ignore")  # of damaged EXIF; what counts is raised
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF and of size; what counts is raised
+            picture = PilImage.open(io.BytesIO(data), formats=FORMATS)
+        with picture, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             if picture.width * picture.height > MAX_PIXELS:
                 raise UsageError(f"picture of {picture.width}x{picture.height} pixels is too large")
             pixels = _rgb(picture)  # first: asked for its EXIF, a broken file would half-load unnoticed
             media, turn = MEDIA[str(picture.format)], _TURNS.get(_orientation(picture))
+            moves = picture.format != "MPO" and _is_animated(picture)
+            if picture.format == "PNG":
+                _check_rows(data)
     except UsageError:
         raise
     except UnidentifiedImageError:  # its own message holds the address of the buffer
         raise UsageError(f"not a readable picture: no {', '.join(FORMATS)}") from None
     except Exception as broken:  # a damaged file makes Pillow's readers raise almost anything
-        raise UsageError(f"not a readable picture: {broken}") from broken
+        why = " ".join(str(broken).split())[:200] or type(broken).__name__
+        raise UsageError(f"not a readable picture: {why}") from broken
     if turn is None:
-        return _Decoded(pixels, media, turned=False)
-    return _Decoded(np.asarray(PilImage.fromarray(pixels, "RGB").transpose(turn)), media, turned=True)
+        return _Decoded(pixels, media, unlike=moves)
+    return _Decoded(np.asarray(PilImage.fromarray(pixels, "RGB").transpose(turn)), media, unlike=True)
+
+
+def _is_animated(picture: PilImage.Image) -> bool:
+    """Whether a file has further frames; a damaged one behind the first is one too."""
+    try:
+        return bool(getattr(picture, "is_animated", False))
+    except Exception:
+        return True
+
+
+def _check_rows(data: bytes) -> None:
+    """Make sure that a PNG holds all of its rows: Pillow leaves those black that a whole stream lacks.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    width, height, depth, color, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
+    steps = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = ((-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in steps)
+    missing = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 < rows)
+    stream, at = zlib.decompressobj(), 8
+    while missing > 0 and at + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        pending = data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        while pending and missing > 0 and not stream.eof:
+            missing -= len(stream.decompress(pending, 1 << 20))
+            pending = stream.unconsumed_tail
+        at += 12 + length
+    if missing > 0:
+        raise ValueError("its rows end early")
 
 
 def _orientation(picture: PilImage.Image) -> int:
@@ -176,12 +228,12 @@ def refuse_pointer(data: bytes, where: object) -> None:
     """Make sure that a file is itself and not what Git leaves for one that is kept elsewhere.
 
     Raises:
-        UsageError: for a Git-LFS pointer.
+        UsageError: for a pointer of Git-LFS or git-annex.
     """
-    if data.startswith(_LFS_POINTER):
-        raise UsageError(
-            f"{where}: is a Git-LFS pointer, which only names the file; run `git lfs pull` in its folder"
-        )
+    start = data[:200].removeprefix(b"\xef\xbb\xbf").lstrip()
+    for head, what in _POINTERS.items():
+        if start.startswith(head):
+            raise UsageError(f"{where}: is a {what} in its folder")
 
 
 class Blobs:
@@ -222,8 +274,8 @@ class Blobs:
     def put(self, data: bytes) -> Image:
         """Keep a picture file; the same bytes are written once, and again where that file is damaged.
 
-        A picture that lies turned in its file (EXIF orientation) is kept as a PNG of its upright pixels: some
-        of those who read it would turn it, others not.
+        A picture that lies turned in its file (EXIF orientation) or moves is kept as a PNG of its upright
+        pixels, of its first frame: some of those who read it would turn it or see more, others not.
 
         Raises:
             UsageError: if `data` is not a readable picture.
@@ -232,7 +284,7 @@ class Blobs:
         if given not in self._known or not self.whole(self._known[given].sha256):
             found = _decoded(data)
             media, sha256 = found.media, given
-            if found.turned:
+            if found.unlike:
                 data, media = encode_png(found.pixels), "image/png"
                 sha256 = sha256_bytes(data)
             if not self.whole(sha256):
@@ -304,7 +356,9 @@ class ShardWriter:
     def append(self, rows: Iterable[Any]) -> None:
         """Write rows (dataclasses or mappings) in one system call; they survive `kill -9` afterwards."""
         lines = b"".join(map(sealed_line, rows))
-        if lines and self._file.write(lines) != len(lines):
+        with file_named(self.path):
+            written = self._file.write(lines) if lines else 0
+        if written != len(lines):
             self._file.truncate(self._length)
             raise UsageError(f"{self.path}: the disk is full; make room and run the same command again")
         self._length += len(lines)
@@ -314,8 +368,9 @@ class ShardWriter:
         if self._file.closed:
             return
         empty = self._file.tell() == 0
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with file_named(self.path):
+            os.fsync(self._file.fileno())
+            self._file.close()
         if empty:
             self.path.unlink()
 

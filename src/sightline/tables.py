@@ -20,7 +20,15 @@ import orjson
 from numpy.typing import NDArray
 
 from sightline.errors import DamageError
-from sightline.sealed import ONE_ROW, check_table, checked_line, damage_reported, damaged_line, publish_table
+from sightline.sealed import (
+    ONE_ROW,
+    check_table,
+    checked_line,
+    damage_reported,
+    damaged_line,
+    file_named,
+    publish_table,
+)
 from sightline.store import Row, shards_in
 
 GROUP_ROWS = 16_384
@@ -31,6 +39,7 @@ OPEN_SHARDS = 16
 ROWS_AGAIN = "delete it, and its rows are made again by `sightline run`"
 RESULTS_AGAIN = "`sightline run`, or `sightline judge` on the run's folder, writes it anew from the records"
 T = TypeVar("T", bound=np.generic)
+_TABLE = b"sightline.table"
 _KEY_PREFIX = b'{"key":"'
 _KEY_AT = slice(len(_KEY_PREFIX), len(_KEY_PREFIX) + 32)
 _SHARD_BITS = 44
@@ -67,19 +76,37 @@ def parquet_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.parquet")
 
 
+def _table_of(folder: Path) -> bytes:
+    """What a compacted file says it holds: cases, or the rows of one stage."""
+    return b"cases" if folder.name.startswith("cases-") else folder.name.encode()
+
+
+def _open_parquet(folder: Path) -> Any:
+    """The compacted file of a folder, open; for use inside `damage_reported`.
+
+    Raises:
+        ValueError: if it holds the rows of another stage.
+    """
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(parquet_of(folder))
+    held = (file.schema_arrow.metadata or {}).get(_TABLE, _table_of(folder))
+    if held != _table_of(folder):
+        raise ValueError(f"it holds the rows of {held.decode(errors='replace')}")
+    return file
+
+
 def compacted_rows(folder: Path) -> Iterator[Row]:
     """Rows of a compacted folder in order, streamed without an index.
 
     Raises:
         DamageError: if the file is missing or damaged.
     """
-    import pyarrow.parquet as pq
-
     path = parquet_of(folder)
     if not path.exists():
         raise DamageError(path, "is missing", "`sightline run` makes its rows again")
     check_table(path, ROWS_AGAIN)
-    with damage_reported(path, ROWS_AGAIN), pq.ParquetFile(path) as file:
+    with damage_reported(path, ROWS_AGAIN), _open_parquet(folder) as file:
         for batch in file.iter_batches(1024, columns=["record"]):
             for record in batch.column("record").to_pylist():
                 yield orjson.loads(record)
@@ -110,9 +137,7 @@ class Table:
             self._build(_joined(keys), _joined(places))
 
     def _index_parquet(self, keys: list[NDArray[np.uint64]], places: list[NDArray[np.int64]]) -> None:
-        import pyarrow.parquet as pq
-
-        self._file = pq.ParquetFile(self.parquet)
+        self._file = _open_parquet(self.folder)
         start = 0
         for group in range(self._file.num_row_groups):
             column = self._file.read_row_group(group, columns=["key"]).column("key").combine_chunks()
@@ -237,11 +262,16 @@ class Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        schema = pa.schema([("key", pa.binary(16)), ("record", pa.string())])
+        schema = pa.schema(
+            [("key", pa.binary(16)), ("record", pa.string())], metadata={_TABLE: _table_of(self.folder)}
+        )
         fresh = self.parquet.with_name(f"{self.parquet.name}.new")
-        with pq.ParquetWriter(
-            fresh, schema, compression="zstd", compression_level=1, use_dictionary=False
-        ) as writer:
+        with (
+            file_named(self.parquet),
+            pq.ParquetWriter(
+                fresh, schema, compression="zstd", compression_level=1, use_dictionary=False
+            ) as writer,
+        ):
             for rows, lines in self._in_groups():
                 halves = np.stack([self._high[rows], self._low[rows]], axis=1).astype(">u8")
                 ends = np.cumsum([0, *map(len, lines)], dtype=np.int32)

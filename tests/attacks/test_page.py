@@ -134,7 +134,7 @@ def test_what_a_font_lacks_is_an_error_outcome_and_no_empty_box(name, method):
 
 def test_every_character_is_looked_up_by_itself():
     font = rendering.find_font("DejaVuSans.ttf")
-    font.at(20, "plain, Ägéß — ‘quoted’ Ωж ☐ □ ▯ \u200b no boxes")
+    font.at(20, "plain, Ägéß — ‘quoted’ Ωж ☐ □ ▯ no boxes")
     with pytest.raises(
         UsageError, match=r"has no glyph for 4 of the characters to draw: U\+4E2D .* and 1 more\. Set"
     ):
@@ -177,3 +177,35 @@ def test_a_font_that_has_the_characters_draws_them(monkeypatch, tmp_path):
         assert "font Mine.ttf" in note
     finally:
         rendering.find_font.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b",
+        "\u0301",
+        "a\u2028b",
+        "a\ufffdb",
+        "a \u0301b",
+        "\u00a0",
+        "a\u00adb",
+        "a\u202eb",
+        "a\u2800b",
+        "a\ufe0fb",
+        "a\u1680b",
+        "a\u3000b",
+        "a\x85b",
+    ],
+)
+def test_what_leaves_no_ink_or_a_box_is_not_drawn(text):
+    with pytest.raises(UsageError, match=r"no glyph for 1 of|no visible character"):
+        rendering.find_font(rendering.FALLBACK).at(20, text)
+
+
+def test_marks_on_letters_and_plain_spaces_are_drawn():
+    rendering.find_font("DejaVuSans.ttf").at(20, "e\u0323\u0306 a\u00a0b\n\u2009c")
+
+
+def test_a_text_longer_than_any_page_is_refused_before_it_is_measured():
+    with pytest.raises(UsageError, match="25000 characters"):
+        rendering.find_font(rendering.FALLBACK).at(20, "word " * 5_000)

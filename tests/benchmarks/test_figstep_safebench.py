@@ -91,6 +91,20 @@ def test_official_release_size_is_not_warned_about(tmp_path, read):
     assert Counter(case.category for case in cases) == dict.fromkeys(HAZARDS, 50)
 
 
+@pytest.mark.parametrize("text", ["nan", "['a', 'b']", "None"])
+def test_a_text_that_a_program_wrote_for_none_is_warned_about(tmp_path, read, text):
+    whole = releases.figstep(tmp_path / "whole", tasks=50)
+    rows = table(whole / CSV)
+    rows[2]["instruction"] = text
+    with (whole / CSV).open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    _, release = read(whole)
+    where = f"{whole}: {CSV}: no words of a person: line 4 {text!r}"
+    assert release.warnings == [f"{where}; asked and drawn as they are"]
+
+
 def test_tiny_is_the_first_five_of_each_topic_with_the_ids_of_the_full_set(folder, read):
     tiny, release = read(folder, "figstep_safebench(subset=tiny)")
     full, _ = read(folder)
@@ -225,3 +239,15 @@ def test_other_forms_of_the_release_give_the_same_cases(form, folder, tmp_path, 
     found, again = read(other, "figstep_safebench(images=official)")
     assert found == wanted
     assert again.digest() == release.digest()
+
+
+def test_a_number_of_thousands_of_digits_is_told() -> None:
+    from sightline.benchmarks.figstep_safebench import COLUMNS, _row
+
+    fields: dict[str, str | None] = {
+        **dict.fromkeys(COLUMNS, "x"),
+        "question": "x",
+        "category_id": "9" * 5000,
+    }
+    with pytest.raises(UsageError, match=r"category_id '9{24}' is not a number"):
+        _row(1, {**fields, "task_id": "1"}, "row 1")

@@ -69,6 +69,7 @@ def test_foreign_elements_and_attributes_are_dropped():
     assert "x()" not in inline_svg(drawing, "d")
     assert texts(inline_svg(drawing, "d")) == ["kept"]
     assert "e.invalid" not in inline_svg(drawing, "d")
+    assert 'aria-label="a\\x1b[2Jb"' in inline_svg(drawing, "a\x1b[2Jb")
 
 
 @pytest.mark.parametrize("y", [0, 3, 49, 50, 97, 100])
@@ -79,3 +80,12 @@ def test_labels_of_close_points_are_pushed_apart_and_stay_on_the_axis(y):
     assert all(b - a >= 5 - 1e-9 for a, b in itertools.pairwise(heights))
     far = [Spot("a", "s", (5, 0, 10), (50, 0, 100), ""), Spot("b", "s", (95, 0, 100), (50, 0, 100), "")]
     assert _spread(far, gap=5) == [50, 50]
+
+
+def test_a_control_character_in_a_name_is_spelled_out_in_a_drawing() -> None:
+    from sightline.report.figures import inline_svg
+
+    drawing = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><text>a\x1bb</text></svg>'
+    found = str(inline_svg(drawing, "of \x1b]0;x"))
+    assert "\x1b" not in found
+    assert found.count(r"\x1b") == 2

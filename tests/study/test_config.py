@@ -59,7 +59,7 @@ def test_a_small_study_is_read_with_its_defaults() -> None:
         ("study: s\ntargets: [a/b]\njudges: [toy_judge]\n", 1, "'benchmarks' is missing"),
         (GOOD.replace("[scripted/echo]", "[a/b, a/b]"), 3, "stands here twice"),
         (GOOD + "attacks: " + "[" * 20_000, 5, "more than 50 levels stand in each other"),
-        (GOOD + "".join(" " * n + f"a{n}:\n" for n in range(2000)), 54, "more than 50 levels"),
+        (GOOD + "".join(" " * n + f"a{n}:\n" for n in range(900)), 54, "more than 50 levels"),
         (GOOD + f"seed: {2**70}\n", 5, "is no number of at most 64 bits"),
         (GOOD + f"seed: {'9' * 5000}\n", 5, "is no number of at most 64 bits"),
         (GOOD + "seed: 0x" + "f" * 20 + "\n", 5, "is no number of at most 64 bits"),
@@ -120,3 +120,34 @@ def test_an_absent_study_file_is_one_sentence(tmp_path: Path) -> None:
 def test_code_in_yaml_is_refused() -> None:
     with pytest.raises(UsageError, match="not valid YAML"):
         parse(GOOD + "seed: !!python/object/apply:os.system ['true']\n")
+
+
+@pytest.mark.parametrize("value", ["!!int ''", "!!bool abc", "!!timestamp abc", "!!int {a: 1}"])
+def test_a_tag_on_what_it_does_not_fit_is_told(value: str) -> None:
+    with pytest.raises(UsageError, match=r"my.yaml:1: not valid YAML: "):
+        parse(GOOD + f"label: {value}\n", name="my.yaml")
+
+
+@pytest.mark.parametrize("root", ["~nouser/x", "x" * 5_000])
+def test_a_root_that_no_path_can_be_is_told(root: str) -> None:
+    with pytest.raises(UsageError, match=r"my.yaml:2: benchmarks.0.root: not a path that can be read"):
+        parse(GOOD.replace("[toy_questions]", f"[{{name: toy_questions, root: '{root}'}}]"), name="my.yaml")
+
+
+def test_no_more_of_a_study_or_script_is_read_than_is_allowed(tmp_path: Path) -> None:
+    from sightline.documents import read_text
+
+    with pytest.raises(UsageError, match="/dev/zero: more than the 500,000 bytes"):
+        read_text(Path("/dev/zero"))
+    (tmp_path / "latin.yaml").write_bytes(b"rules: [\xe9]")
+    with pytest.raises(UsageError, match=r"latin.yaml: cannot be read: not UTF-8 \(byte 8\)"):
+        read_text(tmp_path / "latin.yaml")
+    with pytest.raises(UsageError, match=r"my.yaml:1: .*more than 20,000 values"):
+        parse("[" + "a," * 200_000 + "]", name="my.yaml")
+
+
+def test_a_target_behind_very_many_defenses_is_told() -> None:
+    from sightline.targets._names import split_defended
+
+    with pytest.raises(UsageError, match="more than 50 defenses around each other"):
+        split_defended("x:" + "defended/x:" * 5_000 + "scripted/echo")

@@ -4,8 +4,10 @@ the same results; never a traceback, never a silent change."""
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from toys import ToyTarget
 
 from sightline.errors import SightlineError, UsageError
+from sightline.metrics.summary import summarize
 from sightline.records import Draft
 from sightline.report import write
 from sightline.study.case_table import LostPictures
@@ -257,3 +260,70 @@ def test_a_picture_that_comes_out_otherwise_is_asked_anew(
     _, notes = run(folder)
     assert any(sha256 in note for note in notes)
     assert asked.calls == ["question 0"]
+
+
+def test_a_report_refuses_a_table_or_a_lock_of_another_run(folders: Folders, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    session = Run(parse(STUDY.replace("seed: 3", "seed: 4")), other)
+    session.prepare()
+    asyncio.run(session.all_stages())
+    for name in ("results.parquet", "study.lock.yaml"):
+        folder = tmp_path / name
+        shutil.copytree(folders.finished, folder)
+        shutil.copy(other / name, folder / name)
+        with pytest.raises(UsageError, match=f"{name}: is not the file that this run finished with"):
+            report(folder)
+        with pytest.raises(UsageError, match=f"{name}: is not the file that this run finished with"):
+            summarize(folder)
+
+
+@pytest.mark.parametrize("name", ["answer", "judge", "craft"])
+def test_a_finished_run_with_another_runs_records_is_not_nothing_to_do(
+    folders: Folders, tmp_path: Path, name: str
+) -> None:
+    other, folder = tmp_path / "other", tmp_path / "run"
+    session = Run(parse(STUDY.replace("n: 6", "n: 7").replace("seed: 3", "seed: 4")), other)
+    session.prepare()
+    asyncio.run(session.all_stages())
+    shutil.copytree(folders.finished, folder)
+    path = folder / "records" / f"{name}.parquet"
+    shutil.copy(other / "records" / path.name, path)
+    with pytest.raises(UsageError, match=rf"{path.name}: is not the table that this run finished with; dele"):
+        run(folder)
+    path.unlink()
+    assert run(folder)[0] == folders.truth["run"]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_swapped_tables_are_told_or_read_again(folders: Folders, tmp_path: Path, complete: bool) -> None:
+    for first, second in (("answer", "craft"), ("judge", "answer"), ("cases-", "judge")):
+        folder = tmp_path / f"{first}{second}"
+        shutil.copytree(folders.finished, folder)
+        one, two = (next((folder / "records").glob(f"{name}*.parquet")) for name in (first, second))
+        one.rename(tmp_path / "held")
+        two.rename(one)
+        (tmp_path / "held").rename(two)
+        if not complete:
+            (folder / "records" / "complete.json").unlink()
+        with pytest.raises(UsageError, match=r"is not the table that|it holds the rows of"):
+            run(folder)
+
+
+@pytest.mark.parametrize(
+    "change", [{"cost": {"calls_target": 1, "tokens_out": 10**30}}, {"stop": "banana"}, {"text": None}]
+)
+def test_a_response_that_sightline_does_not_write_is_told(
+    folders: Folders, tmp_path: Path, change: dict[str, object]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(folders.finished, folder)
+    with Table(folder / "records" / "answer") as answered:
+        row = next(iter(answered))
+    (folder / "records" / "answer").mkdir(exist_ok=True)
+    changed = {**row, **change}
+    body = json.dumps(changed, separators=(",", ":")).encode()[:-1]
+    line = body + b',"crc":"%08x"}\n' % zlib.crc32(body)
+    (folder / "records" / "answer" / "9000000000-1-a.jsonl").write_bytes(line)
+    (folder / "records" / "complete.json").unlink()
+    with pytest.raises(UsageError, match=f"the response {row['key']} is none that Sightline writes"):
+        run(folder)

@@ -483,6 +483,20 @@ def test_a_damaged_lock_is_told(text: str, make: Callable[..., Made]) -> None:
         made.verify()
 
 
+@pytest.mark.parametrize("section", ["targets", "judges", "defenses", "attacks", "benchmarks"])
+@pytest.mark.parametrize("value", [None, "text", [["a"]], [{}], 7, "absent"])
+def test_a_lock_of_another_shape_is_told(section: str, value: object, make: Callable[..., Made]) -> None:
+    made = make()
+    path = made.folder / "study.lock.yaml"
+    lock = yaml.safe_load(path.read_text())
+    lock[section] = value
+    if value == "absent":
+        del lock[section]
+    path.write_text(yaml.safe_dump(lock))
+    with pytest.raises(UsageError, match=r"study.lock.yaml: damaged .*; delete it, then `sightline run"):
+        made.verify()
+
+
 @pytest.mark.parametrize(
     ("spec", "raw"),
     [

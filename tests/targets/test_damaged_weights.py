@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import numpy as np
 import pytest
 import tiny_models as tiny
 import torch
@@ -190,3 +191,28 @@ def test_settings_without_end_are_not_read(folder, monkeypatch):
     monkeypatch.setattr(files, "MAX_TEXT_BYTES", 1000)
     with pytest.raises(UsageError, match=r"bytes, more than the 1000 of any model's settings"):
         ask(folder)
+
+
+@pytest.mark.parametrize("size", [20_000, 0, -5])
+def test_a_processor_that_asks_for_impossible_pictures_is_refused(tmp_path, size):
+    tiny.tiny_llava(tmp_path / "m")
+    file = next(path for path in (tmp_path / "m").glob("*process*.json") if "crop_size" in path.read_text())
+    told = json.loads(file.read_text())
+    (told.get("image_processor") or told).update(size={"height": size, "width": size})
+    file.write_text(json.dumps(told))
+    with pytest.raises(UsageError, match=rf"size\.height is {size}, expected 1\.\.8192"):
+        ask(tmp_path / "m")
+
+
+def test_a_processor_that_fails_on_a_request_is_an_error_outcome(tmp_path):
+    tiny.tiny_llava(tmp_path / "m")
+    file = next(path for path in (tmp_path / "m").glob("*process*.json") if "crop_size" in path.read_text())
+    told = json.loads(file.read_text())
+    (told.get("image_processor") or told).update(resample=99)
+    file.write_text(json.dumps(told))
+    blobs = Blobs(tmp_path / "blobs")
+    image = blobs.put_pixels(np.zeros((40, 50, 3), np.uint8))
+    target = open_target(f"vlm/{tmp_path / 'm'}", blobs)
+    reply = asyncio.run(target.generate(Conversation.user(image, "what is it"), Decoding(max_tokens=4)))
+    assert reply.stop == "error"
+    assert "the processor of this llava model fails on the request" in (reply.error or "")

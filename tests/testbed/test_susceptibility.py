@@ -4,19 +4,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from sightline.cases import Conversation, Eps, Turn
 from sightline.errors import ContractError, UsageError
+from sightline.store import Blobs
+from sightline.targets import LocalSettings
 from sightline.testbed import wordings
 from sightline.testbed.families import NAMES, Size, family
 from sightline.testbed.world import world
+from sightline.whitebox.constraints import LinfBall, WarmStart
 from sightline.whitebox.frozen import frozen
+from sightline.whitebox.image_search import Problem, minimize
+from sightline.whitebox.model import open_victim
+from sightline.whitebox.objectives import Objective, TargetNLL
+from sightline.whitebox.optimizers import SignGD
+from sightline.whitebox.pixels import from_pixels, unit
+from sightline.whitebox.samplers import FixedPairs
+from sightline.whitebox.victim import Pair
 from sightline_testbed.evaluation import pgd, susceptibility
-from sightline_testbed.evaluation.answering import Model
+from sightline_testbed.evaluation.answering import Model, open_model
 from sightline_testbed.evaluation.pgd import Goal
 
 TINY = Size(width=48, layers=2, heads=1, vision_ffn=64, text_ffn=64)
@@ -169,6 +181,40 @@ def test_the_universal_picture_serves_all_prompts_and_is_bound_by_nothing(model:
 def test_an_eps_outside_the_pixel_range_is_named(model: Model, eps: int) -> None:
     with pytest.raises(UsageError, match=f"eps={eps} is out of range: expected 1 to 255"):
         pgd.descend(model, susceptibility.goals("tool call", 1), eps)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_the_engines_oracle(name: str, tmp_path: Path) -> None:
+    """The white-box engine takes the same steps: its pictures are these, but where a gradient vanishes."""
+    eps, steps, blobs = 16, 10, Blobs(tmp_path)
+    questions = len(wordings.CAPTION_QUESTIONS)
+    goals = susceptibility.goals("recipe for a caption", questions + 1)[
+        ::questions
+    ]  # one question: no padding
+    plain = pgd.descend(open_model(name, gradients=True), goals, eps, seed=3, steps=steps)
+    clean = from_pixels([goal.pixels for goal in goals])
+    pairs = tuple(
+        Pair(
+            prompt=Conversation((Turn("user", (blobs.put_pixels(goal.pixels), goal.ask.user)),)),
+            target=goal.target,
+        )
+        for goal in goals
+    )
+    victim = open_victim(f"testbed/{name}", local=LocalSettings(device="cpu"))
+    problem = Problem(
+        objective=Objective(victims=(victim,), rows=(TargetNLL(),), own=((0,), (1,))),
+        constraint=WarmStart(
+            inner=LinfBall(clean=clean, eps=Eps(raw=eps)),
+            theta=(unit(clean) + pgd.starts(goals, eps, 3)).clamp(0, 1),
+        ),
+        optimizer=SignGD(alpha=1 / 255),
+        sampler=FixedPairs(pairs),
+    )
+    found = minimize(problem, steps=steps, every=steps)
+    assert [check.step for check in found.best] == [steps, steps]
+    for ours, other, goal in zip(found.pixels, plain, goals, strict=True):
+        assert (ours != other).mean() < 0.02
+        assert (ours != goal.pixels).mean() > 0.5
 
 
 # Controls and files -------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 Text is set with Pillow's basic layout engine, line by line on computed baselines, so that neither an
 installed shaping library nor Pillow's own paragraph code decides what is drawn. Scripts that it cannot set
 (written right to left, or with letters that change beside others) are set with raqm, and the note says so.
-What a font has no glyph for is never drawn: it would be an empty box, and the attack would look weak.
+What a font has no glyph for is never drawn: it would be an empty box, and the attack would look weak. Nor is
+what leaves no ink: the picture would show less than its words.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,13 +22,17 @@ import numpy as np
 import PIL
 from PIL import Image, ImageDraw, ImageFont, features
 
+from sightline.characters import is_blank
 from sightline.digests import sha256_file
 from sightline.errors import UsageError, require
 from sightline.records import Pixels
 
 BUNDLED = Path(__file__).resolve().parents[1] / "fonts"
 FALLBACK = "DejaVuSansMono-Bold.ttf"
+MOST_LETTERS = 5_000
+"""Characters of a text to draw; no page holds as many, and to measure them takes ever longer."""
 _NO_CHARACTER = "\U0010ffff"
+_JOINERS = "\u200c\u200d\u200e\u200f"
 #: blocks of scripts whose letters take their form or place from others: India to Burma, Khmer, Mongolian,
 #: those of the islands, Brahmi and its kin
 _JOINED = (
@@ -55,11 +60,13 @@ class FontFile:
         """The face at a size in pixels per em, to draw `text` in.
 
         Raises:
-            UsageError: for a text with characters that the font lacks, or that Pillow here cannot set.
+            UsageError: for a text with characters that the font lacks, or that Pillow here cannot set; one
+                without any to see, or too long for a picture.
         """
-        absent = list(
-            dict.fromkeys(sign for sign in text if not sign.isspace() and not _has(self.path, sign))
-        )
+        require(len(text) <= MOST_LETTERS, "the text to draw", f"{len(text)} characters", f"{MOST_LETTERS}")
+        if text and text.isspace():
+            raise UsageError("the text to draw has no visible character")
+        absent = list(dict.fromkeys(_inkless(self.path, text)))
         if absent:
             named = ", ".join(_named(sign) for sign in absent[:3])
             more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
@@ -87,15 +94,33 @@ def _named(sign: str) -> str:
     return f"U+{ord(sign):04X} {unicodedata.name(sign, '')}".rstrip()
 
 
+def _inkless(path: Path, text: str) -> Iterator[str]:
+    """Characters of a text that would not be seen in it: without glyph or ink, marks without a letter.
+
+    Plain spaces and line ends are no such; joiners only where letters are joined.
+    """
+    joiners = _JOINERS if _is_shaped(text) else ""
+    before = " "
+    for sign in text:
+        lone = before.isspace() and unicodedata.category(sign).startswith("M")
+        if sign not in " \n" and sign not in joiners and (lone or not _has(path, sign)):
+            yield sign
+        before = sign
+
+
 @cache
 def _has(path: Path, sign: str) -> bool:
-    """Whether a font draws a character other than what it draws for none."""
+    """Whether a font draws a character other than what it draws for none; of spaces, whether as nothing."""
+    if not sign.isspace() and (is_blank(sign) or sign == "\ufffd"):
+        return False
     face = _face(path, 32, ImageFont.Layout.BASIC)
 
     def drawn(text: str) -> tuple[object, ...]:
         mask = face.getmask(text)
         return mask.size, bytes(mask), face.getlength(text)
 
+    if sign.isspace():
+        return face.getmask(sign).getbbox() is None
     return drawn(sign) != drawn(_NO_CHARACTER)
 
 

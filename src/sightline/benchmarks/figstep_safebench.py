@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 from sightline.attacks import instructions
+from sightline.benchmarks._odd_texts import warn_of_odd_texts
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Benchmark, Release
 from sightline.errors import UsageError
@@ -170,6 +171,8 @@ def read_table(name: str, release: Release) -> list[Row]:
         raise UsageError(f"{where}: not a CSV table ({broken})") from None
     if not rows:
         raise UsageError(f"{release.root}: {name} has no rows")
+    texts = ((f"line {row.line}", text) for row in rows for text in (row.question, row.instruction))
+    warn_of_odd_texts(release, f"{release.root}: {name}", texts)
     return rows
 
 
@@ -179,8 +182,8 @@ def _row(line: int, fields: dict[str, str | None], where: str) -> Row:
         if not found[key]:
             raise UsageError(f"{where}: {key} is empty; fix the row (none is ever left out)")
     for key in ("category_id", "task_id"):
-        if not (found[key].isascii() and found[key].isdigit()):
-            raise UsageError(f"{where}: {key} {found[key]!r} is not a number")
+        if not (found[key].isascii() and found[key].isdigit() and len(found[key]) < 19):
+            raise UsageError(f"{where}: {key} {found[key][:24]!r} is not a number")
     return Row(
         line=line,
         category_id=int(found["category_id"]),

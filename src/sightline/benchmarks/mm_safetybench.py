@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from sightline.benchmarks._odd_texts import warn_of_odd_texts
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Benchmark, Release
 from sightline.errors import UsageError, nearest
@@ -100,6 +101,9 @@ class MMSafetyBench(Benchmark):
             release.warn(f"{release.root}: numbers of questions in {QUESTIONS}: {', '.join(odd)}")
         folder = self._folder(chosen, release) if self.images != "none" else ""
         for scenario, rows in questions.items():
+            found = ((f"question {number!r}", row) for number, row in rows.items())
+            texts = ((place, text) for place, row in found for text in row.values() if isinstance(text, str))
+            warn_of_odd_texts(release, f"{release.root}: {QUESTIONS}/{scenario}.json", texts)
             ids = list(rows) if tiny is None else tiny.get(scenario, [])
             for number in ids:
                 where = f"{release.root}: {QUESTIONS}/{scenario}.json, question {number!r}"
@@ -207,7 +211,7 @@ def _json(name: str, release: Release) -> Any:
 
     try:
         return json.loads(release.text(name), object_pairs_hook=once)
-    except (json.JSONDecodeError, RecursionError) as broken:
+    except (ValueError, RecursionError) as broken:
         raise UsageError(f"{release.root}: {name}: not JSON ({broken})") from None
 
 

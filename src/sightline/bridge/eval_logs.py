@@ -46,7 +46,7 @@ from sightline.keys import judge_key
 from sightline.plain import conversation_of, response_of
 from sightline.records import Response
 from sightline.report.results import CaseTableName, current_case_tables
-from sightline.run_folder import RESULTS
+from sightline.run_folder import RESULTS, lock_digest
 from sightline.sealed import check_table, damage_reported
 from sightline.store import Blobs, Row
 from sightline.study import lock as locks
@@ -178,7 +178,7 @@ def _spec(run: _Run, row: Row, samples: Sequence[EvalSample], names: dict[str, s
     )
     arguments = {key: row[key] for key in ("attack", "attack_params", "defense", "oracle", "release")}
     ids = list(dict.fromkeys(str(sample.id) for sample in samples))
-    lock = locks.lock_digest(run.lock)
+    lock = lock_digest(run.lock)
     return EvalSpec(
         eval_id=cell,
         run_id=lock,
@@ -196,9 +196,7 @@ def _spec(run: _Run, row: Row, samples: Sequence[EvalSample], names: dict[str, s
         config=EvalConfig(epochs=run.lock["epochs"], log_images=run.log_images),
         packages={"sightline": str(run.lock["versions"]["sightline"])},
         scorers=[EvalScorer(name=name, options={"judge": judge}) for judge, name in names.items()],
-        metadata={
-            KEY: {"study": run.lock["study"], "cell": row["cell"], "lock": locks.lock_digest(run.lock)}
-        },
+        metadata={KEY: {"study": run.lock["study"], "cell": row["cell"], "lock": lock_digest(run.lock)}},
     )
 
 

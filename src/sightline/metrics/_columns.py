@@ -14,6 +14,7 @@ from sightline.cases import Expected
 from sightline.contracts import Scores
 from sightline.errors import ContractError, UsageError
 from sightline.metrics.rates import OUTCOMES, Counts, Measure
+from sightline.run_folder import RESULTS, refuse_other_run
 from sightline.sealed import check_table, damage_reported
 from sightline.tables import RESULTS_AGAIN
 
@@ -242,10 +243,12 @@ def result_table(results: Any) -> tuple[Any, str]:
     import pyarrow.parquet as pq
 
     path = Path(results)
-    path = path / "results.parquet" if path.is_dir() else path
+    path = path / RESULTS if path.is_dir() else path
     if not path.exists():
         raise UsageError(f"{path} is missing: finish the run with `sightline run`")
     check_table(path, RESULTS_AGAIN)
+    if path.name == RESULTS:
+        refuse_other_run(path.parent)
     with damage_reported(path, RESULTS_AGAIN):
         schema = pq.read_schema(path)
         wanted = [name for name in (*TEXTS, "reads", "epoch", *COSTS) if name in schema.names]

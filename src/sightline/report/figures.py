@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from sightline.characters import printable
 from sightline.records import Outcome
 from sightline.report.text import label
 
@@ -98,14 +99,15 @@ def inline_svg(drawing: str, description: str, css_class: str = "figure") -> Mar
         description: text alternative of the figure.
         css_class: class of the root element.
     """
-    root = _clean(ET.fromstring(drawing))  # noqa: S314  (our own drawing; entities are not expanded by Vega)
+    description = printable(description)
+    root = _clean(ET.fromstring(printable(drawing)))  # noqa: S314  (our own drawing; entities are not expanded by Vega)
     if root is None:
         raise AssertionError("a drawing starts with <svg>")
     width = root.attrib.get("width", "600")
     root.attrib.update({"xmlns": _SVG, "role": "img", "aria-label": description, "class": css_class})
     root.attrib["style"] = f"min-width:{0.8 * float(width):.0f}px;max-width:{float(width):.0f}px"
     del root.attrib["width"], root.attrib["height"]
-    return Markup(ET.tostring(root, encoding="unicode"))  # noqa: S704  (serialized from a cleaned tree)
+    return Markup(printable(ET.tostring(root, encoding="unicode")))  # noqa: S704  (serialized from a cleaned tree)
 
 
 def render(spec: Plain, description: str) -> Markup:

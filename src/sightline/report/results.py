@@ -20,7 +20,7 @@ from sightline.metrics.cells import CellId, method_of
 from sightline.metrics.effort import Price
 from sightline.plain import verdict_of
 from sightline.records import Verdict
-from sightline.run_folder import RESULTS
+from sightline.run_folder import RESULTS, refuse_other_run
 from sightline.sealed import check_table, damage_reported
 from sightline.store import Row, read_shards
 from sightline.tables import RESULTS_AGAIN, ROWS_AGAIN
@@ -97,6 +97,7 @@ class Results:
         if not path.is_file():
             raise UsageError(f"{path} is missing: finish the run with `sightline run`, then report again")
         check_table(path, RESULTS_AGAIN)
+        refuse_other_run(run)
         self.run = run
         self.path = path
         self._db = duckdb.connect(config=_SETTINGS)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sightline import registry
-from sightline.digests import digest
+from sightline.digests import digest, sha256_file
 from sightline.errors import DamageError, UsageError
 from sightline.keys import case_key, case_table_identity, case_table_name
 from sightline.plain import pictures_in, plain_case
@@ -125,9 +125,12 @@ def _remembered(memo: Path, release: OfficialRelease, *, rehash: bool) -> Row | 
     if not memo.exists():
         return None
     facts = read_note(memo, READ_AGAIN)
-    if "pictures" not in facts:
+    if "table" not in facts:
         return None
-    check_table(parquet_of(memo.parent / facts["folder"]), READ_AGAIN)
+    table = parquet_of(memo.parent / facts["folder"])
+    check_table(table, READ_AGAIN)
+    if sha256_file(table) != facts["table"]:
+        raise DamageError(table, "is not the table that was written", READ_AGAIN)
     try:
         for name in facts["texts"]:
             release.data(name)
@@ -154,6 +157,7 @@ def _read_anew(
     shutil.rmtree(unfinished)
     return {
         "folder": folder,
+        "table": sha256_file(records / f"{folder}.parquet"),
         "release": release.digest(),
         "expected": dict(counts),
         "warnings": release.warnings,

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sightline import registry
 from sightline.budget import UNLIMITED, Budget
 from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
-from sightline.documents import read_document
+from sightline.documents import read_document, read_text
 from sightline.errors import UsageError, nearest
 from sightline.registry import Kind
 from sightline.study.schema import AttackEntry, BenchmarkEntry, DecodingEntry, MethodEntry, StudyFile
@@ -181,10 +181,10 @@ def load(path: Path, *, limit: int | None = None) -> Study:
         UsageError: with file, line and cure, for anything the user has to mend.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such study file; `studies/quickstart.yaml` is an example") from None
-    except (OSError, UnicodeDecodeError) as unreadable:
+    except OSError as unreadable:
         raise UsageError(f"{path}: cannot be read: {unreadable}") from None
     return parse(text, name=str(path), folder=path.parent, limit=limit)
 
@@ -332,14 +332,19 @@ class _Checker:
     def _source(self, entry: BenchmarkEntry, label: str, index: int) -> Source:
         where: Where = ("benchmarks", index)
         benchmark: Benchmark = self._make("benchmark", entry, where)
-        root = None if entry.root is None else (self.folder / entry.root.expanduser())
+        try:
+            root = None if entry.root is None else (self.folder / entry.root.expanduser())
+            absent = root is not None and not root.exists()
+        except (OSError, RuntimeError, ValueError) as unfit:  # ~nobody/x, a name too long, a NUL
+            what = " ".join(str(unfit).split())[:200]
+            raise self.located.complain((*where, "root"), f"not a path that can be read: {what}") from None
         if benchmark.needs_root and root is None:
             raise self.located.complain(
                 where,
                 f"{entry.name} reads an official release: add `root:` with the folder or zip where you have "
                 "it",
             )
-        if root is not None and not root.exists():
+        if absent:
             raise self.located.complain(
                 (*where, "root"), f"{root} does not exist; name the folder or zip of the release"
             )

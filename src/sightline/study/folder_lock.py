@@ -26,14 +26,15 @@ def lock_folder(folder: Path) -> None:
     Raises:
         UsageError: if another process works there, or the folder cannot be written.
     """
-    path = folder.resolve() / BUSY
-    if path in _locked and path.exists():
-        return
     try:
+        path = folder.resolve() / BUSY
+        if path in _locked and path.exists():
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("wb")
-    except OSError as unfit:
-        raise UsageError(f"{folder}: not a folder that can be written ({unfit.strerror})") from None
+    except (OSError, RuntimeError) as unfit:  # before Python 3.13, a loop of links is a RuntimeError
+        what = getattr(unfit, "strerror", None) or "a loop of symbolic links"
+        raise UsageError(f"{folder}: not a folder that can be written ({what})") from None
     if fcntl is not None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
 
 from sightline import registry
 from sightline.contracts import Judge, Target
-from sightline.errors import ContractError, TransientError, UsageError
+from sightline.errors import ContractError, DamageError, TransientError, UsageError
 from sightline.keys import judge_key
 from sightline.plain import case_of, conversation_of, plain_verdict, response_of
-from sightline.records import Outcome, Verdict
+from sightline.records import Outcome, Stop, Verdict
+from sightline.sealed import ONE_ROW
 from sightline.store import Row
 from sightline.study.case_table import CaseTable
 from sightline.study.context import RunContext
@@ -20,6 +23,7 @@ from sightline.tables import Table, open_tables
 from sightline.untrusted import sanitized_verdict
 
 STAGE = "judge"
+_STOPS = frozenset(get_args(Stop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,20 @@ class Answers:
                         raise ContractError(
                             f"case {case['id']} has no answer yet: run the answer stage first"
                         )
+                    _refuse_foreign(response, self.answered.folder)
                     batch.append(Sample(case, artifact, response))
             yield batch
+
+
+def _refuse_foreign(response: Row, folder: Path) -> None:
+    """Make sure that a response is one that Sightline writes, whoever has sealed it.
+
+    Raises:
+        DamageError: naming the key of one that is not.
+    """
+    text, stop, counts = response.get("text"), response.get("stop"), (response.get("cost") or {}).values()
+    if not isinstance(text, str) or stop not in _STOPS or not all(abs(count) < 2**63 for count in counts):
+        raise DamageError(folder, f"the response {response['key']} is none that Sightline writes", ONE_ROW)
 
 
 def verdict_key(sample: Sample, judge: str, identity: str) -> str:

@@ -15,10 +15,9 @@ from sightline import __version__, registry, targets
 from sightline.budget import UNLIMITED
 from sightline.closure import closure, without_code
 from sightline.contracts import scores_of
-from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.registry import Kind
-from sightline.run_folder import FORMAT, LOCK, WRITE_AGAIN, read_lock
+from sightline.run_folder import FORMAT, LOCK, WRITE_AGAIN, comparable, lock_digest, read_lock
 from sightline.sealed import damage_reported, sealed_text
 from sightline.store import write_atomically
 from sightline.study.config import Study, parse
@@ -33,6 +32,14 @@ _SECTIONS: Mapping[str, Kind] = {
     "defenses": "defense",
     "judges": "judge",
 }
+_TEXTS = {
+    "benchmarks": ("label", "identity", "release"),
+    "attacks": ("label",),
+    "defenses": ("label",),
+    "targets": ("target", "defense", "id"),
+    "judges": ("id", "identity", "spec"),
+}
+"""Texts in the entries of a lock's sections, without which it cannot be read."""
 _NAMED = 4
 """Modules that a line names; more are counted."""
 
@@ -132,20 +139,6 @@ def resolve(run: RunContext) -> Plain:
     }
 
 
-def _comparable(lock: Plain) -> Plain:
-    """A lock without what may differ between runs of the same study: where a release lies.
-
-    Of code only the digests that stand in keys count; the list of modules says which of them it was.
-    """
-    same = {**lock, "benchmarks": [{**entry, "root": None} for entry in lock["benchmarks"]]}
-    return {key: value for key, value in same.items() if key not in ("made_from", "code")}
-
-
-def lock_digest(lock: Plain) -> str:
-    """Digest of what must not change between runs."""
-    return digest(_comparable(lock))
-
-
 def dump(lock: Plain) -> str:
     """YAML text of a lock."""
     return yaml.safe_dump(lock, sort_keys=False, allow_unicode=True, width=110)
@@ -160,7 +153,23 @@ def read(folder: Path) -> Plain:
     lock = read_lock(folder)
     with damage_reported(folder / LOCK, WRITE_AGAIN):
         lock_digest(lock)
+        _check(lock)
     return lock
+
+
+def _check(lock: Plain) -> None:
+    """Make sure of the shape of a lock. Raises what `damage_reported` tells."""
+    for section, names in _TEXTS.items():
+        if not isinstance(lock[section], list):
+            raise ValueError(f"{section} is no list")
+        for entry in lock[section]:
+            if not all(isinstance(entry[name], str) for name in names):
+                raise ValueError(f"{section}: {', '.join(names)} are texts")
+    strangers = {entry["defense"] for entry in lock["targets"]} - {e["label"] for e in lock["defenses"]}
+    if strangers:
+        raise ValueError(f"targets: no defense is called {min(strangers)!r}")
+    if not all(isinstance(lock[name], dict) for name in ("decoding", "stages", "code", "made_from")):
+        raise ValueError("decoding, stages, code and made_from are mappings")
 
 
 def study_of(folder: Path) -> Study:
@@ -192,7 +201,7 @@ def write_or_check(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
             return []
         changes = code_changes(old, lock)
         if not extend:
-            before, after = (dump(_comparable(each)).splitlines() for each in (old, lock))
+            before, after = (dump(comparable(each)).splitlines() for each in (old, lock))
             change = "\n".join(difflib.unified_diff(before, after, "the run's lock", "now", lineterm="", n=1))
             told = "".join(f"{line}\n" for line in changes)
             raise UsageError(

@@ -19,7 +19,7 @@ from sightline.errors import ContractError
 from sightline.plain import cost_of
 from sightline.records import SCORED, WITHHELD, Outcome
 from sightline.run_folder import RESULTS
-from sightline.sealed import publish_table
+from sightline.sealed import file_named, publish_table
 from sightline.store import Row
 from sightline.study.case_table import CaseTable
 from sightline.study.config import Study
@@ -104,6 +104,7 @@ def tabulate(run: RunContext, folder: Path) -> Findings:
     fresh = folder / f"{RESULTS}.new"
     found = Findings(0, 0, "")
     with (
+        file_named(folder / RESULTS),
         open_tables(run.records, "craft", "answer", "judge") as (crafted, answered, judged),
         pq.ParquetWriter(fresh, SCHEMA, compression="zstd", compression_level=1) as writer,
     ):

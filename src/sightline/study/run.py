@@ -14,7 +14,7 @@ from sightline.closure import code_of
 from sightline.contracts import NeedsTarget, Target
 from sightline.digests import sha256_file
 from sightline.errors import DamageError, UsageError
-from sightline.run_folder import COMPLETE, RESULTS, refuse_other_format
+from sightline.run_folder import COMPLETE, RESULTS, lock_digest, refuse_other_format
 from sightline.scale import Resources
 from sightline.sealed import check_table, read_note
 from sightline.store import Blobs, write_note
@@ -140,7 +140,7 @@ class Run:
         resolved = locks.resolve(context)
         for change in locks.write_or_check(self.folder, resolved, extend=self.extend):
             self.progress.note(f"changed since the last run: {change}")
-        self._lock = locks.lock_digest(resolved)
+        self._lock = lock_digest(resolved)
         self.context = replace(context, judges=keyed(judges, self.folder))
 
     def complete(self) -> bool:
@@ -159,9 +159,12 @@ class Run:
         except DamageError as damaged:
             self.progress.note(str(damaged))
             return False
-        for name in mark["records"]:
-            if (self.records / name).exists():
-                check_table(self.records / name, ROWS_AGAIN)
+        for name, sha256 in mark.get("tables", {}).items():
+            path = self.records / name
+            if path.exists():
+                check_table(path, ROWS_AGAIN)
+                if sha256_file(path) != sha256:
+                    raise DamageError(path, "is not the table that this run finished with", ROWS_AGAIN)
         pictures = self.blobs.listing()
         if not self._mark().items() <= mark.items() or (
             mark["pictures"] != pictures and not self._pictured()
@@ -192,7 +195,7 @@ class Run:
             "lock": self._lock,
             "results": sha256_file(self.folder / RESULTS),
             "table": code_of(TABLE),
-            "records": [path.name for path in records if path.exists()],
+            "tables": {path.name: sha256_file(path) for path in records if path.exists()},
         }
 
     def results_digest(self) -> str:

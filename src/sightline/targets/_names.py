@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from sightline.errors import UsageError, nearest
 
+DEEPEST = 50
+"""Of defenses around each other."""
 OURS = ("vlm", "testbed", "replay", "scripted", "defended")
 #: what attacks may be crafted on, though it answers nothing
 ENCODER = "encoder"
@@ -69,6 +71,8 @@ def split_defended(rest: str) -> Defended:
     Raises:
         UsageError: if there is no such colon, or nothing on one side of it.
     """
+    if rest.count("defended/") > DEEPEST:
+        raise UsageError(f"target 'defended/{rest[:40]}...': more than {DEEPEST} defenses around each other")
     depth, quote, escaped = 0, "", False
     for position, sign in enumerate(rest):
         if quote:

@@ -17,13 +17,14 @@ from transformers import GenerationConfig
 
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
+from sightline.errors import SightlineError
 from sightline.rng import seed_of
 from sightline.targets._asked import UnfitError
 from sightline.targets.local.families import facts_of
 from sightline.targets.local.linear import repack, worthwhile
 from sightline.targets.local.memory import SeenPictures, encodes_apart, roomy_cache
 from sightline.targets.local.prefix_cache import Prefixes
-from sightline.targets.local.processors import Fields, ReadBlob, Route, padded, quiet
+from sightline.targets.local.processors import Fields, ReadBlob, Route, first_line, padded, quiet
 from sightline.targets.local.sampling import RowSampler
 from sightline.targets.local.settings import check_present
 from sightline.targets.local.source import ModelSource
@@ -165,7 +166,13 @@ class LoadedModel:
     def _prepared(self, conversation: Conversation, decoding: Decoding, read: ReadBlob) -> Prepared:
         prompt = self.route.prompter(conversation)
         self._check_count(len(prompt.images))
-        found = self.route.fields(prompt, read)
+        try:
+            found = self.route.fields(prompt, read)
+        except SightlineError:
+            raise
+        except Exception as broken:  # settings of a foreign folder make the library raise almost anything
+            what = f"the processor of this {self.family} model fails on the request"
+            raise UnfitError(f"{what} ({type(broken).__name__}: {first_line(broken)})") from broken
         tokens = {key: value for key, value in found.items() if key in _TOKENWISE or key.startswith(_QFORMER)}
         pictures = {key: value for key, value in found.items() if key not in tokens}
         length = int(tokens["input_ids"].shape[1])

@@ -28,7 +28,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor  #
 from transformers.utils import logging as transformers_logging
 
 from sightline.errors import UsageError
-from sightline.store import decode_picture
+from sightline.store import MAX_PIXELS, decode_picture
 from sightline.targets.local.families import facts_of
 from sightline.targets.local.limits import ForeignText
 from sightline.targets.local.prompt import Prompt, Prompter, prompter_of
@@ -36,6 +36,8 @@ from sightline.targets.local.prompt import Prompt, Prompter, prompter_of
 Fields = dict[str, Any]
 ReadBlob = Callable[[str], bytes]
 
+MOST_SIDE = 8192
+"""Pixels of a side that a processor may ask for; no model reads larger pictures."""
 _BRACKETED = re.compile(r"[<\[{|].*[>\]}|]", re.DOTALL)
 
 
@@ -313,6 +315,7 @@ def route_for(folder: Path, config: Any, cache_bytes: int) -> Route:
                 )
             else:
                 processor = AutoProcessor.from_pretrained(folder, backend="pil", **local)
+            _check_bounds(processor, family)
             return route_of(processor, config, cache_bytes, foreign)
     except Exception as broken:  # files of a foreign folder make the library raise almost anything
         raise UsageError(
@@ -320,6 +323,25 @@ def route_for(folder: Path, config: Any, cache_bytes: int) -> Route:
             "The folder needs preprocessor_config.json and the tokenizer files; families whose processor "
             "needs torchvision are not supported"
         ) from broken
+
+
+def _check_bounds(processor: Any, family: str) -> None:
+    """Make sure that a processor's settings do not ask for pictures that fill the memory.
+
+    Raises:
+        UsageError: naming the setting.
+    """
+    told = processor.image_processor.to_dict()
+    counted = facts_of(family).route == "parts"  # there sizes are numbers of pixels
+    most = MAX_PIXELS if counted else MOST_SIDE
+    sizes = {name: told[name] for name in ("size", "crop_size") if isinstance(told.get(name), dict)}
+    bounds = {f"{name}.{edge}": (n, most) for name, size in sizes.items() for edge, n in size.items()}
+    for name, bound in (("num_additional_image_tokens", MOST_SIDE), ("patch_size", MOST_SIDE)):
+        bounds[name] = (getattr(processor, name, None), bound)
+    for name, (number, bound) in bounds.items():
+        least = 0 if name == "num_additional_image_tokens" else 1
+        if number is not None and not (isinstance(number, int) and least <= number <= bound):
+            raise UsageError(f"{name} is {number!r:.40}, expected {least}..{bound}")
 
 
 def route_of(processor: Any, config: Any, cache_bytes: int, foreign: ForeignText) -> Route:

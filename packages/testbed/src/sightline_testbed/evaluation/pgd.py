@@ -1,9 +1,10 @@
 """Plain projected gradient descent on a picture, through the genuine model's own forward pass.
 
-The oracle of risk 1: no tricks, so that a platform's attacks can be held against it. Madry et al. (ICLR
-2018), targeted: signed steps on the mean negative log-likelihood of a target answer, a random start in the
-l-infinity ball, the last step's picture rounded to `uint8`. Pictures are float32 in [0, 1], (n, 3, h, w),
-inside; `uint8` (h, w, 3) outside. `eps` and steps are in units of 1/255.
+The oracle of risk 1, kept apart from the white-box engine on purpose: cards are measured by it, and a test
+compares the engine's steps with it. Madry et al. (ICLR 2018), targeted: signed steps on the mean negative
+log-likelihood of a target answer, a random start in the l-infinity ball, the last step's picture rounded to
+`uint8`. Pictures are float32 in [0, 1], (n, 3, h, w), inside; `uint8` (h, w, 3) outside. `eps` and steps are
+in units of 1/255.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def as_pixels(x: Tensor) -> list[Pixels]:
     return list(whole.permute(0, 2, 3, 1).contiguous().numpy())
 
 
-def _starts(goals: Sequence[Goal], eps: int, seed: int) -> Tensor:
+def starts(goals: Sequence[Goal], eps: int, seed: int) -> Tensor:
     """Return uniform starts in the ball, (n, 3, h, w); a goal's start does not depend on its batch."""
     drawn = [
         np.random.default_rng([seed, eps, number]).uniform(-eps / 255, eps / 255, (3, SIZE, SIZE))
@@ -156,7 +157,7 @@ def descend(
     """
     require(1 <= eps <= 255, "eps", eps, "1 to 255, in units of 1/255")
     start, found = time.monotonic(), list[Pixels]()
-    every, step_size = _starts(goals, eps, seed), max(1.0, eps / 20) / 255
+    every, step_size = starts(goals, eps, seed), max(1.0, eps / 20) / 255
     for first in range(0, len(goals), BATCH):
         some = goals[first : first + BATCH]
         clean = as_floats([goal.pixels for goal in some])
