@@ -344,7 +344,7 @@ def test_a_study_in_which_nothing_worked_exits_2_with_the_first_cause(
         done = sightline("run", study)
         assert done.returncode == 2
         assert "error: no sample was scored: 50 of 50 verdicts are unscored." in done.stderr
-        assert "The first cause: connection refused \ufffd]0;owned\ufffd by 127.0.0.1:9" in done.stderr
+        assert "First cause: connection refused \ufffd]0;owned\ufffd by 127.0.0.1:9" in done.stderr
         assert "--retry-errors" in done.stderr
         assert "report: runs/down/report.html" in done.stdout
         assert not {"\x1b", "\x07"} & {*done.stdout, *done.stderr}
