@@ -197,7 +197,7 @@ def test_the_gallery_of_a_judge_of_the_wish_shows_effects_first() -> None:
         for outcome in ("complied", "off_topic")
     ]
     chosen = [
-        [pick.outcome for pick, _ in gallery.choose(picks, ("none",), steers=steers)]
+        [pick.outcome for pick, _ in gallery.choose(picks, ("none",), targeted=steers)]
         for steers in (True, False)
     ]
     assert chosen == [["complied"] * 3 + ["off_topic"], ["complied", "off_topic"]]
