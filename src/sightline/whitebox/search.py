@@ -304,6 +304,9 @@ class Search(ABC):
             raise self._budget_too_small(limit, price)
         self.verify_prompts()
         self.check()
+        limit = self.plan.budget.exceeded(replace(self.meter.spent, seconds=0.0))
+        if limit is not None:  # what the start costs in FLOPs is known only now
+            raise self._budget_too_small(limit, price)
         self.verify_start()
         if all(reason == "broken" for reason in self.stop_reasons):
             raise UsageError("the loss is not a finite number at the start: check the targets and the model")
