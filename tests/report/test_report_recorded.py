@@ -177,7 +177,7 @@ def test_a_picture_that_was_moved_is_a_warning(run: Path) -> None:
         row["flags"] = ["picture_first", "plain_prompt"]
     put(path, rows)
     warnings = page(run).find("div", "warnings")[0].text
-    assert "the model sees a picture before all text; here it came in a later turn" in warnings
+    assert "the model accepts pictures only before all text; one of a later turn was moved" in warnings
     assert "plain_prompt" not in warnings
 
 

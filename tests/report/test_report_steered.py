@@ -168,7 +168,7 @@ def test_curve_and_cost_per_success_follow_the_judge_of_the_wish(page: Tree) -> 
 def test_verify_measures_steered_replies(folder: Path) -> None:
     verified = asyncio.run(verify(folder, Wanted(qualities=(), factors=(), attacks=(BEST,))))
     boards = {board.judge.partition("(")[0]: board for board in verification.boards(verified.table)}
-    assert boards["target_string"].measure == "replies that say what the attacker wants"
+    assert boards["target_string"].measure == "replies that reach the attacker's goal"
     assert boards["testbed_policy"].measure == "benign questions answered correctly"
 
 
@@ -197,7 +197,7 @@ def test_the_gallery_of_a_judge_of_the_wish_shows_effects_first() -> None:
         for outcome in ("complied", "off_topic")
     ]
     chosen = [
-        [pick.outcome for pick, _ in gallery.choose(picks, ("none",), steers=steers)]
+        [pick.outcome for pick, _ in gallery.choose(picks, ("none",), targeted=steers)]
         for steers in (True, False)
     ]
     assert chosen == [["complied"] * 3 + ["off_topic"], ["complied", "off_topic"]]
