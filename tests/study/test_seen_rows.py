@@ -106,4 +106,4 @@ def test_the_report_is_written(folder: Path) -> None:
     text = report.write(folder).read_text(encoding="utf-8")
     assert "attacks crafted on the target itself, at most 40 backward passes per artifact" in text
     assert "transfer attacks, at most 40 backward passes per artifact" in text
-    assert "probe loss 3 at the start, 1.5 at best, 1.5 at step 9, 100\u00a0% of its targets" in text
+    assert "validation loss 3 at the start, best 1.5, 1.5 at step 9, 100\u00a0% of its targets" in text
