@@ -33,7 +33,7 @@ def test_visible_markup(text, markup):
 
 def test_visible_says_how_much_was_cut():
     assert (
-        str(visible("x" * 1600, limit=1500)) == "x" * 1500 + ' <span class="cut">… 100 characters more</span>'
+        str(visible("x" * 1600, limit=1500)) == "x" * 1500 + ' <span class="cut">… 100 more characters</span>'
     )
 
 
