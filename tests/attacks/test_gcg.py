@@ -68,7 +68,7 @@ def test_without_targets_or_a_surrogate_there_is_nothing_to_do(testbed: Testbed)
 def test_on_the_testbed_it_beats_the_plain_text_and_random_tokens(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cases, noted = refused(8), Noted("search", monkeypatch)
+    cases, noted = refused(8), Noted("search_tokens", monkeypatch)
     crafted = testbed.sealed(registry.make("attack", "gcg", preset="testbed"), cases)
     plain = testbed.sealed(registry.make("attack", "none"), cases)
     random = testbed.sealed(registry.make("attack", "gcg", preset="testbed_random"), cases)
@@ -88,7 +88,7 @@ def test_on_the_testbed_it_beats_the_plain_text_and_random_tokens(
 
 def test_beside_a_picture(testbed: Testbed, monkeypatch: pytest.MonkeyPatch) -> None:
     """The picture stays as it is, the text stands behind it, and what is read was scored."""
-    noted = Noted("search", monkeypatch)
+    noted = Noted("search_tokens", monkeypatch)
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     image = testbed.blobs.put_pixels(pixels)
     (plain,) = refused(1)

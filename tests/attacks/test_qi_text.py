@@ -76,7 +76,7 @@ def test_without_a_corpus_there_is_nothing_to_do(testbed: Testbed) -> None:
 def test_on_the_testbed_the_same_words_open_requests_never_seen(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cases, noted = refused(16), Noted("search", monkeypatch)
+    cases, noted = refused(16), Noted("search_tokens", monkeypatch)
     attack = registry.make("attack", "qi_text", preset="testbed", targets_per_step=4)
     crafted = testbed.sealed(attack, cases)
     random = testbed.sealed(registry.make("attack", "qi_text", preset="testbed_random"), cases)

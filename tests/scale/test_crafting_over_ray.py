@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def prepared(
     """A run; a third of the questions are none that attacks meet."""
     run = Run(parse(STUDY % (n, attacks)), folder, **options)
     run.prepare()
-    run.progress = progress or Silent()
+    run.context = replace(run.context, progress=progress or Silent())
     return run
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -190,8 +193,16 @@ def test_the_bare_step_is_the_step_of_the_loop():
     minimize(problem, steps=2, every=2, callbacks=callbacks)
     assert (kept[-1] != unit(clean)).float().mean() > 0.8
     assert (kept[-1] == x).float().mean() >= 0.999
-    found = overhead.compared(victim, 1, every=5)
-    assert 1 < found["loop_python_calls_ratio"] <= 1.4
+    # in a process of its own: the tests' checks of shapes are calls too
+    code = (
+        "from _whitebox import fidelity, overhead\n"
+        "print(overhead.compared(fidelity.opened(), 1, every=5)['loop_python_calls_ratio'])"
+    )
+    benchmarks = Path(overhead.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=benchmarks, capture_output=True, text=True, check=True
+    )
+    assert 1 < float(done.stdout.split()[-1]) <= 1.4
 
 
 def test_the_plain_loop_of_the_testbed_goes_the_engines_way():
