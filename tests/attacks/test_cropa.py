@@ -76,7 +76,7 @@ def test_misuse_is_told(tmp_path) -> None:
     blobs = Blobs(tmp_path / "blobs")
     with pytest.raises(UsageError, match="cropa needs `prompts:`"):
         list(attack().craft(captions(blobs, 1), blind(blobs)))
-    with pytest.raises(UsageError, match="takes `prompts` or not both"):
+    with pytest.raises(UsageError, match="takes `prompts` or a `corpus`, not both"):
         attack(preset="testbed", prompts=TEN)
     with pytest.raises(UsageError, match="the same prompt twice"):
         attack(prompts=("a ?", "a ?"))

@@ -255,7 +255,7 @@ def test_workers_that_never_begin_end_the_wait(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no worker has begun for 30 minutes: .*`ray status`"):
         list(waiting.work())
     assert heard.texts == ["no worker has begun for 60 s: is the cluster at other work?"]
-    waiting.dismiss()
+    waiting.shut_down()
     assert ray.killed == 1
 
 
