@@ -14,8 +14,8 @@ import yaml
 from sightline.errors import UsageError
 
 MOST_STUDY_BYTES = 500_000
-MOST_BYTES = 1_000_000
-"""Of any text: a lock holds the text of its study. PyYAML takes a second for either bound and the next."""
+MOST_BYTES = 2_000_000
+"""Of any text: a lock holds the text of its study, a script whole replies."""
 MOST_NODES = 20_000
 MOST_VALUES = 200_000
 DEEPEST = 50
@@ -78,17 +78,17 @@ def read_document(text: str, name: str) -> Document:
         raise UsageError(f"{name}:1: not valid YAML: {what}") from None
 
 
-def read_text(path: Path) -> str:
-    """The text of a YAML file; of a longer one than `MOST_STUDY_BYTES` no more than that is read.
+def read_text(path: Path, most: int = MOST_STUDY_BYTES) -> str:
+    """The text of a YAML file; of a longer one than `most` bytes no more than that is read.
 
     Raises:
         OSError: if the file cannot be read.
         UsageError: if it is too long, or no UTF-8.
     """
     with path.open("rb") as file:
-        data = file.read(MOST_STUDY_BYTES + 1)
-    if len(data) > MOST_STUDY_BYTES:
-        raise UsageError(f"{path}: more than the {MOST_STUDY_BYTES:,} bytes that are read of such a file")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise UsageError(f"{path}: more than the {most:,} bytes that are read of such a file")
     try:
         return data.decode()
     except UnicodeDecodeError as unfit:

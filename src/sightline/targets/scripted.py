@@ -31,7 +31,7 @@ from sightline.cases import Conversation, Turn
 from sightline.closure import with_code
 from sightline.contracts import Decoding
 from sightline.digests import digest
-from sightline.documents import read_text, read_yaml
+from sightline.documents import MOST_BYTES, read_text, read_yaml
 from sightline.errors import TransientError, UsageError
 from sightline.records import Cost, Response, Stop
 from sightline.targets._asked import checked
@@ -148,7 +148,7 @@ def _source(name: str, file: str) -> tuple[str, str]:
     if re.fullmatch(r"[a-z_]+", file) and (shipped / f"{file}.yaml").is_file():
         return name, (shipped / f"{file}.yaml").read_text("utf-8")
     try:
-        return file, read_text(Path(file))
+        return file, read_text(Path(file), MOST_BYTES)  # replies may be long
     except OSError as absent:
         known = sorted(entry.name.removesuffix(".yaml") for entry in shipped.iterdir())
         raise UsageError(
