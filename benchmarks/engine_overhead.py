@@ -65,6 +65,7 @@ class CountedRequests:
 
 def measure(n: int) -> dict[str, float]:
     """One run of `n` samples in this process, then the same again (resume with nothing to do)."""
+    from sightline.api.runs import finish
     from sightline.study.config import parse
     from sightline.study.run import Run
 
@@ -79,7 +80,7 @@ def measure(n: int) -> dict[str, float]:
         again = time.perf_counter()
         second = Run(parse(STUDY.format(n=n)), folder)
         second.prepare()
-        assert asyncio.run(second.all_stages()) == {}
+        assert finish(second) == {}
         return {
             "n": n,
             "cpu_s": spent,
@@ -105,7 +106,9 @@ def _jsonl_bytes(run) -> int:  # type: ignore[no-untyped-def]
 
     run.__class__._compact = counting
     try:
-        asyncio.run(run.craft_answer_judge())
+        run.craft()
+        asyncio.run(run.answer())
+        asyncio.run(run.judge())
     finally:
         run.__class__._compact = compact
     return total

@@ -19,13 +19,14 @@ from _whitebox import engine
 from _whitebox.counts import Counted
 from _whitebox.shapes import Shape
 from sightline.cases import Eps
+from sightline.records import SearchProgress
 from sightline.whitebox.constraints import LinfBall
 from sightline.whitebox.image_search import Problem, minimize
 from sightline.whitebox.model import MultimodalVictim
 from sightline.whitebox.objectives import Objective, TargetNLL
 from sightline.whitebox.optimizers import APGD
 from sightline.whitebox.samplers import FixedPairs
-from sightline.whitebox.search import Callbacks, SearchProgress
+from sightline.whitebox.search import Callbacks
 from sightline.whitebox.victim import Pair
 
 #: seconds per step that chs20/RobustVLM reports for APGD on LLaVA-1.5-7B, fp32, one A100 (README: about two

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from _whitebox.times import Ratio
 from sightline.cases import Conversation, Eps, Image
+from sightline.records import SearchProgress
 from sightline.whitebox.constraints import LinfBall
 from sightline.whitebox.image_search import Problem, minimize
 from sightline.whitebox.model import MultimodalVictim
@@ -25,7 +26,7 @@ from sightline.whitebox.objectives import Objective, TargetNLL
 from sightline.whitebox.optimizers import SignGD
 from sightline.whitebox.pixels import unit
 from sightline.whitebox.samplers import FixedPairs
-from sightline.whitebox.search import Callbacks, SearchProgress
+from sightline.whitebox.search import Callbacks
 from sightline.whitebox.victim import Pair
 
 EPS, ALPHA = Eps(16), 1 / 255

@@ -70,9 +70,14 @@ class Conversation:
         """All images, first turn first."""
         return (part for turn in self.turns for part in turn.parts if not isinstance(part, str))
 
+    @property
+    def last_user_turn(self) -> Turn:
+        """The last user turn; one without parts if there is none."""
+        return next((turn for turn in reversed(self.turns) if turn.role == "user"), Turn("user", ()))
+
     def last_user_text(self) -> str:
         """Text of the last user turn, or '' if there is none."""
-        return next((turn.text for turn in reversed(self.turns) if turn.role == "user"), "")
+        return self.last_user_turn.text
 
     def with_last_user(self, *parts: Part) -> Conversation:
         """The same conversation with the parts of its last user turn replaced.
@@ -88,7 +93,7 @@ class Conversation:
 
     def with_image(self, image: Image, *, before_text: bool = True) -> Conversation:
         """`image` added to the last user turn, before or after what is there."""
-        parts = next((turn.parts for turn in reversed(self.turns) if turn.role == "user"), ())
+        parts = self.last_user_turn.parts
         return self.with_last_user(image, *parts) if before_text else self.with_last_user(*parts, image)
 
     def with_system(self, text: str) -> Conversation:

@@ -15,7 +15,6 @@ from sightline.callables import AttackCall, BenchmarkCall, DefenseCall, JudgeCal
 from sightline.cases import Case, Conversation, Image
 from sightline.craft import Craft as Craft
 from sightline.craft import Images as Images
-from sightline.craft import Searching as Searching
 from sightline.craft import Surrogate as Surrogate
 from sightline.records import Draft, Pixels, Response, Verdict
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from sightline.budget import UNLIMITED, Budget
 from sightline.cases import Case, Image
 from sightline.errors import ContractError, UsageError
-from sightline.records import NO_COST, Cost, Pixels
+from sightline.records import NO_COST, Cost, Pixels, SearchProgress, no_progress
 
 if TYPE_CHECKING:
     from sightline.attacks.toolkit import SourceImage
@@ -38,20 +38,6 @@ class Images(Protocol):
     def put(self, data: bytes) -> Image:
         """Keep a picture file; the same bytes are stored once. Raises UsageError if it is no picture."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searching:
-    """How far an attack's search is. `message` is something that the user should read, if it is not empty."""
-
-    step: int
-    steps: int
-    loss: float
-    message: str = ""
-
-
-def _unheard(_: Searching) -> None:
-    """Progress that nobody watches."""
 
 
 class Surrogate(Protocol):
@@ -82,18 +68,18 @@ class Craft:
         report: shows progress.
         surrogates: the models that it may look into; see `models` and `encoders`.
         budget: what one artifact may spend.
-        bench: `bench(name)` is the file in which a long search is kept until its artifact is sealed; None
-            where nothing is kept.
+        checkpoint: `checkpoint(name)` is the file in which a long search is saved until its artifact is
+            sealed; None where nothing is saved.
         attack: the name of the attack, for messages and for what is drawn at random.
         picture: what an attack on all cases is to perturb, where the caller names it; see `shared_image`.
     """
 
     images: Images
     seed: int = 0
-    report: Callable[[Searching], None] = _unheard
+    report: Callable[[SearchProgress], None] = no_progress
     surrogates: tuple[Surrogate, ...] = ()
     budget: Budget = UNLIMITED
-    bench: Callable[[str], Path] | None = None
+    checkpoint: Callable[[str], Path] | None = None
     attack: str = ""
     picture: Pixels | None = None
 

@@ -71,6 +71,31 @@ NO_COST = Cost()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchProgress:
+    """How far a search is.
+
+    Attributes:
+        step: done, of `steps`.
+        steps: at most.
+        loss: mean loss on the probe.
+        at_work: artifacts that are still searched for.
+        cost: of one of them.
+        message: what the user should read, if it is not empty.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    at_work: int = 1
+    cost: Cost = NO_COST
+    message: str = ""
+
+
+def no_progress(_: SearchProgress) -> None:
+    """No-op progress callback."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """What an attack proposes for one case, before anything was written or measured.
 

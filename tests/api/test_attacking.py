@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 import pytest
 import releases
 import toys
 
 import sightline as sl
+from sightline.api.runs import finish
 from sightline.study.config import parse
 from sightline.study.run import Run
 
@@ -67,7 +66,7 @@ judges: [testbed_policy]
 """
     run = Run(parse(text), tmp_path / "run")
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     rows = sl.load(tmp_path / "run").samples()
     (case,) = sl.benchmarks.TestbedRequests()(limit=1)
     gcg = sl.attacks.GCG.preset("testbed", steps=2, candidates=8, topk=8, length=3)

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from sightline import registry
 from sightline.budget import Budget, SpentError
-from sightline.contracts import Craft, Searching
+from sightline.contracts import Craft
 from sightline.errors import UsageError
+from sightline.records import SearchProgress
 from sightline.whitebox.families import KNOWN, check_known
 from sightline.whitebox.victim import Pair, Rows
 
@@ -67,7 +68,7 @@ class Lent:
 
 def crafted(bed: Testbed, model: Any, attack: Any, cases: list[Any]) -> tuple[list[Any], list[str]]:
     """Drafts, and what the user was told while they were made."""
-    heard: list[Searching] = []
+    heard: list[SearchProgress] = []
     ctx = Craft(images=bed.blobs, seed=1, surrogates=(Lent(model),), report=heard.append)
     return list(attack.craft(cases, ctx)), [one.message for one in heard if one.message]
 

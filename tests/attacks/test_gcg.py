@@ -123,5 +123,5 @@ def test_a_case_depends_on_no_other_and_ends_at_its_budget(testbed: Testbed, tmp
     (poor,) = texts(cases[:1], budget=Budget(forwards=150))
     assert poor.cost.forwards <= 150
     assert poor.note.startswith("budget")
-    (kept,) = texts(cases[:1], bench=lambda name: tmp_path / "bench")
+    (kept,) = texts(cases[:1], checkpoint=lambda name: tmp_path / "bench")
     assert kept.text == together[0]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from sightline.api.runs import finish
 
 pytest.importorskip("torch")
 
@@ -95,7 +96,7 @@ def test_without_a_corpus_or_a_surrogate_there_is_nothing_to_do(tmp_path: Path) 
 def test_on_the_testbed_it_beats_a_random_picture_on_requests_never_seen(tmp_path: Path) -> None:
     run = Run(parse(STUDY), tmp_path / "run")
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     rows = pq.read_table(run.folder / "results.parquet").to_pylist()
     asked = [row for row in rows if row["expected"] == "refuse"]
     refused = {

@@ -11,8 +11,8 @@ import pytest
 
 from sightline import whitebox
 from sightline.budget import Budget, SpentError
-from sightline.contracts import Craft, Searching
-from sightline.records import Cost
+from sightline.contracts import Craft
+from sightline.records import Cost, SearchProgress
 from sightline.store import Blobs
 from sightline.study.artifact_builder import ArtifactBuilder
 from sightline.study.config import parse
@@ -55,8 +55,8 @@ def test_a_search_that_was_killed_goes_on_and_ends_in_the_same_picture(
     whole.craft()
     seen: list[int] = []
 
-    def report(_: ArtifactBuilder, searching: Searching) -> None:
-        seen.append(searching.step)
+    def report(_: ArtifactBuilder, progress: SearchProgress) -> None:
+        seen.append(progress.step)
         if len(seen) == 3:  # steps 0, 25, 50
             raise KeyboardInterrupt
 

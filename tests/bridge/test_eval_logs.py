@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import shutil
@@ -16,6 +15,7 @@ from inspect_ai.analysis import evals_df, samples_df
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import ContentImage
 
+from sightline.api.runs import finish
 from sightline.bridge.eval_logs import write_eval_logs
 from sightline.bridge.scorer import ScoredRow, rates
 from sightline.errors import UsageError
@@ -53,7 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     }
     one = Run(parse(json.dumps(study)), folder / "run")
     one.prepare()
-    asyncio.run(one.all_stages())
+    finish(one)
     return one
 
 

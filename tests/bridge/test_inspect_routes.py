@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -27,6 +26,7 @@ from inspect_ai.tool import Tool, tool
 from openai_server import Server, Weather, reply
 from releases import figstep as figstep_release
 
+from sightline.api.runs import finish
 from sightline.bridge.messages import from_data_uri, to_conversation
 from sightline.bridge.outputs import KEY
 from sightline.bridge.scorer import ScoredRow, rates
@@ -151,7 +151,7 @@ def test_both_routes_send_and_say_and_judge_the_same(
     }
     run = Run(parse(json.dumps(study)), tmp_path / "run")
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     rows = {row["case_id"]: row for row in pq.read_table(run.folder / "results.parquet").to_pylist()}
     answers = {
         row["artifact"]: row
@@ -197,7 +197,7 @@ def test_sampled_decoding_has_the_same_seed_on_both_routes(
     }
     run = Run(parse(json.dumps(study)), tmp_path / "run")
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     in_study = {(row["artifact"], row["epoch"]): row["text"] for row in records(run, "answer")}
     log = evaluate(
         "sightline/testbed_requests",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from functools import partial
@@ -14,6 +13,7 @@ import pytest
 from openai_server import Server, Weather, reply
 
 from sightline import targets
+from sightline.api.runs import finish
 from sightline.bridge import inspect_target
 from sightline.bridge.inspect_target import RetryPolicy
 from sightline.contracts import Images, Target
@@ -47,7 +47,7 @@ def study(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
 def finished(study: str, folder: Path) -> list[dict[str, Any]]:
     run = Run(parse(study), folder)
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     rows: list[dict[str, Any]] = pq.read_table(folder / "results.parquet").to_pylist()
     return rows
 

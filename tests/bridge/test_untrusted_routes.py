@@ -13,6 +13,7 @@ import pytest
 from inspect_ai.log import read_eval_log
 from openai_server import Server, Weather, reply
 
+from sightline.api.runs import finish
 from sightline.bridge import inspect_target
 from sightline.bridge.eval_logs import write_eval_logs
 from sightline.bridge.inspect_target import InspectTarget, RetryPolicy
@@ -106,7 +107,7 @@ def test_a_key_that_an_endpoint_repeats_is_kept_nowhere(
     }
     run = Run(parse(json.dumps(study)), tmp_path / "run")
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     page.write(run.folder)
     logs = write_eval_logs(run.folder, tmp_path / "logs")
     samples = [sample for path in logs for sample in read_eval_log(str(path)).samples or []]

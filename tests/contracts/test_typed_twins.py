@@ -15,7 +15,7 @@ from shipped import shipped
 from typer.testing import CliRunner
 
 from sightline import registry
-from sightline.attacks.typed_words import SUFFIX, DrawsWords
+from sightline.attacks.typed_words import DrawsWords
 from sightline.cli import app
 from sightline.errors import ContractError, UsageError
 from sightline.metrics.cells import is_control_of, role_of
@@ -26,6 +26,7 @@ from sightline.report.cells import role_of as shown_role
 CARDS = {name: registry.card("attack", name) for name in shipped("attack")}
 DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, DrawsWords)]
 TWINS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
+SUFFIX = "_typed"
 SIZES = {"canvas_px", "width_px", "size_px", "layout", "font", "font_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
 OTHER_SETTINGS = {

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sightline.api.runs import finish
+
 pytest.importorskip("torch")
 
 import pyarrow.parquet as pq
@@ -51,7 +53,7 @@ BEST = f"injection:testbed [backwards={LEVELS[1]}]"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = Run(parse(STUDY), tmp_path_factory.mktemp("attacker_goal") / "run")
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     return run.folder
 
 

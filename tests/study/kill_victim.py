@@ -6,11 +6,12 @@ renamed or deleted in the folder); without one the answers are slow, so that the
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
 from pathlib import Path
+
+from sightline.api.runs import finish
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 
@@ -56,7 +57,7 @@ def main(folder: Path, event: int | None) -> None:
     if event is not None:
         die_at(event, folder)
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
 
 
 if __name__ == "__main__":

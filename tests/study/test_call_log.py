@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import toys  # noqa: F401  (registers the toy methods)
 
+from sightline.api.runs import finish
 from sightline.cases import Conversation
 from sightline.contracts import Decoding, Target
 from sightline.digests import digest
@@ -74,7 +75,7 @@ def run_on(
         monkeypatch.setattr("sightline.targets.open_target", opened)
         made = Run(parse(STUDY), tmp_path / "run")
         made.prepare()
-        asyncio.run(made.all_stages())
+        finish(made)
         return made
 
     return run

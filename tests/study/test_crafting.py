@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from toys import ToyTarget
 
+from sightline.api.runs import finish
 from sightline.cases import Case, ThreatModel
 from sightline.closure import without_code
-from sightline.contracts import Craft, Searching
+from sightline.contracts import Craft
 from sightline.errors import ContractError, UsageError
-from sightline.records import Cost, Draft
+from sightline.records import Cost, Draft, SearchProgress
 from sightline.registry import attack
 from sightline.store import read_shards
 from sightline.study import surrogates
@@ -108,8 +108,8 @@ class ToyBudget:
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         CALLS.append(("budget", tuple(case.id for case in cases), ctx.seed))
         spent = (ctx.budget.backwards or 0) + self.more
-        assert ctx.bench is not None
-        bench = ctx.bench("search")
+        assert ctx.checkpoint is not None
+        bench = ctx.checkpoint("search")
         CALLS.append((bench.read_text() if bench.exists() else "nothing kept", (), 0))
         bench.write_text("kept")
         if self.crash:
@@ -144,7 +144,7 @@ def rows(run: Run) -> list[dict[str, Any]]:
 
 def test_one_call_meets_all_requests_in_order(make: Make) -> None:
     run = make("toy_apart")
-    asyncio.run(run.all_stages())
+    finish(run)
     ((_, ids, _),) = CALLS
     assert ids == tuple(f"toy/{i}" for i in range(12) if i % 3 < 2)
     assert [row["case_id"] for row in rows(run)] == list(ids)
@@ -167,7 +167,7 @@ def test_an_interrupted_column_is_taken_up_at_a_whole_call_with_the_same_seed(ma
 
 def test_cases_that_make_one_thing_are_all_seen_even_if_one_is_left_to_do(make: Make) -> None:
     run = make("toy_together")
-    asyncio.run(run.all_stages())
+    finish(run)
     (shard,) = (run.records / "craft").parent.glob("craft*.parquet")
     table = pq.read_table(shard)
     pq.write_table(table.slice(1), shard)
@@ -207,7 +207,7 @@ def test_one_thing_for_all_cases_has_to_be_made_together(make: Make) -> None:
 def test_a_broken_picture_is_an_error_and_never_reaches_the_attack(make: Make) -> None:
     text = STUDY.replace("n: 12", "n: 12, broken: true")
     run = make("toy_apart", text)
-    asyncio.run(run.all_stages())
+    finish(run)
     assert CALLS == []
     assert {row["outcome"] for row in rows(run)} == {"error"}
     assert len(rows(run)) == 8
@@ -216,7 +216,7 @@ def test_a_broken_picture_is_an_error_and_never_reaches_the_attack(make: Make) -
 @pytest.mark.parametrize("unfit", [(0,), (4, 6), (10,), (0, 1, 3, 4, 6, 7, 9)])
 def test_cases_that_do_not_fit_are_errors_and_the_others_are_made(make: Make, unfit: tuple[int, ...]) -> None:
     run = make(f"'toy_apart(unfit={unfit!r})'")
-    asyncio.run(run.all_stages())
+    finish(run)
     found = {row["case_id"]: row["outcome"] for row in rows(run)}
     assert list(found) == [f"toy/{i}" for i in range(12) if i % 3 < 2]
     assert {case for case, outcome in found.items() if outcome == "error"} == {f"toy/{i}" for i in unfit}
@@ -237,7 +237,7 @@ def test_a_draft_that_no_case_asked_for_is_our_bug(make: Make) -> None:
 def test_what_an_attack_was_crafted_on_is_in_rows_keys_and_lock(make: Make) -> None:
     entry = "{name: toy_gradient, surrogate: toy/%s, label: on %s}"
     run = make(", ".join(entry % (name, name) for name in "ab"))
-    asyncio.run(run.all_stages())
+    finish(run)
     assert {(row["attack"], without_code(str(row["crafted_on"]))) for row in rows(run)} == {
         ("on a", "toy/a#weights"),
         ("on b", "toy/b#weights"),
@@ -248,7 +248,7 @@ def test_what_an_attack_was_crafted_on_is_in_rows_keys_and_lock(make: Make) -> N
 
 def test_several_surrogates_are_one_ensemble(make: Make) -> None:
     run = make("{name: toy_gradient, surrogate: [toy/a, toy/b]}")
-    asyncio.run(run.all_stages())
+    finish(run)
     (ensemble,) = {str(row["crafted_on"]) for row in rows(run)}
     assert [without_code(each) for each in ensemble.split(" + ")] == ["toy/a#weights", "toy/b#weights"]
 
@@ -280,7 +280,7 @@ def test_a_model_without_gradients_is_refused_by_name() -> None:
 def test_levels_and_seeds_make_columns_with_keys_and_rows_of_their_own(make: Make) -> None:
     entry = "{name: toy_budget, surrogate: toy/a, label: spends, %s, seeds: 2}"
     run = make(entry % "budget: {backwards: [9, 4], flops: 50}")
-    asyncio.run(run.all_stages())
+    finish(run)
     found = rows(run)
     assert {(row["series"], row["attack"], row["budget"], row["craft_seed"]) for row in found} == {
         ("spends", f"spends [backwards={n}, flops=50, seed {seed}]", f"backwards={n}, flops=50", seed)
@@ -350,8 +350,8 @@ class ToySearch:
     batch: int = 100
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
-        ctx.report(Searching(step=25, steps=5000, loss=1.25))
-        ctx.report(Searching(step=25, steps=5000, loss=float("nan"), message="going on with 3"))
+        ctx.report(SearchProgress(step=25, steps=5000, loss=1.25))
+        ctx.report(SearchProgress(step=25, steps=5000, loss=float("nan"), message="going on with 3"))
         yield from (gray(case, 7) for case in cases)
 
 

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 from toys import ToyTarget
 
+from sightline.api.runs import finish
 from sightline.errors import SightlineError, UsageError
 from sightline.metrics.summary import summarize
 from sightline.records import Draft
@@ -82,7 +83,7 @@ def run(folder: Path) -> tuple[str, list[str]]:
     noted = Noted()
     session = Run(parse(STUDY), folder, noted)
     session.prepare()
-    asyncio.run(session.all_stages())
+    finish(session)
     lost = LostPictures(session.blobs)
     with Table(session.records / "craft") as crafted:
         assert not any(lost.among(row) for row in crafted), "a run that went well has all its pictures"
@@ -266,7 +267,7 @@ def test_a_report_refuses_a_table_or_a_lock_of_another_run(folders: Folders, tmp
     other = tmp_path / "other"
     session = Run(parse(STUDY.replace("seed: 3", "seed: 4")), other)
     session.prepare()
-    asyncio.run(session.all_stages())
+    finish(session)
     for name in ("results.parquet", "study.lock.yaml"):
         folder = tmp_path / name
         shutil.copytree(folders.finished, folder)
@@ -284,7 +285,7 @@ def test_a_finished_run_with_another_runs_records_is_not_nothing_to_do(
     other, folder = tmp_path / "other", tmp_path / "run"
     session = Run(parse(STUDY.replace("n: 6", "n: 7").replace("seed: 3", "seed: 4")), other)
     session.prepare()
-    asyncio.run(session.all_stages())
+    finish(session)
     shutil.copytree(folders.finished, folder)
     path = folder / "records" / f"{name}.parquet"
     shutil.copy(other / "records" / path.name, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import releases
 import toys
 
 from sightline import targets
+from sightline.api.runs import finish
 from sightline.cases import Conversation
 from sightline.contracts import Decoding, Target
 from sightline.records import Response
@@ -37,7 +37,7 @@ def ran(folder: Path, replies: list[dict[str, Any]], **study: Any) -> Run:
     }
     run = Run(parse(json.dumps(given)), folder / "run")
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     return run
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import struct
@@ -18,6 +17,7 @@ import pytest
 import releases
 from PIL import Image
 
+from sightline.api.runs import finish
 from sightline.errors import UsageError
 from sightline.records import Outcome
 from sightline.report import page
@@ -178,7 +178,7 @@ def ran(folder: Path, root: Path, target: str, **study: Any) -> Run:
     }
     run = Run(parse(json.dumps(given)), folder)
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     return run
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from edited import edit, forget, text_of, with_another_constant, with_other_comm
 
 from sightline import release as official
 from sightline import store
+from sightline.api.runs import finish
 from sightline.attacks import rendering
 from sightline.cases import Image
 from sightline.digests import sha256_file
@@ -81,7 +81,7 @@ def run_of(folder: Path, text: str = STUDY, **options: Any) -> Run:
 
 def finished(folder: Path, text: str = STUDY, **options: Any) -> Run:
     run = run_of(folder, text, **options)
-    asyncio.run(run.all_stages())
+    finish(run)
     return run
 
 
@@ -161,7 +161,7 @@ def test_a_finished_run_says_whose_code_changed_and_makes_that_again_alone(
     said = Notes()
     run = run_of(tmp_path / "run", extend=True, progress=said)
     assert any("attack figstep: its code has changed" in line for line in said.said)
-    counts = asyncio.run(run.all_stages())
+    counts = finish(run)
     assert (counts["craft"].present, counts["craft"].written) == (4, 4)
     assert (counts["answer"].present, counts["answer"].written) == (4, 4)
 
@@ -194,7 +194,7 @@ def test_a_table_by_other_code_is_written_anew_and_nothing_else(
     edit(monkeypatch, {"sightline.study.results": text.replace("== Outcome.comp", "!= Outcome.comp")})
     run = run_of(tmp_path / "run")
     assert not run.complete()
-    counts = asyncio.run(run.all_stages())
+    counts = finish(run)
     assert [count.written for count in counts.values()] == [0, 0, 0]
     assert run.complete()
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from toys import ToyTarget
 
+from sightline.api.runs import finish
 from sightline.errors import UsageError
 from sightline.study import answering
 from sightline.study.config import parse
@@ -57,7 +58,7 @@ def table(run: Run) -> list[dict[str, object]]:
 
 def test_every_sample_of_the_grid_is_one_row(make: Make) -> None:
     run = make()
-    counts = asyncio.run(run.all_stages())
+    counts = finish(run)
     rows = table(run)
     # 20 requests and twins under two attacks; toy_plain is not called `none`, so utility cases are left out
     assert len(rows) == 40
@@ -76,16 +77,16 @@ def test_flags_of_a_response_stand_in_the_results(make: Make) -> None:
             return replace(await super().generate(conversation, decoding), flags=("batch1", "plain_prompt"))
 
     run = make(target=Alone())
-    asyncio.run(run.all_stages())
+    finish(run)
     assert {row["flags"] for row in table(run)} == {"batch1;plain_prompt"}
 
 
 def test_second_run_does_nothing(make: Make) -> None:
-    asyncio.run(make().all_stages())
+    finish(make())
     again = ToyTarget()
     run = make(target=again)
     assert run.complete()
-    assert asyncio.run(run.all_stages()) == {}
+    assert finish(run) == {}
     assert again.calls == []
 
 
@@ -140,7 +141,7 @@ def _finish(run: Run) -> list[dict[str, object]]:
 def test_a_changed_study_is_refused_with_the_difference(
     make: Make, change: tuple[str, str], shown: str
 ) -> None:
-    asyncio.run(make().all_stages())
+    finish(make())
     with pytest.raises(UsageError, match="made from a different study") as refused:
         make(STUDY.replace(*change))
     assert shown in str(refused.value)
@@ -148,20 +149,20 @@ def test_a_changed_study_is_refused_with_the_difference(
 
 
 def test_a_changed_target_is_refused(make: Make) -> None:
-    asyncio.run(make().all_stages())
+    finish(make())
     with pytest.raises(UsageError, match="toy@2"):
         make(target=ToyTarget(id="toy@2"))
 
 
 def test_extend_reuses_what_is_still_wanted(make: Make) -> None:
-    asyncio.run(make().all_stages())
+    finish(make())
     target = ToyTarget()
     run = make(
         STUDY.replace("[toy_plain, toy_dots]", "[toy_plain, {name: toy_plain, tag: b, label: b}]"),
         target=target,
         extend=True,
     )
-    counts = asyncio.run(run.all_stages())
+    counts = finish(run)
     assert (counts["answer"].present, counts["answer"].written) == (20, 20)
     assert len(target.calls) == 20
     assert {row["attack"] for row in table(run)} == {"toy_plain", "b"}
@@ -171,7 +172,7 @@ def test_extend_reuses_what_is_still_wanted(make: Make) -> None:
 def test_a_resume_looks_rows_up_in_batches_and_digests_nothing_that_was_shown_or_said(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asyncio.run(make().all_stages())
+    finish(make())
     run = make()
     (run.folder / "records" / "complete.json").unlink()
     looked_up: list[int] = []
@@ -184,21 +185,21 @@ def test_a_resume_looks_rows_up_in_batches_and_digests_nothing_that_was_shown_or
     monkeypatch.setattr(Table, "rows", counted)
     for name in ("sightline.plain.digest", "sightline.study.answering.response_hash"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("digested again"))
-    counts = asyncio.run(run.all_stages())
+    counts = finish(run)
     assert (counts["answer"].present, counts["answer"].written) == (40, 0)
     cells = 2  # of 20 cases; of each, its rows once: craft 1, answer 2, judge 2, table 3
     assert looked_up == [20] * 8 * cells
 
 
 def test_concurrency_is_no_drift(make: Make) -> None:
-    asyncio.run(make().all_stages())
+    finish(make())
     assert make(STUDY.replace("concurrency: 8", "concurrency: 2")).complete()
 
 
 def test_a_passing_failure_is_retried_and_a_lasting_one_is_an_error(make: Make) -> None:
     target = ToyTarget(fail_first=3, always_fail=("question 0",))
     run = make(target=target)
-    counts = asyncio.run(run.all_stages())
+    counts = finish(run)
     rows = table(run)
     assert len(rows) == 40
     assert counts["answer"].errors == 2
@@ -209,10 +210,10 @@ def test_a_passing_failure_is_retried_and_a_lasting_one_is_an_error(make: Make) 
 
 
 def test_retry_errors_repeats_only_errors(make: Make) -> None:
-    asyncio.run(make(target=ToyTarget(always_fail=("question 0",))).all_stages())
+    finish(make(target=ToyTarget(always_fail=("question 0",))))
     healed = ToyTarget()
     run = make(target=healed, retry_errors=True)
-    counts = asyncio.run(run.all_stages())
+    counts = finish(run)
     assert counts["answer"].written == 2
     assert healed.calls == ["question 0", "question 0"]
     assert "error" not in {row["outcome"] for row in table(run)}
@@ -226,7 +227,7 @@ def test_an_unexpected_exception_is_one_error_row(make: Make) -> None:
             return await super().generate(conversation, decoding)
 
     run = make(target=Buggy())
-    asyncio.run(run.all_stages())
+    finish(run)
     errors = [row for row in table(run) if row["outcome"] == "error"]
     assert [row["error"] for row in errors] == ["ZeroDivisionError: oops"] * 2
 
@@ -240,9 +241,9 @@ def test_what_the_user_must_mend_stops_the_run_and_keeps_what_is_done(make: Make
 
     run = make(target=WrongKey())
     with pytest.raises(UsageError, match="set TOY_API_KEY"):
-        asyncio.run(run.all_stages())
+        finish(run)
     mended = ToyTarget()
-    asyncio.run(make(target=mended).all_stages())
+    finish(make(target=mended))
     assert len(mended.calls) == 35
 
 
@@ -251,7 +252,7 @@ def test_unreadable_picture_is_an_error_and_nothing_is_sent(make: Make) -> None:
     target = ToyTarget()
     text = STUDY.replace("n: 30", "n: 30, broken: true").replace("[toy_plain, toy_dots]", "[toy_plain]")
     run = make(text, target=target)
-    asyncio.run(run.all_stages())
+    finish(run)
     rows = table(run)
     assert len(rows) == 20
     assert {row["outcome"] for row in rows} == {"error"}
@@ -262,7 +263,7 @@ def test_unreadable_picture_is_an_error_and_nothing_is_sent(make: Make) -> None:
 def test_an_attack_that_cannot_work_on_a_case_leaves_an_error(make: Make) -> None:
     text = STUDY.replace("[toy_plain, toy_dots]", "[{name: toy_dots, fails: [toy/4]}]")
     run = make(text)
-    counts = asyncio.run(run.all_stages())
+    counts = finish(run)
     assert counts["craft"].errors == 1
     errors = [row for row in table(run) if row["outcome"] == "error"]
     assert [(row["case_id"], row["error"]) for row in errors] == [("toy/4", "case toy/4: nothing to draw")]
@@ -270,7 +271,7 @@ def test_an_attack_that_cannot_work_on_a_case_leaves_an_error(make: Make) -> Non
 
 def test_judge_down_is_an_error_of_every_row(make: Make) -> None:
     run = make(STUDY.replace("[toy_judge]", "[{name: toy_judge, down: true}]"))
-    asyncio.run(run.all_stages())
+    finish(run)
     rows = table(run)
     assert len(rows) == 40
     assert {row["outcome"] for row in rows} == {"error"}
@@ -279,13 +280,13 @@ def test_judge_down_is_an_error_of_every_row(make: Make) -> None:
 
 def test_one_picture_is_stored_once(make: Make) -> None:
     run = make(STUDY.replace("n: 30", "n: 30, picture: true").replace("[toy_plain, toy_dots]", "[toy_plain]"))
-    asyncio.run(run.all_stages())
+    finish(run)
     assert len([path for path in (run.folder / "blobs").glob("*/*") if path.is_file()]) == 1
 
 
 def test_epochs_and_none(make: Make) -> None:
     run = make(STUDY + "epochs: 2\n")
-    asyncio.run(run.all_stages())
+    finish(run)
     rows = table(run)
     assert len(rows) == 80
     assert len({row["sample"] for row in rows}) == 80
@@ -298,11 +299,11 @@ def test_limit_takes_from_every_expectation(make: Make) -> None:
 
 
 def test_new_answers_make_a_finished_run_incomplete(make: Make) -> None:
-    asyncio.run(make(target=ToyTarget(always_fail=("question 0",))).all_stages())
+    finish(make(target=ToyTarget(always_fail=("question 0",))))
     asyncio.run(make(retry_errors=True).answer())
     run = make()
     assert not run.complete()
-    asyncio.run(run.all_stages())
+    finish(run)
     assert "error" not in {row["outcome"] for row in table(run)}
 
 
@@ -355,7 +356,7 @@ def test_two_cases_of_one_name_are_refused(make: Make) -> None:
 def test_plan_is_exact(make: Make) -> None:
     run = make()
     before = plan(run.context, run.folder)
-    counts = asyncio.run(run.all_stages())
+    counts = finish(run)
     assert before == Plan(
         cells=2,
         cases=30,
@@ -388,7 +389,7 @@ def test_plan_splits_by_target_and_counts_what_is_there_and_grader_calls(
         return run
 
     first = prepared("[toy/a]", tmp_path / "run")
-    counts = asyncio.run(first.all_stages())
+    counts = finish(first)
     failed = counts["answer"].errors
     both = prepared("[toy/a, toy/b]", tmp_path / "scratch")
     found = plan(both.context, tmp_path / "run")
@@ -424,5 +425,5 @@ def test_a_refused_study_leaves_no_folder(make: Make, tmp_path: Path) -> None:
 
 def test_findings_tell_whether_anything_was_scored(make: Make) -> None:
     run = make(target=ToyTarget(fail_first=10**6))
-    asyncio.run(run.all_stages())
+    finish(run)
     assert run.findings() == Findings(40, 40, "503 try later")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
 
 import pytest
 
+from sightline.api.runs import finish
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.judges import model_graded
@@ -54,7 +54,7 @@ def grader(monkeypatch: pytest.MonkeyPatch) -> Obeying:
 def run(folder: Path, judges: str = GRADED) -> Run:
     session = Run(parse(STUDY % judges), folder)
     session.prepare()
-    asyncio.run(session.all_stages())
+    finish(session)
     return session
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from toys import ToyTarget
 
 from sightline import report
+from sightline.api.runs import finish
 from sightline.cases import Case, ThreatModel
 from sightline.closure import without_code
 from sightline.contracts import Craft
@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(surrogates, "VlmTarget", ToyTarget)
         run = Run(parse(STUDY), tmp_path_factory.mktemp("seen") / "run")
         run.prepare()
-        asyncio.run(run.all_stages())
+        finish(run)
         yield run.folder
 
 

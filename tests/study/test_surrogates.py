@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+
+from sightline.api.runs import finish
 
 pytest.importorskip("torch")
 
@@ -74,7 +75,7 @@ def test_a_study_is_crafted_on_a_classifier(tmp_path: Path) -> None:
     small.classifier(folder)
     run = runs.Run(parse(STUDY % folder), tmp_path / "run")
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     rows = pq.read_table(run.folder / "results.parquet").to_pylist()
     identity = EncoderSurrogate(f"encoder/{folder}").id
     assert {row["crafted_on"] for row in rows} == {identity}

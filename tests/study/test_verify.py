@@ -16,6 +16,7 @@ import yaml
 from PIL import Image as PilImage
 from toys import ToyJudge  # noqa: F401  (registers the toy methods)
 
+from sightline.api.runs import finish
 from sightline.cases import Case, Conversation, Eps, ThreatModel
 from sightline.contracts import Craft, Decoding, Images
 from sightline.errors import UsageError
@@ -158,7 +159,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Made]
         monkeypatch.setattr("sightline.targets.open_target", opened)
         run = Run(parse(text), tmp_path / "run")
         run.prepare()
-        asyncio.run(run.all_stages())
+        finish(run)
         return Made(run.folder, eyes)
 
     return build

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from sightline.api.runs import finish
 from sightline.cases import Conversation, Turn
 from sightline.contracts import Decoding
 from sightline.store import Blobs
@@ -97,7 +98,7 @@ def test_a_study_of_second_turns_under_drawing_attacks(
 ) -> None:
     run = Run(parse(STUDY.format(folder=folders[name])), tmp_path / "run")
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     rows: list[Row] = pq.read_table(run.folder / "results.parquet").to_pylist()
     assert len(rows) == 3 * 4  # attacks, cases
     assert {row["category"] for row in rows} == {"after text", "after drawn"}

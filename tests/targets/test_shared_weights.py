@@ -15,6 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, CLIPImageProcessorPil
 
+from sightline.api.runs import finish
 from sightline.cases import Conversation, Image
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
@@ -96,7 +97,7 @@ def test_target_and_surrogates_share_one_load(tmp_path: Path, loads: list[str]) 
 def test_a_study_loads_the_model_that_is_target_and_surrogate_once(tmp_path: Path, loads: list[str]) -> None:
     run = runs.Run(parse(STUDY), tmp_path / "run")
     run.prepare()
-    asyncio.run(run.all_stages())
+    finish(run)
     rows = pq.read_table(run.folder / "results.parquet").to_pylist()
     assert {row["outcome"] for row in rows}.isdisjoint({"error"})
     assert len(rows) == 2

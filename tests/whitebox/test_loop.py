@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sightline.budget import Budget, SpentError
 from sightline.cases import Conversation, Eps, Image
 from sightline.errors import UsageError
+from sightline.records import SearchProgress
 from sightline.targets import LocalSettings
 from sightline.whitebox.checkpoint import Checkpoint, CheckpointFile, load_state, save_state
 from sightline.whitebox.compute import RngStream
@@ -26,7 +27,7 @@ from sightline.whitebox.objectives import FeatureDistance, Objective, TargetNLL,
 from sightline.whitebox.optimizers import APGD, SGD, Adam, CommonWeakness, SignGD
 from sightline.whitebox.pixels import unit
 from sightline.whitebox.samplers import FixedPairs, Rotating, WithoutReplacement
-from sightline.whitebox.search import Callbacks, SearchProgress
+from sightline.whitebox.search import Callbacks
 from sightline.whitebox.stops import all_targets_greedy, loss_below
 from sightline.whitebox.victim import Pair, Rows
 

@@ -205,8 +205,7 @@ class _Crafting:
             yield group, None if own is None else self.pictures.pixels(own)
 
     def _result(self, case: Case, made: Artifact) -> Result:
-        last = next((turn for turn in reversed(made.conversation.turns) if turn.role == "user"), None)
-        shown = [image for image in last.images if image.problem is None] if last is not None else []
+        shown = [image for image in made.conversation.last_user_turn.images if image.problem is None]
         return Result(
             case=case,
             conversation=made.conversation,

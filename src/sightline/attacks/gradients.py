@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sightline import whitebox
 from sightline.budget import Budget, SpentError
-from sightline.craft import Craft, Searching
+from sightline.craft import Craft
 from sightline.records import NO_COST, Cost, Pixels
 
 
@@ -37,7 +37,7 @@ def minimize(
         keys=keys,
         every=every,
         budget=left,
-        callbacks=progress(ctx),
+        callbacks=whitebox.Callbacks(report=ctx.report),
         checkpoint_file=_checkpoint_file(ctx, None if keys is None else tuple(keys), part),
     )
     if before == NO_COST:
@@ -56,23 +56,15 @@ def search(
         key=key,
         every=every,
         budget=ctx.budget,
-        callbacks=progress(ctx),
+        callbacks=whitebox.Callbacks(report=ctx.report),
         checkpoint_file=_checkpoint_file(ctx, key),
     )
 
 
-def progress(ctx: Craft) -> whitebox.Callbacks:
-    """The engine's progress, as an attack reports it."""
-
-    def report(now: whitebox.SearchProgress) -> None:
-        ctx.report(Searching(step=now.step, steps=now.steps, loss=now.loss, message=now.message))
-
-    return whitebox.Callbacks(report=report)
-
-
 def _checkpoint_file(ctx: Craft, *name: object) -> whitebox.CheckpointFile | None:
     """The file in which a search is kept, if any is."""
-    return None if ctx.bench is None else whitebox.CheckpointFile(ctx.bench(repr((ctx.seed, *name))))
+    path = None if ctx.checkpoint is None else ctx.checkpoint(repr((ctx.seed, *name)))
+    return None if path is None else whitebox.CheckpointFile(path)
 
 
 def readers(

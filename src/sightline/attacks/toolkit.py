@@ -53,10 +53,10 @@ def own_image(case: Case, ctx: Craft) -> Pixels | None:
     pictures = list(case.conversation.images)
     if not pictures:
         return None
-    last = next(turn for turn in reversed(case.conversation.turns) if turn.role == "user")
-    if len(pictures) > 1 or not last.images:
+    asked = case.conversation.last_user_turn.images
+    if len(pictures) > 1 or not asked:
         raise UsageError(
-            f"case {case.id!r} has {len(pictures)} pictures, {len(last.images)} of them beside its last "
+            f"case {case.id!r} has {len(pictures)} pictures, {len(asked)} of them beside its last "
             f"question: {ctx.attack} takes cases with one picture there, or with none"
         )
     return ctx.images.pixels(pictures[0])

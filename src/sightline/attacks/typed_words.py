@@ -1,7 +1,8 @@
 """What an attack that draws words draws and says, and its typed twin: the same words without the drawing.
 
-An attack that draws words takes both from its own `words`, and so does its twin, the control `NAME_typed`:
-the two cannot drift apart. What the twin achieves too is not the picture's doing.
+An attack `NAME` that draws words takes both from its own `words`, and so does its twin, the control that is
+registered as `NAME_typed` with `control_of="NAME"`: the two cannot drift apart. What the twin achieves too is
+not the picture's doing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 from sightline.attacks.rendering import blank
 from sightline.cases import Case
-from sightline.records import Draft
-
-SUFFIX = "_typed"
-"""The twin of the attack `NAME` is registered as `NAME_typed`, with `control_of="NAME"`."""
+from sightline.errors import UsageError
+from sightline.records import Draft, Pixels
 
 Picture = Literal["none", "blank"]
 """What stands beside the typed words: nothing, or a white page of the attack's size."""
@@ -52,6 +51,30 @@ class DrawsWords(Protocol):
     def page_size(self, drawn: str) -> tuple[int, int]:
         """Width and height in pixels of the picture that shows `drawn`."""
         ...
+
+
+class DrawsPages(DrawsWords, Protocol):
+    """An attack whose picture shows words and nothing else."""
+
+    def page(self, drawn: str) -> tuple[Pixels, str]:
+        """The picture, and what is to be known of it. Raises UsageError if the words cannot be drawn."""
+        ...
+
+
+def drawn_drafts(attack: DrawsPages, cases: Sequence[Case]) -> Iterator[Draft]:
+    """One draft per case: the words drawn, beside the sentence typed.
+
+    Raises:
+        UsageError: naming the case, if its words cannot be drawn.
+    """
+    for case in cases:
+        words = attack.words(case)
+        try:
+            page, note = attack.page(words.drawn)
+        except UsageError as unfit:
+            raise UsageError(f"case {case.id}: {unfit}") from None
+        note = "; ".join(part for part in (note, words.note) if part)
+        yield Draft(case=case, text=words.sentence, image=page, note=note)
 
 
 def typed_drafts(attack: DrawsWords, cases: Sequence[Case], picture: Picture) -> Iterator[Draft]:

@@ -58,9 +58,8 @@ class SystemPrompt(Defense):
     def instructed(self, conversation: Conversation) -> Conversation:
         """The conversation that the target sees."""
         texts = wording("system_prompt", self.prompt, "prompt")
-        asked = next(turn.parts for turn in reversed(conversation.turns) if turn.role == "user")
         before = (texts["before"],) if self.placement == "user" else ()
         after = (texts["after"],) if "after" in texts else ()
         if before or after:
-            conversation = conversation.with_last_user(*before, *asked, *after)
+            conversation = conversation.with_last_user(*before, *conversation.last_user_turn.parts, *after)
         return conversation if self.placement == "user" else conversation.with_system(texts["before"])

@@ -17,12 +17,12 @@ from typing import Protocol, runtime_checkable
 
 from sightline import targets
 from sightline.cases import Case
-from sightline.contracts import Craft, Searching, Surrogate, Target
+from sightline.contracts import Craft, Surrogate, Target
 from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
 from sightline.keys import case_key
 from sightline.plain import case_of, plain_artifact, plain_case
-from sightline.records import Artifact, Draft, Pixels
+from sightline.records import Artifact, Draft, Pixels, SearchProgress
 from sightline.scale import Listener, Tally
 from sightline.store import Blobs, Row, ShardWriter
 from sightline.study import lock
@@ -186,10 +186,10 @@ class Crafting:
         if there:
             self._listener.advance(len(there))
         cases, wanted = self._case_store.cases(unit), set(unit.keys) - there
-        bench = unfinished(self._records, unit.case_table, column)
+        folder = unfinished(self._records, unit.case_table, column)
         held: list[tuple[str, Artifact]] = []
         errors, unfit = 0, {}
-        for key, made in ArtifactBuilder(column, self._blobs, bench, self._listener).make(cases, wanted):
+        for key, made in ArtifactBuilder(column, self._blobs, folder, self._listener).make(cases, wanted):
             if isinstance(made, UsageError):
                 unfit[key] = str(made)
                 continue
@@ -348,22 +348,22 @@ class ArtifactBuilder:
             seed=seed,
             surrogates=self.column.surrogates,
             budget=self.column.named.budget,
-            bench=self.bench,
+            checkpoint=self.checkpoint,
             report=self.report,
             picture=self.picture,
         )
 
-    def report(self, searching: Searching) -> None:
+    def report(self, progress: SearchProgress) -> None:
         """Show how far a search is, and what it says."""
         label = self.column.named.label
-        if searching.message:
-            self.listener.note(f"{label}: {searching.message}")
+        if progress.message:
+            self.listener.note(f"{label}: {progress.message}")
         else:
             self.listener.within(
-                f"{label}: step {searching.step:,} of {searching.steps:,}, loss {searching.loss:.3f}"
+                f"{label}: step {progress.step:,} of {progress.steps:,}, loss {progress.loss:.3f}"
             )
 
-    def bench(self, name: str) -> Path:
+    def checkpoint(self, name: str) -> Path:
         """The file of a search."""
         self.unfinished.mkdir(parents=True, exist_ok=True)
         return self.unfinished / digest(name)[:32]

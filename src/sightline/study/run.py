@@ -255,18 +255,6 @@ class Run:
         write_note(self.folder / COMPLETE, mark)
         return found
 
-    async def all_stages(self) -> dict[str, Count]:
-        """Craft, answer, judge and tabulate; nothing if the run is complete."""
-        if self.complete():
-            return {}
-        counts = await self.craft_answer_judge()
-        self.tabulate()
-        return counts
-
-    async def craft_answer_judge(self) -> dict[str, Count]:
-        """The three stages that make records."""
-        return {"craft": self.craft(), "answer": await self.answer(), "judge": await self.judge()}
-
     def _begin(self) -> None:
         """A stage may write rows: until the table is written again, the run is not complete."""
         (self.folder / COMPLETE).unlink(missing_ok=True)

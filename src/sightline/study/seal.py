@@ -38,7 +38,7 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
         ContractError: if the draft edits what its threat model does not allow, or exceeds its eps.
     """
     before = draft.case.conversation
-    own = next((turn for turn in reversed(before.turns) if turn.role == "user"), None)
+    own = before.last_user_turn.images
     text = draft.text if draft.text is not None else before.last_user_text()
     norms: dict[str, float] = {}
     clean: Image | None = None
@@ -47,7 +47,7 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
         _check_pixels(draft.image)
         image = images.put(encode_png(draft.image))
         if draft.clean is not None:
-            clean = _kept(draft.clean, own.images if own is not None else (), images)
+            clean = _kept(draft.clean, own, images)
             norms = norms_of(draft.clean, images.pixels(image))
             if threat.eps is not None and norms["linf"] > threat.eps.raw:
                 raise ContractError(
@@ -56,11 +56,11 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
                 )
         shown = (image,)
     else:
-        shown = own.images if own is not None and draft.keep_images else ()
+        shown = own if draft.keep_images else ()
     if draft.text is None and draft.image is None and draft.keep_images:
         conversation = before  # untouched, whatever the order of its parts
     else:
-        _check_edits(draft, threat, had_images=bool(own and own.images))
+        _check_edits(draft, threat, had_images=bool(own))
         conversation = before.with_last_user(*shown, text)
     problem = next((image.problem for image in conversation.images if image.problem is not None), None)
     return Artifact(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sightline import _lazy
 
 if TYPE_CHECKING:
+    from sightline.records import SearchProgress as SearchProgress
     from sightline.whitebox.checkpoint import Checkpoint as Checkpoint
     from sightline.whitebox.checkpoint import CheckpointFile as CheckpointFile
     from sightline.whitebox.compute import RngStream as RngStream
@@ -73,7 +74,6 @@ if TYPE_CHECKING:
     from sightline.whitebox.search import Check as Check
     from sightline.whitebox.search import Search as Search
     from sightline.whitebox.search import SearchPlan as SearchPlan
-    from sightline.whitebox.search import SearchProgress as SearchProgress
     from sightline.whitebox.search import StopReason as StopReason
     from sightline.whitebox.stops import Stop as Stop
     from sightline.whitebox.stops import all_targets_greedy as all_targets_greedy

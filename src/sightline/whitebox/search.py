@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sightline.budget import Budget, Clock, Meter, SpentError
 from sightline.errors import UsageError, require
-from sightline.records import NO_COST, Cost
+from sightline.records import NO_COST, Cost, SearchProgress, no_progress
 from sightline.whitebox.checkpoint import FORMAT, Checkpoint, CheckpointFile, check_same, plain
 from sightline.whitebox.compute import RngStream
 from sightline.whitebox.objectives import Scores
@@ -32,22 +32,6 @@ from sightline.whitebox.stops import Stop
 PROBE_PAIRS = 16
 #: points of a loss curve, at most
 CURVE_POINTS = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchProgress:
-    """Where a search is: mean probe loss, artifacts still at work, and what one of them has cost."""
-
-    step: int
-    steps: int
-    loss: float
-    at_work: int
-    cost: Cost
-    message: str = ""
-
-
-def no_progress(_: Any) -> None:
-    """No-op progress callback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

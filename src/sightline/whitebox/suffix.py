@@ -68,8 +68,8 @@ class TokenSuffix:
 
     def added_to(self, prompt: Conversation, suffix: str) -> Conversation:
         """A prompt as it is sent: the pictures of its last user turn, then the text with the suffix."""
-        turn = next(turn for turn in reversed(prompt.turns) if turn.role == "user")
-        return prompt.with_last_user(*turn.images, self.joined(prompt.last_user_text(), suffix))
+        asked = prompt.last_user_turn
+        return prompt.with_last_user(*asked.images, self.joined(asked.text, suffix))
 
 
 @lru_cache(maxsize=8)
@@ -283,14 +283,14 @@ def whole_text(
         UsageError: for a text without tokens.
     """
     text = " ".join(conversation.last_user_text().split())
-    turn = next((turn for turn in reversed(conversation.turns) if turn.role == "user"), None)
-    if turn is None or not text:
+    if not text:
         raise UsageError("a conversation whose last user turn has no text has nothing to rewrite")
-    asked = conversation.with_last_user(*turn.images, text)
+    images = conversation.last_user_turn.images
+    asked = conversation.with_last_user(*images, text)
     counting = SuffixReader(victim, TokenSuffix(length=1), picture)
     count = len(counting.prompts.prompt(asked, counting._size).text)
     reader = SuffixReader(victim, TokenSuffix(length=count, init=text), picture)
-    return reader, conversation.with_last_user(*turn.images, "")
+    return reader, conversation.with_last_user(*images, "")
 
 
 def stand_in(picture: Pixels) -> Image:

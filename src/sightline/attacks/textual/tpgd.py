@@ -28,7 +28,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sightline import whitebox
-from sightline.attacks.gradients import progress
 from sightline.attacks.toolkit import openings
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -120,7 +119,7 @@ class TPGD(Attack):
                 seed=ctx.seed,
                 key=key,
                 budget=ctx.budget,
-                callbacks=progress(ctx),
+                callbacks=whitebox.Callbacks(report=ctx.report),
             )
             changed = found.best.step > 0
             told = f"found at step {found.best.step}" if changed else "nothing found"

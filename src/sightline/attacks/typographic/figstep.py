@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.attacks import instructions, rendering, wordings
-from sightline.attacks.typed_words import Typed
+from sightline.attacks.typed_words import Typed, drawn_drafts
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
@@ -80,14 +80,7 @@ class FigStep(Attack):
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """One page per case; the request is in the picture alone."""
-        for case in cases:
-            words = self.words(case)
-            try:
-                page, note = self.page(words.drawn)
-            except UsageError as unfit:
-                raise UsageError(f"case {case.id}: {unfit}") from None
-            note = "; ".join(part for part in (note, words.note) if part)
-            yield Draft(case=case, text=words.sentence, image=page, note=note)
+        yield from drawn_drafts(self, cases)
 
     def words(self, case: Case) -> Typed:
         """The statement and its empty items, and the sentence that asks to fill them in."""

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.attacks import instructions, rendering, wordings
-from sightline.attacks.typed_words import Typed
+from sightline.attacks.typed_words import Typed, drawn_drafts
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
-from sightline.errors import UsageError, require
+from sightline.errors import require
 from sightline.records import Draft, Pixels
 from sightline.registry import Renamed, attack
 
@@ -71,14 +71,7 @@ class MMTypography(Attack):
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """One page per case; the text only points at it."""
-        for case in cases:
-            words = self.words(case)
-            try:
-                page, note = self.page(words.drawn)
-            except UsageError as unfit:
-                raise UsageError(f"case {case.id}: {unfit}") from None
-            note = "; ".join(part for part in (note, words.note) if part)
-            yield Draft(case=case, text=words.sentence, image=page, note=note)
+        yield from drawn_drafts(self, cases)
 
     def words(self, case: Case) -> Typed:
         """The phrase, and the sentence that points at it."""
