@@ -29,7 +29,8 @@ from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Decoding
 from sightline.plain import plain_artifact, plain_case
 from sightline.records import Artifact
-from sightline.store import Blobs, Row
+from sightline.shards import Row
+from sightline.store import Blobs
 
 PICTURES = 100
 IN_FLIGHT = 16

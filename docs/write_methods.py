@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from sightline import registry
-from sightline.registry import KINDS, Card, Kind
+from sightline.cards import KINDS, Card, Kind
 
 HEAD = """# Methods
 

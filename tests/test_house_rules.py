@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from apart import printed
 
-from sightline import registry
-from sightline.registry import KINDS
+from sightline import cards, registry
+from sightline.cards import KINDS
 from sightline.targets.local.families import FAMILIES
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +41,7 @@ LAYERS = [
     {
         "craft",
         "contracts",
+        "cards",
         "registry",
         "callables",
         "namespaces",
@@ -49,6 +50,7 @@ LAYERS = [
         "keys",
         "sealed",
         "run_folder",
+        "shards",
         "store",
         "tables",
         "release",
@@ -64,7 +66,7 @@ LAYERS = [
     {"bridge"},
     {"console"},
     {"api"},
-    {"terminal", "cli", "__main__"},
+    {"terminal", "testbed_commands", "cli", "__main__"},
 ]
 # Imports inside functions (or for types alone) that cross the arrow on purpose: one look-up by name each.
 LAZY = {
@@ -122,7 +124,7 @@ def test_imports_point_one_way(path: Path) -> None:
             assert here == "bridge", f"{path.name}: only the bridge imports Inspect"
         assert root != "ray", f"{path.name}: Ray is loaded by name, and only when it is asked for"
         if root == PACKAGE.name:
-            assert here in {PACKAGE.name, "terminal"}, f"{path.name}: {root} is an optional package"
+            assert here in {PACKAGE.name, "testbed_commands"}, f"{path.name}: {root} is an optional package"
         if root in {"torch", "transformers"}:
             assert here in {"targets", "testbed", "whitebox", PACKAGE.name}, (
                 f"{path.name}: {root} belongs to the models"
@@ -199,14 +201,14 @@ def test_no_forbidden_call_or_name(path: Path) -> None:
 def test_sizes(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     method = part(path) in {"attacks", "defenses", "judges", "benchmarks"}
-    assert lines <= (300 if method else 450), f"{path.name} has {lines} lines: does it hold one idea?"
+    assert lines <= (300 if method else 400), f"{path.name} has {lines} lines: does it hold one idea?"
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             assert length <= 80, f"{path.name}: {node.name} has {length} lines"
 
 
-def _methods() -> list[tuple[registry.Kind, str]]:
+def _methods() -> list[tuple[cards.Kind, str]]:
     folders = {kind: SRC / f"{kind}s" for kind in KINDS}
     return [
         (kind, path.stem)
@@ -217,7 +219,7 @@ def _methods() -> list[tuple[registry.Kind, str]]:
 
 
 @pytest.mark.parametrize(("kind", "name"), _methods())
-def test_every_method_has_a_whole_card_a_test_and_a_row_in_the_docs(kind: registry.Kind, name: str) -> None:
+def test_every_method_has_a_whole_card_a_test_and_a_row_in_the_docs(kind: cards.Kind, name: str) -> None:
     card = registry.card(kind, name)
     assert card.summary.endswith("."), f"{name}: the first docstring line is one sentence"
     assert len(card.summary) <= 120
@@ -243,8 +245,8 @@ def test_light_imports_load_nothing_heavy(module: str) -> None:
 
 def test_listing_the_methods_loads_no_model_library() -> None:
     code = (
-        "import sys; from sightline import registry\n"
-        "for kind in registry.KINDS:\n"
+        "import sys; from sightline import cards, registry\n"
+        "for kind in cards.KINDS:\n"
         "    for name in registry.names(kind): registry.card(kind, name)\n"
         "print(sorted({'torch', 'transformers', 'inspect_ai'} & set(sys.modules)))"
     )

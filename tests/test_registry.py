@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import toys
 
-from sightline import registry
+from sightline import cards, registry
 from sightline.errors import UsageError
 
 
@@ -63,9 +63,7 @@ def test_identity_depends_on_settings_and_code() -> None:
         ("attack", "toy_plain", {"tag": 7}, "valid string"),
     ],
 )
-def test_wrong_names_and_values(
-    kind: registry.Kind, name: str, options: dict[str, str], message: str
-) -> None:
+def test_wrong_names_and_values(kind: cards.Kind, name: str, options: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         registry.make(kind, name, **options)
 

@@ -20,16 +20,8 @@ from PIL import Image as PilImage
 from sightline import tables
 from sightline.digests import digest
 from sightline.errors import DamageError, UsageError
-from sightline.store import (
-    ORIENTATION,
-    Blobs,
-    ShardWriter,
-    decode_picture,
-    encode_png,
-    read_shards,
-    sweep,
-    write_atomically,
-)
+from sightline.shards import ShardWriter, read_shards
+from sightline.store import ORIENTATION, Blobs, decode_picture, encode_png, sweep, write_atomically
 from sightline.tables import Table, compacted_rows
 
 

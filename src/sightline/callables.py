@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sightline.api.models import Model, ModelLike
     from sightline.api.pictures import ImageLike
     from sightline.api.prompts import Prompt
-    from sightline.registry import Card
+    from sightline.cards import Card
 
 P = TypeVar("P", bound="Prompt")
 _BY_DECORATOR: Any = None

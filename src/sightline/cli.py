@@ -261,7 +261,7 @@ def build(
     Interrupt it and run it again to go on. Models built into the same folder share the stages before their
     own (vision tower, language model). Each takes one to two hours of one core and about 3 GB of memory.
     """
-    from sightline.terminal import build_testbed
+    from sightline.testbed_commands import build_testbed
 
     build_testbed(name, out, second, shipped_tower)
 
@@ -273,7 +273,7 @@ def check(
     card: Annotated[bool, typer.Option("--card", help="Measure all variants and write CARD.md.")] = False,
 ) -> None:
     """Measure again what the model's card says; exit status 2 if a figure misses its band."""
-    from sightline.terminal import check_testbed
+    from sightline.testbed_commands import check_testbed
 
     check_testbed(name, weights, card)
 
@@ -290,7 +290,7 @@ def curves(
     Tunes the aligned language model again behind the built model's vision tower, three seeds per condition,
     and asks the same text requests every 15 steps. Takes about a quarter of an hour of one core per family.
     """
-    from sightline.terminal import trace_testbed
+    from sightline.testbed_commands import trace_testbed
 
     trace_testbed(name, out)
 

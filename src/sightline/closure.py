@@ -26,6 +26,7 @@ _MARKED = re.compile(f"{MARK}[0-9a-f]{{8}}$")
 PLUMBING: Mapping[str, str] = {
     "sightline": "exports names of other modules, which are followed themselves",
     "sightline.closure": "makes keys and decides nothing else",
+    "sightline.cards": "facts about methods; what of them decides results is in the keys",
     "sightline.contracts": "types; what of them has a value (decoding, seed, budget) is in the keys",
     "sightline.craft": "hands attacks their tools, whose code is in the key of every attack",
     "sightline.digests": "makes keys: whatever changes there changes them by itself",

@@ -1,7 +1,7 @@
 """`Craft`: the whole outside world of an attack, with the tools that attacks share.
 
 The tools' code lies in `sightline.attacks.toolkit` and `.gradients`; it is part of the key of what an attack
-makes (`registry.Card.parts`).
+makes (`cards.Card.parts`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sightline.contracts import Decoding
 from sightline.digests import digest
-from sightline.store import Row
+from sightline.shards import Row
 
 NOT_SENT = "not_sent"
 """Flag of a response to a request that was never sent: its picture or its draft is not there."""

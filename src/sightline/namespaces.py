@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sightline.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from sightline.registry import Card, Kind
+    from sightline.cards import Card, Kind
 
 
 def namespace(kind: Kind) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

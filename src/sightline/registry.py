@@ -1,4 +1,4 @@
-"""Cards, the four registering decorators, and look-up by name without loading what is not asked for.
+"""The four registering decorators, and look-up by name without loading what is not asked for.
 
 A method lives in the module of its name, in the folder of its kind or a sub-folder of it
 (`sightline.attacks.typographic.figstep`); third parties register through the entry-point groups
@@ -17,29 +17,19 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Required, TypedDict, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 from pydantic import TypeAdapter, ValidationError
 
 from sightline import callables, contracts
-from sightline.cases import ThreatModel
-from sightline.closure import closure, code_of
+from sightline.cards import AttackFacts, BenchmarkFacts, Card, Facts, Kind, Presets, Role, unchanged
 from sightline.contracts import ResolvesFiles
 from sightline.digests import digest
-from sightline.errors import AbsentExtraError, ContractError, UsageError, nearest
+from sightline.errors import AbsentExtraError, UsageError, nearest
 from sightline.namespaces import described
 
-Kind = Literal["attack", "defense", "judge", "benchmark"]
-Role = Literal["attack", "control", "plain"]
-Scope = Literal["per_case", "batched", "universal"]
-REQUESTS = frozenset({"refuse", "comply"})
-ANY_ATTACK = "any attack"
-KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
-TOOLS = ("sightline.attacks.toolkit", "sightline.attacks.gradients")
-"""What `Craft` offers every attack, and those that are crafted on models."""
 CONTRACTS: Mapping[Kind, Any] = {
     "attack": contracts.Attack,
     "benchmark": contracts.Benchmark,
@@ -47,142 +37,11 @@ CONTRACTS: Mapping[Kind, Any] = {
     "judge": contracts.Judge,
 }
 T = TypeVar("T")
-Presets = Mapping[str, Mapping[str, Any]]
 _UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
 """What `ast` raises for text that is no literal."""
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Renamed:
-    """What became of a setting of another name: who still uses it is told, and a study's seeds stay.
-
-    Attributes:
-        to: its name now.
-        was: how a value was written then; None if the setting is not in the seed of a study.
-    """
-
-    to: str
-    was: Callable[[Any], Any] | None = _same
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """What is known of a method without running it.
-
-    Attributes:
-        summary: first line of the module's docstring.
-        paper: where it was published ('' for our own controls).
-        source: official repository and path, or our own.
-        version: raised by hand when the meaning of its results changes.
-        presets: named settings; 'paper' (or 'default') is the class's defaults. Those of attacks for the
-            testbed's models lie in `sightline.testbed.presets`.
-        threat: for attacks.
-        role: for attacks, whether it attacks, is a control that attacks are compared with, or leaves cases as
-            they are (`plain`). See `role_of`: settings can turn an attack into a control of itself.
-        control_of: for controls, the attack that they control for, or `ANY_ATTACK`.
-        control_when: settings, and their values that turn an attack into a control of itself.
-        alike: for controls of one attack, the settings that both must have alike.
-        surrogate: for attacks, whether it is crafted on models that the study names.
-        scope: for attacks, the cases of one call: one (`per_case`); as many as its setting `batch` says, none
-            depending on another (`batched`); or all of a benchmark, for what is the same for all of them
-            (`universal`).
-        applies_to: for attacks, the expectations of the cases that a study runs it on: requests and their
-            benign twins, unless it is about answers.
-        renamed: settings by the names that they had before.
-        extra: pip extra that it needs ('' = none).
-        judge: for benchmarks, the judge that knows their truth ('' = none of its own).
-        data: the data files beside its module that it declares.
-    """
-
-    kind: Kind
-    name: str
-    summary: str
-    doc: str
-    factory: type[Any]
-    paper: str = ""
-    source: str = ""
-    version: int = 1
-    presets: Presets = field(default_factory=dict)
-    threat: ThreatModel | None = None
-    role: Role = "attack"
-    control_of: str = ""
-    control_when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    alike: tuple[str, ...] = ()
-    surrogate: bool = False
-    scope: Scope = "per_case"
-    applies_to: frozenset[str] = REQUESTS
-    renamed: Mapping[str, Renamed] = field(default_factory=dict)
-    extra: str = ""
-    judge: str = ""
-    data: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if (self.role == "control") != bool(self.control_of):
-            raise ContractError(f"attack {self.name!r}: a control has role='control' and says control_of=...")
-
-    @property
-    def parts(self) -> Mapping[str, str]:
-        """Digests of what decides its results: modules by name, data files by `MODULE:PATTERN`.
-
-        Raises:
-            ContractError: for data that is not declared as literal text, so that no reader of it could tell.
-        """
-        module = self.factory.__module__
-        found = closure(module, *self._tools) if closure(module) else {}
-        for name in self.data:
-            if found and f"{module}:{name}" not in found:
-                raise ContractError(f"{module}: write data=({name!r}, ...) as literal text")
-        return found
-
-    @property
-    def code(self) -> str:
-        """Digest of `parts`, in the key of its rows; '' for code typed at a prompt."""
-        return code_of(self.factory.__module__, *self._tools) if self.parts else ""
-
-    @property
-    def _tools(self) -> tuple[str, ...]:
-        """Modules of the tools that an attack gets by its context, whether or not it imports them."""
-        if self.kind != "attack":
-            return ()
-        return TOOLS if self.surrogate else TOOLS[:1]
-
-
 _cards: dict[tuple[Kind, str], Card] = {}
-
-
-class Facts(TypedDict, total=False):
-    """What a decorator may say of any method; see `Card`. `data`: files beside the module that it reads."""
-
-    paper: str
-    source: str
-    version: int
-    presets: Presets
-    extra: str
-    data: tuple[str, ...]
-
-
-class BenchmarkFacts(Facts, total=False):
-    """What the decorator of a benchmark may say; see `Card`."""
-
-    judge: str
-
-
-class AttackFacts(Facts, total=False):
-    """What the decorator of an attack may say; see `Card`."""
-
-    threat: Required[ThreatModel]
-    role: Role
-    control_of: str
-    control_when: Mapping[str, tuple[Any, ...]]
-    alike: tuple[str, ...]
-    surrogate: bool
-    scope: Scope
-    applies_to: frozenset[str]
-    renamed: Mapping[str, Renamed]
 
 
 @cache
@@ -391,7 +250,7 @@ def seed_text(method: Any) -> str:
     before = {now.to: (name, now.was) for name, now in method.card.renamed.items() if now.was is not None}
     inside = []
     for key, value in settings(method).items():
-        name, was = before.get(key, (key, _same))
+        name, was = before.get(key, (key, unchanged))
         inside.append(f"{name}={was(value)!r}")
     return f"{method.card.name}({', '.join(inside)})" if inside else str(method.card.name)
 

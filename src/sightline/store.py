@@ -1,4 +1,4 @@
-"""Files of a run: blobs by hash, append-only record shards, the set of keys done, compaction to Parquet.
+"""Files of a run, written whole or not at all, and its blobs: pictures by hash.
 
 Layout of a run folder::
 
@@ -19,12 +19,10 @@ import struct
 import warnings
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
 
@@ -32,7 +30,7 @@ from sightline.cases import Image, Media
 from sightline.digests import digest, file_stamp, sha256_bytes, sha256_file
 from sightline.errors import DamageError, UsageError
 from sightline.records import Pixels
-from sightline.sealed import checked_line, damage_reported, damaged_line, file_named, sealed_line
+from sightline.sealed import damage_reported, file_named, sealed_line
 
 MEDIA: dict[str, Media] = {
     "PNG": "image/png",
@@ -70,8 +68,6 @@ _DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # what Pillow calls a gra
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _FRESH = ".new-"
-_DIGITS = 10
-"""Of the number that the name of a shard begins with."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -332,75 +328,3 @@ class Blobs:
             _, old = self._decoded.popitem(last=False)
             self._free += old.nbytes
         return pixels
-
-
-Row = dict[str, Any]
-
-
-class ShardWriter:
-    """Appends rows to one JSONL shard; whole lines only, flushed to the system per batch.
-
-    One writer owns one file: its name holds a number, the process id and a random part, so that workers never
-    share a shard. The number is larger than those of all shards that were there before, so that rows are in
-    the order of writing whatever the clock says. After a crash the next run writes a new shard.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        taken = (path.name[:_DIGITS] for path in folder.glob("*.jsonl"))
-        number = max((int(digits) for digits in taken if digits.isdigit()), default=0) + 1
-        self.path = folder / f"{number:0{_DIGITS}d}-{os.getpid()}-{secrets.token_hex(8)}.jsonl"
-        self._file = self.path.open("xb", buffering=0)
-        self._length = 0
-
-    def append(self, rows: Iterable[Any]) -> None:
-        """Write rows (dataclasses or mappings) in one system call; they survive `kill -9` afterwards."""
-        lines = b"".join(map(sealed_line, rows))
-        with file_named(self.path):
-            written = self._file.write(lines) if lines else 0
-        if written != len(lines):
-            self._file.truncate(self._length)
-            raise UsageError(f"{self.path}: the disk is full; make room and run the same command again")
-        self._length += len(lines)
-
-    def close(self) -> None:
-        """Force the rows to disk; an empty shard is removed."""
-        if self._file.closed:
-            return
-        empty = self._file.tell() == 0
-        with file_named(self.path):
-            os.fsync(self._file.fileno())
-            self._file.close()
-        if empty:
-            self.path.unlink()
-
-    def __enter__(self) -> ShardWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def shards_in(folder: Path) -> list[Path]:
-    """The shards of a stage in order of writing, which their names follow."""
-    return sorted(folder.glob("*.jsonl"))
-
-
-def read_shards(folder: Path) -> Iterator[Row]:
-    """Rows of all shards of a stage, oldest shard first, streamed.
-
-    A torn last line (the process was killed while writing) is skipped: its row is simply not done.
-
-    Raises:
-        DamageError: naming file and line, if a line before the last is damaged.
-    """
-    for path in shards_in(folder):
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    row = orjson.loads(checked_line(line))
-                except ValueError as broken:
-                    raise damaged_line(path, number, broken) from None
-                yield row

@@ -29,7 +29,7 @@ from sightline.sealed import (
     file_named,
     publish_table,
 )
-from sightline.store import Row, shards_in
+from sightline.shards import Row, shards_in
 
 GROUP_ROWS = 16_384
 GROUP_BYTES = 64_000_000

@@ -10,7 +10,7 @@ from apart import printed
 
 import sightline as sl
 from sightline import _lazy, registry
-from sightline.registry import KINDS
+from sightline.cards import KINDS
 
 FOLDERS = {"attack": sl.attacks, "benchmark": sl.benchmarks, "defense": sl.defenses, "judge": sl.judges}
 

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from sightline import registry
 from sightline.attacks.typed_words import DrawsWords
+from sightline.cards import ANY_ATTACK
 from sightline.cli import app
 from sightline.errors import ContractError, UsageError
 from sightline.metrics.cells import is_control_of, role_of
-from sightline.registry import ANY_ATTACK
 from sightline.report.cells import Role
 from sightline.report.cells import role_of as shown_role
 

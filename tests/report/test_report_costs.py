@@ -14,9 +14,9 @@ from sightline.judges.refusal_prefix import FOREIGN
 from sightline.metrics.effort import Price
 from sightline.records import Cost
 from sightline.report.curves import CurvePoint, equal_cost, price_text
-from sightline.report.figures import search, thinned
 from sightline.report.provenance import read_lock
 from sightline.report.results import Crafted, Made, Results
+from sightline.report.search_figure import search, thinned
 from sightline.report.text import amount, limits
 from sightline.report.trust import warnings_of
 from sightline.study.results import SCHEMA

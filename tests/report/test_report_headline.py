@@ -6,8 +6,9 @@ from scipy.stats import ttest_1samp
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from sightline.report.cells import board
+from sightline.report.differences import differences
 from sightline.report.headline import headlines_of
-from sightline.report.tables import differences, tables
+from sightline.report.tables import tables
 from sightline.report.text import points
 
 

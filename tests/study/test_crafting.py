@@ -19,7 +19,7 @@ from sightline.contracts import Craft
 from sightline.errors import ContractError, UsageError
 from sightline.records import Cost, Draft, SearchProgress
 from sightline.registry import attack
-from sightline.store import read_shards
+from sightline.shards import read_shards
 from sightline.study import surrogates
 from sightline.study.config import parse
 from sightline.study.progress import Silent

@@ -24,7 +24,8 @@ from sightline.metrics.survival import Survival, survival
 from sightline.records import Cost, Draft, Response
 from sightline.registry import attack
 from sightline.sealed import sealed_line
-from sightline.store import Blobs, decode_picture, read_shards
+from sightline.shards import read_shards
+from sightline.store import Blobs, decode_picture
 from sightline.study import answering
 from sightline.study.config import parse
 from sightline.study.run import Run

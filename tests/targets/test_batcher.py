@@ -19,7 +19,7 @@ class FakeModel:
     """A model whose answers are its prompts; `fail` may break a batch."""
 
     parameters: int = 10
-    folder: str = "fake"
+    where: str = "fake"
     seen: None = None
     pause: float = 0.0
 
@@ -46,7 +46,7 @@ class FakeModel:
             new_tokens=decoding.max_tokens,
         )
 
-    def held(self, row):
+    def cached_tokens(self, row):
         return 0
 
     def forget(self):
@@ -267,7 +267,7 @@ def test_a_worker_that_fails_fails_every_request_and_closes(caplog):
     def broken(row):
         raise KeyError("held")
 
-    model.prepare, model.held = slow, broken
+    model.prepare, model.cached_tokens = slow, broken
     batcher = batcher_of(model)
     futures = [batcher.submit(Conversation.user(text), Decoding(), lambda sha: b"") for text in ("a", "slow")]
     with pytest.raises(KeyError, match="held"):

@@ -20,7 +20,8 @@ from sightline.plain import conversation_of
 from sightline.report.results import current_case_tables, entries
 from sightline.run_folder import RESULTS
 from sightline.sealed import check_table, damage_reported
-from sightline.store import Blobs, Row
+from sightline.shards import Row
+from sightline.store import Blobs
 from sightline.study import lock
 from sightline.study.grid import chunks
 from sightline.tables import RESULTS_AGAIN, Table, compacted_rows

@@ -48,7 +48,8 @@ from sightline.records import Response
 from sightline.report.results import CaseTableName, current_case_tables
 from sightline.run_folder import RESULTS, lock_digest
 from sightline.sealed import check_table, damage_reported
-from sightline.store import Blobs, Row
+from sightline.shards import Row
+from sightline.store import Blobs
 from sightline.study import lock as locks
 from sightline.tables import RESULTS_AGAIN, Table, compacted_rows, open_tables
 

@@ -34,7 +34,7 @@ from sightline.contracts import Attack, Images
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.plain import artifact_of
-from sightline.store import Row
+from sightline.shards import Row
 from sightline.study.case_table import CaseTable, read_cases
 from sightline.study.config import NamedAttack, Source, Study
 from sightline.study.context import RunContext

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from sightline import registry
+from sightline import cards, registry
+from sightline.cards import Role as Role
 from sightline.errors import UsageError
-from sightline.registry import Role as Role
 
 PLAIN = "none"
 SPLITS = {"seen": "training", "unseen": "held-out"}
@@ -41,7 +41,7 @@ def is_control_of(control: str, attack: str) -> bool:
         one = registry.parse("attack", control)
         of = registry.control_of(one)
         if of != method_of(attack):
-            return of == registry.ANY_ATTACK
+            return of == cards.ANY_ATTACK
         other = registry.parse("attack", attack)
     except UsageError:
         return True

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sightline.cards import Role
 from sightline.cases import Expected
 from sightline.metrics.cells import is_control_of
 from sightline.metrics.intervals import Difference, cluster_sums, paired_difference
 from sightline.metrics.rates import MEASURES, OUTCOMES, Measure, Rate, outcome_counts, rate
 from sightline.records import SCORED, Outcome
-from sightline.registry import Role
 
 OF_KIND: dict[str, Measure] = {
     Expected.refuse.value: MEASURES["asr"],

@@ -24,10 +24,10 @@ from sightline.report.figures import (
     by_series,
     percent_axis,
     render,
-    search,
     series_key,
 )
 from sightline.report.results import Crafted, Made, Results
+from sightline.report.search_figure import search
 from sightline.report.tables import Shown, shown
 from sightline.report.text import MEASURE_NAMES, amount, as_percent, bracket, label, limits, quantity
 

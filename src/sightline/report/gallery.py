@@ -23,7 +23,8 @@ from sightline.report.cells import Role, role_of
 from sightline.report.figures import OUTCOME_ORDER
 from sightline.report.results import Pick, Results, recorded_cases, recorded_verdicts
 from sightline.report.text import stand_in
-from sightline.store import Blobs, Row
+from sightline.shards import Row
+from sightline.store import Blobs
 
 MOST_CASES = 40
 PER_KIND = 4

@@ -27,11 +27,12 @@ from sightline.report.cells import (
     conditions,
     undefended_labels,
 )
+from sightline.report.differences import differences
 from sightline.report.figures import OUTCOME_ORDER
 from sightline.report.headline import Headline
 from sightline.report.matrix import MOST_MAPS, heatmaps
 from sightline.report.results import Results, judge_names
-from sightline.report.tables import definitions, differences, shown, tables
+from sightline.report.tables import definitions, shown, tables
 from sightline.report.text import EXPECTATIONS, label, stand_in, visible
 from sightline.report.trust import agreements, judge_facts
 from sightline.run_folder import RESULTS

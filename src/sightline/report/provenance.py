@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline import registry, run_folder
+from sightline import cards, registry, run_folder
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.metrics.cells import method_of
@@ -73,7 +73,7 @@ def _bare(spec: str) -> str:
     return "".join([*parts, stand_in(rest, "settings") if depth else rest])
 
 
-def _known(kind: registry.Kind, spec: str) -> str:
+def _known(kind: cards.Kind, spec: str) -> str:
     """What the card of an installed method says, with its paper; '' for one that is not installed."""
     try:
         card = registry.card(kind, method_of(spec))
@@ -83,7 +83,7 @@ def _known(kind: registry.Kind, spec: str) -> str:
     return card.summary.rstrip(".") + paper
 
 
-def _methods(lock: Mapping[str, Any], section: str, kind: registry.Kind) -> Facts:
+def _methods(lock: Mapping[str, Any], section: str, kind: cards.Kind) -> Facts:
     found = []
     for entry in entries(lock, section):
         spec = str(entry.get("spec", ""))

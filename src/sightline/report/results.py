@@ -22,7 +22,7 @@ from sightline.plain import verdict_of
 from sightline.records import Verdict
 from sightline.run_folder import RESULTS, refuse_other_run
 from sightline.sealed import check_table, damage_reported
-from sightline.store import Row, read_shards
+from sightline.shards import Row, read_shards
 from sightline.tables import RESULTS_AGAIN, ROWS_AGAIN
 
 _SETTINGS = {

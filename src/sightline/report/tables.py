@@ -1,17 +1,17 @@
-"""Result tables and paired differences, as they are printed."""
+"""Result tables, as they are printed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 
-from sightline.metrics.cells import PLAIN, limits_of
-from sightline.metrics.comparisons import Contrast
+from sightline.metrics.cells import limits_of
 from sightline.metrics.intervals import SPARSE_GROUPS
 from sightline.metrics.rates import MEASURES, Rate
 from sightline.records import SCORED, Outcome
 from sightline.report.cells import Board, Cell, Condition, Role, access_text, cells_under, conditions
+from sightline.report.differences import interval_text
 from sightline.report.text import MEASURE_NAMES, as_percent, bracket, limits, oracle_text, points
 
 MOST_LINES = 400
@@ -307,138 +307,3 @@ def definitions(used: Collection[str]) -> list[tuple[str, str]]:
         ),
         ("n", "scored samples, the denominator of the rate."),
     ]
-
-
-MOST_DIFFERENCES = 120
-_MEASURES = ("asr", "attacker_goal", "utility", "over_refusal", "accuracy")
-_ASKED = {"plain": "plain requests", "control": "controls", "attack": "under attack"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """A paired difference as it is printed, in percentage points."""
-
-    what: str
-    text: str
-    interval: str
-    p: str
-    pairs: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """The comparisons under one heading, adjusted for their number. `judge` is '' for the primary one."""
-
-    title: str
-    place: str
-    judge: str
-    comparisons: int
-    lines: tuple[Difference, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Differences:
-    """The main comparisons, the rest, and the number of those that are not printed."""
-
-    main: tuple[Family, ...]
-    rest: tuple[Family, ...]
-    left: int
-
-    @property
-    def n_rest(self) -> int:
-        """Number of lines of the rest."""
-        return sum(len(family.lines) for family in self.rest)
-
-
-def p_text(contrast: Contrast) -> str:
-    """The adjusted p-value, or why there is none."""
-    if not contrast.pairs:
-        return "no scored pair"
-    if contrast.too_few_groups:
-        return f"too few groups for a test ({contrast.discordant} of {contrast.groups} differ)"
-    return "<0.001" if contrast.p_holm < 0.001 else f"{contrast.p_holm:.3f}"
-
-
-def interval_text(contrast: Contrast) -> str:
-    """`[+85, +99]`, in percentage points."""
-    return f"[{points(contrast.low)}, {points(contrast.high)}]"
-
-
-def _difference(contrast: Contrast) -> Difference:
-    cell, base = contrast.cell, contrast.base
-    if contrast.kind == "defense":
-        what = f"{cell.defense} − {base.defense}" + (f" (under {cell.shown})" if cell.role != "plain" else "")
-    else:
-        what = f"{cell.shown} − {base.shown}"
-    lost = f", {contrast.unscored_pairs:,} unscored" if contrast.unscored_pairs else ""
-    return Difference(
-        what=what,
-        text=points(contrast.point),
-        interval=interval_text(contrast),
-        p=p_text(contrast),
-        pairs=f"{contrast.pairs:,}{lost}",
-    )
-
-
-def _family(contrasts: Sequence[Contrast], board: Board) -> Family:
-    first = contrasts[0]
-    cell = first.cell
-    role = "control" if cell.role == "control" else "attack"
-    compared = {
-        "attack": f"{role} − plain request",
-        "control": "attack − its strongest control" if first.strongest else "attack − its other controls",
-        "defense": f"defended − undefended, {_ASKED[cell.role]}",
-    }[first.kind]
-    under = cell.defense if first.kind != "defense" and cell.defense != PLAIN else ""
-    return Family(
-        title=f"{MEASURE_NAMES.get(first.measure, first.measure.replace('_', '-'))}: {compared}"
-        + (f", defense {under}" if under else "")
-        + (", training cases" if cell.seen == "seen" else ""),
-        place=f"{cell.target} on {cell.benchmark}",
-        judge="" if cell.judge == board.primary else cell.judge,
-        comparisons=first.comparisons,
-        lines=tuple(_difference(contrast) for contrast in contrasts),
-    )
-
-
-def _families(contrasts: Sequence[Contrast], board: Board) -> tuple[Family, ...]:
-    together: dict[tuple[object, ...], list[Contrast]] = {}
-    for contrast in contrasts:
-        together.setdefault(contrast.family, []).append(contrast)
-    return tuple(_family(members, board) for members in together.values())
-
-
-def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
-    """Main are, on held-out cases: attacks on the undefended target, and effects of defenses.
-
-    Attacks are compared with their strongest control and with plain requests: ASR and utility by the primary
-    judge, targeted ASR by every judge that scores it.
-    """
-    place = {cell.summary.id: cell for cell in board.cells}
-
-    def is_main(contrast: Contrast) -> bool:
-        cell = place[contrast.cell]
-        targeted = contrast.measure == "attacker_goal"
-        if cell.role is Role.control or not cell.headline:
-            return False
-        if cell.condition.judge != board.primary and not targeted:
-            return False
-        if contrast.kind == "control" and not contrast.strongest:
-            return False
-        if contrast.kind in ("attack", "control"):
-            return cell.bare and (targeted or contrast.measure in ("asr", "utility"))
-        return (targeted or contrast.measure == "asr") == (cell.role is Role.attack)
-
-    def order(contrast: Contrast) -> tuple[object, ...]:
-        cell = contrast.cell
-        kind = 0 if contrast.strongest else 1 + ("attack", "control", "defense").index(contrast.kind)
-        place = cell.judge != board.primary, cell.judge, cell.benchmark, cell.target
-        return *place, kind, _MEASURES.index(contrast.measure)
-
-    chosen = sorted((c for c in contrasts if is_main(c)), key=order)
-    rest = chosen[MOST_DIFFERENCES:] + sorted((c for c in contrasts if not is_main(c)), key=order)
-    return Differences(
-        _families(chosen[:MOST_DIFFERENCES], board),
-        _families(rest[:MOST_DIFFERENCES], board),
-        max(0, len(rest) - MOST_DIFFERENCES),
-    )

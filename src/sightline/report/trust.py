@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline import registry, untrusted
+from sightline import cards, registry, untrusted
 from sightline.errors import UsageError
 from sightline.judges.refusal_prefix import FOREIGN
 from sightline.metrics.agreement import JudgeCard, Share, both_read, judge_card
@@ -54,7 +54,7 @@ def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str
         cases = dict(benchmark.get("cases", {}))
         for attack in entries(lock, "attacks"):
             plain = role_of(str(attack.get("spec", ""))) is Role.plain
-            met = attack.get("applies_to", attack.get("meets", registry.REQUESTS))  # `meets`: former name
+            met = attack.get("applies_to", attack.get("meets", cards.REQUESTS))  # `meets`: former name
             each = sum(int(n) for name, n in cases.items() if plain or name in met)
             for target in entries(lock, "targets"):
                 for judge in entries(lock, "judges"):

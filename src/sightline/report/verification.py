@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from sightline import __version__
+from sightline.cards import Role
 from sightline.metrics.intervals import FEW_GROUPS, Difference
 from sightline.metrics.survival import OF_KIND, Column, Survival, survival
-from sightline.registry import Role
 from sightline.report.figures import POINT, RULE, SERIES, SHAPES, Plain, by_series, percent_axis, render
 from sightline.report.page import render as render_page
 from sightline.report.results import judge_names

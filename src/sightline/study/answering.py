@@ -14,7 +14,7 @@ from sightline.keys import NOT_SENT, answer_key, response_hash
 from sightline.plain import conversation_of, plain_response
 from sightline.records import Cost, Response
 from sightline.rng import seed_of
-from sightline.store import Row
+from sightline.shards import Row
 from sightline.study.call_log import AnswerCalls, CallLog
 from sightline.study.context import RunContext
 from sightline.study.stages import Count, Stage, Todo

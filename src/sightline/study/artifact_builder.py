@@ -24,7 +24,8 @@ from sightline.keys import case_key
 from sightline.plain import case_of, plain_artifact, plain_case
 from sightline.records import Artifact, Draft, Pixels, SearchProgress
 from sightline.scale import Listener, Tally
-from sightline.store import Blobs, Row, ShardWriter
+from sightline.shards import Row, ShardWriter
+from sightline.store import Blobs
 from sightline.study import lock
 from sightline.study.config import NamedAttack, Study
 from sightline.study.grid import Column

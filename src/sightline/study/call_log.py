@@ -15,7 +15,7 @@ from sightline.contracts import Decoding, Target
 from sightline.digests import digest
 from sightline.plain import plain_response, response_of
 from sightline.records import Response
-from sightline.store import ShardWriter
+from sightline.shards import ShardWriter
 from sightline.tables import Table
 
 

@@ -19,7 +19,8 @@ from sightline.plain import pictures_in, plain_case
 from sightline.release import OfficialRelease, Seen
 from sightline.rng import seed_of
 from sightline.sealed import check_table, read_note
-from sightline.store import Blobs, Row, ShardWriter, read_shards, write_note
+from sightline.shards import Row, ShardWriter, read_shards
+from sightline.store import Blobs, write_note
 from sightline.study.config import Source
 from sightline.study.grid import chunks
 from sightline.study.progress import Progress

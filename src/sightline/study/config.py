@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from sightline import registry
 from sightline.budget import UNLIMITED, Budget
+from sightline.cards import Kind
 from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
 from sightline.documents import read_document, read_text
 from sightline.errors import UsageError, nearest
-from sightline.registry import Kind
 from sightline.study.schema import AttackEntry, BenchmarkEntry, DecodingEntry, MethodEntry, StudyFile
 from sightline.targets import default_max_tokens
 

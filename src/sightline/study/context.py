@@ -10,7 +10,8 @@ from typing import NamedTuple
 from sightline.contracts import Judge, Target
 from sightline.keys import answer_key
 from sightline.scale import Resources
-from sightline.store import Blobs, Row
+from sightline.shards import Row
+from sightline.store import Blobs
 from sightline.study.case_table import CaseTable
 from sightline.study.config import NamedDefense, Study
 from sightline.study.grid import Column, chunks

@@ -17,7 +17,7 @@ from typing import TypeAlias
 from sightline.errors import ContractError, UsageError
 from sightline.plain import plain_artifact
 from sightline.scale import Done, Failed, Opening, map_shards
-from sightline.store import Row
+from sightline.shards import Row
 from sightline.study.artifact_builder import (
     STAGE,
     CaseStore,

@@ -12,7 +12,7 @@ from sightline.budget import UNLIMITED
 from sightline.contracts import Surrogate
 from sightline.digests import digest
 from sightline.rng import seed_of
-from sightline.store import Row
+from sightline.shards import Row
 from sightline.study.config import NamedAttack, NamedDefense, Source, Study
 from sightline.study.stage_code import stage_code
 

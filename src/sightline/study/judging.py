@@ -14,7 +14,7 @@ from sightline.keys import judge_key
 from sightline.plain import case_of, conversation_of, plain_verdict, response_of
 from sightline.records import Outcome, Stop, Verdict
 from sightline.sealed import ONE_ROW
-from sightline.store import Row
+from sightline.shards import Row
 from sightline.study.case_table import CaseTable
 from sightline.study.context import RunContext
 from sightline.study.grid import Column

@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from sightline import __version__, registry, targets
+from sightline import __version__, cards, registry, targets
 from sightline.budget import UNLIMITED
+from sightline.cards import Kind
 from sightline.closure import closure, without_code
 from sightline.contracts import scores_of
 from sightline.errors import UsageError
-from sightline.registry import Kind
 from sightline.run_folder import FORMAT, LOCK, WRITE_AGAIN, comparable, lock_digest, read_lock
 from sightline.sealed import damage_reported, sealed_text
 from sightline.store import write_atomically
@@ -112,7 +112,7 @@ def resolve(run: RunContext) -> Plain:
                 **({"crafted_on": column.crafted_on} if column.surrogates else {}),
                 **({"budget": str(column.named.budget)} if column.named.budget != UNLIMITED else {}),
                 **({"seed": column.seed} if column.named.seed_index else {}),
-                **({"applies_to": sorted(card.applies_to)} if card.applies_to != registry.REQUESTS else {}),
+                **({"applies_to": sorted(card.applies_to)} if card.applies_to != cards.REQUESTS else {}),
             }
             for column in run.columns
             for card in [column.named.attack.card]

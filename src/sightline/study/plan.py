@@ -11,7 +11,7 @@ from sightline import registry
 from sightline.attacks.rendering import find_font
 from sightline.contracts import CountsCalls, Judge, NeedsTarget
 from sightline.keys import judge_key
-from sightline.store import Row
+from sightline.shards import Row
 from sightline.study.config import NamedAttack
 from sightline.study.context import RunContext, StudyTarget
 from sightline.tables import Table, open_tables

@@ -20,7 +20,7 @@ from sightline.plain import cost_of
 from sightline.records import SCORED, WITHHELD, Outcome
 from sightline.run_folder import RESULTS
 from sightline.sealed import file_named, publish_table
-from sightline.store import Row
+from sightline.shards import Row
 from sightline.study.case_table import CaseTable
 from sightline.study.config import Study
 from sightline.study.context import RunContext, StudyTarget

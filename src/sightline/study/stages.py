@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from sightline.errors import ContractError
-from sightline.store import Row, ShardWriter
+from sightline.shards import Row, ShardWriter
 from sightline.study.progress import Progress
 from sightline.tables import Table
 

@@ -1,6 +1,6 @@
 """Presets of attacks for the testbed's 64-pixel models: settings by attack and name of the preset.
 
-`registry.Card.presets` has them beside the paper's own.
+`cards.Card.presets` has them beside the paper's own.
 """
 
 from __future__ import annotations

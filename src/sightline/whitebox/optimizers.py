@@ -18,6 +18,7 @@ from sightline.whitebox.shapes import Theta
 Schedule = Literal["constant", "linear", "cosine"]
 Norm = Literal["linf", "l2"]
 Project = Callable[[Tensor], Tensor]
+TINY = 1e-12  # the least length that a gradient is divided by
 
 
 class LossAndGrad(NamedTuple):
@@ -106,9 +107,6 @@ def select_rows(state: S, index: Sequence[int]) -> S:
 def state_tensors(state: Any) -> dict[str, Tensor]:
     """The state's fields, for saving."""
     return {field.name: getattr(state, field.name) for field in fields(state)}
-
-
-TINY = 1e-12  # the least length that a gradient is divided by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,7 +385,7 @@ class APGD(Optimizer[APGDState]):
     def _moved(
         self, theta: Tensor, previous: Tensor, grad: Tensor, eta: Tensor, project: Project, *, first: bool
     ) -> Tensor:
-        way = grad.sign() if self.norm == "linf" else grad / lengths(grad).clamp(min=1e-12)
+        way = grad.sign() if self.norm == "linf" else grad / lengths(grad).clamp(min=TINY)
         ahead = project(theta - _tall(eta, theta) * way)
         share = 1.0 if first else self.momentum
         return project(theta + share * (ahead - theta) + (1 - share) * (theta - previous))

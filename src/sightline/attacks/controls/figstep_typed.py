@@ -20,10 +20,11 @@ from dataclasses import dataclass
 
 from sightline.attacks.typed_words import Picture, typed_drafts
 from sightline.attacks.typographic.figstep import FigStep
+from sightline.cards import Presets, Renamed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import Presets, Renamed, attack
+from sightline.registry import attack
 
 PRESETS: Presets = {
     "ablation": {

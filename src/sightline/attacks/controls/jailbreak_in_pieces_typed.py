@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from sightline.attacks.typed_words import Picture, typed_drafts
 from sightline.attacks.visual.jailbreak_in_pieces import JailbreakInPieces
+from sightline.cards import Renamed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import Renamed, attack
+from sightline.registry import attack
 
 
 @attack(

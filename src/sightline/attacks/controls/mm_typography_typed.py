@@ -17,10 +17,11 @@ from typing import Literal
 
 from sightline.attacks.typed_words import Picture, typed_drafts
 from sightline.attacks.typographic.mm_typography import MMTypography
+from sightline.cards import Renamed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import Renamed, attack
+from sightline.registry import attack
 
 
 @attack(

@@ -14,11 +14,12 @@ import numpy as np
 
 from sightline.attacks.scenes import check_scene
 from sightline.attacks.wordings import plain_text
+from sightline.cards import ANY_ATTACK
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import ANY_ATTACK, attack
+from sightline.registry import attack
 from sightline.rng import numpy_rng
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sightline.attacks.wordings import plain_text
+from sightline.cards import ANY_ATTACK
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.records import Draft
-from sightline.registry import ANY_ATTACK, attack
+from sightline.registry import attack
 
 
 @attack(

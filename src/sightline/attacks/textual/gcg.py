@@ -30,11 +30,12 @@ from typing import Literal
 from sightline import whitebox
 from sightline.attacks.gradients import readers
 from sightline.attacks.toolkit import baseline_draft, openings, suffix_draft
+from sightline.cards import Presets, Renamed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import Presets, Renamed, attack
+from sightline.registry import attack
 from sightline.rng import seed_of
 
 PRESETS: Presets = {"nanogcg": {"steps": 250, "start": "x", "places": "random"}}

@@ -31,11 +31,12 @@ from sightline import whitebox
 from sightline.attacks import corpora
 from sightline.attacks.gradients import readers
 from sightline.attacks.toolkit import baseline_draft, suffix_draft
+from sightline.cards import Renamed
 from sightline.cases import Case, Conversation, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Renamed, attack
+from sightline.registry import attack
 
 
 @attack(

@@ -29,11 +29,12 @@ from dataclasses import dataclass
 
 from sightline import whitebox
 from sightline.attacks.toolkit import openings
+from sightline.cards import Presets, Renamed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import Presets, Renamed, attack
+from sightline.registry import attack
 from sightline.rng import seed_of
 
 PRESETS: Presets = {"ag_news": {"rate": 10.0}, "mnli": {"rate": 1.0, "beta": -10.0}}

@@ -24,11 +24,12 @@ from typing import Literal
 
 from sightline.attacks import instructions, rendering, wordings
 from sightline.attacks.typed_words import Typed, drawn_drafts
+from sightline.cards import Presets, Renamed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
-from sightline.registry import Presets, Renamed, attack
+from sightline.registry import attack
 
 FREEMONO_ASCENT = 800
 """Ascent of FreeMono Bold in thousandths of the em."""

@@ -26,11 +26,12 @@ from typing import Literal
 
 from sightline.attacks import instructions, rendering, wordings
 from sightline.attacks.typed_words import Typed, drawn_drafts
+from sightline.cards import Renamed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft, Pixels
-from sightline.registry import Renamed, attack
+from sightline.registry import attack
 
 ARIAL_ASCENT = 905
 """Ascent of Arial and Liberation Sans in thousandths of the em."""

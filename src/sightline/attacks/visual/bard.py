@@ -38,11 +38,12 @@ from sightline.attacks.toolkit import (
     pixel_step,
     prompt_with_image,
 )
+from sightline.cards import Presets, Renamed
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft
-from sightline.registry import Presets, Renamed, attack
+from sightline.registry import attack
 from sightline.rng import numpy_rng
 
 PRESETS: Presets = {

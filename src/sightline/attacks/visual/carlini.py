@@ -27,11 +27,12 @@ from sightline import whitebox
 from sightline.attacks.gradients import one_pair_each
 from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts, openings
+from sightline.cards import Presets
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
 from sightline.records import Draft
-from sightline.registry import Presets, attack
+from sightline.registry import attack
 from sightline.rng import numpy_rng
 
 PRESETS: Presets = {"signed": {"direction": "sign", "step": 0.2 / 255}}

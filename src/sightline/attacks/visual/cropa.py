@@ -36,11 +36,12 @@ from sightline import whitebox
 from sightline.attacks import corpora
 from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts, levels, pixel_step
+from sightline.cards import Presets, Renamed
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Presets, Renamed, attack
+from sightline.registry import attack
 
 Method = Literal["cropa", "multi_p", "single_p"]
 

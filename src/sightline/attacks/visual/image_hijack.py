@@ -33,11 +33,12 @@ from sightline import whitebox
 from sightline.attacks import corpora
 from sightline.attacks.toolkit import checks_of, levels, pixel_step, prompt_with_image
 from sightline.attacks.visual._behaviors import CONTEXT, NEEDS, Behavior, BehaviorSpec, spec_of, teacher_probs
+from sightline.cards import Presets, Renamed
 from sightline.cases import Case, Conversation, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import NO_COST, Cost, Draft, Pixels
-from sightline.registry import Presets, Renamed, attack
+from sightline.registry import attack
 from sightline.rng import numpy_rng
 
 if TYPE_CHECKING:

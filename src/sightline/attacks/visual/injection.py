@@ -32,11 +32,12 @@ from typing import Literal
 from sightline import whitebox
 from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts, levels, pixel_step
+from sightline.cards import Presets, Renamed
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
-from sightline.registry import Presets, Renamed, attack
+from sightline.registry import attack
 
 Passes = Literal["one", "by_word"]
 

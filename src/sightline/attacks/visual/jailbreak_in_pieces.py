@@ -38,11 +38,12 @@ from sightline.attacks import instructions, rendering, wordings
 from sightline.attacks.scenes import check_scene, scene
 from sightline.attacks.toolkit import checks_of
 from sightline.attacks.typed_words import Typed
+from sightline.cards import Presets, Renamed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft, Pixels
-from sightline.registry import Presets, Renamed, attack
+from sightline.registry import attack
 from sightline.rng import numpy_rng, seed_of
 
 PRESETS: Presets = {

@@ -29,11 +29,12 @@ from sightline.attacks import rendering
 from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts, levels, pixel_step
 from sightline.attacks.visual._matching import Loss, WordMatch
+from sightline.cards import Presets, Renamed
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft
-from sightline.registry import Presets, Renamed, attack
+from sightline.registry import attack
 
 MIX = ("dog", "coconut", "spaceship")
 RELEASED_WORDS = 3

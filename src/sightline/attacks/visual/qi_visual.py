@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from sightline import whitebox
 from sightline.attacks import corpora
 from sightline.attacks.toolkit import checks_of, levels, pixel_step, prompt_with_image
+from sightline.cards import Presets, Renamed
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft, Pixels
-from sightline.registry import Presets, Renamed, attack
+from sightline.registry import attack
 
 PRESETS: Presets = {
     "eps16": {"eps": "16/255"},

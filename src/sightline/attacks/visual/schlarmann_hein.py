@@ -32,11 +32,12 @@ from sightline.attacks.gradients import one_pair_each
 from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts
 from sightline.budget import Budget, SpentError
+from sightline.cards import Presets
 from sightline.cases import Case, Eps, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Cost, Draft, Pixels
-from sightline.registry import Presets, attack
+from sightline.registry import attack
 
 PRESETS: Presets = {
     **{f"eps{levels}": {"eps": f"{levels}/255"} for levels in (1, 2, 4)},

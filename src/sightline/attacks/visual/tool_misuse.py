@@ -35,11 +35,12 @@ from sightline.attacks import corpora
 from sightline.attacks.corpora import read_corpus
 from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, checks_of, levels, pixel_step, prompt_with_image
+from sightline.cards import Renamed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
 from sightline.records import Draft
-from sightline.registry import Renamed, attack
+from sightline.registry import attack
 
 
 @attack(

@@ -13,15 +13,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from sightline.cards import Role
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
 from sightline.keys import case_table_identity, case_table_name
 from sightline.metrics.cells import role_of
 from sightline.plain import case_of
-from sightline.registry import Role
 from sightline.run_folder import LOCK, RESULTS, WRITE_AGAIN
 from sightline.sealed import check_table, damage_reported
-from sightline.store import Row
+from sightline.shards import Row
 from sightline.study import lock as locks
 from sightline.study.sampling import sampled
 from sightline.tables import RESULTS_AGAIN, compacted_rows

@@ -22,7 +22,8 @@ from sightline.errors import ContractError, UsageError
 from sightline.keys import answer_key
 from sightline.plain import conversation_of, pictures_in, plain_conversation
 from sightline.records import Outcome
-from sightline.store import Blobs, Row
+from sightline.shards import Row
+from sightline.store import Blobs
 from sightline.study.answering import Asked, respond
 from sightline.study.call_log import CallLog
 from sightline.study.grid import chunks

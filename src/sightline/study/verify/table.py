@@ -16,7 +16,7 @@ from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.records import Outcome
 from sightline.sealed import publish_table
-from sightline.store import Row
+from sightline.shards import Row
 from sightline.study.judging import Sample, verdict_key
 from sightline.study.verify.integrity import Finding
 from sightline.study.verify.stages import ANSWER, CRAFT, JUDGE, Answered, Ask, Reasking, Subject, Tables

@@ -140,9 +140,10 @@ class Batcher:
             while self._pending or self._open:
                 self._step()
         except Exception as broken:  # handed to every caller, who waits for a future
-            _log.exception("%s: the batching thread failed", self.model.where)
             ended = broken
-        self._end(ended)
+            _log.exception("%s: the batching thread failed", self.model.where)
+        finally:  # also if the message itself fails: else callers would wait forever
+            self._end(ended)
 
     def _step(self) -> None:
         """Wait for requests and answer one batch."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ class ForwardInputs:
     cached: int = 0
 
 
-class Family:
+class Family(ABC):
     """Models whose picture features are in the token sequence and depend on the picture alone.
 
     Attributes:
@@ -69,6 +70,7 @@ class Family:
         """What each token sees of the picture by cross-attention, (length, ...); None without."""
         return None
 
+    @abstractmethod
     def encode(self, pixels: Fields, count: int) -> Any:
         """What `count` pictures are to the model whatever the prompts; run once for all packs of a pass.
 
@@ -76,7 +78,6 @@ class Family:
             pixels: what the processor makes of the pictures, in the model's number format.
             count: of pictures.
         """
-        raise NotImplementedError
 
     def features(self, encoded: Any, readings: Sequence[Fields]) -> Tensor:  # noqa: ARG002
         """What the language model reads in place of picture tokens, (n, features, width).
