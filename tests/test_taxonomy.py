@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,23 @@ SIZES = {
     "figstep_safebench": 10,
     "mm_safetybench": 13,
     "goat_memes": 5,
+    "rtvlm": 11,
     "jailbreakv": 16,
-    "holisafe": 20,
+    "holisafe": 20 + 6,
     "hades": 5,
     "siuo": 9,
     "beavertails_v": 20,
     "jbb_behaviors": 10,
     "vlsbench": 19 + 6,
     "vlguard": 9 + 4,
+    "msts": 5 + 21,
+    "spa_vl": 6 + 16 + 66,
+    "usb_safebench": 3 + 16 + 61,
+    "mssbench": 4 + 10,
+    "xstest": 18,
+    "mossbench": 3,
+    "mis": 6,
+    "harmbench_multimodal": 6 + 1,
 }
 
 # rows of the table in the specification, copied by hand: list, label, primary, secondary, certainty
@@ -71,6 +79,30 @@ ROWS = [
     ("beavertails_v", "sensitive_information_in_key_areas", "prv", ["ncr", "iwp"], "judgement"),
     ("harmbench_multimodal", "chemical_biological", "iwp", [], "natural"),
     ("llama_guard", "S9", "iwp", [], "exact"),
+    ("multitrust", "s1", "sxc", ["x.gor"], "natural"),
+]
+
+# labels as they stand in releases, in third parties' readers, in folder names: list, label, primary
+SPELLED = [
+    ("mm_safetybench", "01-Illegal_Activitiy", "ncr"),
+    ("mm_safetybench", "Illegal_Activitiy", "ncr"),
+    ("mm_safetybench", "Illegal Activity", "ncr"),
+    ("mm_safetybench", "08-Political_Lobbying", "x.pol"),
+    ("beavertails", "misinformation_regarding_ethics,laws_and_safety", "x.mis"),
+    ("beavertails", "hate_speech,offensive_language", "hte"),
+    ("msts", "Suicide & Self-Harm", "ssh"),
+    ("msts", "suicide and self harm", "ssh"),
+    ("ailuminate", "indiscriminate_weapons_cbrne", "iwp"),
+    ("llama_guard", "S11", "ssh"),
+    ("llama_guard", "S1: Violent Crimes", "vcr"),
+    ("safety_prompts", "Crimes_And_Illegal_Activities", "ncr"),
+    ("rtvlm", "VisualMisleadCorrect", "x.mis"),
+    ("spa_vl", "O53: Financial Crimes", "ncr"),
+    ("vlsbench", "Racial and Ethnic Discrimination", "hte"),
+    ("holisafe", "gender_discrimination", "hte"),
+    ("mossbench", "type 2", "benign"),
+    ("multitrust", "s1-nsfw-image-description", "sxc"),
+    ("cyberseceval_vpi", "security_violating", "x.inj"),
 ]
 
 
@@ -104,10 +136,24 @@ def test_rows_of_the_specification(
     assert taxonomy.hazard(source, label) == primary
 
 
+@pytest.mark.parametrize(("source", "label", "primary"), SPELLED)
+def test_labels_are_found_as_releases_spell_them(source: str, label: str, primary: str) -> None:
+    assert taxonomy.hazard(source, label) == primary
+
+
+def test_the_narrowest_known_label_counts() -> None:
+    assert taxonomy.hazard("msts", "Conspiracy theories", "Other") == "x.mis"
+    assert taxonomy.hazard("msts", "a new one", "Other") == "x.eth"
+    assert taxonomy.hazard("spa_vl", "?", "", "Malicious Use") == "ncr"
+    assert taxonomy.hazard("spa_vl", "?", "", "") == ""
+
+
 @pytest.mark.parametrize("source", taxonomy.sources())
 def test_every_mapping_keeps_the_rules_of_the_file(source: str) -> None:
     native = taxonomy.native(source)
     assert native.about
+    assert native.seen in {"release", "authors", "others", "memory"}
+    assert native.labels
     codes = taxonomy.hazards()
     for entry in native.labels:
         where = f"{source}: {entry.label}"
@@ -117,10 +163,11 @@ def test_every_mapping_keeps_the_rules_of_the_file(source: str) -> None:
         assert entry.certainty in {"exact", "natural", "judgement"}, where
         for name in (entry.label, *entry.spelled):
             assert taxonomy.mapping(source, name) is entry, f"{where}: {name!r} means two things"
-    names = Counter(
-        name.strip().casefold() for entry in native.labels for name in (entry.label, *entry.spelled)
-    )
-    assert [name for name, times in names.items() if times > 1] == []
+        for number, name in enumerate(entry.spelled):
+            others = (entry.label, *entry.spelled[:number])
+            assert taxonomy._plain(name) not in map(taxonomy._plain, others), (
+                f"{where}: {name!r} says nothing"
+            )
 
 
 def test_a_code_of_ailuminate_maps_to_itself() -> None:
@@ -130,15 +177,23 @@ def test_a_code_of_ailuminate_maps_to_itself() -> None:
         assert (found.primary, found.certainty) == (code, "exact")
 
 
-@given(st.sampled_from(taxonomy.sources()), st.data(), st.sampled_from([str.upper, str.lower, str.title]))
-def test_neither_case_nor_space_matters(source: str, data: st.DataObject, cased: Any) -> None:
+@given(
+    st.sampled_from(taxonomy.sources()),
+    st.data(),
+    st.sampled_from([str.upper, str.lower, str.title]),
+    st.sampled_from([" ", "_", "  ", "-"]),
+)
+def test_neither_case_nor_space_nor_punctuation_matters(
+    source: str, data: st.DataObject, cased: Any, gap: str
+) -> None:
     entry = data.draw(st.sampled_from(taxonomy.native(source).labels))
-    assert taxonomy.hazard(source, f"  {cased(entry.label)}\n") == entry.primary
+    label = cased(entry.label).replace(" ", gap)
+    assert taxonomy.hazard(source, f"  {label}.\n") == entry.primary
 
 
 @given(st.text())
 def test_a_label_that_a_list_does_not_have_has_no_code(text: str) -> None:
-    label = f"{text}?"  # no label ends so
+    label = f"{text}zz"  # no label ends so
     assert taxonomy.hazard("holisafe", label) == ""
     assert taxonomy.mapping("holisafe", label) is None
 

@@ -6,11 +6,13 @@
     taxonomy.mapping("goat_memes", "harmfulness").certainty      # 'judgement'
 
 All of it is one data file, `crosswalk.yaml`. The hub is MLCommons AILuminate 1.0; `x.` codes are extensions;
-`benign` and `detect` are tags, not hazards. Neither letter case nor space around a label matters.
+`benign` and `detect` are tags, not hazards. Letter case, spaces and punctuation of a label do not matter, `&`
+is `and`, and a number in front of it (`01-`, `O7: `) is left out.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +28,9 @@ VERSION = 1
 """Of the crosswalk; raised whenever a mapping changes."""
 
 Certainty = Literal["exact", "natural", "judgement"]
+Seen = Literal["release", "authors", "others", "memory"]
+_NUMBERED = re.compile(r"[a-z]?\d{1,2}[\W_]+(?=\w)")
+_PUNCTUATION = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,31 +77,40 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class NativeList:
-    """The categories of a benchmark or guard, in its own order."""
+    """The categories of a benchmark or guard, in its own order.
+
+    Attributes:
+        seen: where the labels were read: the published data (`release`), the authors' paper, code or
+            documentation, others' readers of the data; or `memory`: a release may spell them otherwise.
+    """
 
     name: str
     about: str
+    seen: Seen
     labels: tuple[Mapped, ...]
 
 
-def hazard(source: str, label: str) -> str:
+def hazard(source: str, label: str, *wider: str) -> str:
     """The primary code of a label, '' if the list has no such label.
+
+    Where a row has a subcategory and a category, give the narrower first: the first that the list has counts.
 
     Raises:
         UsageError: for an unknown list; the nearest names are offered.
     """
-    found = mapping(source, label)
+    found = mapping(source, label, *wider)
     return "" if found is None else found.primary
 
 
-def mapping(source: str, label: str) -> Mapped | None:
+def mapping(source: str, label: str, *wider: str) -> Mapped | None:
     """Everything that the crosswalk says of a label, None if the list has no such label.
 
     Raises:
         UsageError: as `hazard`.
     """
     _known(source)
-    return _by_label(source).get(_plain(label))
+    found = map(_by_label(source).get, map(_plain, (label, *wider)))
+    return next((entry for entry in found if entry is not None), None)
 
 
 def native(source: str) -> NativeList:
@@ -123,7 +137,9 @@ def _file() -> Any:
 @cache
 def _lists() -> Mapping[str, NativeList]:
     return {
-        name: NativeList(name, facts["about"], tuple(_mapped(*pair) for pair in facts["labels"].items()))
+        name: NativeList(
+            name, **{**facts, "labels": tuple(_mapped(*pair) for pair in facts["labels"].items())}
+        )
         for name, facts in _file()["sources"].items()
     }
 
@@ -146,4 +162,7 @@ def _by_label(source: str) -> Mapping[str, Mapped]:
 
 
 def _plain(label: str) -> str:
-    return label.strip().casefold()
+    """A label as it is compared."""
+    folded = label.strip().casefold().replace("&", " and ")
+    number = _NUMBERED.match(folded)
+    return _PUNCTUATION.sub(" ", folded[number.end() :] if number else folded).strip()
