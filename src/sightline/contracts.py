@@ -73,9 +73,10 @@ class Release(Protocol):
     ) -> Iterator[Row]:
         """The rows of a `.csv`, `.tsv`, `.json`, `.jsonl`, `.parquet` or `.arrow` member, streamed in order.
 
-        `columns` are those that it must have, and all that is read of a Parquet or Arrow table; `header` names
-        those of a table without a header line; `under` is the key of a JSON mapping that holds the rows. Raises UsageError for a file that is
-        no such table; what is wrong with a single row is raised by the row (`sightline.rows`).
+        `columns` are those that it must have, and all that is read of a Parquet or Arrow table; `header`
+        names those of a table without a header line; `under` is the key of a JSON mapping that holds the
+        rows. Raises UsageError for a file that is no such table; what is wrong with a single row is raised by
+        the row (`sightline.rows`).
         """
         ...
 

@@ -114,9 +114,25 @@ class OfficialRelease:
             under: of a JSON mapping, the key under which the rows are.
 
         Raises:
-            UsageError: if it is absent, damaged or no such table, naming the file.
+            UsageError: if it is absent, damaged, empty or no such table, naming the file.
         """
-        member, suffix = self._noted(name), fold(Path(member_parts(name)[-1]).suffix)
+        member, empty = self._noted(name), True
+        for row in self._rows_in(member, name, encoding, columns, header, under):
+            empty = False
+            yield row
+        if empty:
+            raise UsageError(f"{member.where}: it has no rows")
+
+    def _rows_in(
+        self,
+        member: Member,
+        name: str,
+        encoding: str,
+        columns: Sequence[str] | None,
+        header: Sequence[str] | None,
+        under: str,
+    ) -> Iterator[Row]:
+        suffix = fold(Path(member_parts(name)[-1]).suffix)
         if suffix in (".jsonl", ".ndjson"):
             yield from self._json_lines(member, encoding)
         elif suffix in (".parquet", ".arrow"):

@@ -120,10 +120,10 @@ class Row:
         return _nothing(self.value(*names, default=None)) != ""
 
     def text(self, *names: str, default: str | None = None) -> str:
-        """A text, verbatim. `default` stands in for an absent or empty one."""
+        """A text, verbatim. `default` stands in for an absent or empty one, not for a NaN."""
         value = self.value(*names, default=_ABSENT if default is None else None)
         nothing = _nothing(value)
-        if nothing and default is not None:
+        if nothing and nothing != "NaN" and default is not None:
             return default
         if nothing:
             raise self.problem(f"{names[0]!r} is {nothing}")
@@ -267,6 +267,7 @@ def rows_of_csv(
         with opened() as file, io.TextIOWrapper(file, encoding=coding, newline="") as text:
             reader = csv.reader(text, delimiter=separator, strict=True)
             columns = list(header) if header else _columns(next(reader, []), where, required)
+            line = reader.line_num
             for cells in reader:
                 line = reader.line_num
                 if cells:

@@ -103,18 +103,17 @@ class MMSafetyBench(TableBenchmark):
         tables = (f"data/{name[3:]}/{_TABLES[self.images]}.parquet" for name in chosen)
         mirrored = any(release.exists(table) for table in tables)
         found = (self._mirrored if mirrored else self._official)(chosen, release)
-        asked: set[tuple[str, str]] = set()
-        for row in found:
-            scenario, number = row.word("scenario"), row.key
-            if tiny is None or number in tiny.get(scenario, ()):
-                asked.add((scenario, number))
-                yield row
-        for scenario, numbers in (tiny or {}).items():
-            absent = [number for number in numbers if (scenario, number) not in asked]
-            if scenario in chosen and absent:
-                raise UsageError(
-                    f"{release.root}: {scenario}: no question {absent[0]!r}, though {TINY} lists it"
-                )
+        if tiny is None:
+            yield from found
+            return
+        asked = {(row.fields["scenario"], row.key): row for row in found}
+        for scenario, numbers in tiny.items():
+            for number in numbers if scenario in chosen else ():
+                if (scenario, number) not in asked:
+                    raise UsageError(
+                        f"{release.root}: {scenario}: no question {number!r}, though {TINY} lists it"
+                    )
+                yield asked[scenario, number]
 
     def _official(self, chosen: tuple[str, ...], release: Release) -> Iterator[Row]:
         folder = self._folder(chosen, release) if self.images != "none" else ""
@@ -157,7 +156,7 @@ class MMSafetyBench(TableBenchmark):
             category=scenario,
             group=f"mm_safetybench/{scenario}/{number}",
             hazard=SCENARIOS[scenario].hazard,
-            wordings={name: row.text(key) for name, key in keys if row.value(key, default=None)},
+            wordings={name: row.text(key) for name, key in keys if row.text(key, default="")},
         )
 
     def _folder(self, chosen: tuple[str, ...], release: Release) -> str:
