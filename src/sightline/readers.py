@@ -194,10 +194,10 @@ def found_release(card: Card) -> Path | None:
     return next((there[name] for name in wanted if name in there), None)
 
 
-def where_to_look(card: Card) -> str:
-    """How to say where a benchmark's release is, for messages."""
+def where_to_look(card: Card, how: str = "add `root:` with") -> str:
+    """How to say where a benchmark's release is, for messages; `how` is what the reader can write."""
     home = f"; its authors publish it at {card.release.home}" if card.release else ""
     return (
-        f"{card.name} reads an official release: add `root:` with the folder or archive where you have it, "
+        f"{card.name} reads an official release: {how} the folder or archive where you have it, "
         f"or put it into the folder that ${DATA_FOLDER} names, as {card.name}{home}"
     )

@@ -28,7 +28,7 @@ def read(
     """The cases of a benchmark; see `Benchmark.__call__`."""
     where = Path(root) if root is not None else found_release(benchmark.card)
     if benchmark.needs_root and where is None:
-        raise UsageError(where_to_look(benchmark.card))
+        raise UsageError(where_to_look(benchmark.card, "name"))
     release = OfficialRelease(where, store(folder))
     try:
         found = (
