@@ -36,6 +36,7 @@ LAYERS = [
         "sources",
         "closure",
         "_lazy",
+        "taxonomy",
         "untrusted",
     },
     {
