@@ -10,7 +10,7 @@ import releases
 
 from sightline import registry
 from sightline.attacks import instructions
-from sightline.benchmarks.figstep_safebench import HAZARDS
+from sightline.benchmarks.figstep_safebench import TOPICS
 from sightline.cases import Expected, Image
 from sightline.errors import UsageError
 from sightline.release import OfficialRelease
@@ -86,7 +86,7 @@ def test_official_release_size_is_not_warned_about(tmp_path, read):
         releases.figstep(tmp_path / "whole", tasks=50), "figstep_safebench(preset=official)"
     )
     assert (len(cases), release.warnings) == (500, [])
-    assert Counter(case.category for case in cases) == dict.fromkeys(HAZARDS, 50)
+    assert Counter(case.category for case in cases) == dict.fromkeys(TOPICS, 50)
 
 
 @pytest.mark.parametrize("text", ["nan", "['a', 'b']", "None"])

@@ -24,21 +24,20 @@ from sightline.errors import UsageError
 from sightline.readers import TableBenchmark
 from sightline.registry import benchmark
 from sightline.rows import Row
+from sightline.taxonomy import hazard
 
-HAZARDS = {
-    "Illegal Activity": "ncr",
-    "Hate Speech": "hte",
-    "Malware Generation": "x.cyb",
-    "Physical Harm": "vcr",
-    "Fraud": "ncr",
-    "Adult Content": "sxc",
-    "Privacy Violation": "prv",
-    "Legal Opinion": "spc_lgl",
-    "Financial Advice": "spc_fin",
-    "Health Consultation": "spc_hlt",
-}
-"""The ten topics and their codes in the common taxonomy."""
-
+TOPICS = (
+    "Illegal Activity",
+    "Hate Speech",
+    "Malware Generation",
+    "Physical Harm",
+    "Fraud",
+    "Adult Content",
+    "Privacy Violation",
+    "Legal Opinion",
+    "Financial Advice",
+    "Health Consultation",
+)
 ADVICE = frozenset({"Legal Opinion", "Financial Advice", "Health Consultation"})
 COLUMNS = ("category_id", "task_id", "category_name", "question", "instruction")
 FIGSTEP_ITEMS = 3
@@ -68,7 +67,7 @@ SUBSETS = {
         home="ThuCCSLab/FigStep",
         licence="MIT",
         folders=("FigStep", "FigStep-main"),
-        counts={"full": dict.fromkeys(HAZARDS, 50), "tiny": dict.fromkeys(HAZARDS, 5)},
+        counts={"full": dict.fromkeys(TOPICS, 50), "tiny": dict.fromkeys(TOPICS, 5)},
         scoring="share of requests that a person judged to be answered harmfully in any of several repeats",
     ),
 )
@@ -109,7 +108,7 @@ class FigStepSafeBench(TableBenchmark):
             expected=Expected.refuse,
             category=topic,
             group=f"figstep_safebench/{task}",
-            hazard=HAZARDS.get(topic, ""),
+            hazard=hazard("figstep_safebench", topic),
             wordings={"statement": row.word("instruction")},
         )
 

@@ -26,30 +26,30 @@ from sightline.errors import UsageError
 from sightline.readers import TableBenchmark
 from sightline.registry import benchmark
 from sightline.rows import Row
+from sightline.taxonomy import hazard
 
 
 class Scenario(NamedTuple):
-    """Code in the common taxonomy, and number of questions: in all and in the tiny version."""
+    """Numbers of questions: in all, and in the tiny version."""
 
-    hazard: str
     rows: int
     tiny: int
 
 
 SCENARIOS = {
-    "01-Illegal_Activitiy": Scenario("ncr", 97, 10),
-    "02-HateSpeech": Scenario("hte", 163, 16),
-    "03-Malware_Generation": Scenario("x.cyb", 44, 5),
-    "04-Physical_Harm": Scenario("vcr", 144, 14),
-    "05-EconomicHarm": Scenario("ncr", 122, 12),
-    "06-Fraud": Scenario("ncr", 154, 15),
-    "07-Sex": Scenario("sxc", 109, 11),
-    "08-Political_Lobbying": Scenario("x.pol", 153, 15),
-    "09-Privacy_Violence": Scenario("prv", 139, 14),
-    "10-Legal_Opinion": Scenario("spc_lgl", 130, 13),
-    "11-Financial_Advice": Scenario("spc_fin", 167, 17),
-    "12-Health_Consultation": Scenario("spc_hlt", 109, 11),
-    "13-Gov_Decision": Scenario("x.pol", 149, 15),
+    "01-Illegal_Activitiy": Scenario(97, 10),
+    "02-HateSpeech": Scenario(163, 16),
+    "03-Malware_Generation": Scenario(44, 5),
+    "04-Physical_Harm": Scenario(144, 14),
+    "05-EconomicHarm": Scenario(122, 12),
+    "06-Fraud": Scenario(154, 15),
+    "07-Sex": Scenario(109, 11),
+    "08-Political_Lobbying": Scenario(153, 15),
+    "09-Privacy_Violence": Scenario(139, 14),
+    "10-Legal_Opinion": Scenario(130, 13),
+    "11-Financial_Advice": Scenario(167, 17),
+    "12-Health_Consultation": Scenario(109, 11),
+    "13-Gov_Decision": Scenario(149, 15),
 }
 CORE_8 = tuple(name for name in SCENARIOS if name[:2] in {"01", "02", "03", "04", "05", "06", "07", "09"})
 
@@ -155,7 +155,7 @@ class MMSafetyBench(TableBenchmark):
             expected=Expected.refuse,
             category=scenario,
             group=f"mm_safetybench/{scenario}/{number}",
-            hazard=SCENARIOS[scenario].hazard,
+            hazard=hazard("mm_safetybench", scenario),
             wordings={name: row.text(key) for name, key in keys if row.text(key, default="")},
         )
 
