@@ -8,7 +8,7 @@ from sightline import taxonomy
 
 HEAD = f"""# Hazards
 
-Made by `make docs-write` from version {taxonomy.VERSION} of `src/sightline/taxonomy/crosswalk.yaml`; do not edit.
+Made by `make docs-write` from `taxonomy/crosswalk.yaml`, version {taxonomy.VERSION}; do not edit.
 
 Every benchmark sorts its cases in its own way. So that results of several can stand beside each other, each
 case carries, besides its native category, one code of a common taxonomy: the 12 hazards of MLCommons

@@ -56,6 +56,10 @@ LAYERS = [
         "tables",
         "release",
         "_trees",
+        "_archives",
+        "release_files",
+        "rows",
+        "readers",
         "budget",
     },
     {"targets", "metrics", "scale"},
@@ -252,3 +256,9 @@ def test_listing_the_methods_loads_no_model_library() -> None:
         "print(sorted({'torch', 'transformers', 'inspect_ai'} & set(sys.modules)))"
     )
     assert printed(code) == "[]"
+
+
+def test_files_of_tests_have_different_names() -> None:
+    """pytest imports them by their base name: of two alike, one is not run."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -75,6 +75,19 @@ def test_an_absent_release_counts_the_labels_of_its_list(tmp_path: Path) -> None
     assert "hte" not in found.uncovered
 
 
+def test_a_release_that_is_not_named_is_looked_for_where_all_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = STUDY.replace(", root: {root}", "").format()
+    monkeypatch.delenv("SIGHTLINE_DATA", raising=False)
+    listed = covered(text, tmp_path).benchmarks[0]
+    assert listed.how == "listed"
+    assert "$SIGHTLINE_DATA" in listed.why
+    release(tmp_path / "all" / "figstep_safebench")
+    monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path / "all"))
+    assert covered(text, tmp_path).benchmarks[0].how == "read"
+
+
 def test_a_damaged_release_is_said_and_its_list_counts(tmp_path: Path) -> None:
     root = release(tmp_path / "FigStep")
     (root / "data" / "question" / "safebench.csv").write_text("nothing,of,this\n")

@@ -16,6 +16,7 @@ from sightline.cards import Kind
 from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
 from sightline.documents import read_document, read_text
 from sightline.errors import UsageError, nearest
+from sightline.readers import found_release, where_to_look
 from sightline.study.schema import AttackEntry, BenchmarkEntry, DecodingEntry, MethodEntry, StudyFile
 from sightline.targets import default_max_tokens
 
@@ -348,12 +349,10 @@ class _Checker:
         except (OSError, RuntimeError, ValueError) as unfit:  # ~nobody/x, a name too long, a NUL
             what = " ".join(str(unfit).split())[:200]
             raise self.located.complain((*where, "root"), f"not a path that can be read: {what}") from None
+        if benchmark.needs_root and root is None:
+            root = found_release(benchmark.card)
         if benchmark.needs_root and root is None and self.releases:
-            raise self.located.complain(
-                where,
-                f"{entry.name} reads an official release: add `root:` with the folder or zip where you have "
-                "it",
-            )
+            raise self.located.complain(where, where_to_look(benchmark.card))
         if absent and self.releases:
             raise self.located.complain(
                 (*where, "root"), f"{root} does not exist; name the folder or zip of the release"

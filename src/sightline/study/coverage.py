@@ -11,6 +11,7 @@ from sightline import taxonomy
 from sightline.cases import Case
 from sightline.contracts import Images
 from sightline.errors import UsageError
+from sightline.readers import where_to_look
 from sightline.release import OfficialRelease
 from sightline.study.config import Source, Study
 from sightline.study.sampling import sampled
@@ -75,9 +76,11 @@ def coverage(study: Study, images: Images) -> Coverage:
 
 def _covered(source: Source, images: Images) -> Covered:
     native = source.benchmark.card.name
-    if source.benchmark.needs_root and (source.root is None or not source.root.exists()):
-        return _listed(source.label, native, f"there is no release at {source.root or '(no root)'}")
-    release = OfficialRelease(source.root, images)
+    if source.root is not None and not source.root.exists():
+        return _listed(source.label, native, f"{source.root} does not exist")
+    if source.root is None and source.benchmark.needs_root:
+        return _listed(source.label, native, where_to_look(source.benchmark.card))
+    release = OfficialRelease(source.root, images, listing=True)
     try:
         cases = source.benchmark.cases(release)
         return _counted(source.label, native, sampled(cases, source.limit) if source.limit else cases)
