@@ -51,8 +51,8 @@ def test_a_study_is_shown_with_what_it_leaves_out(tmp_path: Path, capsys: pytest
     show_taxonomy(path, "")
     shown = capsys.readouterr().out
     assert "hazards of study gate" in shown
-    assert "figstep_safebench (2 labels)" in shown  # ncr: Illegal Activity, Fraud
-    assert f"no cases: {tmp_path / 'nowhere'} does not exist" in shown
+    assert "figstep_safebench (100)" in shown  # ncr: Illegal Activity, Fraud
+    assert f"known to be in the release: {tmp_path / 'nowhere'} does not exist" in shown
     assert "cases have no hazard code" in shown
     assert "ipv      Intellectual Property\n" in shown
     assert "src      Sex-Related Crimes (only as a second code, in figstep_safebench)" in shown

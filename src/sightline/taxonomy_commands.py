@@ -99,15 +99,21 @@ def _table(found: Coverage) -> Table | None:
 
 def _number(covered: Covered, code: str) -> str:
     number = covered.counts[code]
-    return f"{number:,}" if covered.how == "read" else f"({number} label{'s' if number > 1 else ''})"
+    if covered.how == "listed":
+        return f"({number} label{'s' if number > 1 else ''})"
+    return f"{number:,}" if covered.how == "read" else f"({number:,})"
 
 
 def _notes(found: Coverage) -> list[str]:
     lines = []
     for each in found.benchmarks:
-        number, what = sum(each.counts.values()), "cases" if each.how == "read" else "labels"
+        number, what = sum(each.counts.values()), "labels" if each.how == "listed" else "cases"
         if each.how == "listed":
             lines.append(f"{each.label}: the labels of its whole list, no cases: {each.why}")
+        if each.how == "expected":
+            lines.append(
+                f"{each.label}: in parentheses, cases as they are known to be in the release: {each.why}"
+            )
         if each.how == "unknown":
             lines.append(f"{each.label}: what it covers is not known: {each.why}")
         if each.counts.get("", 0):

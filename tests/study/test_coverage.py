@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sightline import taxonomy
+from sightline import registry, taxonomy
 from sightline.errors import UsageError
 from sightline.store import Blobs
 from sightline.study.config import load, parse
@@ -63,16 +64,29 @@ def test_a_limit_counts_what_the_study_reads(tmp_path: Path) -> None:
     assert [sum(each.counts.values()) for each in found.benchmarks] == [2, 2]
 
 
-def test_an_absent_release_counts_the_labels_of_its_list(tmp_path: Path) -> None:
+def test_an_absent_release_counts_what_is_known_of_it(tmp_path: Path) -> None:
     found = covered(STUDY.format(root="nowhere"), tmp_path)
-    listed = found.benchmarks[0]
-    assert listed.how == "listed"
-    assert "nowhere" in listed.why
+    expected = found.benchmarks[0]
+    assert expected.how == "expected"
+    assert "nowhere does not exist" in expected.why
+    assert sum(expected.counts.values()) == 500
+    assert expected.counts["ncr"] == 100  # two topics of fifty
+    assert expected.secondary["ssh"] == 50
+    assert expected.judged == 100
+    assert found.total("hte") == 0  # not read
+    assert "hte" not in found.uncovered
+
+
+def test_where_nothing_is_known_of_a_release_the_labels_of_its_list_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = registry.card("benchmark", "figstep_safebench")
+    monkeypatch.setattr(card.factory, "card", replace(card, release=None))
+    listed = covered(STUDY.format(root="nowhere"), tmp_path).benchmarks[0]
     labels = taxonomy.native("figstep_safebench").labels
+    assert listed.how == "listed"
     assert listed.counts == Counter(entry.primary for entry in labels)
     assert listed.judged == 2
-    assert found.total("hte") == 0  # labels are no cases
-    assert "hte" not in found.uncovered
 
 
 def test_a_release_that_is_not_named_is_looked_for_where_all_lie(
@@ -80,20 +94,20 @@ def test_a_release_that_is_not_named_is_looked_for_where_all_lie(
 ) -> None:
     text = STUDY.replace(", root: {root}", "").format()
     monkeypatch.delenv("SIGHTLINE_DATA", raising=False)
-    listed = covered(text, tmp_path).benchmarks[0]
-    assert listed.how == "listed"
-    assert "$SIGHTLINE_DATA" in listed.why
+    absent = covered(text, tmp_path).benchmarks[0]
+    assert absent.how == "expected"
+    assert "$SIGHTLINE_DATA" in absent.why
     release(tmp_path / "all" / "figstep_safebench")
     monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path / "all"))
     assert covered(text, tmp_path).benchmarks[0].how == "read"
 
 
-def test_a_damaged_release_is_said_and_its_list_counts(tmp_path: Path) -> None:
+def test_a_damaged_release_is_said(tmp_path: Path) -> None:
     root = release(tmp_path / "FigStep")
     (root / "data" / "question" / "safebench.csv").write_text("nothing,of,this\n")
-    listed = covered(STUDY.format(root=root), tmp_path).benchmarks[0]
-    assert listed.how == "listed"
-    assert "safebench.csv" in listed.why
+    damaged = covered(STUDY.format(root=root), tmp_path).benchmarks[0]
+    assert damaged.how == "expected"
+    assert "safebench.csv" in damaged.why
 
 
 def test_a_benchmark_that_the_crosswalk_does_not_know_covers_nothing_known(

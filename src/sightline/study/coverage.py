@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sightline import taxonomy
 from sightline.cases import Case
 from sightline.contracts import Images
 from sightline.errors import UsageError
-from sightline.readers import where_to_look
+from sightline.readers import TableBenchmark, where_to_look
 from sightline.release import OfficialRelease
 from sightline.study.config import Source, Study
 from sightline.study.sampling import sampled
 
-How = Literal["read", "listed", "unknown"]
+How = Literal["read", "expected", "listed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,9 @@ class Covered:
 
     Attributes:
         label: the benchmark's name in the study.
-        how: `read`: cases were counted, as the study reads them; `listed`: the release could not be read, and
-            labels of the crosswalk are counted; `unknown`: the crosswalk has no such list either.
+        how: `read`: cases were counted, as the study reads them. Where the release could not be read:
+            `expected`: cases are counted as they are known to be in the release; `listed`: labels of the
+            crosswalk are counted; `unknown`: neither is known.
         counts: cases (or labels) by primary code; those without one under ''.
         secondary: the same by secondary codes, tags included.
         judged: how many of them the crosswalk maps by judgement.
@@ -75,47 +76,51 @@ def coverage(study: Study, images: Images) -> Coverage:
 
 
 def _covered(source: Source, images: Images) -> Covered:
-    native = source.benchmark.card.name
     if source.root is not None and not source.root.exists():
-        return _listed(source.label, native, f"{source.root} does not exist")
+        return _unread(source, f"{source.root} does not exist")
     if source.root is None and source.benchmark.needs_root:
-        return _listed(source.label, native, where_to_look(source.benchmark.card))
+        return _unread(source, where_to_look(source.benchmark.card))
     release = OfficialRelease(source.root, images, listing=True)
     try:
         cases = source.benchmark.cases(release)
-        return _counted(source.label, native, sampled(cases, source.limit) if source.limit else cases)
+        return _read(source, sampled(cases, source.limit) if source.limit else cases)
     except UsageError as unfit:
-        return _listed(source.label, native, str(unfit))
+        return _unread(source, str(unfit))
     finally:
         release.close()
 
 
-def _counted(label: str, native: str, cases: Iterable[Case]) -> Covered:
+def _read(source: Source, cases: Iterable[Case]) -> Covered:
     counts: Counter[str] = Counter()
     categories: Counter[str] = Counter()
     for case in cases:
         counts[case.hazard] += 1
         categories[case.category] += 1
-    known = native in taxonomy.sources()
-    found = {name: taxonomy.mapping(native, name) if known else None for name in categories}
+    return replace(_of_categories(source, categories), how="read", counts=counts)
+
+
+def _unread(source: Source, why: str) -> Covered:
+    card = source.benchmark.card
+    part = source.benchmark.part() if isinstance(source.benchmark, TableBenchmark) else ""
+    known = card.release.counts.get(part, {}) if card.release and card.name in taxonomy.sources() else {}
+    if known and all(taxonomy.hazard(card.name, category) for category in known):
+        return replace(_of_categories(source, Counter(known)), why=why)
+    if card.name not in taxonomy.sources():
+        return Covered(label=source.label, how="unknown", counts={}, secondary={}, why=why)
+    labels = Counter(entry.label for entry in taxonomy.native(card.name).labels)
+    return replace(_of_categories(source, labels), how="listed", why=why)
+
+
+def _of_categories(source: Source, numbers: Counter[str]) -> Covered:
+    """What the crosswalk says of cases whose native categories are known."""
+    name = source.benchmark.card.name
+    counts: Counter[str] = Counter()
     secondary: Counter[str] = Counter()
     judged = 0
-    for name, entry in found.items():
+    for category, number in numbers.items():
+        entry = taxonomy.mapping(name, category) if name in taxonomy.sources() else None
         if entry is not None:
-            secondary.update(dict.fromkeys(entry.secondary, categories[name]))
-            judged += categories[name] if entry.certainty == "judgement" else 0
-    return Covered(label=label, how="read", counts=counts, secondary=secondary, judged=judged)
-
-
-def _listed(label: str, native: str, why: str) -> Covered:
-    if native not in taxonomy.sources():
-        return Covered(label=label, how="unknown", counts={}, secondary={}, why=why)
-    entries = taxonomy.native(native).labels
-    return Covered(
-        label=label,
-        how="listed",
-        counts=Counter(entry.primary for entry in entries),
-        secondary=Counter(code for entry in entries for code in entry.secondary),
-        judged=sum(entry.certainty == "judgement" for entry in entries),
-        why=why,
-    )
+            counts[entry.primary] += number
+            secondary.update(dict.fromkeys(entry.secondary, number))
+            judged += number if entry.certainty == "judgement" else 0
+    return Covered(label=source.label, how="expected", counts=counts, secondary=secondary, judged=judged)
