@@ -137,7 +137,19 @@ def test_any_file_name_makes_a_study_name(text: str) -> None:
 @example("a\u2028b: {c} # d")
 @example("no")
 @example("😀 'x'")
-def test_any_path_is_read_back_as_it_was(text: str) -> None:
-    line = f"study: s\nbenchmarks: [{{name: testbed_memes, root: {starter._scalar(text)}}}]\n"
-    found = parse(f"{line}targets: [scripted/echo]\njudges: [refusal_prefix]\n", releases=False)
-    assert str(found.sources[0].root) == str(Path(text).expanduser())
+@example("~0")
+@example("../y")
+def test_any_path_is_read_back_as_it_is(text: str) -> None:
+    file = Path("folder") / "study.yaml"
+    said = starter._near(Path("folder") / text, file)
+    line = f"study: s\nbenchmarks: [{{name: testbed_memes, root: {starter._scalar(said)}}}]\n"
+    rest = "targets: [scripted/echo]\njudges: [refusal_prefix]\n"
+    found = parse(line + rest, folder=file.parent, releases=False)
+    assert found.sources[0].root is not None
+    assert found.sources[0].root.absolute() == (Path("folder") / text).absolute()
+
+
+def test_a_home_that_is_nobodys_is_no_traceback(tmp_path: Path) -> None:
+    for data in ("~nobody-0/x.csv", "figstep_safebench=~nobody-0/x"):
+        with pytest.raises(UsageError, match="nobody-0"):
+            study_of(written(Situation(data=data), tmp_path), tmp_path)

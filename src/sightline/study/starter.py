@@ -245,12 +245,12 @@ def _benchmark(data: str, file: Path, *, ours: bool) -> _Asked:
     name, _, folder = data.partition("=")
     if name in registry.names("benchmark") and name != "cases":
         card = registry.card("benchmark", name)
-        root = _scalar(_near(Path(folder).expanduser(), file)) if folder else ""
+        root = _scalar(_near(_home(folder), file)) if folder else ""
         kind = "official" if card.factory.needs_root else "ours"
         facts = {"data": name, "entry": _entry(name, root=root), "file": file, "summary": card.summary}
         judge = "" if kind == "official" else card.judge or "testbed_policy"
         return _Asked(judge, _BENCHMARKS[kind].format(**facts))
-    path = Path(data).expanduser()
+    path = _home(data)
     if not path.exists():
         raise UsageError(
             f"data {data!r}: no file or folder, and no benchmark of that name. Name a table (.csv, .tsv, "
@@ -277,10 +277,19 @@ def _innermost(target: str) -> str:
     return _innermost(split_defended(rest).inner) if kind == "defended" else target
 
 
+def _home(text: str) -> Path:
+    """A path as it is given, `~` for the user's own folder."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~nobody
+        return Path(text)
+
+
 def _near(path: Path, file: Path) -> str:
     """A path as the study names it: relative to the study's folder if it lies below it."""
     whole, folder = path.absolute(), file.parent.absolute()
-    return str(whole.relative_to(folder)) if whole.is_relative_to(folder) else str(whole)
+    near = whole.relative_to(folder) if whole.is_relative_to(folder) else whole
+    return str(whole if str(near).startswith("~") else near)
 
 
 def _entry(name: str, **settings: str) -> str:
