@@ -6,6 +6,7 @@ Classes are loaded when they are first named: `sightline.benchmarks.NAME`, `dir(
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sightline.benchmarks.cases import Cases as Cases
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
     from sightline.benchmarks.mm_safetybench import MMSafetyBench as MMSafetyBench
     from sightline.benchmarks.testbed_insults import TestbedInsults as TestbedInsults
