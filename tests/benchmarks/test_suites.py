@@ -30,33 +30,8 @@ def read(tmp_path):
     return read
 
 
-@pytest.fixture(params=suites.RELEASES)
-def made(request, tmp_path):
-    return request.param, suites.RELEASES[request.param](tmp_path / "release")
-
-
 def asked(case):
     return [part if isinstance(part, str) else part.media for part in case.conversation.turns[0].parts]
-
-
-def test_other_forms_of_a_release_give_the_same_cases(made, tmp_path, read):
-    name, root = made
-    wanted, release = read(root, name)
-    assert len({case.id for case in wanted}) == len(wanted)
-    assert all(case.id.startswith(f"{name}/") and case.group.startswith(f"{name}/") for case in wanted)
-    packed = releases.zipped(root, tmp_path / "packed.zip", top="as-downloaded")
-    found, again = read(packed, name)
-    assert found == wanted
-    assert again.digest() == release.digest()
-    assert read(releases.shout(root), name)[0] == wanted
-
-
-def test_a_listing_has_the_same_cases_without_pictures(made, tmp_path, read):
-    name, root = made
-    images = type("NoImages", (), {})()  # nothing may be asked of it
-    release = OfficialRelease(root, images, listing=True)
-    found = list(registry.parse("benchmark", name).cases(release))
-    assert [case.id for case in found] == [case.id for case in read(root, name)[0]]
 
 
 # MultiTrust
