@@ -71,7 +71,7 @@ LAYERS = [
     {"bridge"},
     {"console"},
     {"api"},
-    {"terminal", "testbed_commands", "cli", "__main__"},
+    {"terminal", "testbed_commands", "taxonomy_commands", "cli", "__main__"},
 ]
 # Imports inside functions (or for types alone) that cross the arrow on purpose: one look-up by name each.
 LAZY = {

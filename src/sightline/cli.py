@@ -245,6 +245,24 @@ def show(
     show_card(name)
 
 
+@app.command("taxonomy")
+def show_hazards(
+    study: Annotated[
+        Path | None, typer.Argument(help="Study file: which hazards do its benchmarks cover?")
+    ] = None,
+    source: Annotated[
+        str, typer.Option(help="Only this benchmark's or guard's list, such as mm_safetybench.")
+    ] = "",
+) -> None:
+    """The common hazard codes, and how each benchmark's own categories map to them; or what a study covers.
+
+    Example: `sightline taxonomy studies/quickstart.yaml`
+    """
+    from sightline.taxonomy_commands import show_taxonomy
+
+    show_taxonomy(study, source)
+
+
 @testbed.command("build")
 def build(
     name: Annotated[
