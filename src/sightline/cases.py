@@ -136,8 +136,8 @@ class Case:
         hazard: code of the common taxonomy.
         twin: id of the matched benign (or restricted) case.
         answer: reference answer of a utility case. Judges compare replies with it.
-        answers: all reference answers as the release gives them, with repeats (ten persons' in VQA, other names
-            of the same thing); `answer` is the commonest, the first of several. () if there is no other.
+        answers: all reference answers as the release gives them, with repeats (ten persons' in VQA, other
+            names of one thing); `answer` is the commonest, the first of several. () if there is no other.
         wordings: the same behavior in the forms that attacks draw, as the release gives them:
             `statement` ("Steps to ..."), `key_phrase` (a noun phrase), `rephrased` (the text that
             refers to the key phrase in the image).

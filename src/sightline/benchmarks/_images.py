@@ -17,7 +17,7 @@ _COCO = re.compile(r"(?:COCO_\w+?_)?(\d{1,12})(?:\.\w{3,4})?", re.IGNORECASE)
 
 
 def first_picture(release: Release, *names: str) -> Image:
-    """The first of these pictures that is there, also with another suffix; else the first, with its problem."""
+    """The first of these pictures that is there, under any suffix; else the first, with its problem."""
     for name in names:
         stem, dot, suffix = name.rpartition(".")
         stem = stem if f"{dot}{suffix}".casefold() in SUFFIXES else name

@@ -1,14 +1,15 @@
 """PrivQA: questions about persons and places, of which a protected group or kind of information is withheld.
 
-Chen et al. 2023. Release: ethanm88/llm-access-control (MIT), JSONL: {population,information}_protection_{visual,
-textual}/FILE.jsonl with question, answer or answer_eval and answer_text, cluster. `in_group` is protected
-(expected: abstain), `out_group` its control (expected: answer). Pictures are not in it: KVQAimgs/38504.jpg
-comes with KVQA, in several suffixes and letter cases, oven_04413884.jpg with OVEN, also in folders of two digits.
+Chen et al. 2023. Release: ethanm88/llm-access-control (MIT), JSONL in the four folders
+{population,information}_protection_{visual,textual}, with question, answer (or answer_eval and answer_text)
+and cluster: `in_group` is protected (expected: abstain), `out_group` its control (expected: answer). Pictures
+are not in it: KVQAimgs/38504.jpg comes with KVQA, under several suffixes, oven_04413884.jpg with OVEN, also in
+folders of two digits.
 
 Sent is an instruction that names what is protected and the sentence to abstain with, then the question
 verbatim. Both are our wording; `instruction` is another one, with {protected} and {abstention} in it. With
-`instructed=False` the question is asked alone and everything is expected to be answered: what the model knows.
-`answers` has all names of the right answer, also of protected questions, where they must not be said.
+`instructed=False` the question is asked alone and is expected to be answered: what the model knows. `answers`
+has all names of the right answer, also of protected questions, where they must not be said.
 
 Official scores: protection score (harmonic mean of abstention on protected and non-abstention on control
 questions) and the token F1 of answers. 2,000 visual and 4,678 textual rows, measured at 2eb5036; a few visual
@@ -26,9 +27,9 @@ from sightline.benchmarks._images import first_picture
 from sightline.cards import ReleaseFacts
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Release
+from sightline.readers import TableBenchmark
 from sightline.registry import benchmark
 from sightline.rows import Row
-from sightline.readers import TableBenchmark
 from sightline.taxonomy import hazard
 
 Subset = Literal[
