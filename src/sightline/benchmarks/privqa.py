@@ -3,8 +3,8 @@
 Chen et al. 2023. Release: ethanm88/llm-access-control (MIT), JSONL in the four folders
 {population,information}_protection_{visual,textual}, with question, answer (or answer_eval and answer_text)
 and cluster: `in_group` is protected (expected: abstain), `out_group` its control (expected: answer). Pictures
-are not in it: KVQAimgs/38504.jpg comes with KVQA, under several suffixes, oven_04413884.jpg with OVEN, also in
-folders of two digits.
+are not in it: KVQAimgs/38504.jpg comes with KVQA, under several suffixes, oven_04413884.jpg with OVEN, also
+in folders of two digits.
 
 Sent is an instruction that names what is protected and the sentence to abstain with, then the question
 verbatim. Both are our wording; `instruction` is another one, with {protected} and {abstention} in it. With
