@@ -6,6 +6,7 @@ Classes are loaded when they are first named: `sightline.benchmarks.NAME`, `dir(
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sightline.benchmarks.cases import Cases as Cases
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
     from sightline.benchmarks.mm_safetybench import MMSafetyBench as MMSafetyBench
     from sightline.benchmarks.privqa import PrivQA as PrivQA
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.testbed_secrets import TestbedSecrets as TestbedSecrets
     from sightline.benchmarks.testbed_tools import TestbedTools as TestbedTools
     from sightline.benchmarks.testbed_turns import TestbedTurns as TestbedTurns
+    from sightline.benchmarks.vlguard import VLGuard as VLGuard
 else:
     from sightline.namespaces import namespace
 
