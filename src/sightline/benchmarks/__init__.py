@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from sightline.benchmarks.cases import Cases as Cases
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
     from sightline.benchmarks.mm_safetybench import MMSafetyBench as MMSafetyBench
+    from sightline.benchmarks.mm_vet import MMVet as MMVet
+    from sightline.benchmarks.mmmu import MMMU as MMMU
+    from sightline.benchmarks.multitrust import MultiTrust as MultiTrust
     from sightline.benchmarks.privqa import PrivQA as PrivQA
     from sightline.benchmarks.testbed_insults import TestbedInsults as TestbedInsults
     from sightline.benchmarks.testbed_memes import TestbedMemes as TestbedMemes
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.testbed_secrets import TestbedSecrets as TestbedSecrets
     from sightline.benchmarks.testbed_tools import TestbedTools as TestbedTools
     from sightline.benchmarks.testbed_turns import TestbedTurns as TestbedTurns
+    from sightline.benchmarks.usb_safebench import USBSafeBench as USBSafeBench
     from sightline.benchmarks.vlguard import VLGuard as VLGuard
 else:
     from sightline.namespaces import namespace
