@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
     from sightline.benchmarks.mm_safetybench import MMSafetyBench as MMSafetyBench
+    from sightline.benchmarks.siuo import SIUO as SIUO
     from sightline.benchmarks.testbed_insults import TestbedInsults as TestbedInsults
     from sightline.benchmarks.testbed_memes import TestbedMemes as TestbedMemes
     from sightline.benchmarks.testbed_privacy import TestbedPrivacy as TestbedPrivacy
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.testbed_tools import TestbedTools as TestbedTools
     from sightline.benchmarks.testbed_turns import TestbedTurns as TestbedTurns
     from sightline.benchmarks.vlguard import VLGuard as VLGuard
+    from sightline.benchmarks.vlsbench import VLSBench as VLSBench
 else:
     from sightline.namespaces import namespace
 
