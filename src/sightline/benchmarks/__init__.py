@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
+    from sightline.benchmarks.holisafe import HoliSafe as HoliSafe
+    from sightline.benchmarks.mis import MIS as MIS
     from sightline.benchmarks.mm_safetybench import MMSafetyBench as MMSafetyBench
+    from sightline.benchmarks.mssbench import MSSBench as MSSBench
     from sightline.benchmarks.siuo import SIUO as SIUO
     from sightline.benchmarks.testbed_insults import TestbedInsults as TestbedInsults
     from sightline.benchmarks.testbed_memes import TestbedMemes as TestbedMemes
