@@ -6,6 +6,7 @@ Classes are loaded when they are first named: `sightline.benchmarks.NAME`, `dir(
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sightline.benchmarks.cases import Cases as Cases
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
     from sightline.benchmarks.holisafe import HoliSafe as HoliSafe
     from sightline.benchmarks.mis import MIS as MIS
