@@ -56,7 +56,10 @@ def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str
             plain = role_of(str(attack.get("spec", ""))) is Role.plain
             met = attack.get("applies_to", attack.get("meets", cards.REQUESTS))  # `meets`: former name
             each = sum(int(n) for name, n in cases.items() if plain or name in met)
+            only = attack.get("answered_by")
             for target in entries(lock, "targets"):
+                if only is not None and list(only) != [target["target"], target["defense"]]:
+                    continue
                 for judge in entries(lock, "judges"):
                     cell = (
                         benchmark["label"],
