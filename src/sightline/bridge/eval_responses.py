@@ -49,7 +49,7 @@ def read_log(path: Path, name: str, wanted: Wanted) -> Log:
         raise UsageError(f"{name}: not a log that Inspect can read: {what}") from None
     spec = header.eval
     decoding = spec.model_generate_config.model_dump(exclude_none=True, exclude_defaults=True)
-    kept = {key: decoding[key] for key in ("max_tokens", "temperature", "top_p", "seed") if key in decoding}
+    kept: dict[str, Any] = {key: decoding[key] for key in ("max_tokens", "temperature", "top_p", "seed") if key in decoding}
     about = {
         **{key: str(getattr(spec, key)) for key in ("task", "task_version", "created", "model", "eval_id")},
         "status": header.status,
@@ -99,7 +99,7 @@ def _answer(sample: EvalSample, name: str, log: EvalLog, wanted: Wanted) -> Answ
     response = to_response(sample.output)
     failure = sample.error.message if sample.error is not None else None
     facts = sample.metadata
-    told = {key: str(facts[key]) for key in ("category", "group", "hazard") if facts.get(key)}
+    told: dict[str, Any] = {key: str(facts[key]) for key in ("category", "group", "hazard") if facts.get(key)}
     expected = str(facts.get("expected", ""))
     turns = _turns(sample)
     asked = next((str(facts[key]) for key in _BEHAVIOR if facts.get(key)), None)

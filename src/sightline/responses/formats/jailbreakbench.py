@@ -46,7 +46,7 @@ def read(file: File, wanted: Wanted) -> Iterator[Answer]:
     """One answer for each entry of `jailbreaks`."""
     whole = file.whole or {}
     parameters = whole[PARAMETERS]
-    names = {
+    names: dict[str, Any] = {
         name: str(parameters.get(key) or getattr(wanted, name) or "")
         for name, key in (("model", "model"), ("attack", "method"), ("defense", "defense"))
     }
@@ -62,7 +62,7 @@ def read(file: File, wanted: Wanted) -> Iterator[Answer]:
         yield _answer(entry, place, names)
 
 
-def _answer(entry: Mapping[str, Any], place: str, names: Mapping[str, str]) -> Answer:
+def _answer(entry: Mapping[str, Any], place: str, names: Mapping[str, Any]) -> Answer:
     problems = [
         f"{name} is {entry[name]!r:.40}, not a text"
         for name in ("goal", "prompt", "response")
