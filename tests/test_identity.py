@@ -168,7 +168,9 @@ def test_a_changed_data_file_moves_the_key(tmp_path: Path, monkeypatch: pytest.M
         before = tree.closure(module)
         for part in (part for part in before if ":" in part):
             owner, _, pattern = part.partition(":")
-            file = next(copy.joinpath(*owner.split(".")[1:-1]).glob(pattern))
+            home = tree.path(owner)
+            assert home is not None
+            file = next(home.parent.glob(pattern))
             whole = file.read_bytes()
             file.write_bytes(whole + b"\n")
             assert tree.closure(module)[part] != before[part], part

@@ -1,19 +1,22 @@
-"""Folders and zip files as trees of members: names in any letter case, never a path out of the root.
+"""Folders as trees of members: names in any letter case, never a path out of the root. Archives: `_archives`.
 
 Nothing is unpacked to disk. A member is read only whole and only up to a bound of bytes.
 """
 
 from __future__ import annotations
 
-import io
-import stat
+import hashlib
+import lzma
+import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 from sightline.digests import file_stamp
 from sightline.errors import UsageError
@@ -21,12 +24,23 @@ from sightline.store import refuse_pointer
 
 MAX_MEMBER_BYTES = 256_000_000
 """No single text, picture or inner zip of a release is larger; more is a zip bomb or a mistake."""
+MAX_TABLE_BYTES = 64_000_000_000
+"""Of a table whose rows are streamed."""
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    tarfile.TarError,
+    NotImplementedError,
+)
+"""What reading a damaged file or archive raises."""
 MAX_HELD_BYTES = 512_000_000
 """Zips that lie in a zip are held in memory; all of one release together are no larger."""
-MAX_LISTING_BYTES = 32_000_000
-"""A zip's list of members, which is read whole: 46 bytes and a name for each."""
 
 Parts = tuple[str, ...]
+Opened = Callable[[], BinaryIO]
 Stamp = tuple[str | int, ...]
 """What changes when a file's content may have changed; compared instead of reading it again."""
 
@@ -54,15 +68,17 @@ def member_parts(name: str) -> Parts:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of a tree: where it lies (for messages), its size in bytes, how to read at most `n` of them.
+    """A file of a tree: where it lies (for messages), its size in bytes, how to open it.
 
-    `stamp` is path and `file_stamp`; in a zip also the member's name, size and CRC.
+    `stamp` is path and `file_stamp`; in an archive also the member's name, size and CRC. `path` is where a
+    file lies on disk that is in no archive.
     """
 
     where: str
     size: int
     stamp: Stamp
-    read_at_most: Callable[[int], bytes]
+    open: Opened
+    path: Path | None = None
 
     def read(self) -> bytes:
         """The whole content.
@@ -72,20 +88,43 @@ class Member:
         """
         if self.size > MAX_MEMBER_BYTES:
             raise UsageError(f"{self.where}: {self.size} bytes, more than the {MAX_MEMBER_BYTES} allowed")
-        try:
-            data = self.read_at_most(MAX_MEMBER_BYTES + 1)
-        except RuntimeError:  # how zipfile says that a password is needed
-            raise UsageError(f"{self.where}: protected by a password; unpack it first") from None
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as broken:
-            raise UsageError(f"{self.where}: cannot be read ({broken})") from None
+        with self._told(), self.open() as file:
+            data = file.read(MAX_MEMBER_BYTES + 1)
         if len(data) > MAX_MEMBER_BYTES:
             raise UsageError(f"{self.where}: unpacks to more than the {MAX_MEMBER_BYTES} bytes allowed")
         refuse_pointer(data, self.where)
         return data
 
+    def sha256(self) -> str:
+        """SHA-256 of the content, read piece by piece: a table may be larger than memory.
+
+        Raises:
+            UsageError: if it cannot be read, is a Git-LFS pointer or larger than `MAX_TABLE_BYTES`.
+        """
+        found, size = hashlib.sha256(), 0
+        with self._told(), self.open() as file:
+            while piece := file.read(1 << 20):
+                if not size:
+                    refuse_pointer(piece, self.where)
+                size += len(piece)
+                if size > MAX_TABLE_BYTES:
+                    raise UsageError(f"{self.where}: more than the {MAX_TABLE_BYTES} bytes allowed")
+                found.update(piece)
+        return found.hexdigest()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What opening or reading raises, as one sentence."""
+        try:
+            yield
+        except RuntimeError:  # how zipfile says that a password is needed
+            raise UsageError(f"{self.where}: protected by a password; unpack it first") from None
+        except READ_ERRORS as broken:
+            raise UsageError(f"{self.where}: cannot be read ({broken})") from None
+
 
 class Tree(Protocol):
-    """What a folder and a zip file have in common."""
+    """What a folder and an archive have in common."""
 
     label: str
     warnings: list[str]
@@ -96,6 +135,10 @@ class Tree(Protocol):
 
     def files(self, folder: Parts) -> dict[str, Member]:
         """The files that lie directly in a folder, by their own name; none if it is absent."""
+        ...
+
+    def folders(self, folder: Parts) -> list[str]:
+        """The names of the folders that lie directly in a folder, sorted."""
         ...
 
     def close(self) -> None:
@@ -141,13 +184,9 @@ class FolderTree:
         return path
 
     def _member(self, path: Path) -> Member:
-        def read(count: int) -> bytes:
-            with path.open("rb") as file:
-                return file.read(count)
-
         stamp = file_stamp(path)
         inside = str(self._real / path.relative_to(self._root))
-        return Member(str(path), stamp[0], (inside, *stamp), read)
+        return Member(str(path), stamp[0], (inside, *stamp), cast("Opened", partial(path.open, "rb")), path)
 
     def find(self, parts: Parts) -> Member | None:
         """The file of that name, exact letter case first."""
@@ -166,105 +205,22 @@ class FolderTree:
             if not child.is_symlink() or child.resolve().is_relative_to(self._real)
         }
 
+    def folders(self, folder: Parts) -> list[str]:
+        """The folders directly in the folder; links are left out."""
+        path = self._resolve(folder)
+        if path is None or not path.is_dir():
+            return []
+        below = self._children(path).values()
+        return sorted(child.name for child in below if child.is_dir() and not child.is_symlink())
+
+    def walk(self, most: int) -> Iterator[Parts]:
+        """The folders below the root, the nearest first, at most so many."""
+        waiting: list[Parts] = [()]
+        for count, parts in enumerate(waiting):
+            if count >= most:
+                return
+            yield parts
+            waiting += [(*parts, name) for name in self.folders(parts)]
+
     def close(self) -> None:
         """Nothing is held open."""
-
-
-class ZipTree:
-    """A zip file. Whatever folders stand above the release's own layout inside it do not count.
-
-    Members with unsafe names and symbolic links are left out, with a warning. `stamp` is the zip file's.
-    """
-
-    def __init__(self, source: Path | io.BytesIO, label: str, stamp: Stamp) -> None:
-        self.label = label
-        self._stamp = stamp
-        self.warnings: list[str] = []
-        try:
-            listing = _listing_bytes(source)
-            if listing > MAX_LISTING_BYTES:
-                raise UsageError(
-                    f"{label}: its list of members takes {listing} bytes, more than the {MAX_LISTING_BYTES} "
-                    "allowed; unpack it and name the folder"
-                )
-            self._zip = zipfile.ZipFile(source)
-        except (OSError, zipfile.BadZipFile, ValueError) as broken:
-            raise UsageError(
-                f"{label}: not a readable zip ({broken}); name a folder or an intact .zip"
-            ) from None
-        self._by_name: dict[str, list[tuple[Parts, zipfile.ZipInfo]]] = {}
-        self._by_folder: dict[Parts, list[zipfile.ZipInfo]] = {}
-        refused = [info.filename for info in self._zip.infolist() if not self._index(info)]
-        if refused:
-            self.warnings.append(f"{label}: left out {len(refused)} unsafe member(s), first {refused[0]!r}")
-
-    def _index(self, info: zipfile.ZipInfo) -> bool:
-        if info.is_dir():
-            return True
-        if stat.S_ISLNK(info.external_attr >> 16):
-            return False
-        try:
-            parts = tuple(fold(part) for part in member_parts(info.filename))
-        except UsageError:
-            return False
-        if parts[0] == "__macosx":
-            return True  # what macOS adds beside each file
-        self._by_name.setdefault(parts[-1], []).append((parts, info))
-        self._by_folder.setdefault(parts[:-1], []).append(info)
-        return True
-
-    def _member(self, info: zipfile.ZipInfo) -> Member:
-        def read(count: int) -> bytes:
-            with self._zip.open(info) as file:
-                return file.read(count)
-
-        stamp = (*self._stamp, info.filename, info.file_size, info.CRC)
-        return Member(f"{self.label}: {info.filename}", info.file_size, stamp, read)
-
-    def find(self, parts: Parts) -> Member | None:
-        """The file whose path ends with `parts`; the one nearest to the top, if there are several."""
-        wanted = tuple(fold(part) for part in parts)
-        found = [entry for entry in self._by_name.get(wanted[-1], []) if entry[0][-len(wanted) :] == wanted]
-        if not found:
-            return None
-        depth = min(len(path) for path, _ in found)
-        nearest = {path: info for path, info in found if len(path) == depth}
-        if len(nearest) > 1:
-            name = "/".join(parts)
-            raise UsageError(f"{self.label}: several members are called {name}; keep one release in it")
-        return self._member(next(iter(nearest.values())))
-
-    def files(self, folder: Parts) -> dict[str, Member]:
-        """The files directly in the folder whose path ends with `folder`, nearest to the top."""
-        wanted = tuple(fold(part) for part in folder)
-        paths = [path for path in self._by_folder if path[len(path) - len(wanted) :] == wanted]
-        if not paths:
-            return {}
-        infos = self._by_folder[min(paths, key=lambda path: (len(path), path))]
-        return {info.filename.replace("\\", "/").rpartition("/")[2]: self._member(info) for info in infos}
-
-    def close(self) -> None:
-        """Close the zip file."""
-        self._zip.close()
-
-
-def _listing_bytes(source: Path | io.BytesIO) -> int:
-    """How long a zip's list of members is by its own end record; 0 if there is none (then it is no zip)."""
-    if isinstance(source, Path):
-        with source.open("rb") as file:
-            tail = _tail(file)
-    else:
-        tail = _tail(source)
-    end, large = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
-    if end < 0:
-        return 0
-    said = int.from_bytes(tail[end + 12 : end + 16], "little")
-    if said == 0xFFFFFFFF and large >= 0:
-        return int.from_bytes(tail[large + 40 : large + 48], "little")
-    return said
-
-
-def _tail(file: BinaryIO) -> bytes:
-    """The end record, its larger sibling, and what a comment of 65,535 bytes leaves room for."""
-    file.seek(max(0, file.seek(0, io.SEEK_END) - 66_000))
-    return file.read()

@@ -66,6 +66,7 @@ class Card:
         renamed: settings by the names that they had before.
         extra: pip extra that it needs ('' = none).
         judge: for benchmarks, the judge that knows their truth ('' = none of its own).
+        release: for benchmarks, what is known of their official release.
         data: the data files beside its module that it declares.
         elsewhere: whether it names what another harness did, and comes with recorded responses alone.
     """
@@ -91,6 +92,7 @@ class Card:
     renamed: Mapping[str, Renamed] = field(default_factory=dict)
     extra: str = ""
     judge: str = ""
+    release: ReleaseFacts | None = None
     data: tuple[str, ...] = ()
     elsewhere: bool = False
 
@@ -125,6 +127,40 @@ class Card:
         return TOOLS if self.surrogate else TOOLS[:1]
 
 
+Access = Literal["open", "click-through", "form", "by request", "not published", "yours"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseFacts:
+    """What is known of the official release of a benchmark: for tables, checks and documents alike.
+
+    Attributes:
+        home: where its authors publish it (`owner/name`, `HF: owner/name`, a page).
+        licence: of its rows; 'not stated' where its authors say nothing.
+        access: how one gets it. Sightline never downloads.
+        folders: names of its folder or archive below `$SIGHTLINE_DATA`, besides the benchmark's own name.
+        counts: cases by part of the release (a split or subset, '' if it has one) and by category.
+        counted: how these counts are known: in the released files, as its authors say, or from memory.
+        scoring: the official scoring rule, in one sentence.
+        shares: other sets whose pictures or rows it holds: do not train on one and test on the other.
+        known: SHA-256 of files of known releases, with their names there and what they are.
+    """
+
+    home: str
+    licence: str = "not stated"
+    access: Access = "open"
+    folders: tuple[str, ...] = ()
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    counted: Literal["measured", "stated", "from memory"] = "measured"
+    scoring: str = ""
+    shares: tuple[str, ...] = ()
+    known: Mapping[str, str] = field(default_factory=dict)
+
+    def total(self, part: str) -> int:
+        """Cases of a part; 0 if it is not known."""
+        return sum(self.counts.get(part, {}).values())
+
+
 class Facts(TypedDict, total=False):
     """What a decorator may say of any method; see `Card`. `data`: files beside the module that it reads."""
 
@@ -141,6 +177,7 @@ class BenchmarkFacts(Facts, total=False):
     """What the decorator of a benchmark may say; see `Card`."""
 
     judge: str
+    release: ReleaseFacts
 
 
 class AttackFacts(Facts, total=False):

@@ -116,6 +116,57 @@ def run(
     show_results(session, fresh=bool(counts), eval_logs=eval_logs)
 
 
+@app.command()
+def score(
+    files: Annotated[list[str], typer.Argument(help="Tables, files of other harnesses, patterns, folders.")],
+    judge: Annotated[
+        list[str] | None, typer.Option(help="Judge, as NAME or NAME(setting=value); repeat for more.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="MEANING=COLUMN, such as response=utterance; repeat.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="Of the files; found out if not given.")] = "",
+    model: Annotated[str, typer.Option(help="Who answered, where a file does not say.")] = "",
+    attack: Annotated[str, typer.Option(help="Under which attack, where a file does not say.")] = "",
+    defense: Annotated[str, typer.Option(help="Behind which defense, where a file does not say.")] = "",
+    expected: Annotated[str, typer.Option(help="refuse, comply or answer, where no row says.")] = "",
+    control: Annotated[list[str] | None, typer.Option(help="An attack that is a control; repeat.")] = None,
+    behaviors: Annotated[str, typer.Option(help="HarmBench's table of behaviors.")] = "",
+    keep_bad_rows: Annotated[
+        bool, typer.Option("--keep-bad-rows", help="A row that cannot be used becomes an error outcome.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="Of the study; default: the first file's.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME in this folder.")] = None,
+    extend: Annotated[bool, typer.Option("--extend", help="Go on after the files have changed.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Repeat errors.")] = False,
+) -> None:
+    """Judge and report responses that exist already; see docs/responses.md.
+
+    Example: `sightline score answers.csv --judge refusal_prefix`
+    """
+    from sightline.response_commands import pairs, score_responses
+
+    how = {
+        **{"columns": pairs(column or (), "--column"), "format": format, "model": model, "attack": attack},
+        **{"defense": defense, "expected": expected, "controls": control, "behaviors": behaviors},
+        "on_bad_rows": "keep" if keep_bad_rows else "",
+    }
+    kept = {"extend": extend, "retry_errors": retry_errors}
+    score_responses(files, judge or (), how, name=name, out=out, **kept)
+
+
+@app.command()
+def export(
+    folder: RunFolder,
+    format: Annotated[str, typer.Option(help="jailbreakbench.")] = "jailbreakbench",
+    out: Annotated[Path | None, typer.Option(help="Folder; default: exports/FORMAT in the run's.")] = None,
+) -> None:
+    """Write a run's prompts, responses and verdicts in the schema of another project, in clear."""
+    from sightline.response_commands import export_run
+
+    export_run(folder, format, out)
+
+
 def _wait(work: Coroutine[object, object, T]) -> T:
     from sightline.api.waiting import wait
 

@@ -17,6 +17,7 @@ from sightline.craft import Craft as Craft
 from sightline.craft import Images as Images
 from sightline.craft import Surrogate as Surrogate
 from sightline.records import Draft, Pixels, Response, Verdict
+from sightline.rows import Row
 
 MOST_TOKENS = 512
 """New tokens of a model that runs here, where a study leaves the number open."""
@@ -50,13 +51,52 @@ class Release(Protocol):
     """An official release as the user has it: a folder or a zip; names are resolved case-insensitively."""
 
     root: Path
+    file: str
+    """Name of the root, where the user named a table instead of a folder; else ''."""
 
     def exists(self, name: str) -> bool:
         """Whether a member of that name is there (any letter case)."""
         ...
 
-    def text(self, name: str) -> str:
-        """A text member, UTF-8 (a byte-order mark is dropped). Raises UsageError naming where it looked."""
+    def text(self, name: str, encoding: str = "") -> str:
+        """A text member: UTF-8, or what its byte-order mark or `encoding` says. Raises UsageError."""
+        ...
+
+    def rows(
+        self,
+        name: str,
+        *,
+        encoding: str = "",
+        columns: Sequence[str] | None = None,
+        header: Sequence[str] | None = None,
+        under: str = "",
+    ) -> Iterator[Row]:
+        """The rows of a `.csv`, `.tsv`, `.json`, `.jsonl`, `.parquet` or `.arrow` member, streamed in order.
+
+        `columns` are those that it must have, and all that is read of a Parquet or Arrow table; `header`
+        names those of a table without a header line; `under` is the key of a JSON mapping that holds the
+        rows. Raises UsageError for a file that is no such table; what is wrong with a single row is raised by
+        the row (`sightline.rows`).
+        """
+        ...
+
+    def json(self, name: str) -> Any:
+        """The value of a JSON member. Raises UsageError; a key that stands twice in a mapping is an error."""
+        ...
+
+    def names(self, folder: str = "", pattern: str = "*") -> list[str]:
+        """Names of the files directly in a folder ('' = the root) that match a shell's pattern; sorted."""
+        ...
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Names of the folders directly in a folder; sorted."""
+        ...
+
+    def locate(self, *names: str) -> str:
+        """The first of these members that is there, or a file of one of these names in any folder.
+
+        Raises UsageError if there is none, naming what was looked for and where.
+        """
         ...
 
     def image(self, name: str) -> Image:
@@ -88,6 +128,10 @@ class Release(Protocol):
 
     def listing(self, folder: str) -> list[tuple[str, int]]:
         """Names and sizes of the pictures of a folder, sorted; empty if it is absent. Enters the digest."""
+        ...
+
+    def note(self, name: str) -> None:
+        """Note the content of a member, for the digest of what was read."""
         ...
 
     def warn(self, message: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from sightline.errors import UsageError, nearest
@@ -14,13 +15,13 @@ BATCH_ROWS = 16
 """Rows in memory at a time: a picture may take megabytes."""
 
 
-def rows_of(data: bytes, where: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file in memory, in order, as plain Python values.
+def rows_of(data: bytes | Path, where: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file in order, as plain Python values.
 
     The file's metadata and columns are checked before the first row is asked for.
 
     Args:
-        data: the file.
+        data: the file's content, or its path: then no more than a few rows are in memory.
         where: its name, for messages.
         columns: the columns to read; all if None.
 
@@ -31,7 +32,7 @@ def rows_of(data: bytes, where: str, columns: Sequence[str] | None = None) -> It
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
+        file = pq.ParquetFile(data if isinstance(data, Path) else pa.BufferReader(data))
         groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
     except Exception as broken:  # a damaged file makes Arrow raise almost anything
         raise UsageError(f"{where}: not a readable Parquet file ({first_line(broken)})") from None
@@ -44,13 +45,46 @@ def rows_of(data: bytes, where: str, columns: Sequence[str] | None = None) -> It
             f"{where}: {file.metadata.num_rows:,} rows, {unpacked:,} bytes when a row group is unpacked; no "
             f"more than {MAX_ROWS:,} rows and {MAX_GROUP_BYTES:,} bytes are read"
         )
-    return _rows(file, where, None if columns is None else list(columns))
+    chosen = None if columns is None else list(columns)
+    return _rows(file.iter_batches(batch_size=BATCH_ROWS, columns=chosen, use_threads=False), where)
 
 
-def _rows(file: Any, where: str, columns: list[str] | None) -> Iterator[dict[str, Any]]:
+def rows_of_arrow(
+    data: bytes | Path, where: str, columns: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of an Arrow stream or file, as Hugging Face `datasets` writes them; as `rows_of`."""
+    import pyarrow as pa
+
+    try:
+        source = pa.memory_map(str(data)) if isinstance(data, Path) else pa.BufferReader(data)
+        if source.read(6) == b"ARROW1":
+            file = pa.ipc.open_file(source)
+            schema = file.schema
+            batches = (file.get_batch(number) for number in range(file.num_record_batches))
+        else:
+            source.seek(0)
+            file = pa.ipc.open_stream(source)
+            schema, batches = file.schema, iter(file)
+    except Exception as broken:  # as above
+        raise UsageError(f"{where}: not a readable Arrow file ({first_line(broken)})") from None
+    for name in columns or ():
+        if name not in schema.names:
+            raise UsageError(f"{where}: {nearest(name, schema.names, 'column')}")
+    return _rows(_small(batches, columns), where)
+
+
+def _small(batches: Iterable[Any], columns: Sequence[str] | None) -> Iterator[Any]:
+    """Batches of a few rows with these columns: a file may be one batch of thousands of pictures."""
+    for batch in batches:
+        chosen = batch if columns is None else batch.select(list(columns))
+        for start in range(0, chosen.num_rows, BATCH_ROWS):
+            yield chosen.slice(start, BATCH_ROWS)
+
+
+def _rows(batches: Iterable[Any], where: str) -> Iterator[dict[str, Any]]:
     row = 0
     try:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False):
+        for batch in batches:
             for found in batch.to_pylist():
                 row += 1
                 yield found

@@ -1,30 +1,37 @@
-"""An official release as the user has it: a folder, a zip, or a folder with zips in it.
+"""An official release as the user has it: a folder, an archive, a folder with archives in it, or one table.
 
-Benchmarks ask for members by the names of the official layout. A name is resolved in any letter case,
-first among the files, then in the zip files that lie in one of its folders, and never outside the root.
+Benchmarks ask for members by the names of the official layout. A name is resolved in any letter case, first
+among the files, then in the zip and tar files that lie in one of its folders, and never outside the root.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightline import _trees
-from sightline._trees import FolderTree, Member, Parts, Stamp, Tree, ZipTree, fold, member_parts
+from sightline._trees import Member, Stamp, fold, member_parts
 from sightline.cases import Image
 from sightline.contracts import Images
-from sightline.digests import digest, file_stamp, sha256_bytes
+from sightline.digests import digest, sha256_bytes
 from sightline.errors import UsageError
 from sightline.records import Pixels
+from sightline.release_files import ReleaseFiles
+from sightline.rows import (
+    Row,
+    decoded,
+    encoding_of,
+    json_of,
+    lines_of,
+    rows_of_csv,
+    rows_of_json,
+    rows_of_jsonl,
+    rows_of_mappings,
+)
 from sightline.store import encode_png
 from sightline.untrusted import whole
-
-HINT_PATHS = 200
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 
 class Seen(NamedTuple):
@@ -35,25 +42,21 @@ class Seen(NamedTuple):
 
 
 class OfficialRelease:
-    """A release in the user's folder or zip; its pictures go into the run's blobs.
+    """A release in the user's folder or archive; its pictures go into the run's blobs.
 
     `root` may be None or absent from disk: then the first text that is asked for raises the error that
-    says what belongs there. `warnings` collects what the user should know but need not mend.
+    says what belongs there. A table (.csv, .jsonl, ...) stands for its folder, and `file` is its name there.
+    `warnings` collects what the user should know but need not mend.
+
+    With `listing`, pictures are looked up and neither read nor kept: what there is, without its cost.
     """
 
-    def __init__(self, root: Path | None, images: Images) -> None:
-        self.root = Path() if root is None else root.expanduser()
-        self._given = root is not None
+    def __init__(self, root: Path | None, images: Images, *, listing: bool = False) -> None:
+        self._files = ReleaseFiles(root)
+        self.root, self.file = self._files.root, self._files.table
         self._images = images
+        self._listing = listing
         self._warnings: list[str] = []
-        self._tree: Tree | None = None
-        if self._given and self.root.is_dir():
-            self._tree = FolderTree(self.root)
-        elif self._given and self.root.is_file():
-            stamp: Stamp = (str(self.root.resolve()), *file_stamp(self.root))
-            self._tree = ZipTree(self.root, str(self.root), stamp)
-        self._held = 0
-        self._zips: dict[Parts, list[tuple[str, ZipTree]]] = {}
         self._texts: dict[str, str] = {}
         self._pictures_seen: dict[str, Seen] = {}
         self._listings: dict[str, list[tuple[str, int]]] = {}
@@ -61,9 +64,7 @@ class OfficialRelease:
     @property
     def warnings(self) -> list[str]:
         """What was found strange so far, each once, in order."""
-        trees: list[Tree] = [] if self._tree is None else [self._tree]
-        trees += [tree for zips in self._zips.values() for _, tree in zips]
-        return list(dict.fromkeys([*(text for tree in trees for text in tree.warnings), *self._warnings]))
+        return list(dict.fromkeys([*self._files.warnings, *self._warnings]))
 
     def warn(self, message: str) -> None:
         """Note something that the user should know, such as an unexpected number of rows."""
@@ -73,23 +74,18 @@ class OfficialRelease:
         """Whether a file or a folder with pictures of that name is there, in any letter case."""
         try:
             parts = member_parts(name)
-            return self._find(parts) is not None or bool(self._pictures(parts))
+            return self._files.find(parts) is not None or bool(self._files.pictures(parts))
         except UsageError:
             return False
 
-    def text(self, name: str) -> str:
-        """A UTF-8 text member; a byte-order mark is dropped.
+    def text(self, name: str, encoding: str = "") -> str:
+        """A text member: UTF-8, or what its byte-order mark says; without one, `encoding` if that is given.
 
         Raises:
-            UsageError: if it is absent (what was looked for, where, the cure), too large or not UTF-8.
+            UsageError: if it is absent (what was looked for, where, the cure), too large or not such text.
         """
         member, data = self._read(name)
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError as broken:
-            raise UsageError(
-                f"{member.where}: byte {broken.start} is not UTF-8 text; save the file as UTF-8"
-            ) from None
+        return decoded(data, member.where, encoding)
 
     def data(self, name: str) -> bytes:
         """A member as it is.
@@ -99,25 +95,129 @@ class OfficialRelease:
         """
         return self._read(name)[1]
 
+    def rows(
+        self,
+        name: str,
+        *,
+        encoding: str = "",
+        columns: Sequence[str] | None = None,
+        header: Sequence[str] | None = None,
+        under: str = "",
+    ) -> Iterator[Row]:
+        """The rows of a table, streamed in order; its suffix says how it is written.
+
+        Args:
+            name: a `.csv`, `.tsv`, `.json`, `.jsonl`, `.ndjson`, `.parquet` or `.arrow` member.
+            encoding: of its text, where it is not UTF-8 and has no byte-order mark.
+            columns: those that a table must have; of a Parquet or Arrow table no others are read.
+            header: names of the columns of a CSV or TSV table without a header line.
+            under: of a JSON mapping, the key under which the rows are.
+
+        Raises:
+            UsageError: if it is absent, damaged, empty or no such table, naming the file.
+        """
+        member, empty = self._noted(name), True
+        for row in self._rows_in(member, name, encoding, columns, header, under):
+            empty = False
+            yield row
+        if empty:
+            raise UsageError(f"{member.where}: it has no rows")
+
+    def _rows_in(
+        self,
+        member: Member,
+        name: str,
+        encoding: str,
+        columns: Sequence[str] | None,
+        header: Sequence[str] | None,
+        under: str,
+    ) -> Iterator[Row]:
+        suffix = fold(Path(member_parts(name)[-1]).suffix)
+        if suffix in (".jsonl", ".ndjson"):
+            yield from self._json_lines(member, encoding)
+        elif suffix in (".parquet", ".arrow"):
+            yield from rows_of_mappings(_mappings(member, suffix, columns), member.where)
+        elif suffix == ".json":
+            value = json_of(decoded(member.read(), member.where, encoding), member.where)
+            if under:
+                if not isinstance(value, dict) or under not in value:
+                    raise UsageError(f"{member.where}: expected a mapping with {under!r}")
+                value = value[under]
+            yield from rows_of_json(value, f"{member.where}, {under}" if under else member.where)
+        else:
+            yield from rows_of_csv(
+                member.open, member.where, encoding=encoding, header=header, required=columns
+            )
+
+    def json(self, name: str) -> Any:
+        """The value of a JSON member.
+
+        Raises:
+            UsageError: if it is absent, too large, not JSON, or a key stands twice in a mapping.
+        """
+        member, data = self._read(name)
+        return json_of(decoded(data, member.where), member.where)
+
     def table(self, name: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """The rows of a Parquet member in order, with these columns or all; see `parquet.rows_of`.
 
         Raises:
             UsageError: if it is absent, too large or damaged, or has no such column.
         """
-        from sightline import parquet
+        return _mappings(self._noted(name), fold(Path(name).suffix), columns)
 
-        member, data = self._read(name)
-        return parquet.rows_of(data, member.where, columns)
+    def names(self, folder: str = "", pattern: str = "*") -> list[str]:
+        """Names of the files directly in a folder; see `ReleaseFiles.names`."""
+        return self._files.names(folder, pattern)
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Names of the folders directly in a folder ('' = the root), also of an archive there; sorted."""
+        return self._files.folders(folder)
+
+    def locate(self, *names: str) -> str:
+        """The name of the first of these members that is there; see `ReleaseFiles.locate`.
+
+        Raises:
+            UsageError: if there is none: what was looked for, where, the cure.
+        """
+        return self._files.locate(*names)
+
+    def note(self, name: str) -> None:
+        """Note the content of a text or table, for the digest.
+
+        Raises:
+            UsageError: if it is absent or cannot be read.
+        """
+        self._noted(name)
+
+    def _noted(self, name: str) -> Member:
+        """A member whose content enters the digest, piece by piece."""
+        member = self._files.find(member_parts(name))
+        if member is None:
+            raise UsageError(self._files.absent(name, name))
+        self._texts[fold(name)] = member.sha256()
+        return member
 
     def _read(self, name: str) -> tuple[Member, bytes]:
         """A member and its content, which enters the digest."""
-        member = self._find(member_parts(name))
+        member = self._files.find(member_parts(name))
         if member is None:
-            raise UsageError(self._absent(name))
+            raise UsageError(self._files.absent(name, name))
         data = member.read()
         self._texts[fold(name)] = sha256_bytes(data)
         return member, data
+
+    @staticmethod
+    def _json_lines(member: Member, encoding: str) -> Iterator[Row]:
+        with member.open() as file:
+            start = file.read(4)
+        coding = encoding_of(start, member.where, encoding)
+        if coding not in ("utf-8", "utf-8-sig"):
+            text = decoded(member.read(), member.where, encoding)
+            yield from rows_of_jsonl((line.encode() for line in text.splitlines()), member.where)
+            return
+        with member.open() as file:
+            yield from rows_of_jsonl(lines_of(file, member.where), member.where)
 
     def picture(self, cell: Any, name: str) -> Image:
         """A picture inside a table, kept in the run's blobs: bytes, or a mapping of `bytes` and `path`.
@@ -128,6 +228,8 @@ class OfficialRelease:
         data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, Mapping) else (cell, None)
         if data is None and isinstance(path, str):
             return self.image(path)
+        if self._listing and isinstance(data, bytes):
+            return Image("", 0, 0)
         try:
             if not isinstance(data, bytes):
                 raise UsageError("holds no picture")
@@ -144,9 +246,11 @@ class OfficialRelease:
         self._pictures_seen[name] = Seen()
         try:
             member_parts(given)  # refused as it was given: a NUL is no odd letter
-            member = self._find(member_parts(name))
+            member = self._files.find(member_parts(name))
             if member is None:
                 return Image("", 0, 0, problem=f"picture {name} not found in {self.root}")
+            if self._listing:
+                return Image("", 0, 0)
             where = member.where
             data = member.read()
             self._pictures_seen[name] = Seen(sha256_bytes(data), member.stamp)
@@ -159,7 +263,7 @@ class OfficialRelease:
         """Note a picture as read, for the digest. Its content is read only if its stamp has changed."""
         now = Seen()
         with suppress(UsageError):
-            member = self._find(member_parts(name))
+            member = self._files.find(member_parts(name))
             if member is not None and member.stamp == before.stamp:
                 now = before
             elif member is not None:
@@ -168,11 +272,11 @@ class OfficialRelease:
 
     def draw(self, pixels: Pixels) -> Image:
         """A picture that the benchmark makes itself, kept as PNG in the run's blobs."""
-        return self._images.put(encode_png(pixels))
+        return Image("", 0, 0) if self._listing else self._images.put(encode_png(pixels))
 
     def listing(self, folder: str) -> list[tuple[str, int]]:
         """Names and sizes in bytes of the pictures of a folder, sorted; they enter the digest."""
-        found = self._pictures(member_parts(folder))
+        found = self._files.pictures(member_parts(folder))
         sizes = sorted((fold(whole(name)), member.size) for name, member in found.items())
         self._listings[fold(folder)] = sizes
         return sizes
@@ -198,108 +302,13 @@ class OfficialRelease:
         }
 
     def close(self) -> None:
-        """Close the zip files."""
-        for tree in [self._tree, *(tree for zips in self._zips.values() for _, tree in zips)]:
-            if tree is not None:
-                tree.close()
-
-    def _find(self, parts: Parts) -> Member | None:
-        if self._tree is None:
-            return None
-        found = self._tree.find(parts)
-        if found is not None:
-            return found
-        for depth in range(len(parts) - 1, -1, -1):
-            rest = parts[depth:]
-            if len(rest) == 1 and self._has_alike(parts):
-                continue
-            for stem, inner in self._zips_in(parts[:depth]):
-                found = inner.find(rest)
-                if found is None and len(rest) > 1 and fold(rest[0]) == stem:
-                    found = inner.find(rest[1:])  # packed from inside the folder that the zip is named after
-                if found is not None:
-                    return found
-        return None
-
-    def _has_alike(self, parts: Parts) -> bool:
-        """Whether files of this kind lie in the folder: then a zip beside them holds something else.
-
-        FigStep's release has its pages and a zip of screenshots in one folder.
-        """
-        kind = Path(parts[-1]).suffix.lower()
-        members = self._tree.files(parts[:-1]) if self._tree is not None else {}
-        return any(fold(name).endswith(kind) for name in members)
-
-    def _pictures(self, folder: Parts) -> dict[str, Member]:
-        if self._tree is None:
-            return {}
-        found = _only_pictures(self._tree.files(folder))
-        for depth in range(len(folder), -1, -1):
-            for stem, inner in self._zips_in(folder[:depth]):
-                if found:
-                    return found
-                rest = folder[depth:]
-                found = _only_pictures(inner.files(rest))
-                if not found and rest and fold(rest[0]) == stem:
-                    found = _only_pictures(inner.files(rest[1:]))
-        return found
-
-    def _zips_in(self, folder: Parts) -> list[tuple[str, ZipTree]]:
-        """The zip files that lie in a folder of the release, by their name without `.zip`."""
-        if folder not in self._zips:
-            opened: list[tuple[str, ZipTree]] = []
-            members = self._tree.files(folder) if self._tree is not None else {}
-            for name in sorted(members):
-                if not fold(name).endswith(".zip"):
-                    continue
-                try:
-                    opened.append((fold(name)[: -len(".zip")], self._open(members[name])))
-                except UsageError as broken:
-                    self.warn(str(broken))
-            self._zips[folder] = opened
-        return self._zips[folder]
-
-    def _open(self, member: Member) -> ZipTree:
-        if isinstance(self._tree, FolderTree):
-            return ZipTree(Path(member.where), member.where, member.stamp)
-        most = _trees.MAX_HELD_BYTES
-        if self._held + member.size > most:
-            raise UsageError(
-                f"{member.where}: the zips in this zip are more than the {most} bytes that are held in "
-                "memory; unpack the outer zip and name its folder"
-            )
-        data = member.read()
-        self._held += len(data)
-        return ZipTree(io.BytesIO(data), member.where, member.stamp)
-
-    def _absent(self, name: str) -> str:
-        cure = (
-            "Set `root:` of the benchmark in the study to the folder or .zip of the official release, "
-            f"the one that contains {name}."
-        )
-        if not self._given:
-            return f"{name} is needed, but no release folder was named. {cure}"
-        if self._tree is None:
-            return f"{name} not found: there is no folder or file {self.root}. {cure}"
-        looked = [str(self.root), *(tree.label for zips in self._zips.values() for _, tree in zips)]
-        return f"{name} not found; looked in {', '.join(looked)}. {cure}{self._hint(name)}"
-
-    def _hint(self, name: str) -> str:
-        """Where the release lies if the user named a folder above or below it."""
-        if not isinstance(self._tree, FolderTree):
-            return ""
-        below = (path for pattern in ("*", "*/*") for path in islice(self.root.glob(pattern), HINT_PATHS))
-        for path in (*self.root.resolve().parents[:2], *sorted(below)):
-            with suppress(UsageError):
-                if path.is_dir() and FolderTree(path).find(member_parts(name)) is not None:
-                    return f" There is one in {path}."
-        return ""
+        """Close the archives."""
+        self._files.close()
 
 
-def _only_pictures(members: dict[str, Member]) -> dict[str, Member]:
-    """Without the companions ('._x.png') that macOS leaves on other systems' disks."""
-    return {
-        name: member
-        for name, member in members.items()
-        if fold(name).endswith(PICTURE_SUFFIXES) and not name.startswith("._")
-    }
+def _mappings(member: Member, suffix: str, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet or Arrow member: from disk where it lies there, else from memory."""
+    from sightline import parquet
+
+    source = member.read() if member.path is None else member.path
+    return (parquet.rows_of_arrow if suffix == ".arrow" else parquet.rows_of)(source, member.where, columns)

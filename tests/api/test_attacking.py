@@ -168,6 +168,6 @@ def test_benchmarks_read_a_release(tmp_path):
     cases = benchmark(folder, limit=4)
     assert len(cases) == 4
     assert len(benchmark(folder)) > 4
-    with pytest.raises(sl.UsageError, match="name the folder or zip"):
+    with pytest.raises(sl.UsageError, match="name the folder or archive"):
         benchmark()
     assert sl.attacks.FigStep()(None, cases[0], quiet=True).case.id == cases[0].id

@@ -10,7 +10,7 @@ import releases
 
 from sightline import registry
 from sightline.attacks import instructions
-from sightline.benchmarks.figstep_safebench import HAZARDS, SUBSETS
+from sightline.benchmarks.figstep_safebench import TOPICS
 from sightline.cases import Expected, Image
 from sightline.errors import UsageError
 from sightline.release import OfficialRelease
@@ -77,10 +77,8 @@ def test_official_pages_are_paired_with_their_rows(folder, read, tmp_path):
         assert text == instructions.FIGSTEP.replace("{items}", "3")
         assert case.behavior == row["question"]
     assert len({case.conversation.turns[0].parts[0].sha256 for case in cases}) > 50
-    assert release.warnings == [
-        f"{folder}: {CSV} has 60 rows, 500 expected",
-        f"{folder}: data/images/SafeBench has 60 pictures, 500 expected; cases without one become errors",
-    ]
+    (warning,) = release.warnings
+    assert warning.startswith(f"{folder}: numbers of cases: Illegal Activity has 6 (expected 50), ")
 
 
 def test_official_release_size_is_not_warned_about(tmp_path, read):
@@ -88,7 +86,7 @@ def test_official_release_size_is_not_warned_about(tmp_path, read):
         releases.figstep(tmp_path / "whole", tasks=50), "figstep_safebench(preset=official)"
     )
     assert (len(cases), release.warnings) == (500, [])
-    assert Counter(case.category for case in cases) == dict.fromkeys(HAZARDS, 50)
+    assert Counter(case.category for case in cases) == dict.fromkeys(TOPICS, 50)
 
 
 @pytest.mark.parametrize("text", ["nan", "['a', 'b']", "None"])
@@ -101,14 +99,14 @@ def test_a_text_that_a_program_wrote_for_none_is_warned_about(tmp_path, read, te
         writer.writeheader()
         writer.writerows(rows)
     _, release = read(whole)
-    where = f"{whole}: {CSV}: no words of a person: line 4 {text!r}"
+    where = f"no words of a person: {whole / CSV}, line 4: {text!r}"
     assert release.warnings == [f"{where}; asked and drawn as they are"]
 
 
 def test_tiny_is_the_first_five_of_each_topic_with_the_ids_of_the_full_set(folder, read):
     tiny, release = read(folder, "figstep_safebench(subset=tiny)")
     full, _ = read(folder)
-    assert len(tiny) == SUBSETS["tiny"].rows == 50
+    assert len(tiny) == 50
     assert tiny == [case for case in full if int(case.id.rpartition("_")[2]) <= 5]
     assert release.warnings == []
 
@@ -152,7 +150,9 @@ def test_a_row_without_a_readable_page_stays_and_still_shows_the_problem(damage,
         path.unlink()
     else:
         releases.truncate(path)
-    cases, _ = read(folder, "figstep_safebench(images=official)")
+    with pytest.raises(UsageError, match=r"1 row cannot be used.*\n.*query_ForbidQI_3_2_6\.png"):
+        read(folder, "figstep_safebench(images=official)")
+    cases, _ = read(folder, "figstep_safebench(images=official, on_bad_rows=keep)")
     assert len(cases) == 60
     (bad,) = [c for c in cases if any(image.problem for image in c.conversation.images)]
     assert bad.id == "figstep_safebench/official/3_2"
@@ -164,29 +164,29 @@ def test_a_row_without_a_readable_page_stays_and_still_shows_the_problem(damage,
 
 ROW = "1,1,Illegal Activity,"
 MISUSE = [
-    (ROW, "1,1,,", r"line 2: category_name is empty; fix the row \(none is ever left out\)"),
-    ('"How do I fold a dusty frell in room 1, step 1?"', '"  "', r"line 2: question is empty; fix the row"),
-    ('"Steps to fold a dusty frell in room 1, step 1."', "", r"line 2: instruction is empty; fix the row"),
-    (ROW, "one,1,Illegal Activity,", r"line 2: category_id 'one' is not a number"),
-    (ROW, "1,٣,Illegal Activity,", r"line 2: task_id '٣' is not a number"),
-    ("1,2,Illegal", "1,1,Illegal", r"line 3: category_id 1, task_id 1 was already on line 2"),
+    (ROW, "1,1,,", r"line 2: 'category_name' is empty"),
+    ('"How do I fold a dusty frell in room 1, step 1?"', '"  "', r"line 2: 'question' is empty"),
+    ('"Steps to fold a dusty frell in room 1, step 1."', "", r"line 2: 'instruction' is empty"),
+    (ROW, "one,1,Illegal Activity,", r"line 2: 'category_id' is 'one', not a whole number"),
+    (ROW, "1,٣,Illegal Activity,", r"line 2: 'task_id' is '٣', not a whole number"),
+    ("1,2,Illegal", "1,1,Illegal", r"line 3: 'figstep_safebench/none/1_1' was already in line 2"),
     ("instruction", "command", r"line 1: no column instruction; found dataset, .*command"),
-    (ROW, ROW + "extra,", r"line 2: more fields than columns; is a text with a comma not in quotes\?"),
-    (ROW, '1,1,"Illegal" Activity,', r"line 2: not a CSV table"),
+    (ROW, ROW + "extra,", r"line 2: 7 cells in 6 columns; is a text with a comma not in quotes\?"),
+    (ROW, '1,1,"Illegal" Activity,', r"line 2: not a table"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("old", "new", "message"), MISUSE, ids=[m[2][:40] for m in MISUSE])
 def test_a_bad_row_is_one_error_that_names_file_and_line(old, new, message, folder, read):
     releases.edit(folder / CSV, old, new)
-    with pytest.raises(UsageError, match=f"{folder}: {CSV}, {message}"):
+    with pytest.raises(UsageError, match=f"{folder / CSV}, {message}"):
         read(folder)
 
 
 @pytest.mark.parametrize("content", ["", "dataset,category_id,task_id,category_name,question,instruction\n"])
 def test_an_empty_table_is_an_error(content, folder, read):
     (folder / CSV).write_text(content)
-    with pytest.raises(UsageError, match=r"safebench\.csv(, line 1: no column category_id| has no rows)"):
+    with pytest.raises(UsageError, match=r"safebench\.csv: it has no (header line|rows)"):
         read(folder)
 
 
@@ -241,13 +241,7 @@ def test_other_forms_of_the_release_give_the_same_cases(form, folder, tmp_path, 
     assert again.digest() == release.digest()
 
 
-def test_a_number_of_thousands_of_digits_is_told() -> None:
-    from sightline.benchmarks.figstep_safebench import COLUMNS, _row
-
-    fields: dict[str, str | None] = {
-        **dict.fromkeys(COLUMNS, "x"),
-        "question": "x",
-        "category_id": "9" * 5000,
-    }
-    with pytest.raises(UsageError, match=r"category_id '9{24}' is not a number"):
-        _row(1, {**fields, "task_id": "1"}, "row 1")
+def test_a_number_of_thousands_of_digits_is_told(folder, read) -> None:
+    releases.edit(folder / CSV, "1,1,Illegal", f"{'9' * 5000},1,Illegal")
+    with pytest.raises(UsageError, match=r"'category_id' is '9{40}', not a whole number"):
+        read(folder)

@@ -108,7 +108,8 @@ def test_tiny_list_chooses_and_orders(folder, read):
     full, _ = read(folder)
     tiny, release = read(folder, "mm_safetybench(subset=tiny)")
     assert tiny == [case for case in full if case.id.endswith(("/0", "/2"))]
-    assert f"{folder}: {TINY} lists 26 questions, 168 expected" in release.warnings
+    (warning,) = release.warnings
+    assert warning.startswith(f"{folder}: numbers of cases: 01-Illegal_Activitiy has 2 (expected 10), ")
     entries = json.loads((folder / TINY).read_text())
     entries[5]["Sampled_ID_List"] = [3, 1]
     (folder / TINY).write_text(json.dumps(entries))
@@ -125,9 +126,9 @@ def test_core_8_and_all_13(folder, read):
 def test_row_counts_are_warned_about_not_asserted(folder, read):
     _, release = read(folder)
     (warning,) = release.warnings
-    start = f"{folder}: numbers of questions in data/processed_questions: "
+    start = f"{folder}: numbers of cases: "
     assert warning.startswith(f"{start}01-Illegal_Activitiy has 4 (expected 97), 02-HateSpeech has 4 (")
-    assert warning.endswith("13-Gov_Decision has 4 (expected 149)")
+    assert warning.endswith("12-Health_Consultation has 4 (expected 109) and 1 more")
 
 
 @pytest.mark.parametrize("damage", ["missing", "broken"])
@@ -137,20 +138,23 @@ def test_a_row_without_a_readable_picture_stays(damage, folder, read):
         path.unlink()
     else:
         releases.truncate(path)
-    cases, _ = read(folder)
+    with pytest.raises(UsageError, match=r"1 row cannot be used.*\n.*06-Fraud/SD_TYPO/2\.jpg"):
+        read(folder)
+    cases, _ = read(folder, "mm_safetybench(on_bad_rows=keep)")
     assert len(cases) == 52
     ((case, image),) = [(c, i) for c in cases for i in c.conversation.images if i.problem]
     assert case.id == "mm_safetybench/SD_TYPO/06-Fraud/2"
     assert "06-Fraud/SD_TYPO/2.jpg" in image.problem
 
 
-def test_a_scenario_without_pictures_keeps_its_rows_and_is_warned_about(folder, read):
+def test_a_scenario_without_pictures_keeps_its_rows(folder, read):
     for path in (folder / "data/imgs/06-Fraud/SD_TYPO").iterdir():
         path.unlink()
-    cases, release = read(folder)
+    with pytest.raises(UsageError, match=r"4 rows cannot be used"):
+        read(folder)
+    cases, _ = read(folder, "mm_safetybench(on_bad_rows=keep)")
     assert len(cases) == 52
     assert sum(1 for case in cases for image in case.conversation.images if image.problem) == 4
-    assert any("no SD_TYPO pictures for 06-Fraud in data/imgs" in text for text in release.warnings)
 
 
 def test_no_pictures_at_all_is_one_error_and_text_only_still_runs(folder, tmp_path, read):
@@ -178,7 +182,7 @@ def change(folder, number, key, value):
 @pytest.mark.parametrize("value", ["", " \n", None])
 def test_an_empty_question_is_an_error_with_file_and_number(value, folder, read):
     change(folder, "1", "Rephrased Question", value)
-    message = f"{folder}: {FRAUD}, question '1': 'Rephrased Question' is empty or missing; fix the row"
+    message = f"{folder / FRAUD}, key '1': 'Rephrased Question' is (empty|missing)"
     with pytest.raises(UsageError, match=message):
         read(folder)
     assert len(read(folder, "mm_safetybench(images=SD)")[0]) == 52
@@ -188,7 +192,7 @@ def test_an_empty_question_is_an_error_with_file_and_number(value, folder, read)
 @pytest.mark.parametrize("key", ["Key Phrase", "Rephrased Question", "Changed Question"])
 def test_what_is_no_text_is_never_drawn_as_one(key, value, folder, read):
     change(folder, "1", key, value)
-    with pytest.raises(UsageError, match=f"{FRAUD}, question '1': '{key}' is .*, not a text in quotes"):
+    with pytest.raises(UsageError, match=f"{FRAUD}, key '1': '{key}' is (NaN|.*, not a text in quotes)"):
         read(folder)
 
 
@@ -211,17 +215,17 @@ def tiny(scenario, numbers):
 
 
 MISUSE = [
-    (FRAUD, "[]", r"06-Fraud\.json: expected a mapping from question number to question"),
-    (FRAUD, "{}", r"06-Fraud\.json: expected a mapping from question number"),
-    (FRAUD, '{"0": "text"}', r"06-Fraud\.json, question '0': expected a mapping of texts"),
+    (FRAUD, '[{"a": 1}]', r"06-Fraud\.json: expected a mapping from question number to question"),
+    (FRAUD, "{}", r"06-Fraud\.json: it has no rows"),
+    (FRAUD, '{"0": "text", "2": "text"}', r"06-Fraud\.json, key '0': 'text' is not a mapping"),
     (FRAUD, '{"0": {}, "0": {}}', r"06-Fraud\.json: '0' is there twice"),
     (FRAUD, '{"0": ', r"06-Fraud\.json: not JSON \(Expecting value: line 1 column 7"),
     (FRAUD, "[" * 100_000, r"06-Fraud\.json: not JSON"),
-    (TINY, "{}", r"TinyVersion_ID_List\.json: expected a list of scenarios"),
-    (TINY, '[{"Scenario": "06-Fraud"}]', r"entry 0: expected Scenario and Sampled_ID_List"),
-    (TINY, tiny("06-Frod", []), r"entry 0: unknown scenario '06-Frod'\. Did you mean '06-Fraud'"),
-    (TINY, tiny("06-Fraud", [1, 1]), r"entry 0: 06-Fraud or one of its numbers is listed twice"),
-    (TINY, tiny("06-Fraud", [99]), r"06-Fraud\.json, question '99': absent, though TinyVersion_ID"),
+    (TINY, "{}", r"TinyVersion_ID_List\.json: it has no rows"),
+    (TINY, '[{"Scenario": "06-Fraud"}]', r"entry 1: no 'Sampled_ID_List'; found Scenario"),
+    (TINY, tiny("06-Frod", []), r"entry 1: unknown Scenario '06-Frod'\. Did you mean '06-Fraud'"),
+    (TINY, tiny("06-Fraud", [1, 1]), r"entry 1: 06-Fraud or one of its numbers is listed twice"),
+    (TINY, tiny("06-Fraud", [99]), r"06-Fraud: no question '99', though TinyVersion_ID"),
 ]  # fmt: skip
 
 

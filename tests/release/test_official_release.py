@@ -15,7 +15,7 @@ import releases
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline import _trees
+from sightline import _archives, _trees
 from sightline._trees import member_parts
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
@@ -378,16 +378,15 @@ def test_a_zip_of_zips_is_held_up_to_a_bound_and_what_is_beyond_is_said(tmp_path
     assert path.stat().st_size < 20_000
     release = OfficialRelease(path, blobs)
     assert not release.exists("absent.png")
-    assert (
-        sum(len(tree._zip.fp.getbuffer()) for zips in release._zips.values() for _, tree in zips) < 1_000_000
-    )
+    opened = [tree for zips in release._files._zips.values() for _, tree in zips]
+    assert sum(len(tree._zip.fp.getbuffer()) for tree in opened) < 1_000_000
     assert len(release.warnings) == 5
-    assert all("unpack the outer zip and name its folder" in warning for warning in release.warnings)
+    assert all("unpack the outer one and name its folder" in warning for warning in release.warnings)
 
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_list_of_members_without_end_is_refused_before_it_is_read(inside, tmp_path, blobs, monkeypatch):
-    monkeypatch.setattr(_trees, "MAX_LISTING_BYTES", 10_000)
+    monkeypatch.setattr(_archives, "MAX_LISTING_BYTES", 10_000)
     path = tmp_path / "many.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(500):

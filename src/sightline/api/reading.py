@@ -12,6 +12,7 @@ from sightline.cases import Case
 from sightline.contracts import Benchmark
 from sightline.errors import UsageError
 from sightline.plain import case_of, plain_case
+from sightline.readers import found_release, where_to_look
 from sightline.release import OfficialRelease
 from sightline.study.sampling import sampled
 from sightline.untrusted import sanitized_row
@@ -25,11 +26,10 @@ def read(
     folder: str | os.PathLike[str] | None = None,
 ) -> list[Case]:
     """The cases of a benchmark; see `Benchmark.__call__`."""
-    if benchmark.needs_root and root is None:
-        raise UsageError(
-            f"{benchmark.card.name} reads an official release: name the folder or zip where you have it"
-        )
-    release = OfficialRelease(None if root is None else Path(root), store(folder))
+    where = Path(root) if root is not None else found_release(benchmark.card)
+    if benchmark.needs_root and where is None:
+        raise UsageError(where_to_look(benchmark.card, "name"))
+    release = OfficialRelease(where, store(folder))
     try:
         found = (
             list(sampled(_cases(benchmark, release), limit)) if limit else list(_cases(benchmark, release))

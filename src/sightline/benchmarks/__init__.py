@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
     from sightline.benchmarks.mm_safetybench import MMSafetyBench as MMSafetyBench
+    from sightline.benchmarks.recorded import Recorded as Recorded
     from sightline.benchmarks.testbed_insults import TestbedInsults as TestbedInsults
     from sightline.benchmarks.testbed_memes import TestbedMemes as TestbedMemes
     from sightline.benchmarks.testbed_privacy import TestbedPrivacy as TestbedPrivacy

@@ -21,7 +21,7 @@ from sightline.responses.table import ResponseTable
 
 @benchmark("recorded", source="the user's own files", elsewhere=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedCases(Benchmark):
+class Recorded(Benchmark):
     """`table`: the name of the table, with which the ids of its cases begin."""
 
     needs_root: ClassVar[bool] = True
@@ -29,7 +29,7 @@ class RecordedCases(Benchmark):
     table: str = ""
     _table: Any = field(default=None, init=False, repr=False, compare=False)
 
-    def of(self, table: ResponseTable) -> RecordedCases:
+    def of(self, table: ResponseTable) -> Recorded:
         """The same, with its rows."""
         found = copy(self)
         object.__setattr__(found, "_table", table)
@@ -44,7 +44,7 @@ class RecordedCases(Benchmark):
         if not isinstance(self._table, ResponseTable):
             raise UsageError("recorded stands for the cases of another harness: it comes with `responses:`")
         for file in self._table.facts.files:
-            release.data(file["name"])  # its content is part of the release
+            release.note(file["name"])  # its content is part of the release
         for warning in self._table.warnings():
             release.warn(warning)
         yield from self._table.cases(release)

@@ -49,7 +49,9 @@ def read_log(path: Path, name: str, wanted: Wanted) -> Log:
         raise UsageError(f"{name}: not a log that Inspect can read: {what}") from None
     spec = header.eval
     decoding = spec.model_generate_config.model_dump(exclude_none=True, exclude_defaults=True)
-    kept: dict[str, Any] = {key: decoding[key] for key in ("max_tokens", "temperature", "top_p", "seed") if key in decoding}
+    kept: dict[str, Any] = {
+        key: decoding[key] for key in ("max_tokens", "temperature", "top_p", "seed") if key in decoding
+    }
     about = {
         **{key: str(getattr(spec, key)) for key in ("task", "task_version", "created", "model", "eval_id")},
         "status": header.status,

@@ -17,7 +17,7 @@ from sightline.records import Response
 
 @registry.defense("recorded", source="Sightline", elsewhere=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedDefense(Defense):
+class Recorded(Defense):
     """`name`: that of the table."""
 
     name: str = ""

@@ -31,7 +31,7 @@ NEGATIVE = frozenset(
 
 @judge("recorded", source="the user's own files")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedVerdict(Judge):
+class Recorded(Judge):
     """`field`: the verdict's name in the file ('' = the first one of each row)."""
 
     field: str = ""

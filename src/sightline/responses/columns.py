@@ -112,7 +112,9 @@ def answers_of(file: File, columns: Columns) -> Iterator[Answer]:
 
 def answer_of(placed: Placed, columns: Columns) -> Answer:
     """What a row says; what it says wrongly is among the answer's problems."""
-    place, row = placed
+    place, row, fault = placed
+    if fault:
+        return Answer(place=place, case=place, problems=[fault])
     problems: list[str] = []
     said = {what: _text(columns.cell(row, what)) for what in ("model", "attack", "defense", "id", "behavior")}
     said |= {what: _text(columns.cell(row, what)) for what in ("category", "hazard", "group", "twin")}

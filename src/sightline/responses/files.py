@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -14,17 +11,17 @@ from typing import Any, NamedTuple
 from sightline.errors import UsageError
 from sightline.release import OfficialRelease
 from sightline.responses.answers import MARKERS
+from sightline.rows import rows_of_json
 
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".eval")
-CELL = 32_000_000
-"""Characters of one cell of a CSV file, at most."""
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow", ".eval")
 
 
 class Placed(NamedTuple):
-    """A row of a table, and where it stands."""
+    """A row of a table, where it stands, and why it cannot be read at all."""
 
     place: str
     row: Mapping[str, Any]
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +40,8 @@ class Wanted:
         controls: names of attacks that are controls.
         error_markers: texts that stand for no response, besides the known ones.
         behaviors: a table of behaviors by id, for HarmBench.
+        images: the folder of the pictures that rows name; '' is that of each file.
+        encoding: of tables that are not in UTF-8 and have no byte-order mark.
         keep_bad: whether a row that cannot be used becomes an error outcome.
     """
 
@@ -57,6 +56,8 @@ class Wanted:
     controls: tuple[str, ...] = ()
     error_markers: tuple[str, ...] = ()
     behaviors: str = ""
+    images: str = ""
+    encoding: str = ""
     keep_bad: bool = False
 
     @property
@@ -106,7 +107,7 @@ def found_files(wanted: Sequence[str], folder: Path) -> list[Path]:
     return list(found)
 
 
-def open_file(path: Path, root: Path, release: OfficialRelease) -> File:
+def open_file(path: Path, root: Path, release: OfficialRelease, encoding: str = "") -> File:
     """A file with its rows, or its JSON object.
 
     Raises:
@@ -116,59 +117,19 @@ def open_file(path: Path, root: Path, release: OfficialRelease) -> File:
     suffix = path.suffix.lower()
     if suffix == ".eval":
         return File(name=name, path=path)
-    if suffix == ".parquet":
-        rows = (Placed(f"{name}, row {n}", row) for n, row in enumerate(release.table(name), start=1))
-        return _peeked(name, path, rows)
-    text = release.text(name)
-    if suffix in (".csv", ".tsv"):
-        return _peeked(name, path, _csv_rows(text, name, "\t" if suffix == ".tsv" else ","), is_text=True)
-    if suffix in (".jsonl", ".ndjson"):
-        return _peeked(name, path, _json_lines(text, name))
-    whole = _json(text, name)
-    if isinstance(whole, Mapping):
-        return File(name=name, path=path, whole=whole)
-    if not isinstance(whole, list):
-        raise UsageError(f"{name}: a JSON file of responses is a list of rows or an object")
-    return _peeked(name, path, (Placed(f"{name}, row {n}", row) for n, row in enumerate(whole, start=1)))
-
-
-def _peeked(name: str, path: Path, rows: Iterator[Placed], *, is_text: bool = False) -> File:
-    checked = (placed for placed in rows if _is_row(placed))
-    first = list(islice(checked, 1))
-    peeked = [placed.row for placed in first]
-    return File(name=name, path=path, rows=chain(first, checked), peeked=peeked, is_text=is_text)
-
-
-def _is_row(placed: Placed) -> bool:
-    if not isinstance(placed.row, Mapping):
-        raise UsageError(f"{placed.place}: a row is an object with names and values, got {placed.row!r:.60}")
-    return True
-
-
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as broken:
-        raise UsageError(f"{where}: not JSON: {broken}") from None
-
-
-def _json_lines(text: str, name: str) -> Iterator[Placed]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            place = f"{name}, line {number}"
-            yield Placed(place, _json(line, place))
-
-
-def _csv_rows(text: str, name: str, separator: str) -> Iterator[Placed]:
-    csv.field_size_limit(CELL)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        for row in reader:
-            place = f"{name}, line {reader.line_num}"
-            if None in row or None in row.values():
-                raise UsageError(
-                    f"{place}: {len(row)} cells, not as many as columns; is a text not in quotes?"
-                )
-            yield Placed(place, row)
-    except csv.Error as broken:
-        raise UsageError(f"{name}, line {reader.line_num + 1}: not a CSV table ({broken})") from None
+    if suffix == ".json":
+        whole = release.json(name)
+        if isinstance(whole, Mapping):
+            return File(name=name, path=path, whole=whole)
+        rows = rows_of_json(whole, name)
+    else:
+        rows = release.rows(name, encoding=encoding)
+    placed = (Placed(f"{name}, {row.unit} {row.number}", row.fields, row.fault) for row in rows)
+    first = list(islice(placed, 1))
+    return File(
+        name=name,
+        path=path,
+        rows=chain(first, placed),
+        peeked=[each.row for each in first],
+        is_text=suffix in (".csv", ".tsv"),
+    )

@@ -16,7 +16,7 @@ from sightline.digests import sha256_file
 from sightline.errors import UsageError, nearest
 from sightline.records import Pixels
 from sightline.release import OfficialRelease
-from sightline.responses.answers import Answer
+from sightline.responses.answers import Answer, Part
 from sightline.responses.columns import answers_of, columns_of
 from sightline.responses.files import File, Wanted, found_files, open_file
 from sightline.responses.formats import harmbench, jailbreakbench, omnisafebench, pyrit
@@ -52,10 +52,12 @@ def read_responses(wanted: Wanted, folder: Path, label: str = "") -> ResponseTab
         UsageError: naming file and row, for all rows that cannot be used together, unless they are kept.
     """
     paths = found_files(wanted.files, folder)
-    root = Path(os.path.commonpath([path.parent for path in paths]))
+    images = (folder / Path(wanted.images).expanduser()).resolve() if wanted.images else None
+    pictures = {path: images or harmbench.pictures_of(path) or path.parent for path in paths}
+    root = Path(os.path.commonpath([*(path.parent for path in paths), *pictures.values()]))
     if wanted.behaviors:
         wanted = replace(wanted, behaviors=str(folder / Path(wanted.behaviors).expanduser()))
-    reader = _Reader(wanted, root, OfficialRelease(root, NoImages()))
+    reader = _Reader(wanted, root, OfficialRelease(root, NoImages()), pictures)
     name = label or (paths[0].stem if len(paths) == 1 else folder.resolve().name or "responses")
     table = ResponseTable(name, root, reader.answers(paths), keep_bad=wanted.keep_bad)
     table.facts = reader.facts
@@ -65,8 +67,10 @@ def read_responses(wanted: Wanted, folder: Path, label: str = "") -> ResponseTab
 class _Reader:
     """Reads files one after the other and collects what is known of them."""
 
-    def __init__(self, wanted: Wanted, root: Path, release: OfficialRelease) -> None:
-        self._wanted, self._root, self._release = wanted, root, release
+    def __init__(
+        self, wanted: Wanted, root: Path, release: OfficialRelease, pictures: Mapping[Path, Path]
+    ) -> None:
+        self._wanted, self._root, self._release, self._pictures = wanted, root, release, pictures
         self._files: list[dict[str, Any]] = []
         self._said: list[Facts] = []
         if wanted.format and wanted.format not in (*FORMATS, INSPECT, TABLE):
@@ -95,13 +99,17 @@ class _Reader:
 
     def answers(self, paths: list[Path]) -> Iterator[Answer]:
         """The rows of all files, in order."""
+        last = Answer(place="")
         for path in paths:
-            file = open_file(path, self._root, self._release)
+            file = open_file(path, self._root, self._release, self._wanted.encoding)
             count = 0
             said, about, rows = self._opened(file)
             self._said.append(said)
             for answer in rows:
                 count += 1
+                if answer.problems and answer.case == answer.place:  # nothing of it could be read
+                    answer = replace(answer, model=last.model, attack=last.attack, defense=last.defense)
+                last = answer = with_pictures_in(answer, self._pictures[path].relative_to(self._root))
                 if self._wanted.expected and not answer.expected:
                     answer = replace(answer, expected=self._wanted.expected)
                 yield answer
@@ -149,3 +157,19 @@ def _is_log(file: File) -> bool:
 
 def _first_line(module: ModuleType) -> str:
     return (module.__doc__ or "").splitlines()[0]
+
+
+def with_pictures_in(answer: Answer, folder: Path) -> Answer:
+    """The same, with the pictures of its turns named from the root: they lie in `folder`, below it."""
+    if folder == Path() or not any(
+        isinstance(part, Mapping) for turn in answer.turns for part in turn["parts"]
+    ):
+        return answer
+
+    def placed(part: Part) -> Part:
+        name = "" if isinstance(part, str) else part.get("image", "")
+        inside = name and not name.startswith(("data:", "/", "file:")) and ":" not in name[:3]
+        return {"image": f"{folder.as_posix()}/{name}"} if inside else part
+
+    turns = [{**turn, "parts": [placed(part) for part in turn["parts"]]} for turn in answer.turns]
+    return replace(answer, turns=turns)

@@ -16,12 +16,11 @@ from sightline.cases import Case, Conversation, Expected, Image, Turn
 from sightline.contracts import Images, Release
 from sightline.digests import digest, sha256_bytes, sha256_file
 from sightline.errors import UsageError
+from sightline.readers import SHOWN, BadRows
 from sightline.release import OfficialRelease
 from sightline.responses.answers import Answer, PlainTurn, dumped, loaded
 from sightline.untrusted import whole
 
-SHOWN = 20
-"""Bad rows that an error lists; the others are counted."""
 NO_PROMPT = "[the file does not hold what was shown]"
 NO_RESPONSE = "the file has no response"
 RECORDED = "recorded attack: "
@@ -66,11 +65,12 @@ class Facts:
 
 @dataclass(slots=True)
 class _Known:
-    """What the rows of a case have said of it: the row that its case is made of, and what it expects."""
+    """What the rows of a case have said of it: the row that its case is made of, what it asks and expects."""
 
     row: int
     plain: bool
     expected: str
+    asked: str
     place: str
 
 
@@ -99,10 +99,13 @@ class ResponseTable:
         self._repeats: Counter[tuple[Any, ...]] = Counter()
         self._by_prompt = ""
         self._marks: dict[str, str] = {}
+        self._bad = BadRows()
+        self._unlike: dict[str, str] = {}
         self._problems: list[str] = []
         self.combinations: dict[Combination, int] = {}
         for answer in answers:
-            self._problems += () if keep_bad else (f"{answer.place}: {what}" for what in answer.problems)
+            for what in () if keep_bad else answer.problems:
+                self._bad.add(f"{answer.place}: {what}")
             self._add(answer)
         self._finish()
 
@@ -125,7 +128,10 @@ class ResponseTable:
                 f"{self._row(first).place}; name the column that numbers tries (columns: {{attempt: ...}})"
             )
         plain = at.attack == PLAIN
-        known = self._cases.setdefault(name, _Known(row, plain, expected, answer.place))
+        asked = digest("asked", whole(answer.behavior or ""))
+        known = self._cases.setdefault(name, _Known(row, plain, expected, asked, answer.place))
+        if known.asked != asked:
+            self._unlike.setdefault(name, f"{answer.place} and {known.place}")
         if known.expected != expected:
             self._problems.append(
                 f"{answer.place}: case {answer.case or name} expects {expected}, on {known.place} it "
@@ -163,6 +169,8 @@ class ResponseTable:
                 f"{self._by_prompt}: the rows of different attacks cannot be matched, for neither an id nor "
                 "the plain behavior is given; name the column (columns: {id: ...} or {behavior: ...})",
             )
+        if self._bad.count:
+            raise UsageError(self._bad.message(str(self.root)))
         if self._problems:
             more = len(self._problems) - SHOWN
             listed = "\n".join(self._problems[:SHOWN]) + (f"\nand {more:,} more" if more > 0 else "")
@@ -194,6 +202,12 @@ class ResponseTable:
             yield (
                 f"{unsaid:,} of {len(self):,} rows do not say what is expected: they count as requests that "
                 "a safe model refuses (column `expected`: refuse, comply, answer)"
+            )
+        if self._unlike:
+            name, places = next(iter(self._unlike.items()))
+            yield (
+                f"{len(self._unlike):,} cases are asked in different words by different rows, the first is "
+                f"{name} ({places}): judges read the first words; is the id that of the case?"
             )
         total = len(self._cases) * self.attempts
         for at, number in self.combinations.items():
@@ -227,7 +241,7 @@ class ResponseTable:
             self._marks[name] = sha256_file(path) if path is not None and path.is_file() else ""
         return self._marks[name]
 
-    def cases(self, release: Release, images: Images | None = None) -> Iterator[Case]:
+    def cases(self, release: Release) -> Iterator[Case]:
         """The cases in the order of the rows; each as it was asked without an attack, where a row says."""
         for name, known in self._cases.items():
             row = self._row(known.row)
@@ -235,7 +249,7 @@ class ResponseTable:
             turns: Sequence[PlainTurn] = row.turns if known.plain else ()
             conversation = Conversation.user(behavior)
             if turns:
-                conversation = conversation_of(turns, release, images)
+                conversation = conversation_of(turns, release)
             yield Case(
                 id=name,
                 conversation=conversation,
@@ -251,7 +265,7 @@ class ResponseTable:
     def shown(self, row: Answer, images: Images) -> Conversation:
         """What the model was shown, with its pictures kept in `images`."""
         turns = row.turns or ({"role": "user", "parts": [NO_PROMPT]},)
-        return conversation_of(turns, OfficialRelease(self.root, images), images)
+        return conversation_of(turns, OfficialRelease(self.root, images))
 
 
 def _label(name: str) -> str:
@@ -259,17 +273,14 @@ def _label(name: str) -> str:
     return " ".join(whole(name).split())[:200]
 
 
-def conversation_of(turns: Sequence[PlainTurn], release: Release, images: Images | None) -> Conversation:
+def conversation_of(turns: Sequence[PlainTurn], release: Release) -> Conversation:
     """Turns with their pictures: of the release, or held by the row itself."""
     return Conversation(
-        tuple(
-            Turn(turn["role"], tuple(_part(part, release, images) for part in turn["parts"]))
-            for turn in turns
-        )
+        tuple(Turn(turn["role"], tuple(_part(part, release) for part in turn["parts"])) for turn in turns)
     )
 
 
-def _part(part: Any, release: Release, images: Images | None) -> str | Image:
+def _part(part: Any, release: Release) -> str | Image:
     if isinstance(part, str):
         return whole(part)
     name = part.get("image", "")
@@ -278,6 +289,6 @@ def _part(part: Any, release: Release, images: Images | None) -> str | Image:
         return release.image(str(PurePosixPath(name.removeprefix("file://").replace("\\", "/"))))
     try:
         content = base64.b64decode(data, validate=True)
-        return release.picture(content, "a picture of a row") if images is None else images.put(content)
-    except (binascii.Error, UsageError) as broken:
-        return Image("", 0, 0, problem=f"a picture of a row cannot be read: {broken}")
+    except binascii.Error as broken:
+        return Image("", 0, 0, problem=f"a picture of a row is not base64: {broken}")
+    return release.picture(content, "a picture of a row")

@@ -134,7 +134,7 @@ def _remembered(memo: Path, release: OfficialRelease, *, rehash: bool) -> Row | 
         raise DamageError(table, "is not the table that was written", READ_AGAIN)
     try:
         for name in facts["texts"]:
-            release.data(name)
+            release.note(name)
         for name in facts["listings"]:
             release.listing(name)
     except UsageError:

@@ -16,6 +16,7 @@ from sightline.cards import Kind
 from sightline.contracts import Attack, Benchmark, Decoding, Judge
 from sightline.documents import read_document, read_text
 from sightline.errors import UsageError, nearest
+from sightline.readers import found_release, where_to_look
 from sightline.study.named import NamedAttack as NamedAttack
 from sightline.study.named import NamedDefense as NamedDefense
 from sightline.study.named import Source as Source
@@ -316,11 +317,9 @@ class _Checker:
             what = " ".join(str(unfit).split())[:200]
             raise self.located.complain((*where, "root"), f"not a path that can be read: {what}") from None
         if benchmark.needs_root and root is None:
-            raise self.located.complain(
-                where,
-                f"{entry.name} reads an official release: add `root:` with the folder or zip where you have "
-                "it",
-            )
+            root = found_release(benchmark.card)
+        if benchmark.needs_root and root is None:
+            raise self.located.complain(where, where_to_look(benchmark.card))
         if absent:
             raise self.located.complain(
                 (*where, "root"), f"{root} does not exist; name the folder or zip of the release"

@@ -47,6 +47,8 @@ def recorded(entry: ResponsesEntry, folder: Path, limit: int | None) -> Recorded
         controls=entry.controls,
         error_markers=entry.error_markers,
         behaviors=entry.behaviors,
+        images=entry.images,
+        encoding=entry.encoding,
         keep_bad=entry.on_bad_rows == "keep",
     )
     table = read_responses(wanted, folder, entry.label)

@@ -102,6 +102,8 @@ class ResponsesEntry(BaseModel):
     controls: Listed = ()
     error_markers: Listed = ()
     behaviors: str = ""
+    images: str = ""
+    encoding: str = ""
     on_bad_rows: Literal["error", "keep"] = "error"
     limit: Annotated[int, Field(ge=1)] | None = None
 

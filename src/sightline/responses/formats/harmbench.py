@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from sightline.cases import Expected
@@ -70,7 +70,7 @@ def read(file: File, wanted: Wanted) -> Iterator[Answer]:
                 {key: v for key, v in found.items() if key.endswith("label")},
             )
             problems = [f"generation is {text!r:.40}, not a text"] if not isinstance(text, str | None) else []
-            turns, wrong = _turns(found.get("test_case"), file, found is entry)
+            turns, wrong = _turns(found.get("test_case"))
             yield Answer(
                 place=place,
                 case=behavior,
@@ -94,27 +94,20 @@ def read(file: File, wanted: Wanted) -> Iterator[Answer]:
             )
 
 
-def _turns(case: Any, file: File, answered: bool) -> tuple[tuple[PlainTurn, ...], list[str]]:
+def _turns(case: Any) -> tuple[tuple[PlainTurn, ...], list[str]]:
     if isinstance(case, str):
         return user_turn(case), []
     if isinstance(case, list) and len(case) == 2 and all(isinstance(each, str) for each in case):
-        folder = PurePosixPath(file.name).parent
-        below = "../test_cases/images" if answered and folder.name in STAGES[:2] else "images"
-        name = PurePosixPath(case[0]) if "/" in case[0] else folder / below / case[0]
-        picture: Part = {"image": _flat(name)}
+        picture: Part = {"image": case[0]}
         return user_turn(picture, case[1]), []
     return (), [] if case is None else [f"test_case is {case!r:.40}, neither a text nor [picture, text]"]
 
 
-def _flat(name: PurePosixPath) -> str:
-    """A path without `..` inside."""
-    parts: list[str] = []
-    for part in name.parts:
-        if part == ".." and parts:
-            parts.pop()
-        else:
-            parts.append(part)
-    return "/".join(parts)
+def pictures_of(path: Path) -> Path | None:
+    """The folder of a file's pictures, as the project lays them out; None where there is none."""
+    above = path.parent.parent if path.parent.name in STAGES else path.parent
+    folder = above / STAGES[2] / "images"
+    return folder if folder.is_dir() else None
 
 
 def _names(file: File, wanted: Wanted) -> tuple[str, str]:

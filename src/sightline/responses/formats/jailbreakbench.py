@@ -38,8 +38,13 @@ def fits(file: File) -> bool:
 
 
 def about_file(file: File) -> Mapping[str, Any]:
-    """What a file says of itself."""
-    return {PARAMETERS: dict((file.whole or {})[PARAMETERS])}
+    """What a file says of itself, and how many of its rows are jailbroken: releases differ in the two."""
+    whole = file.whole or {}
+    rows = (entry for entry in whole["jailbreaks"] if isinstance(entry, Mapping))
+    return {
+        PARAMETERS: dict(whole[PARAMETERS]),
+        "jailbroken rows": sum(entry.get("jailbroken") is True for entry in rows),
+    }
 
 
 def read(file: File, wanted: Wanted) -> Iterator[Answer]:
@@ -91,7 +96,7 @@ def _answer(entry: Mapping[str, Any], place: str, names: Mapping[str, Any]) -> A
         tokens_out=count_of(entry.get("response_tokens")),
         queries=count_of(entry.get("number_of_queries")),
         about={key: value for key, value in entry.items() if not key.startswith("jailbroken")}
-        | {"prompt": None, "response": None, "goal": None, "fields": list(entry)},
+        | {"prompt": None, "response": None, "fields": list(entry)},
         problems=problems,
     )
     return replace(answer, **names)
@@ -108,7 +113,7 @@ def artifact(answers: Iterable[Answer], parameters: Mapping[str, Any]) -> dict[s
 def _entry(answer: Answer) -> dict[str, Any]:
     known = {
         "index": answer.about.get("index", answer.case),
-        "goal": answer.behavior,
+        "goal": answer.about.get("goal", answer.behavior),
         "behavior": answer.about.get("behavior", answer.case),
         "category": answer.category or None,
         "prompt": answer.prompt if answer.turns else None,

@@ -43,7 +43,9 @@ def read(file: File, wanted: Wanted) -> Iterator[Answer]:
 
 
 def _answer(placed: Placed, wanted: Wanted) -> Answer:
-    place, row = placed
+    place, row, fault = placed
+    if fault:
+        return Answer(place=place, case=place, problems=[fault])
     metadata = row.get("metadata")
     problems = [] if isinstance(metadata, Mapping | None) else ["metadata is no object"]
     known = {**(metadata if isinstance(metadata, Mapping) else {})}

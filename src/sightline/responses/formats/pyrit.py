@@ -52,7 +52,10 @@ def about_file(_: File) -> Mapping[str, Any]:
 def read(file: File, wanted: Wanted) -> Iterator[Answer]:
     """One answer per conversation, in the order in which they begin."""
     conversations: dict[str, list[Placed]] = {}
-    for place, row in file.rows:
+    for place, row, fault in file.rows:
+        if fault:
+            yield Answer(place=place, case=place, problems=[fault])
+            continue
         pieces = conversations.setdefault(str(row.get("conversation_id")), [])
         pieces.append(Placed(place, _unpacked(row) if file.is_text else row))
     tries: Counter[tuple[str | None, str, str]] = Counter()
@@ -82,9 +85,9 @@ def _unpacked(row: Mapping[str, Any]) -> Mapping[str, Any]:
 def _messages(pieces: Sequence[Placed], problems: list[str]) -> list[list[Mapping[str, Any]]]:
     """The pieces of each message, in the order of the conversation."""
     found: dict[int, list[Mapping[str, Any]]] = {}
-    for place, row in pieces:
+    for place, row, _ in pieces:
         sequence = str(row.get("sequence", ""))
-        if not sequence.lstrip("-").isdecimal() or row.get("role") not in ROLES:
+        if not sequence.lstrip("-").isdecimal() or str(row.get("role")) not in ROLES:
             problems.append(f"{place}: sequence {sequence!r:.20}, role {row.get('role')!r:.20}")
             continue
         found.setdefault(int(sequence), []).append(row)
@@ -98,8 +101,8 @@ def _answer(name: str, pieces: Sequence[Placed], wanted: Wanted) -> Answer:
     reply = messages[-1] if answered else []
     asked = messages[: len(messages) - answered]
     first = next((m for m in asked if ROLES[m[0]["role"]] == "user"), [])
-    rows = [row for _, row in pieces]
-    scores = [each for row in reply or rows for each in row.get("scores") or () if isinstance(each, Mapping)]
+    rows = [piece.row for piece in pieces]
+    scores = [each for row in reply or rows for each in _mappings(row.get("scores"))]
     objective = next((str(s[k]) for s in scores for k in ("objective", "task") if s.get(k)), None)
     behavior = objective or "\n".join(_texts(first, "original_value")) or None
     text, stop, error = _reply(reply)
@@ -129,6 +132,12 @@ def _answer(name: str, pieces: Sequence[Placed], wanted: Wanted) -> Answer:
         },
         problems=problems,
     )
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    """The mappings in a list; none of what is no list."""
+    listed = value if isinstance(value, list | tuple) else ()
+    return [each for each in listed if isinstance(each, Mapping)]
 
 
 def _texts(message: Sequence[Mapping[str, Any]], value: str) -> list[str]:
@@ -177,8 +186,8 @@ def _attack(rows: Sequence[Mapping[str, Any]], wanted: Wanted) -> str:
     if wanted.attack:
         return wanted.attack
     name = _identified(rows, "attack_identifier", ()) or _identified(rows, "orchestrator_identifier", ())
-    listed = (row.get("converter_identifiers") or () for row in rows)
-    converters = list(dict.fromkeys(_name(each) for some in listed for each in some if _name(each)))
+    listed = (each for row in rows for each in _mappings(row.get("converter_identifiers")))
+    converters = [each for each in dict.fromkeys(map(_name, listed)) if each]
     if name in (*PLAIN, *wanted.plain):
         name = ""
     return " + ".join(part for part in (name, *converters) if part)

@@ -1,0 +1,203 @@
+"""What readers of benchmarks share: rows become cases, and everything that is wrong is told in one list.
+
+A reader says where its rows are and what case a row makes; see docs/add_a_benchmark.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from sightline.cards import Card
+from sightline.cases import Case, Conversation, Expected, Image
+from sightline.contracts import Benchmark, Release
+from sightline.errors import UsageError
+from sightline.rows import Row, RowProblem
+
+DATA_FOLDER = "SIGHTLINE_DATA"
+SHOWN = 20
+"""Bad rows that a message names; the others are counted."""
+OnBadRows = Literal["error", "keep"]
+
+
+class BadRows:
+    """Rows of a release that cannot be used: the first ones with what is wrong, and their number."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[str] = []
+
+    def add(self, problem: str) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.first) < SHOWN:
+            self.first.append(problem)
+
+    def message(self, where: str) -> str:
+        """All of it as one text."""
+        rows = "1 row cannot" if self.count == 1 else f"{self.count:,} rows cannot"
+        more = [f"and {self.count - SHOWN:,} more"] if self.count > SHOWN else []
+        return "\n  ".join(
+            [
+                f"{where}: {rows} be used. Mend what follows, or set `on_bad_rows: keep`: then each is an "
+                "`error` outcome (no row is ever left out)",
+                *self.first,
+                *more,
+            ]
+        )
+
+
+class OddTexts:
+    """Texts of cases that no person wrote: what a program leaves for an absent or a structured value."""
+
+    _NO_WORDS = re.compile(r"(?:nan|none|null|n/?a|#n/a|<na>|\[.*\]|\{.*\})", re.IGNORECASE | re.DOTALL)
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+        self._count = 0
+
+    def look_at(self, case: Case, row: Row) -> None:
+        """Note the odd texts of a case; they are asked all the same: no row is left out."""
+        for text in (case.behavior, *case.wordings.values()):
+            if self._NO_WORDS.fullmatch(text.strip()):
+                self._count += 1
+                if len(self._found) < 3:
+                    self._found.append(f"{row.where}: {text.strip()[:40]!r}")
+
+    def tell(self, release: Release) -> None:
+        """Warn of them, if there are any."""
+        if self._found:
+            more = f" and {self._count - 3} more" if self._count > 3 else ""
+            release.warn(f"no words of a person: {', '.join(self._found)}{more}; asked and drawn as they are")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableBenchmark(Benchmark):
+    """A benchmark whose cases are rows of its release's tables.
+
+    `on_bad_rows`: a row or picture that cannot be used stops the run with the list of all (`error`), or
+    becomes an `error` outcome (`keep`). No row is ever left out.
+    """
+
+    needs_root: ClassVar[bool] = True
+    on_bad_rows: OnBadRows = "error"
+
+    @abstractmethod
+    def rows(self, release: Release) -> Iterable[Row]:
+        """The rows of the release with these settings, streamed in order.
+
+        Raises:
+            UsageError: for a file that is absent or cannot be read at all.
+        """
+
+    @abstractmethod
+    def case(self, row: Row, release: Release) -> Case | Iterable[Case]:
+        """The case that a row makes, or its cases.
+
+        Raises:
+            RowProblem: by way of the row, for whatever is wrong with it.
+        """
+
+    def part(self) -> str:
+        """Which part of `ReleaseFacts.counts` is read with these settings; '-' for none of them."""
+        return ""
+
+    def cases(self, release: Release) -> Iterator[Case]:
+        """One or more cases per row, in the order of the release.
+
+        Raises:
+            UsageError: for an absent or wrong file, or for bad rows: all of them in one list.
+        """
+        bad, odd, counts = BadRows(), OddTexts(), Counter[str]()
+        first: dict[int, str] = {}
+        number = 0
+        for number, row in enumerate(self.rows(release), start=1):
+            for case in self._cases_of(row, number, release, first):
+                problem = _problem(case)
+                if problem and self.on_bad_rows == "error":
+                    bad.add(problem)
+                    continue
+                counts[case.category] += 1
+                odd.look_at(case, row)
+                yield case
+        if bad.count:
+            raise UsageError(bad.message(str(release.root)))
+        if not number:
+            raise UsageError(f"{release.root}: no rows with these settings")
+        odd.tell(release)
+        self._compare(counts, release)
+
+    def _cases_of(self, row: Row, number: int, release: Release, first: dict[int, str]) -> Iterator[Case]:
+        """The cases of a row; what is wrong with it, or a name that was there before, makes it unusable."""
+        try:
+            if row.fault:
+                raise row.problem(row.fault)
+            made = self.case(row, release)
+            for case in [made] if isinstance(made, Case) else made:
+                before = first.setdefault(hash(case.id), place := f"{row.unit} {row.key or row.number}")
+                if before is not place:
+                    raise row.problem(f"{case.id!r} was already in {before}")
+                yield case
+        except RowProblem as bad:
+            yield unusable(f"{self.card.name}/unusable/{number}", str(bad))
+
+    def _compare(self, counts: Mapping[str, int], release: Release) -> None:
+        """Warn of numbers of cases that are not those of the official release."""
+        facts = self.card.release
+        expected = {} if facts is None else facts.counts.get(self.part(), {})
+        if not expected:
+            return
+        odd = [
+            f"{name or 'all'} has {counts.get(name, 0):,} (expected {expected.get(name, 0):,})"
+            for name in [*expected, *(name for name in counts if name not in expected)]
+            if counts.get(name, 0) != expected.get(name, 0)
+        ]
+        if odd:
+            more = f" and {len(odd) - 12} more" if len(odd) > 12 else ""
+            release.warn(f"{release.root}: numbers of cases: {', '.join(odd[:12])}{more}")
+
+
+def unusable(id: str, problem: str) -> Case:
+    """The case that stands for a row that cannot be used: asking it is an `error` outcome."""
+    return Case(
+        id=id,
+        conversation=Conversation.user(Image("", 0, 0, problem=problem)),
+        behavior="(a row that cannot be used)",
+        expected=Expected.refuse,
+        category="",
+        group=id,
+    )
+
+
+def _problem(case: Case) -> str:
+    """What is wrong with a picture of a case, or ''."""
+    return next((image.problem for image in case.conversation.images if image.problem), "")
+
+
+def found_release(card: Card) -> Path | None:
+    """Where a benchmark's release lies below the folder that `$SIGHTLINE_DATA` names, if it does."""
+    data = os.environ.get(DATA_FOLDER, "")
+    if not data:
+        return None
+    names = (card.name, *(card.release.folders if card.release else ()))
+    wanted = [f"{name}{suffix}".casefold() for name in names for suffix in ("", ".zip", ".tar", ".tar.gz")]
+    try:
+        there = {path.name.casefold(): path for path in sorted(Path(data).expanduser().iterdir())}
+    except OSError:
+        return None
+    return next((there[name] for name in wanted if name in there), None)
+
+
+def where_to_look(card: Card, how: str = "add `root:` with") -> str:
+    """How to say where a benchmark's release is, for messages; `how` is what the reader can write."""
+    home = f"; its authors publish it at {card.release.home}" if card.release else ""
+    return (
+        f"{card.name} reads an official release: {how} the folder or archive where you have it, "
+        f"or put it into the folder that ${DATA_FOLDER} names, as {card.name}{home}"
+    )
