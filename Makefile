@@ -35,6 +35,7 @@ docs: $(VENV)/.dev-installed
 docs-write: $(VENV)/.dev-installed
 	$(BIN)/python docs/write_methods.py
 	$(BIN)/python docs/write_testbed.py
+	$(BIN)/python docs/write_taxonomy.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -568,3 +568,17 @@ def test_a_folder_that_is_a_loop_of_links_is_one_line(
         assert done.returncode == 2
         assert "error: " in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_while_it_is_loaded_is_one_word() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'sightline.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from sightline.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "stopped\n")

@@ -71,6 +71,11 @@ def test_methods_page_is_what_the_code_says() -> None:
     assert written == script("write_methods").text(), "run `make docs-write`"
 
 
+def test_taxonomy_page_is_what_the_crosswalk_says() -> None:
+    written = (ROOT / "docs" / "taxonomy.md").read_text(encoding="utf-8")
+    assert written == script("write_taxonomy").text(), "run `make docs-write`"
+
+
 def test_testbed_page_is_what_the_cards_say() -> None:
     written = (ROOT / "docs" / "testbed.md").read_text(encoding="utf-8")
     assert written == script("write_testbed").page(written), "run `make docs-write`"

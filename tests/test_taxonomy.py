@@ -39,7 +39,7 @@ SIZES = {
     "beavertails_v": 20,
     "jbb_behaviors": 10,
     "vlsbench": 19 + 6,
-    "vlguard": 9 + 4,
+    "vlguard": 9 + 4 + 1,
     "msts": 5 + 21,
     "spa_vl": 6 + 16 + 66,
     "usb_safebench": 3 + 16 + 61,

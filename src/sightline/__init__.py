@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sightline import benchmarks as benchmarks
     from sightline import defenses as defenses
     from sightline import judges as judges
+    from sightline import taxonomy as taxonomy
     from sightline.api.attacking import Result as Result
     from sightline.api.exporting import export as export
     from sightline.api.models import Model as Model

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from sightline import __version__
+from sightline import __version__, response_commands
 from sightline.characters import printable
 from sightline.errors import SightlineError, StoppedError
 
@@ -116,55 +116,33 @@ def run(
     show_results(session, fresh=bool(counts), eval_logs=eval_logs)
 
 
-@app.command()
-def score(
-    files: Annotated[list[str], typer.Argument(help="Tables, files of other harnesses, patterns, folders.")],
-    judge: Annotated[
-        list[str] | None, typer.Option(help="Judge, as NAME or NAME(setting=value); repeat for more.")
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="MEANING=COLUMN, such as response=utterance; repeat.")
-    ] = None,
-    format: Annotated[str, typer.Option(help="Of the files; found out if not given.")] = "",
-    model: Annotated[str, typer.Option(help="Who answered, where a file does not say.")] = "",
-    attack: Annotated[str, typer.Option(help="Under which attack, where a file does not say.")] = "",
-    defense: Annotated[str, typer.Option(help="Behind which defense, where a file does not say.")] = "",
-    expected: Annotated[str, typer.Option(help="refuse, comply or answer, where no row says.")] = "",
-    control: Annotated[list[str] | None, typer.Option(help="An attack that is a control; repeat.")] = None,
-    behaviors: Annotated[str, typer.Option(help="HarmBench's table of behaviors.")] = "",
-    keep_bad_rows: Annotated[
-        bool, typer.Option("--keep-bad-rows", help="A row that cannot be used becomes an error outcome.")
-    ] = False,
-    name: Annotated[str, typer.Option(help="Of the study; default: the first file's.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME in this folder.")] = None,
-    extend: Annotated[bool, typer.Option("--extend", help="Go on after the files have changed.")] = False,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Repeat errors.")] = False,
-) -> None:
-    """Judge and report responses that exist already; see docs/responses.md.
+app.command()(response_commands.score)
+app.command()(response_commands.export)
 
-    Example: `sightline score answers.csv --judge refusal_prefix`
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="The study file to write.")] = Path("study.yaml"),
+    target: Annotated[
+        str | None, typer.Option(help="The model to test; default: a small one that comes along.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Your table or folder, or a benchmark's name (also NAME=FOLDER of its release)."),
+    ] = None,
+    gpu: Annotated[
+        bool | None,
+        typer.Option("--gpu/--no-gpu", help="Also attack on gradients, where the model runs here."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write a first study for your situation, with every line explained; it runs as it is.
+
+    On a terminal it asks what the options leave open. Example: `sightline init my.yaml --data prompts.csv`
     """
-    from sightline.response_commands import pairs, score_responses
+    from sightline.init_commands import write_study
 
-    how = {
-        **{"columns": pairs(column or (), "--column"), "format": format, "model": model, "attack": attack},
-        **{"defense": defense, "expected": expected, "controls": control, "behaviors": behaviors},
-        "on_bad_rows": "keep" if keep_bad_rows else "",
-    }
-    kept = {"extend": extend, "retry_errors": retry_errors}
-    score_responses(files, judge or (), how, name=name, out=out, **kept)
-
-
-@app.command()
-def export(
-    folder: RunFolder,
-    format: Annotated[str, typer.Option(help="jailbreakbench.")] = "jailbreakbench",
-    out: Annotated[Path | None, typer.Option(help="Folder; default: exports/FORMAT in the run's.")] = None,
-) -> None:
-    """Write a run's prompts, responses and verdicts in the schema of another project, in clear."""
-    from sightline.response_commands import export_run
-
-    export_run(folder, format, out)
+    write_study(file, target=target, data=data, gpu=gpu, force=force)
 
 
 def _wait(work: Coroutine[object, object, T]) -> T:
@@ -294,6 +272,24 @@ def show(
     from sightline.terminal import show_card
 
     show_card(name)
+
+
+@app.command("taxonomy")
+def show_hazards(
+    study: Annotated[
+        Path | None, typer.Argument(help="Study file: which hazards do its benchmarks cover?")
+    ] = None,
+    source: Annotated[
+        str, typer.Option(help="Only this benchmark's or guard's list, such as mm_safetybench.")
+    ] = "",
+) -> None:
+    """The common hazard codes, and how each benchmark's own categories map to them; or what a study covers.
+
+    Example: `sightline taxonomy studies/quickstart.yaml`
+    """
+    from sightline.taxonomy_commands import show_taxonomy
+
+    show_taxonomy(study, source)
 
 
 @testbed.command("build")

@@ -1,46 +1,79 @@
-"""What `sightline score` and `sightline export` do, behind the command line."""
+"""`sightline score` and `sightline export`: responses that exist already, and runs in others' schemas."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from sightline.console import terminal_progress
+import typer
+
 from sightline.errors import UsageError
-from sightline.terminal import say, show_counts, show_results
 
 
-def pairs(given: Sequence[str], option: str) -> dict[str, str]:
-    """`NAME=VALUE`s of a repeated option.
+def pairs(given: Sequence[str]) -> dict[str, str]:
+    """The `MEANING=COLUMN`s of a repeated option.
 
     Raises:
         UsageError: for one without a sign of equality.
     """
-    found = dict(each.partition("=")[::2] for each in given)
-    for name, value in found.items():
-        if not name or not value:
-            raise UsageError(f"{option} {name!r}: write NAME=COLUMN, such as response=utterance")
+    found: dict[str, str] = {}
+    for each in given:
+        meaning, _, column = each.partition("=")
+        if not meaning or not column:
+            raise UsageError(f"--column {each!r}: write MEANING=COLUMN, such as response=utterance")
+        found[meaning] = column
     return found
 
 
-def score_responses(
-    files: Sequence[str],
-    judges: Sequence[str],
-    how: Mapping[str, Any],
-    *,
-    name: str,
-    out: Path | None,
-    extend: bool,
-    retry_errors: bool,
+def score(
+    files: Annotated[list[str], typer.Argument(help="Tables, files of other harnesses, patterns, folders.")],
+    judge: Annotated[
+        list[str] | None, typer.Option(help="Judge, as NAME or NAME(setting=value); repeat for more.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="MEANING=COLUMN, such as response=utterance; repeat.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="Of the files; found out if not given.")] = "",
+    model: Annotated[str, typer.Option(help="Who answered, where a file does not say.")] = "",
+    attack: Annotated[str, typer.Option(help="Under which attack, where a file does not say.")] = "",
+    defense: Annotated[str, typer.Option(help="Behind which defense, where a file does not say.")] = "",
+    expected: Annotated[str, typer.Option(help="refuse, comply or answer, where no row says.")] = "",
+    control: Annotated[list[str] | None, typer.Option(help="An attack that is a control; repeat.")] = None,
+    behaviors: Annotated[str, typer.Option(help="HarmBench's table of behaviors.")] = "",
+    images: Annotated[str, typer.Option(help="Folder of the pictures that rows name.")] = "",
+    keep_bad_rows: Annotated[
+        bool, typer.Option("--keep-bad-rows", help="A row that cannot be used becomes an error outcome.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="Of the study; default: the first file's.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME in this folder.")] = None,
+    extend: Annotated[bool, typer.Option("--extend", help="Go on after the files have changed.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Repeat errors.")] = False,
 ) -> None:
-    """Judge and report recorded responses, and show the report in brief."""
+    """Judge and report responses that exist already; see docs/responses.md.
+
+    Example: `sightline score answers.csv --judge refusal_prefix`
+    """
     from sightline.api.runs import finish
     from sightline.api.scoring import JUDGES, scored_study
+    from sightline.console import terminal_progress
     from sightline.study.run import open_run
+    from sightline.terminal import say, show_counts, show_results
 
+    how: dict[str, Any] = {
+        "columns": pairs(column or ()),
+        "format": format,
+        "model": model,
+        "attack": attack,
+        "defense": defense,
+        "expected": expected,
+        "controls": control,
+        "behaviors": behaviors,
+        "images": images,
+        "on_bad_rows": "keep" if keep_bad_rows else "",
+    }
     given = {key: value for key, value in how.items() if value}
-    study = scored_study(list(files), judges=judges or JUDGES, name=name, **given)
+    study = scored_study(files, judges=judge or JUDGES, name=name, **given)
     with terminal_progress() as progress:
         session = open_run(
             study.checked, out=out, progress=progress, extend=extend, retry_errors=retry_errors
@@ -52,11 +85,16 @@ def score_responses(
     show_results(session, fresh=bool(counts), eval_logs=False)
 
 
-def export_run(folder: Path, format: str, out: Path | None) -> None:
-    """Write a run's responses in another harness's format, and say where."""
-    from sightline.api.exporting import export
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, made by `sightline run`.")],
+    format: Annotated[str, typer.Option(help="jailbreakbench.")] = "jailbreakbench",
+    out: Annotated[Path | None, typer.Option(help="Folder; default: exports/FORMAT in the run's.")] = None,
+) -> None:
+    """Write a run's prompts, responses and verdicts in the schema of another project, in clear."""
+    from sightline.api.exporting import export as write
+    from sightline.terminal import say
 
-    paths = export(folder, format=format, out=out)
+    paths = write(folder, format=format, out=out)
     for path in paths:
         say(str(path))
     say(f"{len(paths)} files; they hold prompts and responses in clear")

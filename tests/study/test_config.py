@@ -122,6 +122,12 @@ def test_code_in_yaml_is_refused() -> None:
         parse(GOOD + "seed: !!python/object/apply:os.system ['true']\n")
 
 
+@pytest.mark.parametrize("key", ["study", "label"])
+def test_half_a_surrogate_pair_is_told_with_its_line(key: str) -> None:
+    with pytest.raises(UsageError, match=r"my.yaml:\d+: not valid YAML: a text holds half a surrogate pair"):
+        parse(GOOD.replace("study:", "was:") + f'{key}: "\\ud83d x"\n', name="my.yaml")
+
+
 @pytest.mark.parametrize("value", ["!!int ''", "!!bool abc", "!!timestamp abc", "!!int {a: 1}"])
 def test_a_tag_on_what_it_does_not_fit_is_told(value: str) -> None:
     with pytest.raises(UsageError, match=r"my.yaml:1: not valid YAML: "):

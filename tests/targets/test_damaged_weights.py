@@ -71,6 +71,14 @@ def with_one(value):
     return change
 
 
+def stored_as(dtype):
+    def change(weights):
+        name = next(key for key in weights if key.endswith("down_proj.weight"))
+        return weights | {name: weights[name].to(dtype)}
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -85,8 +93,11 @@ def with_one(value):
         (with_one(float("nan")), r"1 weights are not finite .* such as \S*down_proj"),
         (with_one(float("inf")), r"1 weights are not finite .* such as \S*down_proj"),
         (with_one(float("-inf")), r"1 weights are not finite .* such as \S*down_proj"),
+        (stored_as(torch.int8), r"1 weights are stored as I8, such as \S*down_proj.* names no quantization"),
+        (stored_as(torch.bool), r"1 weights are stored as BOOL, such as \S*down_proj"),
+        (stored_as(torch.complex64), r"1 weights are stored as C64, such as \S*down_proj"),
     ],
-    ids=["missing", "shape", "nan", "inf", "-inf"],
+    ids=["missing", "shape", "nan", "inf", "-inf", "int8", "bool", "complex"],
 )
 @pytest.mark.parametrize("open_it", [ask, open_victim], ids=["target", "victim"])
 def test_weights_that_are_not_all_there_are_refused(folder, change, said, open_it):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.testbed_secrets import TestbedSecrets as TestbedSecrets
     from sightline.benchmarks.testbed_tools import TestbedTools as TestbedTools
     from sightline.benchmarks.testbed_turns import TestbedTurns as TestbedTurns
+    from sightline.benchmarks.vlguard import VLGuard as VLGuard
 else:
     from sightline.namespaces import namespace
 

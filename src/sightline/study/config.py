@@ -107,8 +107,10 @@ def _first_complaint(invalid: ValidationError, located: _Located) -> UsageError:
     return located.complain(where, f"{first['msg']}, got {first['input']!r}")
 
 
-def load(path: Path, *, limit: int | None = None) -> Study:
+def load(path: Path, *, limit: int | None = None, releases: bool = True) -> Study:
     """Read and check a study file; `limit` overrides a benchmark's own, which overrides the file's.
+
+    `releases=False` accepts a benchmark whose release is absent or not named.
 
     Raises:
         UsageError: with file, line and cure, for anything the user has to mend.
@@ -119,10 +121,17 @@ def load(path: Path, *, limit: int | None = None) -> Study:
         raise UsageError(f"{path}: no such study file; `studies/quickstart.yaml` is an example") from None
     except OSError as unreadable:
         raise UsageError(f"{path}: cannot be read: {unreadable}") from None
-    return parse(text, name=str(path), folder=path.parent, limit=limit)
+    return parse(text, name=str(path), folder=path.parent, limit=limit, releases=releases)
 
 
-def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int | None = None) -> Study:
+def parse(
+    text: str,
+    *,
+    name: str = "study",
+    folder: Path = Path(),
+    limit: int | None = None,
+    releases: bool = True,
+) -> Study:
     """Check a study given as YAML text; relative release folders start at `folder`.
 
     Raises:
@@ -133,7 +142,7 @@ def parse(text: str, *, name: str = "study", folder: Path = Path(), limit: int |
         file = StudyFile.model_validate(plain)
     except ValidationError as invalid:
         raise _first_complaint(invalid, located) from None
-    return _Checker(file, located, text, folder, limit).study()
+    return _Checker(file, located, text, folder, limit, releases).study()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +154,7 @@ class _Checker:
     text: str
     folder: Path
     limit: int | None
+    releases: bool
 
     def study(self) -> Study:
         """The study.
@@ -318,9 +328,9 @@ class _Checker:
             raise self.located.complain((*where, "root"), f"not a path that can be read: {what}") from None
         if benchmark.needs_root and root is None:
             root = found_release(benchmark.card)
-        if benchmark.needs_root and root is None:
+        if benchmark.needs_root and root is None and self.releases:
             raise self.located.complain(where, where_to_look(benchmark.card))
-        if absent:
+        if absent and self.releases:
             raise self.located.complain(
                 (*where, "root"), f"{root} does not exist; name the folder or zip of the release"
             )

@@ -94,7 +94,7 @@ def resolve(run: RunContext) -> Plain:
         "decoding": {
             "max_tokens": study.decoding.max_tokens,
             "temperature": study.decoding.temperature,
-            "top_p": study.decoding.top_p,
+            "top_p": study.decoding.top_p if study.recorded is None else None,
         },
         "benchmarks": [
             {

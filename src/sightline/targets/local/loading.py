@@ -152,9 +152,17 @@ def _check_size(kind: Any, folder: Path, config: Any) -> None:
     """Refuse a configuration that describes far more than the files hold, before anything of it is built."""
     files = list(folder.glob("*.safetensors"))
     tensors, size = 0, sum(path.stat().st_size for path in files)
+    quantized = getattr(config, "quantization_config", None) is not None
     for path in files:
         with one_sentence(path, "not a whole safetensors file"), safe_open(path, "pt") as file:
-            tensors += len(file.keys())
+            names = file.keys()
+            tensors += len(names)
+            odd = [] if quantized else [name for name in names if _is_no_number_format(file, name)]
+        if odd:
+            raise UsageError(
+                f"{path}: {len(odd)} weights are stored as {_stored_as(path, odd[0])}, such as {odd[0]}, "
+                f"though config.json names no quantization: read as numbers they would mean nothing; {_CURE}"
+            )
     most = max((count for count in _repeated(config.to_dict())), default=0)
     if most > tensors:
         raise UsageError(
@@ -168,6 +176,16 @@ def _check_size(kind: Any, folder: Path, config: Any) -> None:
         raise UsageError(
             f"{folder}: config.json describes {described:,} numbers, the files hold {size:,} bytes; {_CURE}"
         )
+
+
+def _stored_as(path: Path, name: str) -> str:
+    with safe_open(path, "pt") as file:
+        return str(file.get_slice(name).get_dtype())
+
+
+def _is_no_number_format(file: Any, name: str) -> bool:
+    """Whether a weight is stored as whole numbers, truth values or complex numbers."""
+    return name.endswith(".weight") and not str(file.get_slice(name).get_dtype()).startswith(("F", "BF"))
 
 
 def _repeated(plain: Any) -> Iterator[int]:
