@@ -25,6 +25,7 @@ FILES = sorted([*SRC.rglob("*.py"), *PACKAGE.rglob("*.py")])
 LAYERS = [
     {
         "errors",
+        "encodings",
         "documents",
         "characters",
         "cases",

@@ -121,7 +121,7 @@ class TableBenchmark(Benchmark):
             for case in self._cases_of(row, number, release, first):
                 problem = _problem(case)
                 if problem and self.on_bad_rows == "error":
-                    bad.add(problem)
+                    bad.add(problem if row.where in problem else f"{row.where}: {problem}")
                     continue
                 counts[case.category] += 1
                 odd.look_at(case, row)
@@ -198,6 +198,8 @@ def found_release(card: Card) -> Path | None:
 
 def where_to_look(card: Card, how: str = "add `root:` with") -> str:
     """How to say where a benchmark's release is, for messages; `how` is what the reader can write."""
+    if card.release and card.release.access == "yours":
+        return f"{card.name} reads your own data: {how} your table, folder or archive"
     home = f"; its authors publish it at {card.release.home}" if card.release else ""
     return (
         f"{card.name} reads an official release: {how} the folder or archive where you have it, "
