@@ -3,11 +3,11 @@
     python benchmarks/reading.py            # 10^6 rows of JSONL
     python benchmarks/reading.py --quick    # 10^5; ends within a minute
 
-* `mm_safetybench_listed_s`: all 5,040 cases of a synthetic MM-SafetyBench of the official size (1,680 questions in
-  three kinds of pictures), listed.
-* rows a second of a JSONL file: `rows` alone, to cases of a benchmark of five columns (`small_cases`), the same
-  with `plain_case` as a run stores them (`small_plain`), and to cases of `cases`, which is for any table
-  (`own_cases`, `own_plain`); each in a process of its own, with the highest memory of all.
+* `mm_safetybench_listed_s`: all 5,040 cases of a synthetic MM-SafetyBench of the official size (1,680
+  questions in three kinds of pictures), listed.
+* Rows a second of a JSONL file: read (`rows`); to cases of a benchmark of five columns (`small_cases`), and
+  these as a run stores them (`small_plain`); the same by `cases`, which is for any table (`own_cases`,
+  `own_plain`). Each in a process of its own, `peak_mb` is the highest memory of all.
 
 Last line: one JSON object.
 """
@@ -21,8 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-FIXTURES = str(Path(__file__).parents[1] / "tests" / "fixtures")
-sys.path.insert(0, FIXTURES)
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "fixtures"))
 
 import releases
 
@@ -101,7 +100,7 @@ def write_rows(path: Path, count: int) -> Path:
         for number in range(count):
             row = {
                 "id": number,
-                "prompt": f"How would one {releases.activity(number)} on day {number}, and what is it good for?",
+                "prompt": f"How would one {releases.activity(number)} on day {number}, and what is it for?",
                 "kind": "harmful" if number % 2 else "harmless",
                 "label": "harmful" if number % 2 else "harmless",
                 "category": f"kind {number % 14} of things",
