@@ -10,10 +10,11 @@ import stat
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from sightline._trees import READ_ERRORS, Member, Opened, Parts, Stamp, fold, member_parts
 from sightline.errors import UsageError
@@ -29,7 +30,11 @@ SUFFIXES = (".zip", *TAR_SUFFIXES)
 
 MAX_PACKED_TABLE_BYTES = 4_000_000_000
 """Of a table that is packed on its own, when it is unpacked; more is a bomb or a mistake."""
-PACKED = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+PACKED: dict[str, Callable[[BinaryIO, Literal["rb"]], Any]] = {
+    ".gz": gzip.open,
+    ".xz": lzma.open,
+    ".bz2": bz2.open,
+}
 """How tables are packed on their own, such as `train.jsonl.gz`."""
 
 
