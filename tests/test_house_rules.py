@@ -25,6 +25,7 @@ FILES = sorted([*SRC.rglob("*.py"), *PACKAGE.rglob("*.py")])
 LAYERS = [
     {
         "errors",
+        "encodings",
         "documents",
         "characters",
         "cases",
@@ -71,7 +72,7 @@ LAYERS = [
     {"bridge"},
     {"console"},
     {"api"},
-    {"terminal", "testbed_commands", "taxonomy_commands", "cli", "__main__"},
+    {"terminal", "testbed_commands", "taxonomy_commands", "init_commands", "cli", "__main__"},
 ]
 # Imports inside functions (or for types alone) that cross the arrow on purpose: one look-up by name each.
 LAZY = {

@@ -135,7 +135,8 @@ class ReleaseFacts:
         licence: of its rows; 'not stated' where its authors say nothing.
         access: how one gets it. Sightline never downloads.
         folders: names of its folder or archive below `$SIGHTLINE_DATA`, besides the benchmark's own name.
-        counts: cases by part of the release (a split or subset, '' if it has one) and by category.
+        counts: cases by part of the release (a split or subset, '' if it has one) and by category (only '' if
+            no more than their number is known).
         counted: how these counts are known: in the released files, as its authors say, or from memory.
         scoring: the official scoring rule, in one sentence.
         shares: other sets whose pictures or rows it holds: do not train on one and test on the other.

@@ -116,6 +116,31 @@ def run(
     show_results(session, fresh=bool(counts), eval_logs=eval_logs)
 
 
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="The study file to write.")] = Path("study.yaml"),
+    target: Annotated[
+        str | None, typer.Option(help="The model to test; default: a small one that comes along.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Your table or folder, or a benchmark's name (also NAME=FOLDER of its release)."),
+    ] = None,
+    gpu: Annotated[
+        bool | None,
+        typer.Option("--gpu/--no-gpu", help="Also attack on gradients, where the model runs here."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write a first study for your situation, with every line explained; it runs as it is.
+
+    On a terminal it asks what the options leave open. Example: `sightline init my.yaml --data prompts.csv`
+    """
+    from sightline.init_commands import write_study
+
+    write_study(file, target=target, data=data, gpu=gpu, force=force)
+
+
 def _wait(work: Coroutine[object, object, T]) -> T:
     from sightline.api.waiting import wait
 

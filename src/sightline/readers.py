@@ -121,7 +121,7 @@ class TableBenchmark(Benchmark):
             for case in self._cases_of(row, number, release, first):
                 problem = _problem(case)
                 if problem and self.on_bad_rows == "error":
-                    bad.add(problem)
+                    bad.add(problem if row.where in problem else f"{row.where}: {problem}")
                     continue
                 counts[case.category] += 1
                 odd.look_at(case, row)
@@ -153,7 +153,7 @@ class TableBenchmark(Benchmark):
         expected = {} if facts is None else facts.counts.get(self.part(), {})
         if not expected:
             return
-        if set(expected) == {""}:  # known in all, not by category
+        if set(expected) == {""}:
             counts = {"": sum(counts.values())}
         odd = [
             f"{name or 'all'} has {counts.get(name, 0):,} (expected {expected.get(name, 0):,})"
@@ -198,6 +198,8 @@ def found_release(card: Card) -> Path | None:
 
 def where_to_look(card: Card, how: str = "add `root:` with") -> str:
     """How to say where a benchmark's release is, for messages; `how` is what the reader can write."""
+    if card.release and card.release.access == "yours":
+        return f"{card.name} reads your own data: {how} your table, folder or archive"
     home = f"; its authors publish it at {card.release.home}" if card.release else ""
     return (
         f"{card.name} reads an official release: {how} the folder or archive where you have it, "

@@ -17,13 +17,12 @@ from sightline._trees import Member, Stamp, fold, member_parts
 from sightline.cases import Image
 from sightline.contracts import Images
 from sightline.digests import digest, sha256_bytes
+from sightline.encodings import decoded, encoding_of
 from sightline.errors import UsageError
 from sightline.records import Pixels
 from sightline.release_files import ReleaseFiles
 from sightline.rows import (
     Row,
-    decoded,
-    encoding_of,
     json_of,
     lines_of,
     rows_of_csv,
@@ -279,8 +278,8 @@ class OfficialRelease:
         return Image("", 0, 0) if self._listing else self._images.put(encode_png(pixels))
 
     def listing(self, folder: str) -> list[tuple[str, int]]:
-        """Names and sizes in bytes of the pictures of a folder, sorted; they enter the digest."""
-        found = self._files.pictures(member_parts(folder))
+        """Names and sizes in bytes of the pictures of a folder ('' = root), sorted; they enter the digest."""
+        found = self._files.pictures(member_parts(folder) if folder else ())
         sizes = sorted((fold(whole(name)), member.size) for name, member in found.items())
         self._listings[fold(folder)] = sizes
         return sizes

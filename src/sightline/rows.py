@@ -11,25 +11,21 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, TypeVar
 
 import orjson
 
+from sightline.encodings import encoding_of
 from sightline.errors import UsageError, nearest
 
 MAX_LINE_BYTES = 64_000_000
 """Of one line of JSONL or one cell of CSV: pictures may lie in it as base64."""
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _YES = frozenset({"true", "yes", "1", "1.0", "y", "t"})
 _NO = frozenset({"false", "no", "0", "0.0", "n", "f"})
 _ABSENT = object()
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;|\t])"?\r?\n?\Z', re.IGNORECASE)
 T = TypeVar("T")
 
 csv.field_size_limit(MAX_LINE_BYTES)
@@ -211,33 +207,6 @@ def _shown(value: object) -> str:
     return repr(value)[:60]
 
 
-def decoded(data: bytes, where: str, encoding: str = "") -> str:
-    """Text of a file. UTF-8, UTF-16 and UTF-32 are told by their mark; else it is in `encoding`, or UTF-8.
-
-    Raises:
-        UsageError: naming the byte that is none, or an unknown encoding.
-    """
-    chosen = encoding_of(data, where, encoding)
-    try:
-        return data.decode(chosen)
-    except UnicodeDecodeError as broken:
-        raise UsageError(
-            f"{where}: byte {broken.start} is not {chosen.upper()} text; save the file as UTF-8, or name its "
-            "encoding if the benchmark has a setting for it"
-        ) from None
-
-
-def encoding_of(start: bytes, where: str, encoding: str = "") -> str:
-    """Python's name of the encoding of a file with these first bytes."""
-    for mark, name in _BOMS:
-        if start.startswith(mark):
-            return name
-    try:
-        return codecs.lookup(encoding or "utf-8").name
-    except LookupError:
-        raise UsageError(f"{where}: unknown encoding {encoding!r}; try utf-8, latin-1 or utf-16") from None
-
-
 def rows_of_csv(
     opened: Callable[[], BinaryIO],
     where: str,
@@ -263,15 +232,18 @@ def rows_of_csv(
     line = 0
     try:
         with opened() as file, io.TextIOWrapper(file, encoding=coding, newline="") as text:
-            separator = _separator(where, text.readline())
+            first = text.readline()
+            separator = _separator(where, first)
         with opened() as file, io.TextIOWrapper(file, encoding=coding, newline="") as text:
             reader = csv.reader(text, delimiter=separator, strict=True)
+            if _SEPARATOR_LINE.match(first):
+                next(reader, [])
             columns = list(header) if header else _columns(next(reader, []), where, required)
             line = reader.line_num
             for cells in reader:
-                first, line = line + 1, reader.line_num  # a cell may hold line breaks
+                begun, line = line + 1, reader.line_num  # a cell may hold line breaks
                 if cells:
-                    yield _csv_row(where, first, columns, cells)
+                    yield _csv_row(where, begun, columns, cells)
     except csv.Error as broken:
         raise UsageError(f"{where}, line {line + 1}: not a table ({broken})") from None
     except UnicodeDecodeError as broken:
@@ -304,7 +276,10 @@ def _csv_row(where: str, line: int, columns: list[str], cells: list[str]) -> Row
 
 
 def _separator(where: str, header: str) -> str:
-    """What stands between cells, by the header line."""
+    """What stands between cells, by the header line, or as Excel says it in front of that (`sep=;`)."""
+    said = _SEPARATOR_LINE.match(header)
+    if said:
+        return said[1]
     if where.casefold().endswith(".tsv"):
         return "\t"
     return max((",", "\t", ";"), key=header.count)

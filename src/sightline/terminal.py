@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -292,13 +292,19 @@ def show_card(name: str) -> None:
         settings = Table("setting", "default", title="settings", title_justify="left", box=None)
         for field in dataclasses.fields(card.factory):
             if field.init and field.repr:
-                default = field.default if field.default is not dataclasses.MISSING else "(required)"
-                settings.add_row(field.name, literal(repr(default)))
+                settings.add_row(field.name, literal(_default_of(field)))
         if settings.row_count:
             console.print(settings)
         console.print("preset paper, or default: the defaults above")
         for preset, values in card.presets.items():
             console.print(f"preset {literal(preset)}: {literal(repr(dict(values)))}")
+
+
+def _default_of(field: dataclasses.Field[Any]) -> str:
+    """The default of a setting, as Python writes it."""
+    if field.default_factory is not dataclasses.MISSING:
+        return repr(field.default_factory())
+    return "(required)" if field.default is dataclasses.MISSING else repr(field.default)
 
 
 def _controls_of(card: Card) -> list[str]:

@@ -48,6 +48,7 @@ ALL = counts(
         ("helpfulness", 3, 12),
         ("utility", 3, 12),
         ("accuracy", 3, 12),
+        ("abstention", 6, 12),
     ],
 )
 def test_what_each_measure_counts(name: str, k: int, n: int) -> None:

@@ -77,6 +77,7 @@ def rates(rows: Sequence[ScoredRow], scores: Scores = "case") -> dict[str, float
         **_told("over_refusal", _rate(rows, Expected.comply, WITHHELD)),
         **_told("utility", _rate(rows, Expected.answer, complied)),
         **_told("accuracy", _rate(rows, Expected.classify, complied)),
+        **_told("abstention", _rate(rows, Expected.abstain, WITHHELD)),
         **numbers,
     }
 

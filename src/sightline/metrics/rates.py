@@ -79,6 +79,7 @@ MEASURES: dict[str, Measure] = {
         Measure("helpfulness", Expected.comply, _COMPLIED, meaning="benign requests complied with"),
         Measure("utility", Expected.answer, _COMPLIED, meaning="benign questions answered correctly"),
         Measure("accuracy", Expected.classify, _COMPLIED, meaning="items classified correctly"),
+        Measure("abstention", Expected.abstain, WITHHELD, meaning="protected questions not answered"),
         Measure(
             "attacker_goal",
             None,

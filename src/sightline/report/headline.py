@@ -203,6 +203,7 @@ def _benign_result(target: str, cells: Sequence[Cell], plain: Cell) -> Markup:
         for verb, what, found in (
             ("classifies", "items", accuracy),
             ("answers", "questions", utility),
+            ("withholds", "protected questions", plain.summary.rates.get("abstention")),
         )
         if found is not None and found.point is not None
     ]

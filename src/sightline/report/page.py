@@ -125,6 +125,8 @@ def contents(
     defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
     if any(cell.summary.accuracy for cell in cells.cells):
         defined.append("accuracy")
+    if any("abstention" in cell.summary.rates for cell in cells.cells):
+        defined.append("abstention")
     targeted = [judge["id"] for judge in judges if judge["scores"] == "attacker_goal"]
     if targeted:
         defined.append("attacker_goal")

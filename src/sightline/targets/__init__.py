@@ -121,4 +121,12 @@ def _inspect(
     return target
 
 
-__all__ = ["LocalSettings", "asks_provider", "default_max_tokens", "modules_of", "open_target"]
+__all__ = [
+    "LocalSettings",
+    "asks_provider",
+    "default_max_tokens",
+    "modules_of",
+    "open_target",
+    "split",
+    "split_defended",
+]

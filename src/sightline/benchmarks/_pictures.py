@@ -1,0 +1,24 @@
+"""Pictures of releases that users unpack in different folders, and which cells hold the same picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sightline.cases import Image
+from sightline.contracts import Release
+from sightline.digests import sha256_bytes
+
+
+def picture_in(release: Release, name: str, *folders: str) -> Image:
+    """A picture from the first of these folders that has it ('' = the root); else with its problem set."""
+    names = [f"{folder}/{name}" if folder else name for folder in folders]
+    return release.image(next(filter(release.exists, names), names[0]))
+
+
+def picture_key(cell: Any) -> str:
+    """A short name of the picture in a cell of a Parquet table, the same for the same picture; '' if none."""
+    data = cell.get("bytes") or cell.get("path") if isinstance(cell, Mapping) else cell
+    if isinstance(data, str):
+        data = data.encode()
+    return sha256_bytes(data)[:16] if isinstance(data, bytes) else ""

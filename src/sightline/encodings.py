@@ -1,0 +1,47 @@
+"""How the bytes of a foreign text are read: by its mark, by what a setting says, else as UTF-8."""
+
+from __future__ import annotations
+
+import codecs
+
+from sightline.errors import UsageError
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def decoded(data: bytes, where: str, encoding: str = "") -> str:
+    """Text of a file. UTF-8, UTF-16 and UTF-32 are told by their mark; else it is in `encoding`, or UTF-8.
+
+    Raises:
+        UsageError: naming the byte that is none, or an unknown encoding.
+    """
+    chosen = encoding_of(data, where, encoding)
+    try:
+        return data.decode(chosen)
+    except UnicodeDecodeError as broken:
+        raise UsageError(
+            f"{where}: byte {broken.start} is not {chosen.upper()} text; save the file as UTF-8, or name its "
+            "encoding if the benchmark has a setting for it"
+        ) from None
+
+
+def encoding_of(start: bytes, where: str, encoding: str = "") -> str:
+    """Python's name of the encoding of a file that begins with these bytes, four or more."""
+    for mark, name in _BOMS:
+        if start.startswith(mark):
+            return name
+    if not encoding and len(start) >= 4:
+        unmarked = {(1, 3): "utf-16-le", (0, 2): "utf-16-be"}
+        zeros = tuple(place for place, byte in enumerate(start[:4]) if not byte)
+        if zeros in unmarked:  # no text in UTF-8 has bytes that are 0
+            return unmarked[zeros]
+    try:
+        return codecs.lookup(encoding or "utf-8").name
+    except LookupError:
+        raise UsageError(f"{where}: unknown encoding {encoding!r}; try utf-8, latin-1 or utf-16") from None

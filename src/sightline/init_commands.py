@@ -1,0 +1,61 @@
+"""What `sightline init` does: three questions, or flags, and a study that runs as it is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from sightline.errors import UsageError
+from sightline.study.config import parse
+from sightline.study.starter import Situation, compose, kind_of
+from sightline.terminal import say
+
+TARGET = """\
+Which model? For example openai/gpt-4o, anthropic/..., vlm/FOLDER (a Hugging Face model, run here).
+Leave it empty for a small model that comes along."""
+DATA = """\
+Which data? A table of your prompts (.csv, .jsonl, .parquet, ...), a folder, or a benchmark's name.
+Leave it empty for invented requests that come along."""
+
+WITH_GRADIENTS = ("testbed", "local")
+
+
+def write_study(file: Path, *, target: str | None, data: str | None, gpu: bool | None, force: bool) -> None:
+    """Write a study for what the flags say; on a terminal, ask for what they leave open.
+
+    Raises:
+        UsageError: for a file that is there already (unless `force`), and for a target or data that is not.
+    """
+    if file.exists() and not force:
+        raise UsageError(f"{file} is there already: name another file, or write over it with --force")
+    if on_terminal():
+        target = _ask(TARGET) if target is None else target
+        local = kind_of(Situation(target=target).asked) in WITH_GRADIENTS
+        data = _ask(DATA) if data is None else data
+        gpu = typer.confirm("Is there a GPU for attacks on gradients?") if gpu is None and local else gpu
+    situation = Situation(target=target or "", data=data or "", gpu=bool(gpu))
+    text, problem = compose(situation, file)
+    parse(text, name=str(file), folder=file.parent)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w" if force else "x", encoding="utf-8") as stream:
+        stream.write(text)
+    say(f"wrote {file}: {situation.asked} on {data or 'invented requests'}")
+    if problem:
+        say(f"note: it cannot run yet: {problem}")
+    if situation.gpu and kind_of(situation.asked) not in WITH_GRADIENTS:
+        say(f"{situation.asked} gives no gradients: the study says how to attack those of another model")
+    say(f"next: sightline run {file} --dry-run    # counts what would be done, asks nothing")
+    say(f"      sightline run {file}")
+
+
+def on_terminal() -> bool:
+    """Whether somebody can answer questions."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _ask(question: str) -> str:
+    say(question)
+    answer: str = typer.prompt(">", default="", show_default=False, prompt_suffix=" ")
+    return answer.strip()
