@@ -77,6 +77,16 @@ def test_an_absent_release_counts_what_is_known_of_it(tmp_path: Path) -> None:
     assert "hte" not in found.uncovered
 
 
+def test_a_category_without_a_code_is_counted_as_such(tmp_path: Path) -> None:
+    expected = covered(STUDY.replace("figstep_safebench", "vlguard").format(root="nowhere"), tmp_path)
+    found = expected.benchmarks[0]
+    facts = registry.card("benchmark", "vlguard").release
+    assert facts is not None
+    assert found.how == "expected"
+    assert sum(found.counts.values()) == sum(sum(part.values()) for part in [facts.counts["test"]])
+    assert found.counts[""] == facts.counts["test"]["safe_unsafes"]
+
+
 def test_where_nothing_is_known_of_a_release_the_labels_of_its_list_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

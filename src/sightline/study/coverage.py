@@ -103,7 +103,7 @@ def _unread(source: Source, why: str) -> Covered:
     card = source.benchmark.card
     part = source.benchmark.part() if isinstance(source.benchmark, TableBenchmark) else ""
     known = card.release.counts.get(part, {}) if card.release and card.name in taxonomy.sources() else {}
-    if known and all(taxonomy.hazard(card.name, category) for category in known):
+    if any(taxonomy.hazard(card.name, category) for category in known):
         return replace(_of_categories(source, Counter(known)), why=why)
     if card.name not in taxonomy.sources():
         return Covered(label=source.label, how="unknown", counts={}, secondary={}, why=why)
@@ -119,8 +119,8 @@ def _of_categories(source: Source, numbers: Counter[str]) -> Covered:
     judged = 0
     for category, number in numbers.items():
         entry = taxonomy.mapping(name, category) if name in taxonomy.sources() else None
+        counts["" if entry is None else entry.primary] += number
         if entry is not None:
-            counts[entry.primary] += number
             secondary.update(dict.fromkeys(entry.secondary, number))
             judged += number if entry.certainty == "judgement" else 0
     return Covered(label=source.label, how="expected", counts=counts, secondary=secondary, judged=judged)
