@@ -3,8 +3,8 @@
     python benchmarks/every_benchmark.py [--quick] [--target testbed/linear]
 
 The releases are the synthetic ones of the tests, in the official layouts. Printed are the study's seconds,
-the cases and outcomes of every benchmark, and whether every denominator is closed: a benchmark's outcomes add up
-to its cases. `--quick` asks 4 cases each. The last line is one JSON object.
+the cases and outcomes of every benchmark, and whether every denominator is closed: its outcomes add up to its
+cases. `--quick` asks 4 cases each. The last line is one JSON object.
 """
 
 from __future__ import annotations
