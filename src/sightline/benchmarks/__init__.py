@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.multitrust import MultiTrust as MultiTrust
     from sightline.benchmarks.privqa import PrivQA as PrivQA
     from sightline.benchmarks.real_toxicity_prompts import RealToxicityPrompts as RealToxicityPrompts
+    from sightline.benchmarks.recorded import Recorded as Recorded
     from sightline.benchmarks.safetybench import SafetyBench as SafetyBench
     from sightline.benchmarks.siuo import SIUO as SIUO
     from sightline.benchmarks.testbed_insults import TestbedInsults as TestbedInsults
