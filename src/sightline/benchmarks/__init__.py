@@ -6,9 +6,12 @@ Classes are loaded when they are first named: `sightline.benchmarks.NAME`, `dir(
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sightline.benchmarks.beavertails_v import BeaverTailsV as BeaverTailsV
     from sightline.benchmarks.cases import Cases as Cases
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
+    from sightline.benchmarks.hades import Hades as Hades
     from sightline.benchmarks.holisafe import HoliSafe as HoliSafe
+    from sightline.benchmarks.jailbreakv import JailBreakV as JailBreakV
     from sightline.benchmarks.mis import MIS as MIS
     from sightline.benchmarks.mm_safetybench import MMSafetyBench as MMSafetyBench
     from sightline.benchmarks.mm_vet import MMVet as MMVet
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.mssbench import MSSBench as MSSBench
     from sightline.benchmarks.multitrust import MultiTrust as MultiTrust
     from sightline.benchmarks.siuo import SIUO as SIUO
+    from sightline.benchmarks.spa_vl import SPAVL as SPAVL
     from sightline.benchmarks.testbed_insults import TestbedInsults as TestbedInsults
     from sightline.benchmarks.testbed_memes import TestbedMemes as TestbedMemes
     from sightline.benchmarks.testbed_privacy import TestbedPrivacy as TestbedPrivacy
