@@ -61,6 +61,7 @@ LAYERS = [
         "release_files",
         "rows",
         "readers",
+        "responses",
         "budget",
     },
     {"targets", "metrics", "scale"},
@@ -72,7 +73,15 @@ LAYERS = [
     {"bridge"},
     {"console"},
     {"api"},
-    {"terminal", "testbed_commands", "taxonomy_commands", "init_commands", "cli", "__main__"},
+    {
+        "terminal",
+        "testbed_commands",
+        "taxonomy_commands",
+        "init_commands",
+        "response_commands",
+        "cli",
+        "__main__",
+    },
 ]
 # Imports inside functions (or for types alone) that cross the arrow on purpose: one look-up by name each.
 LAZY = {

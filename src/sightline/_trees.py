@@ -74,7 +74,7 @@ class Member:
     """A file of a tree: where it lies (for messages), its size in bytes, how to open it.
 
     `stamp` is path and `file_stamp`; in an archive also the member's name, size and CRC. `path` is where a
-    file lies on disk that is in no archive.
+    file lies on disk that is in no archive. `most` is how many bytes of it are read piece by piece.
     """
 
     where: str
@@ -82,6 +82,7 @@ class Member:
     stamp: Stamp
     open: Opened
     path: Path | None = None
+    most: int = MAX_TABLE_BYTES
 
     def read(self) -> bytes:
         """The whole content.
@@ -102,7 +103,7 @@ class Member:
         """SHA-256 of the content, read piece by piece: a table may be larger than memory.
 
         Raises:
-            UsageError: if it cannot be read, is a Git-LFS pointer or larger than `MAX_TABLE_BYTES`.
+            UsageError: if it cannot be read, is a Git-LFS pointer or larger than `most`.
         """
         found, size = hashlib.sha256(), 0
         with self._told(), self.open() as file:
@@ -110,8 +111,8 @@ class Member:
                 if not size:
                     refuse_pointer(piece, self.where)
                 size += len(piece)
-                if size > MAX_TABLE_BYTES:
-                    raise UsageError(f"{self.where}: more than the {MAX_TABLE_BYTES} bytes allowed")
+                if size > self.most:
+                    raise UsageError(f"{self.where}: more than the {self.most} bytes allowed")
                 found.update(piece)
         return found.hexdigest()
 
@@ -210,9 +211,9 @@ class FolderTree:
             if stat.S_ISREG(found.st_mode):
                 return self._member(path, found)
         resolved = self._resolve(parts)
-        return (
-            self._member(resolved, resolved.stat()) if resolved is not None and resolved.is_file() else None
-        )
+        if resolved is None or not resolved.is_file():
+            return None
+        return self._member(resolved, resolved.stat())
 
     def files(self, folder: Parts, endings: Endings = "") -> dict[str, Member]:
         """The files directly in a folder; links that lead out of the root are left out."""

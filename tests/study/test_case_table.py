@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import releases
 
-from sightline._trees import Member
 from sightline import release as official
+from sightline._trees import Member
 from sightline.store import Blobs, encode_png
 from sightline.study import case_table
 from sightline.study.case_table import CaseTable, read_cases
