@@ -6,7 +6,9 @@ Classes are loaded when they are first named: `sightline.benchmarks.NAME`, `dir(
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sightline.benchmarks.auto_bench import AutoBench as AutoBench
     from sightline.benchmarks.cases import Cases as Cases
+    from sightline.benchmarks.coco_captions import CocoCaptions as CocoCaptions
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
     from sightline.benchmarks.holisafe import HoliSafe as HoliSafe
     from sightline.benchmarks.mis import MIS as MIS
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.mmmu import MMMU as MMMU
     from sightline.benchmarks.mssbench import MSSBench as MSSBench
     from sightline.benchmarks.multitrust import MultiTrust as MultiTrust
+    from sightline.benchmarks.ok_vqa import OKVQA as OKVQA
     from sightline.benchmarks.privqa import PrivQA as PrivQA
     from sightline.benchmarks.siuo import SIUO as SIUO
     from sightline.benchmarks.testbed_insults import TestbedInsults as TestbedInsults
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
     from sightline.benchmarks.testbed_turns import TestbedTurns as TestbedTurns
     from sightline.benchmarks.usb_safebench import USBSafeBench as USBSafeBench
     from sightline.benchmarks.vlguard import VLGuard as VLGuard
+    from sightline.benchmarks.vlsafe import VLSafe as VLSafe
     from sightline.benchmarks.vlsbench import VLSBench as VLSBench
+    from sightline.benchmarks.vqa_v2 import VQAv2 as VQAv2
 else:
     from sightline.namespaces import namespace
 
