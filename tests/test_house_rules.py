@@ -69,10 +69,19 @@ LAYERS = [
     {"sightline_testbed"},
     {"attacks", "defenses", "judges", "benchmarks"},
     {"study", "report"},
+    {"data_check"},
     {"bridge"},
     {"console"},
     {"api"},
-    {"terminal", "testbed_commands", "taxonomy_commands", "init_commands", "cli", "__main__"},
+    {
+        "terminal",
+        "testbed_commands",
+        "data_commands",
+        "taxonomy_commands",
+        "init_commands",
+        "cli",
+        "__main__",
+    },
 ]
 # Imports inside functions (or for types alone) that cross the arrow on purpose: one look-up by name each.
 LAZY = {
