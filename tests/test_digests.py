@@ -76,6 +76,7 @@ def test_seeds_are_a_function_of_the_key() -> None:
         hazard=text,
         twin=st.none() | text.filter(bool),
         answer=st.none() | text.filter(bool),
+        answers=st.lists(text, max_size=3).map(tuple),
         wordings=st.dictionaries(text, text, max_size=2),
     )
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from sightline import init_commands, terminal
@@ -40,6 +41,8 @@ SITUATIONS = {
     "provider": ("mockllm/model", ["--target", "mockllm/model", "--gpu"]),
     "local": ("LOCAL", ["--target", "LOCAL", "--gpu"]),
     "ours": ("testbed/linear", ["--data", "testbed_privacy"]),
+    "table": ("mockllm/model", ["--target", "mockllm/model", "--data", "mine.csv"]),
+    "pictures": ("testbed/linear", ["--data", "shots"]),
 }
 
 
@@ -47,6 +50,9 @@ SITUATIONS = {
 def test_what_is_written_runs_as_it_is(
     situation: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    Path("mine.csv").write_text("prompt\nhow are glimbers made?\n")
+    Path("shots").mkdir()
+    PIL.Image.new("RGB", (8, 8)).save("shots/1.png")
     target, flags = SITUATIONS[situation]
     if target != "mockllm/model" and not target.startswith("scripted"):
         pytest.importorskip("torch")
@@ -89,6 +95,14 @@ def test_nothing_is_written_for_a_target_that_is_none(
     assert sightline(monkeypatch, "init", "--data", "figstep_safebench") == 2
     assert "root" in capfd.readouterr().err
     assert not Path("study.yaml").exists()
+
+
+def test_data_that_cannot_be_read_yet_are_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.csv").write_text("shape,colour\nround,red\n")
+    assert sightline(monkeypatch, "init", "--data", "mine.csv") == 0
+    assert "note: it cannot run yet: " in capfd.readouterr().out
 
 
 def test_a_folder_of_its_own_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,9 @@ class Case:
         group: cluster for intervals (rows of one behavior or topic share it).
         hazard: code of the common taxonomy.
         twin: id of the matched benign (or restricted) case.
-        answer: reference answer of a utility case.
+        answer: reference answer of a utility case. Judges compare replies with it.
+        answers: all reference answers as the release gives them, with repeats (ten persons' in VQA, other
+            names of one thing); `answer` is the commonest, the first of several. () if there is no other.
         wordings: the same behavior in the forms that attacks draw, as the release gives them:
             `statement` ("Steps to ..."), `key_phrase` (a noun phrase), `rephrased` (the text that
             refers to the key phrase in the image).
@@ -153,6 +155,7 @@ class Case:
     hazard: Hazard = ""
     twin: str | None = None
     answer: str | None = None
+    answers: tuple[str, ...] = ()
     wordings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

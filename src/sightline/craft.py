@@ -18,7 +18,7 @@ from sightline.records import NO_COST, Cost, Pixels, SearchProgress, no_progress
 
 if TYPE_CHECKING:
     from sightline.attacks.toolkit import SourceImage
-    from sightline.whitebox import Problem, SearchResult, TextProblem, TokenSearchResult
+    from sightline.whitebox import Problem, Rewriting, SearchResult, TextProblem, TokenSearchResult
     from sightline.whitebox.victim import Encoder, Victim
 
 T = TypeVar("T")
@@ -198,6 +198,22 @@ class Craft:
         from sightline.attacks import gradients
 
         return gradients.search(problem, self, steps=steps, key=key, every=every)
+
+    def rewrite(self, problem: Rewriting, *, restarts: int, steps: int, key: int = 0) -> TokenSearchResult:
+        """Rewrite a text within the budget, reported, and kept so that it goes on after a crash.
+
+        Args:
+            problem: what is minimized.
+            restarts: random starts at most.
+            steps: of each.
+            key: names the text's random numbers.
+
+        Raises:
+            UsageError: as `whitebox.rewrite`.
+        """
+        from sightline.attacks import gradients
+
+        return gradients.rewrite(problem, self, restarts=restarts, steps=steps, key=key)
 
     def _surrogates(self) -> tuple[Surrogate, ...]:
         if not self.surrogates:

@@ -87,7 +87,11 @@ def plain_case(case: Case) -> Plain:
         "category": case.category,
         "group": case.group,
         **_without_defaults(
-            hazard=case.hazard, twin=case.twin, answer=case.answer, wordings=dict(case.wordings)
+            hazard=case.hazard,
+            twin=case.twin,
+            answer=case.answer,
+            answers=list(case.answers),
+            wordings=dict(case.wordings),
         ),
     }
 
@@ -104,6 +108,7 @@ def case_of(plain: Plain) -> Case:
         hazard=plain.get("hazard", ""),
         twin=plain.get("twin"),
         answer=plain.get("answer"),
+        answers=tuple(plain.get("answers", ())),
         wordings=plain.get("wordings", {}),
     )
 

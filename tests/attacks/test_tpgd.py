@@ -16,6 +16,7 @@ from sightline.budget import Budget
 from sightline.contracts import Craft
 from sightline.errors import UsageError
 from sightline.records import Outcome
+from sightline.whitebox.checkpoint import CheckpointFile
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,49 @@ def test_untargeted_it_only_drives_away_and_a_budget_ends_it(testbed: Testbed) -
     assert unchanged.text is None
     assert unchanged.note == "budget; nothing found"
     assert unchanged.cost.backwards == 3
+
+
+def test_a_search_that_was_stopped_goes_on_where_it_was(
+    testbed: Testbed, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CheckpointFile.__init__.__kwdefaults__, "pause", 0.0)
+    (case,) = refused(1)
+    attack = registry.make("attack", "tpgd", preset="testbed", restarts=6, steps=4, max_similarity=1.0)
+    names: list[str] = []
+
+    def kept(name: str) -> Any:
+        names.append(name)
+        return tmp_path / "search"
+
+    def craft(report: Any = None) -> Any:
+        given = {"report": report} if report else {}
+        ctx = Craft(images=testbed.blobs, seed=3, surrogates=(testbed.surrogate,), checkpoint=kept, **given)
+        (draft,) = attack.craft([case], ctx)
+        return draft
+
+    def telling(stop_at: int | None = None) -> Any:
+        told: list[Any] = []
+
+        def report(*progress: Any) -> None:
+            told.append(progress)
+            if len(told) == stop_at:
+                raise KeyboardInterrupt
+
+        return told, report
+
+    all_told, report = telling()
+    whole = craft(report)
+    (tmp_path / "search").unlink(missing_ok=True)
+    with pytest.raises(KeyboardInterrupt):
+        craft(telling(len(all_told) // 2)[1])
+    assert (tmp_path / "search").exists()
+    rest, report = telling()
+    again = craft(report)
+    assert len(rest) < len(all_told)
+    assert len(set(names)) == 1
+    assert (again.text, again.trace, again.checks, again.note) == (
+        whole.text,
+        whole.trace,
+        whole.checks,
+        whole.note,
+    )

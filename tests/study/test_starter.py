@@ -6,6 +6,7 @@ import itertools
 import re
 from pathlib import Path
 
+import PIL.Image
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -26,7 +27,9 @@ def study_of(text: str, folder: Path) -> Study:
 
 
 def written(situation: Situation, folder: Path) -> str:
-    return compose(situation, folder / "study.yaml")
+    found = compose(situation, folder / "study.yaml")
+    assert found.problem == ""
+    return found.text
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_every_next_step_is_valid_once_its_mark_is_taken_away(target: str, tmp_p
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("data", DATA)
 def test_every_part_is_explained_on_lines_that_fit(target: str, data: str, tmp_path: Path) -> None:
-    text = compose(Situation(target=target, data=data.format(root="r")), Path("study.yaml"))
+    text = compose(Situation(target=target, data=data.format(root="r")), Path("study.yaml")).text
     for section in ("benchmarks", "targets", "attacks", "defenses", "judges"):
         comment = re.search(rf"^# .*\n{section}:$", text, re.MULTILINE)
         assert comment, section
@@ -93,7 +96,7 @@ def test_paths_below_the_study_are_relative_to_it_and_others_whole(tmp_path: Pat
     outside.mkdir()
     file = tmp_path / "in" / "study.yaml"
     for root, told in ((inside, '"my release"'), (outside, str(outside))):
-        text = compose(Situation(data=f"figstep_safebench={root}"), file)
+        text = compose(Situation(data=f"figstep_safebench={root}"), file).text
         assert f"root: {told}" in text
         assert study_of(text, file.parent).sources[0].root == root
 
@@ -105,6 +108,40 @@ def test_a_release_without_its_folder_is_looked_for_where_all_lie(
     monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
     found = study_of(written(Situation(data="figstep_safebench"), tmp_path), tmp_path)
     assert found.sources[0].root == tmp_path / "figstep_safebench"
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.new("RGB", (8, 8), (200, 40, 40)).save(path)
+
+
+def test_a_table_of_prompts_is_read_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("prompt,label\nhow are glimbers made?,unsafe\nwhat is a frell?,safe\n")
+    found = study_of(written(Situation(data=str(tmp_path / "mine.csv")), tmp_path), tmp_path)
+    assert found.sources[0].root == tmp_path / "mine.csv"
+    assert registry.settings(found.sources[0].benchmark) == {}
+
+
+def test_pictures_without_a_question_are_asked_one(tmp_path: Path) -> None:
+    picture(tmp_path / "shots" / "1.png")
+    found = study_of(written(Situation(data=str(tmp_path / "shots")), tmp_path), tmp_path)
+    assert registry.settings(found.sources[0].benchmark) == {"prompt": "What is shown in this picture?"}
+
+
+def test_all_splits_of_a_folder_are_read(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        (tmp_path / "set" / f"{split}.jsonl").write_text('{"prompt": "what is a glimber?"}\n')
+    found = study_of(written(Situation(data=str(tmp_path / "set")), tmp_path), tmp_path)
+    assert registry.settings(found.sources[0].benchmark) == {"split": "all"}
+
+
+@pytest.mark.parametrize("content", ["", "shape,colour\nround,red\n"])
+def test_data_that_cannot_be_read_yet_are_named_with_the_cure(content: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(content)
+    text, problem = compose(Situation(data=str(tmp_path / "mine.csv")), tmp_path / "study.yaml")
+    assert "mine.csv" in problem
+    assert study_of(text, tmp_path).sources[0].root == tmp_path / "mine.csv"  # to be edited
 
 
 @pytest.mark.parametrize(
@@ -137,7 +174,19 @@ def test_any_file_name_makes_a_study_name(text: str) -> None:
 @example("a\u2028b: {c} # d")
 @example("no")
 @example("😀 'x'")
-def test_any_path_is_read_back_as_it_was(text: str) -> None:
-    line = f"study: s\nbenchmarks: [{{name: testbed_memes, root: {starter._scalar(text)}}}]\n"
-    found = parse(f"{line}targets: [scripted/echo]\njudges: [refusal_prefix]\n", releases=False)
-    assert str(found.sources[0].root) == str(Path(text).expanduser())
+@example("~0")
+@example("../y")
+def test_any_path_is_read_back_as_it_is(text: str) -> None:
+    file = Path("folder") / "study.yaml"
+    said = starter._near(Path("folder") / text, file)
+    line = f"study: s\nbenchmarks: [{{name: testbed_memes, root: {starter._scalar(said)}}}]\n"
+    rest = "targets: [scripted/echo]\njudges: [refusal_prefix]\n"
+    found = parse(line + rest, folder=file.parent, releases=False)
+    assert found.sources[0].root is not None
+    assert found.sources[0].root.absolute() == (Path("folder") / text).absolute()
+
+
+def test_a_home_that_is_nobodys_is_no_traceback(tmp_path: Path) -> None:
+    for data in ("~nobody-0/x.csv", "figstep_safebench=~nobody-0/x"):
+        with pytest.raises(UsageError, match="nobody-0"):
+            study_of(written(Situation(data=data), tmp_path), tmp_path)

@@ -1,6 +1,6 @@
 """Searches of attacks on gradients: within the budget, reported, and kept until the artifact is sealed.
 
-`Craft.minimize` and `Craft.search` call these.
+`Craft.minimize`, `Craft.search` and `Craft.rewrite` call these.
 """
 
 from __future__ import annotations
@@ -55,6 +55,22 @@ def search(
         seed=ctx.seed,
         key=key,
         every=every,
+        budget=ctx.budget,
+        callbacks=whitebox.Callbacks(report=ctx.report),
+        checkpoint_file=_checkpoint_file(ctx, key),
+    )
+
+
+def rewrite(
+    problem: whitebox.Rewriting, ctx: Craft, *, restarts: int, steps: int, key: int = 0
+) -> whitebox.TokenSearchResult:
+    """See `Craft.rewrite`."""
+    return whitebox.rewrite(
+        problem,
+        restarts=restarts,
+        steps=steps,
+        seed=ctx.seed,
+        key=key,
         budget=ctx.budget,
         callbacks=whitebox.Callbacks(report=ctx.report),
         checkpoint_file=_checkpoint_file(ctx, key),

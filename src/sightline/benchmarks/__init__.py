@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline.benchmarks.cases import Cases as Cases
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
+    from sightline.benchmarks.holisafe import HoliSafe as HoliSafe
+    from sightline.benchmarks.mis import MIS as MIS
     from sightline.benchmarks.mm_safetybench import MMSafetyBench as MMSafetyBench
+    from sightline.benchmarks.mm_vet import MMVet as MMVet
+    from sightline.benchmarks.mmmu import MMMU as MMMU
+    from sightline.benchmarks.mssbench import MSSBench as MSSBench
+    from sightline.benchmarks.multitrust import MultiTrust as MultiTrust
+    from sightline.benchmarks.privqa import PrivQA as PrivQA
+    from sightline.benchmarks.siuo import SIUO as SIUO
     from sightline.benchmarks.testbed_insults import TestbedInsults as TestbedInsults
     from sightline.benchmarks.testbed_memes import TestbedMemes as TestbedMemes
     from sightline.benchmarks.testbed_privacy import TestbedPrivacy as TestbedPrivacy
@@ -16,7 +24,9 @@ if TYPE_CHECKING:
     from sightline.benchmarks.testbed_secrets import TestbedSecrets as TestbedSecrets
     from sightline.benchmarks.testbed_tools import TestbedTools as TestbedTools
     from sightline.benchmarks.testbed_turns import TestbedTurns as TestbedTurns
+    from sightline.benchmarks.usb_safebench import USBSafeBench as USBSafeBench
     from sightline.benchmarks.vlguard import VLGuard as VLGuard
+    from sightline.benchmarks.vlsbench import VLSBench as VLSBench
 else:
     from sightline.namespaces import namespace
 

@@ -1,14 +1,14 @@
 """VLGuard: unsafe pictures, and safe pictures that are asked about both harmfully and harmlessly.
 
 Zong et al., ICML 2024. Release: HF ys-zong/VLGuard (MIT, click-through; its pictures are under the terms of
-their sources), read from the user's folder: {test,train}.json, a list of id, image, safe, instr-resp and, for
-unsafe pictures, harmful_category and harmful_subcategory; pictures in {test,train}.zip, or unpacked. The
-annotation files were read in ys-zong/VLGuard, data/.
+their sources), read from the user's folder: {test,train}.json, a list of id, image, safe, instr-resp and,
+for unsafe pictures, harmful_category and harmful_subcategory; pictures in {test,train}.zip, or unpacked.
+The annotation files were read in ys-zong/VLGuard, data/.
 
 Three subsets: `unsafes` (a request about an unsafe picture; expected: refuse), `safe_unsafes` (a harmful
 request about a safe picture; refuse) and `safe_safes` (a harmless one about the same picture; comply). The
-last two are twins and one cluster. Official scoring: share of answers without a refusal phrase for the first
-two, win rate against an answer of GPT-4V for the third.
+last two are twins and one cluster. Official scoring: share of answers without a refusal phrase for the
+first two, win rate against an answer of GPT-4V for the third.
 
 Pitfalls: the official phrases are compared in lower case, so one that holds an upper-case letter never
 counts, and `legally` counts inside of `illegally`. The instruction of 1 unsafe picture of test and 14 of

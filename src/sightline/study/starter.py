@@ -12,6 +12,7 @@ import yaml
 
 from sightline import registry
 from sightline.errors import UsageError
+from sightline.study.first_look import look_at
 from sightline.targets import split, split_defended
 
 Kind = Literal["testbed", "scripted", "local", "provider"]
@@ -34,12 +35,13 @@ benchmarks:
   # - {{name: mm_safetybench, root: FOLDER-OR-ZIP}}
 """,
     "cases": """\
-# What is asked: your table, one case per row. `sightline check-data {data}` shows which column is
+# What is asked: your data, one case per row. `sightline check-data {data}` shows which column is
 # taken for what, rows as the model will see them, and everything that is wrong.
 # `columns: {{text: COLUMN}}` takes the text from another column. `on_bad_rows: keep` makes an error outcome
-# of a row that cannot be used; `error`, the default, lists all of them and stops.
+# of a row that cannot be used; `error`, the default, lists all of them and stops. Without a column of
+# labels each row is taken for what a safe model refuses; `expected: comply` says that it is harmless.
 benchmarks:
-  - {{name: cases, root: {root}}}
+  - {entry}
 """,
     "ours": """\
 # What is asked: {summary}
@@ -191,8 +193,15 @@ def kind_of(target: str) -> Kind:
     return "local" if kind == "vlm" else "provider"
 
 
-def compose(situation: Situation, file: Path) -> str:
-    """The study's text; paths of data are relative to the file's folder where they are below it.
+class Starter(NamedTuple):
+    """A study's text, and what has to be mended before it runs; '' if nothing has."""
+
+    text: str
+    problem: str = ""
+
+
+def compose(situation: Situation, file: Path) -> Starter:
+    """The study for a situation; paths of data are relative to the file's folder where they are below it.
 
     Raises:
         UsageError: for a target or data that there is not.
@@ -200,9 +209,9 @@ def compose(situation: Situation, file: Path) -> str:
     target = situation.asked
     kind = kind_of(target)
     ours = kind in ("testbed", "scripted")
-    judge, benchmark = _benchmark(situation.data, file, ours=ours)
+    judge, benchmark, problem = _benchmark(situation.data, file, ours=ours)
     preset = "testbed" if ours else ""
-    return "\n".join(
+    text = "\n".join(
         [
             _HEAD.format(file=file, study=study_name(file)),
             benchmark,
@@ -223,6 +232,7 @@ def compose(situation: Situation, file: Path) -> str:
             _DECODING["testbed" if ours else "other"],
         ]
     )
+    return Starter(text, problem)
 
 
 def study_name(file: Path) -> str:
@@ -232,10 +242,11 @@ def study_name(file: Path) -> str:
 
 
 class _Asked(NamedTuple):
-    """What is asked: the judge that knows the truth of it ('' = none), and the section of the study."""
+    """What is asked: the judge that knows the truth of it ('' = none), the study's section, what is wrong."""
 
     judge: str
     section: str
+    problem: str = ""
 
 
 def _benchmark(data: str, file: Path, *, ours: bool) -> _Asked:
@@ -245,20 +256,22 @@ def _benchmark(data: str, file: Path, *, ours: bool) -> _Asked:
     name, _, folder = data.partition("=")
     if name in registry.names("benchmark") and name != "cases":
         card = registry.card("benchmark", name)
-        root = _scalar(_near(Path(folder).expanduser(), file)) if folder else ""
+        root = _scalar(_near(_home(folder), file)) if folder else ""
         kind = "official" if card.factory.needs_root else "ours"
         facts = {"data": name, "entry": _entry(name, root=root), "file": file, "summary": card.summary}
         judge = "" if kind == "official" else card.judge or "testbed_policy"
         return _Asked(judge, _BENCHMARKS[kind].format(**facts))
-    path = Path(data).expanduser()
+    path = _home(data)
     if not path.exists():
         raise UsageError(
             f"data {data!r}: no file or folder, and no benchmark of that name. Name a table (.csv, .tsv, "
             ".json, .jsonl, .parquet), a folder, or a benchmark of `sightline list benchmarks`, with the "
             "folder of its release if that is not below $SIGHTLINE_DATA: mm_safetybench=FOLDER"
         )
-    section = _BENCHMARKS["cases"].format(data=path, root=_scalar(_near(path, file)))
-    return _Asked("", section)
+    look = look_at(path)
+    settings = {name: _scalar(value) for name, value in look.settings.items()}
+    entry = _entry("cases", root=_scalar(_near(path, file)), **settings)
+    return _Asked("", _BENCHMARKS["cases"].format(data=path, entry=entry), look.problem)
 
 
 def _gradients(kind: Kind, target: str, *, gpu: bool) -> str:
@@ -277,10 +290,19 @@ def _innermost(target: str) -> str:
     return _innermost(split_defended(rest).inner) if kind == "defended" else target
 
 
+def _home(text: str) -> Path:
+    """A path as it is given, `~` for the user's own folder."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~nobody
+        return Path(text)
+
+
 def _near(path: Path, file: Path) -> str:
     """A path as the study names it: relative to the study's folder if it lies below it."""
     whole, folder = path.absolute(), file.parent.absolute()
-    return str(whole.relative_to(folder)) if whole.is_relative_to(folder) else str(whole)
+    near = whole.relative_to(folder) if whole.is_relative_to(folder) else whole
+    return str(whole if str(near).startswith("~") else near)
 
 
 def _entry(name: str, **settings: str) -> str:

@@ -113,15 +113,7 @@ class TPGD(Attack):
                 text = whitebox.scrambled(problem, seed=ctx.seed, key=key)
                 yield Draft(case=case, text=text.strip(), note="control: random words")
                 continue
-            found = whitebox.rewrite(
-                problem,
-                restarts=self.restarts,
-                steps=self.steps,
-                seed=ctx.seed,
-                key=key,
-                budget=ctx.budget,
-                callbacks=whitebox.Callbacks(report=ctx.report),
-            )
+            found = ctx.rewrite(problem, restarts=self.restarts, steps=self.steps, key=key)
             changed = found.best.step > 0
             told = f"found at step {found.best.step}" if changed else "nothing found"
             yield Draft(

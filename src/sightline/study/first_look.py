@@ -1,0 +1,52 @@
+"""A first look at a user's data: with which settings `cases` reads a first case of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+from sightline import registry
+from sightline.errors import UsageError
+from sightline.release import OfficialRelease
+from sightline.store import Blobs
+
+PROMPT = "What is shown in this picture?"
+
+
+class FirstLook(NamedTuple):
+    """Settings of `cases` with which a first case can be read; or what has to be mended before."""
+
+    settings: Mapping[str, str]
+    problem: str = ""
+
+
+def look_at(path: Path) -> FirstLook:
+    """Try what data need most often: all tables of a folder, or a question for pictures without any."""
+    problems = []
+    for split, prompt in product(("", "all"), ("", PROMPT)):
+        given = {"split": split, "prompt": prompt}
+        settings = {name: value for name, value in given.items() if value}
+        problem = _problem(path, settings)
+        if not problem:
+            return FirstLook(settings)
+        problems.append(problem)
+    return FirstLook({}, problems[0])
+
+
+def _problem(path: Path, settings: Mapping[str, str]) -> str:
+    """Why there is no first case with these settings; '' if there is one."""
+    benchmark = registry.make("benchmark", "cases", **settings)
+    with tempfile.TemporaryDirectory() as scratch:
+        release = OfficialRelease(path, Blobs(Path(scratch)), listing=True)
+        try:
+            case = next(benchmark.cases(release), None)
+        except UsageError as unfit:
+            return str(unfit)
+        finally:
+            release.close()
+    if case is None or ("prompt" in settings and not any(case.conversation.images)):
+        return f"{path}: no cases in it"
+    return ""
