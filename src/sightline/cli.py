@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from sightline import __version__
+from sightline import __version__, response_commands
 from sightline.characters import printable
 from sightline.data_commands import check_data
 from sightline.errors import SightlineError, StoppedError
@@ -116,6 +116,10 @@ def run(
     show_counts(counts)
     say(f"results digest: {session.results_digest()}")
     show_results(session, fresh=bool(counts), eval_logs=eval_logs)
+
+
+app.command()(response_commands.score)
+app.command()(response_commands.export)
 
 
 @app.command()

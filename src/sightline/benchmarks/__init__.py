@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.mssbench import MSSBench as MSSBench
     from sightline.benchmarks.multitrust import MultiTrust as MultiTrust
     from sightline.benchmarks.privqa import PrivQA as PrivQA
+    from sightline.benchmarks.recorded import Recorded as Recorded
     from sightline.benchmarks.siuo import SIUO as SIUO
     from sightline.benchmarks.testbed_insults import TestbedInsults as TestbedInsults
     from sightline.benchmarks.testbed_memes import TestbedMemes as TestbedMemes

@@ -86,7 +86,7 @@ def _covered(source: Source, images: Images) -> Covered:
         cases = source.benchmark.cases(release)
         return _read(source, sampled(cases, source.limit) if source.limit else cases)
     except UsageError as unfit:
-        return _unread(source, str(unfit))
+        return _unread(source, " ".join(str(unfit).split("\n")[:2]))  # of bad rows, the first
     finally:
         release.close()
 
