@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightline import _trees
+from sightline._archives import packed_suffix, unpacked
 from sightline._trees import Member, Stamp, fold, member_parts
 from sightline.cases import Image
 from sightline.contracts import Images
@@ -111,7 +112,8 @@ class OfficialRelease:
         """The rows of a table, streamed in order; its suffix says how it is written.
 
         Args:
-            name: a `.csv`, `.tsv`, `.json`, `.jsonl`, `.ndjson`, `.parquet` or `.arrow` member.
+            name: a `.csv`, `.tsv`, `.json`, `.jsonl`, `.ndjson`, `.parquet` or `.arrow` member, which may be
+                packed on its own (`.jsonl.gz`, `.xz`, `.bz2`).
             encoding: of its text, where it is not UTF-8 and has no byte-order mark.
             columns: those that a table must have; of a Parquet or Arrow table no others are read.
             header: names of the columns of a CSV or TSV table without a header line.
@@ -136,7 +138,8 @@ class OfficialRelease:
         header: Sequence[str] | None,
         under: str,
     ) -> Iterator[Row]:
-        suffix = fold(Path(member_parts(name)[-1]).suffix)
+        last = fold(member_parts(name)[-1])
+        suffix = Path(last.removesuffix(packed_suffix(last))).suffix
         if suffix in (".jsonl", ".ndjson"):
             yield from self._json_lines(member, encoding)
         elif suffix in (".parquet", ".arrow"):
@@ -199,6 +202,7 @@ class OfficialRelease:
         member = self._files.find(member_parts(name))
         if member is None:
             raise UsageError(self._files.absent(name, name))
+        member = unpacked(member)
         self._texts[fold(name)] = member.sha256()
         return member
 
