@@ -3,9 +3,9 @@
 python benchmarks/check_data.py            # 10^5 pictures, 10^5 rows of text
 python benchmarks/check_data.py --quick    # 2,000 pictures, 20,000 rows
 
-The pictures are invented: JPEG of 640 x 480, about 70 kB. Rates are for each second of processor time that the
-check takes (all threads), so that they hold on a machine that does other work too. Beside them stands what does
-not hang on the machine: the cost of a check over that of decoding each picture wholly.
+The pictures are invented: JPEG of 640 x 480, about 70 kB. Rates are for each second of processor time that
+the check takes (all threads), so that they hold on a machine that does other work too. Beside them stands
+what does not hang on the machine: the cost of a check over that of decoding each picture wholly.
 """
 
 from __future__ import annotations
