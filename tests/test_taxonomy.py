@@ -42,7 +42,7 @@ SIZES = {
     "vlguard": 9 + 4 + 1,
     "msts": 5 + 21,
     "spa_vl": 6 + 16 + 66,
-    "usb_safebench": 3 + 16 + 61,
+    "usb_safebench": 3 + 16 + 61 + 1,
     "mssbench": 4 + 10,
     "xstest": 18,
     "mossbench": 3,

@@ -71,7 +71,7 @@ class Member:
     """A file of a tree: where it lies (for messages), its size in bytes, how to open it.
 
     `stamp` is path and `file_stamp`; in an archive also the member's name, size and CRC. `path` is where a
-    file lies on disk that is in no archive.
+    file lies on disk that is in no archive. `most` is how many bytes of it are read piece by piece.
     """
 
     where: str
@@ -79,6 +79,7 @@ class Member:
     stamp: Stamp
     open: Opened
     path: Path | None = None
+    most: int = MAX_TABLE_BYTES
 
     def read(self) -> bytes:
         """The whole content.
@@ -99,7 +100,7 @@ class Member:
         """SHA-256 of the content, read piece by piece: a table may be larger than memory.
 
         Raises:
-            UsageError: if it cannot be read, is a Git-LFS pointer or larger than `MAX_TABLE_BYTES`.
+            UsageError: if it cannot be read, is a Git-LFS pointer or larger than `most`.
         """
         found, size = hashlib.sha256(), 0
         with self._told(), self.open() as file:
@@ -107,8 +108,8 @@ class Member:
                 if not size:
                     refuse_pointer(piece, self.where)
                 size += len(piece)
-                if size > MAX_TABLE_BYTES:
-                    raise UsageError(f"{self.where}: more than the {MAX_TABLE_BYTES} bytes allowed")
+                if size > self.most:
+                    raise UsageError(f"{self.where}: more than the {self.most} bytes allowed")
                 found.update(piece)
         return found.hexdigest()
 

@@ -195,8 +195,8 @@ class Eps:
 
 
 Attacker = Literal["user", "third_party"]
-Access = Literal["black", "grey", "white"]
-Oracle = Literal["none", "undefended", "defended"]
+Access = Literal["black", "grey", "white", "unknown"]
+Oracle = Literal["none", "undefended", "defended", "unknown"]
 Channel = Literal["image", "text", "system"]
 
 
@@ -205,7 +205,7 @@ class ThreatModel:
     """Who attacks, what is seen, what may be edited.
 
     `oracle` says whether the attack talked to a target while it was made; only attacks with the
-    same oracle may stand in one table.
+    same oracle may stand in one table. What another harness did may be `unknown`.
     """
 
     attacker: Attacker = "user"

@@ -241,9 +241,9 @@ def rows_of_csv(
             columns = list(header) if header else _columns(next(reader, []), where, required)
             line = reader.line_num
             for cells in reader:
-                line = reader.line_num
+                begun, line = line + 1, reader.line_num  # a cell may hold line breaks
                 if cells:
-                    yield _csv_row(where, line, columns, cells)
+                    yield _csv_row(where, begun, columns, cells)
     except csv.Error as broken:
         raise UsageError(f"{where}, line {line + 1}: not a table ({broken})") from None
     except UnicodeDecodeError as broken:

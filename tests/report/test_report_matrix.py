@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from sightline.report import matrix
 from sightline.report.matrix import DARK, LIGHT, color_of, contrast, ink_on, luminance
 
 
@@ -27,3 +28,11 @@ def test_lightness_falls_steadily_so_that_it_reads_without_hue():
 def test_ends_of_the_scale():
     assert color_of(0.0) == (253, 246, 227)
     assert color_of(1.0) == (110, 32, 8)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("x.cyb", "Malware and intrusion (x.cyb)"), ("gloom.1", "gloom.1"), ("01-Illegal_Activitiy", None)],
+)
+def test_a_row_is_called_by_the_name_of_its_hazard(value, shown):
+    assert matrix._named(value) == (shown or value)

@@ -58,6 +58,18 @@ def test_cases_are_counted_by_the_code_that_they_carry(tmp_path: Path) -> None:
     assert not {"benign", "detect"} & set(found.uncovered)
 
 
+def test_who_brings_cases_without_codes_is_told_how_they_get_them(tmp_path: Path) -> None:
+    text = STUDY.replace("figstep_safebench", "cases").format(root="mine.csv")
+    for table, counts, told in (
+        ("prompt\nhow are glimbers made?\n", {"": 1}, True),
+        ("prompt,hazard_code\nhow are glimbers made?,x.cyb\n", {"x.cyb": 1}, False),
+    ):
+        (tmp_path / "mine.csv").write_text(table)
+        found = covered(text, tmp_path).benchmarks[0]
+        assert {code: number for code, number in found.counts.items() if number} == counts
+        assert ("hazard_code" in found.why) == told
+
+
 def test_a_limit_counts_what_the_study_reads(tmp_path: Path) -> None:
     text = STUDY.format(root=release(tmp_path / "FigStep")) + "limit: 2\n"
     found = covered(text, tmp_path)
@@ -75,6 +87,16 @@ def test_an_absent_release_counts_what_is_known_of_it(tmp_path: Path) -> None:
     assert expected.judged == 100
     assert found.total("hte") == 0  # not read
     assert "hte" not in found.uncovered
+
+
+def test_a_category_without_a_code_is_counted_as_such(tmp_path: Path) -> None:
+    expected = covered(STUDY.replace("figstep_safebench", "vlguard").format(root="nowhere"), tmp_path)
+    found = expected.benchmarks[0]
+    facts = registry.card("benchmark", "vlguard").release
+    assert facts is not None
+    assert found.how == "expected"
+    assert sum(found.counts.values()) == sum(sum(part.values()) for part in [facts.counts["test"]])
+    assert found.counts[""] == facts.counts["test"]["safe_unsafes"]
 
 
 def test_where_nothing_is_known_of_a_release_the_labels_of_its_list_count(

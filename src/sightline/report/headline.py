@@ -93,7 +93,7 @@ def _result(target: str, plain: Cell | None, best: Cell | None, among: str) -> M
     if best is None or (rate := best.success) is None:
         return start + Markup("; no attack was scored.")
     which = Markup("<strong>{}</strong>").format(label(best.attack)) + _origin(best)
-    which += among
+    which += among if plain is not None else among.rstrip(",")
     if plain is None:
         return Markup("With {}, {} complies with {} of restricted requests (n\u00a0=\u00a0{}); ").format(
             which, subject, _number(rate), rate.n

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from sightline import taxonomy
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import Slice
 from sightline.report.cells import Board, Cell, Role, cells_under, conditions
@@ -106,6 +107,12 @@ def _kinds(slices: Sequence[Slice]) -> list[Slice]:
     ]
 
 
+def _named(value: str) -> str:
+    """A hazard's name with its code; a benchmark's own category as it is."""
+    known = taxonomy.hazards().get(value)
+    return f"{known.name} ({value})" if known else value
+
+
 def heatmaps(board: Board, slices: Sequence[Slice]) -> list[HeatMap]:
     """One map per (condition, target) of undefended cells; what does not fit is said in a note."""
     bare = {cell.summary.id for cell in board.cells if cell.bare}
@@ -128,7 +135,9 @@ def heatmaps(board: Board, slices: Sequence[Slice]) -> list[HeatMap]:
                     target=target,
                     attacks=tuple(attacks[:MOST_COLUMNS]),
                     rows=tuple(
-                        HeatRow(value, tuple(_cell(cells.get((value, a))) for a in attacks[:MOST_COLUMNS]))
+                        HeatRow(
+                            _named(value), tuple(_cell(cells.get((value, a))) for a in attacks[:MOST_COLUMNS])
+                        )
                         for value in values[:MOST_ROWS]
                     ),
                     notes=tuple(f"{n} more {what} are not shown." for n, what in left if n > 0),
