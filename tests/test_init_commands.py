@@ -42,6 +42,7 @@ SITUATIONS = {
     "local": ("LOCAL", ["--target", "LOCAL", "--gpu"]),
     "ours": ("testbed/linear", ["--data", "testbed_privacy"]),
     "table": ("mockllm/model", ["--target", "mockllm/model", "--data", "mine.csv"]),
+    "answers": ("recorded/alpha", ["--data", "answers.csv"]),
     "pictures": ("testbed/linear", ["--data", "shots"]),
 }
 
@@ -51,10 +52,11 @@ def test_what_is_written_runs_as_it_is(
     situation: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     Path("mine.csv").write_text("prompt\nhow are glimbers made?\n")
+    Path("answers.csv").write_text("prompt,response,model\nhow are frells made?,no,alpha\n")
     Path("shots").mkdir()
     PIL.Image.new("RGB", (8, 8)).save("shots/1.png")
     target, flags = SITUATIONS[situation]
-    if target != "mockllm/model" and not target.startswith("scripted"):
+    if target.startswith(("testbed", "LOCAL")):
         pytest.importorskip("torch")
     model = local_model() if "LOCAL" in flags else ""
     words = [model if word == "LOCAL" else word for word in flags]

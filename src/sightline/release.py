@@ -70,6 +70,11 @@ class OfficialRelease:
         """Note something that the user should know, such as an unexpected number of rows."""
         self._warnings.append(message)
 
+    @property
+    def files(self) -> Mapping[str, str]:
+        """SHA-256 of the texts and tables read so far, by name."""
+        return self._texts
+
     def exists(self, name: str) -> bool:
         """Whether a file or a folder with pictures of that name is there, in any letter case."""
         try:
@@ -233,14 +238,20 @@ class OfficialRelease:
             return self.image(path)
         if self._listing and isinstance(data, bytes):
             return Image("", 0, 0)
+        where = f"{self.root}: {whole(name)}"
+        if not isinstance(data, bytes):
+            return Image("", 0, 0, problem=f"{where}: holds no picture")
+        if len(data) > (most := _trees.MAX_MEMBER_BYTES):
+            return Image("", 0, 0, problem=f"{where}: {len(data)} bytes, more than the {most} allowed")
+        return self.kept(data, where)
+
+    def kept(self, data: bytes, where: str) -> Image:
+        """A picture file, kept in the run's blobs; `where` names it for what is wrong with it."""
         try:
-            if not isinstance(data, bytes):
-                raise UsageError("holds no picture")
-            if len(data) > _trees.MAX_MEMBER_BYTES:
-                raise UsageError(f"{len(data)} bytes, more than the {_trees.MAX_MEMBER_BYTES} allowed")
             return self._images.put(data)
         except UsageError as broken:
-            return Image("", 0, 0, problem=f"{self.root}: {whole(name)}: {broken}")
+            message = str(broken)
+            return Image("", 0, 0, problem=message if where in message else f"{where}: {message}")
 
     def image(self, name: str) -> Image:
         """A picture member, kept in the run's blobs. An absent or unreadable one has `problem` set."""
@@ -257,7 +268,7 @@ class OfficialRelease:
             where = member.where
             data = member.read()
             self._pictures_seen[name] = Seen(sha256_bytes(data), member.stamp)
-            return self._images.put(data)
+            return self.kept(data, where)
         except UsageError as broken:
             message = str(broken)
             return Image("", 0, 0, problem=message if where in message else f"{where}: {message}")

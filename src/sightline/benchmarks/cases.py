@@ -131,6 +131,10 @@ class Cases(TableBenchmark):
             known[names] = columns_of(names, self.columns)
         return known[names]
 
+    def roles(self, row: Row) -> Mapping[str, tuple[str, ...]]:
+        """Which of the row's columns are what."""
+        return self.columns_in(row).found if isinstance(row, OwnRow) else {}
+
     def case(self, row: Row, release: Release) -> Case:
         """One request: the row's pictures, then its text; or its messages."""
         assert isinstance(row, OwnRow)  # they are all made by `rows`

@@ -12,7 +12,7 @@ import yaml
 
 from sightline import registry
 from sightline.errors import UsageError
-from sightline.study.first_look import look_at
+from sightline.study.first_look import holds_responses, look_at
 from sightline.targets import split, split_defended
 
 Kind = Literal["testbed", "scripted", "local", "provider"]
@@ -56,6 +56,20 @@ benchmarks:
   - {entry}
 """,
 }
+_RESPONSES = """\
+# What is judged: answers that exist already. Cases, models, attacks and defenses are read off the file;
+# no model is asked. `{{files: FILE, columns: {{response: COLUMN}}, model: NAME}}` says what it does not say.
+responses: {root}
+"""
+_RESPONSES_JUDGES = """\
+# Who decides what an answer is; the first one's outcomes are the headline. A list of refusal phrases asks
+# no model, knows English alone, and takes what is no refusal for compliance.
+# Next: a model that grades by a rubric (put it first), and the verdicts that the file holds, if it does.
+judges:
+  - refusal_prefix
+  # - {name: model_graded, grader: openai/gpt-4o-mini}
+  # - recorded
+"""
 _LIMIT = """\
 limit: {limit}  # a first look: at most so many cases, of every category; without this line, all
 """
@@ -164,7 +178,7 @@ class Situation:
     """What a user has.
 
     Attributes:
-        target: a target string; '' for a model that comes along.
+        target: a target string; '' for a model that comes along, or for none if the data are responses.
         data: a table, a folder, or the name of a benchmark, also as `NAME=FOLDER`; '' for invented requests.
         gpu: whether attacks on gradients may take a GPU.
     """
@@ -194,9 +208,10 @@ def kind_of(target: str) -> Kind:
 
 
 class Starter(NamedTuple):
-    """A study's text, and what has to be mended before it runs; '' if nothing has."""
+    """A study's text, what it does, and what has to be mended before it runs; '' if nothing has."""
 
     text: str
+    about: str
     problem: str = ""
 
 
@@ -206,6 +221,14 @@ def compose(situation: Situation, file: Path) -> Starter:
     Raises:
         UsageError: for a target or data that there is not.
     """
+    path = _home(situation.data)
+    if situation.data and not situation.target and path.exists() and holds_responses(path):
+        parts = (
+            _HEAD.format(file=file, study=study_name(file)),
+            _RESPONSES.format(root=_scalar(_near(path, file))),
+            _RESPONSES_JUDGES,
+        )
+        return Starter("\n".join(parts), f"judges the responses in {path}")
     target = situation.asked
     kind = kind_of(target)
     ours = kind in ("testbed", "scripted")
@@ -232,7 +255,7 @@ def compose(situation: Situation, file: Path) -> Starter:
             _DECODING["testbed" if ours else "other"],
         ]
     )
-    return Starter(text, problem)
+    return Starter(text, f"asks {target} about {situation.data or 'invented requests'}", problem)
 
 
 def study_name(file: Path) -> str:
