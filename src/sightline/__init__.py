@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sightline import judges as judges
     from sightline import taxonomy as taxonomy
     from sightline.api.attacking import Result as Result
+    from sightline.api.checking import check_data as check_data
     from sightline.api.exporting import export as export
     from sightline.api.models import Model as Model
     from sightline.api.models import from_pretrained as from_pretrained

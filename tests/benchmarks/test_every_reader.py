@@ -246,7 +246,7 @@ def break_parquet(path: Path, data: st.DataObject) -> None:
                 row[column] = data.draw(
                     st.sampled_from([None, *[each for each in ODD if type(each) is type(row[column])]])
                 )
-        with suppress(pa.ArrowException, UnicodeError):
+        with suppress(pa.ArrowException, UnicodeError, OverflowError):
             pq.write_table(pa.Table.from_pylist(rows), path)
 
 
