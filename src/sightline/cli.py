@@ -130,7 +130,9 @@ def init(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Your table or folder, or a benchmark's name (also NAME=FOLDER of its release)."),
+        typer.Option(
+            help="Your table of prompts or of answers, your folder, or a benchmark (also NAME=FOLDER)."
+        ),
     ] = None,
     gpu: Annotated[
         bool | None,

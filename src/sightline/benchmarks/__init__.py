@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.benchmarks.advbench import AdvBench as AdvBench
+    from sightline.benchmarks.auto_bench import AutoBench as AutoBench
     from sightline.benchmarks.beavertails import BeaverTails as BeaverTails
     from sightline.benchmarks.beavertails_v import BeaverTailsV as BeaverTailsV
     from sightline.benchmarks.cases import Cases as Cases
+    from sightline.benchmarks.coco_captions import CocoCaptions as CocoCaptions
     from sightline.benchmarks.cyberseceval_vpi import CyberSecEvalVPI as CyberSecEvalVPI
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
     from sightline.benchmarks.hades import Hades as Hades
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.mssbench import MSSBench as MSSBench
     from sightline.benchmarks.msts import MSTS as MSTS
     from sightline.benchmarks.multitrust import MultiTrust as MultiTrust
+    from sightline.benchmarks.ok_vqa import OKVQA as OKVQA
     from sightline.benchmarks.privqa import PrivQA as PrivQA
     from sightline.benchmarks.real_toxicity_prompts import RealToxicityPrompts as RealToxicityPrompts
     from sightline.benchmarks.recorded import Recorded as Recorded
@@ -40,7 +43,9 @@ if TYPE_CHECKING:
     from sightline.benchmarks.testbed_turns import TestbedTurns as TestbedTurns
     from sightline.benchmarks.usb_safebench import USBSafeBench as USBSafeBench
     from sightline.benchmarks.vlguard import VLGuard as VLGuard
+    from sightline.benchmarks.vlsafe import VLSafe as VLSafe
     from sightline.benchmarks.vlsbench import VLSBench as VLSBench
+    from sightline.benchmarks.vqa_v2 import VQAv2 as VQAv2
     from sightline.benchmarks.xstest import XSTest as XSTest
 else:
     from sightline.namespaces import namespace

@@ -54,6 +54,11 @@ EXPECTED: Mapping[str, Expected] = {
 NOTHING = frozenset({"", "nan", "none", "null", "<na>"})
 
 
+def plain_name(column: str) -> str:
+    """A column's name as it is compared."""
+    return re.sub(r"[\s-]+", "_", column.strip().casefold())
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Which column of a file is what; `verdicts` are those of other judges."""
@@ -77,7 +82,7 @@ def columns_of(file: File, wanted: Wanted) -> Columns:
     Raises:
         UsageError: for a column that the study names and the file lacks, or none that holds responses.
     """
-    known = {re.sub(r"[\s-]+", "_", name.strip().casefold()): name for name in file.keys}
+    known = {plain_name(name): name for name in file.keys}
     names = {
         what: known[guess]
         for what, guesses in GUESSES.items()

@@ -17,7 +17,7 @@ from sightline.errors import UsageError, nearest
 from sightline.records import Pixels
 from sightline.release import OfficialRelease
 from sightline.responses.answers import Answer, Part
-from sightline.responses.columns import answers_of, columns_of
+from sightline.responses.columns import GUESSES, answers_of, columns_of, plain_name
 from sightline.responses.files import File, Wanted, found_files, open_file
 from sightline.responses.formats import harmbench, jailbreakbench, omnisafebench, pyrit
 from sightline.responses.table import Facts, ResponseTable
@@ -146,6 +146,21 @@ class _Reader:
             return Facts(format=TABLE, columns=named), {}, answers_of(file, columns)
         rows: Iterator[Answer] = module.read(file, wanted)
         return Facts(format=module.NAME, harness=module.HARNESS), module.about_file(file), rows
+
+
+def format_of(path: Path) -> str:
+    """The format in which a file holds responses: a harness's, or `table` for a column of them; else ''."""
+    release = OfficialRelease(path.parent, NoImages(), listing=True)
+    try:
+        file = open_file(path, path.parent, release)
+    except UsageError:
+        return ""
+    finally:
+        release.close()
+    known = [name for name, module in FORMATS.items() if module.fits(file)]
+    if _is_log(file) or known:
+        return INSPECT if _is_log(file) else known[0]
+    return TABLE if any(plain_name(name) in GUESSES["response"] for name in file.keys) else ""
 
 
 def _is_log(file: File) -> bool:
