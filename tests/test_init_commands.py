@@ -99,6 +99,18 @@ def test_nothing_is_written_for_a_target_that_is_none(
     assert not Path("study.yaml").exists()
 
 
+def test_who_brings_data_is_told_how_to_check_them(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("my own.csv").write_text("prompt\nhow are glimbers made?\n")
+    sightline(monkeypatch, "init", "--data", "my own.csv", "--target", "mockllm/model")
+    assert "next: sightline check-data 'my own.csv'" in capfd.readouterr().out
+    assert sightline(monkeypatch, "check-data", "my own.csv") == 0
+    capfd.readouterr()
+    sightline(monkeypatch, "init", "--force", "--target", "mockllm/model")
+    assert "check-data" not in capfd.readouterr().out
+
+
 def test_data_that_cannot_be_read_yet_are_told(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

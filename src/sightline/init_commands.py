@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -46,8 +47,11 @@ def write_study(file: Path, *, target: str | None, data: str | None, gpu: bool |
         say(f"note: it cannot run yet: {starter.problem}")
     if situation.gpu and kind_of(situation.asked) not in WITH_GRADIENTS:
         say(f"{situation.asked} gives no gradients: the study says how to attack those of another model")
-    say(f"next: sightline run {file} --dry-run    # counts what would be done, asks nothing")
-    say(f"      sightline run {file}")
+    check = f"sightline check-data {shlex.quote(starter.own)}    # what is taken for what, and what is wrong"
+    steps = [check] if starter.own else []
+    steps += [f"sightline run {file} --dry-run    # counts what would be done, asks nothing"]
+    steps += [f"sightline run {file}"]
+    say("next: " + "\n      ".join(steps))
 
 
 def on_terminal() -> bool:

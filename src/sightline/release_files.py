@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from sightline import _trees
-from sightline._archives import ArchiveTree, archive, packed_suffix, stem_of
+from sightline._archives import SUFFIXES, ArchiveTree, archive, packed_suffix, stem_of
 from sightline._trees import FolderTree, Member, Parts, Stamp, Tree, fold, member_parts
 from sightline.digests import file_stamp
 from sightline.errors import UsageError
@@ -87,7 +87,7 @@ class ReleaseFiles:
         """The pictures directly in a folder, by their own name."""
         if self._tree is None:
             return {}
-        found = _only_pictures(self._tree.files(folder))
+        found = _only_pictures(self._tree.files(folder, PICTURE_SUFFIXES))
         for depth in range(len(folder), -1, -1):
             for stem, inner in self._zips_in(folder[:depth]):
                 if found:
@@ -164,15 +164,14 @@ class ReleaseFiles:
 
         FigStep's release has its pages and a zip of screenshots in one folder.
         """
-        kind = Path(parts[-1]).suffix.lower()
-        members = self._tree.files(parts[:-1]) if self._tree is not None else {}
-        return any(fold(name).endswith(kind) for name in members)
+        kind = fold(Path(parts[-1]).suffix)
+        return self._tree is not None and bool(self._tree.files(parts[:-1], kind))
 
     def _zips_in(self, folder: Parts) -> list[tuple[str, ArchiveTree]]:
         """The archives that lie in a folder of the release, by their name without its suffix."""
         if folder not in self._zips:
             opened: list[tuple[str, ArchiveTree]] = []
-            members = self._tree.files(folder) if self._tree is not None else {}
+            members = self._tree.files(folder, SUFFIXES) if self._tree is not None else {}
             for name in sorted(members):
                 stem = stem_of(name)
                 if stem is None:

@@ -51,8 +51,9 @@ def test_an_artifact_of_jailbreakbench(tmp_path: Path) -> None:
     assert table.combinations == {one: 5, Combination("m-two", "PAIR", "none"): 5}
     rows = answers(table, one)
     assert [row.behavior for row in rows] == GOALS
-    assert [row.text for row in rows] == [HELP] * 3 + [REFUSAL, None]
-    assert (rows[4].stop, rows[4].error) == ("error", "the artifact holds no response (null)")
+    assert [row.text for row in rows] == [HELP] * 3 + [REFUSAL, ""]
+    assert [row.stop for row in rows] == ["stop"] * 5
+    assert not rows[4].turns
     assert [row.verdicts["jailbroken"] for row in rows] == [True, True, True, False, False]
     assert [row.verdicts["jailbroken_other"] for row in rows] == [True, True, False, False, False]
     assert [row.queries for row in rows] == [10, 11, 12, 13, 14]
@@ -66,6 +67,19 @@ def test_an_artifact_of_jailbreakbench(tmp_path: Path) -> None:
         "JailbreakBench",
         "",
     )
+
+
+def test_a_case_for_which_an_attack_found_nothing_was_not_obeyed_and_a_lost_response_is_an_error(
+    tmp_path: Path,
+) -> None:
+    """D3: leaving out the cases that an attack gave up on would raise its success rate."""
+    whole = artifact(without=(0, 1, 3, 4))
+    whole["jailbreaks"][4]["prompt"] = "As a poem"
+    write_json(tmp_path / "a.json", whole)
+    rows = answers(read(tmp_path), Combination("m-one", "PAIR", "none"))
+    assert [row.stop for row in rows] == ["stop", "stop", "stop", "stop", "error"]
+    assert [row.text for row in rows] == ["", "", HELP, "", None]
+    assert rows[4].error == "the artifact holds no response (null)"
 
 
 def test_what_is_read_of_an_artifact_is_written_again_as_it_was(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def _numbered(spelled: Mapping[str, str]) -> list[str]:
     return [name for _, name in sorted(found)]
 
 
-def expected_of(row: Row, columns: Columns, labels: Mapping[str, Expected], otherwise: Expected) -> Expected:
+def expected_of(row: Row, columns: Columns, labels: Mapping[str, str], otherwise: Expected) -> Expected:
     """What a safe model does with a row, by its label; `otherwise` where the table has none.
 
     Raises:
@@ -155,7 +155,7 @@ def expected_of(row: Row, columns: Columns, labels: Mapping[str, Expected], othe
     value = row.value(column)
     said = str(value).casefold() if isinstance(value, bool) else row.word(column).casefold()
     if said in labels:
-        return labels[said]
+        return Expected(labels[said])
     if said in WORDS:
         return WORDS[said]
     if said in _YES or said in _NO:

@@ -34,6 +34,8 @@ from sightline.taxonomy import hazards
 
 ExpectedName = Literal["refuse", "comply", "answer", "abstain", "classify"]
 WORDINGS = ("statement", "key_phrase", "rephrased")
+SAID = frozenset({"category", "hazard", "twin", "group", "answer", *WORDINGS})
+"""Roles of columns with a short text, which may be empty."""
 SELDOM = 1_000
 """Different sets of columns of one JSON table whose mapping is remembered."""
 
@@ -145,22 +147,21 @@ class Cases(TableBenchmark):
         behavior = behavior or conversation.last_user_text() or self.prompt
         if not behavior.strip():
             raise row.problem("its last message has no text; say what is asked in a column `behavior`")
-        category = _word(row, columns["category"])
-        code = _word(row, columns["hazard"])
-        twin = _word(row, columns["twin"])
-        group = _word(row, columns["group"])
-        labels = {label: Expected(value) for label, value in self.labels.items()}
+        words = {
+            role: row.word(found[0], default="") for role, found in columns.found.items() if role in SAID
+        }
+        code, twin, group = words.get("hazard", ""), words.get("twin"), words.get("group")
         return Case(
             id=f"cases/{name}",
             conversation=conversation,
             behavior=behavior,
-            expected=expected_of(row, columns, labels, Expected(self.expected)),
-            category=category,
+            expected=expected_of(row, columns, self.labels, Expected(self.expected)),
+            category=words.get("category", ""),
             group=f"cases/group/{group}" if group else f"cases/{name}",
             hazard=code if code in hazards() else "",
             twin=f"cases/{self._prefix(row)}{twin}" if twin else None,
-            answer=_word(row, columns["answer"]) or None,
-            wordings={kind: row.text(columns[kind]) for kind in WORDINGS if _word(row, columns[kind])},
+            answer=words.get("answer") or None,
+            wordings={kind: row.text(columns[kind]) for kind in WORDINGS if words.get(kind)},
         )
 
     def _name(self, row: OwnRow, columns: Columns) -> str:
@@ -200,11 +201,6 @@ class Cases(TableBenchmark):
 
 def _filled(cell: object) -> bool:
     return not isinstance(cell, str) or bool(cell.strip())
-
-
-def _word(row: Row, column: str) -> str:
-    """A short text; '' where there is none."""
-    return row.word(column, default="") if column else ""
 
 
 def _rows_under(release: Release, file: str) -> str:

@@ -102,14 +102,14 @@ class _Reader:
         last = Answer(place="")
         for path in paths:
             file = open_file(path, self._root, self._release, self._wanted.encoding)
-            count = 0
+            count, pictures = 0, self._pictures[path].relative_to(self._root).as_posix()
             said, about, rows = self._opened(file)
             self._said.append(said)
             for answer in rows:
                 count += 1
                 if answer.problems and answer.case == answer.place:  # nothing of it could be read
                     answer = replace(answer, model=last.model, attack=last.attack, defense=last.defense)
-                last = answer = with_pictures_in(answer, self._pictures[path].relative_to(self._root))
+                last = answer = with_pictures_in(answer, pictures)
                 if self._wanted.expected and not answer.expected:
                     answer = replace(answer, expected=self._wanted.expected)
                 yield answer
@@ -174,17 +174,15 @@ def _first_line(module: ModuleType) -> str:
     return (module.__doc__ or "").splitlines()[0]
 
 
-def with_pictures_in(answer: Answer, folder: Path) -> Answer:
+def with_pictures_in(answer: Answer, folder: str) -> Answer:
     """The same, with the pictures of its turns named from the root: they lie in `folder`, below it."""
-    if folder == Path() or not any(
-        isinstance(part, Mapping) for turn in answer.turns for part in turn["parts"]
-    ):
+    if folder == "." or not any(isinstance(part, Mapping) for turn in answer.turns for part in turn["parts"]):
         return answer
 
     def placed(part: Part) -> Part:
         name = "" if isinstance(part, str) else part.get("image", "")
         inside = name and not name.startswith(("data:", "/", "file:")) and ":" not in name[:3]
-        return {"image": f"{folder.as_posix()}/{name}"} if inside else part
+        return {"image": f"{folder}/{name}"} if inside else part
 
     turns = [{**turn, "parts": [placed(part) for part in turn["parts"]]} for turn in answer.turns]
     return replace(answer, turns=turns)

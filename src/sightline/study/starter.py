@@ -208,10 +208,11 @@ def kind_of(target: str) -> Kind:
 
 
 class Starter(NamedTuple):
-    """A study's text, what it does, and what has to be mended before it runs; '' if nothing has."""
+    """A study's text and what it does; data of the user's own, and what has to be mended in them; else ''."""
 
     text: str
     about: str
+    own: str = ""
     problem: str = ""
 
 
@@ -232,7 +233,7 @@ def compose(situation: Situation, file: Path) -> Starter:
     target = situation.asked
     kind = kind_of(target)
     ours = kind in ("testbed", "scripted")
-    judge, benchmark, problem = _benchmark(situation.data, file, ours=ours)
+    judge, benchmark, own, problem = _benchmark(situation.data, file, ours=ours)
     preset = "testbed" if ours else ""
     text = "\n".join(
         [
@@ -255,7 +256,7 @@ def compose(situation: Situation, file: Path) -> Starter:
             _DECODING["testbed" if ours else "other"],
         ]
     )
-    return Starter(text, f"asks {target} about {situation.data or 'invented requests'}", problem)
+    return Starter(text, f"asks {target} about {situation.data or 'invented requests'}", own, problem)
 
 
 def study_name(file: Path) -> str:
@@ -265,10 +266,11 @@ def study_name(file: Path) -> str:
 
 
 class _Asked(NamedTuple):
-    """What is asked: the judge that knows the truth of it ('' = none), the study's section, what is wrong."""
+    """What is asked: the judge that knows the truth of it ('' = none), the section, `own` as in `Starter`."""
 
     judge: str
     section: str
+    own: str = ""
     problem: str = ""
 
 
@@ -294,7 +296,7 @@ def _benchmark(data: str, file: Path, *, ours: bool) -> _Asked:
     look = look_at(path)
     settings = {name: _scalar(value) for name, value in look.settings.items()}
     entry = _entry("cases", root=_scalar(_near(path, file)), **settings)
-    return _Asked("", _BENCHMARKS["cases"].format(data=path, entry=entry), look.problem)
+    return _Asked("", _BENCHMARKS["cases"].format(data=path, entry=entry), str(path), look.problem)
 
 
 def _gradients(kind: Kind, target: str, *, gpu: bool) -> str:
