@@ -62,6 +62,7 @@ LAYERS = [
         "release_files",
         "rows",
         "readers",
+        "responses",
         "budget",
     },
     {"targets", "metrics", "scale"},
@@ -70,10 +71,20 @@ LAYERS = [
     {"sightline_testbed"},
     {"attacks", "defenses", "judges", "benchmarks"},
     {"study", "report"},
+    {"data_check"},
     {"bridge"},
     {"console"},
     {"api"},
-    {"terminal", "testbed_commands", "taxonomy_commands", "init_commands", "cli", "__main__"},
+    {
+        "terminal",
+        "testbed_commands",
+        "data_commands",
+        "taxonomy_commands",
+        "init_commands",
+        "response_commands",
+        "cli",
+        "__main__",
+    },
 ]
 # Imports inside functions (or for types alone) that cross the arrow on purpose: one look-up by name each.
 LAZY = {

@@ -6,6 +6,7 @@
     result = sl.attacks.GCG(steps=100)(model, "a request", target="Sure")
     reply = model.ask(result.text, image=result.image)
     run = sl.run("study.yaml")                                 # or sl.load("runs/quickstart")
+    run = sl.score("answers.csv")                              # responses that exist already
 
 `dir(sl.attacks)`, `dir(sl.defenses)`, `dir(sl.judges)` and `dir(sl.benchmarks)` list what there is; `help`
 of a class shows its settings. Names are loaded when they are first used.
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from sightline import judges as judges
     from sightline import taxonomy as taxonomy
     from sightline.api.attacking import Result as Result
+    from sightline.api.checking import check_data as check_data
+    from sightline.api.exporting import export as export
     from sightline.api.models import Model as Model
     from sightline.api.models import from_pretrained as from_pretrained
     from sightline.api.models import open_model as open_model
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from sightline.api.runs import Study as Study
     from sightline.api.runs import load as load
     from sightline.api.runs import run as run
+    from sightline.api.scoring import score as score
     from sightline.budget import Budget as Budget
 else:
 

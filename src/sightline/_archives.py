@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import stat
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
-from sightline._trees import READ_ERRORS, Member, Opened, Parts, Stamp, fold, member_parts
+from sightline._trees import READ_ERRORS, Endings, Member, Opened, Parts, Stamp, fold, member_parts
 from sightline.errors import UsageError
+from sightline.store import refuse_pointer
 
 MAX_LISTING_BYTES = 32_000_000
 """A zip's list of members, which is read whole: 46 bytes and a name for each."""
@@ -20,6 +26,36 @@ MAX_TAR_MEMBERS = 2_000_000
 """A tar has no list of members; it is read through once, and so many are remembered."""
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SUFFIXES = (".zip", *TAR_SUFFIXES)
+
+
+MAX_PACKED_TABLE_BYTES = 4_000_000_000
+"""Of a table that is packed on its own, when it is unpacked; more is a bomb or a mistake."""
+PACKED: dict[str, Callable[[BinaryIO, Literal["rb"]], Any]] = {
+    ".gz": gzip.open,
+    ".xz": lzma.open,
+    ".bz2": bz2.open,
+}
+"""How tables are packed on their own, such as `train.jsonl.gz`."""
+
+
+def packed_suffix(name: str) -> str:
+    """`.gz` and its like at the end of a name; '' for none."""
+    return next((suffix for suffix in PACKED if fold(name).endswith(suffix)), "")
+
+
+def unpacked(member: Member) -> Member:
+    """A table that is packed on its own, opened as what is in it; any other member as it is."""
+    opener = PACKED.get(packed_suffix(member.where))
+    if opener is None:
+        return member
+
+    def opened() -> BinaryIO:
+        packed = member.open()
+        refuse_pointer(packed.read(200), member.where)
+        packed.seek(0)
+        return cast(BinaryIO, opener(packed, "rb"))
+
+    return replace(member, open=opened, path=None, most=MAX_PACKED_TABLE_BYTES)
 
 
 def stem_of(name: str) -> str | None:
@@ -92,14 +128,14 @@ class ArchiveTree(ABC):
             raise UsageError(f"{self.label}: several members are called {name}; keep one release in it")
         return self._member(next(iter(nearest.values())))
 
-    def files(self, folder: Parts) -> dict[str, Member]:
+    def files(self, folder: Parts, endings: Endings = "") -> dict[str, Member]:
         """The files directly in the folder whose path ends with `folder`, nearest to the top."""
         wanted = tuple(fold(part) for part in folder)
         paths = [path for path in self._by_folder if path[len(path) - len(wanted) :] == wanted]
         if not paths:
             return {}
         found = self._by_folder[min(paths, key=lambda path: (len(path), path))]
-        return {name: self._member(info) for name, info in found}
+        return {name: self._member(info) for name, info in found if fold(name).endswith(endings)}
 
     def folders(self, folder: Parts) -> list[str]:
         """The folders directly in the folder whose path ends with `folder`, nearest to the top, folded."""

@@ -55,6 +55,7 @@ class Card:
             they are (`plain`). See `role_of`: settings can turn an attack into a control of itself.
         control_of: for controls, the attack that they control for, or `ANY_ATTACK`.
         control_when: settings, and their values that turn an attack into a control of itself.
+        plain_when: settings, and their values with which an attack leaves cases as they are.
         alike: for controls of one attack, the settings that both must have alike.
         surrogate: for attacks, whether it is crafted on models that the study names.
         scope: for attacks, the cases of one call: one (`per_case`); as many as its setting `batch` says, none
@@ -67,6 +68,7 @@ class Card:
         judge: for benchmarks, the judge that knows their truth ('' = none of its own).
         release: for benchmarks, what is known of their official release.
         data: the data files beside its module that it declares.
+        elsewhere: whether it names what another harness did, and comes with recorded responses alone.
     """
 
     kind: Kind
@@ -82,6 +84,7 @@ class Card:
     role: Role = "attack"
     control_of: str = ""
     control_when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    plain_when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     alike: tuple[str, ...] = ()
     surrogate: bool = False
     scope: Scope = "per_case"
@@ -91,6 +94,7 @@ class Card:
     judge: str = ""
     release: ReleaseFacts | None = None
     data: tuple[str, ...] = ()
+    elsewhere: bool = False
 
     def __post_init__(self) -> None:
         if (self.role == "control") != bool(self.control_of):
@@ -167,6 +171,7 @@ class Facts(TypedDict, total=False):
     presets: Presets
     extra: str
     data: tuple[str, ...]
+    elsewhere: bool
 
 
 class BenchmarkFacts(Facts, total=False):
@@ -183,6 +188,7 @@ class AttackFacts(Facts, total=False):
     role: Role
     control_of: str
     control_when: Mapping[str, tuple[Any, ...]]
+    plain_when: Mapping[str, tuple[Any, ...]]
     alike: tuple[str, ...]
     surrogate: bool
     scope: Scope

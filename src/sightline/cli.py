@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from sightline import __version__
+from sightline import __version__, response_commands
 from sightline.characters import printable
+from sightline.data_commands import check_data_command
 from sightline.errors import SightlineError, StoppedError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 testbed = typer.Typer(help="The small models that Sightline brings along.", no_args_is_help=True)
 app.add_typer(testbed, name="testbed")
+app.command("check-data")(check_data_command)
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML); see `studies/quickstart.yaml`.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, made by `sightline run`.")]
@@ -116,6 +118,10 @@ def run(
     show_results(session, fresh=bool(counts), eval_logs=eval_logs)
 
 
+app.command()(response_commands.score)
+app.command()(response_commands.export)
+
+
 @app.command()
 def init(
     file: Annotated[Path, typer.Argument(help="The study file to write.")] = Path("study.yaml"),
@@ -124,7 +130,9 @@ def init(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Your table or folder, or a benchmark's name (also NAME=FOLDER of its release)."),
+        typer.Option(
+            help="Your table of prompts or of answers, your folder, or a benchmark (also NAME=FOLDER)."
+        ),
     ] = None,
     gpu: Annotated[
         bool | None,

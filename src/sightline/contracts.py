@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from sightline.callables import AttackCall, BenchmarkCall, DefenseCall, JudgeCall
 from sightline.cases import Case, Conversation, Image
@@ -128,6 +128,10 @@ class Release(Protocol):
 
     def listing(self, folder: str) -> list[tuple[str, int]]:
         """Names and sizes of the pictures of a folder, sorted; empty if it is absent. Enters the digest."""
+        ...
+
+    def note(self, name: str) -> None:
+        """Note the content of a member, for the digest of what was read."""
         ...
 
     def warn(self, message: str) -> None:
@@ -279,6 +283,31 @@ class NeedsSecret(Protocol):
 
     def keyed(self, secret: str) -> Judge:
         """The same judge with the secret of a run, which does not change between the run's resumes."""
+        ...
+
+
+class Recalled(NamedTuple):
+    """A response that exists already, and what its file says of it besides."""
+
+    response: Response
+    about: Mapping[str, Any]
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """A target that answers from a table, case by case, and asks nobody."""
+
+    def recall(self, case: str, attack: str, attempt: int) -> Recalled:
+        """The response of a case under an attack, by its name in the table."""
+        ...
+
+
+@runtime_checkable
+class ReadsRecords(Protocol):
+    """An attack that shows what a table says was shown: its rows are part of the artifact's key."""
+
+    def record_of(self, case: str) -> str:
+        """Digest of what the table holds of a case."""
         ...
 
 

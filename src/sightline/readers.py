@@ -42,7 +42,11 @@ class BadRows:
     def message(self, where: str) -> str:
         """All of it as one text."""
         rows = "1 row cannot" if self.count == 1 else f"{self.count:,} rows cannot"
-        more = [f"and {self.count - SHOWN:,} more"] if self.count > SHOWN else []
+        more = (
+            [f"and {self.count - SHOWN:,} more; `sightline check-data` lists all"]
+            if self.count > SHOWN
+            else []
+        )
         return "\n  ".join(
             [
                 f"{where}: {rows} be used. Mend what follows, or set `on_bad_rows: keep`: then each is an "
@@ -115,34 +119,50 @@ class TableBenchmark(Benchmark):
             UsageError: for an absent or wrong file, or for bad rows: all of them in one list.
         """
         bad, odd, counts = BadRows(), OddTexts(), Counter[str]()
-        first: dict[int, str] = {}
-        number = 0
-        for number, row in enumerate(self.rows(release), start=1):
-            for case in self._cases_of(row, number, release, first):
-                problem = _problem(case)
-                if problem and self.on_bad_rows == "error":
-                    bad.add(problem if row.where in problem else f"{row.where}: {problem}")
-                    continue
-                counts[case.category] += 1
-                odd.look_at(case, row)
-                yield case
+        row = None
+        for row, case in self.pairs(release):
+            problem = _problem(case)
+            if problem and self.on_bad_rows == "error":
+                bad.add(told(row, problem))
+                continue
+            counts[case.category] += 1
+            odd.look_at(case, row)
+            yield case
         if bad.count:
             raise UsageError(bad.message(str(release.root)))
-        if not number:
+        if row is None:
             raise UsageError(f"{release.root}: no rows with these settings")
         odd.tell(release)
         self._compare(counts, release)
 
-    def _cases_of(self, row: Row, number: int, release: Release, first: dict[int, str]) -> Iterator[Case]:
+    def pairs(self, release: Release) -> Iterator[tuple[Row, Case]]:
+        """Every row with each of its cases; one that cannot be used with the case that stands for it.
+
+        Raises:
+            UsageError: for an absent or wrong file.
+        """
+        first: dict[int, int | str] = {}
+        for number, row in enumerate(self.rows(release), start=1):
+            for case in self._cases_of(row, number, release, first):
+                yield row, case
+
+    def roles(self, row: Row) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002 - for those that override it
+        """Which of the row's columns are what, where the user's table may call them as it likes."""
+        return {}
+
+    def _cases_of(
+        self, row: Row, number: int, release: Release, first: dict[int, int | str]
+    ) -> Iterator[Case]:
         """The cases of a row; what is wrong with it, or a name that was there before, makes it unusable."""
         try:
             if row.fault:
                 raise row.problem(row.fault)
             made = self.case(row, release)
             for case in [made] if isinstance(made, Case) else made:
-                before = first.setdefault(hash(case.id), place := f"{row.unit} {row.key or row.number}")
-                if before is not place:
-                    raise row.problem(f"{case.id!r} was already in {before}")
+                known = len(first)
+                before = first.setdefault(hash(case.id), row.key or row.number)
+                if len(first) == known:
+                    raise row.problem(f"{case.id!r} was already in {row.unit} {before}")
                 yield case
         except RowProblem as bad:
             yield unusable(f"{self.card.name}/unusable/{number}", str(bad))
@@ -165,6 +185,11 @@ class TableBenchmark(Benchmark):
             release.warn(f"{release.root}: numbers of cases: {', '.join(odd[:12])}{more}")
 
 
+def told(row: Row, problem: str) -> str:
+    """What is wrong with a case, with the place of its row."""
+    return problem if row.where in problem else f"{row.where}: {problem}"
+
+
 def unusable(id: str, problem: str) -> Case:
     """The case that stands for a row that cannot be used: asking it is an `error` outcome."""
     return Case(
@@ -179,7 +204,11 @@ def unusable(id: str, problem: str) -> Case:
 
 def _problem(case: Case) -> str:
     """What is wrong with a picture of a case, or ''."""
-    return next((image.problem for image in case.conversation.images if image.problem), "")
+    for turn in case.conversation.turns:
+        for part in turn.parts:
+            if not isinstance(part, str) and part.problem:
+                return part.problem
+    return ""
 
 
 def found_release(card: Card) -> Path | None:

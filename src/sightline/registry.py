@@ -327,7 +327,9 @@ def spec(method: Any) -> str:
 
 
 def role_of(method: Any) -> Role:
-    """The role of an attack with its settings: that of its card, or `control` if a setting makes it one."""
+    """The role of an attack with its settings: that of its card, or what a setting makes of it."""
+    if any(getattr(method, name) in values for name, values in method.card.plain_when.items()):
+        return "plain"
     if any(getattr(method, name) in values for name, values in method.card.control_when.items()):
         return "control"
     role: Role = method.card.role

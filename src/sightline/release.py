@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightline import _trees
+from sightline._archives import packed_suffix, unpacked
 from sightline._trees import Member, Stamp, fold, member_parts
 from sightline.cases import Image
 from sightline.contracts import Images
@@ -69,6 +70,11 @@ class OfficialRelease:
         """Note something that the user should know, such as an unexpected number of rows."""
         self._warnings.append(message)
 
+    @property
+    def files(self) -> Mapping[str, str]:
+        """SHA-256 of the texts and tables read so far, by name."""
+        return self._texts
+
     def exists(self, name: str) -> bool:
         """Whether a file or a folder with pictures of that name is there, in any letter case."""
         try:
@@ -106,7 +112,8 @@ class OfficialRelease:
         """The rows of a table, streamed in order; its suffix says how it is written.
 
         Args:
-            name: a `.csv`, `.tsv`, `.json`, `.jsonl`, `.ndjson`, `.parquet` or `.arrow` member.
+            name: a `.csv`, `.tsv`, `.json`, `.jsonl`, `.ndjson`, `.parquet` or `.arrow` member, which may be
+                packed on its own (`.jsonl.gz`, `.xz`, `.bz2`).
             encoding: of its text, where it is not UTF-8 and has no byte-order mark.
             columns: those that a table must have; of a Parquet or Arrow table no others are read.
             header: names of the columns of a CSV or TSV table without a header line.
@@ -131,7 +138,8 @@ class OfficialRelease:
         header: Sequence[str] | None,
         under: str,
     ) -> Iterator[Row]:
-        suffix = fold(Path(member_parts(name)[-1]).suffix)
+        last = fold(member_parts(name)[-1])
+        suffix = Path(last.removesuffix(packed_suffix(last))).suffix
         if suffix in (".jsonl", ".ndjson"):
             yield from self._json_lines(member, encoding)
         elif suffix in (".parquet", ".arrow"):
@@ -194,6 +202,7 @@ class OfficialRelease:
         member = self._files.find(member_parts(name))
         if member is None:
             raise UsageError(self._files.absent(name, name))
+        member = unpacked(member)
         self._texts[fold(name)] = member.sha256()
         return member
 
@@ -229,14 +238,20 @@ class OfficialRelease:
             return self.image(path)
         if self._listing and isinstance(data, bytes):
             return Image("", 0, 0)
+        where = f"{self.root}: {whole(name)}"
+        if not isinstance(data, bytes):
+            return Image("", 0, 0, problem=f"{where}: holds no picture")
+        if len(data) > (most := _trees.MAX_MEMBER_BYTES):
+            return Image("", 0, 0, problem=f"{where}: {len(data)} bytes, more than the {most} allowed")
+        return self.kept(data, where)
+
+    def kept(self, data: bytes, where: str) -> Image:
+        """A picture file, kept in the run's blobs; `where` names it for what is wrong with it."""
         try:
-            if not isinstance(data, bytes):
-                raise UsageError("holds no picture")
-            if len(data) > _trees.MAX_MEMBER_BYTES:
-                raise UsageError(f"{len(data)} bytes, more than the {_trees.MAX_MEMBER_BYTES} allowed")
             return self._images.put(data)
         except UsageError as broken:
-            return Image("", 0, 0, problem=f"{self.root}: {whole(name)}: {broken}")
+            message = str(broken)
+            return Image("", 0, 0, problem=message if where in message else f"{where}: {message}")
 
     def image(self, name: str) -> Image:
         """A picture member, kept in the run's blobs. An absent or unreadable one has `problem` set."""
@@ -253,7 +268,7 @@ class OfficialRelease:
             where = member.where
             data = member.read()
             self._pictures_seen[name] = Seen(sha256_bytes(data), member.stamp)
-            return self._images.put(data)
+            return self.kept(data, where)
         except UsageError as broken:
             message = str(broken)
             return Image("", 0, 0, problem=message if where in message else f"{where}: {message}")

@@ -117,7 +117,8 @@ def _notes(found: Coverage) -> list[str]:
         if each.how == "unknown":
             lines.append(f"{each.label}: what it covers is not known: {each.why}")
         if each.counts.get("", 0):
-            lines.append(f"{each.label}: {each.counts['']:,} of {number:,} cases have no hazard code")
+            own = f" ({each.why})" if each.how == "read" and each.why else ""
+            lines.append(f"{each.label}: {each.counts['']:,} of {number:,} cases have no hazard code{own}")
         if each.judged:
             lines.append(f"{each.label}: {each.judged:,} of {number:,} {what} have their code by judgement")
     if not found.uncovered:

@@ -58,6 +58,18 @@ def test_cases_are_counted_by_the_code_that_they_carry(tmp_path: Path) -> None:
     assert not {"benign", "detect"} & set(found.uncovered)
 
 
+def test_who_brings_cases_without_codes_is_told_how_they_get_them(tmp_path: Path) -> None:
+    text = STUDY.replace("figstep_safebench", "cases").format(root="mine.csv")
+    for table, counts, told in (
+        ("prompt\nhow are glimbers made?\n", {"": 1}, True),
+        ("prompt,hazard_code\nhow are glimbers made?,x.cyb\n", {"x.cyb": 1}, False),
+    ):
+        (tmp_path / "mine.csv").write_text(table)
+        found = covered(text, tmp_path).benchmarks[0]
+        assert {code: number for code, number in found.counts.items() if number} == counts
+        assert ("hazard_code" in found.why) == told
+
+
 def test_a_limit_counts_what_the_study_reads(tmp_path: Path) -> None:
     text = STUDY.format(root=release(tmp_path / "FigStep")) + "limit: 2\n"
     found = covered(text, tmp_path)

@@ -39,6 +39,8 @@ class Study:
         targets: target strings, such as `["testbed/linear"]`.
         benchmarks: objects (`sl.benchmarks.TestbedRequests()`), their text form, or mappings of a study
             file's entry, such as `{"name": sl.benchmarks.MMSafetyBench(), "root": "FOLDER", "limit": 50}`.
+        responses: files with responses that exist already, in place of targets, benchmarks, attacks and
+            defenses: `"answers.csv"`, or a mapping of a study file's entry; see `score`.
         judges: objects, text forms or mappings; the first one's outcomes are the headline.
         attacks: the same, `"none"` for the request as it is; what is crafted on gradients names its model:
             `{"name": sl.attacks.GCG(), "surrogate": "testbed/linear", "budget": {"backwards": 100}, "seeds":
@@ -55,22 +57,24 @@ class Study:
         self,
         name: str,
         *,
-        targets: Sequence[str],
-        benchmarks: Sequence[Benchmark | Entry],
         judges: Sequence[Judge | Entry],
-        attacks: Sequence[Attack | Entry] = ("none",),
-        defenses: Sequence[Defense | Entry] = ("none",),
+        targets: Sequence[str] = (),
+        benchmarks: Sequence[Benchmark | Entry] = (),
+        attacks: Sequence[Attack | Entry] = (),
+        defenses: Sequence[Defense | Entry] = (),
+        responses: Path_ | Sequence[str] | Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        plain = {
+        plain: dict[str, Any] = {
             "study": name,
             "targets": list(targets),
             "benchmarks": _entries(benchmarks),
             "attacks": _entries(attacks),
             "defenses": _entries(defenses),
-            "judges": _entries(judges),
-            **settings,
+            "responses": _plain(responses),
         }
+        plain = {key: value for key, value in plain.items() if value}
+        plain |= {"judges": _entries(judges), **settings}
         self.text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         self.checked = config.parse(self.text, name=name, folder=Path.cwd())
 

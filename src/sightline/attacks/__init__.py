@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.noise_image import NoiseImage as NoiseImage
     from sightline.attacks.controls.noise_on_picture import NoiseOnPicture as NoiseOnPicture
     from sightline.attacks.controls.none import NoAttack as NoAttack
+    from sightline.attacks.controls.recorded import Recorded as Recorded
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
     from sightline.attacks.textual.gcg import GCG as GCG

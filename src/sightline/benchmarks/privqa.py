@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.benchmarks._images import first_picture
+from sightline.benchmarks._pictures import first_picture
 from sightline.cards import ReleaseFacts
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Release

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.judges.model_graded import ModelGraded as ModelGraded
+    from sightline.judges.recorded import Recorded as Recorded
     from sightline.judges.refusal_prefix import RefusalPrefix as RefusalPrefix
     from sightline.judges.target_string import TargetString as TargetString
     from sightline.judges.testbed_policy import TestbedPolicy as TestbedPolicy

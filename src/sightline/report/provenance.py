@@ -17,6 +17,10 @@ from sightline.report.text import EXPECTATIONS, stand_in
 from sightline.run_folder import LOCK
 
 MOST_FLAGS = 40
+MOST_FILES = 20
+FILE = ("name", "sha256", "rows", "format")
+"""What is known of a file of responses, whatever it says of itself."""
+UNKNOWN = "unknown: the responses were recorded elsewhere"
 _FONT = re.compile(r"font (\S+) sha256")
 _MEANINGS = {
     "batch1": "the model answered differently in a batch, so requests were sent one at a time (batch1)",
@@ -47,6 +51,9 @@ def read_lock(run: Path) -> dict[str, Any]:
 def without_settings(lock: Mapping[str, Any]) -> dict[str, Any]:
     """The lock for a copy that is shared: hashes stand for settings of methods, which may hold requests."""
     found = dict(lock)
+    if isinstance(found.get("responses"), Mapping):  # files may say anything of themselves
+        files = [{key: file.get(key) for key in FILE} for file in found["responses"].get("files", ())]
+        found["responses"] = {**found["responses"], "files": files}
     for section in ("benchmarks", "attacks", "defenses", "targets", "judges"):
         found[section] = [
             {**entry, **{name: _bare(str(entry[name])) for name in ("spec", "id") if name in entry}}
@@ -96,8 +103,40 @@ def _methods(lock: Mapping[str, Any], section: str, kind: cards.Kind) -> Facts:
             f"limit {entry['limit']}" if entry.get("limit") else "",
             ", ".join(f"{n} {EXPECTATIONS.get(e, e)}s" for e, n in dict(entry.get("cases", {})).items() if n),
         )
-        found.append((str(entry.get("label", "?")), " · ".join(part for part in parts if part)))
-    return tuple(found)
+        shown = parts[:2] if "answered_by" in entry else parts  # recorded: once for each target in the lock
+        found.append((str(entry.get("label", "?")), " · ".join(part for part in shown if part)))
+    return tuple(dict.fromkeys(found))
+
+
+def _recorded(lock: Mapping[str, Any]) -> list[Block]:
+    """Where recorded responses come from, and what is not known of them."""
+    facts = lock.get("responses")
+    if not isinstance(facts, Mapping):
+        return []
+    made = " ".join(str(facts.get(name) or "") for name in ("harness", "version")).strip()
+    columns = dict(facts.get("columns") or {}).items()
+    files = [dict(file) for file in facts.get("files", ())]
+    rows = [
+        ("Format", str(facts.get("format", "?"))),
+        ("Written by", made or "unknown"),
+        ("Decoding", _decoding(facts.get("decoding")) or UNKNOWN),
+        *((str(file.get("name")), _file(file)) for file in files[:MOST_FILES]),
+    ]
+    if columns:
+        rows.insert(1, ("Columns", ", ".join(f"{what} = {name}" for what, name in columns)))
+    if len(files) > MOST_FILES:
+        rows.append(("…", f"{len(files) - MOST_FILES:,} more files are in the lock"))
+    return [Block("Recorded responses", tuple(rows))]
+
+
+def _file(file: Mapping[str, Any]) -> str:
+    said = {key: value for key, value in file.items() if key not in FILE}
+    told = "; ".join(f"{key}: {value}" for key, value in said.items())
+    return f"{file.get('rows')} rows · SHA-256 {file.get('sha256')}" + (f" · {told[:600]}" if told else "")
+
+
+def _decoding(settings: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in dict(settings or {}).items())
 
 
 def blocks(run: Path, lock: Mapping[str, Any], results: Results) -> list[Block]:
@@ -111,6 +150,8 @@ def blocks(run: Path, lock: Mapping[str, Any], results: Results) -> list[Block]:
     decoding = ", ".join(
         f"{name} {'provider default' if value is None else value}" for name, value in settings
     )
+    if "responses" in lock:
+        decoding = _decoding(lock["responses"].get("decoding")) or UNKNOWN
     study = (
         ("Study", str(lock.get("study", "?"))),
         ("Lock file", f"{LOCK}, SHA-256 {sha256_file(run / LOCK)}"),
@@ -125,6 +166,7 @@ def blocks(run: Path, lock: Mapping[str, Any], results: Results) -> list[Block]:
     versions = tuple((str(name), str(value)) for name, value in dict(lock.get("versions", {})).items())
     return [
         Block("Study", study),
+        *_recorded(lock),
         Block("Benchmarks", _methods(lock, "benchmarks", "benchmark")),
         Block("Attacks", _methods(lock, "attacks", "attack")),
         Block("Defenses", _methods(lock, "defenses", "defense")),

@@ -81,8 +81,14 @@ ORACLES = {
     "none": "attacks without target queries",
     "undefended": "attacks that query the undefended target",
     "defended": "adaptive attacks that query the defended target",
+    "unknown": "recorded attacks; what they asked while they were made is unknown",
 }
-ACCESS = {"white": "white box", "grey": "grey box", "black": "black box"}
+ACCESS = {
+    "white": "white box",
+    "grey": "grey box",
+    "black": "black box",
+    "unknown": "access not recorded",
+}
 QUANTITIES = {
     "forwards": "forward passes",
     "backwards": "backward passes",

@@ -56,7 +56,10 @@ def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str
             plain = role_of(str(attack.get("spec", ""))) is Role.plain
             met = attack.get("applies_to", attack.get("meets", cards.REQUESTS))  # `meets`: former name
             each = sum(int(n) for name, n in cases.items() if plain or name in met)
+            only = attack.get("answered_by")
             for target in entries(lock, "targets"):
+                if only is not None and list(only) != [target["target"], target["defense"]]:
+                    continue
                 for judge in entries(lock, "judges"):
                     cell = (
                         benchmark["label"],
@@ -201,6 +204,16 @@ def _phrases_only(results: Results, lock: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _recorded_verdicts(lock: Mapping[str, Any]) -> list[str]:
+    """What cannot be read from the verdicts of a file."""
+    if not any(method_of(str(entry.get("spec", ""))) == "recorded" for entry in entries(lock, "judges")):
+        return []
+    return [
+        "recorded holds the file's own verdicts: a request that was not obeyed counts as off_topic unless "
+        "the file says that it was refused, so refusal and over-refusal cannot be read from this judge"
+    ]
+
+
 def warnings_of(run: Path, lock: Mapping[str, Any], results: Results, *, redacted: bool = False) -> list[str]:
     """The cautions of a report, most serious first.
 
@@ -215,6 +228,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results, *, redacte
         if flag in _MEANINGS
     ]
     found += _phrases_only(results, lock)
+    found += _recorded_verdicts(lock)
     found += _controls(results)
     found += _fonts(results, lock)
     found += _few_groups(results)
@@ -279,7 +293,12 @@ def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
     if judges < 2:
         found.append("One judge only: the dependence of the rates on the judge is unknown.")
     found += _uncrafted(results)
-    if "defended" not in oracles:
+    if "unknown" in oracles:
+        found.append(
+            "The responses were recorded elsewhere: how the models were sampled, what the attacks could "
+            "see, and whether any was optimized against a defense is unknown unless the file says so."
+        )
+    elif "defended" not in oracles:
         found.append(
             "No adaptive attack: none was optimized against the defense, so its effect may be overestimated."
         )
@@ -287,7 +306,14 @@ def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
         found.append("One try per request: ASR over several tries would be higher.")
     found.append("No human annotation: judge errors are not part of any interval.")
     found.append("Intervals cover the sampling of requests, not training seeds, defense wordings or judges.")
-    names = sorted({method_of(spec) for spec in specs} - {"none"})
+    series = results.rows("select distinct attack_params, series from results")
+    names = sorted(
+        {
+            str(name) if method_of(spec) == "recorded" else method_of(spec)
+            for spec, name in series
+            if role_of(spec) is not Role.plain
+        }
+    )
     if names:
         found.append(f"Attacks run: {', '.join(names)}. A low ASR does not carry over to others.")
     return found

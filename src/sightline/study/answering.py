@@ -9,18 +9,19 @@ from dataclasses import dataclass, replace
 
 from sightline import registry
 from sightline.cases import Conversation
-from sightline.contracts import Decoding, MakesCalls, Target
+from sightline.contracts import Decoding, MakesCalls, Recalls, Target
 from sightline.errors import ContractError, TransientError, UsageError
 from sightline.keys import NOT_SENT, answer_key, response_hash
 from sightline.plain import conversation_of, plain_response
 from sightline.records import Cost, Response
+from sightline.responses.table import RECORDED
 from sightline.rng import seed_of
 from sightline.shards import Row
 from sightline.study.call_log import AnswerCalls, CallLog
-from sightline.study.context import RunContext
+from sightline.study.context import RunContext, StudyTarget
 from sightline.study.stages import Count, Stage, Todo
 from sightline.tables import Table, open_tables
-from sightline.untrusted import sanitized
+from sightline.untrusted import sanitized, sanitized_row
 
 STAGE = "answer"
 BACKOFF_SECONDS = 1.0
@@ -62,20 +63,20 @@ async def answer(run: RunContext) -> Count:
             unfit=shown_otherwise,
             retry_errors=run.retry_errors,
         )
-        for _, _, target in run.targets:
+        for each in run.targets:
 
-            async def ask(asked: Asked, target: Target = target) -> Row:
+            async def ask(asked: Asked, target: Target = each.target) -> Row:
                 return await respond(target, asked, study.decoding, study.retries, log)
 
-            await stage.run(_pending(run, stage, answered, crafted, target), ask, study.concurrency)
+            await stage.run(_pending(run, stage, answered, crafted, each), ask, study.concurrency)
     stage.close()
     return stage.count
 
 
 def _pending(
-    run: RunContext, stage: Stage[Asked], answered: Table, crafted: Table, target: Target
+    run: RunContext, stage: Stage[Asked], answered: Table, crafted: Table, target: StudyTarget
 ) -> Iterator[Todo[Asked]]:
-    for artifacts in run.artifact_keys():
+    for artifacts in run.artifact_keys(target):
         for epoch in range(run.study.epochs):
 
             def asked(wanted: list[int], artifacts: list[str] = artifacts, epoch: int = epoch) -> list[Asked]:
@@ -84,7 +85,7 @@ def _pending(
                     raise ContractError("an artifact of the grid is missing: run the craft stage first")
                 return [Asked(row, epoch) for row in rows if row is not None]
 
-            yield from stage.missing(answered, run.answer_keys(artifacts, target, epoch), asked)
+            yield from stage.missing(answered, run.answer_keys(artifacts, target.target, epoch), asked)
 
 
 async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int, log: CallLog) -> Row:
@@ -95,8 +96,13 @@ async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int
     """
     artifact = asked.artifact
     problem = artifact.get("problem")
+    about: Row = {}
     if problem is not None:
         response = Response(text="", stop="error", error=problem, flags=(NOT_SENT,))
+    elif isinstance(target, Recalls):
+        attack = artifact["note"].removeprefix(RECORDED)
+        recalled = target.recall(artifact["case_id"], attack, asked.epoch)
+        response, about = sanitized(recalled.response), {"recorded": sanitized_row(recalled.about)}
     else:
         calls = None
         if isinstance(target, MakesCalls):
@@ -111,6 +117,7 @@ async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int
         "shown": artifact["shown"],
         "hash": response_hash(row),
         **row,
+        **about,
     }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,97 +11,29 @@ import yaml
 from pydantic import ValidationError
 
 from sightline import registry
-from sightline.budget import UNLIMITED, Budget
+from sightline.budget import UNLIMITED
 from sightline.cards import Kind
-from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
+from sightline.contracts import Attack, Benchmark, Decoding, Judge
 from sightline.documents import read_document, read_text
 from sightline.errors import UsageError, nearest
 from sightline.readers import found_release, where_to_look
-from sightline.study.schema import AttackEntry, BenchmarkEntry, DecodingEntry, MethodEntry, StudyFile
+from sightline.study.named import NamedAttack as NamedAttack
+from sightline.study.named import NamedDefense as NamedDefense
+from sightline.study.named import Source as Source
+from sightline.study.named import Study as Study
+from sightline.study.recorded import ELSEWHERE, UNKNOWN, recorded
+from sightline.study.schema import (
+    AttackEntry,
+    BenchmarkEntry,
+    DecodingEntry,
+    MethodEntry,
+    ResponsesEntry,
+    StudyFile,
+)
 from sightline.targets import default_max_tokens
 
 Where = tuple[int | str, ...]
 E = TypeVar("E", bound=MethodEntry)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A benchmark of the study with the folder of its release."""
-
-    label: str
-    benchmark: Benchmark
-    root: Path | None = None
-    limit: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedAttack:
-    """A column of the study: an attack, and what it is crafted with.
-
-    Attributes:
-        label: the name that tables show.
-        attack: the method.
-        surrogates: target strings of the models that it is crafted on.
-        series: the label of the study's entry, which may have several columns.
-        budget: what one artifact may spend.
-        seed_index: which of the series' seeds this is, from 0.
-    """
-
-    label: str
-    attack: Attack
-    surrogates: tuple[str, ...] = ()
-    series: str
-    budget: Budget = UNLIMITED
-    seed_index: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedDefense:
-    """A defense of the study; `defense` is None for the undefended target."""
-
-    label: str
-    defense: Defense | None
-
-    @property
-    def spec(self) -> str:
-        """The form that stands in a defended target's name, '' for the undefended one."""
-        return "" if self.defense is None else registry.spec(self.defense)
-
-    @property
-    def calls(self) -> int:
-        """Target calls per answer, at most."""
-        return 1 if self.defense is None else self.defense.calls
-
-    def around(self, target: str) -> str:
-        """The name of `target` behind this defense."""
-        return f"defended/{self.spec}:{target}" if self.defense is not None else target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Study:
-    """A checked study: methods are constructed, names are known, labels are unique.
-
-    `text`, `folder` and `limit` (the override) are what it was parsed from, so that a run folder can
-    be resumed without the file; `places` says where each target stands in it. `timeout` is the
-    number of seconds after which a request to a provider is given up.
-    """
-
-    name: str
-    seed: int = 0
-    sources: tuple[Source, ...]
-    attacks: tuple[NamedAttack, ...]
-    targets: tuple[str, ...] = ()
-    defenses: tuple[NamedDefense, ...] = ()
-    judges: tuple[Judge, ...] = ()
-    decoding: Decoding = field(default_factory=Decoding)
-    epochs: int = 1
-    concurrency: int = 64
-    retries: int = 5
-    timeout: int | None = None
-    text: str = field(default="", repr=False)
-    folder: Path = Path()
-    limit: int | None = None
-    places: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Located:
@@ -231,6 +163,11 @@ class _Checker:
             UsageError: as `load`.
         """
         file = self.file
+        if file.responses is not None:
+            return self._recorded(file.responses)
+        for name in ("benchmarks", "targets"):
+            if name not in file.model_fields_set:
+                raise self.located.complain((), f"{name!r} is missing")
         attacks = tuple(
             column
             for index, (entry, label) in enumerate(self._labelled("attacks", file.attacks))
@@ -243,8 +180,7 @@ class _Checker:
             )
             for index, (entry, label) in enumerate(self._labelled("defenses", file.defenses))
         )
-        judges = [self._make("judge", entry, ("judges", i)) for i, entry in enumerate(file.judges)]
-        self._differ("judges", [registry.spec(judge) for judge in judges])
+        judges = self._judges()
         self._differ("targets", file.targets)
         sources = tuple(
             self._source(entry, label, index)
@@ -259,7 +195,7 @@ class _Checker:
             targets=tuple(file.targets),
             attacks=attacks,
             defenses=defenses,
-            judges=tuple(judges),
+            judges=judges,
             decoding=Decoding(**default | file.decoding.model_dump(exclude_unset=True), seed=file.seed),
             epochs=file.epochs,
             concurrency=file.concurrency,
@@ -272,6 +208,41 @@ class _Checker:
                 target: f"{name}:{line(('targets', index))}: targets.{index}"
                 for index, target in enumerate(file.targets)
             },
+        )
+
+    def _judges(self) -> tuple[Judge, ...]:
+        judges = [self._make("judge", entry, ("judges", i)) for i, entry in enumerate(self.file.judges)]
+        self._differ("judges", [registry.spec(judge) for judge in judges])
+        return tuple(judges)
+
+    def _recorded(self, entry: ResponsesEntry) -> Study:
+        """A study of responses that exist already."""
+        file = self.file
+        for name in ELSEWHERE:
+            if name in file.model_fields_set:
+                what = f"`responses:` says it already ({name} of recorded responses): leave {name!r} out"
+                raise self.located.complain((name,), what)
+        try:
+            found = recorded(entry, self.folder, self.limit or file.limit)
+        except UsageError as wrong:
+            raise self.located.complain(("responses",), str(wrong)) from None
+        return Study(
+            name=file.study,
+            seed=file.seed,
+            sources=(found.source,),
+            attacks=found.attacks,
+            targets=found.targets,
+            defenses=found.defenses,
+            judges=self._judges(),
+            decoding=replace(UNKNOWN, seed=file.seed),
+            epochs=found.table.attempts,
+            concurrency=file.concurrency,
+            retries=file.retries,
+            timeout=file.timeout,
+            text=self.text,
+            folder=self.folder,
+            limit=self.limit,
+            recorded=found.table,
         )
 
     def _differ(self, section: str, names: Sequence[str]) -> None:
@@ -300,11 +271,17 @@ class _Checker:
             if "(" in entry.name:
                 if settings or entry.preset:
                     raise UsageError("give settings either in the name's parentheses or as keys, not both")
-                return registry.parse(kind, entry.name)
-            return registry.make(kind, entry.name, preset=entry.preset, **settings)
+                made = registry.parse(kind, entry.name)
+            else:
+                made = registry.make(kind, entry.name, preset=entry.preset, **settings)
+            if made.card.elsewhere:
+                raise UsageError(
+                    f"{made.card.name} stands for what another harness did and comes with `responses:` alone"
+                )
         except UsageError as wrong:
             bad_key = next((key for key in settings if repr(key) in str(wrong)), None)
             raise self.located.complain((*where, bad_key) if bad_key else where, str(wrong)) from None
+        return made
 
     def _attacks(self, entry: AttackEntry, label: str, index: int) -> Iterator[NamedAttack]:
         """The columns of an entry: one for each level of its budget and each of its seeds."""

@@ -25,6 +25,11 @@ class StudyTarget(NamedTuple):
     defense: NamedDefense
     target: Target
 
+    def answers(self, column: Column) -> bool:
+        """Whether it is asked what a column shows; recorded responses are those of one target and defense."""
+        only = column.named.answered_by
+        return only is None or only == (self.name, self.defense.label)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
@@ -62,17 +67,21 @@ class RunContext:
     @property
     def answers(self) -> int:
         """Number of answers."""
-        return self.artifacts * len(self.targets) * self.study.epochs
+        asked = (
+            column.size(table.expected) for target in self.targets for table, column in self.cells(target)
+        )
+        return sum(asked) * self.study.epochs
 
-    def cells(self) -> Iterator[tuple[CaseTable, Column]]:
-        """Benchmark by benchmark, attack by attack."""
+    def cells(self, target: StudyTarget | None = None) -> Iterator[tuple[CaseTable, Column]]:
+        """Benchmark by benchmark, attack by attack: all columns, or those that a target is asked."""
         for case_table in self.case_tables:
             for column in self.columns:
-                yield case_table, column
+                if target is None or target.answers(column):
+                    yield case_table, column
 
-    def artifact_keys(self) -> Iterator[list[str]]:
-        """Keys of all artifacts, cell by cell, in batches."""
-        for case_table, column in self.cells():
+    def artifact_keys(self, target: StudyTarget | None = None) -> Iterator[list[str]]:
+        """Keys of all artifacts, or of those that a target is shown, cell by cell, in batches."""
+        for case_table, column in self.cells(target):
             yield from map(column.keys, self.case_rows(case_table, column))
 
     def answer_keys(self, artifacts: Sequence[str], target: Target, epoch: int) -> list[str]:

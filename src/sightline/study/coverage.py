@@ -16,6 +16,7 @@ from sightline.release import OfficialRelease
 from sightline.study.config import Source, Study
 from sightline.study.sampling import sampled
 
+OWN_CODES = "a column `hazard_code` says it"
 How = Literal["read", "expected", "listed", "unknown"]
 
 
@@ -31,7 +32,7 @@ class Covered:
         counts: cases (or labels) by primary code; those without one under ''.
         secondary: the same by secondary codes, tags included.
         judged: how many of them the crosswalk maps by judgement.
-        why: why the release was not read, '' if it was.
+        why: why the release was not read; how cases of the user's own get codes; else ''.
     """
 
     label: str
@@ -85,7 +86,7 @@ def _covered(source: Source, images: Images) -> Covered:
         cases = source.benchmark.cases(release)
         return _read(source, sampled(cases, source.limit) if source.limit else cases)
     except UsageError as unfit:
-        return _unread(source, str(unfit))
+        return _unread(source, " ".join(str(unfit).split("\n")[:2]))  # of bad rows, the first
     finally:
         release.close()
 
@@ -96,7 +97,8 @@ def _read(source: Source, cases: Iterable[Case]) -> Covered:
     for case in cases:
         counts[case.hazard] += 1
         categories[case.category] += 1
-    return replace(_of_categories(source, categories), how="read", counts=counts)
+    uncoded = OWN_CODES if counts[""] and source.benchmark.card.name == "cases" else ""
+    return replace(_of_categories(source, categories), how="read", counts=counts, why=uncoded)
 
 
 def _unread(source: Source, why: str) -> Covered:

@@ -96,6 +96,11 @@ class _Account:
         return self.whole and self.ended == self.sent
 
 
+def _named(row: Row) -> Row:
+    """Of a case, what the key of its artifact is made from."""
+    return {"key": row["key"], "id": row["id"]}
+
+
 class WorkQueue:
     """What is handed out of the grid, and what has come of it."""
 
@@ -121,20 +126,21 @@ class WorkQueue:
         column = self._columns[c]
         most = length(column)
         if most is None:
-            cases = [row["key"] for row in self._rows(b, c)]
+            cases = [_named(row) for row in self._rows(b, c)]
             if todos := self._todos(column, cases):
-                yield WorkUnit(b, c, tuple(cases), tuple(todo.key for todo in todos))
+                keys = tuple(case["key"] for case in cases)
+                yield WorkUnit(b, c, keys, tuple(todo.key for todo in todos))
             return
         for rows in chunks(self._rows(b, c), most * max(1, CHUNK // most)):
-            todos = self._todos(column, [row["key"] for row in rows])
+            todos = self._todos(column, rows)
             for _, block in groupby(todos, lambda todo: todo.value[0] // most):
                 part = list(block)
                 yield WorkUnit(b, c, tuple(todo.value[1] for todo in part), tuple(todo.key for todo in part))
 
-    def _todos(self, column: Column, cases: list[str]) -> list[Todo[Place]]:
+    def _todos(self, column: Column, cases: list[Row]) -> list[Todo[Place]]:
         """Artifacts that are not there yet, each with the place and the key of its case."""
-        keys = column.keys([{"key": case} for case in cases])
-        return list(self._stage.missing(self._table, keys, choose(list(enumerate(cases)))))
+        places = [(number, str(case["key"])) for number, case in enumerate(cases)]
+        return list(self._stage.missing(self._table, column.keys(cases), choose(places)))
 
     def _rows(self, b: int, c: int) -> Iterator[Row]:
         for rows in self._run.case_rows(self._run.case_tables[b], self._columns[c]):

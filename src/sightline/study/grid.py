@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sightline import registry
 from sightline.budget import UNLIMITED
-from sightline.contracts import Surrogate
+from sightline.contracts import ReadsRecords, Surrogate
 from sightline.digests import digest
 from sightline.rng import seed_of
 from sightline.shards import Row
@@ -28,7 +28,7 @@ def chunks(rows: Iterator[V], size: int = CHUNK) -> Iterator[list[V]]:
 
 def applies(attack: NamedAttack, expected: str) -> bool:
     """Whether a study runs `attack` on cases of this expectation; all cases are asked plainly."""
-    return attack.attack.card.role == "plain" or expected in attack.attack.card.applies_to
+    return registry.role_of(attack.attack) == "plain" or expected in attack.expectations
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,14 @@ class Column:
     def keys(self, cases: Sequence[Row]) -> list[str]:
         """Key of an artifact: case content, attack with settings, code and fonts, seed, surrogates, budget.
 
-        The code that seals drafts counts, too.
+        The code that seals drafts counts, too, and the rows of a table that an attack shows.
         """
+        attack = self.named.attack
         how = (self.identity, stage_code("craft"), self.seed)
         on = [self.crafted_on] if self.surrogates else []
         within = [str(self.named.budget)] if self.named.budget != UNLIMITED else []
+        if isinstance(attack, ReadsRecords):
+            return [digest("craft", row["key"], *how, attack.record_of(row["id"])) for row in cases]
         return [digest("craft", row["key"], *how, *on, *within) for row in cases]
 
 

@@ -104,9 +104,9 @@ async def judge_all(run: RunContext) -> Count:
 
 def _pending(answers: Answers, stage: Stage[Sample], judged: Table, judge: Judge) -> Iterator[Todo[Sample]]:
     identity = registry.identity(judge)
-    for _, _, target in answers.run.targets:
-        for case_table, column in answers.run.cells():
-            for batch in answers.of_cell(case_table, column, target):
+    for target in answers.run.targets:
+        for case_table, column in answers.run.cells(target):
+            for batch in answers.of_cell(case_table, column, target.target):
                 keys = [verdict_key(sample, judge.id, identity) for sample in batch]
                 yield from stage.missing(judged, keys, choose(batch))
 

@@ -6,6 +6,7 @@ import difflib
 import importlib.metadata
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def resolve(run: RunContext) -> Plain:
         "decoding": {
             "max_tokens": study.decoding.max_tokens,
             "temperature": study.decoding.temperature,
-            "top_p": study.decoding.top_p,
+            "top_p": study.decoding.top_p if study.recorded is None else None,
         },
         "benchmarks": [
             {
@@ -112,10 +113,11 @@ def resolve(run: RunContext) -> Plain:
                 **({"crafted_on": column.crafted_on} if column.surrogates else {}),
                 **({"budget": str(column.named.budget)} if column.named.budget != UNLIMITED else {}),
                 **({"seed": column.seed} if column.named.seed_index else {}),
-                **({"applies_to": sorted(card.applies_to)} if card.applies_to != cards.REQUESTS else {}),
+                **({"applies_to": sorted(met)} if met != cards.REQUESTS else {}),
+                **({"answered_by": list(only)} if (only := column.named.answered_by) is not None else {}),
             }
             for column in run.columns
-            for card in [column.named.attack.card]
+            for met in [column.named.expectations]
         ],
         "defenses": [
             _method(named.label, named.defense) if named.defense is not None else {"label": named.label}
@@ -132,6 +134,7 @@ def resolve(run: RunContext) -> Plain:
             }
             for judge in run.judges
         ],
+        **({"responses": asdict(study.recorded.facts)} if study.recorded is not None else {}),
         "stages": {stage: stage_code(stage) for stage in STAGES},
         "versions": versions(),
         "code": _code(run),
@@ -229,9 +232,9 @@ def code_changes(old: Plain, new: Plain) -> list[str]:
 
 def _methods(old: Plain, new: Plain, changed: set[str]) -> Iterator[str]:
     for section, kind in _SECTIONS.items():
-        before = {entry["label"]: entry for entry in old[section]}
+        before = {_place(entry): entry for entry in old[section]}
         for entry in new[section]:
-            was = before.get(entry["label"], {})
+            was = before.get(_place(entry), {})
             if "spec" not in entry or was.get("spec") != entry["spec"]:
                 continue
             named = f"{kind} {entry['label']}"
@@ -241,6 +244,11 @@ def _methods(old: Plain, new: Plain, changed: set[str]) -> Iterator[str]:
             if was.get("crafted_on") != entry.get("crafted_on") and _bare(was) == _bare(entry):
                 parts = closure(*SURROGATES)
                 yield f"{named}: the code that opens its surrogate has changed{_list(changed & parts.keys())}"
+
+
+def _place(entry: Plain) -> tuple[str, ...]:
+    """What tells the entries of a section apart: recorded attacks of one name stand there once per target."""
+    return (str(entry["label"]), *map(str, entry.get("answered_by", ())))
 
 
 def _bare(entry: Plain) -> list[str]:

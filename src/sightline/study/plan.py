@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sightline import registry
 from sightline.attacks.rendering import find_font
-from sightline.contracts import CountsCalls, Judge, NeedsTarget
+from sightline.contracts import CountsCalls, Judge, NeedsTarget, Recalls
 from sightline.keys import judge_key
 from sightline.shards import Row
 from sightline.study.config import NamedAttack
@@ -56,7 +56,7 @@ def plan(run: RunContext, folder: Path, *, retry_errors: bool = False) -> Plan:
             asked.count(target, answered, judged)
     samples = run.answers
     return Plan(
-        cells=len(run.case_tables) * len(run.columns) * len(run.targets),
+        cells=sum(len(list(run.cells(target))) for target in run.targets),
         cases=sum(sum(case_table.expected.values()) for case_table in run.case_tables),
         artifacts=Share("artifacts", run.artifacts, there),
         targets=tuple(asked.targets.values()),
@@ -85,7 +85,7 @@ class _Asked:
     def count(self, asked: StudyTarget, answered: Table, judged: Table) -> None:
         """Add what a defended target has answered, and what was judged of it."""
         name, rows, there = asked.name, 0, 0
-        for artifacts in self._run.artifact_keys():
+        for artifacts in self._run.artifact_keys(asked):
             for epoch in range(self._run.study.epochs):
                 keys = self._run.answer_keys(artifacts, asked.target, epoch)
                 found = [row for row in answered.rows(keys) if row is not None]
@@ -94,7 +94,8 @@ class _Asked:
                 rows += len(keys)
                 there += len(found)
                 self._count_verdicts(found, judged)
-        calls, most = (rows - there) * asked.defense.calls, self._run.study.decoding.max_tokens
+        each = 0 if isinstance(asked.target, Recalls) else asked.defense.calls
+        calls, most = (rows - there) * each, self._run.study.decoding.max_tokens if each else 0
         before = self.targets.get(name, Share(name, 0, 0))
         self.targets[name] = Share(
             name,

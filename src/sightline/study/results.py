@@ -128,7 +128,7 @@ def _batches(answers: Answers, judged: Table) -> Iterator[tuple[list[Row], dict[
     run = answers.run
     readers = [_Reader(judge.id, registry.identity(judge), scores_of(judge)) for judge in run.judges]
     for target in run.targets:
-        for case_table, column in run.cells():
+        for case_table, column in run.cells(target):
             constant = _cell_columns(run.study, case_table, column, target)
             for batch in answers.of_cell(case_table, column, target.target):
                 yield list(_rows(batch, readers, judged)), constant

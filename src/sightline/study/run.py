@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -14,6 +14,7 @@ from sightline.closure import code_of
 from sightline.contracts import NeedsTarget, Target
 from sightline.digests import sha256_file
 from sightline.errors import DamageError, UsageError
+from sightline.responses.table import ResponseTable
 from sightline.run_folder import COMPLETE, RESULTS, lock_digest, refuse_other_format
 from sightline.scale import Resources
 from sightline.sealed import check_table, read_note
@@ -34,6 +35,7 @@ from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
 from sightline.tables import ROWS_AGAIN, Table, parquet_of
 from sightline.targets.local.files import forget_hashes
+from sightline.targets.recorded import RecordedTarget
 from sightline.targets.remembered import RememberedTarget, stamp
 
 TABLE_ANEW = "the table of results is made anew from the records"
@@ -85,11 +87,25 @@ class Run:
         found: list[StudyTarget] = []
         for name in self.study.targets:
             defenses = self.study.defenses
+            if self.study.recorded is not None:
+                found += self._recorded(name, self.study.recorded)
+                continue
             try:
                 found += (StudyTarget(name, each, self.target(each.around(name))) for each in defenses)
             except UsageError as wrong:
                 raise UsageError(f"{self.study.places.get(name, name)}: {wrong}") from None
         return found
+
+    def _recorded(self, name: str, table: ResponseTable) -> Iterator[StudyTarget]:
+        """A model of recorded responses under each defense that it was run with."""
+        held = {(at.target, at.defense): at for at in table.combinations}
+        for each in self.study.defenses:
+            at = held.get((name, each.label))
+            if at is not None:
+                target = self._targets.setdefault(
+                    each.around(name), RecordedTarget(table, at.model, at.defense)
+                )
+                yield StudyTarget(name, each, target)
 
     def prepare(self) -> None:
         """Open what the study names, read its cases, and hold its lock.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sightline.budget import Budget
+from sightline.cases import Expected
 from sightline.errors import UsageError
 
 
@@ -77,6 +78,36 @@ class BenchmarkEntry(MethodEntry):
     limit: Annotated[int, Field(ge=1)] | None = None
 
 
+def _files(value: Any) -> Any:
+    """A path, or a list of paths, stands for `{files: ...}`."""
+    return {"files": value} if isinstance(value, str | list) else value
+
+
+Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class ResponsesEntry(BaseModel):
+    """Responses that exist already, as written in a study; see docs/responses.md."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    files: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+    label: str = ""
+    format: str = ""
+    columns: dict[str, str] = {}
+    model: str = ""
+    attack: str = ""
+    defense: str = ""
+    expected: Expected | None = None
+    plain: Listed = ()
+    controls: Listed = ()
+    error_markers: Listed = ()
+    behaviors: str = ""
+    images: str = ""
+    encoding: str = ""
+    on_bad_rows: Literal["error", "keep"] = "error"
+    limit: Annotated[int, Field(ge=1)] | None = None
+
+
 class DecodingEntry(BaseModel):
     """Generation settings; `null` leaves one to the provider, for models that reject it.
 
@@ -98,8 +129,9 @@ class StudyFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     seed: Annotated[int, Field(ge=0, le=2**62)] = 0
-    benchmarks: Annotated[list[Annotated[BenchmarkEntry, BeforeValidator(_entry)]], Field(min_length=1)]
-    targets: Annotated[list[str], Field(min_length=1)]
+    responses: Annotated[ResponsesEntry, BeforeValidator(_files)] | None = None
+    benchmarks: Annotated[list[Annotated[BenchmarkEntry, BeforeValidator(_entry)]], Field(min_length=1)] = []
+    targets: Annotated[list[str], Field(min_length=1)] = []
     attacks: Annotated[list[Annotated[AttackEntry, BeforeValidator(_entry)]], Field(min_length=1)] = [
         AttackEntry(name="none")
     ]

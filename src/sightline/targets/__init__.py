@@ -31,6 +31,7 @@ _MODULES = {
     "testbed": "sightline.targets.vlm",
     "replay": "sightline.targets.replay",
     "scripted": "sightline.targets.scripted",
+    "recorded": "sightline.targets.recorded",
 }
 
 
@@ -101,6 +102,10 @@ def open_target(
         from sightline.targets.scripted import ScriptedTarget
 
         return ScriptedTarget(name, rest)
+    if kind == "recorded":
+        raise UsageError(
+            f"target {name!r} cannot be asked: recorded responses come with `responses:` of a study"
+        )
     return _inspect(rest if kind == "inspect" else name, images, model_args, retries, timeout)
 
 

@@ -13,7 +13,7 @@ If the table holds answers of several targets, `#` and the beginning of a target
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -150,7 +150,7 @@ def _of_run(folder: Path, wanted: str) -> Iterator[_Stored]:
     """
     records = folder / "records"
     lock = _lock(folder)
-    decoding = Decoding(**lock["decoding"], seed=lock["seed"])
+    decoding = _decoding(lock)
     targets = [str(entry["id"]) for entry in lock["targets"]]
     with Table(records / "craft") as crafted:
         shown = {row["key"]: row["shown"] for row in crafted}
@@ -181,6 +181,11 @@ def _lock(folder: Path) -> dict[str, Any]:
     cure = "replay needs the lock as its run wrote it: copy that folder again, or finish its run"
     found = read_lock(folder, cure)
     with damage_reported(folder / LOCK, cure):
-        Decoding(**found["decoding"], seed=found["seed"])
+        _decoding(found)
         list(found["targets"])
     return found
+
+
+def _decoding(lock: Mapping[str, Any]) -> Decoding:
+    """How a run sampled; of recorded responses that is not known, and its lock says null."""
+    return Decoding(**{**lock["decoding"], "top_p": lock["decoding"]["top_p"] or 1.0}, seed=lock["seed"])

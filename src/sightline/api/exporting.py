@@ -1,0 +1,148 @@
+"""A finished run in the schema of another project: JailbreakBench artifacts, one per target and attack."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from sightline.errors import UsageError, nearest
+from sightline.plain import case_of, conversation_of, response_of
+from sightline.records import SCORED, Outcome
+from sightline.report.results import current_case_tables, entries
+from sightline.responses.answers import Answer, user_turn
+from sightline.responses.formats import jailbreakbench
+from sightline.responses.table import NO_PROMPT
+from sightline.run_folder import RESULTS
+from sightline.sealed import check_table, damage_reported
+from sightline.shards import Row
+from sightline.store import write_atomically
+from sightline.study import lock as locks
+from sightline.tables import RESULTS_AGAIN, compacted_rows, open_tables
+
+FORMATS = (jailbreakbench.NAME,)
+_UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+def export(
+    folder: str | os.PathLike[str], *, format: str = FORMATS[0], out: str | os.PathLike[str] | None = None
+) -> list[Path]:
+    """Write the requests of a finished run, with prompts and responses in clear, as JailbreakBench artifacts.
+
+    One file for each benchmark, attack, target and defense, below `out` (by default `exports/jailbreakbench`
+    in the run's folder). `jailbroken` is the verdict of the study's first judge, null where it has none;
+    recorded responses of that format keep their own numbers, parameters and further verdicts. What is not
+    known is null. Pictures are not part of the schema: cells that show any are refused.
+
+    Raises:
+        UsageError: for an unknown format, a run without results, or a cell with pictures.
+    """
+    if format not in FORMATS:
+        raise UsageError(nearest(format, FORMATS, "format to export"))
+    run = Path(folder).expanduser()
+    below = Path(out) if out is not None else run / "exports" / format
+    paths = []
+    for name, artifact in _artifacts(run):
+        path = below / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (json.dumps(artifact, indent=4, ensure_ascii=False) + "\n").encode())
+        paths.append(path)
+    return paths
+
+
+def _artifacts(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    lock = locks.read(run)
+    judge = str(lock["judges"][0]["id"])
+    if not (run / RESULTS).is_file():
+        raise UsageError(f"{run}: {RESULTS} is missing; finish the run with `sightline run` first")
+    check_table(run / RESULTS, RESULTS_AGAIN)
+    with damage_reported(run / RESULTS, RESULTS_AGAIN):
+        rows = pq.read_table(run / RESULTS, filters=[("judge", "=", judge)]).to_pylist()
+    cells: dict[str, list[Row]] = {}
+    for row in rows:
+        cells.setdefault(row["cell"], []).append(row)
+    several = len({row["benchmark"] for row in rows}) > 1
+    cases = _cases(run, lock)
+    with open_tables(run / "records", "craft", "answer") as (crafted, answered):
+        for members in cells.values():
+            artifacts = crafted.rows([row["artifact"].hex() for row in members])
+            answers = answered.rows([row["sample"].hex() for row in members])
+            held = [
+                _answer(row, cases[row["benchmark"], row["case_id"]], artifact or {}, answer or {})
+                for row, artifact, answer in zip(members, artifacts, answers, strict=True)
+            ]
+            first = members[0]
+            names = [first["benchmark"]] if several else []
+            names += [first["attack"], first["defense"], first["target"].removeprefix("recorded/")]
+            name = "/".join(_UNFIT.sub("-", each).strip("-.") or "unnamed" for each in names)
+            yield name, jailbreakbench.artifact(held, _parameters(lock, first, held, judge))
+
+
+def _cases(run: Path, lock: Mapping[str, Any]) -> dict[tuple[str, str], Row]:
+    tables = current_case_tables(run / "records", lock)
+    return {
+        (name[0], row["id"]): row
+        for name, path in tables.items()
+        for row in compacted_rows(path.with_suffix(""))
+    }
+
+
+def _answer(row: Row, case_row: Row, artifact: Row, answered: Row) -> Answer:
+    case, response = case_of(case_row), response_of(answered)
+    shown = conversation_of(artifact["conversation"])
+    if any(shown.images):
+        raise UsageError(f"{row['cell']}: case {case.id} shows pictures, for which this format has no place")
+    recorded = dict(answered.get("recorded", {}))
+    verdicts = dict(recorded.pop("verdicts", {}))
+    outcome = Outcome(row["outcome"])
+    verdicts["jailbroken"] = outcome is Outcome.complied if outcome in SCORED else None
+    about = {"number_of_queries": row["craft_calls"] or None, **recorded}
+    if not recorded:
+        cost = answered.get("cost", {})
+        about |= {"prompt_tokens": cost.get("tokens_in"), "response_tokens": cost.get("tokens_out")}
+    unsent = response.stop == "error"
+    return Answer(
+        place=row["cell"],
+        case=str(recorded.get("case") or case.id),
+        behavior=case.behavior,
+        turns=() if shown.last_user_text() == NO_PROMPT else user_turn(shown.last_user_text()),
+        text=None if unsent else response.text,
+        category=case.category,
+        verdicts=verdicts,
+        about=about,
+    )
+
+
+def _parameters(lock: Mapping[str, Any], row: Row, held: list[Answer], judge: str) -> dict[str, Any]:
+    """Those that the responses came with, else what is known of the run."""
+    target, attack, defense = row["target"].removeprefix("recorded/"), row["attack"], row["defense"]
+    for file in dict(lock.get("responses") or {}).get("files", ()):
+        known = dict(file.get(jailbreakbench.PARAMETERS) or {})
+        said = [str(known.get(name) or "none") for name in ("model", "method", "defense")]
+        if known and [*said[:2], said[2].casefold()] == [target, attack, defense.casefold()]:
+            return known
+    jailbreaks = sum(bool(answer.verdicts["jailbroken"]) for answer in held)
+    submitted = sum(bool(answer.turns) for answer in held)
+    spec = next((e.get("spec") for e in entries(lock, "attacks") if e.get("label") == attack), None)
+    return {
+        "model": target,
+        "method": attack,
+        "method_parameters": {"sightline": spec},
+        "defense": defense,
+        "attack_type": None,
+        "attack_success_rate": jailbreaks / len(held),
+        "total_number_of_jailbreaks": jailbreaks,
+        "number_of_submitted_prompts": submitted,
+        "total_number_of_queries": None,
+        "total_prompt_tokens": None,
+        "total_response_tokens": None,
+        "evaluation_date": None,
+        "evaluation_llm_provider": None,
+        "judge": judge,
+        "decoding": dict(lock["decoding"]) if "responses" not in lock else None,
+    }

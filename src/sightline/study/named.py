@@ -1,0 +1,104 @@
+"""A checked study as values: its benchmarks, attacks and defenses under the names that tables show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sightline import registry
+from sightline.budget import UNLIMITED, Budget
+from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
+from sightline.responses.table import ResponseTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A benchmark of the study with the folder of its release."""
+
+    label: str
+    benchmark: Benchmark
+    root: Path | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedAttack:
+    """A column of the study: an attack, and what it is crafted with.
+
+    Attributes:
+        label: the name that tables show.
+        attack: the method.
+        surrogates: target strings of the models that it is crafted on.
+        series: the label of the study's entry, which may have several columns.
+        budget: what one artifact may spend.
+        seed_index: which of the series' seeds this is, from 0.
+        answered_by: of recorded responses, the target and the defense whose they are; None for every target.
+        applies_to: of recorded responses, the expectations of their cases; None for what the attack says.
+    """
+
+    label: str
+    attack: Attack
+    surrogates: tuple[str, ...] = ()
+    series: str
+    budget: Budget = UNLIMITED
+    seed_index: int = 0
+    answered_by: tuple[str, str] | None = None
+    applies_to: frozenset[str] | None = None
+
+    @property
+    def expectations(self) -> frozenset[str]:
+        """Expectations of the cases that it is run on."""
+        found: frozenset[str] = self.attack.card.applies_to if self.applies_to is None else self.applies_to
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedDefense:
+    """A defense of the study; `defense` is None for the undefended target."""
+
+    label: str
+    defense: Defense | None
+
+    @property
+    def spec(self) -> str:
+        """The form that stands in a defended target's name, '' for the undefended one."""
+        return "" if self.defense is None else registry.spec(self.defense)
+
+    @property
+    def calls(self) -> int:
+        """Target calls per answer, at most."""
+        return 1 if self.defense is None else self.defense.calls
+
+    def around(self, target: str) -> str:
+        """The name of `target` behind this defense."""
+        return f"defended/{self.spec}:{target}" if self.defense is not None else target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A checked study: methods are constructed, names are known, labels are unique.
+
+    `text`, `folder` and `limit` (the override) are what it was parsed from, so that a run folder can
+    be resumed without the file; `places` says where each target stands in it. `timeout` is the
+    number of seconds after which a request to a provider is given up. `recorded` are responses that exist
+    already: then benchmarks, attacks, targets and defenses are what their table holds.
+    """
+
+    name: str
+    seed: int = 0
+    sources: tuple[Source, ...]
+    attacks: tuple[NamedAttack, ...]
+    targets: tuple[str, ...] = ()
+    defenses: tuple[NamedDefense, ...] = ()
+    judges: tuple[Judge, ...] = ()
+    decoding: Decoding = field(default_factory=Decoding)
+    epochs: int = 1
+    concurrency: int = 64
+    retries: int = 5
+    timeout: int | None = None
+    text: str = field(default="", repr=False)
+    folder: Path = Path()
+    limit: int | None = None
+    places: Mapping[str, str] = field(default_factory=dict)
+    recorded: ResponseTable | None = field(default=None, repr=False, compare=False)
