@@ -235,13 +235,19 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [place for key, inner in items for place in ((*path, key), *places(inner, (*path, key)))]
 
 
+def rows_in(whole: Any, kind: str) -> int:
+    """Rows of a file: entries of a list, or of the lists of a mapping."""
+    if kind == "harmbench":
+        return sum(len(each) if isinstance(each, list) else 1 for each in whole.values())
+    return len(whole["jailbreaks"] if kind == "jailbreakbench" else whole)
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_broken_row_is_told_or_kept_and_never_lost(kind: str, data: Any, tmp_path_factory: Any) -> None:
     """D3: whatever a single value becomes, no row disappears, and nothing but a complaint is raised."""
     whole = copy.deepcopy(MAKERS[kind]())
-    before = len(whole["jailbreaks"]) if kind == "jailbreakbench" else len(whole)
     *path, last = data.draw(st.sampled_from(places(whole)))
     value = data.draw(VALUES)
     inner = whole
@@ -254,6 +260,5 @@ def test_a_broken_row_is_told_or_kept_and_never_lost(kind: str, data: Any, tmp_p
         table = read(path_.parent, keep_bad=True)
     except UsageError:
         return
-    least = {"pyrit": 5, "harmbench": before - 1}.get(kind, before)
-    assert len(table) >= least
+    assert len(table) >= (5 if kind == "pyrit" else rows_in(whole, kind))
     assert list(table.cases(OfficialRelease(table.root, NoImages())))

@@ -21,6 +21,7 @@ from sightline.responses.columns import GUESSES, answers_of, columns_of, plain_n
 from sightline.responses.files import File, Wanted, found_files, open_file
 from sightline.responses.formats import harmbench, jailbreakbench, omnisafebench, pyrit
 from sightline.responses.table import Facts, ResponseTable
+from sightline.untrusted import sanitized_row
 
 FORMATS: Mapping[str, ModuleType] = {
     module.NAME: module for module in (jailbreakbench, harmbench, omnisafebench, pyrit)
@@ -58,7 +59,7 @@ def read_responses(wanted: Wanted, folder: Path, label: str = "") -> ResponseTab
     if wanted.behaviors:
         wanted = replace(wanted, behaviors=str(folder / Path(wanted.behaviors).expanduser()))
     reader = _Reader(wanted, root, OfficialRelease(root, NoImages()), pictures)
-    name = label or (paths[0].stem if len(paths) == 1 else folder.resolve().name or "responses")
+    name = label or (paths[0].stem if len(paths) == 1 else root.name or "responses")
     table = ResponseTable(name, root, reader.answers(paths), keep_bad=wanted.keep_bad)
     table.facts = reader.facts
     return table
@@ -92,9 +93,9 @@ class _Reader:
             format=one("format"),
             harness=one("harness"),
             version=one("version"),
-            decoding=decoding,
-            files=self._files,
-            columns=columns,
+            decoding=sanitized_row(decoding),
+            files=sanitized_row(self._files),
+            columns=sanitized_row(columns),
         )
 
     def answers(self, paths: list[Path]) -> Iterator[Answer]:
