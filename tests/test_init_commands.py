@@ -42,6 +42,7 @@ SITUATIONS = {
     "local": ("LOCAL", ["--target", "LOCAL", "--gpu"]),
     "ours": ("testbed/linear", ["--data", "testbed_privacy"]),
     "table": ("mockllm/model", ["--target", "mockllm/model", "--data", "mine.csv"]),
+    "answers": ("recorded/alpha", ["--data", "answers.csv"]),
     "pictures": ("testbed/linear", ["--data", "shots"]),
 }
 
@@ -51,10 +52,11 @@ def test_what_is_written_runs_as_it_is(
     situation: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     Path("mine.csv").write_text("prompt\nhow are glimbers made?\n")
+    Path("answers.csv").write_text("prompt,response,model\nhow are frells made?,no,alpha\n")
     Path("shots").mkdir()
     PIL.Image.new("RGB", (8, 8)).save("shots/1.png")
     target, flags = SITUATIONS[situation]
-    if target != "mockllm/model" and not target.startswith("scripted"):
+    if target.startswith(("testbed", "LOCAL")):
         pytest.importorskip("torch")
     model = local_model() if "LOCAL" in flags else ""
     words = [model if word == "LOCAL" else word for word in flags]
@@ -95,6 +97,18 @@ def test_nothing_is_written_for_a_target_that_is_none(
     assert sightline(monkeypatch, "init", "--data", "figstep_safebench") == 2
     assert "root" in capfd.readouterr().err
     assert not Path("study.yaml").exists()
+
+
+def test_who_brings_data_is_told_how_to_check_them(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("my own.csv").write_text("prompt\nhow are glimbers made?\n")
+    sightline(monkeypatch, "init", "--data", "my own.csv", "--target", "mockllm/model")
+    assert "next: sightline check-data 'my own.csv'" in capfd.readouterr().out
+    assert sightline(monkeypatch, "check-data", "my own.csv") == 0
+    capfd.readouterr()
+    sightline(monkeypatch, "init", "--force", "--target", "mockllm/model")
+    assert "check-data" not in capfd.readouterr().out
 
 
 def test_data_that_cannot_be_read_yet_are_told(

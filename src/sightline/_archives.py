@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
-from sightline._trees import READ_ERRORS, Member, Opened, Parts, Stamp, fold, member_parts
+from sightline._trees import READ_ERRORS, Endings, Member, Opened, Parts, Stamp, fold, member_parts
 from sightline.errors import UsageError
 from sightline.store import refuse_pointer
 
@@ -128,14 +128,14 @@ class ArchiveTree(ABC):
             raise UsageError(f"{self.label}: several members are called {name}; keep one release in it")
         return self._member(next(iter(nearest.values())))
 
-    def files(self, folder: Parts) -> dict[str, Member]:
+    def files(self, folder: Parts, endings: Endings = "") -> dict[str, Member]:
         """The files directly in the folder whose path ends with `folder`, nearest to the top."""
         wanted = tuple(fold(part) for part in folder)
         paths = [path for path in self._by_folder if path[len(path) - len(wanted) :] == wanted]
         if not paths:
             return {}
         found = self._by_folder[min(paths, key=lambda path: (len(path), path))]
-        return {name: self._member(info) for name, info in found}
+        return {name: self._member(info) for name, info in found if fold(name).endswith(endings)}
 
     def folders(self, folder: Parts) -> list[str]:
         """The folders directly in the folder whose path ends with `folder`, nearest to the top, folded."""

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import os
+import stat
 import tarfile
 import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from sightline.digests import file_stamp
+from sightline.digests import stamp_of
 from sightline.errors import UsageError
 from sightline.store import refuse_pointer
 
@@ -40,6 +42,7 @@ MAX_HELD_BYTES = 512_000_000
 """Zips that lie in a zip are held in memory; all of one release together are no larger."""
 
 Parts = tuple[str, ...]
+Endings = str | tuple[str, ...]
 Opened = Callable[[], BinaryIO]
 Stamp = tuple[str | int, ...]
 """What changes when a file's content may have changed; compared instead of reading it again."""
@@ -134,8 +137,8 @@ class Tree(Protocol):
         """The file of that name. Raises UsageError if the name is ambiguous or leads out of the tree."""
         ...
 
-    def files(self, folder: Parts) -> dict[str, Member]:
-        """The files that lie directly in a folder, by their own name; none if it is absent."""
+    def files(self, folder: Parts, endings: Endings = "") -> dict[str, Member]:
+        """The files directly in a folder with one of these endings, by their own name; none if absent."""
         ...
 
     def folders(self, folder: Parts) -> list[str]:
@@ -156,6 +159,7 @@ class FolderTree:
         self._root = root
         self._real = root.resolve()
         self._listed: dict[Path, dict[str, Path]] = {}
+        self._folders: dict[Parts, Path | None] = {}
 
     def _children(self, folder: Path) -> dict[str, Path]:
         if folder not in self._listed:
@@ -184,32 +188,54 @@ class FolderTree:
             )
         return path
 
-    def _member(self, path: Path) -> Member:
-        stamp = file_stamp(path)
-        inside = str(self._real / path.relative_to(self._root))
-        return Member(str(path), stamp[0], (inside, *stamp), cast("Opened", partial(path.open, "rb")), path)
+    def _folder(self, parts: Parts) -> Path | None:
+        """A folder of that name; each is resolved once."""
+        if parts not in self._folders:
+            path = self._resolve(parts)
+            self._folders[parts] = path if path is not None and path.is_dir() else None
+        return self._folders[parts]
+
+    def _member(self, path: Path, found: os.stat_result) -> Member:
+        stamp, where = stamp_of(found), str(path)
+        inside = f"{self._real}{where[len(self.label) :]}" if self._root.parts else str(self._real / path)
+        return Member(where, stamp[0], (inside, *stamp), cast("Opened", partial(path.open, "rb")), path)
 
     def find(self, parts: Parts) -> Member | None:
         """The file of that name, exact letter case first."""
-        path = self._resolve(parts)
-        return self._member(path) if path is not None and path.is_file() else None
+        folder = self._folder(parts[:-1])
+        if folder is None:
+            return None
+        with suppress(OSError, ValueError):
+            path = folder / parts[-1]
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode):
+                return self._member(path, found)
+        resolved = self._resolve(parts)
+        if resolved is None or not resolved.is_file():
+            return None
+        return self._member(resolved, resolved.stat())
 
-    def files(self, folder: Parts) -> dict[str, Member]:
+    def files(self, folder: Parts, endings: Endings = "") -> dict[str, Member]:
         """The files directly in a folder; links that lead out of the root are left out."""
-        path = self._resolve(folder)
-        if path is None or not path.is_dir():
-            return {}
-        inside = (child for child in self._children(path).values() if child.is_file())
-        return {
-            child.name: self._member(child)
-            for child in inside
-            if not child.is_symlink() or child.resolve().is_relative_to(self._real)
-        }
+        path = self._folder(folder)
+        children = self._children(path).items() if path is not None else ()
+        found = {child.name: self._inside(child) for name, child in children if name.endswith(endings)}
+        return {name: member for name, member in found.items() if member is not None}
+
+    def _inside(self, path: Path) -> Member | None:
+        """A file of a folder, unless it is none or a link that leads out of the root."""
+        with suppress(OSError):
+            found = path.lstat()
+            if stat.S_ISLNK(found.st_mode) and path.is_file() and path.resolve().is_relative_to(self._real):
+                found = path.stat()
+            if stat.S_ISREG(found.st_mode):
+                return self._member(path, found)
+        return None
 
     def folders(self, folder: Parts) -> list[str]:
         """The folders directly in the folder; links are left out."""
-        path = self._resolve(folder)
-        if path is None or not path.is_dir():
+        path = self._folder(folder)
+        if path is None:
             return []
         below = self._children(path).values()
         return sorted(child.name for child in below if child.is_dir() and not child.is_symlink())

@@ -73,7 +73,10 @@ class Conversation:
     @property
     def last_user_turn(self) -> Turn:
         """The last user turn; one without parts if there is none."""
-        return next((turn for turn in reversed(self.turns) if turn.role == "user"), Turn("user", ()))
+        for turn in reversed(self.turns):
+            if turn.role == "user":
+                return turn
+        return Turn("user", ())
 
     def last_user_text(self) -> str:
         """Text of the last user turn, or '' if there is none."""
@@ -159,7 +162,7 @@ class Case:
     wordings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, text in {"behavior": self.behavior, **self.wordings}.items():
+        for name, text in (("behavior", self.behavior), *self.wordings.items()):
             if not isinstance(text, str):
                 raise UsageError(
                     f"case {self.id}: its {name} is {text!r}, not a text; mend the benchmark's row"
@@ -194,7 +197,7 @@ class Eps:
         return self.raw / 255
 
 
-Attacker = Literal["user", "third_party"]
+Attacker = Literal["user", "third_party", "unknown"]
 Access = Literal["black", "grey", "white", "unknown"]
 Oracle = Literal["none", "undefended", "defended", "unknown"]
 Channel = Literal["image", "text", "system"]

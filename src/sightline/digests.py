@@ -7,6 +7,7 @@ difference between a tuple and a list do not count, the type of a number (1 or 1
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,11 @@ def file_stamp(path: Path) -> tuple[int, ...]:
     Raises:
         OSError: if there is no such file.
     """
-    found = path.stat()
+    return stamp_of(path.stat())
+
+
+def stamp_of(found: os.stat_result) -> tuple[int, ...]:
+    """As `file_stamp`, of what the system has said of a file."""
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 

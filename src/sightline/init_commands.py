@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from sightline.terminal import say
 
 TARGET = """\
 Which model? For example openai/gpt-4o, anthropic/..., vlm/FOLDER (a Hugging Face model, run here).
-Leave it empty for a small model that comes along."""
+Leave it empty for a small model that comes along, or if your data are answers that exist already."""
 DATA = """\
-Which data? A table of your prompts (.csv, .jsonl, .parquet, ...), a folder, or a benchmark's name.
+Which data? A table of prompts or of answers (.csv, .jsonl, .parquet, ...), a folder, a benchmark's name.
 Leave it empty for invented requests that come along."""
 
 WITH_GRADIENTS = ("testbed", "local")
@@ -36,18 +37,21 @@ def write_study(file: Path, *, target: str | None, data: str | None, gpu: bool |
         data = _ask(DATA) if data is None else data
         gpu = typer.confirm("Is there a GPU for attacks on gradients?") if gpu is None and local else gpu
     situation = Situation(target=target or "", data=data or "", gpu=bool(gpu))
-    text, problem = compose(situation, file)
-    parse(text, name=str(file), folder=file.parent)
+    starter = compose(situation, file)
+    parse(starter.text, name=str(file), folder=file.parent)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w" if force else "x", encoding="utf-8") as stream:
-        stream.write(text)
-    say(f"wrote {file}: {situation.asked} on {data or 'invented requests'}")
-    if problem:
-        say(f"note: it cannot run yet: {problem}")
+        stream.write(starter.text)
+    say(f"wrote {file}: it {starter.about}")
+    if starter.problem:
+        say(f"note: it cannot run yet: {starter.problem}")
     if situation.gpu and kind_of(situation.asked) not in WITH_GRADIENTS:
         say(f"{situation.asked} gives no gradients: the study says how to attack those of another model")
-    say(f"next: sightline run {file} --dry-run    # counts what would be done, asks nothing")
-    say(f"      sightline run {file}")
+    check = f"sightline check-data {shlex.quote(starter.own)}    # what is taken for what, and what is wrong"
+    steps = [check] if starter.own else []
+    steps += [f"sightline run {file} --dry-run    # counts what would be done, asks nothing"]
+    steps += [f"sightline run {file}"]
+    say("next: " + "\n      ".join(steps))
 
 
 def on_terminal() -> bool:

@@ -17,7 +17,7 @@ Plain = dict[str, Any]
 
 
 def _without_defaults(**fields: Any) -> Plain:
-    return {key: value for key, value in fields.items() if value not in (None, "", (), {}, [])}
+    return {key: value for key, value in fields.items() if value or value == 0}
 
 
 def plain_part(part: Part) -> str | Plain:

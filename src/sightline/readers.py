@@ -141,7 +141,7 @@ class TableBenchmark(Benchmark):
         Raises:
             UsageError: for an absent or wrong file.
         """
-        first: dict[int, str] = {}
+        first: dict[int, int | str] = {}
         for number, row in enumerate(self.rows(release), start=1):
             for case in self._cases_of(row, number, release, first):
                 yield row, case
@@ -150,16 +150,19 @@ class TableBenchmark(Benchmark):
         """Which of the row's columns are what, where the user's table may call them as it likes."""
         return {}
 
-    def _cases_of(self, row: Row, number: int, release: Release, first: dict[int, str]) -> Iterator[Case]:
+    def _cases_of(
+        self, row: Row, number: int, release: Release, first: dict[int, int | str]
+    ) -> Iterator[Case]:
         """The cases of a row; what is wrong with it, or a name that was there before, makes it unusable."""
         try:
             if row.fault:
                 raise row.problem(row.fault)
             made = self.case(row, release)
             for case in [made] if isinstance(made, Case) else made:
-                before = first.setdefault(hash(case.id), place := f"{row.unit} {row.key or row.number}")
-                if before is not place:
-                    raise row.problem(f"{case.id!r} was already in {before}")
+                known = len(first)
+                before = first.setdefault(hash(case.id), row.key or row.number)
+                if len(first) == known:
+                    raise row.problem(f"{case.id!r} was already in {row.unit} {before}")
                 yield case
         except RowProblem as bad:
             yield unusable(f"{self.card.name}/unusable/{number}", str(bad))
@@ -201,7 +204,11 @@ def unusable(id: str, problem: str) -> Case:
 
 def _problem(case: Case) -> str:
     """What is wrong with a picture of a case, or ''."""
-    return next((image.problem for image in case.conversation.images if image.problem), "")
+    for turn in case.conversation.turns:
+        for part in turn.parts:
+            if not isinstance(part, str) and part.problem:
+                return part.problem
+    return ""
 
 
 def found_release(card: Card) -> Path | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import tarfile
+import zipfile
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 
 from sightline import _trees
-from sightline._archives import ArchiveTree, archive, packed_suffix, stem_of
+from sightline._archives import SUFFIXES, ArchiveTree, archive, packed_suffix, stem_of
 from sightline._trees import FolderTree, Member, Parts, Stamp, Tree, fold, member_parts
 from sightline.digests import file_stamp
 from sightline.errors import UsageError
@@ -24,6 +26,19 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 def is_table(name: str) -> bool:
     """Whether a file of that name is a table, maybe packed on its own."""
     return fold(name).removesuffix(packed_suffix(name)).endswith(TABLE_SUFFIXES)
+
+
+def refuse_other(path: Path) -> None:
+    """Make sure that a file may be an archive.
+
+    Raises:
+        UsageError: if it is none, by its name and by its content.
+    """
+    if stem_of(path.name) is None and not zipfile.is_zipfile(path) and not tarfile.is_tarfile(path):
+        raise UsageError(
+            f"{path}: is neither a table ({', '.join(TABLE_SUFFIXES)}) nor an archive (.zip, .tar); give a "
+            "table the suffix that says how it is written: .tsv for one with tabs"
+        )
 
 
 class ReleaseFiles:
@@ -44,6 +59,7 @@ class ReleaseFiles:
         elif self._given and self.root.is_file() and is_table(self.root.name):
             self._tree, self.table = FolderTree(self.root.parent), self.root.name
         elif self._given and self.root.is_file():
+            refuse_other(self.root)
             stamp: Stamp = (str(self.root.resolve()), *file_stamp(self.root))
             self._tree = archive(self.root, self.root.name, str(self.root), stamp)
         self._held = 0
@@ -87,7 +103,7 @@ class ReleaseFiles:
         """The pictures directly in a folder, by their own name."""
         if self._tree is None:
             return {}
-        found = _only_pictures(self._tree.files(folder))
+        found = _only_pictures(self._tree.files(folder, PICTURE_SUFFIXES))
         for depth in range(len(folder), -1, -1):
             for stem, inner in self._zips_in(folder[:depth]):
                 if found:
@@ -170,15 +186,14 @@ class ReleaseFiles:
 
         FigStep's release has its pages and a zip of screenshots in one folder.
         """
-        kind = Path(parts[-1]).suffix.lower()
-        members = self._tree.files(parts[:-1]) if self._tree is not None else {}
-        return any(fold(name).endswith(kind) for name in members)
+        kind = fold(Path(parts[-1]).suffix)
+        return self._tree is not None and bool(self._tree.files(parts[:-1], kind))
 
     def _zips_in(self, folder: Parts) -> list[tuple[str, ArchiveTree]]:
         """The archives that lie in a folder of the release, by their name without its suffix."""
         if folder not in self._zips:
             opened: list[tuple[str, ArchiveTree]] = []
-            members = self._tree.files(folder) if self._tree is not None else {}
+            members = self._tree.files(folder, SUFFIXES) if self._tree is not None else {}
             for name in sorted(members):
                 stem = stem_of(name)
                 if stem is None:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import orjson
 
-from sightline.encodings import encoding_of
+from sightline.encodings import broken_line, encoding_of, not_text
 from sightline.errors import UsageError, nearest
 
 MAX_LINE_BYTES = 64_000_000
@@ -103,9 +103,13 @@ class Row:
         """A cell as it is; None if it holds None."""
         if self.fault:
             raise self.problem(self.fault)
+        fields = self.fields
+        for name in names:
+            if name in fields:
+                return fields[name]
         column = self.column(*names)
         if column is not None:
-            return self.fields[column]
+            return fields[column]
         if default is _ABSENT:
             found = ", ".join(map(str, self.fields)) or "nothing"
             raise self.problem(f"no {' or '.join(map(repr, names))}; found {found[:300]}")
@@ -118,6 +122,8 @@ class Row:
     def text(self, *names: str, default: str | None = None) -> str:
         """A text, verbatim. `default` stands in for an absent or empty one, not for a NaN."""
         value = self.value(*names, default=_ABSENT if default is None else None)
+        if isinstance(value, str) and value and not value.isspace():
+            return value
         nothing = _nothing(value)
         if nothing and nothing != "NaN" and default is not None:
             return default
@@ -130,6 +136,8 @@ class Row:
     def word(self, *names: str, default: str | None = None) -> str:
         """A short text without spaces around it, such as an id or a category; whole numbers are texts too."""
         value = self.value(*names, default=_ABSENT if default is None else None)
+        if isinstance(value, str) and (word := value.strip()):
+            return word
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         if isinstance(value, float) and value.is_integer():
@@ -247,10 +255,9 @@ def rows_of_csv(
     except csv.Error as broken:
         raise UsageError(f"{where}, line {line + 1}: not a table ({broken})") from None
     except UnicodeDecodeError as broken:
-        raise UsageError(
-            f"{where}: after line {line}: not {broken.encoding.upper()} text; save the file as UTF-8, or "
-            "name its encoding if the benchmark has a setting for it"
-        ) from None
+        with opened() as file:
+            line = broken_line(file, broken.encoding) or line + 1
+        raise UsageError(f"{where}, line {line}: {not_text(broken.encoding)}") from None
 
 
 def _columns(cells: list[str], where: str, required: Sequence[str] | None) -> list[str]:

@@ -22,7 +22,8 @@ def folder(tmp_path):
 
 def test_system_prompt_picture_and_text_are_sent(folder, tmp_path):
     cases, warnings = read("cyberseceval_vpi", folder, blobs=tmp_path / "blobs")
-    assert warnings == []
+    numbers = "security-violating has 2 (expected 400)"
+    assert numbers in warnings[0]
     for case, row in zip(cases, json.loads((folder / TABLE).read_text()), strict=True):
         system, user = case.conversation.turns
         assert (system.role, system.text) == ("system", row["system_prompt"])
@@ -34,6 +35,7 @@ def test_system_prompt_picture_and_text_are_sent(folder, tmp_path):
         assert case.wordings["judge_question"] == row["judge_question"]
         assert case.behavior.endswith(row["judge_question"])
         assert case.wordings["technique"] == ", ".join(row["injection_technique"])
+        assert case.wordings.get("image_text", "") == row["image_text"]
         assert (case.category, case.hazard) == (row["risk_category"], "x.inj")
     assert [len({case.group for case in cases[at : at + 2]}) for at in (0, 2)] == [1, 1]
     assert cases[0].group != cases[2].group

@@ -63,6 +63,7 @@ def test_answers_have_the_majority_of_three_people(folder):
         assert answer.judges == {"gpt4_cf": row["gpt4_cf"], "llamaguard2_cf": "0"}
         assert (answer.response, answer.prompt) == (row["target_response"], row["prompt"])
     assert {answer.harmful for answer in answers} == {True, False}
+    assert [answer.expected for answer in answers] == [Expected.refuse] * 5 + [None]
     assert [answer.case_id for answer in answers[-2:]] == [
         "jbb_behaviors/harmful/4",
         "jbb_behaviors/judge_comparison/6",

@@ -109,9 +109,12 @@ def test_answers_come_with_both_annotators_the_final_label_and_two_judges(folder
         assert answer.label == row["final_label"]
         assert answer.outcome == {"1": "complied", "2": "refused", "3": "partial"}[row["final_label"][0]]
         assert answer.harmful is None
+        assert answer.category == row["type"]
+        assert answer.expected == ("refuse" if row["type"].startswith("contrast_") else "comply")
         assert answer.judges == dict.fromkeys(("strmatch", "gpt4"), "1_full_compliance")
     assert {answer.outcome for answer in answers} == {Outcome.complied, Outcome.refused, Outcome.partial}
     flat = answers[0].row()
+    assert (flat["id"], flat["expected"], flat["group"]) == ("xstest/1", "comply", "xstest/1")
     assert flat["human_verdict"] == answers[0].label
     assert {name for name in flat if name.endswith("_verdict")} == {
         *("human_verdict", "annotation_1_verdict", "annotation_2_verdict"),
@@ -148,4 +151,5 @@ def test_no_answers_are_told(folder, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="xstest reads an official release"):
         XSTest().labels()
     monkeypatch.setenv("SIGHTLINE_DATA", str(tmp_path))
-    assert len(XSTest()()) == 54
+    with pytest.warns(UserWarning, match="numbers of cases"):
+        assert len(XSTest()()) == 54

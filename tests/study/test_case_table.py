@@ -11,6 +11,7 @@ import pytest
 import releases
 
 from sightline import release as official
+from sightline._trees import Member
 from sightline.store import Blobs, encode_png
 from sightline.study import case_table
 from sightline.study.case_table import CaseTable, read_cases
@@ -33,7 +34,7 @@ class Reader:
         self.folder = tmp_path / "run"
         self.anew = 0
         self.hashed = 0
-        whole, hashing = case_table._read_anew, official.sha256_bytes
+        whole, hashing, streaming = case_table._read_anew, official.sha256_bytes, Member.sha256
 
         def counted(*given: object) -> object:
             self.anew += 1
@@ -43,8 +44,13 @@ class Reader:
             self.hashed += 1
             return hashing(data)
 
+        def streamed(member: Member) -> str:
+            self.hashed += 1
+            return streaming(member)
+
         monkeypatch.setattr(case_table, "_read_anew", counted)
         monkeypatch.setattr(official, "sha256_bytes", hashed)
+        monkeypatch.setattr(Member, "sha256", streamed)
 
     def read(self, root: Path | None = None) -> CaseTable:
         self.anew = self.hashed = 0

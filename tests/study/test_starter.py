@@ -136,12 +136,44 @@ def test_all_splits_of_a_folder_are_read(tmp_path: Path) -> None:
     assert registry.settings(found.sources[0].benchmark) == {"split": "all"}
 
 
+RECORDED = {
+    "log.csv": "prompt,response\nhow are glimbers made?,no\n",
+    "log.jsonl": '{"question": "what is a frell?", "Model Response": "a frell"}\n',
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_answers_that_exist_are_judged_and_nobody_is_asked(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(RECORDED[name])
+    found = compose(Situation(data=str(tmp_path / name)), tmp_path / "study.yaml")
+    study = study_of(found.text, tmp_path)
+    assert [target.partition("/")[0] for target in study.targets] == ["recorded"]
+    assert found.about == f"judges the responses in {tmp_path / name}"
+    followed = study_of(NEXT.sub(r"\1- \2", found.text), tmp_path)
+    assert len(followed.judges) == 3
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_who_names_a_model_has_it_asked_whatever_was_answered(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(RECORDED[name])
+    situation = Situation(data=str(tmp_path / name), target="mockllm/model")
+    found = study_of(written(situation, tmp_path), tmp_path)
+    assert found.targets == ("mockllm/model",)
+    assert found.sources[0].benchmark.card.name == "cases"
+
+
+def test_a_column_of_reference_answers_is_no_response(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("question,answer\nwhat is a frell?,a thing\n")
+    found = study_of(written(Situation(data=str(tmp_path / "mine.csv")), tmp_path), tmp_path)
+    assert found.sources[0].benchmark.card.name == "cases"
+
+
 @pytest.mark.parametrize("content", ["", "shape,colour\nround,red\n"])
 def test_data_that_cannot_be_read_yet_are_named_with_the_cure(content: str, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(content)
-    text, problem = compose(Situation(data=str(tmp_path / "mine.csv")), tmp_path / "study.yaml")
-    assert "mine.csv" in problem
-    assert study_of(text, tmp_path).sources[0].root == tmp_path / "mine.csv"  # to be edited
+    found = compose(Situation(data=str(tmp_path / "mine.csv")), tmp_path / "study.yaml")
+    assert "mine.csv" in found.problem
+    assert study_of(found.text, tmp_path).sources[0].root == tmp_path / "mine.csv"  # to be edited
 
 
 @pytest.mark.parametrize(

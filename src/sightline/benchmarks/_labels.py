@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sightline.cases import Image
+from sightline.cases import Expected, Image
 from sightline.contracts import Release
 from sightline.errors import UsageError
 from sightline.readers import BadRows, TableBenchmark, found_release, where_to_look
@@ -42,6 +42,8 @@ class LabelledAnswer:
         attack: under which attack; '' for none, or if that is not published.
         prompt: what was asked, as the table of answers has it; '' if it has none.
         judges: what automatic judges said, by judge, as published.
+        expected: what a safe model does with the request; None if that is not known.
+        category: the benchmark's own category, or '' where the table of answers does not say it.
         group: cluster of the case, for intervals.
     """
 
@@ -56,16 +58,21 @@ class LabelledAnswer:
     attack: str = ""
     prompt: str = ""
     judges: Mapping[str, str] = field(default_factory=dict)
+    expected: Expected | None = Expected.refuse
+    category: str = ""
     group: str = ""
 
     def row(self) -> dict[str, str]:
-        """A flat row for a table of responses: what people and judges said ends in `_verdict`."""
+        """A flat row for a table that `responses:` of a study reads; what people and judges said is kept."""
         said = {f"{name}_verdict": label for name, label in {**self.human, **self.judges}.items()}
         return {
             "id": self.case_id,
             "model": self.model,
             "attack": self.attack,
             "prompt": self.prompt,
+            "expected": "" if self.expected is None else self.expected.value,
+            "category": self.category,
+            "group": self.group,
             "response": self.response,
             "human_verdict": self.label,
             **said,
@@ -148,7 +155,17 @@ def _whole(answer: LabelledAnswer) -> LabelledAnswer:
     """With whole characters only."""
     texts: dict[str, Any] = {
         name: whole(getattr(answer, name))
-        for name in ("case_id", "response", "label", "detail", "model", "attack", "prompt")
+        for name in (
+            "case_id",
+            "response",
+            "label",
+            "detail",
+            "model",
+            "attack",
+            "prompt",
+            "category",
+            "group",
+        )
     }
     said: dict[str, Any] = {
         name: {whole(by): whole(label) for by, label in getattr(answer, name).items()}

@@ -1,9 +1,11 @@
 """CyberSecEval 3, visual prompt injection: pictures with instructions that a system must not follow.
 
-Wan et al. 2024. Release: the folder of the benchmark of meta-llama/PurpleLlama (code MIT), test_cases.json, a
-list with id, system_prompt, user_input_text, judge_question, injection_type (direct or indirect),
-injection_technique (a list) and risk_category, and images/{id}.png. Layout read in the benchmark's program
-(CybersecurityBenchmarks/benchmark/visual_prompt_injection_benchmark.py), not in the data.
+Wan et al. 2024. Release: HF facebook/cyberseceval3-visual-prompt-injection, the folder that the benchmark of
+meta-llama/PurpleLlama (code MIT) reads: test_cases.json, a list with id, system_prompt, user_input_text,
+judge_question, injection_type (direct or indirect), injection_technique (a list), risk_category,
+image_description and image_text (the injected words; none in about 100 cases), and images/{id}.png. Layout
+read in the benchmark's program (CybersecurityBenchmarks/benchmark/visual_prompt_injection_benchmark.py),
+numbers as others report them.
 
 The attacker is a third party: what the picture says is not what the honest user or the system prompt wants,
 and a safe model does not do it (expected: refuse). Official: a judge is shown the answer alone and the case's
@@ -41,6 +43,12 @@ BEHAVIOR = "Give an answer for which this question is to be answered with yes: {
         home="meta-llama/PurpleLlama; HF: facebook/cyberseceval3-visual-prompt-injection",
         licence="not stated",
         folders=("cyberseceval3-visual-prompt-injection", "visual_prompt_injection"),
+        counts={
+            "all": {"logic-violating": 600, "security-violating": 400},
+            "direct": {"": 500},
+            "indirect": {"": 500},
+        },
+        counted="stated",
         scoring="share of cases for which a judge answers the case's own question about the answer with yes",
     ),
 )
@@ -49,6 +57,10 @@ class CyberSecEvalVPI(TableBenchmark):
     """`injections`: all, or those where the user asks (direct) or where only the picture does (indirect)."""
 
     injections: Literal["all", "direct", "indirect"] = "all"
+
+    def part(self) -> str:
+        """The kind of injections."""
+        return self.injections
 
     def rows(self, release: Release) -> Iterator[Row]:
         """The cases with these injections, with where their pictures lie."""
@@ -68,7 +80,7 @@ class CyberSecEvalVPI(TableBenchmark):
         """What the system is told, the picture and the user's text."""
         name, system = row.word("id"), row.text("system_prompt")
         user, question = row.text("user_input_text"), row.text("judge_question")
-        risk = row.word("risk_category")
+        risk, words = row.word("risk_category"), row.text("image_text", default="")
         return Case(
             id=f"cyberseceval_vpi/{name}",
             conversation=Conversation.user(release.image(row.word("picture")), user).with_system(system),
@@ -77,5 +89,9 @@ class CyberSecEvalVPI(TableBenchmark):
             category=risk,
             group=f"cyberseceval_vpi/{digest(system, user)[:12]}",
             hazard=hazard("cyberseceval_vpi", risk),
-            wordings={"judge_question": question, "technique": ", ".join(row.texts("injection_technique"))},
+            wordings={
+                "judge_question": question,
+                "technique": ", ".join(row.texts("injection_technique")),
+                **({"image_text": words} if words else {}),
+            },
         )

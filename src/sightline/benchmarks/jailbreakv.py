@@ -2,10 +2,10 @@
 
 Luo et al., COLM 2024. Release: HF JailbreakV-28K/JailBreakV-28k (MIT), read from the user's folder:
 JailBreakV_28K/{JailBreakV_28K,mini_JailBreakV_28K}.csv with the columns id, jailbreak_query, redteam_query,
-format, policy, image_path, from, selected_mini, transfer_from_llm, and RedTeam_2K.csv with question,
+format, policy, image_path, from, selected_mini, transfer_from_llm, and RedTeam_2K.csv with id, question,
 policy, from; older versions have them at the top, and RedTeam2K.csv. About 300 pictures are on the hub, the
 others behind a form: put figstep/, llm_transfer_attack/ and query_related/ beside the tables. Columns were
-read in others' readers.
+read in others' readers, and RedTeam_2K.csv in a copy.
 
 `jailbreak_query` is sent verbatim with its picture, or alone where the row has none; `redteam_query` is the
 behavior that judges read, and the cluster. Official scoring: Llama Guard on prompt and answer, per format
@@ -45,6 +45,25 @@ TABLES = {
     "redteam_2k": ("RedTeam_2K.csv", "RedTeam2K.csv"),
 }
 FOLDER = "JailBreakV_28K"
+POLICIES = {
+    "Illegal Activity": 151,
+    "Child Abuse": 134,
+    "Government Decision": 131,
+    "Political Sensitivity": 130,
+    "Unethical Behavior": 130,
+    "Hate Speech": 130,
+    "Fraud": 128,
+    "Tailored Unlicensed Advice": 128,
+    "Malware": 125,
+    "Violence": 124,
+    "Physical Harm": 123,
+    "Privacy Violation": 122,
+    "Bias": 120,
+    "Health Consultation": 115,
+    "Economic Harm": 107,
+    "Animal Abuse": 102,
+}
+"""Requests of RedTeam-2K, measured in a copy of it."""
 
 
 @benchmark(
@@ -61,7 +80,7 @@ FOLDER = "JailBreakV_28K"
             "full": {"": 28000},
             "full llm_transfer": {"": 20000},
             "mini": {"": 280},
-            "redteam_2k": {"": 2000},
+            "redteam_2k": POLICIES,
         },
         counted="stated",
         scoring="attack success by Llama Guard on prompt and answer, per format and policy",

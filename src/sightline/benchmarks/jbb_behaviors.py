@@ -4,10 +4,10 @@ Chao et al., NeurIPS 2024. HF: JailbreakBench/JBB-Behaviors (MIT): data/harmful-
 data/benign-behaviors.csv with the columns Index, Goal, Target, Behavior, Category, Source. Goals are sent
 verbatim; attacks can aim at "{target}". The benign request with the same Index is the twin.
 
-`labels(FOLDER)` reads data/judge-comparison.csv: answers to jailbreak prompts, with the labels of three
-people, their majority, and automatic judges. Its columns are read as others' readers have them (goal, prompt,
-target_response, human1.., human_majority; every other column is an automatic judge). Answers to goals that
-are not among the 100 have case ids of their own.
+`labels(FOLDER)` reads data/judge-comparison.csv: 300 answers to jailbreak prompts, with the labels of three
+people, their majority (1 = jailbroken), and four automatic judges. Its columns are read as others' readers
+have them (goal, prompt, target_response, human1 to human3, human_majority; every other column is an automatic
+judge). Answers to goals that are not among the 100 have case ids of their own.
 """
 
 from __future__ import annotations
@@ -133,6 +133,7 @@ class JBBBehaviors(LabelledBenchmark):
             outcome=Outcome.complied if harmful else None,
             prompt=row.text("prompt", "question", default=""),
             judges=said_of(row, (name for name in names if name not in people)),
+            expected=Expected.refuse if "/harmful/" in case else None,
             group=case,
         )
 

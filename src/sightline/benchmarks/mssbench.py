@@ -5,7 +5,8 @@ stated), read from the user's folder: combined.json (the official script opens c
 found), a mapping of `chat` (300: safe_image_path, unsafe_image_path, unsafe_image, intent, Type, queries)
 and `embodied` (76: task, category, safe, unsafe, safe_instruction(s), unsafe_instruction(s),
 observation_safe, observation_unsafe); pictures in chat/ and embodied/. Keys and pairing were read in
-eric-ai-lab/MSSBench, utils/infer_on_data.py.
+eric-ai-lab/MSSBench, utils/infer_on_data.py, and in a copy of the table, where labels are property, harmful
+and illegal (its offensive ones were not seen), with two queries a record and five instructions.
 
 `setting` as officially: `if` follows instructions, `qc` asks whether a query is safe here, `ic` whether the
 intent is, `ic_cap` the same with a caption (of the unsafe picture in chat, of both in embodied). In `if`

@@ -118,7 +118,7 @@ class XSTest(LabelledBenchmark):
 
     def labelled(self, row: Row) -> LabelledAnswer:
         """An answer; what counts is the final label."""
-        number = _number(row)
+        number, kind = _number(row), row.word("type")
         return LabelledAnswer(
             case_id=f"xstest/{number}",
             response=row.text("completion"),
@@ -128,6 +128,8 @@ class XSTest(LabelledBenchmark):
             model=row.word("model"),
             prompt=row.text("prompt"),
             judges=row.value("judges"),
+            expected=Expected.refuse if kind.startswith("contrast_") else Expected.comply,
+            category=kind,
             group=f"xstest/{number}",
         )
 

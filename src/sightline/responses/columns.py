@@ -54,6 +54,11 @@ EXPECTED: Mapping[str, Expected] = {
 NOTHING = frozenset({"", "nan", "none", "null", "<na>"})
 
 
+def plain_name(column: str) -> str:
+    """A column's name as it is compared."""
+    return re.sub(r"[\s-]+", "_", column.strip().casefold())
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Which column of a file is what; `verdicts` are those of other judges."""
@@ -65,7 +70,9 @@ class Columns:
 
     def cell(self, row: Mapping[str, Any], what: str) -> Any:
         """The value of a row; None for none (an absent column, null, NaN, an empty cell of a CSV file)."""
-        value = row.get(self.names[what]) if what in self.names else None
+        name = self.names.get(what)
+        if name is None or (value := row.get(name)) is None:
+            return None
         if isinstance(value, float) and value != value:  # NaN, as table writers put it
             return None
         return None if isinstance(value, str) and what != "response" and not value.strip() else value
@@ -77,7 +84,7 @@ def columns_of(file: File, wanted: Wanted) -> Columns:
     Raises:
         UsageError: for a column that the study names and the file lacks, or none that holds responses.
     """
-    known = {re.sub(r"[\s-]+", "_", name.strip().casefold()): name for name in file.keys}
+    known = {plain_name(name): name for name in file.keys}
     names = {
         what: known[guess]
         for what, guesses in GUESSES.items()

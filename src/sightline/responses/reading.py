@@ -17,10 +17,11 @@ from sightline.errors import UsageError, nearest
 from sightline.records import Pixels
 from sightline.release import OfficialRelease
 from sightline.responses.answers import Answer, Part
-from sightline.responses.columns import answers_of, columns_of
+from sightline.responses.columns import GUESSES, answers_of, columns_of, plain_name
 from sightline.responses.files import File, Wanted, found_files, open_file
 from sightline.responses.formats import harmbench, jailbreakbench, omnisafebench, pyrit
 from sightline.responses.table import Facts, ResponseTable
+from sightline.untrusted import sanitized_row
 
 FORMATS: Mapping[str, ModuleType] = {
     module.NAME: module for module in (jailbreakbench, harmbench, omnisafebench, pyrit)
@@ -58,7 +59,7 @@ def read_responses(wanted: Wanted, folder: Path, label: str = "") -> ResponseTab
     if wanted.behaviors:
         wanted = replace(wanted, behaviors=str(folder / Path(wanted.behaviors).expanduser()))
     reader = _Reader(wanted, root, OfficialRelease(root, NoImages()), pictures)
-    name = label or (paths[0].stem if len(paths) == 1 else folder.resolve().name or "responses")
+    name = label or (paths[0].stem if len(paths) == 1 else root.name or "responses")
     table = ResponseTable(name, root, reader.answers(paths), keep_bad=wanted.keep_bad)
     table.facts = reader.facts
     return table
@@ -92,9 +93,9 @@ class _Reader:
             format=one("format"),
             harness=one("harness"),
             version=one("version"),
-            decoding=decoding,
-            files=self._files,
-            columns=columns,
+            decoding=sanitized_row(decoding),
+            files=sanitized_row(self._files),
+            columns=sanitized_row(columns),
         )
 
     def answers(self, paths: list[Path]) -> Iterator[Answer]:
@@ -102,14 +103,14 @@ class _Reader:
         last = Answer(place="")
         for path in paths:
             file = open_file(path, self._root, self._release, self._wanted.encoding)
-            count = 0
+            count, pictures = 0, self._pictures[path].relative_to(self._root).as_posix()
             said, about, rows = self._opened(file)
             self._said.append(said)
             for answer in rows:
                 count += 1
                 if answer.problems and answer.case == answer.place:  # nothing of it could be read
                     answer = replace(answer, model=last.model, attack=last.attack, defense=last.defense)
-                last = answer = with_pictures_in(answer, self._pictures[path].relative_to(self._root))
+                last = answer = with_pictures_in(answer, pictures)
                 if self._wanted.expected and not answer.expected:
                     answer = replace(answer, expected=self._wanted.expected)
                 yield answer
@@ -148,6 +149,21 @@ class _Reader:
         return Facts(format=module.NAME, harness=module.HARNESS), module.about_file(file), rows
 
 
+def format_of(path: Path) -> str:
+    """The format in which a file holds responses: a harness's, or `table` for a column of them; else ''."""
+    release = OfficialRelease(path.parent, NoImages(), listing=True)
+    try:
+        file = open_file(path, path.parent, release)
+    except UsageError:
+        return ""
+    finally:
+        release.close()
+    known = [name for name, module in FORMATS.items() if module.fits(file)]
+    if _is_log(file) or known:
+        return INSPECT if _is_log(file) else known[0]
+    return TABLE if any(plain_name(name) in GUESSES["response"] for name in file.keys) else ""
+
+
 def _is_log(file: File) -> bool:
     """Whether a file is a log of Inspect, in either form."""
     if file.path.suffix.lower() == ".eval":
@@ -159,17 +175,15 @@ def _first_line(module: ModuleType) -> str:
     return (module.__doc__ or "").splitlines()[0]
 
 
-def with_pictures_in(answer: Answer, folder: Path) -> Answer:
+def with_pictures_in(answer: Answer, folder: str) -> Answer:
     """The same, with the pictures of its turns named from the root: they lie in `folder`, below it."""
-    if folder == Path() or not any(
-        isinstance(part, Mapping) for turn in answer.turns for part in turn["parts"]
-    ):
+    if folder == "." or not any(isinstance(part, Mapping) for turn in answer.turns for part in turn["parts"]):
         return answer
 
     def placed(part: Part) -> Part:
         name = "" if isinstance(part, str) else part.get("image", "")
         inside = name and not name.startswith(("data:", "/", "file:")) and ":" not in name[:3]
-        return {"image": f"{folder.as_posix()}/{name}"} if inside else part
+        return {"image": f"{folder}/{name}"} if inside else part
 
     turns = [{**turn, "parts": [placed(part) for part in turn["parts"]]} for turn in answer.turns]
     return replace(answer, turns=turns)

@@ -1,4 +1,4 @@
-"""A first look at a user's data: with which settings `cases` reads a first case of them."""
+"""A first look at a user's data: do they hold responses, and with which settings does `cases` read them?"""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sightline import registry
 from sightline.errors import UsageError
 from sightline.release import OfficialRelease
+from sightline.responses.reading import format_of
 from sightline.store import Blobs
 
 PROMPT = "What is shown in this picture?"
@@ -21,6 +22,11 @@ class FirstLook(NamedTuple):
 
     settings: Mapping[str, str]
     problem: str = ""
+
+
+def holds_responses(path: Path) -> bool:
+    """Whether data are answers that exist already: logs of a known harness, or a column of responses."""
+    return any(path.glob("*.eval")) if path.is_dir() else bool(format_of(path))
 
 
 def look_at(path: Path) -> FirstLook:

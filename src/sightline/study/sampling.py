@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 
 from sightline.cases import Case
 
 
 def sampled(cases: Iterable[Case], limit: int) -> Iterator[Case]:
     """At most `limit` cases, taken in turn from every (expectation, category), in release order."""
-    everything = list(cases)
-    piles: dict[tuple[str, str], list[int]] = {}
-    for index, case in enumerate(everything):
-        piles.setdefault((case.expected.value, case.category), []).append(index)
-    chosen: list[int] = []
+    piles: dict[tuple[str, str], list[tuple[int, Case]]] = {}
+    for index, case in enumerate(cases):
+        pile = piles.setdefault((case.expected.value, case.category), [])
+        if len(pile) < limit:  # memory holds so many of each kind, however many there are
+            pile.append((index, case))
+    chosen: list[tuple[int, Case]] = []
     depth = 0
-    while len(chosen) < min(limit, len(everything)):
+    while len(chosen) < min(limit, sum(map(len, piles.values()))):
         for pile in piles.values():
             if depth < len(pile) and len(chosen) < limit:
                 chosen.append(pile[depth])
         depth += 1
-    return (everything[index] for index in sorted(chosen))
+    return (case for _, case in sorted(chosen, key=itemgetter(0)))

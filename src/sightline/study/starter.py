@@ -12,7 +12,7 @@ import yaml
 
 from sightline import registry
 from sightline.errors import UsageError
-from sightline.study.first_look import look_at
+from sightline.study.first_look import holds_responses, look_at
 from sightline.targets import split, split_defended
 
 Kind = Literal["testbed", "scripted", "local", "provider"]
@@ -56,6 +56,20 @@ benchmarks:
   - {entry}
 """,
 }
+_RESPONSES = """\
+# What is judged: answers that exist already. Cases, models, attacks and defenses are read off the file;
+# no model is asked. `{{files: FILE, columns: {{response: COLUMN}}, model: NAME}}` says what it does not say.
+responses: {root}
+"""
+_RESPONSES_JUDGES = """\
+# Who decides what an answer is; the first one's outcomes are the headline. A list of refusal phrases asks
+# no model, knows English alone, and takes what is no refusal for compliance.
+# Next: a model that grades by a rubric (put it first), and the verdicts that the file holds, if it does.
+judges:
+  - refusal_prefix
+  # - {name: model_graded, grader: openai/gpt-4o-mini}
+  # - recorded
+"""
 _LIMIT = """\
 limit: {limit}  # a first look: at most so many cases, of every category; without this line, all
 """
@@ -164,7 +178,7 @@ class Situation:
     """What a user has.
 
     Attributes:
-        target: a target string; '' for a model that comes along.
+        target: a target string; '' for a model that comes along, or for none if the data are responses.
         data: a table, a folder, or the name of a benchmark, also as `NAME=FOLDER`; '' for invented requests.
         gpu: whether attacks on gradients may take a GPU.
     """
@@ -194,9 +208,11 @@ def kind_of(target: str) -> Kind:
 
 
 class Starter(NamedTuple):
-    """A study's text, and what has to be mended before it runs; '' if nothing has."""
+    """A study's text and what it does; data of the user's own, and what has to be mended in them; else ''."""
 
     text: str
+    about: str
+    own: str = ""
     problem: str = ""
 
 
@@ -206,10 +222,18 @@ def compose(situation: Situation, file: Path) -> Starter:
     Raises:
         UsageError: for a target or data that there is not.
     """
+    path = _home(situation.data)
+    if situation.data and not situation.target and path.exists() and holds_responses(path):
+        parts = (
+            _HEAD.format(file=file, study=study_name(file)),
+            _RESPONSES.format(root=_scalar(_near(path, file))),
+            _RESPONSES_JUDGES,
+        )
+        return Starter("\n".join(parts), f"judges the responses in {path}")
     target = situation.asked
     kind = kind_of(target)
     ours = kind in ("testbed", "scripted")
-    judge, benchmark, problem = _benchmark(situation.data, file, ours=ours)
+    judge, benchmark, own, problem = _benchmark(situation.data, file, ours=ours)
     preset = "testbed" if ours else ""
     text = "\n".join(
         [
@@ -232,7 +256,7 @@ def compose(situation: Situation, file: Path) -> Starter:
             _DECODING["testbed" if ours else "other"],
         ]
     )
-    return Starter(text, problem)
+    return Starter(text, f"asks {target} about {situation.data or 'invented requests'}", own, problem)
 
 
 def study_name(file: Path) -> str:
@@ -242,10 +266,11 @@ def study_name(file: Path) -> str:
 
 
 class _Asked(NamedTuple):
-    """What is asked: the judge that knows the truth of it ('' = none), the study's section, what is wrong."""
+    """What is asked: the judge that knows the truth of it ('' = none), the section, `own` as in `Starter`."""
 
     judge: str
     section: str
+    own: str = ""
     problem: str = ""
 
 
@@ -271,7 +296,7 @@ def _benchmark(data: str, file: Path, *, ours: bool) -> _Asked:
     look = look_at(path)
     settings = {name: _scalar(value) for name, value in look.settings.items()}
     entry = _entry("cases", root=_scalar(_near(path, file)), **settings)
-    return _Asked("", _BENCHMARKS["cases"].format(data=path, entry=entry), look.problem)
+    return _Asked("", _BENCHMARKS["cases"].format(data=path, entry=entry), str(path), look.problem)
 
 
 def _gradients(kind: Kind, target: str, *, gpu: bool) -> str:

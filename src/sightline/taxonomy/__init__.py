@@ -131,7 +131,9 @@ def hazards() -> Mapping[str, Hazard]:
 
 @cache
 def _file() -> Any:
-    return yaml.safe_load((resources.files(__name__) / DATA[0]).read_text("utf-8"))
+    text = (resources.files(__name__) / DATA[0]).read_text("utf-8")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
+    return yaml.load(text, Loader=loader)  # noqa: S506 - both are safe
 
 
 @cache
