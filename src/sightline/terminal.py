@@ -33,6 +33,7 @@ TARGET_FORMS = {
     "defended/DEFENSE:TARGET": "any target with a defense; can be nested",
     "replay/RUN-OR-FILE": "responses of an earlier run",
     "scripted/FILE.yaml": "responses by rule, for tests",
+    "recorded/MODEL": "responses of another harness: `responses:` of a study, or `sightline score`",
     "openai/... anthropic/... google/... vllm/... openai-api/...": "every Inspect provider",
 }
 
