@@ -188,7 +188,8 @@ class Eps:
         """
         match = re.fullmatch(r"\s*([0-9.]+)\s*/\s*255\s*", text)
         if match is None:
-            raise UsageError(f"eps={text!r} is ambiguous: write '8/255' for eight of 255 pixel levels")
+            wrong = "ambiguous" if re.fullmatch(r"\s*[0-9.]+\s*", text) else "not N/255"
+            raise UsageError(f"eps={text!r} is {wrong}: write '8/255' for eight of 255 pixel levels")
         return cls(float(match[1]))
 
     @property
@@ -197,7 +198,7 @@ class Eps:
         return self.raw / 255
 
 
-Attacker = Literal["user", "third_party"]
+Attacker = Literal["user", "third_party", "unknown"]
 Access = Literal["black", "grey", "white", "unknown"]
 Oracle = Literal["none", "undefended", "defended", "unknown"]
 Channel = Literal["image", "text", "system"]
