@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -19,10 +20,13 @@ from toys import ToyPlain, ToyQuestions
 import sightline as sl
 from sightline import cards, registry
 from sightline.cases import Eps, ThreatModel
+from sightline.console import PAUSE, LineProgress
 from sightline.contracts import Attack, Defense, Judge
 from sightline.errors import ContractError, SightlineError, UsageError
 from sightline.records import Draft
 from sightline.registry import attack, defense, judge
+from sightline.study.config import load, parse
+from sightline.study.lock import study_of
 
 ANY = ThreatModel()
 
@@ -78,6 +82,8 @@ PLUGIN = """
 from dataclasses import dataclass
 from sightline import Draft, ThreatModel
 from sightline.registry import attack, defense, judge
+from sightline.study.config import load, parse
+from sightline.study.lock import study_of
 @attack("{name}", threat=ThreatModel(), {facts})
 @dataclass(frozen=True, kw_only=True)
 class {cls}:
@@ -314,3 +320,63 @@ def test_a_judge_and_a_defense_that_fail_are_counted_with_their_place(tmp_path: 
     reply = BrokenDefense()("scripted/echo").ask("hi")
     assert reply.stop == "error"
     assert re.fullmatch(place, reply.error or "")
+
+
+# -- messages of a study -----------------------------------------------------------------------------------
+
+STUDY = """study: own
+benchmarks: [toy_questions]
+targets: [scripted/echo]
+judges: [toy_judge]
+attacks:
+  - name: gcg
+    surrogate: testbed/linear
+    """
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (
+            "budget: {backward: 10}",
+            r":8: attacks.0.budget.backward: .*Did you mean 'backwards' .* Known: backwards, calls",
+        ),
+        ("surogate: testbed/linear", r"unknown key of attack 'gcg' 'surogate'. Did you mean 'surrogate'"),
+        ("budgets: {backwards: 10}", r"unknown key of attack 'gcg' 'budgets'. Did you mean 'budget'"),
+        ("stepps: 3", r"unknown setting of attack 'gcg' 'stepps'. Did you mean 'steps'"),
+        (
+            "label: x\ndecoding: {max_token: 3}",
+            r"'max_token'. Did you mean 'max_tokens'\? Known: max_tokens, te",
+        ),
+        ("label: x\nresponses: {file: a.csv}", r"Did you mean 'files'"),
+    ],
+)
+def test_an_unknown_key_is_told_with_the_keys_of_its_place(more: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        parse(STUDY + more)
+
+
+def test_the_lock_of_a_run_is_no_study_and_methods_of_a_script_are_told(tmp_path: Path) -> None:
+    registered("shouted")
+    study("shouted").run(out=tmp_path, quiet=True)
+    with pytest.raises(UsageError, match=r"is the lock of a run.*`sightline craft .*`, then"):
+        load(tmp_path / "study.lock.yaml")
+    del registry._cards["attack", "shouted"]
+    with pytest.raises(UsageError, match=r"unknown attack 'shouted'.*of a script .* entry point"):
+        study_of(tmp_path)
+
+
+def test_a_call_in_python_says_nothing_unless_it_takes_long(capsys: pytest.CaptureFixture[str]) -> None:
+    registered("quick")()(None, "hi")
+    assert capsys.readouterr() == ("", "")
+    shown, now = io.StringIO(), 0.0
+    lines = LineProgress(shown, lambda: now, brief=True)
+    lines.start("slow", 5, 0)
+    now = PAUSE
+    lines.advance()
+    lines.finish()
+    assert shown.getvalue().splitlines() == [
+        "slow: started, 5 rows",
+        "slow: 1 of 5 (20 %)",
+        "slow: done, 1 rows",
+    ]

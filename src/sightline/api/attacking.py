@@ -221,4 +221,4 @@ class _Crafting:
 
 
 def _progress(quiet: bool) -> Any:
-    return nullcontext(Silent()) if quiet else terminal_progress()
+    return nullcontext(Silent()) if quiet else terminal_progress(brief=True)
