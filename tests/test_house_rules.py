@@ -61,6 +61,7 @@ LAYERS = [
         "release_files",
         "rows",
         "readers",
+        "inventory",
         "responses",
         "budget",
     },
@@ -76,6 +77,7 @@ LAYERS = [
     {"api"},
     {
         "terminal",
+        "benchmark_commands",
         "testbed_commands",
         "data_commands",
         "taxonomy_commands",
