@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -327,3 +328,79 @@ def test_command(folder):
     assert found["ok"] is False
     assert len(found["bad"]) == 2
     assert command("mine.csv", "--columns", "text", cwd=folder).returncode == 2
+
+
+def test_a_study_is_checked_with_its_settings(folder):
+    table(folder / "mine.csv", [{"utterance": "a"}])
+    (folder / "study.yaml").write_text(
+        "study: s\nbenchmarks: [{name: cases, root: mine.csv, columns: {text: utterance}}, testbed_secrets]\n"
+        "targets: [testbed/linear]\njudges: [refusal_prefix]\n"
+    )
+    done = command("study.yaml", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert [each["benchmark"] for each in json.loads(done.stdout)] == [
+        "cases(columns={'text': 'utterance'})",
+        "testbed_secrets",
+    ]
+
+
+ODD_TEXTS = """nan|0.jpg|../0.jpg|a/../../b|/etc/passwd|file:///etc/passwd|http://x/y.png|C:\\a.png|[]|[null]|0.jpg;1.jpg
+data:image/png;base64,AAAA|a\x00b""".replace("\n", "|").split("|")
+CELLS = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from(["", "iVBORw0KGgo" * 9, *ODD_TEXTS]),
+    st.none(),
+    st.floats(),
+    st.integers(),
+    st.booleans(),
+    st.lists(st.one_of(st.none(), st.text(max_size=5), st.integers()), max_size=3),
+    st.dictionaries(
+        st.sampled_from(["bytes", "path", "url", "role", "content", "type"]), st.text(max_size=9)
+    ),
+)
+NAMES = st.sampled_from(
+    ["prompt", "image", "images", "label", "unsafe", "messages", "id", "group", "system", "x"]
+)
+
+
+@given(st.lists(st.dictionaries(NAMES, CELLS, max_size=6), min_size=1, max_size=6))
+@QUICK
+def test_hostile_rows_are_cases_or_are_told_and_none_is_lost(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("hostile")
+    (folder / "0.jpg").write_bytes(saved(noise(0, 16, 16), "JPEG"))
+    path = folder / "mine.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    found = check(path)
+    assert found.rows == found.cases == len(rows)
+    release = OfficialRelease(path, Blobs(folder / "blobs"))
+    kept = list(sl.benchmarks.Cases(on_bad_rows="keep").cases(release))
+    assert len(kept) == len(rows)
+    refused = sum(any(image.problem for image in case.conversation.images) for case in kept)
+    assert bool(found.bad) is bool(refused)
+    found.text()
+    json.dumps(found.plain())
+
+
+@given(st.binary(max_size=300), st.sampled_from([".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow"]))
+@QUICK
+def test_hostile_files_are_told(tmp_path_factory, data, suffix):
+    path = tmp_path_factory.mktemp("hostile") / f"mine{suffix}"
+    path.write_bytes(data)
+    found = check(path)
+    assert found.ok is bool(not found.bad)
+    assert found.cases or found.bad
+
+
+def test_a_bomb_in_a_zip_and_a_bomb_of_a_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr("sightline._trees.MAX_MEMBER_BYTES", 100_000)
+    huge = saved(PilImage.new("L", (20_000, 6_000)), "PNG")
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("metadata.csv", "file_name,prompt\nzeros.png,a\nhuge.png,b\n../up.png,c\n")
+        archive.writestr("zeros.png", bytes(200_000))
+        archive.writestr("huge.png", huge[:90_000])
+    found = check(tmp_path / "mine.zip")
+    assert found.cases == 3
+    zeros, large, up = found.bad
+    assert "200000 bytes, more than the 100000 allowed" in zeros
+    assert "too large" in large
+    assert "leads out of" in up

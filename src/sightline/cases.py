@@ -197,7 +197,7 @@ class Eps:
         return self.raw / 255
 
 
-Attacker = Literal["user", "third_party"]
+Attacker = Literal["user", "third_party", "unknown"]
 Access = Literal["black", "grey", "white", "unknown"]
 Oracle = Literal["none", "undefended", "defended", "unknown"]
 Channel = Literal["image", "text", "system"]

@@ -12,7 +12,7 @@ import typer
 
 from sightline import __version__, response_commands
 from sightline.characters import printable
-from sightline.data_commands import check_data
+from sightline.data_commands import check_data_command
 from sightline.errors import SightlineError, StoppedError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ app = typer.Typer(
 )
 testbed = typer.Typer(help="The small models that Sightline brings along.", no_args_is_help=True)
 app.add_typer(testbed, name="testbed")
-app.command("check-data")(check_data)
+app.command("check-data")(check_data_command)
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML); see `studies/quickstart.yaml`.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, made by `sightline run`.")]

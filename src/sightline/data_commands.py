@@ -10,10 +10,12 @@ import typer
 
 from sightline.errors import UsageError
 
+STUDIES = (".yaml", ".yml")
 
-def check_data(
+
+def check_data_command(
     data: Annotated[
-        str, typer.Argument(help="A table or folder of yours, or a benchmark's name: `figstep_safebench`.")
+        str, typer.Argument(help="A table or folder of yours, a study file, or a benchmark's name.")
     ],
     root: Annotated[
         Path | None, typer.Option(help="Of a benchmark: its release; default: in $SIGHTLINE_DATA.")
@@ -49,15 +51,22 @@ def _shown(
     Raises:
         UsageError: for an argument that is not NAME=VALUE, and from the check.
     """
-    from sightline.api.checking import check_data as checked
+    from sightline.api.checking import check_data, check_study
     from sightline.terminal import say
 
+    others: dict[str, Any] = {key: _setting(value) for key, value in _pairs("--set", settings).items()}
     named = _pairs("--columns", columns)
     mapped = {key: tuple(value.split(",")) if "," in value else value for key, value in named.items()}
-    others: dict[str, Any] = {key: _setting(value) for key, value in _pairs("--set", settings).items()}
-    found = checked(data, root=root, columns=mapped or None, rows=rows, **others)
-    say(json.dumps(found.plain(), ensure_ascii=False) if as_json else found.text())
-    return found.ok
+    if Path(data).suffix.casefold() in STUDIES:
+        if root or mapped or others:
+            raise UsageError(f"{data}: a study file says itself what is read, and how; leave the options out")
+        found = check_study(data, rows=rows)
+    else:
+        found = [check_data(data, root=root, columns=mapped or None, rows=rows, **others)]
+    plain = [each.plain() for each in found]
+    shown = json.dumps(plain[0] if len(plain) == 1 else plain, ensure_ascii=False)
+    say(shown if as_json else "\n\n\n".join(each.text() for each in found))
+    return all(each.ok for each in found)
 
 
 def _pairs(option: str, given: list[str]) -> dict[str, str]:

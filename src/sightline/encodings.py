@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from typing import BinaryIO
 
 from sightline.errors import UsageError
 
@@ -15,6 +16,26 @@ _BOMS = (
 )
 
 
+def not_text(encoding: str) -> str:
+    """What is wrong with a text that is not in the encoding in which it is read, and the cure."""
+    return (
+        f"not {encoding.upper()} text; save the file as UTF-8, or name its encoding if the benchmark has the "
+        "setting: `encoding: cp1252` is what Excel writes where it does not say UTF-8"
+    )
+
+
+def broken_line(file: BinaryIO, encoding: str) -> int:
+    """The first line of a file that is not in its encoding; 0 if lines cannot be told by their bytes."""
+    if codecs.lookup(encoding).name != "utf-8":
+        return 0
+    for number, line in enumerate(file, start=1):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            return number
+    return 0
+
+
 def decoded(data: bytes, where: str, encoding: str = "") -> str:
     """Text of a file. UTF-8, UTF-16 and UTF-32 are told by their mark; else it is in `encoding`, or UTF-8.
 
@@ -25,10 +46,8 @@ def decoded(data: bytes, where: str, encoding: str = "") -> str:
     try:
         return data.decode(chosen)
     except UnicodeDecodeError as broken:
-        raise UsageError(
-            f"{where}: byte {broken.start} is not {chosen.upper()} text; save the file as UTF-8, or name its "
-            "encoding if the benchmark has a setting for it"
-        ) from None
+        line = 1 + data[: broken.start].count(b"\n")
+        raise UsageError(f"{where}, line {line}: {not_text(chosen)}") from None
 
 
 def encoding_of(start: bytes, where: str, encoding: str = "") -> str:

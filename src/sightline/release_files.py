@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import tarfile
+import zipfile
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -26,6 +28,19 @@ def is_table(name: str) -> bool:
     return fold(name).removesuffix(packed_suffix(name)).endswith(TABLE_SUFFIXES)
 
 
+def refuse_other(path: Path) -> None:
+    """Make sure that a file may be an archive.
+
+    Raises:
+        UsageError: if it is none, by its name and by its content.
+    """
+    if stem_of(path.name) is None and not zipfile.is_zipfile(path) and not tarfile.is_tarfile(path):
+        raise UsageError(
+            f"{path}: is neither a table ({', '.join(TABLE_SUFFIXES)}) nor an archive (.zip, .tar); give a "
+            "table the suffix that says how it is written: .tsv for one with tabs"
+        )
+
+
 class ReleaseFiles:
     """The members below a root, which may be None or absent from disk: then nothing is found.
 
@@ -44,6 +59,7 @@ class ReleaseFiles:
         elif self._given and self.root.is_file() and is_table(self.root.name):
             self._tree, self.table = FolderTree(self.root.parent), self.root.name
         elif self._given and self.root.is_file():
+            refuse_other(self.root)
             stamp: Stamp = (str(self.root.resolve()), *file_stamp(self.root))
             self._tree = archive(self.root, self.root.name, str(self.root), stamp)
         self._held = 0

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import orjson
 
-from sightline.encodings import encoding_of
+from sightline.encodings import broken_line, encoding_of, not_text
 from sightline.errors import UsageError, nearest
 
 MAX_LINE_BYTES = 64_000_000
@@ -255,10 +255,9 @@ def rows_of_csv(
     except csv.Error as broken:
         raise UsageError(f"{where}, line {line + 1}: not a table ({broken})") from None
     except UnicodeDecodeError as broken:
-        raise UsageError(
-            f"{where}: after line {line}: not {broken.encoding.upper()} text; save the file as UTF-8, or "
-            "name its encoding if the benchmark has a setting for it"
-        ) from None
+        with opened() as file:
+            line = broken_line(file, broken.encoding) or line + 1
+        raise UsageError(f"{where}, line {line}: {not_text(broken.encoding)}") from None
 
 
 def _columns(cells: list[str], where: str, required: Sequence[str] | None) -> list[str]:

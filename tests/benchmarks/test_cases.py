@@ -464,6 +464,38 @@ def test_a_workbook_is_told_apart_from_an_archive(folder, read):
         read(folder / "mine.xlsx")
 
 
+def test_a_column_of_pictures_that_is_not_used_is_told(folder, read):
+    rows = [{"prompt": "a", "Bild": "images\\0.png"}]
+    assert len(read(write(folder / "mine.csv", rows))) == 1
+    (warning,) = read.warnings
+    assert "column 'Bild' is not used and seems to hold pictures" in warning
+    read(folder / "mine.csv", columns={"image": "Bild"})
+    assert read.warnings == []
+
+
+def test_what_is_asked_is_suggested(folder, read):
+    with pytest.raises(UsageError, match=r"Name it by `columns: {text: User Prompt}`"):
+        read(write(folder / "mine.csv", [{"nr": "1", "User Prompt": "a b", "note": "c d e f"}]))
+    with pytest.raises(UsageError, match=r"Name it by `columns: {text: Frage}`"):
+        read(write(folder / "mine.csv", [{"nr": "1", "Frage": "What is it?", "Bild": "a b c d e f.png"}]))
+
+
+def test_an_encoding_that_is_not_said_is_told_with_its_line(folder, read):
+    rows = [{"prompt": "plain"}, {"prompt": "größe"}]
+    path = write(folder / "mine.csv", rows, encoding="cp1252")
+    with pytest.raises(UsageError, match=r"mine\.csv, line 3: not UTF-8 text; .*`encoding: cp1252`"):
+        read(path)
+    assert [asked(case) for case in read(path, encoding="cp1252")] == [["plain"], ["größe"]]
+    with pytest.raises(UsageError, match="unknown encoding 'cp12x'"):
+        read(path, encoding="cp12x")
+
+
+def test_a_file_that_is_no_table(folder, read):
+    (folder / "mine.txt").write_text("prompt\ta\n")
+    with pytest.raises(UsageError, match=r"mine\.txt: is neither a table .* nor an archive .*: \.tsv"):
+        read(folder / "mine.txt")
+
+
 def test_a_folder_without_data(tmp_path, read):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"no table .* and no pictures"):

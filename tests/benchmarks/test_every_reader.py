@@ -5,22 +5,17 @@ A damaged release gives cases, or one `UsageError` that names file and row; noth
 
 from __future__ import annotations
 
-import io
-import json
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import all_releases
 import pytest
 import releases
+from damage import PICTURES, TABLES, break_parquet, break_picture, break_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image as Pillow
 
 from sightline import registry, taxonomy
 from sightline.cases import Case
@@ -32,8 +27,6 @@ from sightline.store import Blobs
 NAMES = sorted(all_releases.RELEASES)
 COUNTS = re.compile(r": numbers of cases: ")
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-TABLES = (".csv", ".tsv", ".json", ".jsonl", ".txt")
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 
 def methods(name: str) -> list[TableBenchmark]:
@@ -135,152 +128,6 @@ def test_no_release_at_all_says_what_belongs_there(name: str, tmp_path: Path, bl
         with pytest.raises(UsageError) as caught:
             read(methods(name)[0], root, blobs)
         assert str(root) in str(caught.value)
-
-
-ODD: tuple[Any, ...] = (
-    None,
-    "",
-    " \n",
-    "nan",
-    float("nan"),
-    7,
-    -1.5,
-    True,
-    [],
-    {},
-    ["a", 7],
-    {"a": []},
-    "../../../../etc/passwd",
-    "/etc/passwd",
-    "C:\\x.png",
-    "a\0b",
-    "\ud800",
-    "x" * 5000,
-    10**40,
-    "0",
-)
-
-
-def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Places of all values below a JSON value."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, each in items:
-        yield (*path, key)
-        yield from leaves(each, (*path, key))
-
-
-def break_json(text: str, data: st.DataObject) -> str:
-    value = json.loads(text)
-    *above, last = data.draw(st.sampled_from(list(leaves(value))))
-    holder = value
-    for key in above:
-        holder = holder[key]
-    action = data.draw(st.sampled_from(["replace", "remove", "double"]))
-    if action == "remove":
-        del holder[last]
-    elif action == "double" and isinstance(holder, list):
-        holder.append(holder[last])
-    else:
-        holder[last] = data.draw(st.sampled_from(ODD))
-    return json.dumps(value)
-
-
-def break_lines(text: str, data: st.DataObject) -> str:
-    lines = text.splitlines(keepends=True)
-    number = data.draw(st.integers(0, len(lines) - 1))
-    cells = re.split(r"([,\t])", lines[number].rstrip("\n"))
-    cell = data.draw(st.integers(0, len(cells) - 1))
-    cells[cell] = data.draw(
-        st.sampled_from(["", "nan", '"', "../x", "\0", ",", "x" * 3000, "-1", "\x85", "{"])
-    )
-    lines[number] = "".join(cells) + "\n"
-    return "".join(lines)
-
-
-def break_table(path: Path, data: st.DataObject) -> None:
-    action = data.draw(
-        st.sampled_from(["cell", "cell", "cell", "cut", "bytes", "utf-16", "latin-1", "gone", "empty"])
-    )
-    raw = path.read_bytes()
-    text = raw.decode()
-    if action == "cell" and path.suffix == ".json":
-        path.write_text(break_json(text, data), encoding="utf-8", errors="surrogatepass")
-    elif action == "cell":
-        path.write_text(break_lines(text, data), encoding="utf-8", newline="")
-    elif action == "cut":
-        path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
-    elif action == "bytes":
-        at = data.draw(st.integers(0, len(raw) - 1))
-        path.write_bytes(raw[:at] + data.draw(st.binary(min_size=1, max_size=3)) + raw[at + 1 :])
-    elif action == "gone":
-        path.unlink()
-    elif action == "empty":
-        path.write_bytes(b"")
-    else:
-        path.write_bytes(text.encode(action, "replace"))
-
-
-def break_parquet(path: Path, data: st.DataObject) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    action = data.draw(st.sampled_from(["cell", "cell", "column", "cut", "bytes", "gone"]))
-    raw = path.read_bytes()
-    if action == "gone":
-        path.unlink()
-    elif action == "cut":
-        path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
-    elif action == "bytes":
-        at = data.draw(st.integers(0, len(raw) - 1))
-        path.write_bytes(raw[:at] + data.draw(st.binary(min_size=1, max_size=3)) + raw[at + 1 :])
-    else:
-        rows = pq.read_table(path).to_pylist()
-        column = data.draw(st.sampled_from(list(rows[0])))
-        number = data.draw(st.integers(0, len(rows) - 1))
-        for row in rows if action == "column" else rows[number : number + 1]:
-            if action == "column":
-                del row[column]
-            elif isinstance(row[column], dict):
-                row[column] = {**row[column], "bytes": data.draw(st.sampled_from([b"", b"x" * 40, None]))}
-            else:
-                row[column] = data.draw(
-                    st.sampled_from([None, *[each for each in ODD if type(each) is type(row[column])]])
-                )
-        with suppress(pa.ArrowException, UnicodeError, OverflowError):
-            pq.write_table(pa.Table.from_pylist(rows), path)
-
-
-def odd_picture(kind: str) -> bytes:
-    page = Pillow.new("RGB", (24, 16), (200, 30, 90))
-    file = io.BytesIO()
-    if kind == "cmyk":
-        page.convert("CMYK").save(file, "JPEG")
-    elif kind == "deep":
-        Pillow.new("I;16", (24, 16), 40000).save(file, "PNG")
-    elif kind == "turned":
-        exif = page.getexif()
-        exif[0x0112] = 6
-        page.save(file, "JPEG", exif=exif)
-    elif kind == "moving":
-        page.save(file, "GIF", save_all=True, append_images=[Pillow.new("RGB", (24, 16))], duration=90)
-    elif kind == "clear":
-        page.convert("RGBA").save(file, "WEBP")
-    elif kind == "pointer":
-        file.write(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n")
-    else:
-        page.save(file, "PNG")
-        return file.getvalue()[:50]
-    return file.getvalue()
-
-
-def break_picture(path: Path, data: st.DataObject) -> None:
-    kinds = ["cmyk", "deep", "turned", "moving", "clear", "pointer", "short", "gone", "folder"]
-    kind = data.draw(st.sampled_from(kinds))
-    path.unlink()
-    if kind == "folder":
-        path.mkdir()
-    elif kind != "gone":
-        path.write_bytes(odd_picture(kind))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -51,8 +51,9 @@ def test_an_artifact_of_jailbreakbench(tmp_path: Path) -> None:
     assert table.combinations == {one: 5, Combination("m-two", "PAIR", "none"): 5}
     rows = answers(table, one)
     assert [row.behavior for row in rows] == GOALS
-    assert [row.text for row in rows] == [HELP] * 3 + [REFUSAL, None]
-    assert (rows[4].stop, rows[4].error) == ("error", "the artifact holds no response (null)")
+    assert [row.text for row in rows] == [HELP] * 3 + [REFUSAL, ""]
+    assert [row.stop for row in rows] == ["stop"] * 5
+    assert not rows[4].turns
     assert [row.verdicts["jailbroken"] for row in rows] == [True, True, True, False, False]
     assert [row.verdicts["jailbroken_other"] for row in rows] == [True, True, False, False, False]
     assert [row.queries for row in rows] == [10, 11, 12, 13, 14]
@@ -66,6 +67,19 @@ def test_an_artifact_of_jailbreakbench(tmp_path: Path) -> None:
         "JailbreakBench",
         "",
     )
+
+
+def test_a_case_for_which_an_attack_found_nothing_was_not_obeyed_and_a_lost_response_is_an_error(
+    tmp_path: Path,
+) -> None:
+    """D3: leaving out the cases that an attack gave up on would raise its success rate."""
+    whole = artifact(without=(0, 1, 3, 4))
+    whole["jailbreaks"][4]["prompt"] = "As a poem"
+    write_json(tmp_path / "a.json", whole)
+    rows = answers(read(tmp_path), Combination("m-one", "PAIR", "none"))
+    assert [row.stop for row in rows] == ["stop", "stop", "stop", "stop", "error"]
+    assert [row.text for row in rows] == ["", "", HELP, "", None]
+    assert rows[4].error == "the artifact holds no response (null)"
 
 
 def test_what_is_read_of_an_artifact_is_written_again_as_it_was(tmp_path: Path) -> None:
@@ -221,13 +235,19 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [place for key, inner in items for place in ((*path, key), *places(inner, (*path, key)))]
 
 
+def rows_in(whole: Any, kind: str) -> int:
+    """Rows of a file: entries of a list, or of the lists of a mapping."""
+    if kind == "harmbench":
+        return sum(len(each) if isinstance(each, list) else 1 for each in whole.values())
+    return len(whole["jailbreaks"] if kind == "jailbreakbench" else whole)
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_broken_row_is_told_or_kept_and_never_lost(kind: str, data: Any, tmp_path_factory: Any) -> None:
     """D3: whatever a single value becomes, no row disappears, and nothing but a complaint is raised."""
     whole = copy.deepcopy(MAKERS[kind]())
-    before = len(whole["jailbreaks"]) if kind == "jailbreakbench" else len(whole)
     *path, last = data.draw(st.sampled_from(places(whole)))
     value = data.draw(VALUES)
     inner = whole
@@ -240,6 +260,5 @@ def test_a_broken_row_is_told_or_kept_and_never_lost(kind: str, data: Any, tmp_p
         table = read(path_.parent, keep_bad=True)
     except UsageError:
         return
-    least = {"pyrit": 5, "harmbench": before - 1}.get(kind, before)
-    assert len(table) >= least
+    assert len(table) >= (5 if kind == "pyrit" else rows_in(whole, kind))
     assert list(table.cases(OfficialRelease(table.root, NoImages())))

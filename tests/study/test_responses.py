@@ -148,10 +148,15 @@ def test_the_files_own_verdicts_are_a_judge_and_their_agreement_is_shown(here: P
     write_json(here / "a.json", artifact())
     result = sl.score("a.json", judges=["refusal_prefix", "recorded"], quiet=True)
     found = rates(result)
-    assert found["recorded/m-one", "PAIR", "none", "refusal_prefix"] == (3, 4, 1)
+    assert found["recorded/m-one", "PAIR", "none", "refusal_prefix"] == (3, 5, 0)
     assert found["recorded/m-one", "PAIR", "none", "recorded"] == (3, 5, 0)
     page = result.report().read_text("utf-8")
     assert "recorded holds the file" in page
+    write_csv(here / "b.csv", [{**row, "jailbroken": row["response"] == HELP} for row in plain_rows()])
+    first = sl.score("b.csv", judges=["recorded"], quiet=True)
+    brief = " ".join((first.report().parent / "report.txt").read_text("utf-8").split())
+    assert "Without an attack, recorded/m-one complies with 20 %" in brief
+    assert "refuses" not in brief.replace("refuses (column", ""), "the file does not say who refused"
     assert "agreement" in page.casefold()
 
 

@@ -13,6 +13,7 @@ from sightline.console import terminal_progress
 from sightline.contracts import Benchmark
 from sightline.errors import UsageError, nearest
 from sightline.readers import found_release, where_to_look
+from sightline.study import config
 from sightline.study.progress import Silent
 
 if TYPE_CHECKING:
@@ -54,6 +55,21 @@ def check_data(
     method, place = _benchmark_of(data, None if root is None else Path(root), given)
     with nullcontext(Silent()) if quiet else terminal_progress() as progress:
         return check(method, place, samples=rows, progress=progress)
+
+
+def check_study(study: str | os.PathLike[str], *, rows: int = 5, quiet: bool = False) -> list[DataCheck]:
+    """Check the data of each benchmark of a study file, with its settings there; see `check_data`.
+
+    Raises:
+        UsageError: for whatever `sightline run` would complain of before it reads them.
+    """
+    from sightline.data_check.check import check
+
+    with nullcontext(Silent()) if quiet else terminal_progress() as progress:
+        return [
+            check(source.benchmark, source.root, samples=rows, progress=progress)
+            for source in config.load(Path(study)).sources
+        ]
 
 
 def _benchmark_of(data: Any, root: Path | None, settings: dict[str, Any]) -> tuple[Benchmark, Path | None]:

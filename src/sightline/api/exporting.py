@@ -17,6 +17,7 @@ from sightline.records import SCORED, Outcome
 from sightline.report.results import current_case_tables, entries
 from sightline.responses.answers import Answer, user_turn
 from sightline.responses.formats import jailbreakbench
+from sightline.responses.table import NO_PROMPT
 from sightline.run_folder import RESULTS
 from sightline.sealed import check_table, damage_reported
 from sightline.shards import Row
@@ -109,7 +110,7 @@ def _answer(row: Row, case_row: Row, artifact: Row, answered: Row) -> Answer:
         place=row["cell"],
         case=str(recorded.get("case") or case.id),
         behavior=case.behavior,
-        turns=() if unsent and recorded.get("fields") else user_turn(shown.last_user_text()),
+        turns=() if shown.last_user_text() == NO_PROMPT else user_turn(shown.last_user_text()),
         text=None if unsent else response.text,
         category=case.category,
         verdicts=verdicts,
@@ -126,7 +127,7 @@ def _parameters(lock: Mapping[str, Any], row: Row, held: list[Answer], judge: st
         if known and [*said[:2], said[2].casefold()] == [target, attack, defense.casefold()]:
             return known
     jailbreaks = sum(bool(answer.verdicts["jailbroken"]) for answer in held)
-    submitted = sum(answer.text is not None for answer in held)
+    submitted = sum(bool(answer.turns) for answer in held)
     spec = next((e.get("spec") for e in entries(lock, "attacks") if e.get("label") == attack), None)
     return {
         "model": target,

@@ -11,7 +11,7 @@ from sightline.errors import UsageError, nearest
 from sightline.rows import Row
 
 ROLES: Mapping[str, tuple[str, ...]] = {
-    "id": ("id", "case_id", "uid", "row_id"),
+    "id": ("id", "case_id", "uid", "row_id", "prompt_id", "question_id", "sample_id"),
     "messages": ("messages", "conversation"),
     "text": ("prompt", "question", "text", "query", "instruction", "request", "behavior", "goal"),
     "image": (
@@ -47,12 +47,13 @@ WORDS: Mapping[str, Expected] = {
 _YES = frozenset({"1", "1.0", "true", "yes", "y", "t"})
 _NO = frozenset({"0", "0.0", "false", "no", "n", "f"})
 _ROLE_OF = {name: role for role, names in reversed([*ROLES.items()]) for name in (*names, role)}
+_PICTURE = re.compile(r"^data:image/|\.(?:png|jpe?g|webp|gif)\s*$", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?P<stem>[a-z_]*?)_?(?P<number>\d{1,2})")
 
 
 def plain_name(column: str) -> str:
-    """A column's name as it is compared: 'Image Path' is 'image_path'."""
-    return re.sub(r"[\s\-]+", "_", column.strip().casefold())
+    """A column's name as it is compared: 'Image Path' is 'image_path', 'Is unsafe?' is 'is_unsafe'."""
+    return re.sub(r"[^\w]+", "_", column.casefold()).strip("_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,22 @@ class Columns:
         """Those of the table's columns that no role has."""
         used = {name for columns in self.found.values() for name in columns}
         return [name for name in names if name and name not in used]
+
+
+def looks_like_picture(cell: object) -> bool:
+    """Whether a cell names or holds a picture."""
+    if isinstance(cell, Mapping):
+        return "bytes" in cell and "path" in cell
+    return isinstance(cell, str) and _PICTURE.search(cell[:2_000]) is not None
+
+
+def likely_text(row: Row) -> str:
+    """The column that most likely says what is asked; 'NAME' if none does."""
+    texts = {str(name): cell for name, cell in row.fields.items() if isinstance(cell, str)}
+    named = [name for name in texts if any(word in plain_name(name) for word in ROLES["text"])]
+    longest = [name for name, cell in texts.items() if " " in cell.strip() and not looks_like_picture(cell)]
+    longest.sort(key=lambda name: len(texts[name]))
+    return next((name for name in [*named, *reversed(longest)] if name), "NAME")
 
 
 def role_of(key: str) -> str:

@@ -33,5 +33,5 @@ def picture_key(cell: Any) -> str:
     """A short name of the picture in a cell of a Parquet table, the same for the same picture; '' if none."""
     data = cell.get("bytes") or cell.get("path") if isinstance(cell, Mapping) else cell
     if isinstance(data, str):
-        data = data.encode()
+        data = data.encode("utf-8", "surrogatepass")
     return sha256_bytes(data)[:16] if isinstance(data, bytes) else ""

@@ -19,7 +19,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from sightline.benchmarks._columns import Columns, columns_of, expected_of, plain_name, role_of
+from sightline.benchmarks._columns import (
+    Columns,
+    columns_of,
+    expected_of,
+    likely_text,
+    looks_like_picture,
+    plain_name,
+    role_of,
+)
 from sightline.benchmarks._messages import conversation_in
 from sightline.benchmarks._own_pictures import picture_of, pictures_of
 from sightline.benchmarks._own_tables import PICTURES, OwnRow, OwnTable, rows_of_pictures, tables_in
@@ -34,6 +42,7 @@ from sightline.taxonomy import hazards
 
 ExpectedName = Literal["refuse", "comply", "answer", "abstain", "classify"]
 WORDINGS = ("statement", "key_phrase", "rephrased")
+JSON_LINES = (".jsonl", ".ndjson")
 SAID = frozenset({"category", "hazard", "twin", "group", "answer", *WORDINGS})
 """Roles of columns with a short text, which may be empty."""
 SELDOM = 1_000
@@ -96,11 +105,18 @@ class Cases(TableBenchmark):
             found = release.rows(file, encoding=self.encoding, under=under)
         for number, row in enumerate(found):
             if not number:
-                self._check_columns(row)
+                self._check_columns(row, release)
             yield OwnRow(row, table)
 
-    def _check_columns(self, first: Row) -> None:
-        """Whether a table whose rows are all alike has the columns that the study names."""
+    def _check_columns(self, first: Row, release: Release) -> None:
+        """Whether a table has the columns that the study names, and others that seem to be forgotten."""
+        if not first.fault:
+            for name in columns_of(map(str, first.fields), self.columns).unused(map(str, first.fields)):
+                if looks_like_picture(first.fields.get(name)):
+                    release.warn(
+                        f"{first.file}: column {name!r} is not used and seems to hold pictures: show them "
+                        f"by `columns: {{image: {name}}}`"
+                    )
         if first.file.casefold().endswith((".json", ".jsonl", ".ndjson")) or first.fault:
             return
         there = {plain_name(str(name)) for name in first.fields}
@@ -114,7 +130,8 @@ class Cases(TableBenchmark):
         """Spreadsheets write lines without any text behind the last row: these are no rows."""
         blank: list[OwnRow] = []
         for row in rows:
-            readable = row.unit == "line" and row.fields and not row.fault
+            sheet = row.unit == "line" and not row.file.casefold().endswith(JSON_LINES)
+            readable = sheet and row.fields and not row.fault
             if readable and not any(map(_filled, row.fields.values())):
                 blank.append(row)
                 continue
@@ -194,8 +211,8 @@ class Cases(TableBenchmark):
             return self.prompt
         found = ", ".join(map(str, row.fields)) or "nothing"
         raise row.problem(
-            f"no column with what is asked; found {found[:300]}. Name it by `columns: {{text: NAME}}`, "
-            "or ask the same with each picture by `prompt: TEXT`"
+            f"no column with what is asked; found {found[:300]}. Name it by `columns: {{text: "
+            f"{likely_text(row)}}}`, or ask the same with each picture by `prompt: TEXT`"
         )
 
 

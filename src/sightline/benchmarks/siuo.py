@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from sightline.benchmarks._layout import multiple_choice
 from sightline.benchmarks._pictures import picture_in
 from sightline.cards import ReleaseFacts
 from sightline.cases import Case, Conversation, Expected
@@ -42,7 +43,6 @@ CATEGORIES = {
     "controversial topics, politics": 16,
 }
 FOLDERS = ("images", "data/images", "SIUO-images", "data/SIUO-images", "")
-CHOOSE = "Choose the best answer and reply with its letter alone."
 LETTERS = "ABCD"
 
 
@@ -79,8 +79,7 @@ class SIUO(TableBenchmark):
         asked, right = question, None
         if self.task == "mcqa":
             options = row.row("options")
-            listed = [f"{letter}. {options.text(letter)}" for letter in LETTERS]
-            asked = "\n".join([question, *listed, CHOOSE])
+            asked = multiple_choice(question, [options.text(letter) for letter in LETTERS])
             right = row.one_of({letter: letter for letter in LETTERS}, "correct_option")
         return Case(
             id=f"siuo/{self.task}/{number}",

@@ -48,7 +48,8 @@ def read_log(path: Path, name: str, wanted: Wanted) -> Log:
         what = " ".join(f"{type(broken).__name__}: {broken}".split())[:300]
         raise UsageError(f"{name}: not a log that Inspect can read: {what}") from None
     spec = header.eval
-    decoding = spec.model_generate_config.model_dump(exclude_none=True, exclude_defaults=True)
+    said = (spec.model_generate_config, header.plan.config)
+    decoding = {key: v for each in said for key, v in each.model_dump(exclude_none=True).items()}
     kept: dict[str, Any] = {
         key: decoding[key] for key in ("max_tokens", "temperature", "top_p", "seed") if key in decoding
     }

@@ -139,6 +139,8 @@ def _pictures(tally: Tally) -> PicturesFound:
 def _measures(tally: Tally) -> dict[str, str]:
     """What each measure of a report lacks."""
     asked = tally.expected
+    if not asked:
+        return {}
     answers = asked["answer"] + asked["classify"]
     own = len(tally.groups) == len(tally.ids)
     return {

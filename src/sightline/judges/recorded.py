@@ -7,8 +7,7 @@ True, 1, yes, jailbroken, unsafe and complied are `complied`. False, 0, no, safe
 over-refusal cannot be read from this judge. The names of our outcomes are taken as they are; anything else is
 `unparsed`.
 
-The verdict is the file's own even where there is no response to judge (JailbreakBench counts an attack that
-found nothing as not jailbroken).
+The verdict is the file's own even where there is no response to judge.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from sightline.metrics.cells import method_of
 from sightline.metrics.rates import Rate
 from sightline.report.cells import Board, Cell, Role, access_text, cells_under, conditions, is_typed_twin
 from sightline.report.tables import seeds_text, shown
@@ -87,8 +88,11 @@ def _result(target: str, plain: Cell | None, best: Cell | None, among: str) -> M
     start = Markup("")
     if plain is not None:
         refusal, asr = plain.summary.rates.get("refusal_rate"), plain.success
-        start = Markup("Without an attack, {} refuses {} of restricted requests (n\u00a0=\u00a0{})").format(
-            subject, _number(refusal), asr.n if asr else 0
+        verb, share = ("refuses", refusal)
+        if method_of(plain.condition.judge) == "recorded":  # a file's verdicts do not tell refusals
+            verb, share = ("complies with", asr)
+        start = Markup("Without an attack, {} {} {} of restricted requests (n\u00a0=\u00a0{})").format(
+            subject, verb, _number(share), asr.n if asr else 0
         )
     if best is None or (rate := best.success) is None:
         return start + Markup("; no attack was scored.")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from sightline.errors import UsageError
 from sightline.records import Stop
@@ -94,13 +96,20 @@ class Answer:
 
 
 def dumped(answer: Answer) -> bytes:
-    """An answer as JSON: ASCII alone, so that half a surrogate pair is no problem."""
-    return json.dumps(asdict(answer), default=str).encode()
+    """An answer as JSON; half a surrogate pair is escaped."""
+    plain = {name: getattr(answer, name) for name in Answer.__slots__}
+    try:
+        return orjson.dumps(plain, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, ValueError):
+        return json.dumps(plain, default=str).encode()
 
 
 def loaded(data: bytes) -> Answer:
     """Back from `dumped`."""
-    return Answer(**json.loads(data))
+    try:
+        return Answer(**orjson.loads(data))
+    except orjson.JSONDecodeError:
+        return Answer(**json.loads(data))
 
 
 def user_turn(*parts: Part) -> tuple[PlainTurn, ...]:

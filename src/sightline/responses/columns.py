@@ -70,7 +70,9 @@ class Columns:
 
     def cell(self, row: Mapping[str, Any], what: str) -> Any:
         """The value of a row; None for none (an absent column, null, NaN, an empty cell of a CSV file)."""
-        value = row.get(self.names[what]) if what in self.names else None
+        name = self.names.get(what)
+        if name is None or (value := row.get(name)) is None:
+            return None
         if isinstance(value, float) and value != value:  # NaN, as table writers put it
             return None
         return None if isinstance(value, str) and what != "response" and not value.strip() else value

@@ -21,6 +21,7 @@ from sightline.responses.columns import GUESSES, answers_of, columns_of, plain_n
 from sightline.responses.files import File, Wanted, found_files, open_file
 from sightline.responses.formats import harmbench, jailbreakbench, omnisafebench, pyrit
 from sightline.responses.table import Facts, ResponseTable
+from sightline.untrusted import sanitized_row
 
 FORMATS: Mapping[str, ModuleType] = {
     module.NAME: module for module in (jailbreakbench, harmbench, omnisafebench, pyrit)
@@ -58,7 +59,7 @@ def read_responses(wanted: Wanted, folder: Path, label: str = "") -> ResponseTab
     if wanted.behaviors:
         wanted = replace(wanted, behaviors=str(folder / Path(wanted.behaviors).expanduser()))
     reader = _Reader(wanted, root, OfficialRelease(root, NoImages()), pictures)
-    name = label or (paths[0].stem if len(paths) == 1 else folder.resolve().name or "responses")
+    name = label or (paths[0].stem if len(paths) == 1 else root.name or "responses")
     table = ResponseTable(name, root, reader.answers(paths), keep_bad=wanted.keep_bad)
     table.facts = reader.facts
     return table
@@ -92,9 +93,9 @@ class _Reader:
             format=one("format"),
             harness=one("harness"),
             version=one("version"),
-            decoding=decoding,
-            files=self._files,
-            columns=columns,
+            decoding=sanitized_row(decoding),
+            files=sanitized_row(self._files),
+            columns=sanitized_row(columns),
         )
 
     def answers(self, paths: list[Path]) -> Iterator[Answer]:
@@ -102,14 +103,14 @@ class _Reader:
         last = Answer(place="")
         for path in paths:
             file = open_file(path, self._root, self._release, self._wanted.encoding)
-            count = 0
+            count, pictures = 0, self._pictures[path].relative_to(self._root).as_posix()
             said, about, rows = self._opened(file)
             self._said.append(said)
             for answer in rows:
                 count += 1
                 if answer.problems and answer.case == answer.place:  # nothing of it could be read
                     answer = replace(answer, model=last.model, attack=last.attack, defense=last.defense)
-                last = answer = with_pictures_in(answer, self._pictures[path].relative_to(self._root))
+                last = answer = with_pictures_in(answer, pictures)
                 if self._wanted.expected and not answer.expected:
                     answer = replace(answer, expected=self._wanted.expected)
                 yield answer
@@ -174,17 +175,15 @@ def _first_line(module: ModuleType) -> str:
     return (module.__doc__ or "").splitlines()[0]
 
 
-def with_pictures_in(answer: Answer, folder: Path) -> Answer:
+def with_pictures_in(answer: Answer, folder: str) -> Answer:
     """The same, with the pictures of its turns named from the root: they lie in `folder`, below it."""
-    if folder == Path() or not any(
-        isinstance(part, Mapping) for turn in answer.turns for part in turn["parts"]
-    ):
+    if folder == "." or not any(isinstance(part, Mapping) for turn in answer.turns for part in turn["parts"]):
         return answer
 
     def placed(part: Part) -> Part:
         name = "" if isinstance(part, str) else part.get("image", "")
         inside = name and not name.startswith(("data:", "/", "file:")) and ":" not in name[:3]
-        return {"image": f"{folder.as_posix()}/{name}"} if inside else part
+        return {"image": f"{folder}/{name}"} if inside else part
 
     turns = [{**turn, "parts": [placed(part) for part in turn["parts"]]} for turn in answer.turns]
     return replace(answer, turns=turns)

@@ -26,6 +26,7 @@ NO_RESPONSE = "the file has no response"
 RECORDED = "recorded attack: "
 """Begins the note of an artifact, before the name of its attack in the table."""
 PLAIN = "none"
+LONGEST_NAME = 1000
 UNKNOWN_MODEL = "unknown model"
 
 
@@ -114,7 +115,7 @@ class ResponseTable:
 
     def _add(self, answer: Answer) -> None:
         at = Combination(
-            _label(answer.model) or UNKNOWN_MODEL,
+            _label(answer.model).removeprefix("recorded/") or UNKNOWN_MODEL,
             _label(answer.attack) or PLAIN,
             _label(answer.defense) or PLAIN,
         )
@@ -219,7 +220,7 @@ class ResponseTable:
                     "they count as errors, so use the bounds"
                 )
             if empty[at]:
-                yield f"{' | '.join(at)}: {empty[at]:,} responses are empty; each counts as off_topic"
+                yield f"{' | '.join(at)}: {empty[at]:,} empty responses; each counts as off_topic"
 
     def mark(self, case: str, at: Combination) -> str:
         """Digest of all rows of a case and a combination, with the pictures that they name."""
@@ -237,9 +238,18 @@ class ResponseTable:
 
     def _picture_mark(self, name: str) -> str:
         if name not in self._marks:
-            path = self.root / name if len(name) < 1000 and not name.startswith("data:") else None
-            self._marks[name] = sha256_file(path) if path is not None and path.is_file() else ""
+            self._marks[name] = self._file_mark(name)
         return self._marks[name]
+
+    def _file_mark(self, name: str) -> str:
+        """SHA-256 of a picture file below the root; '' for none, and for what is no such name."""
+        path = PurePosixPath(name)
+        if len(name) > LONGEST_NAME or "\0" in name or path.is_absolute() or ".." in path.parts:
+            return ""
+        try:
+            return sha256_file(self.root / path) if (self.root / path).is_file() else ""
+        except OSError:
+            return ""
 
     def cases(self, release: Release) -> Iterator[Case]:
         """The cases in the order of the rows; each as it was asked without an attack, where a row says."""

@@ -2,7 +2,7 @@
 
 Comes with `responses:` alone (docs/responses.md): it stands for the attack, the control or the plain request
 of a row, and shows what the row says was shown. Who the attacker was, what the attack could see, and whether
-it asked the target while it was made are not recorded: access and oracle are `unknown`. The attack's own code
+it asked the target while it was made are not recorded: all three are `unknown`. The attack's own code
 is not run, and nothing about it is checked.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sightline.cases import Case, ThreatModel
@@ -24,7 +24,12 @@ from sightline.responses.table import RECORDED, Combination, ResponseTable
 @attack(
     "recorded",
     role="attack",
-    threat=ThreatModel(access="unknown", oracle="unknown", may_edit=frozenset({"image", "text", "system"})),
+    threat=ThreatModel(
+        attacker="unknown",
+        access="unknown",
+        oracle="unknown",
+        may_edit=frozenset({"image", "text", "system"}),
+    ),
     source="Sightline",
     plain_when={"attack": ("none",)},
     control_when={"role": ("control",)},
@@ -69,8 +74,6 @@ class Recorded(Attack):
         Raises:
             UsageError: for a case that the combination has no usable row of.
         """
-        from dataclasses import replace
-
         table = self._rows()
         for case in cases:
             row = table.answer(case.id, self.combination)

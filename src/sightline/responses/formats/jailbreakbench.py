@@ -4,8 +4,9 @@ Schema after JailbreakBench/artifacts (attack-artifacts/METHOD/TYPE/MODEL.json, 
 `parameters` (model, method, defense, attack_type, counters, dates) and `jailbreaks`, a list of index, goal,
 behavior, category, prompt, response, number_of_queries, queries_to_jailbreak, prompt_tokens, response_tokens,
 jailbroken, and further verdicts such as jailbroken_llama_guard1. Where an attack found nothing, prompt and
-response are null and jailbroken is false: by our judges such a row is an error (there is nothing to judge),
-by the judge `recorded` it is what the file says.
+response are null and jailbroken is false: such a case was not obeyed (an empty response, off_topic), and
+leaving it out would make an attack look stronger the more seldom it succeeds. A prompt without a response is
+an error.
 """
 
 from __future__ import annotations
@@ -80,14 +81,15 @@ def _answer(entry: Mapping[str, Any], place: str, names: Mapping[str, Any]) -> A
         for name in ("goal", "behavior", "category", "prompt", "response")
     }
     response = texts["response"]
+    nothing = {"prompt", "response"} <= entry.keys() and entry["prompt"] is entry["response"] is None
     answer = Answer(
         place=place,
         case=str(entry.get("index", entry.get("behavior"))),
         behavior=texts["goal"],
         turns=user_turn(texts["prompt"]) if texts["prompt"] is not None else (),
-        text=response,
-        error=None if response is not None else "the artifact holds no response (null)",
-        stop="stop" if response is not None else "error",
+        text="" if nothing else response,
+        error=None if nothing or response is not None else "the artifact holds no response (null)",
+        stop="stop" if nothing or response is not None else "error",
         expected=Expected.refuse.value,
         category=texts["category"] or "",
         group=f"{HARNESS}/{texts['behavior']}" if texts["behavior"] else "",
@@ -96,7 +98,7 @@ def _answer(entry: Mapping[str, Any], place: str, names: Mapping[str, Any]) -> A
         tokens_out=count_of(entry.get("response_tokens")),
         queries=count_of(entry.get("number_of_queries")),
         about={key: value for key, value in entry.items() if not key.startswith("jailbroken")}
-        | {"prompt": None, "response": None, "fields": list(entry)},
+        | {"prompt": None, "response": None, "fields": list(entry), "submitted": not nothing},
         problems=problems,
     )
     return replace(answer, **names)
@@ -117,7 +119,7 @@ def _entry(answer: Answer) -> dict[str, Any]:
         "behavior": answer.about.get("behavior", answer.case),
         "category": answer.category or None,
         "prompt": answer.prompt if answer.turns else None,
-        "response": answer.text,
+        "response": answer.text if answer.about.get("submitted", True) else None,
         **{name: answer.about.get(name) for name in FIELDS[6:10]},
         "jailbroken": None,
         **answer.verdicts,

@@ -1,0 +1,75 @@
+"""`sightline score` and `sightline export` as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from recorded_files import artifact, plain_rows, write_csv, write_json
+from typer.testing import CliRunner
+
+from sightline.cli import app
+from sightline.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def typed(*words: str) -> str:
+    done = CliRunner().invoke(app, words)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_one_command_scores_a_table_and_says_where_the_report_is(here: Path) -> None:
+    rows = [{**row, "utterance": row.pop("response")} for row in plain_rows()]
+    write_csv(here / "my answers.csv", rows)
+    said = typed("score", "my answers.csv", "--column", "response=utterance", "--control", "roleplay")
+    assert "control: roleplay" in said
+    assert "report: runs/my-answers/report.html" in said
+    assert (here / "runs" / "my-answers" / "report.html").is_file()
+    assert "nothing to do" in typed(
+        "score", "my answers.csv", "--column", "response=utterance", "--control", "roleplay"
+    )
+
+
+def test_what_was_scored_is_exported(here: Path) -> None:
+    write_json(here / "a.json", artifact())
+    typed("score", "a.json", "--judge", "recorded", "--judge", "refusal_prefix")
+    said = typed("export", "runs/a", "--out", "out")
+    assert "1 files; they hold prompts and responses in clear" in said
+    assert json.loads((here / "out" / "PAIR" / "none" / "m-one.json").read_text("utf-8")) == artifact()
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (("--column", "response"), "write MEANING=COLUMN"),
+        (("--judge", "refusal_prefx"), "Did you mean 'refusal_prefix'"),
+        (("--expected", "maybe"), "refuse"),
+        (("--format", "csv"), "unknown format of responses 'csv'"),
+    ],
+)
+def test_a_wrong_option_is_told_with_its_cure(here: Path, words: tuple[str, ...], cure: str) -> None:
+    write_csv(here / "answers.csv", plain_rows())
+    with pytest.raises(UsageError, match=cure):
+        typed("score", "answers.csv", *words)
+    assert not (here / "runs").exists()
+
+
+def test_a_cell_with_pictures_cannot_be_exported(here: Path) -> None:
+    import numpy as np
+
+    from sightline.store import encode_png
+
+    (here / "a.png").write_bytes(encode_png(np.zeros((8, 8, 3), dtype=np.uint8)))
+    write_csv(here / "answers.csv", [{**plain_rows()[0], "image": "a.png"}])
+    typed("score", "answers.csv")
+    with pytest.raises(UsageError, match="shows pictures, for which this format has no place"):
+        typed("export", "runs/answers")
