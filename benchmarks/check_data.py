@@ -69,12 +69,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--folder", type=Path, help="keep and use pictures in this folder")
+    parser.add_argument("--pictures", type=int, help="another number of pictures")
     parser.add_argument("--write", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.write:  # in a process of its own: its memory is not the check's
         write(Path(given.write[0]), int(given.write[1]))
         return
     pictures, texts = (2_000, 20_000) if given.quick else (100_000, 100_000)
+    pictures = given.pictures or pictures
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch) / "pictures"
         if not (folder / "mine.csv").exists():

@@ -45,6 +45,7 @@ LAYERS = [
         "contracts",
         "cards",
         "registry",
+        "plugins",
         "callables",
         "namespaces",
         "parquet",

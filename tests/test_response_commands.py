@@ -63,6 +63,18 @@ def test_a_wrong_option_is_told_with_its_cure(here: Path, words: tuple[str, ...]
     assert not (here / "runs").exists()
 
 
+def test_bad_rows_are_told_without_a_study_file_that_is_not_there(here: Path) -> None:
+    (here / "a.csv").write_bytes("prompt,response\r\nfr\xe9ll,Sure.\r\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"a\.csv, line 2: not UTF-8"):
+        typed("score", "a.csv")
+    assert "recorded/unknown model" in typed("score", "a.csv", "--encoding", "latin-1")
+    write_csv(here / "b.csv", [{**row, "stop": "halted"} for row in plain_rows()])
+    with pytest.raises(UsageError, match=r"^\S*: 10 rows cannot be used"):
+        typed("score", "b.csv")
+    with pytest.raises(UsageError, match="no sample was scored: 10 of 10 verdicts are unscored"):
+        typed("score", "b.csv", "--keep-bad-rows")
+
+
 def test_a_cell_with_pictures_cannot_be_exported(here: Path) -> None:
     import numpy as np
 

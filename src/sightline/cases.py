@@ -188,7 +188,8 @@ class Eps:
         """
         match = re.fullmatch(r"\s*([0-9.]+)\s*/\s*255\s*", text)
         if match is None:
-            raise UsageError(f"eps={text!r} is ambiguous: write '8/255' for eight of 255 pixel levels")
+            wrong = "ambiguous" if re.fullmatch(r"\s*[0-9.]+\s*", text) else "not N/255"
+            raise UsageError(f"eps={text!r} is {wrong}: write '8/255' for eight of 255 pixel levels")
         return cls(float(match[1]))
 
     @property

@@ -83,11 +83,21 @@ class BarProgress:
 
 
 class LineProgress:
-    """Plain lines for a log: a stage's start and end, and its progress by tenths."""
+    """Plain lines for a log: a stage's start and end, and its progress by tenths.
 
-    def __init__(self, file: IO[str] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    `brief` holds the first line back until there is another one.
+    """
+
+    def __init__(
+        self,
+        file: IO[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        brief: bool = False,
+    ) -> None:
         self._file = file or sys.stderr
         self._clock = clock
+        self._brief, self._held = brief, ""
         self._stage, self._total, self._rows, self._errors = "", 0, 0, 0
         self._within = ""
         self._next, self._since = 0, 0.0
@@ -96,7 +106,11 @@ class LineProgress:
         """The first line of a stage; a total of 0 means unknown."""
         self._stage, self._total, self._rows, self._errors = stage, total, done, 0
         self._within = ""
-        self._print(f"{stage}: started" + (f", {total:,} rows" if total else ""))
+        line = f"{stage}: started" + (f", {total:,} rows" if total else "")
+        if self._brief:
+            self._held, self._since = line, self._clock()
+        else:
+            self._print(line)
 
     def advance(self, rows: int = 1, *, errors: int = 0) -> None:
         """Count rows; print a line at intervals."""
@@ -116,6 +130,9 @@ class LineProgress:
 
     def finish(self) -> None:
         """The last line of a stage."""
+        if self._held:
+            self._held = ""
+            return
         failed = f", {self._errors:,} errors" if self._errors else ""
         self._print(f"{self._stage}: done, {self._rows:,} rows{failed}")
 
@@ -130,16 +147,20 @@ class LineProgress:
     def _print(self, line: str) -> None:
         self._since = self._clock()
         self._next = self._rows - self._rows % max(1, self._total // STEPS) + max(1, self._total // STEPS)
-        self._file.write(printable(line) + "\n")
+        held, self._held = self._held, ""
+        self._file.write("".join(printable(each) + "\n" for each in (held, line) if each))
         self._file.flush()
 
 
 @contextmanager
-def terminal_progress() -> Iterator[StageProgress]:
-    """Progress on standard error while the block runs: bars on a terminal, else lines."""
+def terminal_progress(*, brief: bool = False) -> Iterator[StageProgress]:
+    """Progress on standard error while the block runs: bars on a terminal, else lines.
+
+    `brief`: no lines of a stage that ends before there is anything to say, within `PAUSE`.
+    """
     console = SafeConsole(stderr=True)
     if not console.is_terminal:
-        yield LineProgress()
+        yield LineProgress(brief=brief)
         return
     columns = (
         SpinnerColumn(),

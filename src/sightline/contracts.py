@@ -118,6 +118,10 @@ class Release(Protocol):
         """
         ...
 
+    def class_names(self, name: str) -> Mapping[str, Sequence[str]]:
+        """Of a Parquet or Arrow member: names of the numbers in columns of class labels, by column."""
+        ...
+
     def picture(self, cell: Any, name: str) -> Image:
         """A picture that a table holds, kept in the run's blobs: bytes, or a mapping of `bytes` and `path`.
 

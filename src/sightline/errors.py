@@ -1,4 +1,4 @@
-"""The four kinds of failure that leave Sightline as exceptions; everything else is an `Outcome`."""
+"""The kinds of failure that leave Sightline as exceptions; everything else is an `Outcome`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ class ContractError(SightlineError):
     """One of our own methods broke its promise (for example an attack that exceeds its declared eps)."""
 
 
+class MethodError(SightlineError):
+    """A method raised an exception of its own: the message says which, on what, and where in its code."""
+
+
 class TransientError(SightlineError):
     """The environment failed for now (rate limit, time-out, a broken stream): worth another try later."""
 
@@ -45,7 +49,7 @@ class StoppedError(SightlineError):
 def nearest(name: str, known: Iterable[str], what: str) -> str:
     """One sentence for an unknown `name`: the nearest known names first, then all of them."""
     options = sorted(known)
-    close = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), options, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
     return f"unknown {what} {name!r}.{hint} Known: {', '.join(options) or 'none'}."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,39 @@ def rows_of_arrow(
         if name not in schema.names:
             raise UsageError(f"{where}: {nearest(name, schema.names, 'column')}")
     return _rows(_small(batches, columns), where)
+
+
+def class_names(data: bytes | Path, where: str, *, arrow: bool) -> dict[str, list[str]]:
+    """Names of the numbers in columns that `datasets` has noted as class labels, by column.
+
+    Raises:
+        UsageError: if it is no readable file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        source = pa.memory_map(str(data)) if isinstance(data, Path) else pa.BufferReader(data)
+        if not arrow:
+            schema = pq.read_schema(source)
+        elif source.read(6) == b"ARROW1":
+            schema = pa.ipc.open_file(source).schema
+        else:
+            source.seek(0)
+            schema = pa.ipc.open_stream(source).schema
+        noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    except Exception as broken:  # as above
+        raise UsageError(f"{where}: not a readable table ({first_line(broken)})") from None
+    found: Any = noted
+    for key in ("info", "features"):
+        found = found.get(key) if isinstance(found, dict) else None
+    features = found if isinstance(found, dict) else {}
+    names = {name: each.get("names") for name, each in features.items() if isinstance(each, dict)}
+    return {name: each for name, each in names.items() if isinstance(each, list) and all(map(_is_text, each))}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _small(batches: Iterable[Any], columns: Sequence[str] | None) -> Iterator[Any]:

@@ -11,7 +11,6 @@ import ast
 import dataclasses
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
@@ -21,10 +20,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from sightline import callables, contracts
+from sightline import callables, contracts, plugins
 from sightline.cards import AttackFacts, BenchmarkFacts, Card, Facts, Kind, Presets, Role, unchanged
+from sightline.cases import Eps
 from sightline.contracts import ResolvesFiles
 from sightline.digests import digest
 from sightline.errors import AbsentExtraError, UsageError, nearest
@@ -36,7 +36,14 @@ CONTRACTS: Mapping[Kind, Any] = {
     "defense": contracts.Defense,
     "judge": contracts.Judge,
 }
+FACTS: Mapping[Kind, Any] = {
+    "attack": AttackFacts,
+    "benchmark": BenchmarkFacts,
+    "defense": Facts,
+    "judge": Facts,
+}
 T = TypeVar("T")
+M = TypeVar("M")
 _UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
 """What `ast` raises for text that is no literal."""
 
@@ -52,7 +59,16 @@ def _testbed_presets() -> Mapping[str, Presets]:
 
 
 def _registering(kind: Kind, name: str, facts: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:
+    for fact in facts:
+        if fact not in FACTS[kind].__annotations__:
+            raise UsageError(
+                f"{kind} {name!r}: {nearest(fact, FACTS[kind].__annotations__, f'fact of @{kind}')}"
+            )
+    if kind == "attack" and "threat" not in facts:
+        raise UsageError(f"attack {name!r}: say who attacks and what is edited: threat=ThreatModel(...)")
+
     def register(cls: type[T]) -> type[T]:
+        _refuse_taken(kind, name, cls)
         module = sys.modules[cls.__module__]
         doc = inspect.getdoc(module) or inspect.getdoc(cls) or ""
         summary = doc.splitlines()[0] if doc else ""
@@ -72,6 +88,23 @@ def _registering(kind: Kind, name: str, facts: Mapping[str, Any]) -> Callable[[t
         return cls
 
     return register
+
+
+def _refuse_taken(kind: Kind, name: str, cls: type[Any]) -> None:
+    """Make sure that nobody else has the name; a notebook cell may register its class again.
+
+    Raises:
+        UsageError: naming the owner.
+    """
+    before = _cards.get((kind, name))
+    if before is not None:
+        owner = plugins.module_of(before.factory)
+        if (owner, before.factory.__qualname__) != (plugins.module_of(cls), cls.__qualname__):
+            raise plugins.taken(kind, name, owner, before.factory.__qualname__)
+        return
+    module = _modules(kind).get(name)
+    if module is not None and not plugins.may_register(module, cls):
+        raise plugins.taken(kind, name, module)
 
 
 def attack(name: str, **facts: Unpack[AttackFacts]) -> Callable[[type[T]], type[T]]:
@@ -115,7 +148,7 @@ judge = _Decorator("judge")
 
 
 @cache
-def _modules(kind: Kind) -> dict[str, str]:
+def _named(kind: Kind) -> plugins.Named:
     """Method name -> module, of our own folders and of third parties' entry points.
 
     Where a kind's folder has sub-folders, methods are in them, and the modules beside them are shared code.
@@ -132,9 +165,17 @@ def _modules(kind: Kind) -> dict[str, str]:
                 for info in pkgutil.iter_modules([str(Path(folder, name))])
                 if not info.name.startswith("_") and not info.ispkg
             }
-    for point in importlib.metadata.entry_points(group=package):
-        found.setdefault(point.name, point.value.partition(":")[0])
-    return found
+    return plugins.with_entry_points(package, found)
+
+
+def _modules(kind: Kind) -> dict[str, str]:
+    """The modules of a kind's methods, by name."""
+    return _named(kind).modules
+
+
+def clashes(kind: Kind) -> tuple[plugins.Clash, ...]:
+    """Entry points of a kind whose names have an owner already."""
+    return _named(kind).clashes
 
 
 def names(kind: Kind) -> list[str]:
@@ -145,23 +186,15 @@ def names(kind: Kind) -> list[str]:
 
 def _import(kind: Kind, name: str, module: str) -> None:
     """Import a method's module; another's that raises, exits or does not parse must not end ours."""
-    ours = module.startswith("sightline.")
+    if not plugins.is_ours(module):
+        plugins.import_plugin(kind, name, module)
+        return
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as absent:
-        if ours and not (absent.name or "").startswith("sightline"):
-            raise AbsentExtraError(f"{kind} {name!r}", "local", str(absent.name)) from absent
-        if ours:
+        if (absent.name or "").startswith("sightline"):
             raise
-        raise UsageError(f"plug-in {module} ({kind} {name!r}) lacks the package {absent.name!r}") from absent
-    except KeyboardInterrupt:
-        raise
-    except BaseException as broken:  # also SystemExit, and kinds of its own
-        if ours:
-            raise
-        what = " ".join(f"{type(broken).__name__}: {broken}".split())[:300]
-        cure = "mend or uninstall its package"
-        raise UsageError(f"plug-in {module} ({kind} {name!r}) cannot be imported: {what}; {cure}") from broken
+        raise AbsentExtraError(f"{kind} {name!r}", "local", str(absent.name)) from absent
 
 
 def card(kind: Kind, name: str) -> Card:
@@ -176,9 +209,20 @@ def card(kind: Kind, name: str) -> Card:
         module = _modules(kind).get(name)
         if module is None:
             raise UsageError(nearest(name, names(kind), kind))
+        for clash in clashes(kind):
+            if clash.name == name and not plugins.is_ours(module):
+                both = f"{clash.owner} and {clash.module}"
+                raise UsageError(
+                    f"{kind} {name!r} is the name of two plug-ins, {both}: uninstall one of them"
+                )
         _import(kind, name, module)
         if (kind, name) not in _cards:
-            raise UsageError(f"module {module} does not register a {kind} called {name!r}")
+            there = [n for (k, n), each in _cards.items() if k == kind and each.factory.__module__ == module]
+            instead = (
+                f": it registers {', '.join(map(repr, there))}; name the entry point so" if there else ""
+            )
+            a = "an" if kind == "attack" else "a"
+            raise UsageError(f"module {module} does not register {a} {kind} called {name!r}{instead}")
     return _cards[kind, name]
 
 
@@ -204,13 +248,65 @@ def make(kind: Kind, name: str, /, *, preset: str | None = None, **params: Any) 
         if key not in known:
             raise UsageError(nearest(key, known, f"setting of {kind} {name!r}"))
     try:
-        return TypeAdapter(found.factory).validate_python(settings)
+        made = TypeAdapter(found.factory).validate_python(settings)
     except ValidationError as invalid:
-        first = invalid.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(
-            f"{kind} {name!r}, setting {where!r}: {first['msg']}, got {first['input']!r}"
-        ) from None
+        raise _unfit(found, invalid) from None
+    promised(made)
+    return made
+
+
+def _unfit(card: Card, invalid: ValidationError, setting: str = "") -> UsageError:
+    """The error for a setting's value."""
+    first = invalid.errors()[0]
+    where = setting or ".".join(str(part) for part in first["loc"])
+    return UsageError(f"{card.kind} {card.name!r}, setting {where!r}: {first['msg']}, got {first['input']!r}")
+
+
+def checked(method: M) -> M:
+    """A method that was constructed in Python, with its settings as a study file would have them.
+
+    Raises:
+        UsageError: for a value of the wrong type or range.
+    """
+    card: Card = method.card  # type: ignore[attr-defined]
+    given = settings(method)
+    try:
+        fit = TypeAdapter(type(method)).validate_python(given)
+    except ValidationError as invalid:
+        if invalid.errors()[0]["type"] == "missing":  # a value that is no setting
+            return method
+        raise _unfit(card, invalid) from None
+    except (PydanticUserError, NameError):  # types that no study file can write, or that are not imported
+        return method
+    promised(method)
+    changed = {name: getattr(fit, name) for name, value in given.items() if getattr(fit, name) != value}
+    return dataclasses.replace(method, **changed) if changed else method  # type: ignore[type-var]
+
+
+def promised(method: Any) -> Eps | None:
+    """The l_inf radius that an attack promises for every file, from its threat model or its settings.
+
+    A setting `eps` counts unless it is empty, or a setting `bound` says that it is about something else
+    than the l_inf ball; of two promises the smaller one. None if there is none.
+
+    Raises:
+        UsageError: for a setting `eps` that is no number of levels.
+    """
+    threat = method.card.threat
+    found = [threat.eps] if threat is not None and threat.eps is not None else []
+    eps = getattr(method, "eps", None) if method.card.kind == "attack" else None
+    if eps and getattr(method, "bound", "linf") == "linf":
+        try:
+            found.append(eps if isinstance(eps, Eps) else Eps.parse(str(eps)))
+        except UsageError as unfit:
+            raise UsageError(f"attack {method.card.name!r}, setting 'eps': {unfit}") from None
+    return min(found, key=lambda each: each.raw, default=None)
+
+
+def told(wrong: BaseException, *, anywhere: bool = False) -> str:
+    """An exception with its message and its place in a registered plug-in; see `plugins.place`."""
+    own = {card.factory.__module__.partition(".")[0] for card in _cards.values()} - {plugins.OURS}
+    return f"{type(wrong).__name__}: {wrong}{plugins.place(wrong, own, anywhere=anywhere)}"
 
 
 def settings(method: Any) -> dict[str, Any]:

@@ -173,6 +173,20 @@ class OfficialRelease:
         """
         return _mappings(self._noted(name), fold(Path(name).suffix), columns)
 
+    def class_names(self, name: str) -> dict[str, list[str]]:
+        """Of a Parquet or Arrow member: names of the numbers in columns of class labels, by column.
+
+        Raises:
+            UsageError: if it is absent or damaged.
+        """
+        from sightline import parquet
+
+        member = self._files.find(member_parts(name))  # hashed where its rows are read
+        if member is None:
+            raise UsageError(self._files.absent(name, name))
+        source = member.read() if member.path is None else member.path
+        return parquet.class_names(source, member.where, arrow=fold(name).endswith(".arrow"))
+
     def names(self, folder: str = "", pattern: str = "*") -> list[str]:
         """Names of the files directly in a folder; see `ReleaseFiles.names`."""
         return self._files.names(folder, pattern)

@@ -122,8 +122,14 @@ class ReleaseFiles:
         parts = member_parts(folder) if folder else ()
         found = set(self._tree.files(parts)) if self._tree is not None else set()
         for depth in range(len(parts), -1, -1):
-            for _, inner in self._zips_in(parts[:depth]):
-                found |= set(inner.files(parts[depth:]))
+            for stem, inner in self._zips_in(parts[:depth]):
+                rest = parts[depth:]
+                inside = inner.files(rest)
+                if not inside and rest and fold(rest[0]) == stem:
+                    inside = inner.files(
+                        rest[1:]
+                    )  # packed from inside the folder that the zip is named after
+                found |= set(inside)
         wanted = fold(pattern)
         return sorted(
             f"{folder}/{name}" if folder else name

@@ -42,6 +42,7 @@ def score(
     control: Annotated[list[str] | None, typer.Option(help="An attack that is a control; repeat.")] = None,
     behaviors: Annotated[str, typer.Option(help="HarmBench's table of behaviors.")] = "",
     images: Annotated[str, typer.Option(help="Folder of the pictures that rows name.")] = "",
+    encoding: Annotated[str, typer.Option(help="Of tables that are not UTF-8, such as latin-1.")] = "",
     keep_bad_rows: Annotated[
         bool, typer.Option("--keep-bad-rows", help="A row that cannot be used becomes an error outcome.")
     ] = False,
@@ -70,6 +71,7 @@ def score(
         "controls": control,
         "behaviors": behaviors,
         "images": images,
+        "encoding": encoding,
         "on_bad_rows": "keep" if keep_bad_rows else "",
     }
     given = {key: value for key, value in how.items() if value}

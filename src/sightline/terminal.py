@@ -34,6 +34,7 @@ TARGET_FORMS = {
     "defended/DEFENSE:TARGET": "any target with a defense; can be nested",
     "replay/RUN-OR-FILE": "responses of an earlier run",
     "scripted/FILE.yaml": "responses by rule, for tests",
+    "recorded/MODEL": "responses of another harness: `responses:` of a study, or `sightline score`",
     "openai/... anthropic/... google/... vllm/... openai-api/...": "every Inspect provider",
 }
 
@@ -209,6 +210,9 @@ def show_list(what: str) -> None:
                 continue
             summary = f"(control) {card.summary}" if card.role == "control" else card.summary
             table.add_row(literal(name), literal(summary), literal(card.paper or "ours"), literal(card.extra))
+        for clash in registry.clashes(kind):
+            told = f"plug-in {clash.module}: ignored, name taken by {clash.owner}"
+            table.add_row(literal(clash.name), f"[red]{literal(told)}")
         console.print(table)
 
 

@@ -117,7 +117,7 @@ def test_one_picture_that_does_not_fit_is_told_with_what_helps(tmp_path: Path) -
         ("256/255", r"eps=256\.0 is out of range"),
         ("1.5", "eps='1.5' is ambiguous: write '8/255'"),
         ("8", "eps='8' is ambiguous: write '8/255'"),
-        ("-1/255", "eps='-1/255' is ambiguous"),
+        ("-1/255", "eps='-1/255' is not N/255"),
     ],
 )
 def test_radii_beyond_the_pixels_are_told_when_the_attack_is_named(name: str, eps: str, message: str) -> None:

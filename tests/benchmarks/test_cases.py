@@ -250,7 +250,7 @@ def test_a_name_with_a_semicolon_is_one_picture_where_there_is_such_a_file(folde
             "/etc/hostname",
             r"'/etc/hostname', outside of .*set `root:` to a folder that holds both .*`table:`",
         ),
-        ("C:\\photos\\a.png", "outside of"),
+        ("C:\\photos\\a.png", r"a.png', outside of .*; write it as from the table's folder, or"),
         ("file:///etc/hostname", "outside of"),
         ("../other/a.png", r"leads out of .*set `root:`"),
         ("images/../../a.png", r"leads out of .*set `root:`"),
@@ -435,6 +435,25 @@ def test_a_saved_data_set(folder, tmp_path, read):
         read(one)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_class_labels_of_a_data_set_are_read_by_their_names(folder, read, kind):
+    features = {"label": {"names": ["safe", "unsafe"], "_type": "ClassLabel"}, "prompt": {"_type": "Value"}}
+    rows = [{"prompt": "a", "label": 1}, {"prompt": "b", "label": 0}]
+    table = pa.Table.from_pylist(rows)
+    noted = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = table.replace_schema_metadata(noted)
+    path = folder / f"mine.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table)
+    assert [case.expected for case in read(path)] == [Expected.refuse, Expected.comply]
+    pq.write_table(table.replace_schema_metadata({"huggingface": "[1]"}), folder / "odd.parquet")
+    with pytest.raises(UsageError, match="'label' is '1': safe or unsafe"):
+        read(folder / "odd.parquet")
+
+
 def test_shards_are_one_table(folder, read):
     (folder / "data").mkdir()
     for number in range(2):
@@ -475,7 +494,7 @@ def test_a_column_of_pictures_that_is_not_used_is_told(folder, read):
 
 def test_what_is_asked_is_suggested(folder, read):
     with pytest.raises(UsageError, match=r"Name it by `columns: {text: User Prompt}`"):
-        read(write(folder / "mine.csv", [{"nr": "1", "User Prompt": "a b", "note": "c d e f"}]))
+        read(write(folder / "mine.csv", [{"Prompt nr": "1", "User Prompt": "a b", "note": "c d e f"}]))
     with pytest.raises(UsageError, match=r"Name it by `columns: {text: Frage}`"):
         read(write(folder / "mine.csv", [{"nr": "1", "Frage": "What is it?", "Bild": "a b c d e f.png"}]))
 

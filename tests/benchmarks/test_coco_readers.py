@@ -110,7 +110,7 @@ def test_vlsafe_file_is_found_in_the_folder_of_coco(tmp_path, read):
         ("image_id", "", "'image_id' is empty"),
         ("query", " ", "'query' is empty"),
         ("query", None, "'query' is missing (null)"),
-        ("image_id", 88, "picture coco/images/train2017/000000000088.jpg not found in"),
+        ("image_id", 88, "picture train2017/000000000088.jpg not found in"),
     ],
 )
 def test_vlsafe_bad_rows(tmp_path, read, cell, value, said):

@@ -142,7 +142,9 @@ def test_whatever_is_wrong_with_a_release_is_told(
     files = sorted(path for path in root.rglob("*") if path.is_file())
     tables = [path for path in files if path.suffix in (*TABLES, ".parquet")]
     pictures = [path for path in files if path.suffix in PICTURES]
-    path = data.draw(st.sampled_from(data.draw(st.sampled_from([tables, pictures])) if pictures else tables))
+    path = data.draw(
+        st.sampled_from(data.draw(st.sampled_from([each for each in (tables, pictures) if each])))
+    )
     if path.suffix in PICTURES:
         break_picture(path, data)
     elif path.suffix == ".parquet":

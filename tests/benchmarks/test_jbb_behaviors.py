@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import pytest
 import releases_labelled as made
@@ -40,10 +41,11 @@ def test_requests_of_one_index_are_twins(folder):
         assert one.wordings == {"target": row["Target"]}
 
 
-def test_a_half_has_the_cases_of_the_whole(folder):
+def test_a_half_has_the_cases_of_the_whole_without_twins(folder):
     cases, _ = read("jbb_behaviors", folder)
-    assert read("jbb_behaviors(preset=harmful)", folder)[0] == cases[:20]
-    assert read("jbb_behaviors(preset=benign)", folder)[0] == cases[20:]
+    alone = [replace(case, twin=None) for case in cases]
+    assert read("jbb_behaviors(preset=harmful)", folder)[0] == alone[:20]
+    assert read("jbb_behaviors(preset=benign)", folder)[0] == alone[20:]
 
 
 def test_the_official_size_is_not_warned_about(tmp_path):

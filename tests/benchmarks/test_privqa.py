@@ -115,9 +115,9 @@ def test_without_the_rule_everything_is_to_be_answered(folder, read):
 
 
 def test_another_wording_of_the_rule(folder, read):
-    (*_, last), _ = read(folder, "privqa(instruction='Never tell {protected}; say {abstention}')")
+    (*_, last), _ = read(folder, "privqa(instruction='Never tell of {protected}; say {abstention}')")
     assert last.conversation.last_user_text().startswith(
-        f"Never tell the geographic location of places and buildings; say {ABSTENTION}\n\nWhere does"
+        f"Never tell of the geographic location of places and buildings; say {ABSTENTION}\n\nWhere does"
     )
 
 

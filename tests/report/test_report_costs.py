@@ -217,8 +217,9 @@ def test_access_is_named_and_no_attack_on_gradients_is_said_to_have_asked_nobody
     ("controls", "says"),
     [
         ((), "qi: crafted on gradients, but the same requests were not run with noise nor with another"),
-        (("noise_image",), "not run with another picture, clean or unrelated: the effect"),
-        (("unrelated_image",), "not run with noise: the effect"),
+        (("noise_image",), "such picture is unknown; add unrelated_image"),
+        (("unrelated_image",), "such picture is unknown; add noise_on_picture"),
+        ((), "such picture is unknown; add noise_on_picture and unrelated_image"),
         (("unrelated_image", "noise_image"), ""),
     ],
 )

@@ -111,6 +111,12 @@ def test_only_uint8_rgb_is_sealed(blobs: Blobs, pixels: np.ndarray) -> None:
         seal(Draft(case=case("x"), image=pixels), blobs, key="k", threat=OPEN)
 
 
+def test_a_promised_eps_needs_a_clean_picture_to_be_measured(blobs: Blobs) -> None:
+    draft = Draft(case=case("hi"), image=np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ContractError, match=r"promises eps 8.*Draft\(\.\.\., clean=\.\.\.\)"):
+        seal(draft, blobs, key="k", threat=replace(OPEN, eps=Eps(raw=8)))
+
+
 def test_an_unreadable_picture_of_the_release_is_a_problem_of_the_artifact(blobs: Blobs) -> None:
     broken = case(Image("", 0, 0, problem="row 7: broken"), "x")
     assert seal(Draft(case=broken), blobs, key="k", threat=OPEN).problem == "row 7: broken"
@@ -123,9 +129,12 @@ def test_norms_need_equal_sizes() -> None:
         norms_of(GREY, GREY[:2])
 
 
-@pytest.mark.parametrize("text", ["8", "0.03", "8/256", "", "-8/255"])
-def test_a_bare_eps_is_ambiguous(text: str) -> None:
-    with pytest.raises(UsageError, match="ambiguous"):
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [("8", "ambiguous"), ("0.03", "ambiguous"), ("8/256", "not N/255"), ("", "not N"), ("-8/255", "not N")],
+)
+def test_an_eps_that_is_no_number_of_levels_is_refused(text: str, wrong: str) -> None:
+    with pytest.raises(UsageError, match=f"is {wrong}.*write '8/255'"):
         Eps.parse(text)
 
 

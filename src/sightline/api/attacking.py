@@ -97,7 +97,7 @@ def attack(
     several = isinstance(prompts, list)
     models = [] if model is None else list(model) if isinstance(model, list | tuple) else [model]
     crafting = _Crafting(
-        method if target is None else aimed(method, target),
+        registry.checked(method if target is None else aimed(method, target)),
         [opened(each) for each in models],
         budget,
         seed,
@@ -221,4 +221,4 @@ class _Crafting:
 
 
 def _progress(quiet: bool) -> Any:
-    return nullcontext(Silent()) if quiet else terminal_progress()
+    return nullcontext(Silent()) if quiet else terminal_progress(brief=True)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from sightline import registry
 from sightline.api.pictures import Pictures, store
 from sightline.api.prompts import case_of, conversation_of
 from sightline.api.waiting import wait
@@ -24,7 +25,7 @@ def judged(judge: Judge, requests: Any, replies: Any) -> Any:
         return judged(judge, [requests], [replies])[0]
     if not isinstance(replies, Sequence) or isinstance(replies, str) or len(replies) != len(requests):
         raise UsageError(f"{len(requests)} requests in a list need as many replies in a list")
-    pictures = store()
+    judge, pictures = registry.checked(judge), store()
     if isinstance(judge, NeedsTarget):
         judge = judge.bind(lambda name: open_target(name, pictures))
     (ready,) = keyed([judge], pictures.folder.parent)

@@ -111,6 +111,7 @@ class Model:
         from sightline import registry
         from sightline.targets.defended import DefendedTarget
 
+        defense = registry.checked(defense)
         name = f"defended/{registry.spec(defense)}:{self.name}"
         return Model(name, DefendedTarget(defense, self.target), self.pictures)
 

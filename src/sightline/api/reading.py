@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from sightline import registry
 from sightline.api.pictures import store
 from sightline.cases import Case
 from sightline.contracts import Benchmark
@@ -26,6 +27,7 @@ def read(
     folder: str | os.PathLike[str] | None = None,
 ) -> list[Case]:
     """The cases of a benchmark; see `Benchmark.__call__`."""
+    benchmark = registry.checked(benchmark)
     where = Path(root) if root is not None else found_release(benchmark.card)
     if benchmark.needs_root and where is None:
         raise UsageError(where_to_look(benchmark.card, "name"))

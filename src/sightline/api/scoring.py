@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.api.runs import RunResult, Study
 from sightline.contracts import Judge
+from sightline.errors import UsageError
 
 if TYPE_CHECKING:
     Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -61,4 +62,7 @@ def scored_study(
     listed = [files] if isinstance(files, str | os.PathLike) else list(files)
     paths = [os.fspath(file) for file in listed]
     called = name or _UNFIT.sub("-", Path(paths[0]).stem if paths else "").strip("-.")[:60] or "responses"
-    return Study(called, responses={"files": paths, **how}, judges=judges)
+    try:
+        return Study(called, responses={"files": paths, **how}, judges=judges)
+    except UsageError as wrong:  # there is no study file, whose line would help
+        raise UsageError(str(wrong).removeprefix(f"{called}:2: responses: ")) from None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.coco_captions import CocoCaptions as CocoCaptions
     from sightline.benchmarks.cyberseceval_vpi import CyberSecEvalVPI as CyberSecEvalVPI
     from sightline.benchmarks.figstep_safebench import FigStepSafeBench as FigStepSafeBench
+    from sightline.benchmarks.goat_memes import GoatMemes as GoatMemes
     from sightline.benchmarks.hades import Hades as Hades
     from sightline.benchmarks.harmbench_multimodal import HarmBenchMultimodal as HarmBenchMultimodal
     from sightline.benchmarks.holisafe import HoliSafe as HoliSafe
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.privqa import PrivQA as PrivQA
     from sightline.benchmarks.real_toxicity_prompts import RealToxicityPrompts as RealToxicityPrompts
     from sightline.benchmarks.recorded import Recorded as Recorded
+    from sightline.benchmarks.rtvlm import RTVLM as RTVLM
     from sightline.benchmarks.safetybench import SafetyBench as SafetyBench
     from sightline.benchmarks.siuo import SIUO as SIUO
     from sightline.benchmarks.spa_vl import SPAVL as SPAVL
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.testbed_secrets import TestbedSecrets as TestbedSecrets
     from sightline.benchmarks.testbed_tools import TestbedTools as TestbedTools
     from sightline.benchmarks.testbed_turns import TestbedTurns as TestbedTurns
+    from sightline.benchmarks.tovilag import ToViLaG as ToViLaG
     from sightline.benchmarks.usb_safebench import USBSafeBench as USBSafeBench
     from sightline.benchmarks.vlguard import VLGuard as VLGuard
     from sightline.benchmarks.vlsafe import VLSafe as VLSafe

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import chain
 
 from sightline.cases import Image
 from sightline.contracts import Release
@@ -27,18 +29,28 @@ def coco_number(row: Row, *columns: str) -> int:
     return int(found[1])
 
 
-def coco_picture(release: Release, number: int, folder: str) -> Image:
-    """A COCO picture by its number: from `folder` if it is there, else from any other folder of COCO.
+def coco_places(release: Release, folder: str) -> tuple[str, ...]:
+    """Where COCO's pictures may lie, `folder` first: the folders that are there before all others."""
+    folders = (folder, *(other for other in FOLDERS if other != folder))
+    every = [(root, each) for each in folders for root in ROOTS]
+    there = {root: {name.casefold() for name in release.folders(root.rstrip("/"))} for root in ROOTS}
+    return tuple(f"{root}{each}" for root, each in sorted(every, key=lambda at: at[1] not in there[at[0]]))
+
+
+def coco_picture(release: Release, number: int, places: Sequence[str]) -> Image:
+    """A COCO picture by its number, from the first of these places that has it.
 
     It may be called `train2017/000000051977.jpg` or `train2014/COCO_train2014_000000051977.jpg` (and so on),
     below the root, `coco` or `images`, or lie in such a root itself.
     """
-    folders = (folder, *(other for other in FOLDERS if other != folder))
-    names = [f"{root}{each}/{name_in(each, number)}" for each in folders for root in ROOTS]
-    names += [f"{root}{name_in(each, number)}" for each in folders for root in ROOTS]
-    return release.image(next(filter(release.exists, names), names[0]))
+    inside = (f"{place}/{name_in(place, number)}" for place in places)
+    beside = (f"{place.rpartition('/')[0]}/{name_in(place, number)}".lstrip("/") for place in places)
+    names = chain(inside, beside)
+    first = f"{places[0]}/{name_in(places[0], number)}"
+    return release.image(next(filter(release.exists, names), first))
 
 
-def name_in(folder: str, number: int) -> str:
+def name_in(place: str, number: int) -> str:
     """What a picture is called in one of COCO's folders."""
+    folder = place.rpartition("/")[2]
     return f"{'' if folder.endswith('2017') else f'COCO_{folder}_'}{number:012d}.jpg"

@@ -88,7 +88,7 @@ def looks_like_picture(cell: object) -> bool:
 def likely_text(row: Row) -> str:
     """The column that most likely says what is asked; 'NAME' if none does."""
     texts = {str(name): cell for name, cell in row.fields.items() if isinstance(cell, str)}
-    named = [name for name in texts if any(word in plain_name(name) for word in ROLES["text"])]
+    named = [name for name in texts if plain_name(name).endswith(ROLES["text"])]
     longest = [name for name, cell in texts.items() if " " in cell.strip() and not looks_like_picture(cell)]
     longest.sort(key=lambda name: len(texts[name]))
     return next((name for name in [*named, *reversed(longest)] if name), "NAME")

@@ -25,6 +25,7 @@ _BASE64_STARTS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
 """How PNG, JPEG, GIF and WebP begin in base64."""
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _SEPARATORS = re.compile(r"[;|\n]")
+_NEARER = "write it as from the table's folder"
 _WIDER = "set `root:` to a folder that holds both table and pictures, and `table:` to the table's name in it"
 
 
@@ -121,7 +122,9 @@ def _at(row: OwnRow, column: str, text: str, release: Release, folder: str) -> I
     if path.startswith("/") or _DRIVE.match(path):
         inside = _inside(path, release.root)
         if inside is None:
-            return _bad(row, column, f"is {text[:200]!r}, outside of {_top(release.root)}; {_WIDER}")
+            return _bad(
+                row, column, f"is {text[:200]!r}, outside of {_top(release.root)}; {_NEARER}, or {_WIDER}"
+            )
         return release.image(inside)
     table = row.table
     ways = [folder] if folder else list(dict.fromkeys([table.folder, ""]))
@@ -158,7 +161,9 @@ def _top(root: Path) -> Path:
 
 
 def _inside(path: str, root: Path) -> str | None:
-    """An absolute path as a name inside the root; None if it is not in it."""
+    """An absolute path as a name inside the root; None if it is not in it, or of another system."""
+    if not Path(path).is_absolute():
+        return None
     try:
         top = _top(root).resolve()
         return Path(path).resolve().relative_to(top).as_posix()

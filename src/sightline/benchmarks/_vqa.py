@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from sightline.benchmarks._coco import coco_number, coco_picture
+from sightline.benchmarks._coco import coco_number, coco_picture, coco_places
 from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Release
 from sightline.rows import Row, RowProblem
@@ -20,9 +20,10 @@ def commonest(answers: Sequence[str]) -> str:
     return max(answers, key=lambda answer: counts[answer])
 
 
-def question_rows(release: Release, questions: str, annotations: str) -> Iterator[Row]:
+def question_rows(release: Release, questions: str, annotations: str, folder: str) -> Iterator[Row]:
     """The questions in order, each with its annotation; also annotations that cannot be used."""
     found: dict[str, Row] = {}
+    places = coco_places(release, folder)
     for row in release.rows(release.locate(annotations), under="annotations"):
         try:
             number = row.word("question_id")
@@ -32,7 +33,7 @@ def question_rows(release: Release, questions: str, annotations: str) -> Iterato
         except RowProblem as bad:
             yield faulty(row, bad)
     for row in release.rows(release.locate(questions), under="questions"):
-        yield row.also(_annotation=found.pop(str(row.fields.get("question_id")), None))
+        yield row.also(_annotation=found.pop(str(row.fields.get("question_id")), None), _places=places)
     for row in found.values():
         yield faulty(row, row.problem("there is no question with this number"))
 
@@ -42,7 +43,7 @@ def faulty(row: Row, bad: RowProblem) -> Row:
     return Row(row.file, row.unit, row.number, {}, key=row.key, fault=row.fault or bad.what)
 
 
-def vqa_case(row: Row, release: Release, *, name: str, folder: str, kind: str) -> Case:
+def vqa_case(row: Row, release: Release, *, name: str, kind: str) -> Case:
     """A question about a COCO picture; `kind` is the column of the annotation with its category."""
     annotation = row.value("_annotation")
     if not isinstance(annotation, Row):
@@ -53,7 +54,9 @@ def vqa_case(row: Row, release: Release, *, name: str, folder: str, kind: str) -
         raise annotation.problem("'answers' is empty")
     return Case(
         id=f"{name}/{row.word('question_id')}",
-        conversation=Conversation.user(coco_picture(release, number, folder), f"{question}\n{SHORT}"),
+        conversation=Conversation.user(
+            coco_picture(release, number, row.value("_places")), f"{question}\n{SHORT}"
+        ),
         behavior=question,
         expected=Expected.answer,
         category=annotation.word(kind),

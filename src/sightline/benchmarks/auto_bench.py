@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.benchmarks._coco import coco_number, coco_picture
+from sightline.benchmarks._coco import coco_number, coco_picture, coco_places
 from sightline.cards import ReleaseFacts
 from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Release
@@ -50,12 +50,13 @@ class AutoBench(TableBenchmark):
 
     def rows(self, release: Release) -> Iterator[Row]:
         """The rows of these abilities, and those whose ability cannot be read."""
+        places = coco_places(release, "train2017")
         table = release.file or release.locate(*NAMES)
         for row in release.rows(table, columns=("image_id", "sub_ability", "question", "answer")):
             ability = str(row.fields.get(row.column("sub_ability") or "")).strip().casefold()
             unread = row.fault or row.blank("sub_ability")
             if unread or self.abilities == "all" or ability in SAFETY:
-                yield row
+                yield row.also(_places=places)
 
     def case(self, row: Row, release: Release) -> Case:
         """A question with its picture."""
@@ -66,7 +67,7 @@ class AutoBench(TableBenchmark):
         )
         return Case(
             id=f"auto_bench/{row.word('id', default=str(row.number))}",
-            conversation=Conversation.user(coco_picture(release, number, "train2017"), question),
+            conversation=Conversation.user(coco_picture(release, number, row.value("_places")), question),
             behavior=question,
             expected=Expected.answer,
             category=ability,

@@ -137,4 +137,7 @@ class BeaverTails(LabelledBenchmark):
 def _flagged(row: Row) -> list[str]:
     """The categories that an answer was labelled with."""
     labels = row.row("category")
-    return [name for name in labels.fields if labels.flag(name)]
+    said = {
+        name: each if isinstance(each, bool) else labels.flag(name) for name, each in labels.fields.items()
+    }
+    return [name for name, each in said.items() if each]

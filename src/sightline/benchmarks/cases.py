@@ -12,7 +12,7 @@ unless there is a column `group`. Nothing is downloaded, and no row is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -42,6 +42,7 @@ from sightline.taxonomy import hazards
 
 ExpectedName = Literal["refuse", "comply", "answer", "abstain", "classify"]
 WORDINGS = ("statement", "key_phrase", "rephrased")
+BINARY = (".parquet", ".arrow")
 JSON_LINES = (".jsonl", ".ndjson")
 SAID = frozenset({"category", "hazard", "twin", "group", "answer", *WORDINGS})
 """Roles of columns with a short text, which may be empty."""
@@ -103,6 +104,8 @@ class Cases(TableBenchmark):
         else:
             under = self.under or _rows_under(release, file)
             found = release.rows(file, encoding=self.encoding, under=under)
+            if file.casefold().endswith(BINARY) and (names := release.class_names(file)):
+                found = (_named(row, names) for row in found)
         for number, row in enumerate(found):
             if not number:
                 self._check_columns(row, release)
@@ -214,6 +217,17 @@ class Cases(TableBenchmark):
             f"no column with what is asked; found {found[:300]}. Name it by `columns: {{text: "
             f"{likely_text(row)}}}`, or ask the same with each picture by `prompt: TEXT`"
         )
+
+
+def _named(row: Row, names: Mapping[str, Sequence[str]]) -> Row:
+    """The row with the names of its class labels, which are numbers in the file."""
+    cells = {column: row.fields.get(column) for column in names}
+    said = {
+        column: names[column][number]
+        for column, number in cells.items()
+        if isinstance(number, int) and 0 <= number < len(names[column])
+    }
+    return Row(row.file, row.unit, row.number, {**row.fields, **said}, key=row.key, fault=row.fault)
 
 
 def _filled(cell: object) -> bool:

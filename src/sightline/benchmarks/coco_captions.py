@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.benchmarks._coco import coco_number, coco_picture
+from sightline.benchmarks._coco import coco_number, coco_picture, coco_places
 from sightline.benchmarks._vqa import faulty
 from sightline.cards import ReleaseFacts
 from sightline.cases import Case, Conversation, Expected
@@ -51,6 +51,7 @@ class CocoCaptions(TableBenchmark):
 
     def rows(self, release: Release) -> Iterator[Row]:
         """The pictures with their captions; a caption without a picture is a row that cannot be used."""
+        places = coco_places(release, self.split)
         file = release.locate(f"annotations/captions_{self.split}.json")
         found: defaultdict[int, list[str]] = defaultdict(list)
         first: dict[int, Row] = {}
@@ -63,7 +64,7 @@ class CocoCaptions(TableBenchmark):
                 yield faulty(row, bad)
         for row in release.rows(file, under="images"):
             try:
-                yield row.also(_captions=found.pop(coco_number(row, "id"), []))
+                yield row.also(_captions=found.pop(coco_number(row, "id"), []), _places=places)
             except RowProblem as bad:
                 yield faulty(row, bad)
         for number in found:
@@ -76,7 +77,7 @@ class CocoCaptions(TableBenchmark):
             raise row.problem("no caption has this picture's number")
         return Case(
             id=f"coco_captions/{number}",
-            conversation=Conversation.user(coco_picture(release, number, self.split), REQUEST),
+            conversation=Conversation.user(coco_picture(release, number, row.value("_places")), REQUEST),
             behavior=REQUEST,
             expected=Expected.answer,
             category="",

@@ -98,7 +98,7 @@ class JBBBehaviors(LabelledBenchmark):
             category=category,
             group=f"jbb_behaviors/{number}",
             hazard=hazard("jbb_behaviors", category) if harmful else "benign",
-            twin=f"jbb_behaviors/{OTHER[half]}/{number}",
+            twin=f"jbb_behaviors/{OTHER[half]}/{number}" if self.subset == "all" else None,
             wordings={"target": target} if target else {},
         )
 

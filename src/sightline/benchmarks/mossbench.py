@@ -7,10 +7,10 @@ AIcell/MOSSBench: images/metadata.csv and contrast_images/metadata.csv with file
 pid, question, description, short description and metadata_over.
 
 Requests are sent verbatim (expected: comply; contrasts: refuse). A contrast has the pid of the request that
-it resembles, and is its twin: 100, 44 and 100 of the three types have one. Some questions of a pair are the
-same and only the pictures differ, so what judges read names what the picture shows. The harm codes of the
-metadata are not explained by the authors and not used. Official: refusal rate by GPT-4 with the picture; an
-empty answer counts as a refusal, and the fallback looks for a bare digit.
+it resembles, and is its twin where both are read (`subset='all'`): 100, 44 and 100 of the three types have
+one. Some questions of a pair are the same and only the pictures differ, so what judges read names what the
+picture shows. The harm codes of the metadata are not explained by the authors and not used. Official: refusal
+rate by GPT-4 with the picture; an empty answer counts as a refusal, and the fallback looks for a bare digit.
 """
 
 from __future__ import annotations
@@ -69,12 +69,13 @@ class MOSSBench(TableBenchmark):
         return self.subset
 
     def rows(self, release: Release) -> Iterator[Row]:
-        """The requests, each with the numbers of the other half, where its twin is."""
-        tables = {half: list(self._half(release, half)) for half in HALVES if self._needed(release, half)}
+        """The requests; where both halves are read, each with whether the other has its twin."""
+        halves = HALVES if self.subset == "all" else (self.subset,)
+        tables = {half: list(self._half(release, half)) for half in halves}
         numbers = {half: {_number(row) for row in rows} for half, rows in tables.items()}
-        for half in HALVES:
+        for half, rows in tables.items():
             other = numbers.get(HALVES[half == "oversensitivity"], set())
-            for row in tables[half] if self.subset in (half, "all") else ():
+            for row in rows:
                 yield row.also(half=half, paired=_number(row) in other)
 
     def case(self, row: Row, release: Release) -> Case:
@@ -95,10 +96,6 @@ class MOSSBench(TableBenchmark):
             hazard=hazard("mossbench", kind) if harmless else "",
             twin=_id(HALVES[harmless], number) if row.value("paired") else None,
         )
-
-    def _needed(self, release: Release, half: Half) -> bool:
-        """Whether a half is asked for, or there: it says which cases have twins."""
-        return self.subset in (half, "all") or any(map(release.exists, (HUB[half], _own(half))))
 
     @staticmethod
     def _half(release: Release, half: Half) -> Iterator[Row]:

@@ -45,8 +45,9 @@ class OKVQA(TableBenchmark):
             release,
             f"OpenEnded_mscoco_{self.split}_questions.json",
             f"mscoco_{self.split}_annotations.json",
+            self.split,
         )
 
     def case(self, row: Row, release: Release) -> Case:
         """A question with its picture."""
-        return vqa_case(row, release, name="ok_vqa", folder=self.split, kind="question_type")
+        return vqa_case(row, release, name="ok_vqa", kind="question_type")

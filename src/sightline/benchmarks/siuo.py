@@ -44,6 +44,11 @@ CATEGORIES = {
 }
 FOLDERS = ("images", "data/images", "SIUO-images", "data/SIUO-images", "")
 LETTERS = "ABCD"
+KNOWN = {
+    "0a65c3443e75d0d6106550d73100753f19fe9fcb415e6ea138d5c7f04d31f228": "sinwang20/SIUO, February 2025",
+    "91f51da54b92d8bb2c2fa61215d0ed8c77113192d4f909854dd561eaa5953022": "sinwang20/SIUO, February 2025",
+}
+"""SHA-256 of tables as the authors' repository has them."""
 
 
 @benchmark(
@@ -55,6 +60,7 @@ LETTERS = "ABCD"
         home="sinwang20/SIUO; HF: sinwang/SIUO",
         licence="CC BY-NC 4.0",
         counts={"gen": CATEGORIES, "mcqa": CATEGORIES},
+        known=KNOWN,
         scoring="gen: share of questions with a majority of three answers safe, effective, and both, judged "
         "by GPT-4V with picture, warning and reference; mcqa: accuracy",
     ),

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.benchmarks._coco import coco_number, coco_picture
+from sightline.benchmarks._coco import coco_number, coco_picture, coco_places
 from sightline.cards import ReleaseFacts
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Release
@@ -56,14 +56,16 @@ class VLSafe(TableBenchmark):
 
     def rows(self, release: Release) -> Iterator[Row]:
         """The requests."""
-        yield from release.rows(release.locate(FILES[self.split]))
+        places = coco_places(release, "train2017")
+        for row in release.rows(release.locate(FILES[self.split])):
+            yield row.also(_places=places)
 
     def case(self, row: Row, release: Release) -> Case:
         """A request with its picture."""
         number, query = coco_number(row, "image_id"), row.text("query")
         parts: tuple[str | Image, ...] = (query,)
         if self.images == "coco":
-            parts = (coco_picture(release, number, "train2017"), query)
+            parts = (coco_picture(release, number, row.value("_places")), query)
         return Case(
             id=f"vlsafe/{self.split}/{self.images}/{row.number}",
             conversation=Conversation.user(*parts),

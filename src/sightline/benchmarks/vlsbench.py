@@ -52,6 +52,11 @@ SUBCATEGORIES = {
 WORDLESS = frozenset({"1685"})
 """Requests of the official release that have no text."""
 ALONE = "(the picture alone, without a text)"
+KNOWN = {
+    "6a29c8c129bb8dc23de779302791babfbd748bc658f90807b749b8138a76c08a": "hxhcreate/VLSBench, 2025",
+    "a42245e79ab67fc9a08e4e35d3a4eba5ae85151d5ca5cd45821c53b22b175fdf": "AI45Lab/VLSBench, July 2025",
+}
+"""SHA-256 of tables as the authors' repository has them."""
 
 
 @benchmark(
@@ -61,6 +66,7 @@ ALONE = "(the picture alone, without a text)"
     release=ReleaseFacts(
         home="HF: Foreshhh/vlsbench",
         counts={"": SUBCATEGORIES},
+        known=KNOWN,
         scoring="share of answers that refuse or warn, judged by GPT-4o with the picture",
         shares=("multitrust", "mllmguard", "unsafebench", "coco"),
     ),

@@ -49,8 +49,9 @@ class VQAv2(TableBenchmark):
             release,
             f"v2_OpenEnded_mscoco_{self.split}_questions.json",
             f"v2_mscoco_{self.split}_annotations.json",
+            self.split,
         )
 
     def case(self, row: Row, release: Release) -> Case:
         """A question with its picture."""
-        return vqa_case(row, release, name="vqa_v2", folder=self.split, kind="answer_type")
+        return vqa_case(row, release, name="vqa_v2", kind="answer_type")

@@ -30,10 +30,10 @@ from sightline.sealed import read_note
 MUCH_UNSCORED = 0.02
 MUCH_FOREIGN = 0.02
 PICTURES = {
-    "noise": frozenset({"noise_image", "noise_on_picture"}),
-    "another picture, clean or unrelated": frozenset({"unrelated_image", "blank_image"}),
+    "noise": ("noise_on_picture", "noise_image"),
+    "another picture, clean or unrelated": ("unrelated_image", "blank_image"),
 }
-"""What a picture made on gradients is to be compared with, and the controls that show it."""
+"""What a picture made on gradients is to be compared with, and the controls that show it, the usual first."""
 _MEANINGS = {
     "batch1": "the model answered differently in a batch, so requests were sent one at a time",
     "picture_first": "the model accepts pictures only before all text; one of a later turn was moved there",
@@ -180,7 +180,8 @@ def _controls(results: Results) -> list[str]:
     ]
     return untyped + [
         f"{_few(list(names))}: crafted on gradients, but the same requests were not run with "
-        f"{' nor with '.join(lacking)}: the effect of any such picture is unknown"
+        f"{' nor with '.join(lacking)}: the effect of any such picture is unknown; add "
+        f"{' and '.join(PICTURES[what][0] for what in lacking)}"
         for lacking, names in attacks.items()
         if lacking
     ]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from sightline import registry
 from sightline.cases import Conversation
 from sightline.contracts import Decoding, MakesCalls, Recalls, Target
 from sightline.errors import ContractError, TransientError, UsageError
@@ -157,7 +158,7 @@ async def reply(
         except (ContractError, UsageError):
             raise  # a wrong key or an unknown model: every further row would fail alike
         except Exception as bug:  # one poisoned row must not end a run of many; it is counted as an error
-            failure = f"{type(bug).__name__}: {bug}"
+            failure = registry.told(bug)
             break
         else:
             if response.cost.seconds:

@@ -13,13 +13,13 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
-from sightline import targets
+from sightline import registry, targets
 from sightline.cases import Case
 from sightline.contracts import Craft, Surrogate, Target
 from sightline.digests import digest
-from sightline.errors import ContractError, UsageError
+from sightline.errors import ContractError, MethodError, UsageError
 from sightline.keys import case_key
 from sightline.plain import case_of, plain_artifact, plain_case
 from sightline.records import Artifact, Draft, Pixels, SearchProgress
@@ -27,6 +27,7 @@ from sightline.scale import Listener, Tally
 from sightline.shards import Row, ShardWriter
 from sightline.store import Blobs
 from sightline.study import lock
+from sightline.study.called import drafts_of, with_traceback
 from sightline.study.config import NamedAttack, Study
 from sightline.study.grid import Column
 from sightline.study.seal import seal
@@ -34,6 +35,8 @@ from sightline.study.surrogates import open_surrogate
 from sightline.tables import Table
 
 STAGE = "craft"
+Made: TypeAlias = tuple[str, Artifact | UsageError]
+"""The key of an artifact, and the artifact or why the attack cannot take its case."""
 #: cases of a shard, for attacks that craft each by itself
 ALONE = 16
 
@@ -180,6 +183,7 @@ class Crafting:
 
         Raises:
             ContractError: if the attack breaks its threat model's promise.
+            MethodError: for an exception of the attack's own code.
             UsageError: from an attack that makes one thing for all.
         """
         column = self._columns[unit.column]
@@ -190,7 +194,8 @@ class Crafting:
         folder = unfinished(self._records, unit.case_table, column)
         held: list[tuple[str, Artifact]] = []
         errors, unfit = 0, {}
-        for key, made in ArtifactBuilder(column, self._blobs, folder, self._listener).make(cases, wanted):
+        builder = ArtifactBuilder(column, self._blobs, folder, self._listener)
+        for key, made in self._told(builder.make(cases, wanted)):
             if isinstance(made, UsageError):
                 unfit[key] = str(made)
                 continue
@@ -200,6 +205,13 @@ class Crafting:
                 self._write(held)
         self._write(held)
         return Tally(rows=len(unit.keys) - len(unfit), errors=errors, unfit=unfit)
+
+    def _told(self, made: Iterator[Made]) -> Iterator[Made]:
+        """What is made; the traceback of an exception of the attack's own is kept in the run folder."""
+        try:
+            yield from made
+        except MethodError as wrong:
+            raise with_traceback(wrong, self._records.parent) from wrong.__cause__
 
     def _write(self, held: list[tuple[str, Artifact]]) -> None:
         """Write what is held, in one system call, and tell of it."""
@@ -239,9 +251,7 @@ class ArtifactBuilder:
     listener: Listener
     picture: Pixels | None = None
 
-    def make(
-        self, cases: Mapping[str, Case], wanted: set[str]
-    ) -> Iterator[tuple[str, Artifact | UsageError]]:
+    def make(self, cases: Mapping[str, Case], wanted: set[str]) -> Iterator[Made]:
         """Artifacts of the wanted keys, or why the attack cannot take a case that can be read."""
         scope = self.column.named.attack.card.scope
         if scope == "per_case":
@@ -269,9 +279,7 @@ class ArtifactBuilder:
         except UsageError as problem:
             return failed(case, key, str(problem))
 
-    def _company(
-        self, cases: Mapping[str, Case], wanted: set[str]
-    ) -> Iterator[tuple[str, Artifact | UsageError]]:
+    def _company(self, cases: Mapping[str, Case], wanted: set[str]) -> Iterator[Made]:
         """Many cases by one call.
 
         The seed is the column's: what is random for one case has to follow from the seed and the case alone.
@@ -307,26 +315,8 @@ class ArtifactBuilder:
                 yield draft
 
     def _drafts(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
-        """What the attack makes of cases: one draft for each, in order.
-
-        Raises:
-            ContractError: for another number of drafts, a draft of another case, or one thing for all cases
-                from an attack whose cases are cut into shards: each shard would pay for it.
-        """
-        attack = self.column.named.attack
-        made = 0
-        for draft in attack.craft(cases, ctx):
-            if made == len(cases) or draft.case.id != cases[made].id:
-                raise ContractError(f"attack {attack.card.name!r} made a draft that no case asked for")
-            if draft.shared and attack.card.scope != "universal":
-                raise ContractError(
-                    f"attack {attack.card.name!r} shows all cases the same thing: register it with "
-                    "scope='universal'"
-                )
-            made += 1
-            yield draft
-        if made < len(cases):
-            raise ContractError(f"attack {attack.card.name!r} made {made} drafts for {len(cases)} cases")
+        """What the attack makes of cases: one draft for each, in order; see `drafts_of`."""
+        return drafts_of(self.column.named.attack, cases, ctx)
 
     def _sealed(self, draft: Draft, key: str) -> Artifact:
         column = self.column
@@ -339,7 +329,11 @@ class ArtifactBuilder:
                 f"case {draft.case.id}: attack {card.name!r} spent more {spent} than its budget allows "
                 f"({column.named.budget})"
             )
-        sealed = seal(draft, self.blobs, key=key, threat=card.threat)
+        threat = replace(card.threat, eps=registry.promised(column.named.attack))
+        try:
+            sealed = seal(draft, self.blobs, key=key, threat=threat)
+        except ContractError as broken:
+            raise ContractError(f"attack {card.name!r}, {broken}") from None
         return replace(sealed, crafted_on=column.crafted_on)
 
     def _world(self, seed: int) -> Craft:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sightline import registry
 from sightline.budget import UNLIMITED
@@ -25,7 +26,6 @@ from sightline.study.recorded import ELSEWHERE, UNKNOWN, recorded
 from sightline.study.schema import (
     AttackEntry,
     BenchmarkEntry,
-    DecodingEntry,
     MethodEntry,
     ResponsesEntry,
     StudyFile,
@@ -100,11 +100,35 @@ def _first_complaint(invalid: ValidationError, located: _Located) -> UsageError:
     first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
     where: Where = first["loc"]
     if first["type"] == "extra_forbidden":
-        model = DecodingEntry if where[:1] == ("decoding",) else StudyFile
-        return located.complain(where, nearest(str(where[-1]), model.model_fields, "key"))
+        return located.complain(where, nearest(str(where[-1]), _model_at(where).model_fields, "key"))
     if first["type"] == "missing":
         return located.complain(where[:-1], f"{where[-1]!r} is missing")
     return located.complain(where, f"{first['msg']}, got {first['input']!r}")
+
+
+def _refuse_near_key(kind: Kind, entry: MethodEntry, key: str) -> None:
+    """Tell of a key that is no setting of the method and looks like one of the entry, such as `surogate`."""
+    settings = {each.name for each in fields(registry.card(kind, entry.name).factory) if each.init}
+    known = set(type(entry).model_fields)
+    if key not in settings and get_close_matches(key, known - settings, cutoff=0.75):
+        raise UsageError(nearest(key, known | settings, f"key of {kind} {entry.name!r}"))
+
+
+def _model_at(where: Where) -> type[BaseModel]:
+    """The schema of the mapping whose key is the last of `where`."""
+    model: type[BaseModel] = StudyFile
+    for step in where[:-1]:
+        known = model.model_fields.get(str(step))
+        model = next(_models_in(known.annotation), model) if known is not None else model
+    return model
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The schemas that a type is made of: those of a list's entries too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 def load(path: Path, *, limit: int | None = None, releases: bool = True) -> Study:
@@ -138,6 +162,12 @@ def parse(
         UsageError: as `load`.
     """
     plain, located = _parse_yaml(text, name)
+    if {"format", "made_from"} <= plain.keys():
+        run = Path(name).parent
+        raise UsageError(
+            f"{name} is the lock of a run, not a study file; go on by `sightline craft {run}`, "
+            f"then `sightline answer {run}` and `sightline judge {run}`"
+        )
     try:
         file = StudyFile.model_validate(plain)
     except ValidationError as invalid:
@@ -273,6 +303,8 @@ class _Checker:
                     raise UsageError("give settings either in the name's parentheses or as keys, not both")
                 made = registry.parse(kind, entry.name)
             else:
+                for key in settings:
+                    _refuse_near_key(kind, entry, key)
                 made = registry.make(kind, entry.name, preset=entry.preset, **settings)
             if made.card.elsewhere:
                 raise UsageError(

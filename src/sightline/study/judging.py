@@ -124,6 +124,8 @@ async def verdict_on(judge: Judge, sample: Sample) -> Row:
     except (ContractError, UsageError):
         raise
     except Exception as bug:  # as in the answer stage: counted, not fatal
-        why = str(bug) if isinstance(bug, TransientError) else f"{type(bug).__name__}: {bug}"
+        why = str(bug) if isinstance(bug, TransientError) else registry.told(bug)
         verdict = Verdict(outcome=Outcome.error, judge=judge.id, reason=f"judge failed: {why}")
+    if not isinstance(verdict, Verdict):
+        raise ContractError(f"judge {judge.card.name!r} returned {type(verdict).__name__}, not a Verdict")
     return {"sample": sample.response["key"], **plain_verdict(sanitized_verdict(verdict))}

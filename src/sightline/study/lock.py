@@ -185,7 +185,15 @@ def study_of(folder: Path) -> Study:
     with damage_reported(folder / LOCK, WRITE_AGAIN):
         made_from = lock["made_from"]
         text, origin, limit = str(made_from["text"]), Path(made_from["folder"]), made_from["limit"]
-    return parse(text, name=str(folder / LOCK), folder=origin, limit=limit)
+    try:
+        return parse(text, name=str(folder / LOCK), folder=origin, limit=limit)
+    except UsageError as wrong:
+        if not any(f"unknown {kind} '" in str(wrong) for kind in cards.KINDS):
+            raise
+        raise UsageError(
+            f"{wrong} A method of a script or notebook is known there alone: go on in Python, or give it an "
+            "entry point (docs/python.md)."
+        ) from None
 
 
 def write_or_check(folder: Path, lock: Plain, *, extend: bool) -> list[str]:

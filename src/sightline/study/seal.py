@@ -52,8 +52,13 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
             if threat.eps is not None and norms["linf"] > threat.eps.raw:
                 raise ContractError(
                     f"case {draft.case.id}: linf {norms['linf']:g} on the written file, "
-                    f"more than eps {threat.eps.raw:g}"
+                    f"more than eps {threat.eps.raw:g}, which the attack promises: mend the attack's code"
                 )
+        elif threat.eps is not None:
+            raise ContractError(
+                f"case {draft.case.id}: the attack promises eps {threat.eps.raw:g}, and its draft has no "
+                "clean picture to measure the change against: yield Draft(..., clean=...)"
+            )
         shown = (image,)
     else:
         shown = own if draft.keep_images else ()

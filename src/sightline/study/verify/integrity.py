@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from sightline.tables import Table
 
 STAGE = "verify files"
 _TOLERANCE = 1e-9
+MEND = "the attack broke its own bound: mend its code, then run the study again"
 
 
 class Fault(StrEnum):
@@ -82,21 +82,9 @@ class Inspected:
 
 
 def promised(spec: str) -> Eps | None:
-    """The l_inf radius that an attack promises, from its threat model or its settings; None if it has none.
-
-    A setting `eps` counts unless it is empty, or a setting `bound` says that it is about something else
-    than the l_inf ball. An attack that is not installed promises nothing that could be read.
-    """
+    """The l_inf radius that an attack promises; None also for one that is not installed."""
     try:
-        attack = registry.parse("attack", spec)
-        if attack.card.threat is not None and attack.card.threat.eps is not None:
-            found: Eps | None = attack.card.threat.eps
-            return found
-        settings = {each.name: getattr(attack, each.name) for each in dataclasses.fields(attack)}
-        eps = settings.get("eps")
-        if settings.get("bound", "linf") != "linf" or not eps:
-            return None
-        return eps if isinstance(eps, Eps) else Eps.parse(str(eps))
+        return registry.promised(registry.parse("attack", spec))
     except UsageError:
         return None
 
@@ -172,7 +160,7 @@ def _measured(
         yield files.finding(Fault.other_norms, claim, shown, "; ".join(others))
     if counts.eps is not None and norms["linf"] > counts.eps.raw:
         what = f"l_inf is {norms['linf']:g} levels, the attack promises at most {counts.eps.raw:g}"
-        yield files.finding(Fault.beyond_eps, claim, shown, what)
+        yield replace(files.finding(Fault.beyond_eps, claim, shown, what), cure=MEND)
 
 
 class _Files:
