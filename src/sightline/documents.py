@@ -6,7 +6,6 @@ Here it is one sentence with file and line, before anything is built from it.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ MOST_BYTES = 2_000_000
 MOST_NODES = 20_000
 MOST_VALUES = 200_000
 DEEPEST = 50
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _INTEGER = "tag:yaml.org,2002:int"
 
 
@@ -51,11 +49,6 @@ class _Loader(yaml.SafeLoader):
             )
         node = super().compose_node(parent, index)
         self._depth -= 1
-        if isinstance(node, yaml.ScalarNode) and _HALF_PAIR.search(node.value):
-            raise yaml.MarkedYAMLError(
-                problem="a text holds half a surrogate pair, which is no character",
-                problem_mark=node.start_mark,
-            )
         return node
 
 

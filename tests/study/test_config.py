@@ -124,7 +124,7 @@ def test_code_in_yaml_is_refused() -> None:
 
 @pytest.mark.parametrize("key", ["study", "label"])
 def test_half_a_surrogate_pair_is_told_with_its_line(key: str) -> None:
-    with pytest.raises(UsageError, match=r"my.yaml:\d+: not valid YAML: a text holds half a surrogate pair"):
+    with pytest.raises(UsageError, match=r"my.yaml:\d+: a text holds half a surrogate pair"):
         parse(GOOD.replace("study:", "was:") + f'{key}: "\\ud83d x"\n', name="my.yaml")
 
 

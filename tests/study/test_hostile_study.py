@@ -206,6 +206,7 @@ def test_every_denominator_closes_over_hostile_replies_and_pictures(tmp_path: Pa
     ]
     benchmarks = [
         {"name": "figstep_safebench", "root": str(root), "images": images, "label": images}
+        | {"on_bad_rows": "keep"}
         for images in ("none", "official")
     ]
     run = ran(tmp_path / "run", root, f"scripted/{script}", benchmarks=benchmarks, judges=judges)

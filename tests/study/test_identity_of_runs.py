@@ -16,7 +16,6 @@ import pytest
 import releases
 from edited import edit, forget, text_of, with_another_constant, with_other_comments
 
-from sightline import release as official
 from sightline import store
 from sightline.api.runs import finish
 from sightline.attacks import rendering
@@ -260,7 +259,7 @@ def changed_in_place(path: Path, data: bytes) -> None:
 
 OFFICIAL = """
 study: s
-benchmarks: [{{name: figstep_safebench, images: official, subset: tiny, root: {root}}}]
+benchmarks: [{{name: figstep_safebench, images: official, subset: tiny, on_bad_rows: keep, root: {root}}}]
 targets: [scripted/echo]
 judges: [refusal_prefix]
 """
@@ -290,8 +289,7 @@ def test_a_changed_picture_under_an_old_time_is_seen(tmp_path: Path) -> None:
 
 def test_rehash_sees_what_no_stamp_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a file system that keeps neither ctime nor numbers of files."""
-    monkeypatch.setattr("sightline._trees.file_stamp", lambda path: (path.stat().st_size,))
-    monkeypatch.setattr(official, "file_stamp", lambda path: (path.stat().st_size,))
+    monkeypatch.setattr("sightline._trees.stamp_of", lambda found: (found.st_size,))
     root = releases.figstep(tmp_path / "FigStep")
     before = read_again(tmp_path, root)
     page = root / "data/images/SafeBench-Tiny/query_ForbidQI_3_2_6.png"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
@@ -33,6 +34,7 @@ from sightline.study.schema import (
 from sightline.targets import default_max_tokens
 
 Where = tuple[int | str, ...]
+_HALF_PAIR = re.compile("[\\ud800-\\udfff]")
 E = TypeVar("E", bound=MethodEntry)
 
 
@@ -71,16 +73,21 @@ def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], _Located]:
     if root is None or not isinstance(plain, dict):
         raise UsageError(f"{name}:1: a study file is a mapping with study, benchmarks, targets, judges ...")
     located = _Located(name, root)
-    _forbid_repeated_keys(root, located)
+    _check_nodes(root, located)
     return plain, located
 
 
-def _forbid_repeated_keys(node: yaml.Node, located: _Located) -> None:
-    """YAML takes the last of two equal keys silently; a study must not."""
+def _check_nodes(node: yaml.Node, located: _Located) -> None:
+    """YAML takes the last of two equal keys silently, and halves of surrogate pairs; a study must not."""
     waiting, met = [node], {id(node)}
     while waiting:
         node = waiting.pop()
         children = list(node.value) if isinstance(node, yaml.SequenceNode) else []
+        if isinstance(node, yaml.ScalarNode) and _HALF_PAIR.search(node.value):
+            line = node.start_mark.line + 1
+            raise UsageError(
+                f"{located.name}:{line}: a text holds half a surrogate pair, which is no character"
+            )
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
