@@ -79,6 +79,8 @@ def _picture(row: OwnRow, column: str, cell: Any, release: Release, folder: str)
     if isinstance(cell, bytes):
         return release.picture(cell, f"{row.unit} {row.number}, {column}")
     if isinstance(cell, Mapping):
+        if isinstance(cell.get("bytes"), str):  # JSON has no bytes
+            return _decoded(row, column, cell["bytes"], "base64", release)
         if cell.get("bytes") is not None:
             return release.picture(cell, f"{row.unit} {row.number}, {column}")
         cell = cell.get("path") or cell.get("url")

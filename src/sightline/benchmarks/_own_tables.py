@@ -35,23 +35,27 @@ class OwnTable:
         files: members of the release with its rows, in order.
         folder: where its pictures are looked for first.
         way: what stood before the name of the last picture that was found.
+        rows: how many have been read.
         mapped: its columns by role, for each set of columns that its rows have.
     """
 
     def __init__(self, name: str, files: tuple[str, ...], folder: str = "") -> None:
         self.name, self.files, self.folder = name, files, folder
         self.way: str | None = None
+        self.rows = 0
         self.mapped: dict[tuple[str, ...], Columns] = {}
 
 
 class OwnRow(Row):
-    """A row that knows its table."""
+    """A row that knows its table, and its name there: its key or number, counted over all of its files."""
 
-    __slots__ = ("table",)
+    __slots__ = ("name", "table")
 
     def __init__(self, row: Row, table: OwnTable) -> None:
         super().__init__(row.file, row.unit, row.number, row.fields, key=row.key, fault=row.fault)
         self.table = table
+        table.rows += 1
+        self.name = row.key or str(row.number if len(table.files) == 1 else table.rows)
 
 
 def tables_in(release: Release, table: str, split: str) -> list[OwnTable]:

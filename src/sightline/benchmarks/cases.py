@@ -186,7 +186,7 @@ class Cases(TableBenchmark):
 
     def _name(self, row: OwnRow, columns: Columns) -> str:
         """The row's own id, or its place."""
-        own = row.word(columns["id"]) if columns["id"] else row.key or str(row.number)
+        own = row.word(columns["id"]) if columns["id"] else row.name
         return f"{self._prefix(row)}{own}"
 
     @staticmethod
