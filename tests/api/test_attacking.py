@@ -8,6 +8,7 @@ import releases
 import toys
 
 import sightline as sl
+from sightline import console
 from sightline.api.runs import finish
 from sightline.study.config import parse
 from sightline.study.run import Run
@@ -136,9 +137,12 @@ def test_a_result_can_be_attacked_again():
     assert second.conversation == first.conversation
 
 
-def test_progress_is_shown_unless_quiet(capsys):
+def test_progress_of_what_takes_long_is_shown_unless_quiet(capsys, monkeypatch):
     sl.attacks.FigStep()(None, "x")
-    assert "figstep: done, 1 rows" in capsys.readouterr().err
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(console, "PAUSE", 0.0)
+    sl.attacks.FigStep()(None, ["x", "y"])
+    assert "figstep: done, 2 rows" in capsys.readouterr().err
     sl.attacks.FigStep()(None, "x", quiet=True)
     assert not capsys.readouterr().err
 
