@@ -30,6 +30,37 @@ def own_cards(kind: Kind) -> list[Card]:
     return [card for card in cards if card.factory.__module__.startswith("sightline.")]
 
 
+def releases() -> list[str]:
+    """The facts of the official releases: `sightline show NAME` has them by category."""
+    lines = [
+        "Official releases, which Sightline reads from a folder of yours and never downloads; cases by part, "
+        "as counted in the released files, stated by authors or readers (*) or from memory (**):",
+        "",
+        "| name | published at | licence | access | cases | official scoring | shares with |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    marks = {"measured": "", "stated": "*", "from memory": "**"}
+    for card in own_cards("benchmark"):
+        facts = card.release
+        if facts is None or facts.access == "yours":
+            continue
+        counts = {part: facts.total(part) for part in facts.counts if facts.total(part)}
+        shown = ", ".join(
+            f"{part} {number:,}".strip() + marks[facts.counted] for part, number in counts.items()
+        )
+        cells = (
+            f"`{card.name}`",
+            facts.home,
+            facts.licence,
+            facts.access,
+            shown or "not known",
+            facts.scoring,
+        )
+        row = " | ".join(cell.replace("|", "\\|") for cell in (*cells, ", ".join(facts.shares)))
+        lines.append(f"| {row} |")
+    return [*lines, ""]
+
+
 def text() -> str:
     """The whole page."""
     lines = [HEAD]
@@ -43,6 +74,7 @@ def text() -> str:
             what = f"{card.role} | {card.summary}" if role else card.summary
             lines.append(f"| `{card.name}` | {what} | {source} | {settings(card)} | {presets} |")
         lines.append("")
+        lines += releases() if kind == "benchmark" else []
     return "\n".join(lines)
 
 

@@ -8,8 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "fixtures"))
+
+# machines are shared: how fast an example is drawn or run says nothing of the code
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 if find_spec("torch") is not None:  # before anything imports the engine
     import shape_checks

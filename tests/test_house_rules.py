@@ -62,6 +62,7 @@ LAYERS = [
         "release_files",
         "rows",
         "readers",
+        "inventory",
         "responses",
         "budget",
     },
@@ -77,6 +78,7 @@ LAYERS = [
     {"api"},
     {
         "terminal",
+        "benchmark_commands",
         "testbed_commands",
         "data_commands",
         "taxonomy_commands",

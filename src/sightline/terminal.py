@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from sightline import registry
+from sightline.benchmark_commands import show_benchmarks, show_release
 from sightline.cards import KINDS, Card, Kind
 from sightline.characters import printable
 from sightline.console import SafeConsole, literal, terminal_progress
@@ -195,6 +196,9 @@ def show_list(what: str) -> None:
     for title, kind in plural.items():
         if what not in ("", title):
             continue
+        if kind == "benchmark":
+            show_benchmarks(console, count=bool(what))
+            continue
         table = Table("name", "what it does", "source", "needs", title=title, title_justify="left", box=None)
         if kind == "defense":
             table.add_row("none", "The undefended target.", "", "")
@@ -293,6 +297,7 @@ def show_card(name: str) -> None:
         if card.surrogate:
             facts.add_row("crafted on", "gradients of the local model that a study names by `surrogate:`")
         console.print(facts)
+        show_release(console, card)
         settings = Table("setting", "default", title="settings", title_justify="left", box=None)
         for field in dataclasses.fields(card.factory):
             if field.init and field.repr:

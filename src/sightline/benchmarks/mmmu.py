@@ -81,6 +81,7 @@ _ID = re.compile(r"(?:dev|validation|test)_(.+)_\d+")
         licence="Apache-2.0",
         folders=("MMMU",),
         counts={"dev": dict.fromkeys(SUBJECTS, 5), "validation": dict.fromkeys(SUBJECTS, 30)},
+        counted="stated",
         scoring="share of right answers, over all questions; a reply without a letter gets none",
     ),
 )

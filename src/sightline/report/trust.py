@@ -13,6 +13,7 @@ import numpy as np
 
 from sightline import cards, registry, untrusted
 from sightline.errors import UsageError
+from sightline.inventory import shared_told
 from sightline.judges.refusal_prefix import FOREIGN
 from sightline.metrics.agreement import JudgeCard, Share, both_read, judge_card
 from sightline.metrics.cells import method_of, models_of
@@ -232,6 +233,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results, *, redacte
     found += _controls(results)
     found += _fonts(results, lock)
     found += _few_groups(results)
+    found += shared_told(method_of(str(entry.get("spec", ""))) for entry in entries(lock, "benchmarks"))
     older = len(list(run.glob("study.lock.*.yaml")))
     if older:
         found.append(f"the study was changed {older} time(s) in this folder (older locks: study.lock.N.yaml)")
