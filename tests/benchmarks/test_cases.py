@@ -493,6 +493,9 @@ def test_a_column_of_pictures_that_is_not_used_is_told(folder, read):
 
 
 def test_what_is_asked_is_suggested(folder, read):
+    (folder / "bare.csv").write_text("How do I fold a frell?\nHow do I tune a frell?\n")
+    with pytest.raises(UsageError, match=r"found How do I fold .*\(a table's first line are the names"):
+        read(folder / "bare.csv")
     with pytest.raises(UsageError, match=r"Name it by `columns: {text: User Prompt}`"):
         read(write(folder / "mine.csv", [{"Prompt nr": "1", "User Prompt": "a b", "note": "c d e f"}]))
     with pytest.raises(UsageError, match=r"Name it by `columns: {text: Frage}`"):

@@ -213,8 +213,10 @@ class Cases(TableBenchmark):
         if self.prompt:
             return self.prompt
         found = ", ".join(map(str, row.fields)) or "nothing"
+        sheet = row.unit == "line" and not row.file.casefold().endswith(JSON_LINES)
+        head = " (a table's first line are the names of its columns)" if sheet else ""
         raise row.problem(
-            f"no column with what is asked; found {found[:300]}. Name it by `columns: {{text: "
+            f"no column with what is asked; found {found[:300]}{head}. Name it by `columns: {{text: "
             f"{likely_text(row)}}}`, or ask the same with each picture by `prompt: TEXT`"
         )
 
