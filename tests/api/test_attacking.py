@@ -141,6 +141,7 @@ def test_progress_of_what_takes_long_is_shown_unless_quiet(capsys, monkeypatch):
     sl.attacks.FigStep()(None, "x")
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(console, "PAUSE", 0.0)
+    monkeypatch.setattr(console, "MIN_INTERVAL", 0.0)
     sl.attacks.FigStep()(None, ["x", "y"])
     assert "figstep: done, 2 rows" in capsys.readouterr().err
     sl.attacks.FigStep()(None, "x", quiet=True)
