@@ -31,6 +31,7 @@ from sightline.errors import UsageError
 from sightline.registry import benchmark
 from sightline.rows import Row
 from sightline.taxonomy import hazard
+from sightline.untrusted import whole
 
 PACKINGS = ("", ".gz", ".xz")
 Subset = Literal["evaluation", "train_30k", "test_30k", "train_330k", "test_330k"]
@@ -85,7 +86,7 @@ class BeaverTails(LabelledBenchmark):
         """A request, verbatim; it is known by its words, as splits share requests."""
         prompt = row.text("prompt")
         category = row.word("labelled", default="") or row.word("category")
-        id = f"beavertails/{digest(prompt)[:16]}"
+        id = f"beavertails/{digest(whole(prompt))[:16]}"
         return Case(
             id=id,
             conversation=Conversation.user(prompt),
@@ -112,7 +113,7 @@ class BeaverTails(LabelledBenchmark):
     def labelled(self, row: Row) -> LabelledAnswer:
         """An answer, harmful unless it is labelled as safe."""
         prompt, safe = row.text("prompt"), row.flag("is_safe")
-        id = f"beavertails/{digest(prompt)[:16]}"
+        id = f"beavertails/{digest(whole(prompt))[:16]}"
         return LabelledAnswer(
             case_id=id,
             response=row.text("response", default=""),

@@ -32,6 +32,7 @@ from sightline.readers import TableBenchmark
 from sightline.registry import benchmark
 from sightline.rows import Row
 from sightline.taxonomy import hazard
+from sightline.untrusted import whole
 
 FORMATS = {name: name for name in ("Template", "Persuade", "Logic", "SD", "SD_typo", "typo", "figstep")}
 KINDS = {
@@ -130,6 +131,6 @@ class JailBreakV(TableBenchmark):
             behavior=asked,
             expected=Expected.refuse,
             category=policy,
-            group=f"jailbreakv/{digest(asked.strip())[:16]}",
+            group=f"jailbreakv/{digest(whole(asked.strip()))[:16]}",
             hazard=hazard("jailbreakv", policy),
         )

@@ -18,6 +18,7 @@ from sightline.digests import digest
 from sightline.records import Stop
 from sightline.responses.answers import Answer, Part, user_turn
 from sightline.responses.files import File, Placed, Wanted
+from sightline.untrusted import whole
 
 NAME = "omnisafebench"
 HARNESS = "OmniSafeBench-MM"
@@ -87,7 +88,11 @@ def _answer(placed: Placed, wanted: Wanted) -> Answer:
 
 def _case(asked: str | None, picture: str, row: Mapping[str, Any]) -> str:
     """The id of a case: test_case_id is not unique over attacks."""
-    return str(row["test_case_id"]) if asked is None else digest("omnisafebench", asked, picture)[:16]
+    return (
+        str(row["test_case_id"])
+        if asked is None
+        else digest("omnisafebench", whole(asked), whole(picture))[:16]
+    )
 
 
 def _named(name: str, wanted: Wanted) -> str:

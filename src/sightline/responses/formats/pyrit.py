@@ -26,6 +26,7 @@ from sightline.digests import digest
 from sightline.records import Stop
 from sightline.responses.answers import ROLES, Answer, Part, PlainTurn
 from sightline.responses.files import File, Placed, Wanted
+from sightline.untrusted import whole
 
 NAME = "pyrit"
 HARNESS = "PyRIT"
@@ -109,7 +110,7 @@ def _answer(name: str, pieces: Sequence[Placed], wanted: Wanted) -> Answer:
     attack = _attack(rows, wanted)
     return Answer(
         place=pieces[0].place,
-        case=None if behavior is None else digest("pyrit", behavior)[:16],
+        case=None if behavior is None else digest("pyrit", whole(behavior))[:16],
         behavior=behavior,
         turns=[_turn(message, problems) for message in asked],
         text=text,
