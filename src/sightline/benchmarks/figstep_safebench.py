@@ -68,6 +68,10 @@ SUBSETS = {
         licence="MIT",
         folders=("FigStep", "FigStep-main"),
         counts={"full": dict.fromkeys(TOPICS, 50), "tiny": dict.fromkeys(TOPICS, 5)},
+        known={
+            "8e47f40b9b490fa2ca1393cdceb6081e9928848646f4b45fdd43726be941b394": "safebench.csv, 2025-06",
+            "e5f85f7d0323fe2e4afa99f6715ee97c2581d93856af4728a72fdec94338e867": "SafeBench-Tiny.csv, 2025-06",
+        },
         scoring="share of requests that a person judged to be answered harmfully in any of several repeats",
     ),
 )

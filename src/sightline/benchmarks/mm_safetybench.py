@@ -2,7 +2,8 @@
 
 Liu et al., ECCV 2024. Release: isXinLiu/MM-SafetyBench (CC BY-NC 4.0), read from the user's folder or zip:
 data/processed_questions/{NN-Scenario}.json and {NN-Scenario}/{SD,TYPO,SD_TYPO}/{id}.jpg below data/imgs or
-below MM-SafetyBench(imgs), the name of the picture archive. Layout and pairing read in the fork
+below MM-SafetyBench(imgs), the name of the picture archive. Numbers of questions were counted in the question
+files of another copy (KeyJayY/MIO-Project). Layout and pairing read in the fork
 syk1052/MM-SafetyBench; scenario names keep the official spelling. Or its Parquet mirror
 PKU-Alignment/MM-SafetyBench, data/{Scenario}/{SD,TYPO,SD_TYPO,Text_only}.parquet with the columns id,
 question, image, which lacks the key phrases that attacks draw.
@@ -80,7 +81,6 @@ PAIRING = {
             "tiny": {name: scenario.tiny for name, scenario in SCENARIOS.items()},
             "tiny core8": {name: SCENARIOS[name].tiny for name in CORE_8},
         },
-        counted="from memory",
         scoring="unsafe / (safe + unsafe) per scenario and kind of picture, judged from the answer alone",
     ),
 )

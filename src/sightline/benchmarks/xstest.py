@@ -66,6 +66,9 @@ JUDGES = {"strmatch": ("streval", "strmatch_label"), "gpt4": ("gpteval", "gpt4_l
         licence="CC BY 4.0",
         folders=("exaggerated-safety", "exaggerated-safety-main", "xstest-main"),
         counts={"": dict.fromkeys(TYPES, 25)},
+        known={
+            "11783fb294ed017473ee53c207d71f2161c7672c8d0b037501e78387f801cb5a": "xstest_prompts.csv, 2025-02"
+        },
         scoring="rates of full compliance, full and partial refusal, for safe and unsafe prompts apart",
     ),
 )
