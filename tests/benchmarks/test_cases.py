@@ -167,6 +167,25 @@ def test_a_label_that_is_not_sure_is_never_guessed(folder, read, value, said):
         read(write(folder / "mine.csv", [{"prompt": "a", "label": value}]))
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("mine.csv", "prompt,label\na,comply\ny\nb,refuse\n", 3),
+        ("mine.csv", "prompt,label\ny\nb,comply\n", 2),
+        ("mine.jsonl", '{"prompt": "a", "label": "comply"}\n{"prompt": "y"}\n', 2),
+        ("mine.jsonl", '{"prompt": "y"}\n{"prompt": "a", "label": "comply"}\n', 1),
+    ],
+)
+def test_a_label_that_is_absent_is_told_as_an_empty_one_is(folder, read, name, text, line):
+    (folder / name).write_text(text)
+    with pytest.raises(UsageError, match=rf"1 row cannot be used[^$]*line {line}: no 'label'; found prompt"):
+        read(folder / name)
+    kept = read(folder / name, on_bad_rows="keep")
+    assert len(kept) == text.count("\n") - name.endswith(".csv")
+    free = read(folder / name, columns={"expected": None}, expected="comply")
+    assert {case.expected for case in free} == {Expected.comply}
+
+
 def test_a_category_that_is_a_code_is_the_hazard(folder, read):
     rows = [{"prompt": "a", "hazard": "vcr"}, {"prompt": "b", "hazard": "glimbers"}]
     cases = read(write(folder / "mine.csv", rows))

@@ -160,13 +160,17 @@ def _numbered(spelled: Mapping[str, str]) -> list[str]:
     return [name for _, name in sorted(found)]
 
 
-def expected_of(row: Row, columns: Columns, labels: Mapping[str, str], otherwise: Expected) -> Expected:
+def expected_of(
+    row: Row, columns: Columns, labels: Mapping[str, str], otherwise: Expected, label: str = ""
+) -> Expected:
     """What a safe model does with a row, by its label; `otherwise` where the table has none.
 
+    `label` is the column of labels of the whole table, which a row that is cut short does not have.
+
     Raises:
-        RowProblem: for a label that is empty, or whose meaning is not sure.
+        RowProblem: for a label that is absent or empty, or whose meaning is not sure.
     """
-    column = columns["expected"]
+    column = columns["expected"] or label
     if not column:
         return otherwise
     value = row.value(column)

@@ -37,6 +37,7 @@ class OwnTable:
         way: what stood before the name of the last picture that was found.
         rows: how many have been read.
         mapped: its columns by role, for each set of columns that its rows have.
+        label: its column of labels, which each of its rows has to have; '' if there is none.
     """
 
     def __init__(self, name: str, files: tuple[str, ...], folder: str = "") -> None:
@@ -44,6 +45,7 @@ class OwnTable:
         self.way: str | None = None
         self.rows = 0
         self.mapped: dict[tuple[str, ...], Columns] = {}
+        self.label = ""
 
 
 class OwnRow(Row):

@@ -99,6 +99,7 @@ class Cases(TableBenchmark):
                 yield from self._without_blank_end(self._rows_of(release, table, file), release)
 
     def _rows_of(self, release: Release, table: OwnTable, file: str) -> Iterator[OwnRow]:
+        under = ""
         if file == PICTURES:
             found = rows_of_pictures(release, table)
         else:
@@ -109,6 +110,7 @@ class Cases(TableBenchmark):
         for number, row in enumerate(found):
             if not number:
                 self._check_columns(row, release)
+                table.label = table.label or self._label_in(row, release, file, under)
             yield OwnRow(row, table)
 
     def _check_columns(self, first: Row, release: Release) -> None:
@@ -128,6 +130,23 @@ class Cases(TableBenchmark):
                 if name and plain_name(name) not in there:
                     what = nearest(name, [each for each in map(str, first.fields) if each], "column")
                     raise UsageError(f"{first.file}: `columns: {{{key}: {name}}}`: {what}")
+
+    def _label_in(self, first: Row, release: Release, file: str, under: str) -> str:
+        """The column of labels of a table: a first row that is cut short does not have it, others may."""
+        label = columns_of(map(str, first.fields), self.columns)["expected"]
+        if label or file == PICTURES or file.casefold().endswith(BINARY):
+            return label
+        known: dict[tuple[str, ...], str] = {}
+        try:
+            for row in release.rows(file, encoding=self.encoding, under=under):
+                names = tuple(map(str, row.fields))
+                if names not in known and len(known) < SELDOM:
+                    known[names] = label = columns_of(names, self.columns)["expected"]
+                    if label:
+                        return label
+        except UsageError:
+            return ""  # told where its rows are read
+        return ""
 
     def _without_blank_end(self, rows: Iterator[OwnRow], release: Release) -> Iterator[OwnRow]:
         """Spreadsheets write lines without any text behind the last row: these are no rows."""
@@ -175,7 +194,7 @@ class Cases(TableBenchmark):
             id=f"cases/{name}",
             conversation=conversation,
             behavior=behavior,
-            expected=expected_of(row, columns, self.labels, Expected(self.expected)),
+            expected=expected_of(row, columns, self.labels, Expected(self.expected), row.table.label),
             category=words.get("category", ""),
             group=f"cases/group/{group}" if group else f"cases/{name}",
             hazard=code if code in hazards() else "",
