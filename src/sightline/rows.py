@@ -277,9 +277,15 @@ def _columns(cells: list[str], where: str, required: Sequence[str] | None) -> li
 
 def _csv_row(where: str, line: int, columns: list[str], cells: list[str]) -> Row:
     fault = ""
-    if len(cells) > len(columns):
+    if len(cells) == len(columns) and all(map(_same_name, cells, columns)):
+        fault = "is the header line again; take it out (were two files joined?)"
+    elif len(cells) > len(columns):
         fault = f"{len(cells)} cells in {len(columns)} columns; is a text with a comma not in quotes?"
     return Row(where, "line", line, dict(zip(columns, cells, strict=False)), fault=fault)
+
+
+def _same_name(cell: str, column: str) -> bool:
+    return cell.strip().removeprefix("\ufeff") == column
 
 
 def _separator(where: str, header: str) -> str:
