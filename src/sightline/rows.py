@@ -7,6 +7,7 @@ is a `RowProblem`, so that all of them can be told in one list (see `sightline.r
 from __future__ import annotations
 
 import codecs
+import copy
 import csv
 import io
 import json
@@ -53,9 +54,10 @@ class Row:
         key: name of an entry in a JSON mapping, else ''.
         fields: cells by column.
         fault: why the row cannot be read at all, or ''.
+        stand_in: what `text` gives for a text that cannot be used; '' raises.
     """
 
-    __slots__ = ("_folded", "fault", "fields", "file", "key", "number", "unit")
+    __slots__ = ("_folded", "fault", "fields", "file", "key", "number", "stand_in", "unit")
 
     def __init__(
         self,
@@ -68,7 +70,7 @@ class Row:
         fault: str = "",
     ) -> None:
         self.file, self.unit, self.number, self.fields = file, unit, number, fields
-        self.key, self.fault = key, fault
+        self.key, self.fault, self.stand_in = key, fault, ""
         self._folded: dict[str, str] | None = None
 
     def __repr__(self) -> str:
@@ -78,6 +80,12 @@ class Row:
         """The row with further cells, which its table does not have."""
         fields = {**self.fields, **cells}
         return Row(self.file, self.unit, self.number, fields, key=self.key, fault=self.fault)
+
+    def leniently(self, stand_in: str) -> Row:
+        """The row, of which texts that cannot be used are `stand_in`: what else it says can still be read."""
+        found = copy.copy(self)
+        found.stand_in = stand_in
+        return found
 
     @property
     def where(self) -> str:
@@ -127,6 +135,8 @@ class Row:
         nothing = _nothing(value)
         if nothing and nothing != "NaN" and default is not None:
             return default
+        if self.stand_in:
+            return self.stand_in
         if nothing:
             raise self.problem(f"{names[0]!r} is {nothing}")
         if not isinstance(value, str):
