@@ -186,6 +186,35 @@ def test_a_label_that_is_absent_is_told_as_an_empty_one_is(folder, read, name, t
     assert {case.expected for case in free} == {Expected.comply}
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "values", "holds"),
+    [
+        ("label", "unsafe", ("benign", 1), Expected.comply),
+        ("unsafe", "Safe?", ("no", "no"), Expected.comply),
+        ("expected", "harmful", ("refuse", False), Expected.refuse),
+    ],
+)
+def test_labels_that_contradict_each_other_are_told(folder, read, first, second, values, holds):
+    row = {"prompt": "fold", first: values[0], second: values[1]}
+    (folder / "mine.jsonl").write_text(json.dumps(row))
+    with pytest.raises(UsageError, match=r"1 row cannot be used[^$]*contradict each other") as told:
+        read(folder / "mine.jsonl")
+    assert repr(first) in str(told.value)
+    assert repr(second) in str(told.value)
+    (case,) = read(folder / "mine.jsonl", columns={"expected": first}, labels={"no": "comply"})
+    assert case.expected is holds
+
+
+def test_labels_that_agree_or_are_not_sure_are_no_contradiction(folder, read):
+    rows = [
+        {"prompt": "a", "label": "benign", "unsafe": 0, "harmful": ""},
+        {"prompt": "b", "label": "harmful", "unsafe": "1", "harmful": "perhaps"},
+        {"prompt": "c", "label": "answer", "unsafe": 1, "harmful": "no"},
+    ]
+    cases = read(write(folder / "mine.csv", rows))
+    assert [case.expected for case in cases] == [Expected.comply, Expected.refuse, Expected.answer]
+
+
 def test_a_category_that_is_a_code_is_the_hazard(folder, read):
     rows = [{"prompt": "a", "hazard": "vcr"}, {"prompt": "b", "hazard": "glimbers"}]
     cases = read(write(folder / "mine.csv", rows))
