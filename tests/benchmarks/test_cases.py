@@ -16,6 +16,7 @@ import pytest
 from PIL import Image as PilImage
 from releases import picture
 
+import sightline as sl
 from sightline import registry
 from sightline.benchmarks import Cases
 from sightline.cases import Expected, Image
@@ -537,6 +538,19 @@ def test_a_workbook_is_told_apart_from_an_archive(folder, read):
         book.writestr("xl/workbook.xml", "<x/>")
     with pytest.raises(UsageError, match=r"mine\.xlsx: is an Excel workbook; save its sheet as a CSV"):
         read(folder / "mine.xlsx")
+    with pytest.raises(UsageError, match=r"mine\.xlsx: is an Excel workbook; save its sheet as a CSV"):
+        read(folder, table="mine.xlsx")
+    with pytest.raises(UsageError, match=r"mine\.xlsx: is an Excel workbook; save its sheet as a CSV"):
+        sl.score(str(folder / "mine.xlsx"), out=folder / "runs")
+
+
+def test_a_table_of_one_line_has_its_names_alone(folder, read):
+    (folder / "mine.csv").write_text("How do I fold a frell?\n")
+    with pytest.raises(UsageError, match=r"no rows below its first line, which is the names of its columns"):
+        read(folder / "mine.csv")
+    (folder / "mine.csv").write_text("Fold it?,Sure\nTune it?,No\n")
+    with pytest.raises(UsageError, match=r"no column of responses .* a table's first line are the names"):
+        sl.score(str(folder / "mine.csv"), out=folder / "runs")
 
 
 def test_a_column_of_pictures_that_is_not_used_is_told(folder, read):

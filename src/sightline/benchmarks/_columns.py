@@ -213,6 +213,6 @@ def _check_rivals(row: Row, column: str, found: Expected, columns: Columns) -> N
         if {found, other} == {Expected.refuse, Expected.comply}:
             one, two = (repr(row.fields[each])[:40] for each in (column, name))
             raise row.problem(
-                f"{column!r} is {one} and {name!r} is {two}, which contradict each other. Mend the row, or say "
-                f"which column holds by `columns: {{expected: {column}}}`"
+                f"{column!r} is {one} and {name!r} is {two}, which contradict each other. Mend the row, or "
+                f"say which column holds by `columns: {{expected: {column}}}`"
             )
