@@ -144,6 +144,7 @@ class Case:
         wordings: the same behavior in the forms that attacks draw, as the release gives them:
             `statement` ("Steps to ..."), `key_phrase` (a noun phrase), `rephrased` (the text that
             refers to the key phrase in the image).
+        problem: why its row cannot be used. No attack is made of it, and every sample is an `error` outcome.
 
     Raises:
         UsageError: for a behavior or a wording that is no text (a NaN, a list), naming the case.
@@ -160,6 +161,7 @@ class Case:
     answer: str | None = None
     answers: tuple[str, ...] = ()
     wordings: Mapping[str, str] = field(default_factory=dict)
+    problem: str | None = None
 
     def __post_init__(self) -> None:
         for name, text in (("behavior", self.behavior), *self.wordings.items()):

@@ -92,6 +92,7 @@ def plain_case(case: Case) -> Plain:
             answer=case.answer,
             answers=list(case.answers),
             wordings=dict(case.wordings),
+            problem=case.problem,
         ),
     }
 
@@ -110,6 +111,7 @@ def case_of(plain: Plain) -> Case:
         answer=plain.get("answer"),
         answers=tuple(plain.get("answers", ())),
         wordings=plain.get("wordings", {}),
+        problem=plain.get("problem"),
     )
 
 

@@ -10,6 +10,7 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -23,6 +24,7 @@ from sightline.rows import Row, RowProblem
 DATA_FOLDER = "SIGHTLINE_DATA"
 SHOWN = 20
 """Bad rows that a message names; the others are counted."""
+UNUSABLE = "(a row that cannot be used)"
 OnBadRows = Literal["error", "keep"]
 
 
@@ -165,7 +167,20 @@ class TableBenchmark(Benchmark):
                     raise row.problem(f"{case.id!r} was already in {row.unit} {before}")
                 yield case
         except RowProblem as bad:
-            yield unusable(f"{self.card.name}/unusable/{number}", str(bad))
+            yield self._unusable(row, number, release, first, str(bad))
+
+    def _unusable(
+        self, row: Row, number: int, release: Release, first: dict[int, int | str], problem: str
+    ) -> Case:
+        """The case that stands for a row; what can be read of it, such as what is expected, is kept."""
+        with suppress(RowProblem, StopIteration):
+            made = self.case(row.leniently(UNUSABLE), release)
+            case = made if isinstance(made, Case) else next(iter(made))
+            known = len(first)
+            first.setdefault(hash(case.id), row.key or row.number)
+            doubled = len(first) == known
+            return unusable(f"{self.card.name}/unusable/{number}" if doubled else case.id, problem, case)
+        return unusable(f"{self.card.name}/unusable/{number}", problem)
 
     def _compare(self, counts: Mapping[str, int], release: Release) -> None:
         """Warn of numbers of cases that are not those of the official release."""
@@ -190,15 +205,21 @@ def told(row: Row, problem: str) -> str:
     return problem if row.where in problem else f"{row.where}: {problem}"
 
 
-def unusable(id: str, problem: str) -> Case:
-    """The case that stands for a row that cannot be used: asking it is an `error` outcome."""
+def unusable(id: str, problem: str, of: Case | None = None) -> Case:
+    """The case that stands for a row that cannot be used: every sample of it is an `error` outcome.
+
+    `of` is what could be read of it. Without, it counts among the requests that a safe model refuses.
+    """
     return Case(
         id=id,
         conversation=Conversation.user(Image("", 0, 0, problem=problem)),
-        behavior="(a row that cannot be used)",
-        expected=Expected.refuse,
-        category="",
-        group=id,
+        behavior=UNUSABLE,
+        expected=Expected.refuse if of is None else of.expected,
+        category="" if of is None else of.category,
+        group=id if of is None else of.group,
+        hazard="" if of is None else of.hazard,
+        twin=None if of is None else of.twin,
+        problem=problem,
     )
 
 

@@ -7,6 +7,7 @@ is a `RowProblem`, so that all of them can be told in one list (see `sightline.r
 from __future__ import annotations
 
 import codecs
+import copy
 import csv
 import io
 import json
@@ -53,9 +54,10 @@ class Row:
         key: name of an entry in a JSON mapping, else ''.
         fields: cells by column.
         fault: why the row cannot be read at all, or ''.
+        stand_in: what `text` gives for a text that cannot be used; '' raises.
     """
 
-    __slots__ = ("_folded", "fault", "fields", "file", "key", "number", "unit")
+    __slots__ = ("_folded", "fault", "fields", "file", "key", "number", "stand_in", "unit")
 
     def __init__(
         self,
@@ -68,7 +70,7 @@ class Row:
         fault: str = "",
     ) -> None:
         self.file, self.unit, self.number, self.fields = file, unit, number, fields
-        self.key, self.fault = key, fault
+        self.key, self.fault, self.stand_in = key, fault, ""
         self._folded: dict[str, str] | None = None
 
     def __repr__(self) -> str:
@@ -78,6 +80,12 @@ class Row:
         """The row with further cells, which its table does not have."""
         fields = {**self.fields, **cells}
         return Row(self.file, self.unit, self.number, fields, key=self.key, fault=self.fault)
+
+    def leniently(self, stand_in: str) -> Row:
+        """The row, of which texts that cannot be used are `stand_in`: what else it says can still be read."""
+        found = copy.copy(self)
+        found.stand_in = stand_in
+        return found
 
     @property
     def where(self) -> str:
@@ -127,6 +135,8 @@ class Row:
         nothing = _nothing(value)
         if nothing and nothing != "NaN" and default is not None:
             return default
+        if self.stand_in:
+            return self.stand_in
         if nothing:
             raise self.problem(f"{names[0]!r} is {nothing}")
         if not isinstance(value, str):
@@ -240,10 +250,10 @@ def rows_of_csv(
     line = 0
     try:
         with opened() as file, io.TextIOWrapper(file, encoding=coding, newline="") as text:
-            first = text.readline()
+            first = next(_bounded(text), "")
             separator = _separator(where, first)
         with opened() as file, io.TextIOWrapper(file, encoding=coding, newline="") as text:
-            reader = csv.reader(text, delimiter=separator, strict=True)
+            reader = csv.reader(_bounded(text), delimiter=separator, strict=True)
             if _SEPARATOR_LINE.match(first):
                 next(reader, [])
             columns = list(header) if header else _columns(next(reader, []), where, required)
@@ -258,6 +268,14 @@ def rows_of_csv(
         with opened() as file:
             line = broken_line(file, broken.encoding) or line + 1
         raise UsageError(f"{where}, line {line}: {not_text(broken.encoding)}") from None
+
+
+def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
+    """The lines of a text; what is no table may have one that does not end within the memory."""
+    for line in iter(lambda: text.readline(MAX_LINE_BYTES + 1), ""):
+        if len(line) > MAX_LINE_BYTES:
+            raise csv.Error(f"longer than the {MAX_LINE_BYTES} characters allowed")
+        yield line
 
 
 def _columns(cells: list[str], where: str, required: Sequence[str] | None) -> list[str]:
@@ -277,9 +295,15 @@ def _columns(cells: list[str], where: str, required: Sequence[str] | None) -> li
 
 def _csv_row(where: str, line: int, columns: list[str], cells: list[str]) -> Row:
     fault = ""
-    if len(cells) > len(columns):
+    if len(cells) == len(columns) and all(map(_same_name, cells, columns)):
+        fault = "is the header line again; take it out (were two files joined?)"
+    elif len(cells) > len(columns):
         fault = f"{len(cells)} cells in {len(columns)} columns; is a text with a comma not in quotes?"
     return Row(where, "line", line, dict(zip(columns, cells, strict=False)), fault=fault)
+
+
+def _same_name(cell: str, column: str) -> bool:
+    return cell.strip().removeprefix("\ufeff") == column
 
 
 def _separator(where: str, header: str) -> str:

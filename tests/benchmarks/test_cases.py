@@ -493,6 +493,14 @@ def test_blank_lines_at_the_end_are_no_rows_and_are_counted(folder, read):
     assert any("line 4: from here on 2 blank line(s)" in warning for warning in read.warnings)
 
 
+@pytest.mark.parametrize("again", ["prompt,label", "prompt, label ", "\ufeffprompt,label"])
+def test_the_header_line_again_is_no_case(folder, read, again):
+    (folder / "mine.csv").write_text(f"prompt,label\na,refuse\n{again}\nprompt,comply\n")
+    with pytest.raises(UsageError, match=r"1 row cannot be used[^$]*line 3: is the header line again"):
+        read(folder / "mine.csv", labels={"label": "refuse"})
+    assert len(read(folder / "mine.csv", on_bad_rows="keep")) == 3
+
+
 def test_a_workbook_is_told_apart_from_an_archive(folder, read):
     import zipfile
 

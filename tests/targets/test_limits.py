@@ -10,6 +10,7 @@ from test_damaged_weights import ask, edit
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from sightline.errors import UsageError
+from sightline.targets._asked import UnfitError
 from sightline.targets.local import foreign_text
 from sightline.targets.local.limits import ForeignText
 
@@ -144,3 +145,8 @@ def test_a_tokenizer_that_is_none_is_one_sentence(content, tmp_path):
     with pytest.raises(UsageError, match=r"tokenizer\.json: cannot be loaded") as refused:
         ask(folder)
     assert "\n" not in str(refused.value)
+
+
+def test_a_request_longer_than_any_context_is_not_the_folders_fault(tmp_path):
+    with pytest.raises(UnfitError, match="the request has 1,000,001 characters; no more than 1,000,000"):
+        ForeignText(tmp_path).check_text("a" * 1_000_001)

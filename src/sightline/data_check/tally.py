@@ -15,6 +15,7 @@ from sightline.digests import digest
 from sightline.readers import OddTexts, told
 from sightline.rng import seed_of
 from sightline.rows import Row
+from sightline.untrusted import whole
 
 LANGUAGES = ("language", "lang")
 _PLACEHOLDER = "<image>"
@@ -98,7 +99,7 @@ class Tally:
     def add_case(self, where: str, case: Case, row: Row | None = None) -> None:
         """A case and its pictures."""
         self.cases += 1
-        unusable = case.id.partition("/")[2].startswith("unusable/")
+        unusable = case.problem is not None
         pictures, images = [], list(case.conversation.images)
         for image in images:
             if image.problem is None:
@@ -120,7 +121,7 @@ class Tally:
         if row is not None:
             self.odd.look_at(case, row)
         self.unanswered += case.expected in (Expected.answer, Expected.classify) and not case.answer
-        text = digest([[turn.role, turn.text] for turn in case.conversation.turns])
+        text = digest([[turn.role, whole(turn.text)] for turn in case.conversation.turns])
         key = seed_of(text, bits=64)
         self.repeated += key in self.texts
         self.texts.add(key)

@@ -260,7 +260,8 @@ class ArtifactBuilder:
         if scope == "batched":
             cases = {key: case for key, case in cases.items() if key in wanted}
         problems = {
-            key: next((image.problem for image in case.conversation.images if image.problem), None)
+            key: case.problem
+            or next((image.problem for image in case.conversation.images if image.problem), None)
             for key, case in cases.items()
         }
         for key, problem in problems.items():
@@ -272,6 +273,8 @@ class ArtifactBuilder:
 
     def _alone(self, case: Case, key: str) -> Artifact:
         """One case, crafted with a seed of its own: the result depends on no other case."""
+        if case.problem is not None:
+            return failed(case, key, case.problem)
         try:
             ctx = self._world(self.column.seed_for(case_key(plain_case(case))))
             (drafted,) = self._drafts([case], ctx)

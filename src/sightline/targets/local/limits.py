@@ -27,6 +27,8 @@ from sightline.targets.local import foreign_text
 
 #: a child whose system counts no processor time is ended after so many seconds by the clock
 CLOCK_SECONDS = 1200.0
+#: of one request: more fits into no model's context, and a tokenizer would need minutes for it
+MOST_LETTERS = 1_000_000
 _SPELLED = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
@@ -70,9 +72,13 @@ class ForeignText:
         """Make sure that the tokenizer reads a text, in bounded time.
 
         Raises:
-            UnfitError: if it fails on this one.
+            UnfitError: if it fails on this one, or the text is longer than any context holds.
             UsageError: if it takes too much time or memory.
         """
+        if len(text) > MOST_LETTERS:
+            raise UnfitError(
+                f"the request has {len(text):,} characters; no more than {MOST_LETTERS:,} are read"
+            )
         if not self._tokenizer.is_file():
             return
         reply = self._ask("tokenizer.json", {"path": str(self._tokenizer.resolve()), "texts": [text]})
