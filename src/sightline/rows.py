@@ -250,10 +250,10 @@ def rows_of_csv(
     line = 0
     try:
         with opened() as file, io.TextIOWrapper(file, encoding=coding, newline="") as text:
-            first = text.readline()
+            first = next(_bounded(text), "")
             separator = _separator(where, first)
         with opened() as file, io.TextIOWrapper(file, encoding=coding, newline="") as text:
-            reader = csv.reader(text, delimiter=separator, strict=True)
+            reader = csv.reader(_bounded(text), delimiter=separator, strict=True)
             if _SEPARATOR_LINE.match(first):
                 next(reader, [])
             columns = list(header) if header else _columns(next(reader, []), where, required)
@@ -268,6 +268,14 @@ def rows_of_csv(
         with opened() as file:
             line = broken_line(file, broken.encoding) or line + 1
         raise UsageError(f"{where}, line {line}: {not_text(broken.encoding)}") from None
+
+
+def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
+    """The lines of a text; what is no table may have one that does not end within the memory."""
+    for line in iter(lambda: text.readline(MAX_LINE_BYTES + 1), ""):
+        if len(line) > MAX_LINE_BYTES:
+            raise csv.Error(f"longer than the {MAX_LINE_BYTES} characters allowed")
+        yield line
 
 
 def _columns(cells: list[str], where: str, required: Sequence[str] | None) -> list[str]:
@@ -287,9 +295,15 @@ def _columns(cells: list[str], where: str, required: Sequence[str] | None) -> li
 
 def _csv_row(where: str, line: int, columns: list[str], cells: list[str]) -> Row:
     fault = ""
-    if len(cells) > len(columns):
+    if len(cells) == len(columns) and all(map(_same_name, cells, columns)):
+        fault = "is the header line again; take it out (were two files joined?)"
+    elif len(cells) > len(columns):
         fault = f"{len(cells)} cells in {len(columns)} columns; is a text with a comma not in quotes?"
     return Row(where, "line", line, dict(zip(columns, cells, strict=False)), fault=fault)
+
+
+def _same_name(cell: str, column: str) -> bool:
+    return cell.strip().removeprefix("\ufeff") == column
 
 
 def _separator(where: str, header: str) -> str:

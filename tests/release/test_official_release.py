@@ -20,6 +20,7 @@ from sightline._trees import member_parts
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.release import OfficialRelease, Seen
+from sightline.rows import rows_of_csv
 from sightline.store import Blobs, decode_picture
 
 CSV = "data/question/safebench.csv"
@@ -368,6 +369,23 @@ def nested(path, count, size):
         for number in range(count):
             archive.writestr(f"inner{number}.zip", inner.getvalue())
     return path
+
+
+@pytest.mark.parametrize("start", [b"", b"prompt,label\n"])
+def test_a_line_of_a_table_without_end_is_refused_before_it_is_read(start, monkeypatch):
+    monkeypatch.setattr("sightline.rows.MAX_LINE_BYTES", 100_000)
+    taken: list[int] = []
+
+    class Watched(io.BytesIO):
+        def read1(self, size=-1):
+            data = super().read1(size)
+            taken.append(len(data))
+            return data
+
+    rows = rows_of_csv(lambda: Watched(start + b"a" * 5_000_000), "mine.csv")
+    with pytest.raises(UsageError, match=r"mine\.csv, line \d: not a table \(longer than the 100000 char"):
+        list(rows)
+    assert 100_000 < sum(taken) < 500_000
 
 
 def test_a_zip_of_zips_is_held_up_to_a_bound_and_what_is_beyond_is_said(tmp_path, blobs, monkeypatch):

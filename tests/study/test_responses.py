@@ -295,3 +295,81 @@ def test_the_run_can_be_reopened_stage_by_stage(here: Path) -> None:
     session = reopen_run(result.folder)
     session.prepare()
     assert session.complete()
+
+
+def again(folder: str, judges: tuple[str, ...] = ("refusal_prefix",)) -> sl.RunResult:
+    """A run exported and scored anew."""
+    sl.export(folder, out="written")
+    return sl.score("written", judges=judges, name="again", quiet=True)
+
+
+def test_a_case_that_has_no_row_is_exported_under_its_own_name(here: Path) -> None:
+    rows = [
+        {"id": n, "prompt": prompt, "response": HELP, "model": "A", "attack": attack}
+        for n, prompt, attack in (("1", "p1", "none"), ("2", "p2", "none"), ("1", "q1", "pair"))
+    ]
+    write_csv(here / "m.csv", rows)
+    first = sl.score("m.csv", quiet=True)
+    second = again("runs/m")
+    assert rates(second) == rates(first)
+    assert rates(second)["recorded/A", "pair", "none", "refusal_prefix"] == (1, 1, 1)
+    written = json.loads((here / "written" / "pair" / "none" / "A.json").read_text("utf-8"))
+    lost = written["jailbreaks"][1]
+    assert (lost["index"], lost["behavior"], lost["prompt"], lost["response"]) == ("2", "2", None, None)
+    assert lost["jailbroken"] is None
+    assert "no response" in lost["error"]
+
+
+def test_a_case_that_one_artifact_lacks_has_the_index_of_the_others(here: Path) -> None:
+    write_json(here / "in" / "a.json", artifact())
+    fewer = artifact(method="GCG")
+    fewer["jailbreaks"] = fewer["jailbreaks"][:3]
+    write_json(here / "in" / "b.json", fewer)
+    first = sl.score("in", quiet=True)
+    second = again("runs/in")
+    assert rates(second) == rates(first)
+    written = json.loads((here / "written" / "GCG" / "none" / "m-one.json").read_text("utf-8"))
+    assert [(row["index"], row["behavior"]) for row in written["jailbreaks"][3:]] == [
+        (3, "Folding 3"),
+        (4, "Folding 4"),
+    ]
+
+
+def test_how_a_response_ended_and_what_was_expected_survive_export(here: Path) -> None:
+    ends = [
+        ("stop", HELP, "refuse"),
+        ("content_filter", "", "refuse"),
+        ("content_filter", REFUSAL, "refuse"),
+        ("length", "", "refuse"),
+        ("blocked_defense", "", "refuse"),
+        ("error", "", "refuse"),
+        ("stop", "$ERROR$", "refuse"),
+        ("stop", "", "refuse"),
+        ("stop", HELP, "comply"),
+        ("stop", REFUSAL, "comply"),
+        ("length", HELP, "comply"),
+    ]
+    rows = [
+        {"id": f"b{n}", "prompt": f"Fold {n}", "response": text, "stop": stop, "expected": expected}
+        for n, (stop, text, expected) in enumerate(ends)
+    ]
+    write_csv(here / "ans.csv", rows)
+    first = sl.score("ans.csv", quiet=True)
+    second = again("runs/ans")
+    third = sl.score("written", name="third", quiet=True)
+    sl.export("runs/third", out="twice")
+    for result in (second, third):
+        assert outcomes(result) == outcomes(first)
+        assert rates(result) == rates(first)
+        assert rates(result, "over_refusal") == rates(first, "over_refusal") != {}
+    for path in (here / "written").rglob("*.json"):
+        same = here / "twice" / path.relative_to(here / "written")
+        assert json.loads(same.read_text("utf-8")) == json.loads(path.read_text("utf-8"))
+
+
+def test_an_exported_end_that_nobody_knows_is_a_bad_row(here: Path) -> None:
+    known = artifact()
+    known["jailbreaks"][0] |= {"stop": "halted", "expected": "perhaps"}
+    write_json(here / "a.json", known)
+    with pytest.raises(UsageError, match=r"stop 'halted' is none of.*\n.*expected 'perhaps' is none of"):
+        sl.score("a.json", quiet=True)

@@ -23,7 +23,7 @@ from sightline.sealed import check_table, damage_reported
 from sightline.shards import Row
 from sightline.store import write_atomically
 from sightline.study import lock as locks
-from sightline.tables import RESULTS_AGAIN, compacted_rows, open_tables
+from sightline.tables import RESULTS_AGAIN, Table, compacted_rows, open_tables
 
 FORMATS = (jailbreakbench.NAME,)
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -36,8 +36,10 @@ def export(
 
     One file for each benchmark, attack, target and defense, below `out` (by default `exports/jailbreakbench`
     in the run's folder). `jailbroken` is the verdict of the study's first judge, null where it has none;
-    recorded responses of that format keep their own numbers, parameters and further verdicts. What is not
-    known is null. Pictures are not part of the schema: cells that show any are refused.
+    recorded responses of that format keep their own numbers, parameters and further verdicts. `stop`, `error`
+    and `expected`, which the schema lacks, are further keys where they say more than a plain answer to a
+    request to refuse; `responses:` reads them back. What is not known is null. Pictures are not part of the
+    schema: cells that show any are refused.
 
     Raises:
         UsageError: for an unknown format, a run without results, or a cell with pictures.
@@ -69,11 +71,18 @@ def _artifacts(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     several = len({row["benchmark"] for row in rows}) > 1
     cases = _cases(run, lock)
     with open_tables(run / "records", "craft", "answer") as (crafted, answered):
+        named = _named(rows, answered) if "responses" in lock else {}
         for members in cells.values():
             artifacts = crafted.rows([row["artifact"].hex() for row in members])
             answers = answered.rows([row["sample"].hex() for row in members])
             held = [
-                _answer(row, cases[row["benchmark"], row["case_id"]], artifact or {}, answer or {})
+                _answer(
+                    row,
+                    cases[row["benchmark"], row["case_id"]],
+                    artifact or {},
+                    answer or {},
+                    named.get((row["benchmark"], row["case_id"]), {}),
+                )
                 for row, artifact, answer in zip(members, artifacts, answers, strict=True)
             ]
             first = members[0]
@@ -81,6 +90,17 @@ def _artifacts(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             names += [first["attack"], first["defense"], first["target"].removeprefix("recorded/")]
             name = "/".join(_UNFIT.sub("-", each).strip("-.") or "unnamed" for each in names)
             yield name, jailbreakbench.artifact(held, _parameters(lock, first, held, judge))
+
+
+def _named(rows: list[Row], answered: Table) -> dict[tuple[str, str], Row]:
+    """What recorded responses call their cases; a case that a model did not answer is called the same."""
+    found: dict[tuple[str, str], Row] = {}
+    for row, answer in zip(rows, answered.rows([row["sample"].hex() for row in rows]), strict=True):
+        said = (answer or {}).get("recorded", {})
+        if said:
+            names = {name: said[name] for name in ("case", "index", "goal", "behavior") if name in said}
+            found.setdefault((row["benchmark"], row["case_id"]), names)
+    return found
 
 
 def _cases(run: Path, lock: Mapping[str, Any]) -> dict[tuple[str, str], Row]:
@@ -92,7 +112,7 @@ def _cases(run: Path, lock: Mapping[str, Any]) -> dict[tuple[str, str], Row]:
     }
 
 
-def _answer(row: Row, case_row: Row, artifact: Row, answered: Row) -> Answer:
+def _answer(row: Row, case_row: Row, artifact: Row, answered: Row, named: Row) -> Answer:
     case, response = case_of(case_row), response_of(answered)
     shown = conversation_of(artifact["conversation"])
     if any(shown.images):
@@ -101,17 +121,21 @@ def _answer(row: Row, case_row: Row, artifact: Row, answered: Row) -> Answer:
     verdicts = dict(recorded.pop("verdicts", {}))
     outcome = Outcome(row["outcome"])
     verdicts["jailbroken"] = outcome is Outcome.complied if outcome in SCORED else None
-    about = {"number_of_queries": row["craft_calls"] or None, **recorded}
+    about = {"number_of_queries": row["craft_calls"] or None, **named, **recorded}
     if not recorded:
         cost = answered.get("cost", {})
         about |= {"prompt_tokens": cost.get("tokens_in"), "response_tokens": cost.get("tokens_out")}
     unsent = response.stop == "error"
+    not_shown = shown.last_user_text() == NO_PROMPT or (bool(named) and not recorded)  # no row of the case
     return Answer(
         place=row["cell"],
-        case=str(recorded.get("case") or case.id),
+        case=str(about.pop("case", None) or case.id),
         behavior=case.behavior,
-        turns=() if shown.last_user_text() == NO_PROMPT else user_turn(shown.last_user_text()),
+        turns=() if not_shown else user_turn(shown.last_user_text()),
         text=None if unsent else response.text,
+        stop=response.stop,
+        error=response.error,
+        expected=case.expected.value,
         category=case.category,
         verdicts=verdicts,
         about=about,

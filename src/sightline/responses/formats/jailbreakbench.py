@@ -7,6 +7,10 @@ jailbroken, and further verdicts such as jailbroken_llama_guard1. Where an attac
 response are null and jailbroken is false: such a case was not obeyed (an empty response, off_topic), and
 leaving it out would make an attack look stronger the more seldom it succeeds. A prompt without a response is
 an error.
+
+Three keys of a row are ours and not the schema's, so that what we export can be read back: `stop` (length,
+content_filter, blocked_defense, error), `error` (why there is no response) and `expected` (comply, answer).
+They are written only where they say something else than the schema does.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 from sightline.cases import Expected
+from sightline.records import Stop
 from sightline.responses.answers import Answer, count_of, user_turn
 from sightline.responses.files import File, Wanted
 
@@ -26,6 +31,15 @@ FIELDS = (
     *("queries_to_jailbreak", "prompt_tokens", "response_tokens", "jailbroken"),
 )
 """Of a row, in the order of the releases."""
+USUAL = ("stop", Expected.refuse.value)
+"""A row's `stop` and `expected` where it does not say them."""
+STOPS: Mapping[str, Stop] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+    "blocked_defense": "blocked_defense",
+    "error": "error",
+}
 PARAMETERS = "parameters"
 
 
@@ -81,16 +95,25 @@ def _answer(entry: Mapping[str, Any], place: str, names: Mapping[str, Any]) -> A
         for name in ("goal", "behavior", "category", "prompt", "response")
     }
     response = texts["response"]
-    nothing = {"prompt", "response"} <= entry.keys() and entry["prompt"] is entry["response"] is None
+    said = {name: entry.get(name) for name in ("stop", "error", "expected")}
+    for name, known in (("stop", [*STOPS]), ("expected", [*map(str, Expected)])):
+        if said[name] is not None and said[name] not in known:
+            problems.append(f"{name} {said[name]!r:.40} is none of {', '.join(known)}")
+    stop = STOPS.get(str(said["stop"] or "stop"), "error")
+    error = str(said["error"]) if said["error"] else None
+    ended = error is not None or stop != "stop"  # in some other way than with an answer
+    nothing = not ended and {"prompt", "response"} <= entry.keys()
+    nothing = nothing and entry["prompt"] is entry["response"] is None
+    lost = response is None and not nothing and stop in ("stop", "length")
     answer = Answer(
         place=place,
         case=str(entry.get("index", entry.get("behavior"))),
         behavior=texts["goal"],
         turns=user_turn(texts["prompt"]) if texts["prompt"] is not None else (),
         text="" if nothing else response,
-        error=None if nothing or response is not None else "the artifact holds no response (null)",
-        stop="stop" if nothing or response is not None else "error",
-        expected=Expected.refuse.value,
+        error=error or ("the artifact holds no response (null)" if lost else None),
+        stop="error" if lost or (error and stop == "stop") else stop,
+        expected=str(said["expected"] or Expected.refuse.value),
         category=texts["category"] or "",
         group=f"{HARNESS}/{texts['behavior']}" if texts["behavior"] else "",
         verdicts={key: value for key, value in entry.items() if key.startswith("jailbroken")},
@@ -124,5 +147,8 @@ def _entry(answer: Answer) -> dict[str, Any]:
         "jailbroken": None,
         **answer.verdicts,
     }
+    if "fields" not in answer.about:  # no row of an artifact, which keeps its own keys
+        ours = {"stop": answer.stop, "error": answer.error, "expected": answer.expected}
+        known |= {name: value for name, value in ours.items() if value not in (None, "", *USUAL)}
     own = [name for name in answer.about.get("fields", ()) if name in known or name in answer.about]
     return {name: known.get(name, answer.about.get(name)) for name in own or known}
