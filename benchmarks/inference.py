@@ -286,7 +286,7 @@ def main() -> None:
         name = model_name(Path(folder))
         batched = open_target(name, blobs, local=LocalSettings(device="cpu", max_batch=options.max_batch))
         single = open_target(name, blobs, local=LocalSettings(device="cpu", max_batch=1))
-        plain = Plain(batched.folder, blobs)
+        plain = Plain(batched.source.folder, blobs)
         timed(batched, asked[: options.max_batch], decoding)  # weights, batch invariance
         timed(single, asked[:1], decoding)
         ours = theirs = float("inf")
