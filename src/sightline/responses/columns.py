@@ -10,7 +10,16 @@ from typing import Any
 from sightline.cases import Expected
 from sightline.errors import UsageError, nearest
 from sightline.records import Stop
-from sightline.responses.answers import STOPS, Answer, Part, PlainTurn, count_of, turns_of, user_turn
+from sightline.responses.answers import (
+    STOPS,
+    Answer,
+    Part,
+    PlainTurn,
+    count_of,
+    is_failure,
+    turns_of,
+    user_turn,
+)
 from sightline.responses.files import File, Placed, Wanted
 
 GUESSES: Mapping[str, tuple[str, ...]] = {
@@ -221,8 +230,8 @@ def _response(
         text = None
     if failure.casefold() in NOTHING:
         failure = ""
-    if isinstance(text, str) and text.strip() in columns.wanted.markers:
-        return None, "error", failure or f"{text.strip()!r} stands where the response should be"
+    if isinstance(text, str) and (text.strip() in columns.wanted.markers or is_failure(text)):
+        return None, "error", failure or f"{text.strip()!r:.300} stands where the response should be"
     if stop == "error" or (failure and stop == "stop"):
         return text, "error", failure or "the row says that the request failed"
     return text, stop, failure or None
