@@ -233,7 +233,7 @@ class ResponseTable:
             if same >= SAME and same * 20 >= number:
                 yield (
                     f"{' | '.join(at)}: {same:,} of {number:,} responses are the same short text, {text!r}: each "
-                    "is judged as what the model said; if it stands for no response, name it (error_markers)"
+                    "is judged as what the model said; if it stands for no response, name it: error_markers"
                 )
 
     def mark(self, case: str, at: Combination) -> str:
