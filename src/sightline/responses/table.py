@@ -232,8 +232,8 @@ class ResponseTable:
             text, same = next(iter(short.get(at, Counter[str]()).most_common(1)), ("", 0))
             if same >= SAME and same * 20 >= number:
                 yield (
-                    f"{' | '.join(at)}: {same:,} of {number:,} responses are the same short text, {text!r}: each "
-                    "is judged as what the model said; if it stands for no response, name it: error_markers"
+                    f"{' | '.join(at)}: {same:,} of {number:,} responses are the same short text, {text!r}: "
+                    "each is judged as what the model said; if it stands for no response, name it: error_markers"
                 )
 
     def mark(self, case: str, at: Combination) -> str:
