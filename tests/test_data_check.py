@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import releases
 from hypothesis import HealthCheck, given, settings
@@ -301,6 +302,12 @@ def test_misuse(data, how, said, monkeypatch):
     monkeypatch.delenv("SIGHTLINE_DATA", raising=False)
     with pytest.raises(UsageError, match=said.replace("(", r"\(")):
         check(data, **how)
+
+
+@pytest.mark.parametrize("table", [[{"prompt": "a"}], {"prompt": ["a"]}, pa.table({"prompt": ["a"]}), 7])
+def test_a_table_in_memory_is_no_path(table):
+    with pytest.raises(UsageError, match=rf"path of a table .*not a {type(table).__name__}; write a table"):
+        check(table)
 
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -20,7 +20,7 @@ from sightline.digests import digest, sha256_bytes
 from sightline.encodings import decoded, encoding_of
 from sightline.errors import UsageError
 from sightline.records import Pixels
-from sightline.release_files import ReleaseFiles
+from sightline.release_files import ReleaseFiles, refuse_spreadsheet
 from sightline.rows import (
     Row,
     json_of,
@@ -122,12 +122,15 @@ class OfficialRelease:
         Raises:
             UsageError: if it is absent, damaged, empty or no such table, naming the file.
         """
+        refuse_spreadsheet(Path(name))
         member, empty = self._noted(name), True
         for row in self._rows_in(member, name, encoding, columns, header, under):
             empty = False
             yield row
         if empty:
-            raise UsageError(f"{member.where}: it has no rows")
+            sheet = fold(name).endswith((".csv", ".tsv")) and not header
+            head = " below its first line, which is the names of its columns" if sheet else ""
+            raise UsageError(f"{member.where}: it has no rows{head}")
 
     def _rows_in(
         self,

@@ -21,11 +21,28 @@ MOST_FOLDERS = 10_000
 """Folders of a release that are searched for a file that is asked for by its name alone."""
 TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".arrow")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+_SPREADSHEETS = {
+    ".xlsx": "an Excel workbook",
+    ".xls": "an Excel workbook",
+    ".ods": "a spreadsheet",
+    ".numbers": "a spreadsheet",
+}
 
 
 def is_table(name: str) -> bool:
     """Whether a file of that name is a table, maybe packed on its own."""
     return fold(name).removesuffix(packed_suffix(name)).endswith(TABLE_SUFFIXES)
+
+
+def refuse_spreadsheet(path: Path) -> None:
+    """Make sure that a file is no workbook.
+
+    Raises:
+        UsageError: if it is one by its name.
+    """
+    what = _SPREADSHEETS.get(path.suffix.lower())
+    if what:
+        raise UsageError(f"{path}: is {what}; save its sheet as a CSV file (UTF-8) and name that")
 
 
 def refuse_other(path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image as PilImage
 from releases import picture
 
+import sightline as sl
 from sightline import registry
 from sightline.benchmarks import Cases
 from sightline.cases import Expected, Image
@@ -184,6 +185,35 @@ def test_a_label_that_is_absent_is_told_as_an_empty_one_is(folder, read, name, t
     assert len(kept) == text.count("\n") - name.endswith(".csv")
     free = read(folder / name, columns={"expected": None}, expected="comply")
     assert {case.expected for case in free} == {Expected.comply}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "values", "holds"),
+    [
+        ("label", "unsafe", ("benign", 1), Expected.comply),
+        ("unsafe", "Safe?", ("no", "no"), Expected.comply),
+        ("expected", "harmful", ("refuse", False), Expected.refuse),
+    ],
+)
+def test_labels_that_contradict_each_other_are_told(folder, read, first, second, values, holds):
+    row = {"prompt": "fold", first: values[0], second: values[1]}
+    (folder / "mine.jsonl").write_text(json.dumps(row))
+    with pytest.raises(UsageError, match=r"1 row cannot be used[^$]*contradict each other") as told:
+        read(folder / "mine.jsonl")
+    assert repr(first) in str(told.value)
+    assert repr(second) in str(told.value)
+    (case,) = read(folder / "mine.jsonl", columns={"expected": first}, labels={"no": "comply"})
+    assert case.expected is holds
+
+
+def test_labels_that_agree_or_are_not_sure_are_no_contradiction(folder, read):
+    rows = [
+        {"prompt": "a", "label": "benign", "unsafe": 0, "harmful": ""},
+        {"prompt": "b", "label": "harmful", "unsafe": "1", "harmful": "perhaps"},
+        {"prompt": "c", "label": "answer", "unsafe": 1, "harmful": "no"},
+    ]
+    cases = read(write(folder / "mine.csv", rows))
+    assert [case.expected for case in cases] == [Expected.comply, Expected.refuse, Expected.answer]
 
 
 def test_a_category_that_is_a_code_is_the_hazard(folder, read):
@@ -508,6 +538,19 @@ def test_a_workbook_is_told_apart_from_an_archive(folder, read):
         book.writestr("xl/workbook.xml", "<x/>")
     with pytest.raises(UsageError, match=r"mine\.xlsx: is an Excel workbook; save its sheet as a CSV"):
         read(folder / "mine.xlsx")
+    with pytest.raises(UsageError, match=r"mine\.xlsx: is an Excel workbook; save its sheet as a CSV"):
+        read(folder, table="mine.xlsx")
+    with pytest.raises(UsageError, match=r"mine\.xlsx: is an Excel workbook; save its sheet as a CSV"):
+        sl.score(str(folder / "mine.xlsx"), out=folder / "runs")
+
+
+def test_a_table_of_one_line_has_its_names_alone(folder, read):
+    (folder / "mine.csv").write_text("How do I fold a frell?\n")
+    with pytest.raises(UsageError, match=r"no rows below its first line, which is the names of its columns"):
+        read(folder / "mine.csv")
+    (folder / "mine.csv").write_text("Fold it?,Sure\nTune it?,No\n")
+    with pytest.raises(UsageError, match=r"no column of responses .* a table's first line are the names"):
+        sl.score(str(folder / "mine.csv"), out=folder / "runs")
 
 
 def test_a_column_of_pictures_that_is_not_used_is_told(folder, read):

@@ -75,6 +75,12 @@ def check_study(study: str | os.PathLike[str], *, rows: int = 5, quiet: bool = F
 def _benchmark_of(data: Any, root: Path | None, settings: dict[str, Any]) -> tuple[Benchmark, Path | None]:
     """The benchmark with its settings, and its root."""
     if not isinstance(data, str | os.PathLike):
+        if not hasattr(data, "card"):
+            raise UsageError(
+                "check_data takes the path of a table or folder, or a benchmark, not a "
+                f"{type(data).__name__}; write a table to a file first, such as by "
+                "`table.to_csv('mine.csv', index=False)`"
+            )
         method = data
     else:
         text = os.fspath(data)

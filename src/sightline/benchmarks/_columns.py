@@ -63,10 +63,12 @@ class Columns:
     Attributes:
         found: the columns of each role that the table has, as it spells them; several only for pictures.
         polarity: whether the column of labels says `safe` or `unsafe` by yes and no; '' if neither.
+        rivals: where the column of labels was guessed, the others that look like one.
     """
 
     found: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     polarity: str = ""
+    rivals: tuple[str, ...] = ()
 
     def __getitem__(self, role: str) -> str:
         """The column of a role; '' if there is none."""
@@ -115,7 +117,7 @@ def columns_of(names: Iterable[str], said: Mapping[str, str | tuple[str, ...] | 
     for name in names:
         spelled.setdefault(plain_name(name), name)
     found: dict[str, tuple[str, ...]] = {}
-    polarity = ""
+    polarity, rivals = "", list[str]()
     for key, value in said.items():
         role = role_of(key)
         wanted = (value,) if isinstance(value, str) else value or ()
@@ -136,8 +138,9 @@ def columns_of(names: Iterable[str], said: Mapping[str, str | tuple[str, ...] | 
             found[role] = columns
             taken |= {*columns}
             if role == "expected":
-                polarity = _polarity(columns[0])
-    return Columns({role: columns for role, columns in found.items() if columns}, polarity)
+                polarity, rivals = _polarity(columns[0]), free[1:]
+    rivals = [name for name in rivals if name not in taken]
+    return Columns({role: columns for role, columns in found.items() if columns}, polarity, tuple(rivals))
 
 
 def _shared(found: Mapping[str, tuple[str, ...]], name: str) -> bool:
@@ -175,14 +178,11 @@ def expected_of(
         return otherwise
     value = row.value(column)
     said = str(value).casefold() if isinstance(value, bool) else row.word(column).casefold()
-    if said in labels:
-        return Expected(labels[said])
-    if said in WORDS:
-        return WORDS[said]
+    found = Expected(labels[said]) if said in labels else _meant(said, columns.polarity)
+    if found:
+        _check_rivals(row, column, found, columns)
+        return found
     if said in _YES or said in _NO:
-        if columns.polarity:
-            yes = said in _YES
-            return Expected.refuse if yes == (columns.polarity == "unsafe") else Expected.comply
         raise row.problem(
             f"{column!r} is {said!r}: safe or unsafe? Say it by `columns: {{unsafe: {column}}}` or `columns: "
             f"{{safe: {column}}}` (1 is yes), or by `labels: {{{said}: refuse}}`"
@@ -191,3 +191,28 @@ def expected_of(
         f"{column!r} is {said[:40]!r}, which is none of {', '.join(WORDS)}. Say what it means by `labels: "
         f"{{{said[:40]}: refuse}}`, or that this column is no label by `columns: {{expected: null}}`"
     )
+
+
+def _meant(said: str, polarity: str) -> Expected | None:
+    """What a label means; None if that is not sure."""
+    if said in WORDS:
+        return WORDS[said]
+    if polarity and (said in _YES or said in _NO):
+        return Expected.refuse if (said in _YES) == (polarity == "unsafe") else Expected.comply
+    return None
+
+
+def _check_rivals(row: Row, column: str, found: Expected, columns: Columns) -> None:
+    """Whether another column of labels says the opposite.
+
+    Raises:
+        RowProblem: if one does.
+    """
+    for name in columns.rivals:
+        other = _meant(str(row.value(name)).strip().casefold(), _polarity(name))
+        if {found, other} == {Expected.refuse, Expected.comply}:
+            one, two = (repr(row.fields[each])[:40] for each in (column, name))
+            raise row.problem(
+                f"{column!r} is {one} and {name!r} is {two}, which contradict each other. Mend the row, or "
+                f"say which column holds by `columns: {{expected: {column}}}`"
+            )

@@ -10,7 +10,7 @@ from sightline._trees import fold
 from sightline.benchmarks._columns import Columns
 from sightline.contracts import Release
 from sightline.errors import UsageError, nearest
-from sightline.release_files import PICTURE_SUFFIXES, TABLE_SUFFIXES
+from sightline.release_files import PICTURE_SUFFIXES, TABLE_SUFFIXES, refuse_spreadsheet
 from sightline.rows import Row
 
 ALL = "all"
@@ -19,12 +19,6 @@ PICTURES = "(pictures)"
 MOST_FOLDERS = 2_000
 _NO_ROWS = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
 _SHARD = re.compile(r"(?P<stem>.+?)[-_.]\d{3,5}-of-\d{3,5}(?:-[0-9a-f]+)?")
-_FLAWED = {
-    ".xlsx": "an Excel workbook",
-    ".xls": "an Excel workbook",
-    ".ods": "a spreadsheet",
-    ".numbers": "a spreadsheet",
-}
 
 
 class OwnTable:
@@ -71,9 +65,7 @@ def tables_in(release: Release, table: str, split: str) -> list[OwnTable]:
         if split:
             raise UsageError(f"{release.root}: `split` chooses among several tables; {table!r} is only one")
         return [OwnTable("", (table,), _folder_of(table))]
-    what = _FLAWED.get(release.root.suffix.lower())
-    if what:
-        raise UsageError(f"{release.root}: is {what}; save its sheet as a CSV file (UTF-8) and name that")
+    refuse_spreadsheet(release.root)
     found = _saved(release) or _tables(release) or _pictures(release)
     if not found:
         raise UsageError(

@@ -116,6 +116,7 @@ def columns_of(file: File, wanted: Wanted) -> Columns:
         raise UsageError(
             f"{file.name}: no column of responses among {', '.join(sorted(file.keys)) or 'nothing'}; name it "
             "(columns: {response: NAME})"
+            + ("; a table's first line are the names of its columns" if file.is_text else "")
         )
     taken = set(names.values())
     return Columns(names, [each for each in verdicts if each not in taken], file.is_text, wanted)
