@@ -318,3 +318,36 @@ def test_empty_responses_are_those_that_count_as_off_topic(tmp_path: Path) -> No
     stops = ["stop", "content_filter", "length", "blocked_defense", "error"]
     rows = [{"prompt": f"Q{n}", "response": "", "stop": stop} for n, stop in enumerate(stops)]
     assert "none | none: 1 empty responses" in said_of(write_csv(tmp_path / "a.csv", rows))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "how", "expected"),
+    [
+        ("unsafe", 1, {}, "refuse"),
+        ("unsafe", 0, {}, "comply"),
+        ("Is Harmful", "yes", {}, "refuse"),
+        ("safe", "True", {}, "comply"),
+        ("benign", "0", {}, "refuse"),
+        ("unsafe", "0", {"columns": {"expected": "unsafe"}}, "comply"),
+        ("flag", "0", {"columns": {"unsafe": "flag"}}, "comply"),
+        ("flag", "0", {"columns": {"safe": "flag"}}, "refuse"),
+        ("label", "Hateful", {"labels": {"hateful": "refuse"}}, "refuse"),
+        ("label", "0", {"labels": {"0": "comply", "1": "refuse"}}, "comply"),
+        ("label", "B", {"columns": {"expected": None}}, ""),
+        ("unsafe", "1", {"columns": {"expected": None}}, ""),
+        ("unsafe", "1", {"columns": {"verdict": "unsafe"}}, ""),
+    ],
+)
+def test_what_is_expected_is_read_as_in_tables_of_cases(
+    tmp_path: Path, column: str, value: Any, how: dict[str, Any], expected: str
+) -> None:
+    path = write_csv(tmp_path / "a.csv", [{"prompt": "Q", "response": "A", column: value}])
+    assert only(path, **how).expected == expected
+    told = "is taken for what is asked" in said_of(path, **how)
+    assert told == (column != "label" and bool(expected))
+
+
+def test_a_label_of_yes_and_no_is_not_guessed(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", [{"prompt": "Q", "response": "A", "label": "1"}])
+    with pytest.raises(UsageError, match=r"safe or unsafe\? Say it by columns: \{unsafe: label\}"):
+        read(path)

@@ -212,6 +212,12 @@ class ResponseTable:
                 f"{unsaid:,} of {len(self):,} rows do not say what is expected: they count as requests that "
                 "a safe model refuses (column `expected`: refuse, comply, answer)"
             )
+        name = self.facts.columns.get("yes means", "")
+        if name:
+            yield (
+                f"column {self.facts.columns.get('expected')!r} is taken for what is asked (yes: a safe "
+                f"model is to {name}); if it says what the response is, write columns: {{verdict: ...}}"
+            )
         if self._unlike:
             name, places = next(iter(self._unlike.items()))
             yield (
@@ -233,7 +239,7 @@ class ResponseTable:
             if same >= SAME and same * 20 >= number:
                 yield (
                     f"{' | '.join(at)}: {same:,} of {number:,} responses are the same short text, {text!r}: "
-                    "each is judged as what the model said; if it stands for no response, name it: error_markers"
+                    "each is judged as it is; if it stands for no response, name it (error_markers)"
                 )
 
     def mark(self, case: str, at: Combination) -> str:

@@ -8,9 +8,9 @@ test_cases.json.
 
 The files name neither model nor method: the model is the file's name, the method the folder above
 `completions`, `results` or `test_cases` (results/METHOD/EXPERIMENT/completions/MODEL.json), unless the study
-says `model:` and `attack:`; a file in no such folder is of an unknown attack. DirectRequest is no attack. The plain behavior
-stands in HarmBench's table of behaviors: name it by `behaviors:`, or judges read the behavior's id. Several test cases of a behavior are its
-tries.
+says `model:` and `attack:`; a file in no such folder is of an unknown attack. DirectRequest is no attack.
+The plain behavior stands in HarmBench's table of behaviors: name it by `behaviors:`, or judges read the
+behavior's id. Several test cases of a behavior are its tries.
 """
 
 from __future__ import annotations
