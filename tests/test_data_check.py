@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import all_releases
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -411,3 +412,10 @@ def test_a_bomb_in_a_zip_and_a_bomb_of_a_picture(tmp_path, monkeypatch):
     assert "200000 bytes, more than the 100000 allowed" in zeros
     assert "too large" in large
     assert "leads out of" in up
+
+
+def test_a_release_of_which_only_the_number_is_known_is_compared_by_it(tmp_path: Path) -> None:
+    root = all_releases.RELEASES["jailbreakv"](tmp_path / "jailbreakv")
+    ((name, (expected, found)),) = sl.check_data("jailbreakv", root=root).official.items()
+    assert (name, expected) == ("", 28_000)
+    assert found > 0

@@ -194,5 +194,7 @@ def _official(method: Benchmark, tally: Tally) -> dict[str, tuple[int, int]]:
     counts = method.card.release.counts.get(method.part(), {})
     if not counts:
         return {}
+    if set(counts) == {""}:  # of which only the number is known
+        return {"": (counts[""], sum(tally.categories.values()))}
     names = dict.fromkeys([*counts, *tally.categories])
     return {name: (counts.get(name, 0), tally.categories[name]) for name in names}

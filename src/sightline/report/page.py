@@ -248,7 +248,16 @@ def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> Iterator[list[str]]:
         found = [row[target].summary if target in row else None for target in targets]
         refused = [None if each is None else each.over_refusal for each in found]
         yield from _row(f"over-refusal{defense}", refused)
-        yield from _row(f"utility{defense}", [None if each is None else each.utility for each in found])
+        asked_by = {
+            name
+            for each in found
+            if each is not None
+            for name in each.utility_from
+            if name != each.id.benchmark
+        }
+        whose = f" (questions of {', '.join(map(label, sorted(asked_by)))})" if asked_by else ""
+        utility = [None if each is None else each.utility for each in found]
+        yield from _row(f"utility{whose}{defense}", utility)
 
 
 def _name(cell: Cell) -> str:
