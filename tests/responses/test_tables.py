@@ -351,3 +351,13 @@ def test_a_label_of_yes_and_no_is_not_guessed(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [{"prompt": "Q", "response": "A", "label": "1"}])
     with pytest.raises(UsageError, match=r"safe or unsafe\? Say it by columns: \{unsafe: label\}"):
         read(path)
+
+
+def test_bad_rows_beyond_the_first_are_not_sent_to_another_command(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Q{n}", "response": "A", "stop": "halted"} for n in range(60)]
+    path = write_csv(tmp_path / "a.csv", rows)
+    with pytest.raises(
+        UsageError, match=r"more; with `on_bad_rows: keep` \(`score --keep-bad-rows`\)"
+    ) as told:
+        read(path)
+    assert "check-data" not in str(told.value)

@@ -388,3 +388,20 @@ def test_a_study_says_what_labels_mean_and_which_column_is_none(here: Path) -> N
     assert rates(result, "over_refusal")[key] == (1, 1, 0)
     other = sl.score("answers.csv", columns={"expected": None}, name="other", quiet=True)
     assert rates(other)[key] == (2, 3, 0)
+
+
+@pytest.mark.parametrize("rows", [[{"prompt": "Q", "response": "A"}], {"prompt": ["Q"]}, 7, [b"Q"]])
+def test_rows_in_memory_are_told_to_be_written_first(rows: Any) -> None:
+    with pytest.raises(UsageError, match=r"score takes a path.*write the table to a file first"):
+        sl.score(rows, quiet=True)
+
+
+def test_a_data_frame_is_told_to_be_written_first() -> None:
+    class Frame:
+        """Like a table of pandas: going through it gives the names of its columns."""
+
+        def __iter__(self) -> Any:
+            return iter(["prompt", "response"])
+
+    with pytest.raises(UsageError, match="write the table to a file first"):
+        sl.score(Frame(), quiet=True)  # type: ignore[arg-type]

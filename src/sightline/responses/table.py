@@ -28,6 +28,7 @@ RECORDED = "recorded attack: "
 """Begins the note of an artifact, before the name of its attack in the table."""
 PLAIN = "none"
 LONGEST_NAME = 1000
+KEPT = "with `on_bad_rows: keep` (`score --keep-bad-rows`) each is a sample whose `error` names the row"
 SHORT, SAME = 16, 3
 """How long a text and how many responses there are at most and at least that may stand for no response."""
 UNKNOWN_MODEL = "unknown model"
@@ -174,7 +175,7 @@ class ResponseTable:
                 "the plain behavior is given; name the column (columns: {id: ...} or {behavior: ...})",
             )
         if self._bad.count:
-            raise UsageError(self._bad.message(str(self.root)))
+            raise UsageError(self._bad.message(str(self.root), KEPT))
         if self._problems:
             more = len(self._problems) - SHOWN
             listed = "\n".join(self._problems[:SHOWN]) + (f"\nand {more:,} more" if more > 0 else "")
