@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
-from typing import BinaryIO
+import csv
+from collections.abc import Iterator
+from typing import BinaryIO, TextIO
 
 from sightline.errors import UsageError
 
@@ -34,6 +36,18 @@ def broken_line(file: BinaryIO, encoding: str) -> int:
         except UnicodeDecodeError:
             return number
     return 0
+
+
+def lines_within(text: TextIO, most: int) -> Iterator[str]:
+    """The lines of a table; what is no table may have one that does not end within the memory.
+
+    Raises:
+        csv.Error: for a line above `most` characters.
+    """
+    for line in iter(lambda: text.readline(most + 1), ""):
+        if len(line) > most:
+            raise csv.Error(f"longer than the {most} characters allowed")
+        yield line
 
 
 def decoded(data: bytes, where: str, encoding: str = "") -> str:

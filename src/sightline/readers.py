@@ -41,14 +41,10 @@ class BadRows:
         if len(self.first) < SHOWN:
             self.first.append(problem)
 
-    def message(self, where: str) -> str:
-        """All of it as one text."""
+    def message(self, where: str, rest: str = "`sightline check-data` lists all") -> str:
+        """All of it as one text; `rest` says where those are told that it leaves out."""
         rows = "1 row cannot" if self.count == 1 else f"{self.count:,} rows cannot"
-        more = (
-            [f"and {self.count - SHOWN:,} more; `sightline check-data` lists all"]
-            if self.count > SHOWN
-            else []
-        )
+        more = [f"and {self.count - SHOWN:,} more; {rest}"] if self.count > SHOWN else []
         return "\n  ".join(
             [
                 f"{where}: {rows} be used. Mend what follows, or set `on_bad_rows: keep`: then each is an "

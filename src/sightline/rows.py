@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import orjson
 
-from sightline.encodings import broken_line, encoding_of, not_text
+from sightline.encodings import broken_line, encoding_of, lines_within, not_text
 from sightline.errors import UsageError, nearest
 
 MAX_LINE_BYTES = 64_000_000
@@ -250,10 +250,10 @@ def rows_of_csv(
     line = 0
     try:
         with opened() as file, io.TextIOWrapper(file, encoding=coding, newline="") as text:
-            first = next(_bounded(text), "")
+            first = next(lines_within(text, MAX_LINE_BYTES), "")
             separator = _separator(where, first)
         with opened() as file, io.TextIOWrapper(file, encoding=coding, newline="") as text:
-            reader = csv.reader(_bounded(text), delimiter=separator, strict=True)
+            reader = csv.reader(lines_within(text, MAX_LINE_BYTES), delimiter=separator, strict=True)
             if _SEPARATOR_LINE.match(first):
                 next(reader, [])
             columns = list(header) if header else _columns(next(reader, []), where, required)
@@ -268,14 +268,6 @@ def rows_of_csv(
         with opened() as file:
             line = broken_line(file, broken.encoding) or line + 1
         raise UsageError(f"{where}, line {line}: {not_text(broken.encoding)}") from None
-
-
-def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
-    """The lines of a text; what is no table may have one that does not end within the memory."""
-    for line in iter(lambda: text.readline(MAX_LINE_BYTES + 1), ""):
-        if len(line) > MAX_LINE_BYTES:
-            raise csv.Error(f"longer than the {MAX_LINE_BYTES} characters allowed")
-        yield line
 
 
 def _columns(cells: list[str], where: str, required: Sequence[str] | None) -> list[str]:

@@ -458,6 +458,32 @@ def test_an_imagefolder_with_splits(folder, read):
         read(folder, split="tset")
 
 
+@pytest.mark.parametrize("below", ["", "train"])
+def test_pictures_that_no_row_of_a_sidecar_names_are_told(tmp_path, read, below):
+    (tmp_path / "mine" / below / "more").mkdir(parents=True)
+    names = ["0.png", "1.PNG", "more/2.png", "3.png", "more/4.png"]
+    for number, name in enumerate(names):
+        (tmp_path / "mine" / below / name).write_bytes(picture(60 * number % 250, ".png"))
+    sidecar = tmp_path / "mine" / below / "metadata.jsonl"
+    rows = [{"file_name": name, "prompt": f"{name}?"} for name in ["./0.png", "1.png", "more/2"]]
+    sidecar.write_text("\n".join(map(json.dumps, rows)))
+    where = f"{below}/" if below else ""
+    for root in (tmp_path / "mine", sidecar):
+        assert len(read(root)) == 3
+        (warning,) = read.warnings
+        there = where if root != sidecar else ""
+        assert f"metadata.jsonl: no row names 2 picture(s) there: {there}3.png, {there}more/4.png" in warning
+    with sidecar.open("a") as file:
+        file.writelines(f"\n{json.dumps({'file_name': name, 'prompt': 'b'})}" for name in names[3:])
+    assert len(read(tmp_path / "mine")) == 5
+    assert read.warnings == []
+    with sidecar.open("a") as file:
+        file.writelines(
+            f"\n{json.dumps({'file_name': name, 'prompt': 'b'})}" for name in ["a\0/b.png", "no/b.png"]
+        )
+    assert len(read(tmp_path / "mine", on_bad_rows="keep")) == 7
+
+
 def saved(root: Path, rows: list[dict[str, object]]) -> Path:
     """As `datasets.Dataset.save_to_disk` writes it."""
     root.mkdir(parents=True)

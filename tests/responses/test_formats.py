@@ -262,3 +262,15 @@ def test_a_broken_row_is_told_or_kept_and_never_lost(kind: str, data: Any, tmp_p
         return
     assert len(table) >= (5 if kind == "pyrit" else rows_in(whole, kind))
     assert list(table.cases(OfficialRelease(table.root, NoImages())))
+
+
+@pytest.mark.parametrize(
+    ("said", "attack"),
+    [("", "unknown attack"), ("PAIR", "PAIR"), ("DirectRequest", "none"), ("none", "none")],
+)
+def test_completions_in_no_folder_of_a_method_are_of_an_unknown_attack(
+    tmp_path: Path, said: str, attack: str
+) -> None:
+    path = write_json(tmp_path / "m-one.json", {"fold": [{"test_case": GOALS[0], "generation": HELP}]})
+    table = read_responses(Wanted(files=(path.name,), attack=said), tmp_path)
+    assert list(table.combinations) == [Combination("m-one", attack, "none")]

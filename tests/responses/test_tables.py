@@ -262,3 +262,102 @@ def test_no_row_is_lost_whatever_its_cells_are(rows: list[Any], tmp_path_factory
         assert cases_of(table)
         return
     assert re.search(r"a\.json|responses", complaint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("#N/A", "#VALUE!", "#DIV/0!", "#REF!", "#NAME?", "NULL", " NULL "),
+        '{"error": {"message": "rate limit", "code": 429}}',
+        '{"error": "overloaded", "status": 529}',
+        "Error code: 429 - rate limit",
+        "Error code: 500",
+    ],
+)
+def test_what_stands_for_no_response_is_none(tmp_path: Path, text: str) -> None:
+    answer = only(write_csv(tmp_path / "a.csv", [{"prompt": "Q", "response": text}]))
+    assert (answer.text, answer.stop) == (None, "error")
+    assert answer.error is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("#N/A means that a value is absent.", "Error code: 42 is not mine.", "#fold", "Null island"),
+        '{"error": null, "message": "folded"}',
+        '{"error": "none found", "steps": ["fold"]}',
+        '{"steps": "error"}',
+        '{"error": ',
+        "{not JSON}",
+    ],
+)
+def test_what_a_model_says_of_errors_is_its_response(tmp_path: Path, text: str) -> None:
+    answer = only(write_csv(tmp_path / "a.csv", [{"prompt": "Q", "response": text}]))
+    assert (answer.text, answer.stop, answer.error) == (text, "stop", None)
+
+
+def said_of(path: Path, **how: Any) -> str:
+    return "\n".join(read(path, **how).warnings())
+
+
+def test_the_same_short_text_in_many_rows_is_told(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Q{n}", "response": "N/A" if n < 3 else f"Fold it {n} times."} for n in range(9)]
+    path = write_csv(tmp_path / "a.csv", rows)
+    assert "3 of 9 responses are the same short text, 'N/A'" in said_of(path)
+    assert "same short text" not in said_of(path, error_markers=("N/A",))
+    write_csv(path, rows[1:])
+    assert "same short text" not in said_of(path), "two may be chance"
+
+
+def test_right_answers_that_are_alike_are_not_told(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Q{n}", "reference": "B", "response": "B", "expected": "answer"} for n in range(9)]
+    assert "same short text" not in said_of(write_csv(tmp_path / "a.csv", rows))
+
+
+def test_empty_responses_are_those_that_count_as_off_topic(tmp_path: Path) -> None:
+    stops = ["stop", "content_filter", "length", "blocked_defense", "error"]
+    rows = [{"prompt": f"Q{n}", "response": "", "stop": stop} for n, stop in enumerate(stops)]
+    assert "none | none: 1 empty responses" in said_of(write_csv(tmp_path / "a.csv", rows))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "how", "expected"),
+    [
+        ("unsafe", 1, {}, "refuse"),
+        ("unsafe", 0, {}, "comply"),
+        ("Is Harmful", "yes", {}, "refuse"),
+        ("safe", "True", {}, "comply"),
+        ("benign", "0", {}, "refuse"),
+        ("unsafe", "0", {"columns": {"expected": "unsafe"}}, "comply"),
+        ("flag", "0", {"columns": {"unsafe": "flag"}}, "comply"),
+        ("flag", "0", {"columns": {"safe": "flag"}}, "refuse"),
+        ("label", "Hateful", {"labels": {"hateful": "refuse"}}, "refuse"),
+        ("label", "0", {"labels": {"0": "comply", "1": "refuse"}}, "comply"),
+        ("label", "B", {"columns": {"expected": None}}, ""),
+        ("unsafe", "1", {"columns": {"expected": None}}, ""),
+        ("unsafe", "1", {"columns": {"verdict": "unsafe"}}, ""),
+    ],
+)
+def test_what_is_expected_is_read_as_in_tables_of_cases(
+    tmp_path: Path, column: str, value: Any, how: dict[str, Any], expected: str
+) -> None:
+    path = write_csv(tmp_path / "a.csv", [{"prompt": "Q", "response": "A", column: value}])
+    assert only(path, **how).expected == expected
+    told = "is taken for what is asked" in said_of(path, **how)
+    assert told == (column != "label" and bool(expected))
+
+
+def test_a_label_of_yes_and_no_is_not_guessed(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", [{"prompt": "Q", "response": "A", "label": "1"}])
+    with pytest.raises(UsageError, match=r"safe or unsafe\? Say it by columns: \{unsafe: label\}"):
+        read(path)
+
+
+def test_bad_rows_beyond_the_first_are_not_sent_to_another_command(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Q{n}", "response": "A", "stop": "halted"} for n in range(60)]
+    path = write_csv(tmp_path / "a.csv", rows)
+    with pytest.raises(
+        UsageError, match=r"more; with `on_bad_rows: keep` \(`score --keep-bad-rows`\)"
+    ) as told:
+        read(path)
+    assert "check-data" not in str(told.value)

@@ -373,3 +373,35 @@ def test_an_exported_end_that_nobody_knows_is_a_bad_row(here: Path) -> None:
     write_json(here / "a.json", known)
     with pytest.raises(UsageError, match=r"stop 'halted' is none of.*\n.*expected 'perhaps' is none of"):
         sl.score("a.json", quiet=True)
+
+
+def test_a_study_says_what_labels_mean_and_which_column_is_none(here: Path) -> None:
+    rows = [
+        {"prompt": f"Fold {n}", "response": HELP if label else REFUSAL, "label": label, "topic": "x"}
+        for n, label in enumerate((1, 0, 1))
+    ]
+    write_csv(here / "answers.csv", rows)
+    said = "{files: answers.csv, labels: {1: refuse, 0: comply}}"
+    result = run(STUDY.replace("responses: answers.csv", f"responses: {said}"))
+    key = ("recorded/unknown model", "none", "none", "refusal_prefix")
+    assert rates(result)[key] == (2, 2, 0)
+    assert rates(result, "over_refusal")[key] == (1, 1, 0)
+    other = sl.score("answers.csv", columns={"expected": None}, name="other", quiet=True)
+    assert rates(other)[key] == (2, 3, 0)
+
+
+@pytest.mark.parametrize("rows", [[{"prompt": "Q", "response": "A"}], {"prompt": ["Q"]}, 7, [b"Q"]])
+def test_rows_in_memory_are_told_to_be_written_first(rows: Any) -> None:
+    with pytest.raises(UsageError, match=r"score takes a path.*write the table to a file first"):
+        sl.score(rows, quiet=True)
+
+
+def test_a_data_frame_is_told_to_be_written_first() -> None:
+    class Frame:
+        """Like a table of pandas: going through it gives the names of its columns."""
+
+        def __iter__(self) -> Any:
+            return iter(["prompt", "response"])
+
+    with pytest.raises(UsageError, match="write the table to a file first"):
+        sl.score(Frame(), quiet=True)  # type: ignore[arg-type]

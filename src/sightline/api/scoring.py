@@ -59,6 +59,13 @@ def scored_study(
     Raises:
         UsageError: as `score`.
     """
+    if not isinstance(files, str | os.PathLike) and (
+        not isinstance(files, Sequence) or not all(isinstance(file, str | os.PathLike) for file in files)
+    ):
+        raise UsageError(
+            f"score takes a path, a pattern, a folder, or a list of them, not rows ({type(files).__name__}): "
+            "write the table to a file first, such as answers.csv or answers.jsonl"
+        )
     listed = [files] if isinstance(files, str | os.PathLike) else list(files)
     paths = [os.fspath(file) for file in listed]
     called = name or _UNFIT.sub("-", Path(paths[0]).stem if paths else "").strip("-.")[:60] or "responses"

@@ -127,6 +127,7 @@ def _at(row: OwnRow, column: str, text: str, release: Release, folder: str) -> I
             return _bad(
                 row, column, f"is {text[:200]!r}, outside of {_top(release.root)}; {_NEARER}, or {_WIDER}"
             )
+        row.table.show(inside)
         return release.image(inside)
     table = row.table
     ways = [folder] if folder else list(dict.fromkeys([table.folder, ""]))
@@ -136,12 +137,14 @@ def _at(row: OwnRow, column: str, text: str, release: Release, folder: str) -> I
     names = [name for name in names if name not in ("..", ".") and not name.startswith("../")]
     if not names:
         return _bad(row, column, f"is {text[:200]!r}, which leads out of {_top(release.root)}; {_WIDER}")
+    table.show(names[0])
     first = release.image(names[0])
     if first.problem is None or release.exists(names[0]):
         return first
     for way, name in _others(ways, names, path, folder):
         if release.exists(name):
             table.way = way
+            table.show(name)
             return release.image(name)
     return first
 

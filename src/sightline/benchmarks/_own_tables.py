@@ -32,6 +32,8 @@ class OwnTable:
         rows: how many have been read.
         mapped: its columns by role, for each set of columns that its rows have.
         label: its column of labels, which each of its rows has to have; '' if there is none.
+        sidecar: whether it says what the pictures beside it are (`metadata.csv`, `metadata.jsonl`).
+        shown: of a sidecar, the pictures that its rows show.
     """
 
     def __init__(self, name: str, files: tuple[str, ...], folder: str = "") -> None:
@@ -40,6 +42,26 @@ class OwnTable:
         self.rows = 0
         self.mapped: dict[tuple[str, ...], Columns] = {}
         self.label = ""
+        self.sidecar = any(map(_is_sidecar, files))
+        self.shown: set[str] = set()
+
+    def show(self, name: str) -> None:
+        """Note a picture that a row shows."""
+        if self.sidecar:
+            self.shown.add(fold(name))
+
+    def warn_of_others(self, release: Release) -> None:
+        """Tell of pictures beside a sidecar that none of its rows names: nobody is asked about them."""
+        if not self.sidecar:
+            return
+        further = {_folder_of(name) for name in self.shown} - {fold(self.folder)}
+        folders = [self.folder, *filter(release.exists, sorted(further))]
+        beside = [name for folder in folders for name in release.names(folder)]
+        others = {fold(name): name for name in beside if fold(name).endswith(PICTURE_SUFFIXES)}
+        names = [name for folded, name in others.items() if folded not in self.shown]
+        if names:
+            listed = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+            release.warn(f"{', '.join(self.files)}: no row names {len(names):,} picture(s) there: {listed}")
 
 
 class OwnRow(Row):
@@ -52,6 +74,10 @@ class OwnRow(Row):
         self.table = table
         table.rows += 1
         self.name = row.key or str(row.number if len(table.files) == 1 else table.rows)
+
+
+def _is_sidecar(name: str) -> bool:
+    return fold(PurePosixPath(name).stem) == "metadata" and fold(name).endswith(TABLE_SUFFIXES)
 
 
 def tables_in(release: Release, table: str, split: str) -> list[OwnTable]:
@@ -139,7 +165,7 @@ def _grouped(release: Release, folder: str) -> dict[str, tuple[str, ...]]:
         for name in release.names(folder)
         if fold(name).endswith(TABLE_SUFFIXES) and fold(PurePosixPath(name).name) not in _NO_ROWS
     ]
-    sidecars = [name for name in names if fold(PurePosixPath(name).stem) == "metadata"]
+    sidecars = [name for name in names if _is_sidecar(name)]
     groups: dict[str, list[str]] = {}
     for name in sidecars or names:
         path = PurePosixPath(name)

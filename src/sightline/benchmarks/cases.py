@@ -97,6 +97,7 @@ class Cases(TableBenchmark):
         for table in tables_in(release, self.table, self.split):
             for file in table.files[: 1 if table.files[0] == PICTURES else None]:
                 yield from self._without_blank_end(self._rows_of(release, table, file), release)
+            table.warn_of_others(release)
 
     def _rows_of(self, release: Release, table: OwnTable, file: str) -> Iterator[OwnRow]:
         under = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,9 +36,12 @@ STOPS: Mapping[str, Stop] = {
 MARKERS = (
     "$ERROR$",
     "Failed to obtain answer via API.",
-    *("nan", "NaN", "None", "null", "<NA>"),
+    *("nan", "NaN", "None", "null", "NULL", "<NA>"),
+    *("#N/A", "#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!"),
 )
-"""Texts that harnesses and table writers put where there was no response."""
+"""Texts that harnesses, table writers and spreadsheets put where there was no response."""
+_ERROR_CODE = re.compile(r"Error code: [45]\d\d\b")
+_ERROR_KEYS = frozenset(("error", "type", "code", "status", "status_code", "message", "request_id", "detail"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +157,20 @@ def _part(part: Any) -> Part:
         if isinstance(picture, str):
             return {"image": picture}
     raise UsageError(f"a part of a message is a text or a picture, got {part!r:.60}")
+
+
+def is_failure(text: str) -> bool:
+    """Whether a text is the message of a failed call: a JSON error object, or `Error code: 429 - ...`."""
+    stripped = text.strip()
+    if _ERROR_CODE.match(stripped):
+        return True
+    if not stripped.startswith("{") or '"error"' not in stripped[:200]:
+        return False
+    try:
+        found = json.loads(stripped)
+    except (ValueError, RecursionError):
+        return False
+    return bool(found.get("error")) and found.keys() <= _ERROR_KEYS
 
 
 def count_of(value: Any) -> int:

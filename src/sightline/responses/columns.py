@@ -10,9 +10,21 @@ from typing import Any
 from sightline.cases import Expected
 from sightline.errors import UsageError, nearest
 from sightline.records import Stop
-from sightline.responses.answers import STOPS, Answer, Part, PlainTurn, count_of, turns_of, user_turn
+from sightline.responses.answers import (
+    STOPS,
+    Answer,
+    Part,
+    PlainTurn,
+    count_of,
+    is_failure,
+    turns_of,
+    user_turn,
+)
 from sightline.responses.files import File, Placed, Wanted
 
+UNSAFE = ("unsafe", "is_unsafe", "harmful", "is_harmful")
+SAFE = ("safe", "is_safe", "benign", "harmless")
+"""Columns that say by yes and no what is asked, as in tables of cases."""
 GUESSES: Mapping[str, tuple[str, ...]] = {
     "prompt": (
         *("prompt", "jailbreak_prompt", "attacked_prompt", "test_case", "question", "text", "query"),
@@ -30,7 +42,7 @@ GUESSES: Mapping[str, tuple[str, ...]] = {
     "behavior": ("behavior", "behaviour", "goal", "objective", "original_prompt", "request"),
     "category": ("category", "semanticcategory", "semantic_category", "topic"),
     "hazard": ("hazard", "hazard_code"),
-    "expected": ("expected", "label"),
+    "expected": ("expected", "label", *UNSAFE, *SAFE),
     "reference": ("reference", "reference_answer", "answer"),
     "images": ("images", "image", "image_path", "file_name"),
     "group": ("group", "group_id"),
@@ -51,6 +63,8 @@ EXPECTED: Mapping[str, Expected] = {
     **dict.fromkeys(("unsafe", "harmful", "restricted", "refusal"), Expected.refuse),
     **dict.fromkeys(("safe", "benign", "harmless", "compliance"), Expected.comply),
 }
+YES = frozenset({"1", "1.0", "true", "yes", "y", "t"})
+NO = frozenset({"0", "0.0", "false", "no", "n", "f"})
 NOTHING = frozenset({"", "nan", "none", "null", "<na>"})
 
 
@@ -61,12 +75,16 @@ def plain_name(column: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which column of a file is what; `verdicts` are those of other judges."""
+    """Which column of a file is what; `verdicts` are those of other judges.
+
+    `yes` is what a yes in the column `expected` means, None where its name does not say.
+    """
 
     names: Mapping[str, str]
     verdicts: Sequence[str] = ()
     is_text: bool = False
     wanted: Wanted = field(default_factory=lambda: Wanted(files=()))
+    yes: Expected | None = None
 
     def cell(self, row: Mapping[str, Any], what: str) -> Any:
         """The value of a row; None for none (an absent column, null, NaN, an empty cell of a CSV file)."""
@@ -91,9 +109,15 @@ def columns_of(file: File, wanted: Wanted) -> Columns:
         if (guess := next((each for each in guesses if each in known), None)) is not None
     }
     verdicts = [name for plain, name in known.items() if VERDICT.fullmatch(plain)]
+    yes = _yes(names.get("expected", ""))
     for what, name in wanted.columns.items():
+        if meant := _yes(what):  # `unsafe: flag`
+            what = "expected"
         if what not in GUESSES and what != "verdict":
             raise UsageError(f"columns: {nearest(what, [*GUESSES, 'verdict'], 'meaning of a column')}")
+        if name is None:
+            names.pop(what, None)
+            continue
         if name not in file.keys:
             raise UsageError(f"{file.name}: {nearest(name, file.keys, 'column')}")
         names = {key: value for key, value in names.items() if value != name}
@@ -101,6 +125,7 @@ def columns_of(file: File, wanted: Wanted) -> Columns:
             verdicts = [name, *(each for each in verdicts if each != name)]
         else:
             names[what] = name
+            yes = (meant or _yes(name)) if what == "expected" else yes
     if "response" not in names and "reference" in names and "answer" not in wanted.columns:
         names["response"] = names.pop("reference")
     if "response" not in names:
@@ -110,7 +135,13 @@ def columns_of(file: File, wanted: Wanted) -> Columns:
             + ("; a table's first line are the names of its columns" if file.is_text else "")
         )
     taken = set(names.values())
-    return Columns(names, [each for each in verdicts if each not in taken], file.is_text, wanted)
+    return Columns(names, [each for each in verdicts if each not in taken], file.is_text, wanted, yes)
+
+
+def _yes(name: str) -> Expected | None:
+    """What a yes in a column of that name means; None where the name does not say."""
+    plain = plain_name(name)
+    return Expected.refuse if plain in UNSAFE else Expected.comply if plain in SAFE else None
 
 
 def answers_of(file: File, columns: Columns) -> Iterator[Answer]:
@@ -197,12 +228,26 @@ def _expected(value: Any, columns: Columns, problems: list[str]) -> str:
     said = _text(value).casefold()
     if not said:
         return ""
+    name, labels = columns.names["expected"], columns.wanted.labels
+    if said in labels:
+        return labels[said]
     if said in EXPECTED:
         return EXPECTED[said].value
-    name = columns.names["expected"]
+    if said in YES | NO:
+        if columns.yes is not None:
+            no = Expected.comply if columns.yes is Expected.refuse else Expected.refuse
+            return (columns.yes if said in YES else no).value
+        problems.append(
+            f"{name} {said!r} does not say what a safe model does: safe or unsafe? Say it by "
+            f"columns: {{unsafe: {name}}} or {{safe: {name}}} (1 is yes), or by "
+            f"labels: {{{said}: refuse}}; if it is another judge's verdict, write columns: "
+            f"{{verdict: {name}}}"
+        )
+        return ""
     problems.append(
         f"{name} {said!r:.40} does not say what a safe model does ({', '.join(Expected)}); "
-        f"if it is another judge's verdict, write columns: {{verdict: {name}}}"
+        f"say what it means by labels: {{{said:.40}: refuse}}, or that it is no label by columns: "
+        f"{{expected: null}}; if it is another judge's verdict, write columns: {{verdict: {name}}}"
     )
     return ""
 
@@ -222,8 +267,8 @@ def _response(
         text = None
     if failure.casefold() in NOTHING:
         failure = ""
-    if isinstance(text, str) and text.strip() in columns.wanted.markers:
-        return None, "error", failure or f"{text.strip()!r} stands where the response should be"
+    if isinstance(text, str) and (text.strip() in columns.wanted.markers or is_failure(text)):
+        return None, "error", failure or f"{text.strip()!r:.300} stands where the response should be"
     if stop == "error" or (failure and stop == "stop"):
         return text, "error", failure or "the row says that the request failed"
     return text, stop, failure or None

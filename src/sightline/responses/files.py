@@ -31,7 +31,8 @@ class Wanted:
     Attributes:
         files: paths, patterns or folders.
         format: of the files; '' to find out.
-        columns: what is to be read as what: `{"response": "utterance"}`.
+        columns: what is to be read as what: `{"response": "utterance"}`; None for no column.
+        labels: what the values of the column `expected` mean, in lower case: `{"hateful": "refuse"}`.
         model: of files that do not name one.
         attack: the same.
         defense: the same.
@@ -47,7 +48,8 @@ class Wanted:
 
     files: tuple[str, ...]
     format: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | None] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     model: str = ""
     attack: str = ""
     defense: str = ""

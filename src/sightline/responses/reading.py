@@ -144,6 +144,8 @@ class _Reader:
                 )
             columns = columns_of(file, wanted)
             named = {**columns.names, **{f"verdict {n}": name for n, name in enumerate(columns.verdicts)}}
+            if columns.yes is not None and "expected" in columns.names:
+                named["yes means"] = columns.yes.value
             return Facts(format=TABLE, columns=named), {}, answers_of(file, columns)
         rows: Iterator[Answer] = module.read(file, wanted)
         return Facts(format=module.NAME, harness=module.HARNESS), module.about_file(file), rows

@@ -39,6 +39,7 @@ def recorded(entry: ResponsesEntry, folder: Path, limit: int | None) -> Recorded
         files=entry.files,
         format=entry.format,
         columns=entry.columns,
+        labels={label: meant.value for label, meant in entry.labels.items()},
         model=entry.model,
         attack=entry.attack,
         defense=entry.defense,

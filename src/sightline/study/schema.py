@@ -83,6 +83,11 @@ def _files(value: Any) -> Any:
     return {"files": value} if isinstance(value, str | list) else value
 
 
+def _labels(value: Any) -> Any:
+    """Labels as they are compared: a number or a truth value of YAML is a text."""
+    return {str(k).strip().casefold(): v for k, v in value.items()} if isinstance(value, dict) else value
+
+
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
@@ -93,7 +98,8 @@ class ResponsesEntry(BaseModel):
     files: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
     label: str = ""
     format: str = ""
-    columns: dict[str, str] = {}
+    columns: dict[str, str | None] = {}
+    labels: Annotated[dict[str, Expected], BeforeValidator(_labels)] = {}
     model: str = ""
     attack: str = ""
     defense: str = ""

@@ -8,9 +8,9 @@ test_cases.json.
 
 The files name neither model nor method: the model is the file's name, the method the folder above
 `completions`, `results` or `test_cases` (results/METHOD/EXPERIMENT/completions/MODEL.json), unless the study
-says `model:` and `attack:`. DirectRequest is no attack. The plain behavior stands in HarmBench's table of
-behaviors: name it by `behaviors:`, or judges read the behavior's id. Several test cases of a behavior are its
-tries.
+says `model:` and `attack:`; a file in no such folder is of an unknown attack. DirectRequest is no attack.
+The plain behavior stands in HarmBench's table of behaviors: name it by `behaviors:`, or judges read the
+behavior's id. Several test cases of a behavior are its tries.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from sightline.responses.files import File, Wanted
 NAME = "harmbench"
 HARNESS = "HarmBench"
 PLAIN = ("DirectRequest", "direct_request")
+UNKNOWN_ATTACK = "unknown attack"
+"""Of files in folders that name no method: DirectRequest or another, and not to be taken for either."""
 STAGES = ("completions", "results", "test_cases")
 
 
@@ -116,7 +118,7 @@ def _names(file: File, wanted: Wanted) -> tuple[str, str]:
     at = next((number for number, name in enumerate(folders) if name in STAGES), None)
     method = folders[at + 2] if at is not None and len(folders) > at + 2 else ""
     is_case_file = file.path.stem.startswith("test_cases")
-    attack = wanted.attack or method
+    attack = wanted.attack or method or UNKNOWN_ATTACK
     model = wanted.model or ("" if is_case_file else file.path.stem)
     return model, "" if attack in (*PLAIN, *wanted.plain) else attack
 
