@@ -311,9 +311,9 @@ def test_a_table_in_memory_is_no_path(table):
         check(table)
 
 
-def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, cwd: Path, name: str = "check-data") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sightline", "check-data", *arguments],
+        [sys.executable, "-m", "sightline", name, *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -336,6 +336,19 @@ def test_command(folder):
     assert found["ok"] is False
     assert len(found["bad"]) == 2
     assert command("mine.csv", "--columns", "text", cwd=folder).returncode == 2
+
+
+def test_init_says_that_a_study_cannot_run_while_a_row_is_bad(folder):
+    path = table(folder / "mine.csv", [{"prompt": "a", "image": "0.jpg"}, {"prompt": "b", "image": "no.jpg"}])
+    flags = ("--data", str(path), "--target", "mockllm/model")
+    told = command("first.yaml", *flags, name="init", cwd=folder)
+    assert "note: it cannot run yet: " in told.stdout
+    assert "1 row cannot be used" in told.stdout
+    assert "no.jpg" in told.stdout
+    table(path, [{"prompt": "a", "image": "0.jpg"}, {"prompt": "b", "image": "1.jpg"}])
+    told = command("next.yaml", *flags, name="init", cwd=folder)
+    assert "next: sightline check-data" in told.stdout
+    assert "cannot run yet" not in told.stdout
 
 
 def test_a_study_is_checked_with_its_settings(folder):

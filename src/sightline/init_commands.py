@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tempfile
+from collections import deque
 from pathlib import Path
 
 import typer
 
 from sightline.errors import UsageError
-from sightline.study.config import parse
+from sightline.release import OfficialRelease
+from sightline.store import Blobs
+from sightline.study.config import Study, parse
 from sightline.study.starter import Situation, compose, kind_of
 from sightline.terminal import say
 
@@ -38,13 +42,14 @@ def write_study(file: Path, *, target: str | None, data: str | None, gpu: bool |
         gpu = typer.confirm("Is there a GPU for attacks on gradients?") if gpu is None and local else gpu
     situation = Situation(target=target or "", data=data or "", gpu=bool(gpu))
     starter = compose(situation, file)
-    parse(starter.text, name=str(file), folder=file.parent)
+    study = parse(starter.text, name=str(file), folder=file.parent)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w" if force else "x", encoding="utf-8") as stream:
         stream.write(starter.text)
     say(f"wrote {file}: it {starter.about}")
-    if starter.problem:
-        say(f"note: it cannot run yet: {starter.problem}")
+    problem = starter.problem or (_unfit(study) if starter.own else "")
+    if problem:
+        say(f"note: it cannot run yet: {problem}")
     if situation.gpu and kind_of(situation.asked) not in WITH_GRADIENTS:
         say(f"{situation.asked} gives no gradients: the study says how to attack those of another model")
     check = f"sightline check-data {shlex.quote(starter.own)}    # what is taken for what, and what is wrong"
@@ -52,6 +57,20 @@ def write_study(file: Path, *, target: str | None, data: str | None, gpu: bool |
     steps += [f"sightline run {file} --dry-run    # counts what would be done, asks nothing"]
     steps += [f"sightline run {file}"]
     say("next: " + "\n      ".join(steps))
+
+
+def _unfit(study: Study) -> str:
+    """What is wrong with the rows of a study's data, without reading a picture; '' if nothing is."""
+    for source in study.sources:
+        with tempfile.TemporaryDirectory() as scratch:
+            release = OfficialRelease(source.root, Blobs(Path(scratch)), listing=True)
+            try:
+                deque(source.benchmark.cases(release), maxlen=0)
+            except UsageError as unfit:
+                return str(unfit)
+            finally:
+                release.close()
+    return ""
 
 
 def on_terminal() -> bool:
