@@ -71,6 +71,15 @@ class Conversation:
         return (part for turn in self.turns for part in turn.parts if not isinstance(part, str))
 
     @property
+    def problem(self) -> str | None:
+        """Why the first picture that could not be read has no bytes; None if all could."""
+        for turn in self.turns:
+            for part in turn.parts:
+                if not isinstance(part, str) and part.problem is not None:
+                    return part.problem
+        return None
+
+    @property
     def last_user_turn(self) -> Turn:
         """The last user turn; one without parts if there is none."""
         for turn in reversed(self.turns):

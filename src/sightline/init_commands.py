@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-import tempfile
 from collections import deque
 from pathlib import Path
 
 import typer
 
 from sightline.errors import UsageError
-from sightline.release import OfficialRelease
-from sightline.store import Blobs
+from sightline.release import listed
 from sightline.study.config import Study, parse
 from sightline.study.starter import Situation, compose, kind_of
 from sightline.terminal import say
@@ -62,14 +60,11 @@ def write_study(file: Path, *, target: str | None, data: str | None, gpu: bool |
 def _unfit(study: Study) -> str:
     """What is wrong with the rows of a study's data, without reading a picture; '' if nothing is."""
     for source in study.sources:
-        with tempfile.TemporaryDirectory() as scratch:
-            release = OfficialRelease(source.root, Blobs(Path(scratch)), listing=True)
-            try:
+        try:
+            with listed(source.root) as release:
                 deque(source.benchmark.cases(release), maxlen=0)
-            except UsageError as unfit:
-                return str(unfit)
-            finally:
-                release.close()
+        except UsageError as unfit:
+            return str(unfit)
     return ""
 
 

@@ -7,15 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sightline import registry
 from sightline.cards import Card
 from sightline.contracts import Benchmark
 from sightline.errors import UsageError
 from sightline.readers import TableBenchmark, found_release
-from sightline.release import OfficialRelease
-from sightline.store import Blobs
+from sightline.release import listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +57,18 @@ def inventory(card: Card, *, count: bool = True) -> Inventory:
         found = replace(found, root=root)
         if not count or (root is None and method.needs_root):
             return found
-        with TemporaryDirectory() as scratch:
-            return _counted(found, method, Path(scratch))
+        return _counted(found, method)
     except UsageError as unfit:
         return replace(found, problem=str(unfit).split("\n")[0])
 
 
-def _counted(found: Inventory, method: Benchmark, scratch: Path) -> Inventory:
-    release = OfficialRelease(found.root, Blobs(scratch), listing=True)
+def _counted(found: Inventory, method: Benchmark) -> Inventory:
     cases: dict[str, int] = {}
     unusable = 0
-    try:
+    with listed(found.root) as release:
         for case in method.cases(release):
             cases[case.category] = cases.get(case.category, 0) + 1
-            unusable += any(image.problem for image in case.conversation.images)
-    finally:
-        release.close()
+            unusable += case.conversation.problem is not None
     return replace(found, cases=cases, unusable=unusable)
 
 

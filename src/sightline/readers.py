@@ -119,7 +119,7 @@ class TableBenchmark(Benchmark):
         bad, odd, counts = BadRows(), OddTexts(), Counter[str]()
         row = None
         for row, case in self.pairs(release):
-            problem = _problem(case)
+            problem = case.conversation.problem
             if problem and self.on_bad_rows == "error":
                 bad.add(told(row, problem))
                 continue
@@ -157,9 +157,8 @@ class TableBenchmark(Benchmark):
                 raise row.problem(row.fault)
             made = self.case(row, release)
             for case in [made] if isinstance(made, Case) else made:
-                known = len(first)
-                before = first.setdefault(hash(case.id), row.key or row.number)
-                if len(first) == known:
+                before = _earlier(case, row, first)
+                if before is not None:
                     raise row.problem(f"{case.id!r} was already in {row.unit} {before}")
                 yield case
         except RowProblem as bad:
@@ -172,28 +171,39 @@ class TableBenchmark(Benchmark):
         with suppress(RowProblem, StopIteration):
             made = self.case(row.leniently(UNUSABLE), release)
             case = made if isinstance(made, Case) else next(iter(made))
-            known = len(first)
-            first.setdefault(hash(case.id), row.key or row.number)
-            doubled = len(first) == known
+            doubled = _earlier(case, row, first) is not None
             return unusable(f"{self.card.name}/unusable/{number}" if doubled else case.id, problem, case)
         return unusable(f"{self.card.name}/unusable/{number}", problem)
 
-    def _compare(self, counts: Mapping[str, int], release: Release) -> None:
-        """Warn of numbers of cases that are not those of the official release."""
+    def official(self, counts: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+        """Cases by category, as the official release has them and as they are counted; empty if not known.
+
+        Where only the number of all cases is known, it stands under ''.
+        """
         facts = self.card.release
         expected = {} if facts is None else facts.counts.get(self.part(), {})
-        if not expected:
-            return
         if set(expected) == {""}:
-            counts = {"": sum(counts.values())}
+            return {"": (expected[""], sum(counts.values()))}
+        names = dict.fromkeys([*expected, *counts]) if expected else {}
+        return {name: (expected.get(name, 0), counts.get(name, 0)) for name in names}
+
+    def _compare(self, counts: Mapping[str, int], release: Release) -> None:
+        """Warn of numbers of cases that are not those of the official release."""
         odd = [
-            f"{name or 'all'} has {counts.get(name, 0):,} (expected {expected.get(name, 0):,})"
-            for name in [*expected, *(name for name in counts if name not in expected)]
-            if counts.get(name, 0) != expected.get(name, 0)
+            f"{name or 'all'} has {found:,} (expected {expected:,})"
+            for name, (expected, found) in self.official(counts).items()
+            if found != expected
         ]
         if odd:
             more = f" and {len(odd) - 12} more" if len(odd) > 12 else ""
             release.warn(f"{release.root}: numbers of cases: {', '.join(odd[:12])}{more}")
+
+
+def _earlier(case: Case, row: Row, first: dict[int, int | str]) -> int | str | None:
+    """Key or number of the row with a case of that name; None, and this row is noted, if there was none."""
+    known = len(first)
+    before = first.setdefault(hash(case.id), row.key or row.number)
+    return before if len(first) == known else None
 
 
 def told(row: Row, problem: str) -> str:
@@ -217,15 +227,6 @@ def unusable(id: str, problem: str, of: Case | None = None) -> Case:
         twin=None if of is None else of.twin,
         problem=problem,
     )
-
-
-def _problem(case: Case) -> str:
-    """What is wrong with a picture of a case, or ''."""
-    for turn in case.conversation.turns:
-        for part in turn.parts:
-            if not isinstance(part, str) and part.problem:
-                return part.problem
-    return ""
 
 
 def found_release(card: Card) -> Path | None:

@@ -7,7 +7,7 @@ among the files, then in the zip and tar files that lie in one of its folders, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,32 @@ class Seen(NamedTuple):
 
     sha256: str = ""
     stamp: Stamp = ()
+
+
+class NoImages(Images):
+    """A place for pictures where none are kept: what is only listed, or read before there is a run."""
+
+    def read(self, sha256: str) -> bytes:
+        """Never."""
+        raise UsageError(f"no picture {sha256} is kept here")
+
+    def pixels(self, image: Image) -> Pixels:
+        """Never."""
+        raise UsageError(f"no picture {image.sha256} is kept here")
+
+    def put(self, data: bytes) -> Image:  # noqa: ARG002
+        """Never."""
+        raise UsageError("no pictures are kept here")
+
+
+@contextmanager
+def listed(root: Path | None) -> Iterator[OfficialRelease]:
+    """A release of which pictures are looked up, and neither read nor kept; closed at the end."""
+    release = OfficialRelease(root, NoImages(), listing=True)
+    try:
+        yield release
+    finally:
+        release.close()
 
 
 class OfficialRelease:

@@ -67,15 +67,11 @@ def _show_list(console: SafeConsole, native: taxonomy.NativeList) -> None:
 
 def _show_coverage(study: Path) -> None:
     """Cases per hazard of a study, and the hazards that it leaves out; releases may be absent."""
-    import tempfile
-
-    from sightline.store import Blobs
     from sightline.study.config import load
     from sightline.study.coverage import coverage
 
     checked = load(study, releases=False)
-    with tempfile.TemporaryDirectory() as scratch:
-        found = coverage(checked, Blobs(Path(scratch)))
+    found = coverage(checked)
     console = SafeConsole()
     title = f"hazards of study {checked.name}, crosswalk version {taxonomy.VERSION}"
     console.print(literal(title), highlight=False, soft_wrap=True)

@@ -9,9 +9,9 @@ from recorded_files import GOALS, plain_rows, write_csv
 
 from sightline import registry
 from sightline.errors import UsageError
-from sightline.release import OfficialRelease
+from sightline.release import NoImages, OfficialRelease
 from sightline.responses.files import Wanted
-from sightline.responses.reading import NoImages, read_responses
+from sightline.responses.reading import read_responses
 
 
 def test_it_has_no_cases_without_a_table(tmp_path: Path) -> None:

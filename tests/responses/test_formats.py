@@ -24,11 +24,11 @@ from recorded_files import (
 )
 
 from sightline.errors import UsageError
-from sightline.release import OfficialRelease
+from sightline.release import NoImages, OfficialRelease
 from sightline.responses.answers import Answer
 from sightline.responses.files import Wanted
 from sightline.responses.formats import jailbreakbench
-from sightline.responses.reading import NoImages, read_responses
+from sightline.responses.reading import read_responses
 from sightline.responses.table import Combination, ResponseTable
 
 

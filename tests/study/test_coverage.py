@@ -10,7 +10,6 @@ import pytest
 
 from sightline import registry, taxonomy
 from sightline.errors import UsageError
-from sightline.store import Blobs
 from sightline.study.config import load, parse
 from sightline.study.coverage import Coverage, Covered, coverage
 
@@ -40,7 +39,7 @@ def release(folder: Path) -> Path:
 
 
 def covered(text: str, folder: Path) -> Coverage:
-    return coverage(parse(text, folder=folder, releases=False), Blobs(folder / "blobs"))
+    return coverage(parse(text, folder=folder, releases=False))
 
 
 def test_cases_are_counted_by_the_code_that_they_carry(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sightline.cases import Expected, Image
+from sightline.cases import Expected
 from sightline.contracts import Release
 from sightline.errors import UsageError
 from sightline.readers import BadRows, TableBenchmark, found_release, where_to_look
-from sightline.records import Outcome, Pixels
-from sightline.release import OfficialRelease
+from sightline.records import Outcome
+from sightline.release import OfficialRelease, listed
 from sightline.rows import Row, RowProblem
 from sightline.untrusted import whole
 
@@ -111,11 +111,8 @@ class LabelledBenchmark(TableBenchmark):
         where = Path(root) if root is not None else found_release(self.card)
         if where is None:
             raise UsageError(where_to_look(self.card, "name"))
-        release = OfficialRelease(where, _NoPictures(), listing=True)
-        try:
+        with listed(where) as release:
             return self._labels(release)
-        finally:
-            release.close()
 
     def _labels(self, release: OfficialRelease) -> list[LabelledAnswer]:
         bad, found = BadRows(), []
@@ -172,16 +169,3 @@ def _whole(answer: LabelledAnswer) -> LabelledAnswer:
         for name in ("human", "judges")
     }
     return replace(answer, **texts, **said)
-
-
-class _NoPictures:
-    """Where labels are read, no picture is: a release that is listed keeps none."""
-
-    def read(self, sha256: str) -> bytes:
-        raise UsageError(f"no picture {sha256}: labels are read without pictures")
-
-    def pixels(self, image: Image) -> Pixels:
-        raise UsageError(f"no picture {image.sha256}: labels are read without pictures")
-
-    def put(self, data: bytes) -> Image:
-        return Image("", 0, 0)

@@ -94,7 +94,7 @@ def _found(method: Benchmark, spec: str, release: WatchedRelease, tally: Tally, 
         identical=tuple(tally.identical()),
         pictures=_pictures(tally),
         measures=_measures(tally),
-        official=_official(method, tally),
+        official=method.official(tally.categories) if isinstance(method, TableBenchmark) else {},
         known=files,
         samples=tuple(tally.sample(where, case) for where, case in tally.first),
     )
@@ -185,16 +185,3 @@ def _notes(method: Benchmark, tally: Tally) -> Iterator[str]:
     sharing = tally.sharing()
     if sharing and len(tally.groups) == len(tally.ids):
         yield f"{sharing:,} cases share a picture with another: a column `group` would make them one cluster"
-
-
-def _official(method: Benchmark, tally: Tally) -> dict[str, tuple[int, int]]:
-    """Cases by category, as they should be and as they are."""
-    if not isinstance(method, TableBenchmark) or method.card.release is None:
-        return {}
-    counts = method.card.release.counts.get(method.part(), {})
-    if not counts:
-        return {}
-    if set(counts) == {""}:  # of which only the number is known
-        return {"": (counts[""], sum(tally.categories.values()))}
-    names = dict.fromkeys([*counts, *tally.categories])
-    return {name: (counts.get(name, 0), tally.categories[name]) for name in names}

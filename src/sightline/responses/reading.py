@@ -10,12 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sightline.cases import Image
-from sightline.contracts import Images
 from sightline.digests import sha256_file
 from sightline.errors import UsageError, nearest
-from sightline.records import Pixels
-from sightline.release import OfficialRelease
+from sightline.release import NoImages, OfficialRelease, listed
 from sightline.responses.answers import Answer, Part
 from sightline.responses.columns import GUESSES, answers_of, columns_of, plain_name
 from sightline.responses.files import File, Wanted, found_files, open_file
@@ -28,22 +25,6 @@ FORMATS: Mapping[str, ModuleType] = {
 }
 INSPECT, TABLE = "inspect", "table"
 _BRIDGE = "sightline.bridge.eval_responses"
-
-
-class NoImages(Images):
-    """A place for pictures where none are kept: tables are read before there is a run."""
-
-    def read(self, sha256: str) -> bytes:
-        """Never."""
-        raise UsageError(f"no picture {sha256} is kept here")
-
-    def pixels(self, image: Image) -> Pixels:
-        """Never."""
-        raise UsageError(f"no picture {image.sha256} is kept here")
-
-    def put(self, data: bytes) -> Image:  # noqa: ARG002
-        """Never."""
-        raise UsageError("no pictures are kept here")
 
 
 def read_responses(wanted: Wanted, folder: Path, label: str = "") -> ResponseTable:
@@ -153,13 +134,11 @@ class _Reader:
 
 def format_of(path: Path) -> str:
     """The format in which a file holds responses: a harness's, or `table` for a column of them; else ''."""
-    release = OfficialRelease(path.parent, NoImages(), listing=True)
     try:
-        file = open_file(path, path.parent, release)
+        with listed(path.parent) as release:
+            file = open_file(path, path.parent, release)
     except UsageError:
         return ""
-    finally:
-        release.close()
     known = [name for name, module in FORMATS.items() if module.fits(file)]
     if _is_log(file) or known:
         return INSPECT if _is_log(file) else known[0]

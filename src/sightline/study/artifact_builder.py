@@ -259,11 +259,7 @@ class ArtifactBuilder:
             return
         if scope == "batched":
             cases = {key: case for key, case in cases.items() if key in wanted}
-        problems = {
-            key: case.problem
-            or next((image.problem for image in case.conversation.images if image.problem), None)
-            for key, case in cases.items()
-        }
+        problems = {key: case.problem or case.conversation.problem for key, case in cases.items()}
         for key, problem in problems.items():
             if problem is not None and key in wanted:
                 yield key, failed(cases[key], key, problem)

@@ -9,10 +9,9 @@ from typing import Literal
 
 from sightline import taxonomy
 from sightline.cases import Case
-from sightline.contracts import Images
 from sightline.errors import UsageError
 from sightline.readers import TableBenchmark, where_to_look
-from sightline.release import OfficialRelease
+from sightline.release import listed
 from sightline.study.config import Source, Study
 from sightline.study.sampling import sampled
 
@@ -66,29 +65,26 @@ class Coverage:
         )
 
 
-def coverage(study: Study, images: Images) -> Coverage:
+def coverage(study: Study) -> Coverage:
     """Count the cases of each hazard; where a release cannot be read, the labels of its list.
 
     Args:
         study: may have been read with `releases=False`.
-        images: where pictures that a benchmark draws are kept.
     """
-    return Coverage(benchmarks=tuple(_covered(source, images) for source in study.sources))
+    return Coverage(benchmarks=tuple(_covered(source) for source in study.sources))
 
 
-def _covered(source: Source, images: Images) -> Covered:
+def _covered(source: Source) -> Covered:
     if source.root is not None and not source.root.exists():
         return _unread(source, f"{source.root} does not exist")
     if source.root is None and source.benchmark.needs_root:
         return _unread(source, where_to_look(source.benchmark.card))
-    release = OfficialRelease(source.root, images, listing=True)
     try:
-        cases = source.benchmark.cases(release)
-        return _read(source, sampled(cases, source.limit) if source.limit else cases)
+        with listed(source.root) as release:
+            cases = source.benchmark.cases(release)
+            return _read(source, sampled(cases, source.limit) if source.limit else cases)
     except UsageError as unfit:
         return _unread(source, " ".join(str(unfit).split("\n")[:2]))  # of bad rows, the first
-    finally:
-        release.close()
 
 
 def _read(source: Source, cases: Iterable[Case]) -> Covered:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import NamedTuple
 
 from sightline import registry
 from sightline.errors import UsageError
-from sightline.release import OfficialRelease
+from sightline.release import listed
 from sightline.responses.reading import format_of
-from sightline.store import Blobs
 
 PROMPT = "What is shown in this picture?"
 
@@ -45,14 +43,11 @@ def look_at(path: Path) -> FirstLook:
 def _problem(path: Path, settings: Mapping[str, str]) -> str:
     """Why there is no first case with these settings; '' if there is one."""
     benchmark = registry.make("benchmark", "cases", **settings)
-    with tempfile.TemporaryDirectory() as scratch:
-        release = OfficialRelease(path, Blobs(Path(scratch)), listing=True)
-        try:
+    try:
+        with listed(path) as release:
             case = next(benchmark.cases(release), None)
-        except UsageError as unfit:
-            return str(unfit)
-        finally:
-            release.close()
+    except UsageError as unfit:
+        return str(unfit)
     if case is None or ("prompt" in settings and not any(case.conversation.images)):
         return f"{path}: no cases in it"
     return ""

@@ -67,7 +67,6 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
     else:
         _check_edits(draft, threat, had_images=bool(own))
         conversation = before.with_last_user(*shown, text)
-    problem = next((image.problem for image in conversation.images if image.problem is not None), None)
     return Artifact(
         key=key,
         case_id=draft.case.id,
@@ -80,7 +79,7 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
         shared=draft.shared,
         in_training_set=draft.in_training_set,
         note=draft.note,
-        problem=problem,
+        problem=conversation.problem,
     )
 
 
