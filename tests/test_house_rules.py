@@ -70,7 +70,7 @@ LAYERS = [
     {"whitebox"},
     {"testbed"},
     {"sightline_testbed"},
-    {"attacks", "defenses", "judges", "benchmarks"},
+    {"attacks", "defenses", "judges", "benchmarks", "image_sources"},
     {"study", "report"},
     {"data_check"},
     {"bridge"},
