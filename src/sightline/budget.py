@@ -19,12 +19,19 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Limits; None is no limit. `calls` are questions to a target or a helper model."""
+    """Limits; None is no limit. `calls` are questions to a target or a helper model, together.
+
+    `tokens` are those read and written by all of them: no call begins once they are used up.
+    """
 
     forwards: int | None = None
     backwards: int | None = None
     flops: float | None = None
     calls: int | None = None
+    target_calls: int | None = None
+    aux_calls: int | None = None
+    judge_calls: int | None = None
+    tokens: int | None = None
     seconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -81,6 +88,10 @@ def _used(cost: Cost) -> dict[str, float]:
         "backwards": cost.backwards,
         "flops": cost.flops,
         "calls": cost.calls_target + cost.calls_aux,
+        "target_calls": cost.calls_target,
+        "aux_calls": cost.calls_aux,
+        "judge_calls": cost.calls_judge,
+        "tokens": cost.tokens_in + cost.tokens_out,
         "seconds": cost.seconds,
     }
 

@@ -16,6 +16,7 @@ from sightline.cases import Case, Conversation, Image
 from sightline.craft import Craft as Craft
 from sightline.craft import Images as Images
 from sightline.craft import Surrogate as Surrogate
+from sightline.errors import ContractError
 from sightline.records import Draft, Pixels, Response, Verdict
 from sightline.rows import Row
 
@@ -168,6 +169,45 @@ class Attack(AttackCall, Protocol):
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Yield one draft per case. Raises ContractError if it cannot keep its promise."""
         ...
+
+
+class ConversingAttack(AttackCall, Protocol):
+    """An attack that asks models while it crafts: helpers, an in-loop judge, the target. One case at a time.
+
+    Everything that decides what it asks follows from the case, its settings, `ctx.seed` and the replies, so
+    that a run taken up again gives the same dialogue. In Python: `attack(model, "a request", roles={...})`.
+    """
+
+    __slots__ = ()
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """Calls per case, at most, by role: `target`, `attacker`, `in_loop_judge`, `captioner`, ...
+
+        They are the roles that the attack needs with its settings: a study that lacks one is refused.
+        """
+        ...
+
+    async def converse(self, case: Case, ctx: Craft) -> Draft:
+        """The draft of a case.
+
+        Raises:
+            UsageError: if none can be made, such as for a helper that refuses or writes what cannot be
+                read: the artifact is an error that keeps the calls, never a weaker attack.
+        """
+        ...
+
+    def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:  # noqa: ARG002
+        """Not for attacks that converse. Raises ContractError unless there are no cases."""
+        if cases:
+            raise ContractError(f"attack {self.card.name!r} asks models: run `converse`")
+        return iter(())
+
+
+TARGET = "target"
+"""The role of the model under attack, among `ConversingAttack.calls`."""
+IN_LOOP_JUDGE = "in_loop_judge"
+IMAGE_SOURCE = "image_source"
 
 
 class Target(Protocol):

@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sightline.budget import UNLIMITED, Budget
-from sightline.cases import Case, Image
+from sightline.cases import Case, Conversation, Image
 from sightline.errors import ContractError, UsageError
-from sightline.records import NO_COST, Cost, Pixels, SearchProgress, no_progress
+from sightline.records import (
+    NO_COST,
+    Cost,
+    Draft,
+    Pixels,
+    Response,
+    SearchProgress,
+    Verdict,
+    no_progress,
+)
 
 if TYPE_CHECKING:
     from sightline.attacks.toolkit import SourceImage
@@ -57,6 +66,37 @@ class Surrogate(Protocol):
         ...
 
 
+class Talk(Protocol):
+    """The models that an attack on one case may ask; see the methods of `Craft` of the same names."""
+
+    @property
+    def asks_target(self) -> bool:
+        """Whether the study lets the attack talk to a target."""
+        ...
+
+    async def ask(
+        self, role: str, conversation: Conversation, *, max_tokens: int, temperature: float
+    ) -> Response:
+        """One reply of a helper model."""
+        ...
+
+    async def ask_target(self, conversation: Conversation) -> Response:
+        """One reply of the target."""
+        ...
+
+    async def verdict(self, case: Case, shown: Conversation, response: Response) -> Verdict:
+        """What the in-loop judge says of a reply."""
+        ...
+
+    async def picture_of(self, case: Case, prompt: str) -> Pixels:
+        """A picture from the image source."""
+        ...
+
+    def keep(self, draft: Draft) -> None:
+        """The best draft so far."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Craft:
     """The whole outside world of an attack.
@@ -72,6 +112,7 @@ class Craft:
             sealed; None where nothing is saved.
         attack: the name of the attack, for messages and for what is drawn at random.
         picture: what an attack on all cases is to perturb, where the caller names it; see `shared_image`.
+        talk: the models that an attack which converses may ask.
     """
 
     images: Images
@@ -82,6 +123,66 @@ class Craft:
     checkpoint: Callable[[str], Path] | None = None
     attack: str = ""
     picture: Pixels | None = None
+    talk: Talk | None = None
+
+    async def ask(
+        self, role: str, conversation: Conversation, *, max_tokens: int = 512, temperature: float = 0.0
+    ) -> Response:
+        """One reply of a helper model: a role that the study names, such as `attacker` or `captioner`.
+
+        The call is recorded, counted as auxiliary, and not made again by a resumed run. A refusal, a block
+        (`stop`) and an empty text come back as they are.
+
+        Raises:
+            TransientError: if the helper still fails after its retries: the artifact is an error.
+            SpentError: if the budget pays for no further call: the draft last kept is the artifact.
+        """
+        return await self._talk.ask(role, conversation, max_tokens=max_tokens, temperature=temperature)
+
+    async def ask_target(self, conversation: Conversation) -> Response:
+        """One reply of the target: of the bare model or, with `oracle: defended`, of the defended one.
+
+        Raises:
+            TransientError, SpentError: as `ask`.
+            ContractError: if the attack declares no calls to a target, or the study grants none.
+        """
+        return await self._talk.ask_target(conversation)
+
+    async def verdict(self, case: Case, shown: Conversation, response: Response) -> Verdict:
+        """What the in-loop judge says of a reply. It never scores: the judges of the study are others.
+
+        Args:
+            case: what is attacked; its behavior is what the reply is compared with.
+            shown: what the target was shown.
+            response: its reply.
+
+        Raises:
+            TransientError, SpentError: as `ask`. A verdict that cannot be read is `Outcome.unparsed`.
+        """
+        return await self._talk.verdict(case, shown, response)
+
+    async def picture_of(self, case: Case, prompt: str) -> Pixels:
+        """A picture of what the prompt describes, from the study's role `image_source`.
+
+        Raises:
+            UsageError: if the source has none, such as a release without a picture of this case.
+        """
+        return await self._talk.picture_of(case, prompt)
+
+    def keep(self, draft: Draft) -> None:
+        """Keep the best draft so far: it becomes the artifact if the budget ends the loop."""
+        self._talk.keep(draft)
+
+    @property
+    def asks_target(self) -> bool:
+        """Whether a target may be asked (`oracle` is not `none`)."""
+        return self.talk is not None and self.talk.asks_target
+
+    @property
+    def _talk(self) -> Talk:
+        if self.talk is None:
+            raise ContractError(f"attack {self.attack!r} asks models: it is run by `converse`, not `craft`")
+        return self.talk
 
     @property
     def models(self) -> tuple[Victim, ...]:

@@ -34,7 +34,8 @@ def plain_part(part: Part) -> str | Plain:
 
 def pictures_in(row: Plain) -> Iterator[str]:
     """SHA-256 of the pictures that a case or an artifact needs, the clean one that was perturbed included."""
-    parts = [part for turn in row["conversation"]["turns"] for part in turn["parts"]]
+    turns = (*row["conversation"]["turns"], *row.get("follow_ups", ()))
+    parts = [part for turn in turns for part in turn["parts"]]
     for part in (*parts, row.get("clean", "")):
         if not isinstance(part, str) and "problem" not in part:
             yield part["sha256"]
@@ -42,25 +43,23 @@ def pictures_in(row: Plain) -> Iterator[str]:
 
 def plain_conversation(conversation: Conversation) -> Plain:
     """`{"turns": [{"role": ..., "parts": [...]}]}`."""
-    return {
-        "turns": [
-            {"role": turn.role, "parts": [plain_part(part) for part in turn.parts]}
-            for turn in conversation.turns
-        ]
-    }
+    return {"turns": [plain_turn(turn) for turn in conversation.turns]}
+
+
+def plain_turn(turn: Turn) -> Plain:
+    """`{"role": ..., "parts": [...]}`."""
+    return {"role": turn.role, "parts": [plain_part(part) for part in turn.parts]}
+
+
+def turn_of(plain: Plain) -> Turn:
+    """Back from `plain_turn`."""
+    parts = (part if isinstance(part, str) else Image(**part) for part in plain["parts"])
+    return Turn(plain["role"], tuple(parts))
 
 
 def conversation_of(plain: Plain) -> Conversation:
     """Back from `plain_conversation`."""
-    return Conversation(
-        tuple(
-            Turn(
-                turn["role"],
-                tuple(part if isinstance(part, str) else Image(**part) for part in turn["parts"]),
-            )
-            for turn in plain["turns"]
-        )
-    )
+    return Conversation(tuple(map(turn_of, plain["turns"])))
 
 
 def plain_cost(cost: Cost) -> Plain:
@@ -118,12 +117,15 @@ def case_of(plain: Plain) -> Case:
 def plain_artifact(artifact: Artifact) -> Plain:
     """An artifact as a mapping, its key first; `shown` is the digest of its conversation."""
     conversation = plain_conversation(artifact.conversation)
+    follow_ups = [plain_turn(turn) for turn in artifact.follow_ups]
     return {
         "key": artifact.key,
         "case_id": artifact.case_id,
-        "shown": digest(conversation),
+        "shown": digest(conversation, *([follow_ups] if follow_ups else [])),
         "conversation": conversation,
         **_without_defaults(
+            follow_ups=follow_ups,
+            calls=[plain_call(call) for call in artifact.calls],
             crafted_on=artifact.crafted_on,
             norms=dict(artifact.norms),
             clean=None if artifact.clean is None else plain_part(artifact.clean),
@@ -144,6 +146,8 @@ def artifact_of(plain: Plain) -> Artifact:
         key=plain["key"],
         case_id=plain["case_id"],
         conversation=conversation_of(plain["conversation"]),
+        follow_ups=tuple(map(turn_of, plain.get("follow_ups", ()))),
+        calls=tuple(Call(**call) for call in plain.get("calls", ())),
         crafted_on=plain.get("crafted_on"),
         norms=plain.get("norms", {}),
         clean=Image(**plain["clean"]) if "clean" in plain else None,
@@ -161,6 +165,11 @@ def artifact_of(plain: Plain) -> Artifact:
     )
 
 
+def plain_call(call: Call) -> Plain:
+    """A call as a mapping."""
+    return {name: getattr(call, name) for name in Call.__slots__}
+
+
 def plain_response(response: Response) -> Plain:
     """A response as a mapping."""
     return {
@@ -170,7 +179,8 @@ def plain_response(response: Response) -> Plain:
             raw=response.raw,
             error=response.error,
             flags=response.flags,
-            calls=[{name: getattr(call, name) for name in Call.__slots__} for call in response.calls],
+            calls=[plain_call(call) for call in response.calls],
+            replies=response.replies,
             cost=plain_cost(response.cost),
         ),
     }
@@ -185,6 +195,7 @@ def response_of(plain: Plain) -> Response:
         error=plain.get("error"),
         flags=tuple(plain.get("flags", ())),
         calls=tuple(Call(**call) for call in plain.get("calls", ())),
+        replies=tuple(plain.get("replies", ())),
         cost=cost_of(plain.get("cost")),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from sightline.cases import Case, Conversation, Image
+from sightline.cases import Case, Conversation, Image, Turn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,9 +99,11 @@ def no_progress(_: SearchProgress) -> None:
 class Draft:
     """What an attack proposes for one case, before anything was written or measured.
 
-    `image` (uint8, height x width x 3) replaces the pictures of the last user turn; without it, and
-    with `keep_images`, the case's own pictures stay. `text` replaces its text (None = keep).
-    The picture stands before the text. `clean` is the picture that was perturbed, if any, for norms.
+    `image` (uint8, height x width x 3) replaces the pictures of the last user turn, or `images` do, several
+    in their order; without them, and with `keep_images`, the case's own pictures stay. `text` replaces its
+    text (None = keep). Pictures stand before the text. `clean` is the picture that was perturbed, if any,
+    for norms. `before` are user turns that are sent before the last one, each after the target's reply to
+    the one before it; pictures in them lie in `Craft.images`.
     `shared` says that every case of the call is shown the same thing, so that its cost was paid once.
     `in_training_set` says whether the attack was optimized on this case's request; None where it had none.
     `trace` is the training loss by step; `checks` are looks at what a file would hold: step, loss on the
@@ -111,6 +113,8 @@ class Draft:
     case: Case
     text: str | None = None
     image: Pixels | None = None
+    images: tuple[Pixels, ...] = ()
+    before: tuple[Turn, ...] = ()
     keep_images: bool = True
     clean: Pixels | None = None
     trace: tuple[tuple[int, float], ...] = ()
@@ -121,16 +125,36 @@ class Draft:
     note: str = ""
 
 
+Stop = Literal["stop", "length", "content_filter", "blocked_defense", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call that a defense or an attack made: what for (a role), what was asked last, what came back."""
+
+    purpose: str
+    asked: str
+    text: str
+    stop: Stop
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """A sealed draft: its conversation shows only written files, and its norms were measured on them.
 
     `clean` is the file of the picture that was perturbed, against which `norms` were measured.
+    `follow_ups` are user turns that are sent after `conversation`, each after the target's reply to the one
+    before it: the script of an attack over several turns. `calls` are the calls that an attack made to
+    helper models and to the target that it talked to, in order.
     """
 
     key: str
     case_id: str
     conversation: Conversation
+    follow_ups: tuple[Turn, ...] = ()
+    calls: tuple[Call, ...] = ()
     crafted_on: str | None = None
     norms: Mapping[str, float] = field(default_factory=dict)
     clean: Image | None = None
@@ -143,24 +167,12 @@ class Artifact:
     problem: str | None = None
 
 
-Stop = Literal["stop", "length", "content_filter", "blocked_defense", "error"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One inner call that a defense made: what was asked last, what came back."""
-
-    purpose: str
-    asked: str
-    text: str
-    stop: Stop
-    tokens_in: int = 0
-    tokens_out: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A target's reply. `text` is what the user sees; `raw` what the bare model wrote, if different."""
+    """A target's reply. `text` is what the user sees; `raw` what the bare model wrote, if different.
+
+    `replies` are those to the turns before the last one, where a script of several turns was played.
+    """
 
     text: str
     stop: Stop = "stop"
@@ -168,6 +180,7 @@ class Response:
     error: str | None = None
     flags: tuple[str, ...] = ()
     calls: tuple[Call, ...] = ()
+    replies: tuple[str, ...] = ()
     cost: Cost = NO_COST
 
 

@@ -108,23 +108,26 @@ def _refuse_taken(kind: Kind, name: str, cls: type[Any]) -> None:
 
 
 def attack(name: str, **facts: Unpack[AttackFacts]) -> Callable[[type[T]], type[T]]:
-    """Register a frozen dataclass with `craft` as the attack `name`.
-
-    `craft` gets a context that knows the attack's name.
-    """
+    """Register a frozen dataclass with `craft` or `converse`, which get a context that knows its name."""
     register = _registering("attack", name, facts)
 
     def registered(cls: type[T]) -> type[T]:
-        inner = cls.craft  # type: ignore[attr-defined]
-
-        @functools.wraps(inner)
-        def craft(self: Any, cases: Any, ctx: Any) -> Any:
-            return inner(self, cases, dataclasses.replace(ctx, attack=name))
-
-        cls.craft = craft  # type: ignore[attr-defined]
+        for method in ("craft", "converse"):
+            if hasattr(cls, method):
+                setattr(cls, method, _knowing(name, getattr(cls, method)))
         return register(cls)
 
     return registered
+
+
+def _knowing(name: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of an attack, with a context that knows the attack's name."""
+
+    @functools.wraps(inner)
+    def called(self: Any, cases: Any, ctx: Any) -> Any:
+        return inner(self, cases, dataclasses.replace(ctx, attack=name))
+
+    return called
 
 
 def benchmark(name: str, **facts: Unpack[BenchmarkFacts]) -> Callable[[type[T]], type[T]]:

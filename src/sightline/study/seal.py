@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sightline.cases import Image, ThreatModel
+from sightline.cases import Conversation, Image, ThreatModel, Turn
 from sightline.contracts import Images
 from sightline.errors import ContractError
 from sightline.records import Artifact, Draft, Pixels
@@ -37,6 +37,8 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
     Raises:
         ContractError: if the draft edits what its threat model does not allow, or exceeds its eps.
     """
+    if draft.image is not None and draft.images:
+        raise ContractError(f"case {draft.case.id}: a draft shows `image` or `images`, not both")
     before = draft.case.conversation
     own = before.last_user_turn.images
     text = draft.text if draft.text is not None else before.last_user_text()
@@ -60,17 +62,27 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
                 "clean picture to measure the change against: yield Draft(..., clean=...)"
             )
         shown = (image,)
+    elif draft.images:
+        for pixels in draft.images:
+            _check_pixels(pixels)
+        shown = tuple(images.put(encode_png(pixels)) for pixels in draft.images)
     else:
         shown = own if draft.keep_images else ()
-    if draft.text is None and draft.image is None and draft.keep_images:
+    kept = draft.keep_images and draft.image is None and not draft.images
+    if kept and draft.text is None and not draft.before:
         conversation = before  # untouched, whatever the order of its parts
     else:
-        _check_edits(draft, threat, had_images=bool(own))
+        _check_edits(draft, threat, own)
         conversation = before.with_last_user(*shown, text)
+    first, follow_ups = conversation, tuple[Turn, ...]()
+    if draft.before:
+        first = before.with_last_user(*draft.before[0].parts)
+        follow_ups = (*draft.before[1:], conversation.last_user_turn)
     return Artifact(
         key=key,
         case_id=draft.case.id,
-        conversation=conversation,
+        conversation=first,
+        follow_ups=follow_ups,
         norms=norms,
         clean=clean,
         trace=draft.trace,
@@ -79,7 +91,7 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
         shared=draft.shared,
         in_training_set=draft.in_training_set,
         note=draft.note,
-        problem=conversation.problem,
+        problem=first.problem or Conversation(follow_ups).problem,
     )
 
 
@@ -98,9 +110,13 @@ def _check_pixels(pixels: Pixels) -> None:
         raise ContractError(f"a draft's picture is uint8 h x w x 3, got {pixels.dtype} {pixels.shape}")
 
 
-def _check_edits(draft: Draft, threat: ThreatModel, *, had_images: bool) -> None:
-    edits_image = draft.image is not None or (had_images and not draft.keep_images)
+def _check_edits(draft: Draft, threat: ThreatModel, own: tuple[Image, ...]) -> None:
+    where = f"case {draft.case.id}: "
+    if any(turn.role != "user" for turn in draft.before):
+        raise ContractError(f"{where}a script holds user turns only: the target itself replies to them")
+    added = any(image not in own for turn in draft.before for image in turn.images)
+    edits_image = draft.image is not None or bool(draft.images) or added or (own and not draft.keep_images)
     if edits_image and "image" not in threat.may_edit:
-        raise ContractError(f"case {draft.case.id}: the threat model does not allow editing the image")
-    if draft.text is not None and "text" not in threat.may_edit:
-        raise ContractError(f"case {draft.case.id}: the threat model does not allow editing the text")
+        raise ContractError(f"{where}the threat model does not allow editing the image")
+    if (draft.text is not None or draft.before) and "text" not in threat.may_edit:
+        raise ContractError(f"{where}the threat model does not allow editing the text")
