@@ -45,6 +45,7 @@ LAYERS = [
         "contracts",
         "cards",
         "registry",
+        "identities",
         "plugins",
         "callables",
         "namespaces",

@@ -26,6 +26,7 @@ from sightline.closure import PLUMBING, without_code
 from sightline.contracts import Craft, Decoding, ResolvesFiles
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
+from sightline.identities import inner_of
 from sightline.records import Response
 from sightline.release import OfficialRelease
 from sightline.store import Blobs
@@ -74,6 +75,12 @@ TARGETS = {
 }
 
 
+def modules_of(method: Any) -> tuple[str, ...]:
+    """The module of a method, and those of the methods that it runs."""
+    inner = (module for each in inner_of(method) for module in modules_of(each))
+    return (type(method).__module__, *inner)
+
+
 def keyed(what: str, folders: Path) -> Keyed:
     """A method (`attack figstep`), a target (`target vlm`), a surrogate or a stage."""
     kind, _, name = what.partition(" ")
@@ -92,7 +99,7 @@ def keyed(what: str, folders: Path) -> Keyed:
     if kind == "stage":
         return Keyed(STAGES[name], lambda: stage_code(name))
     method = registry.make(kind, name)
-    return Keyed((type(method).__module__,), lambda: registry.identity(method))
+    return Keyed(modules_of(method), lambda: registry.identity(method))
 
 
 EVERYTHING = [
@@ -235,7 +242,7 @@ def declared_by(kind: str, name: str) -> set[Path]:
     """The data files in a method's key."""
     root = edited.installed_folder()
     found: set[Path] = set()
-    for part in registry.card(kind, name).parts:
+    for part in registry.parts(registry.make(kind, name)):
         owner, _, pattern = part.partition(":")
         if pattern:
             found |= {path.resolve() for path in root.joinpath(*owner.split(".")[1:-1]).glob(pattern)}

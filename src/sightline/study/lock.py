@@ -62,7 +62,7 @@ def _method(label: str, method: Any) -> Plain:
         "label": label,
         "spec": registry.spec(method),
         "identity": registry.identity(method),
-        "code": method.card.code,
+        "code": registry.code(method),
         **({"resolved": resolved} if resolved else {}),
     }
 
@@ -75,7 +75,7 @@ def _code(run: RunContext) -> dict[str, str]:
         *(named.defense for named in run.study.defenses if named.defense is not None),
         *run.judges,
     ]
-    found = [method.card.parts for method in methods]
+    found = [registry.parts(method) for method in methods]
     found += [closure(*targets.modules_of(each.defense.around(each.name))) for each in run.targets]
     found += [closure(*modules) for modules in STAGES.values()]
     if any(column.surrogates for column in run.columns):
@@ -247,7 +247,7 @@ def _methods(old: Plain, new: Plain, changed: set[str]) -> Iterator[str]:
                 continue
             named = f"{kind} {entry['label']}"
             if was["identity"] != entry["identity"]:
-                parts = registry.parse(kind, entry["spec"]).card.parts
+                parts = registry.parts(registry.parse(kind, entry["spec"]))
                 yield f"{named}: {_reasons(was, entry, changed & parts.keys())}"
             if was.get("crafted_on") != entry.get("crafted_on") and _bare(was) == _bare(entry):
                 parts = closure(*SURROGATES)
