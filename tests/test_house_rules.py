@@ -71,7 +71,7 @@ LAYERS = [
     {"whitebox"},
     {"testbed"},
     {"sightline_testbed"},
-    {"attacks", "defenses", "judges", "benchmarks"},
+    {"attacks", "defenses", "judges", "benchmarks", "image_sources"},
     {"study", "report"},
     {"data_check"},
     {"bridge"},
