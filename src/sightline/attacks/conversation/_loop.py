@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,6 +9,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from sightline.attacks.dialogue import Dialogue, judged, progress, script, settled
+from sightline.attacks.templates import asked
 from sightline.attacks.wordings import request
 from sightline.budget import SpentError
 from sightline.cases import Case, Conversation, Turn
@@ -27,7 +27,6 @@ RESULTS = {
     Outcome.blocked_defense: "a filter before or behind the model stopped it",
 }
 UNKNOWN = "nobody could tell what it did"
-_SLOT = re.compile(r"\{(\w+)\}")
 
 
 @cache
@@ -36,11 +35,6 @@ def texts(name: str) -> Mapping[str, str]:
     path = resources.files("sightline.attacks.conversation") / "texts" / f"{name}.yaml"
     found: Mapping[str, str] = read_yaml(path.read_text("utf-8"), name)
     return found
-
-
-def filled(template: str, **slots: str) -> str:
-    """A template with its slots filled in one pass: what fills one is never looked into again."""
-    return _SLOT.sub(lambda found: slots.get(found[1], found[0]), template)
 
 
 def shown_reply(reply: Response) -> str:
@@ -60,12 +54,12 @@ def goal_slots(case: Case) -> dict[str, str]:
     Raises:
         UsageError: if nothing is asked.
     """
-    goal, own = request(case), case.conversation.last_user_text().strip()
+    goal = request(case)
     pictures = len(case.conversation.last_user_turn.images)
     beside = ("is a picture", "are pictures")[pictures > 1]
     return {
         "goal": goal,
-        "asked": own or goal,
+        "asked": asked(case),
         "picture": f"There {beside} beside the message, which you cannot change." if pictures else "",
     }
 

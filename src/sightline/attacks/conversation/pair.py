@@ -32,13 +32,13 @@ from sightline.attacks.conversation._loop import (
     attempts,
     check_counts,
     check_threshold,
-    filled,
     goal_slots,
     result,
     shown_reply,
     texts,
 )
 from sightline.attacks.dialogue import ask_until_read, settled
+from sightline.attacks.templates import filled
 from sightline.cards import Presets
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import ConversingAttack, Craft
