@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pages import bands, case, craft
 
 from sightline import registry
-from sightline.attacks import rendering
+from sightline.attacks import font_files
 from sightline.benchmarks.figstep_safebench import FIGSTEP_ITEMS
 from sightline.cases import Image
 from sightline.errors import UsageError
@@ -145,7 +145,7 @@ def test_the_request_is_in_the_picture_alone(tmp_path):
     assert "glimber" not in draft.text
     assert "polish" not in draft.text
     assert (draft.image == page_of(figstep("figstep"), "Steps to polish a glimber.")[0]).all()
-    font = rendering.find_font("FreeMonoBold.ttf")
+    font = font_files.find_font("FreeMonoBold.ttf")
     assert draft.note == f"{font.note()}, 80 px; 5 lines"
 
 

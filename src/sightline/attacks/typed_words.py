@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from sightline.attacks.rendering import blank
+from sightline.attacks.pictures import blank
 from sightline.cases import Case
 from sightline.errors import UsageError
 from sightline.records import Draft, Pixels

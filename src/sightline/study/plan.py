@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sightline import registry
-from sightline.attacks.rendering import find_font
+from sightline.attacks.font_files import find_font
 from sightline.contracts import CountsCalls, Judge, NeedsTarget, Recalls
 from sightline.keys import judge_key
 from sightline.shards import Row

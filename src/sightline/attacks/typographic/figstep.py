@@ -33,7 +33,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.attacks import instructions, rendering, wordings
+from sightline.attacks import font_files, instructions, rendering, wordings
 from sightline.attacks.typed_words import Typed, drawn_drafts
 from sightline.cards import Presets, Renamed
 from sightline.cases import Case, ThreatModel
@@ -100,7 +100,7 @@ class FigStep(Attack):
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
-        return rendering.resolved(self.font)
+        return font_files.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """One page per case; the request is in the picture alone."""
@@ -131,7 +131,7 @@ class FigStep(Attack):
             UsageError: if the list does not fit at 8 pixels and nothing may be clipped, or the font cannot
                 draw it.
         """
-        font = rendering.find_font(self.font)
+        font = font_files.find_font(self.font)
         size = self.page_size(drawn)
         shrink = self.overflow == "shrink"
         for px in range(self.font_px, (SMALLEST_FONT_PX if shrink else self.font_px) - 1, -1):
