@@ -31,7 +31,8 @@ from sightline.attacks import font_files, wordings
 from sightline.attacks.line_breaks import clusters
 from sightline.attacks.pictures import size_of
 from sightline.attacks.strips import TextStyle, cut_strip, split_evenly, text_line
-from sightline.attacks.text_files import filled, texts
+from sightline.attacks.templates import filled
+from sightline.attacks.text_files import texts
 from sightline.attacks.typed_words import Typed, with_follow_up
 from sightline.cards import Presets
 from sightline.cases import Case, ThreatModel
