@@ -1,1 +1,1 @@
-"""Attacks that talk to the target: they rewrite, branch, escalate or try again from what it replies."""
+"""Attacks that ask models while they craft, and what they are made of."""
