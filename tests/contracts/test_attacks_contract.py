@@ -11,8 +11,8 @@ from shipped import shipped
 
 from sightline import registry
 from sightline.cases import Image, ThreatModel
-from sightline.contracts import Craft
-from sightline.errors import UsageError
+from sightline.contracts import IN_LOOP_JUDGE, TARGET, Craft
+from sightline.errors import ContractError, UsageError
 from sightline.store import Blobs
 from sightline.study.seal import seal
 
@@ -27,7 +27,9 @@ def every_attack():
         )
 
 
-ATTACKS = [text for text in every_attack() if not registry.parse("attack", text).card.extra]
+EVERY = [text for text in every_attack() if not registry.parse("attack", text).card.extra]
+CONVERSING = [text for text in EVERY if hasattr(registry.parse("attack", text), "converse")]
+ATTACKS = [text for text in EVERY if text not in CONVERSING]
 
 
 @pytest.fixture
@@ -71,16 +73,18 @@ def test_no_case_is_dropped_and_none_turns_into_text_by_accident(text, cases, im
     attack = registry.parse("attack", text)
     for draft in attack.craft(cases, Craft(images=images)):
         artifact = seal(draft, images, key="k", threat=attack.card.threat)
-        shown = artifact.conversation.turns[-1]
+        shown = (artifact.follow_ups or artifact.conversation.turns)[-1]
         assert shown.role == "user"
+        assert len(artifact.follow_ups) == len(draft.before)
         if draft.image is not None:
             assert [type(part) for part in shown.parts] == [Image, str]
             assert (images.pixels(shown.images[0]) == draft.image).all()
         elif draft.keep_images:
-            assert list(artifact.conversation.images) == list(draft.case.conversation.images)
+            assert shown.images == draft.case.conversation.last_user_turn.images
         else:
-            assert not list(artifact.conversation.images)
-        assert (artifact.problem is not None) == any(image.problem for image in shown.images)
+            assert not shown.images
+        turns = (*artifact.conversation.turns, *artifact.follow_ups)
+        assert (artifact.problem is not None) == any(image.problem for turn in turns for image in turn.images)
 
 
 @pytest.mark.parametrize("text", ATTACKS)
@@ -96,12 +100,12 @@ def test_drafts_are_the_same_every_time_and_do_not_depend_on_the_batch(text, cas
             assert a.image.tobytes() == b.image.tobytes()
 
 
-@pytest.mark.parametrize("text", ATTACKS)
+@pytest.mark.parametrize("text", EVERY)
 def test_no_cases_no_drafts(text, images):
     assert list(registry.parse("attack", text).craft([], Craft(images=images))) == []
 
 
-@pytest.mark.parametrize("text", ATTACKS)
+@pytest.mark.parametrize("text", EVERY)
 def test_spec_reads_back_as_the_same_attack(text):
     attack = registry.parse("attack", text)
     again = registry.parse("attack", registry.spec(attack))
@@ -109,7 +113,7 @@ def test_spec_reads_back_as_the_same_attack(text):
     assert registry.identity(again) == registry.identity(attack)
 
 
-@pytest.mark.parametrize("text", ATTACKS)
+@pytest.mark.parametrize("text", EVERY)
 def test_attack_is_a_frozen_value_with_a_card(text):
     attack = registry.parse("attack", text)
     assert dataclasses.is_dataclass(attack)
@@ -123,7 +127,7 @@ def test_attack_is_a_frozen_value_with_a_card(text):
     assert card.source or card.paper
 
 
-@pytest.mark.parametrize("name", sorted({text.split("(")[0] for text in ATTACKS}))
+@pytest.mark.parametrize("name", sorted({text.split("(")[0] for text in EVERY}))
 def test_presets_differ_from_the_default_and_from_each_other(name):
     presets = registry.card("attack", name).presets
     made = [
@@ -143,3 +147,13 @@ def test_an_empty_request_is_a_named_error_or_is_left_alone(text, images):
     else:
         with pytest.raises(UsageError, match="case b/empty"):
             list(attack.craft([empty], Craft(images=images)))
+
+
+@pytest.mark.parametrize("text", CONVERSING)
+def test_an_attack_that_converses_says_what_it_may_ask_and_has_no_craft(text, cases, images):
+    attack = registry.parse("attack", text)
+    assert all(isinstance(most, int) and most >= 1 for most in attack.calls.values()), attack.calls
+    assert (TARGET in attack.calls) == (attack.card.threat.oracle != "none")
+    assert IN_LOOP_JUDGE not in attack.calls or TARGET in attack.calls
+    with pytest.raises(ContractError, match="run `converse`"):
+        list(attack.craft(cases, Craft(images=images)))

@@ -1,0 +1,1 @@
+"""Attacks that ask models, or go over several turns."""
