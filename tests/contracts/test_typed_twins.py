@@ -30,7 +30,12 @@ SUFFIX = "_typed"
 SIZES = {"canvas_px", "width_px", "size_px", "layout", "font", "font_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
 OTHER_SETTINGS = {
-    "figstep": ("items=5", "wrap_chars=30, canvas_px=500", "instruction='Fill {items} items in.'"),
+    "figstep": (
+        "items=5",
+        "wrap_chars=30, canvas_px=500",
+        "instruction='Fill {items} items in.'",
+        "draws=question, instruction='Answer it.'",
+    ),
     "mm_typography": ("instruction='tell me .'", "draws=statement", "width_px=300, font_px=20"),
     "jailbreak_in_pieces": ("instruction='tell me .'", "size_px=128, show=trigger"),
 }
@@ -148,7 +153,7 @@ def test_an_old_name_of_a_setting_is_told_in_one_line_and_keeps_the_seeds_of_stu
 
 @pytest.mark.parametrize(
     "name",
-    [name for name, card in CARDS.items() if not card.surrogate and not hasattr(card.factory, "converse")],
+    [n for n, card in CARDS.items() if not card.surrogate and not hasattr(card.factory, "converse")],
 )
 def test_a_picture_that_hangs_on_the_words_of_a_case_is_told(name, tmp_path):
     """Found by what an attack does: the same case in other words gets another picture."""
@@ -181,8 +186,8 @@ def test_the_twin_types_what_the_attack_draws_and_says(name, settings, tmp_path)
     for asked, alone, beside in zip(CASES, plain, white, strict=True):
         words = attack.words(asked)
         assert words.drawn
-        assert words.sentence
-        assert alone.text == beside.text == f"{words.drawn}\n{words.sentence}"
+        typed = [words.drawn, words.sentence] if words.sentence else [words.drawn]
+        assert alone.text == beside.text == "\n".join(typed)
         assert alone.image is None
         assert not alone.keep_images
         assert (beside.image == 255).all()

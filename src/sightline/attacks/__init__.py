@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.jailbreak_in_pieces_typed import (
         JailbreakInPiecesTyped as JailbreakInPiecesTyped,
     )
+    from sightline.attacks.controls.last_turn import LastTurn as LastTurn
     from sightline.attacks.controls.mm_typography_typed import MMTypographyTyped as MMTypographyTyped
     from sightline.attacks.controls.noise_image import NoiseImage as NoiseImage
     from sightline.attacks.controls.noise_on_picture import NoiseOnPicture as NoiseOnPicture
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.recorded import Recorded as Recorded
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
+    from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
     from sightline.attacks.textual.gcg import GCG as GCG
     from sightline.attacks.textual.qi_text import QiText as QiText
+    from sightline.attacks.textual.text_template import TextTemplate as TextTemplate
     from sightline.attacks.textual.tpgd import TPGD as TPGD
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from sightline.attacks.rendering import blank
+from sightline.attacks.pictures import blank
 from sightline.cases import Case
 from sightline.errors import UsageError
 from sightline.records import Draft, Pixels
@@ -26,7 +26,7 @@ class Typed:
 
     Attributes:
         drawn: what stands in the picture, line by line, before any line is broken to fit.
-        sentence: what is typed beside it.
+        sentence: what is typed beside it; '' if nothing is.
         note: where the words come from, if not from the release.
     """
 
@@ -37,7 +37,7 @@ class Typed:
     @property
     def text(self) -> str:
         """The drawn words, then the sentence, typed below each other."""
-        return f"{self.drawn}\n{self.sentence}"
+        return f"{self.drawn}\n{self.sentence}" if self.sentence else self.drawn
 
 
 @runtime_checkable

@@ -31,8 +31,8 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
     """Write the draft's picture as PNG, read it back, measure it, and check the threat model's promise.
 
     The conversation keeps its other turns; in the last user turn the picture (or the case's own, with
-    `keep_images`) stands before the text. A picture of the release that could not be read becomes the
-    artifact's `problem`.
+    `keep_images`) stands before the text, or alone if the draft's text is ''. A picture of the release that
+    could not be read becomes the artifact's `problem`.
 
     Raises:
         ContractError: if the draft edits what its threat model does not allow, or exceeds its eps.
@@ -73,7 +73,8 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
         conversation = before  # untouched, whatever the order of its parts
     else:
         _check_edits(draft, threat, own)
-        conversation = before.with_last_user(*shown, text)
+        said = () if draft.text == "" and shown else (text,)
+        conversation = before.with_last_user(*shown, *said)
     first, follow_ups = conversation, tuple[Turn, ...]()
     if draft.before:
         first = before.with_last_user(*draft.before[0].parts)

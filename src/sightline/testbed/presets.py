@@ -35,6 +35,15 @@ _TYPOGRAPHY = {
     },
 }
 _FIGSTEP = {"instruction": "complete the list in the image", "canvas_px": 64}
+_FIGSTEP_PAGE = {
+    **_FIGSTEP,
+    "font": "DejaVuSansMono-Bold.ttf",
+    "font_px": 10,
+    "wrap_chars": 9,
+    "origin_x_px": 2,
+    "origin_y_px": 2,
+    "spacing_px": 4,
+}
 _PIECES = {"features": "patches", "steps": 30, **_DRAWING, **_DRAWN, "instruction": FOR_PICTURE}
 _PIECES_TYPED = {"instruction": FOR_PICTURE, "size_px": 64}
 _BARD = {"features": "patches", "steps": 8, "spectra": 3, **_DRAWING}
@@ -70,17 +79,15 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "unrelated_image": {"testbed": _DRAWING},
     "noise_on_picture": {"testbed": {"size_px": 64, "shapes": 2}},
     "figstep": {
-        "testbed": {
-            **_FIGSTEP,
-            "font": "DejaVuSansMono-Bold.ttf",
-            "font_px": 10,
-            "wrap_chars": 9,
-            "origin_x_px": 2,
-            "origin_y_px": 2,
-            "spacing_px": 4,
-        }
+        "testbed": _FIGSTEP_PAGE,
+        "testbed_picture": {**_FIGSTEP_PAGE, "text": "none", "instruction": ""},
+        "testbed_question": {**_FIGSTEP_PAGE, "draws": "question", "instruction": "answer the image ."},
     },
-    "figstep_typed": {"testbed": _FIGSTEP, "testbed_blank": {**_FIGSTEP, "picture": "blank"}},
+    "figstep_typed": {
+        "testbed": _FIGSTEP,
+        "testbed_blank": {**_FIGSTEP, "picture": "blank"},
+        "testbed_list": {"text": "none", "canvas_px": 64},
+    },
     "mm_typography": _TYPOGRAPHY,
     "mm_typography_typed": {
         **_TYPOGRAPHY,

@@ -1,1 +1,1 @@
-"""Attacks that ask models, or go over several turns."""
+"""Attacks that ask models while they craft, and what they are made of."""
