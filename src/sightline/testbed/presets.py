@@ -44,6 +44,7 @@ _FIGSTEP_PAGE = {
     "origin_y_px": 2,
     "spacing_px": 4,
 }
+_PRO = {"font": "DejaVuSans.ttf", "font_px": 14, "instruction": "complete the list in the image"}
 _PIECES = {"features": "patches", "steps": 30, **_DRAWING, **_DRAWN, "instruction": FOR_PICTURE}
 _PIECES_TYPED = {"instruction": FOR_PICTURE, "size_px": 64}
 _BARD = {"features": "patches", "steps": 8, "spectra": 3, **_DRAWING}
@@ -87,6 +88,11 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "testbed": _FIGSTEP,
         "testbed_blank": {**_FIGSTEP, "picture": "blank"},
         "testbed_list": {"text": "none", "canvas_px": 64},
+    },
+    "figstep_pro": {"testbed": _PRO},
+    "figstep_pro_typed": {
+        "testbed": _PRO,
+        "testbed_blank": {**_PRO, "picture": "blank"},
     },
     "mm_typography": _TYPOGRAPHY,
     "mm_typography_typed": {
