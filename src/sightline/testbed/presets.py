@@ -202,6 +202,9 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "testbed": {**_QI_TEXT, "steps": 40, "candidates": 32, "targets_per_step": 6, "check_every": 8},
         "testbed_random": {**_QI_TEXT, "baseline": True},
     },
+    # chosen on persons that training asked about: 8 of 12 are answered then, none before
+    "follow_up": {"testbed": {"texts": ("and the town ?",)}},
+    "follow_up_live": {"testbed": {"texts": ("and the town ?",)}},
     "tpgd": {
         "testbed": {**_TPGD, "rate": 10.0, "restarts": 40, "steps": 6, "max_similarity": 0.5},
         "testbed_random": {**_TPGD, "baseline": True},
