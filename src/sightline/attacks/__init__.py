@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.recorded import Recorded as Recorded
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
+    from sightline.attacks.textual.encoding import Encoding as Encoding
     from sightline.attacks.textual.gcg import GCG as GCG
+    from sightline.attacks.textual.past_tense_rule import PastTenseRule as PastTenseRule
+    from sightline.attacks.textual.payload_splitting import PayloadSplitting as PayloadSplitting
     from sightline.attacks.textual.qi_text import QiText as QiText
     from sightline.attacks.textual.text_template import TextTemplate as TextTemplate
     from sightline.attacks.textual.tpgd import TPGD as TPGD
