@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.jailbreak_in_pieces_typed import (
         JailbreakInPiecesTyped as JailbreakInPiecesTyped,
     )
+    from sightline.attacks.controls.last_turn import LastTurn as LastTurn
     from sightline.attacks.controls.mm_typography_typed import MMTypographyTyped as MMTypographyTyped
     from sightline.attacks.controls.noise_image import NoiseImage as NoiseImage
     from sightline.attacks.controls.noise_on_picture import NoiseOnPicture as NoiseOnPicture
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
     from sightline.attacks.textual.encoding import Encoding as Encoding
     from sightline.attacks.textual.few_shot import FewShot as FewShot
+    from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.textual.gcg import GCG as GCG
     from sightline.attacks.textual.many_shot import ManyShot as ManyShot
     from sightline.attacks.textual.past_tense_rule import PastTenseRule as PastTenseRule
