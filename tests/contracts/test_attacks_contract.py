@@ -77,15 +77,16 @@ def test_no_case_is_dropped_and_none_turns_into_text_by_accident(text, cases, im
     attack = registry.parse("attack", text)
     for draft in attack.craft(cases, Craft(images=images)):
         artifact = seal(draft, images, key="k", threat=attack.card.threat)
-        shown = artifact.conversation.turns[-1]
+        sent = artifact.conversation.then(*artifact.follow_ups)
+        shown = sent.turns[-1]
         assert shown.role == "user"
         if draft.image is not None:
             assert [type(part) for part in shown.parts] == ([Image] if draft.text == "" else [Image, str])
             assert (images.pixels(shown.images[0]) == draft.image).all()
         elif draft.keep_images:
-            assert list(artifact.conversation.images) == list(draft.case.conversation.images)
+            assert list(sent.images) == list(draft.case.conversation.images)
         else:
-            assert not list(artifact.conversation.images)
+            assert not list(sent.images)
         assert (artifact.problem is not None) == any(image.problem for image in shown.images)
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.recorded import Recorded as Recorded
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
+    from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.textual.encoding import Encoding as Encoding
     from sightline.attacks.textual.few_shot import FewShot as FewShot
-    from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.textual.gcg import GCG as GCG
     from sightline.attacks.textual.many_shot import ManyShot as ManyShot
     from sightline.attacks.textual.past_tense_rule import PastTenseRule as PastTenseRule

@@ -25,7 +25,7 @@ from sightline.records import Draft
 from sightline.registry import attack
 
 NAME = "many_shot"
-PRESETS: Presets = {"32": {"n": 32}, "64": {"n": 64}, "256": {"n": 256}}
+PRESETS: Presets = {"shots_32": {"n": 32}, "shots_64": {"n": 64}, "shots_256": {"n": 256}}
 
 
 @attack(
