@@ -44,6 +44,7 @@ _FIGSTEP_PAGE = {
     "origin_y_px": 2,
     "spacing_px": 4,
 }
+_PRO = {"font": "DejaVuSans.ttf", "font_px": 14, "instruction": "complete the list in the image"}
 _PIECES = {"features": "patches", "steps": 30, **_DRAWING, **_DRAWN, "instruction": FOR_PICTURE}
 _PIECES_TYPED = {"instruction": FOR_PICTURE, "size_px": 64}
 _BARD = {"features": "patches", "steps": 8, "spectra": 3, **_DRAWING}
@@ -88,6 +89,11 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "testbed": _FIGSTEP,
         "testbed_blank": {**_FIGSTEP, "picture": "blank"},
         "testbed_list": {"text": "none", "canvas_px": 64},
+    },
+    "figstep_pro": {"testbed": _PRO},
+    "figstep_pro_typed": {
+        "testbed": _PRO,
+        "testbed_blank": {**_PRO, "picture": "blank"},
     },
     "mm_typography": _TYPOGRAPHY,
     "mm_typography_typed": {
@@ -197,6 +203,9 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "testbed": {**_QI_TEXT, "steps": 40, "candidates": 32, "targets_per_step": 6, "check_every": 8},
         "testbed_random": {**_QI_TEXT, "baseline": True},
     },
+    # chosen on persons that training asked about: 8 of 12 are answered then, none before
+    "follow_up": {"testbed": {"texts": ("and the town ?",)}},
+    "follow_up_live": {"testbed": {"texts": ("and the town ?",)}},
     "tpgd": {
         "testbed": {**_TPGD, "rate": 10.0, "restarts": 40, "steps": 6, "max_similarity": 0.5},
         "testbed_random": {**_TPGD, "baseline": True},
