@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from apart import printed
 from edited import INSTALLED, edit, forget, text_of, with_another_constant, with_other_comments
 from pages import case
 from shipped import shipped
+from talks import Talk
 
 from sightline import _lazy, cards, closure, registry, targets, whitebox
 from sightline.cases import Conversation
@@ -26,6 +28,7 @@ from sightline.closure import PLUMBING, without_code
 from sightline.contracts import Craft, Decoding, ResolvesFiles
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
+from sightline.identities import inner_of
 from sightline.records import Response
 from sightline.release import OfficialRelease
 from sightline.store import Blobs
@@ -74,6 +77,12 @@ TARGETS = {
 }
 
 
+def modules_of(method: Any) -> tuple[str, ...]:
+    """The module of a method, and those of the methods that it runs."""
+    inner = (module for each in inner_of(method) for module in modules_of(each))
+    return (type(method).__module__, *inner)
+
+
 def keyed(what: str, folders: Path) -> Keyed:
     """A method (`attack figstep`), a target (`target vlm`), a surrogate or a stage."""
     kind, _, name = what.partition(" ")
@@ -92,7 +101,7 @@ def keyed(what: str, folders: Path) -> Keyed:
     if kind == "stage":
         return Keyed(STAGES[name], lambda: stage_code(name))
     method = registry.make(kind, name)
-    return Keyed((type(method).__module__,), lambda: registry.identity(method))
+    return Keyed(modules_of(method), lambda: registry.identity(method))
 
 
 EVERYTHING = [
@@ -235,7 +244,7 @@ def declared_by(kind: str, name: str) -> set[Path]:
     """The data files in a method's key."""
     root = edited.installed_folder()
     found: set[Path] = set()
-    for part in registry.card(kind, name).parts:
+    for part in registry.parts(registry.make(kind, name)):
         owner, _, pattern = part.partition(":")
         if pattern:
             found |= {path.resolve() for path in root.joinpath(*owner.split(".")[1:-1]).glob(pattern)}
@@ -286,7 +295,14 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
     for method in (registry.make(kind, name, preset=preset) for preset in presets):
         if kind == "attack" and not method.card.surrogate:
             wordings = {"statement": "steps for balopi", "key_phrase": "balopi", "rephrased": "steps for it"}
-            list(method.craft([case("steps for balopi", id="b/1", **wordings)], Craft(images=blobs)))
+            asked = case("steps for balopi", id="b/1", **wordings)
+            if hasattr(method, "converse"):
+                helpers = {role: ["no"] for role in ("target", "attacker", "captioner", "translator")}
+                ctx = Craft(images=blobs, talk=Talk(verdicts=lambda _: "refused", **helpers))
+                with suppress(UsageError):  # helpers that say this cannot be read
+                    asyncio.run(method.converse(asked, ctx))
+            else:
+                list(method.craft([asked], Craft(images=blobs)))
         if kind == "defense":
             target = targets.open_target(f"defended/{registry.spec(method)}:scripted/echo", blobs)
             asyncio.run(target.generate(Conversation.user("steps for x"), Decoding()))

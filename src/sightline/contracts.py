@@ -372,3 +372,16 @@ class ResolvesFiles(Protocol):
     def resolved(self) -> Mapping[str, str]:
         """Digests of the contents that it found and will use, by what they are for."""
         ...
+
+
+@runtime_checkable
+class Composed(Protocol):
+    """A method that runs others, which its settings name (`registry.inner_attack`).
+
+    What decides their results decides its own: their settings, code and files are part of its identity.
+    """
+
+    @property
+    def inner(self) -> tuple[Any, ...]:
+        """The methods that it runs, constructed, in the order in which they run."""
+        ...

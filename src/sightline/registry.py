@@ -23,11 +23,13 @@ from typing import Any, TypeVar, Unpack
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from sightline import callables, contracts, plugins
-from sightline.cards import AttackFacts, BenchmarkFacts, Card, Facts, Kind, Presets, Role, unchanged
+from sightline.cards import AttackFacts, BenchmarkFacts, Card, Facts, Kind, OwnRole, Presets, Role, unchanged
 from sightline.cases import Eps
-from sightline.contracts import ResolvesFiles
-from sightline.digests import digest
 from sightline.errors import AbsentExtraError, UsageError, nearest
+from sightline.identities import code as code
+from sightline.identities import identity as identity
+from sightline.identities import parts as parts
+from sightline.identities import resolved as resolved
 from sightline.namespaces import described
 
 CONTRACTS: Mapping[Kind, Any] = {
@@ -331,6 +333,8 @@ def spec(method: Any) -> str:
 
 def role_of(method: Any) -> Role:
     """The role of an attack with its settings: that of its card, or what a setting makes of it."""
+    if isinstance(method, OwnRole):
+        return method.own_role
     if any(getattr(method, name) in values for name, values in method.card.plain_when.items()):
         return "plain"
     if any(getattr(method, name) in values for name, values in method.card.control_when.items()):
@@ -387,13 +391,9 @@ def parse(kind: Kind, text: str) -> Any:
     return make(kind, tree.func.id, **params)
 
 
-def identity(method: Any) -> str:
-    """Digest of what decides a method's results: name, all settings, version, code and resolved files."""
-    found: Card = method.card
-    values = {f.name: getattr(method, f.name) for f in dataclasses.fields(method) if f.init}
-    return digest(found.kind, found.name, values, found.version, found.code, resolved(method))
+def inner_attack(text: str) -> Any:
+    """The attack that a setting of another one names, as `parse` reads it.
 
-
-def resolved(method: Any) -> Mapping[str, str]:
-    """What a method found on this machine, such as fonts: digests by name; empty for most."""
-    return method.resolved() if isinstance(method, ResolvesFiles) else {}
+    Who uses this satisfies `contracts.Composed`: else the inner attack's code would be in no key.
+    """
+    return parse("attack", text)

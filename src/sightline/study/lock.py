@@ -62,7 +62,7 @@ def _method(label: str, method: Any) -> Plain:
         "label": label,
         "spec": registry.spec(method),
         "identity": registry.identity(method),
-        "code": method.card.code,
+        "code": registry.code(method),
         **({"resolved": resolved} if resolved else {}),
     }
 
@@ -75,8 +75,10 @@ def _code(run: RunContext) -> dict[str, str]:
         *(named.defense for named in run.study.defenses if named.defense is not None),
         *run.judges,
     ]
-    found = [method.card.parts for method in methods]
+    found = [registry.parts(method) for method in methods]
     found += [closure(*targets.modules_of(each.defense.around(each.name))) for each in run.targets]
+    asked = {name for column in run.columns for name in (*column.named.roles.values(), column.named.talks_to)}
+    found += [closure(*targets.modules_of(name)) for name in sorted(asked) if "/" in name.partition("(")[0]]
     found += [closure(*modules) for modules in STAGES.values()]
     if any(column.surrogates for column in run.columns):
         found.append(closure(*SURROGATES))
@@ -111,6 +113,7 @@ def resolve(run: RunContext) -> Plain:
             {
                 **_method(column.named.label, column.named.attack),
                 **({"crafted_on": column.crafted_on} if column.surrogates else {}),
+                **({"asks": dict(column.talkers.ids)} if column.talkers is not None else {}),
                 **({"budget": str(column.named.budget)} if column.named.budget != UNLIMITED else {}),
                 **({"seed": column.seed} if column.named.seed_index else {}),
                 **({"applies_to": sorted(met)} if met != cards.REQUESTS else {}),
@@ -247,7 +250,7 @@ def _methods(old: Plain, new: Plain, changed: set[str]) -> Iterator[str]:
                 continue
             named = f"{kind} {entry['label']}"
             if was["identity"] != entry["identity"]:
-                parts = registry.parse(kind, entry["spec"]).card.parts
+                parts = registry.parts(registry.parse(kind, entry["spec"]))
                 yield f"{named}: {_reasons(was, entry, changed & parts.keys())}"
             if was.get("crafted_on") != entry.get("crafted_on") and _bare(was) == _bare(entry):
                 parts = closure(*SURROGATES)
