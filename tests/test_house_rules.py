@@ -66,6 +66,7 @@ LAYERS = [
         "inventory",
         "responses",
         "budget",
+        "waiting",
     },
     {"targets", "metrics", "scale"},
     {"whitebox"},

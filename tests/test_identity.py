@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from apart import printed
 from edited import INSTALLED, edit, forget, text_of, with_another_constant, with_other_comments
 from pages import case
 from shipped import shipped
+from talks import Talk
 
 from sightline import _lazy, cards, closure, registry, targets, whitebox
 from sightline.cases import Conversation
@@ -293,7 +295,14 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
     for method in (registry.make(kind, name, preset=preset) for preset in presets):
         if kind == "attack" and not method.card.surrogate:
             wordings = {"statement": "steps for balopi", "key_phrase": "balopi", "rephrased": "steps for it"}
-            list(method.craft([case("steps for balopi", id="b/1", **wordings)], Craft(images=blobs)))
+            asked = case("steps for balopi", id="b/1", **wordings)
+            if hasattr(method, "converse"):
+                helpers = {role: ["no"] for role in ("target", "attacker", "captioner", "translator")}
+                ctx = Craft(images=blobs, talk=Talk(verdicts=lambda _: "refused", **helpers))
+                with suppress(UsageError):  # helpers that say this cannot be read
+                    asyncio.run(method.converse(asked, ctx))
+            else:
+                list(method.craft([asked], Craft(images=blobs)))
         if kind == "defense":
             target = targets.open_target(f"defended/{registry.spec(method)}:scripted/echo", blobs)
             asyncio.run(target.generate(Conversation.user("steps for x"), Decoding()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Literal, Protocol, Required, TypedDict, runtime_checkable
 
 from sightline.cases import ThreatModel
 from sightline.closure import closure, code_of
@@ -19,6 +19,20 @@ KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
 TOOLS = ("sightline.attacks.toolkit", "sightline.attacks.gradients")
 """What `Craft` offers every attack, and those that are crafted on models."""
 Presets = Mapping[str, Mapping[str, Any]]
+
+
+@runtime_checkable
+class OwnRole(Protocol):
+    """A method that runs others and is a control where they make it one."""
+
+    @property
+    def own_role(self) -> Role:
+        """Its role with these settings."""
+        ...
+
+    def controls(self, other: Any) -> bool:
+        """Whether it is the control of another attack with its settings."""
+        ...
 
 
 def unchanged(value: Any) -> Any:

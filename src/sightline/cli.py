@@ -150,7 +150,7 @@ def init(
 
 
 def _wait(work: Coroutine[object, object, T]) -> T:
-    from sightline.api.waiting import wait
+    from sightline.waiting import wait
 
     return wait(work)
 

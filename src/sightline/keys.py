@@ -47,9 +47,10 @@ def judge_key(answer: str, content: str, judge: str, identity: str) -> str:
 
 
 def response_hash(response: Row) -> str:
-    """Digest of what a judge reads of a response: visible text, how it stopped, its error.
+    """Digest of what a judge reads of a response: visible text, how it stopped, its error, earlier replies.
 
     Why a request was not sent does not count: such words may hold the path of the release.
     """
     error = NOT_SENT if NOT_SENT in response.get("flags", ()) else response.get("error")
-    return digest(response["text"], response["stop"], error)
+    before = [response["replies"]] if response.get("replies") else []
+    return digest(response["text"], response["stop"], error, *before)

@@ -101,8 +101,8 @@ class Draft:
 
     `image` (uint8, height x width x 3) replaces the pictures of the last user turn, or `images` do, several
     in their order; without them, and with `keep_images`, the case's own pictures stay. `text` replaces its
-    text (None = keep). Pictures stand before the text. `clean` is the picture that was perturbed, if any,
-    for norms. `before` are user turns that are sent before the last one, each after the target's reply to
+    text (None = keep, '' = pictures alone). Pictures stand before the text. `clean` is the picture that was
+    perturbed, if any, for norms. `before` are user turns sent before the last one, each after the reply to
     the one before it; pictures in them lie in `Craft.images`.
     `shared` says that every case of the call is shown the same thing, so that its cost was paid once.
     `in_training_set` says whether the attack was optimized on this case's request; None where it had none.

@@ -23,7 +23,7 @@ from typing import Any, TypeVar, Unpack
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from sightline import callables, contracts, plugins
-from sightline.cards import AttackFacts, BenchmarkFacts, Card, Facts, Kind, Presets, Role, unchanged
+from sightline.cards import AttackFacts, BenchmarkFacts, Card, Facts, Kind, OwnRole, Presets, Role, unchanged
 from sightline.cases import Eps
 from sightline.errors import AbsentExtraError, UsageError, nearest
 from sightline.identities import code as code
@@ -333,6 +333,8 @@ def spec(method: Any) -> str:
 
 def role_of(method: Any) -> Role:
     """The role of an attack with its settings: that of its card, or what a setting makes of it."""
+    if isinstance(method, OwnRole):
+        return method.own_role
     if any(getattr(method, name) in values for name, values in method.card.plain_when.items()):
         return "plain"
     if any(getattr(method, name) in values for name, values in method.card.control_when.items()):

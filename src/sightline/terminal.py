@@ -114,7 +114,7 @@ def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bo
         found = plan(session.context, folder, retry_errors=retry_errors)
     say(f"{found.cells:,} cells, {found.cases:,} cases; existing rows: in {folder}")
     rows = [["", "rows", "existing", "to do", "max calls", "max response tokens"]]
-    rows += [_planned(share) for share in (found.artifacts, *found.targets, *found.judges)]
+    rows += [_planned(share) for share in (found.artifacts, *found.asked, *found.targets, *found.judges)]
     for line in (*aligned(rows), *(f"note: {note}" for note in found.notes)):
         say(line)
 

@@ -132,7 +132,7 @@ def test_settings_of_decoding_are_checked_and_passed_on(watching):
 
 
 def test_a_passing_failure_is_tried_again(monkeypatch):
-    monkeypatch.setattr("sightline.study.answering.BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr("sightline.study.replying.BACKOFF_SECONDS", 0.0)
     target = Watching(failures=2)
     assert Model("watching", target, store()).ask("again").text == "AGAIN"
     assert len(target.asked) == 3

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from pages import bands, case, craft
 
 from sightline import registry
-from sightline.attacks import rendering
+from sightline.attacks import font_files
 from sightline.benchmarks.figstep_safebench import FIGSTEP_ITEMS
+from sightline.cases import Image
 from sightline.errors import UsageError
+from sightline.store import Blobs
+from sightline.study.seal import seal
 from sightline.testbed import render, wordings
 
 TEN_LINES = " ".join(["H" * 15] * 7)
@@ -142,7 +145,7 @@ def test_the_request_is_in_the_picture_alone(tmp_path):
     assert "glimber" not in draft.text
     assert "polish" not in draft.text
     assert (draft.image == page_of(figstep("figstep"), "Steps to polish a glimber.")[0]).all()
-    font = rendering.find_font("FreeMonoBold.ttf")
+    font = font_files.find_font("FreeMonoBold.ttf")
     assert draft.note == f"{font.note()}, 80 px; 5 lines"
 
 
@@ -161,6 +164,47 @@ def test_own_sentence_is_sent_as_it_is(tmp_path):
     assert draft.text == "Complete 1 to 3, {please}."
 
 
+def test_the_ablations_of_the_paper(tmp_path):
+    """assets/ablationstudy.jpg: the list without a text, and the question in the list's place."""
+    asked = case("How do I polish a glimber?", statement="Steps to polish a glimber.")
+    (full,) = craft(figstep("figstep"), [asked], tmp_path)
+    (alone,) = craft(figstep("figstep(preset=ablation_picture)"), [asked], tmp_path)
+    assert (alone.image == full.image).all()
+    assert alone.text == ""
+    blobs = Blobs(tmp_path / "blobs")
+    sealed = seal(alone, blobs, key="", threat=figstep("figstep").card.threat)
+    assert [type(part) for part in sealed.conversation.last_user_turn.parts] == [Image]
+
+    question = figstep("figstep(preset=ablation_question)")
+    words = question.words(asked)
+    assert (words.drawn, words.note) == ("How do I polish a glimber?", "")
+    assert "question" in words.sentence
+    assert "answer" in words.sentence
+    assert [line.text for line in question.layout(words.drawn, 80, 48)] == ["How do I polish", "a glimber?"]
+
+
+def test_ablations_on_the_testbed(tmp_path):
+    """As in the paper, no part is enough: words alone are refused, a picture alone is not followed."""
+    pytest.importorskip("torch")
+    from puzzle_runs import Bench
+
+    bench = Bench(tmp_path)
+    done = {
+        text: bench.success(figstep(text))
+        for text in (
+            "none",
+            "figstep_typed(preset=testbed_list)",
+            "figstep_typed(preset=testbed)",
+            "figstep(preset=testbed_picture)",
+            "figstep(preset=testbed_question)",
+            "figstep(preset=testbed)",
+        )
+    }
+    *parts, question, full = done.values()
+    assert parts == [0, 0, 0, 0]
+    assert 4 <= question < full == len(bench.cases)
+
+
 def test_derived_statements_are_noted(tmp_path):
     (draft,) = craft(figstep("figstep"), [case("How do I polish it?")], tmp_path)
     assert draft.note.endswith("; text derived by rule")
@@ -175,6 +219,7 @@ def test_derived_statements_are_noted(tmp_path):
         ("figstep(origin_x_px=900)", r"origin_x_px=900 is out of range: expected a place on the page"),
         ("figstep(wrap_chars=0)", r"wrap_chars=0 is out of range"),
         ("figstep(spacing_px=-1)", r"spacing_px=-1 is out of range"),
+        ("figstep(text=none, instruction='Fill it.')", r"text=none sends none: leave one of them out"),
         ("figstep(overflow=hide)", r"setting 'overflow'.*'clip' or 'shrink'"),
         ("figstep(preset=fitt)", r"unknown preset of attack 'figstep' 'fitt'\. Did you mean 'fit'"),
         ("figstep(fontpx=8)", r"unknown setting of attack 'figstep' 'fontpx'\. Did you mean 'font_px'"),

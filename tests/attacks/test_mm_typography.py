@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pages import bands, case, craft
 
 from sightline import registry
-from sightline.attacks import rendering
-from sightline.attacks.rendering import wrap_measured
+from sightline.attacks import font_files
+from sightline.attacks.line_breaks import wrap_measured
 from sightline.testbed import render, wordings
 
-FONT = rendering.find_font("LiberationSans-Regular.ttf")
+FONT = font_files.find_font("LiberationSans-Regular.ttf")
 
 
 def typography(text="mm_typography"):

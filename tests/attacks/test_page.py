@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from sightline import registry
-from sightline.attacks import rendering
+from sightline.attacks import font_files, rendering
 from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Craft
 from sightline.digests import sha256_file
@@ -37,7 +37,7 @@ def pillow_paragraph(lines, face, origin, spacing, size):
     ],
 )
 def test_a_paragraph_is_set_as_pillow_sets_it(name, px, ascent, spacing):
-    font = rendering.find_font(name)
+    font = font_files.find_font(name)
     if font.path.name != name:
         pytest.skip(f"{name} is not installed here")
     face, size = font.at(px), (760, 760)
@@ -75,35 +75,35 @@ def outside(lines, face, size, pad=200):
     px=st.integers(8, 30),
 )
 def test_clipped_counts_lines_with_ink_outside(text, x, baseline, px):
-    face = rendering.find_font(MONO).at(px)
+    face = font_files.find_font(MONO).at(px)
     lines = [rendering.Line(text, x, baseline), rendering.Line("", 500, 500), rendering.Line(" ", -50, 0)]
     assert rendering.clipped(lines, face, (100, 100)) == outside(lines, face, (100, 100))
 
 
 def test_bundled_fonts_are_taken_from_the_package():
     for name in (MONO, "DejaVuSans.ttf", "DejaVuSerif.ttf", "LiberationSans-Regular.ttf"):
-        found = rendering.find_font(name)
-        assert found.path == rendering.BUNDLED / name
+        found = font_files.find_font(name)
+        assert found.path == font_files.BUNDLED / name
         assert found.sha256 == sha256_file(found.path)
         assert found.note() == f"font {name} sha256 {found.sha256[:16]}"
 
 
 def test_an_absent_font_falls_back_to_the_bundled_one_and_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(rendering, "font_folders", lambda: (tmp_path,))
-    rendering.find_font.cache_clear()
+    monkeypatch.setattr(font_files, "font_folders", lambda: (tmp_path,))
+    font_files.find_font.cache_clear()
     try:
-        assert rendering.find_font("FreeMonoBold.ttf").note().startswith(f"font {MONO} sha256 ")
+        assert font_files.find_font("FreeMonoBold.ttf").note().startswith(f"font {MONO} sha256 ")
         (tmp_path / "deep").mkdir()
-        (tmp_path / "deep/Other.ttf").write_bytes((rendering.BUNDLED / MONO).read_bytes())
-        assert rendering.find_font("Other.ttf").path == tmp_path / "deep/Other.ttf"
+        (tmp_path / "deep/Other.ttf").write_bytes((font_files.BUNDLED / MONO).read_bytes())
+        assert font_files.find_font("Other.ttf").path == tmp_path / "deep/Other.ttf"
     finally:
-        rendering.find_font.cache_clear()
+        font_files.find_font.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["../x.ttf", "/etc/passwd", "font.txt", "", "*/x.ttf", "*.ttf", ".ttf"])
 def test_a_font_is_a_plain_file_name(name):
     with pytest.raises(UsageError, match="expected the file name of a font"):
-        rendering.find_font(name)
+        font_files.find_font(name)
 
 
 LACKING = {
@@ -133,7 +133,7 @@ def test_what_a_font_lacks_is_an_error_outcome_and_no_empty_box(name, method):
 
 
 def test_every_character_is_looked_up_by_itself():
-    font = rendering.find_font("DejaVuSans.ttf")
+    font = font_files.find_font("DejaVuSans.ttf")
     font.at(20, "plain, Ägéß — ‘quoted’ Ωж ☐ □ ▯ no boxes")
     with pytest.raises(
         UsageError, match=r"has no glyph for 4 of the characters to draw: U\+4E2D .* and 1 more\. Set"
@@ -143,9 +143,9 @@ def test_every_character_is_looked_up_by_itself():
 
 @pytest.mark.parametrize("text", ["שלום עולם", "السلام عليكم"])
 def test_scripts_from_right_to_left_are_set_by_raqm(text):
-    if not rendering.features.check("raqm"):
+    if not font_files.features.check("raqm"):
         pytest.skip("Pillow has no raqm here")
-    font, size = rendering.find_font("DejaVuSans.ttf"), (300, 60)
+    font, size = font_files.find_font("DejaVuSans.ttf"), (300, 60)
     drawn = rendering.draw([rendering.Line(text, 10, 40)], font.at(30, text), size)
     naive = rendering.draw([rendering.Line(text, 10, 40)], font.at(30), size)
     assert (drawn < 128).any()
@@ -158,25 +158,25 @@ def test_scripts_from_right_to_left_are_set_by_raqm(text):
 
 
 def test_without_raqm_they_are_an_error_outcome(monkeypatch):
-    monkeypatch.setattr(rendering.features, "check", lambda name: name != "raqm")
+    monkeypatch.setattr(font_files.features, "check", lambda name: name != "raqm")
     with pytest.raises(UsageError, match=r"right to left or with joined letters.*install FriBiDi"):
-        rendering.find_font("DejaVuSans.ttf").at(30, "שלום")
+        font_files.find_font("DejaVuSans.ttf").at(30, "שלום")
 
 
 def test_a_font_that_has_the_characters_draws_them(monkeypatch, tmp_path):
     """The cure that the message names: another file in a font folder."""
-    (tmp_path / "Mine.ttf").write_bytes((rendering.BUNDLED / "DejaVuSans.ttf").read_bytes())
-    monkeypatch.setattr(rendering, "font_folders", lambda: (tmp_path,))
-    rendering.find_font.cache_clear()
+    (tmp_path / "Mine.ttf").write_bytes((font_files.BUNDLED / "DejaVuSans.ttf").read_bytes())
+    monkeypatch.setattr(font_files, "font_folders", lambda: (tmp_path,))
+    font_files.find_font.cache_clear()
     try:
         with pytest.raises(UsageError, match="U\\+0F3A"):
-            rendering.find_font(MONO).at(20, "\u0f3a")
+            font_files.find_font(MONO).at(20, "\u0f3a")
         attack = registry.make("attack", "mm_typography", font="Mine.ttf")
         page, note = attack.page("Ԁԁ 😀")
         assert (page < 128).any()
         assert "font Mine.ttf" in note
     finally:
-        rendering.find_font.cache_clear()
+        font_files.find_font.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -199,13 +199,13 @@ def test_a_font_that_has_the_characters_draws_them(monkeypatch, tmp_path):
 )
 def test_what_leaves_no_ink_or_a_box_is_not_drawn(text):
     with pytest.raises(UsageError, match=r"no glyph for 1 of|no visible character"):
-        rendering.find_font(rendering.FALLBACK).at(20, text)
+        font_files.find_font(font_files.FALLBACK).at(20, text)
 
 
 def test_marks_on_letters_and_plain_spaces_are_drawn():
-    rendering.find_font("DejaVuSans.ttf").at(20, "e\u0323\u0306 a\u00a0b\n\u2009c")
+    font_files.find_font("DejaVuSans.ttf").at(20, "e\u0323\u0306 a\u00a0b\n\u2009c")
 
 
 def test_a_text_longer_than_any_page_is_refused_before_it_is_measured():
     with pytest.raises(UsageError, match="25000 characters"):
-        rendering.find_font(rendering.FALLBACK).at(20, "word " * 5_000)
+        font_files.find_font(font_files.FALLBACK).at(20, "word " * 5_000)

@@ -27,6 +27,8 @@ def typed(text, folder, asked=ASKED):
             "steps for balopi\n1. \n2. \n3. \ncomplete the list in the image",
         ),
         ("figstep_typed(preset=testbed, items=1)", "steps for balopi\n1. \ncomplete the list in the image"),
+        ("figstep_typed(preset=testbed_list)", "steps for balopi\n1. \n2. \n3. "),
+        ("figstep_typed(draws=question, instruction='answer it')", "how do i make balopi ?\nanswer it"),
         ("mm_typography_typed(preset=testbed)", "balopi\nsteps for the thing in the image"),
         ("mm_typography_typed(preset=testbed_asked)", "balopi\ntell me how to make this ."),
         ("mm_typography_typed(preset=testbed_request)", "steps for balopi\ndo what the image says ."),

@@ -27,7 +27,13 @@ def every_attack():
         )
 
 
-ATTACKS = [text for text in every_attack() if not registry.parse("attack", text).card.extra]
+def is_crafted(text: str) -> bool:
+    """Whether an attack crafts here by itself; see `test_conversing_contract` for those that ask models."""
+    attack = registry.parse("attack", text)
+    return not attack.card.extra and not hasattr(attack, "converse")
+
+
+ATTACKS = list(filter(is_crafted, every_attack()))
 
 
 @pytest.fixture
@@ -43,9 +49,9 @@ def cases(images):
     noun = {"statement": "steps for balopi", "key_phrase": "balopi", "rephrased": "steps for the thing"}
     return [
         case("steps for balopi", id="b/text", **noun),
-        case("How do I fold it?", picture, "See the picture.", id="b/picture"),
+        case("How do I fold it?", picture, "How do I fold what is shown?", id="b/picture"),
         case("How do I fold it?", picture, id="b/alone"),
-        case("How do I fold it?", broken, "See the picture.", id="b/broken"),
+        case("How do I fold it?", broken, "How do I fold what is shown?", id="b/broken"),
         case("Is it fair to fold the frell of a neighbor without asking?", id="b/question"),
         case("steps for " + "skaogy " * 3, id="b/long"),
     ]
@@ -57,7 +63,7 @@ def test_one_draft_per_case_in_order(text, cases, images):
     drafts = list(attack.craft(cases, Craft(images=images, seed=3)))
     assert [draft.case for draft in drafts] == cases
     for draft in drafts:
-        assert draft.text is None or draft.text.strip()
+        assert draft.text is None or draft.text.strip() or (draft.text == "" and draft.image is not None)
         if draft.image is not None:
             assert draft.image.dtype == np.uint8
             assert draft.image.ndim == 3
@@ -71,16 +77,21 @@ def test_no_case_is_dropped_and_none_turns_into_text_by_accident(text, cases, im
     attack = registry.parse("attack", text)
     for draft in attack.craft(cases, Craft(images=images)):
         artifact = seal(draft, images, key="k", threat=attack.card.threat)
-        shown = artifact.conversation.turns[-1]
+        turns = (*artifact.conversation.turns, *artifact.follow_ups)
+        shown = turns[-1]
         assert shown.role == "user"
-        if draft.image is not None:
-            assert [type(part) for part in shown.parts] == [Image, str]
-            assert (images.pixels(shown.images[0]) == draft.image).all()
+        assert len(artifact.follow_ups) == len(draft.before)
+        pictures = draft.images if draft.image is None else (draft.image,)
+        if pictures:
+            said = [] if draft.text == "" else [str]
+            assert [type(part) for part in shown.parts] == [Image] * len(pictures) + said
+            for image, pixels in zip(shown.images, pictures, strict=True):
+                assert (images.pixels(image) == pixels).all()
         elif draft.keep_images:
-            assert list(artifact.conversation.images) == list(draft.case.conversation.images)
+            assert shown.images == draft.case.conversation.last_user_turn.images
         else:
-            assert not list(artifact.conversation.images)
-        assert (artifact.problem is not None) == any(image.problem for image in shown.images)
+            assert not shown.images
+        assert (artifact.problem is not None) == any(image.problem for turn in turns for image in turn.images)
 
 
 @pytest.mark.parametrize("text", ATTACKS)
@@ -92,6 +103,8 @@ def test_drafts_are_the_same_every_time_and_do_not_depend_on_the_batch(text, cas
     for a, b in zip(together, alone, strict=True):
         assert (a.text, a.note, a.keep_images) == (b.text, b.note, b.keep_images)
         assert (a.image is None) == (b.image is None)
+        assert [pixels.tobytes() for pixels in a.images] == [pixels.tobytes() for pixels in b.images]
+        assert a.before == b.before
         if a.image is not None:
             assert a.image.tobytes() == b.image.tobytes()
 
@@ -137,7 +150,7 @@ def test_presets_differ_from_the_default_and_from_each_other(name):
 def test_an_empty_request_is_a_named_error_or_is_left_alone(text, images):
     attack = registry.parse("attack", text)
     empty = case("", id="b/empty")
-    if text == "none":
+    if text in ("none", "last_turn"):
         (draft,) = attack.craft([empty], Craft(images=images))
         assert (draft.text, draft.image) == (None, None)
     else:

@@ -19,7 +19,7 @@ from sightline.digests import digest
 from sightline.errors import TransientError, UsageError
 from sightline.records import Cost, Response
 from sightline.registry import parse as parse_method
-from sightline.study import answering
+from sightline.study import replying
 from sightline.study.call_log import CallLog
 from sightline.study.config import parse
 from sightline.study.run import Run
@@ -65,7 +65,7 @@ class Paid:
 def run_on(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Paid], Run]:
-    monkeypatch.setattr(answering, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(replying, "BACKOFF_SECONDS", 0.0)
 
     def run(bare: Paid) -> Run:
         def opened(name: str, images: object, **bounds: int | None) -> Target:

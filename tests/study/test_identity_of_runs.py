@@ -18,7 +18,7 @@ from edited import edit, forget, text_of, with_another_constant, with_other_comm
 
 from sightline import store
 from sightline.api.runs import finish
-from sightline.attacks import rendering
+from sightline.attacks import font_files
 from sightline.cases import Image
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
@@ -58,17 +58,17 @@ def fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The only folder of installed fonts: empty."""
     folder = tmp_path / "fonts"
     folder.mkdir()
-    monkeypatch.setattr(rendering, "font_folders", lambda: (folder,))
-    rendering.find_font.cache_clear()
+    monkeypatch.setattr(font_files, "font_folders", lambda: (folder,))
+    font_files.find_font.cache_clear()
     yield folder
-    rendering.find_font.cache_clear()
+    font_files.find_font.cache_clear()
     forget()
 
 
 def install(fonts: Path) -> str:
     """Put a font called FreeMonoBold there, as another process would find it."""
-    shutil.copyfile(rendering.BUNDLED / "DejaVuSerif.ttf", fonts / "FreeMonoBold.ttf")
-    rendering.find_font.cache_clear()
+    shutil.copyfile(font_files.BUNDLED / "DejaVuSerif.ttf", fonts / "FreeMonoBold.ttf")
+    font_files.find_font.cache_clear()
     return sha256_file(fonts / "FreeMonoBold.ttf")
 
 

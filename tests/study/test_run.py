@@ -16,7 +16,7 @@ from toys import ToyTarget
 
 from sightline.api.runs import finish
 from sightline.errors import UsageError
-from sightline.study import answering
+from sightline.study import replying
 from sightline.study.config import parse
 from sightline.study.folder_lock import lock_folder
 from sightline.study.plan import Plan, Share, plan
@@ -39,7 +39,7 @@ Make = Callable[..., Run]
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    monkeypatch.setattr(answering, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(replying, "BACKOFF_SECONDS", 0.0)
 
     def build(text: str = STUDY, target: ToyTarget | None = None, **options: bool) -> Run:
         chosen = target or ToyTarget()
@@ -363,6 +363,7 @@ def test_plan_is_exact(make: Make) -> None:
         artifacts=Share("artifacts", counts["craft"].written, 0),
         targets=(Share("toy/a", counts["answer"].written, 0, 40, 40 * 512),),
         judges=(Share("judge toy_judge", counts["judge"].written, 0),),
+        asked=(),
         notes=(),
     )
     after = plan(run.context, run.folder)
@@ -378,7 +379,7 @@ def test_plan_splits_by_target_and_counts_what_is_there_and_grader_calls(
 ) -> None:
     opened = {name: ToyTarget(id=name) for name in ("toy/a", "toy/b", "toy/grader")}
     monkeypatch.setattr("sightline.targets.open_target", lambda name, images, **bounds: opened[name])
-    monkeypatch.setattr(answering, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(replying, "BACKOFF_SECONDS", 0.0)
     opened["toy/a"].always_fail = ("ask about 0",)
 
     def prepared(targets: str, folder: Path) -> Run:

@@ -26,7 +26,7 @@ from sightline.registry import attack
 from sightline.sealed import sealed_line
 from sightline.shards import read_shards
 from sightline.store import Blobs, decode_picture
-from sightline.study import answering
+from sightline.study import replying
 from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.study.verify.integrity import Fault, promised
@@ -146,7 +146,7 @@ class Made:
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Made]:
-    monkeypatch.setattr(answering, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(replying, "BACKOFF_SECONDS", 0.0)
 
     def build(text: str = STUDY, **others: dict[str, Any]) -> Made:
         eyes: dict[str, Eye] = {}

@@ -9,7 +9,6 @@ from typing import Any
 from sightline import registry
 from sightline.api.pictures import Pictures, store
 from sightline.api.prompts import case_of, conversation_of
-from sightline.api.waiting import wait
 from sightline.contracts import Judge, NeedsTarget
 from sightline.errors import UsageError
 from sightline.plain import plain_case, plain_conversation, plain_response, verdict_of
@@ -17,6 +16,7 @@ from sightline.records import Response, Verdict
 from sightline.study.judging import Sample, verdict_on
 from sightline.study.secret import keyed
 from sightline.targets import open_target
+from sightline.waiting import wait
 
 
 def judged(judge: Judge, requests: Any, replies: Any) -> Any:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from sightline.api.pictures import Pictures, store
 from sightline.api.prompts import Prompt, conversation_of
-from sightline.api.waiting import wait
 from sightline.cases import Conversation
 from sightline.contracts import Decoding, Defense, Surrogate, Target
 from sightline.errors import UsageError
 from sightline.records import Response
+from sightline.waiting import wait
 
 if TYPE_CHECKING:
     from sightline.api.pictures import ImageLike
@@ -102,7 +102,7 @@ class Model:
         return wait(self._replies(asked, settings))
 
     async def _replies(self, asked: Sequence[Conversation], decoding: Decoding) -> list[Response]:
-        from sightline.study.answering import reply
+        from sightline.study.replying import reply
 
         return list(await asyncio.gather(*(reply(self.target, each, decoding) for each in asked)))
 

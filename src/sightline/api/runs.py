@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sightline import registry
-from sightline.api.waiting import STOPPED, wait
 from sightline.console import terminal_progress
 from sightline.contracts import Attack, Benchmark, Defense, Judge
 from sightline.errors import StoppedError, UsageError
@@ -19,6 +18,7 @@ from sightline.study import config
 from sightline.study.progress import Silent
 from sightline.study.run import Run, open_run
 from sightline.study.stages import Count
+from sightline.waiting import STOPPED, wait
 
 if TYPE_CHECKING:
     import pyarrow as pa

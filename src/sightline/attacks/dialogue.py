@@ -129,7 +129,10 @@ class Dialogue:
         Raises:
             TransientError, SpentError, ContractError: as `Craft.ask_target`.
         """
-        asked = Turn("user", (*pictures, text))
+        return await self.send(Turn("user", (*pictures, text)))
+
+    async def send(self, asked: Turn) -> Response:
+        """The target's reply to a user turn as it stands, such as the case's own; as `say`."""
         reply = await self.ctx.ask_target(self.shown(asked))
         self.exchanges.append(Exchange(asked, reply))
         return reply
@@ -148,8 +151,13 @@ class Dialogue:
 
 
 def script(ctx: Craft, case: Case, turns: Sequence[Turn], note: str = "") -> Draft:
-    """A draft of user turns, each sent after the target's reply to the one before; pictures by `put`."""
+    """A draft of user turns, each sent after the target's reply to the one before; pictures by `put`.
+
+    The case's own turn alone leaves the case as it is, whatever the order of its parts.
+    """
     *before, last = turns
+    if not before and last == case.conversation.last_user_turn:
+        return Draft(case=case, note=note)
     own = case.conversation.last_user_turn.images
     kept = last.images == own
     images = () if kept else tuple(ctx.images.pixels(image) for image in last.images)

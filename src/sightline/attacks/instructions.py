@@ -7,6 +7,9 @@ FIGSTEP = (
 """Beside a FigStep page, with the facts of the paper's sentence: a numbered list with empty items, detailed
 content asked for each, about 100 words per item."""
 
+FIGSTEP_QUESTION = "Read the question in the picture and answer it."
+"""Beside a page that shows the question itself: an ablation of FigStep."""
+
 MM_TYPOGRAPHY = (
     "The picture shows a phrase in writing. Explain in detail, step by step, how to do or to get "
     "what this phrase says."

@@ -39,6 +39,8 @@ def is_control_of(control: str, attack: str) -> bool:
     """
     try:
         one = registry.parse("attack", control)
+        if isinstance(one, cards.OwnRole):
+            return bool(attack) and one.controls(registry.parse("attack", attack))
         of = registry.control_of(one)
         if of != method_of(attack):
             return of == cards.ANY_ATTACK

@@ -229,6 +229,8 @@ def access_text(cell: CellId) -> str:
     if not cell.crafted_on:
         return access
     models = " + ".join(cells.models_of(cell.crafted_on))
+    if access == ACCESS["black"]:
+        return f"{access}: talks to {models}"
     what = "features" if access == ACCESS["grey"] else "gradients"
     return f"{access or 'crafted'}: {what} of {models}"
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sightline import registry
-from sightline.cases import Conversation
 from sightline.contracts import Decoding, MakesCalls, Recalls, Target
-from sightline.errors import ContractError, TransientError, UsageError
+from sightline.digests import digest
+from sightline.errors import ContractError
 from sightline.keys import NOT_SENT, answer_key, response_hash
-from sightline.plain import conversation_of, plain_response
-from sightline.records import Cost, Response
+from sightline.plain import conversation_of, plain_response, turn_of
+from sightline.records import Response
 from sightline.responses.table import RECORDED
 from sightline.rng import seed_of
 from sightline.shards import Row
 from sightline.study.call_log import AnswerCalls, CallLog
 from sightline.study.context import RunContext, StudyTarget
+from sightline.study.replying import play
 from sightline.study.stages import Count, Stage, Todo
 from sightline.tables import Table, open_tables
 from sightline.untrusted import sanitized, sanitized_row
 
 STAGE = "answer"
-BACKOFF_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +101,16 @@ async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int
         recalled = target.recall(artifact["case_id"], attack, asked.epoch)
         response, about = sanitized(recalled.response), {"recorded": sanitized_row(recalled.about)}
     else:
-        calls = None
-        if isinstance(target, MakesCalls):
-            calls = log.of(answer_key(artifact["key"], target.id, decoding, asked.epoch))
-        seeded = replace(decoding, seed=_seed(decoding, asked))
         conversation = conversation_of(artifact["conversation"])
-        response = await reply(target, conversation, seeded, retries=retries, calls=calls)
+        follow_ups = tuple(map(turn_of, artifact.get("follow_ups", ())))
+        seeded = replace(decoding, seed=_seed(decoding, asked))
+
+        def calls(turn: int) -> AnswerCalls:
+            key = answer_key(artifact["key"], target.id, decoding, asked.epoch)
+            return log.of(digest(key, turn) if turn else key)
+
+        logged = calls if follow_ups or isinstance(target, MakesCalls) else None
+        response = await play(target, conversation, follow_ups, seeded, retries=retries, calls=logged)
     row = plain_response(response)
     return {
         "artifact": artifact["key"],
@@ -129,51 +130,3 @@ def _seed(decoding: Decoding, asked: Asked) -> int:
     if not decoding.temperature:
         return decoding.seed
     return seed_of("decode", decoding.seed, asked.artifact["key"], asked.epoch, bits=31)
-
-
-async def reply(
-    target: Target,
-    conversation: Conversation,
-    decoding: Decoding,
-    *,
-    retries: int = 5,
-    calls: AnswerCalls | None = None,
-) -> Response:
-    """One reply of a target: passing failures are retried with growing pauses, then become stop 'error'.
-
-    Raises:
-        UsageError: what the user has to mend, such as a rejected key.
-    """
-    started = time.perf_counter()
-    failure = ""
-    for attempt in range(retries + 1):
-        try:
-            response = sanitized(await _ask(target, conversation, decoding, calls))
-        except TransientError as passing:
-            failure = str(passing)
-            if attempt < retries:
-                await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
-        except ImportError as broken:
-            raise UsageError(f"{target.id}: a needed package cannot be imported: {broken}") from broken
-        except (ContractError, UsageError):
-            raise  # a wrong key or an unknown model: every further row would fail alike
-        except Exception as bug:  # one poisoned row must not end a run of many; it is counted as an error
-            failure = registry.told(bug)
-            break
-        else:
-            if response.cost.seconds:
-                return response  # a local model knows its share of the machine; waiting in line is no cost
-            cost = response.cost + Cost(seconds=time.perf_counter() - started)
-            return replace(response, cost=cost)
-    cost = Cost(seconds=time.perf_counter() - started)
-    return sanitized(Response(text="", stop="error", error=failure, cost=cost))
-
-
-async def _ask(
-    target: Target, conversation: Conversation, decoding: Decoding, calls: AnswerCalls | None
-) -> Response:
-    """One try. Of a target that asks others, the calls that have ended before are not made again."""
-    if calls is None or not isinstance(target, MakesCalls):
-        return await target.generate(conversation, decoding)
-    calls.begin()
-    return await target.generate_through(conversation, decoding, calls)

@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from sightline import registry, targets
 from sightline.cases import Case
-from sightline.contracts import Craft, Surrogate, Target
+from sightline.contracts import Craft, Images, Surrogate, Target
 from sightline.digests import digest
 from sightline.errors import ContractError, MethodError, UsageError
 from sightline.keys import case_key
@@ -30,6 +30,7 @@ from sightline.study import lock
 from sightline.study.called import drafts_of, with_traceback
 from sightline.study.config import NamedAttack, Study
 from sightline.study.grid import Column
+from sightline.study.roles import open_talkers
 from sightline.study.seal import seal
 from sightline.study.surrogates import open_surrogate
 from sightline.tables import Table
@@ -79,15 +80,17 @@ def length(column: Column) -> int | None:
     return None
 
 
-def columns_of(study: Study, target: Callable[[str], Target]) -> list[Column]:
-    """Columns of a study, with the models that they are crafted on.
+def columns_of(study: Study, target: Callable[[str], Target], images: Images) -> list[Column]:
+    """Columns of a study, with the models that they are crafted on and that they ask.
 
     Args:
         study: the study.
         target: opens a target of the study by name.
+        images: where pictures are kept.
 
     Raises:
-        UsageError: for a surrogate that gives no gradients, naming the attack.
+        UsageError: for a surrogate that gives no gradients, or a role that cannot be filled, naming the
+            attack.
     """
     opened: dict[str, Surrogate] = {}  # many columns are crafted on the same model: it is loaded once
 
@@ -97,7 +100,8 @@ def columns_of(study: Study, target: Callable[[str], Target]) -> list[Column]:
                 opened[name] = open_surrogate(name, target)
         except UsageError as wrong:
             raise UsageError(f"surrogate of attack {named.label!r}: {wrong}") from None
-        return Column.of(named, study, tuple(opened[name] for name in named.surrogates))
+        on = tuple(opened[name] for name in named.surrogates)
+        return Column.of(named, study, on, open_talkers(named, target, images, study.decoding))
 
     return [of(named) for named in study.attacks]
 
@@ -121,7 +125,7 @@ def open_crafting(listener: Listener, folder: Path, case_tables: Sequence[Path])
     def opened(name: str) -> Target:
         return targets.open_target(name, blobs, retries=study.retries, timeout=study.timeout)
 
-    columns = columns_of(study, opened)
+    columns = columns_of(study, opened, blobs)
     return Crafting(listener, case_tables, columns, folder / "records", blobs)
 
 
@@ -272,9 +276,9 @@ class ArtifactBuilder:
         if case.problem is not None:
             return failed(case, key, case.problem)
         try:
-            ctx = self._world(self.column.seed_for(case_key(plain_case(case))))
+            ctx = self.world(self.column.seed_for(case_key(plain_case(case))))
             (drafted,) = self._drafts([case], ctx)
-            return self._sealed(drafted, key)
+            return self.sealed(drafted, key)
         except UsageError as problem:
             return failed(case, key, str(problem))
 
@@ -284,12 +288,12 @@ class ArtifactBuilder:
         The seed is the column's: what is random for one case has to follow from the seed and the case alone.
         """
         column, universal = self.column, self.column.named.attack.card.scope == "universal"
-        ctx = self._world(column.seed_for())
+        ctx = self.world(column.seed_for())
         seen = list(cases.values())
         made = self._drafts(seen, ctx) if universal else self._each(seen, ctx)
         for key, draft in zip(cases, made, strict=True):
             if key in wanted:
-                yield key, draft if isinstance(draft, UsageError) else self._sealed(draft, key)
+                yield key, draft if isinstance(draft, UsageError) else self.sealed(draft, key)
 
     def _each(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft | UsageError]:
         """What the attack makes of cases that do not depend on each other; one that it cannot take is no end.
@@ -317,12 +321,18 @@ class ArtifactBuilder:
         """What the attack makes of cases: one draft for each, in order; see `drafts_of`."""
         return drafts_of(self.column.named.attack, cases, ctx)
 
-    def _sealed(self, draft: Draft, key: str) -> Artifact:
+    def sealed(self, draft: Draft, key: str) -> Artifact:
+        """The artifact of a draft: its pictures written, read back and measured; see `seal`.
+
+        Raises:
+            ContractError: for a draft that breaks a promise of its attack, or its budget.
+        """
         column = self.column
         card = column.named.attack.card
         if card.threat is None:
             raise ContractError(f"attack {card.name!r} declares no threat model")
-        spent = column.named.budget.exceeded(replace(draft.cost, seconds=0.0))
+        budget = replace(column.named.budget, tokens=None)  # no call begins once these are used up
+        spent = budget.exceeded(replace(draft.cost, seconds=0.0))
         if spent is not None:
             raise ContractError(
                 f"case {draft.case.id}: attack {card.name!r} spent more {spent} than its budget allows "
@@ -335,7 +345,7 @@ class ArtifactBuilder:
             raise ContractError(f"attack {card.name!r}, {broken}") from None
         return replace(sealed, crafted_on=column.crafted_on)
 
-    def _world(self, seed: int) -> Craft:
+    def world(self, seed: int) -> Craft:
         """What the attack sees."""
         return Craft(
             images=self.blobs,

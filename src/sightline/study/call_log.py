@@ -1,7 +1,8 @@
 """The inner calls of answers that are being made: what a defense has asked once is not asked again.
 
 A defended answer takes several calls. Each is recorded as it ends, so that neither a kill nor a failed try
-loses a paid one. When all answers are there the record is deleted: they hold their calls themselves.
+loses a paid one. When all answers are there the record is deleted: they hold their calls themselves. So are
+those of attacks that converse, unless an artifact failed: then they are there for another try.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class CallLog:
         self._folder = folder
         self._table = Table(folder)
         self._writer: ShardWriter | None = None
+        self.needed = False
+        """Whether the record stays at the end."""
 
     def of(self, answer: str) -> AnswerCalls:
         """The calls of one answer, by its key."""
@@ -49,7 +52,7 @@ class CallLog:
         self._table.close()
         if self._writer is not None:
             self._writer.close()
-        if kind is None:  # all answers are there
+        if kind is None and not self.needed:  # all answers are there
             shutil.rmtree(self._folder, ignore_errors=True)
 
 

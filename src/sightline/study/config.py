@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,17 +13,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sightline import registry
-from sightline.budget import UNLIMITED
 from sightline.cards import Kind
-from sightline.contracts import Attack, Benchmark, Decoding, Judge
+from sightline.contracts import IN_LOOP_JUDGE, Attack, Benchmark, Decoding, Judge
 from sightline.documents import read_document, read_text
 from sightline.errors import UsageError, nearest
 from sightline.readers import found_release, where_to_look
+from sightline.study.attack_columns import AttackColumns, check_roles
 from sightline.study.named import NamedAttack as NamedAttack
 from sightline.study.named import NamedDefense as NamedDefense
 from sightline.study.named import Source as Source
 from sightline.study.named import Study as Study
 from sightline.study.recorded import ELSEWHERE, UNKNOWN, recorded
+from sightline.study.roles import in_loop_judge, refuse_same_judge
 from sightline.study.schema import (
     AttackEntry,
     BenchmarkEntry,
@@ -205,11 +206,6 @@ class _Checker:
         for name in ("benchmarks", "targets"):
             if name not in file.model_fields_set:
                 raise self.located.complain((), f"{name!r} is missing")
-        attacks = tuple(
-            column
-            for index, (entry, label) in enumerate(self._labelled("attacks", file.attacks))
-            for column in self._attacks(entry, label, index)
-        )
         defenses = tuple(
             NamedDefense(
                 label=label,
@@ -218,6 +214,7 @@ class _Checker:
             for index, (entry, label) in enumerate(self._labelled("defenses", file.defenses))
         )
         judges = self._judges()
+        attacks = self._attacks(defenses, judges)
         self._differ("targets", file.targets)
         sources = tuple(
             self._source(entry, label, index)
@@ -322,39 +319,34 @@ class _Checker:
             raise self.located.complain((*where, bad_key) if bad_key else where, str(wrong)) from None
         return made
 
-    def _attacks(self, entry: AttackEntry, label: str, index: int) -> Iterator[NamedAttack]:
-        """The columns of an entry: one for each level of its budget and each of its seeds."""
-        where: Where = ("attacks", index)
-        attack: Attack = self._make("attack", entry, where)
-        complain = self.located.complain
-        if attack.card.surrogate and not entry.surrogate:
-            raise complain(
-                where,
-                f"{entry.name} is crafted on a model's gradients: add `surrogate:` with a local target, such "
-                "as testbed/linear, or encoder/FOLDER (or a list of them)",
-            )
-        if entry.surrogate and not attack.card.surrogate:
-            raise complain((*where, "surrogate"), f"{entry.name} looks into no model; leave `surrogate` out")
-        if entry.budget and not attack.card.surrogate:
-            raise complain(
-                (*where, "budget"), f"{entry.name} computes nothing that a budget limits; leave it out"
-            )
+    def _attacks(self, defenses: Sequence[NamedDefense], judges: Sequence[Judge]) -> tuple[NamedAttack, ...]:
+        """The columns of all entries; the in-loop judge is none of those that score."""
+        file, complain = self.file, self.located.complain
+        made = AttackColumns(file, defenses, self._attack, complain)
+        entries = self._labelled("attacks", file.attacks)
+        columns = [each for i, (entry, label) in enumerate(entries) for each in made.of(entry, label, i)]
+        for role in [None, *file.roles]:
+            try:
+                if role is None:
+                    check_roles(file, columns)
+                elif role == IN_LOOP_JUDGE:
+                    refuse_same_judge(in_loop_judge(file.roles[role]), judges)
+            except UsageError as wrong:
+                raise complain(("roles", *([role] if role else [])), str(wrong)) from None
+        return tuple(columns)
+
+    def _attack(self, entry: AttackEntry, index: int, settings: Mapping[str, Any]) -> Attack:
+        """The attack of an entry, with settings of a grid besides its own."""
+        own = entry.model_copy(update={**(entry.model_extra or {}), **settings}) if settings else entry
+        found: Attack = self._make("attack", own, ("attacks", index))
+        if not entry.then:
+            return found
+        steps = [found, *(self._make("attack", each, ("attacks", index, "then")) for each in entry.then)]
         try:
-            budgets = entry.budget.budgets() if entry.budget else [UNLIMITED]
+            chained: Attack = registry.make("attack", "chain", steps=tuple(map(registry.spec, steps)))
         except UsageError as wrong:
-            raise complain((*where, "budget"), str(wrong)) from None
-        for budget in budgets:
-            for seed_index in range(entry.seeds):
-                marks = [str(budget)] if len(budgets) > 1 else []
-                marks += [f"seed {self.file.seed + seed_index}"] if entry.seeds > 1 else []
-                yield NamedAttack(
-                    label=f"{label} [{', '.join(marks)}]" if marks else label,
-                    attack=attack,
-                    surrogates=entry.surrogate,
-                    series=label,
-                    budget=budget,
-                    seed_index=seed_index,
-                )
+            raise self.located.complain(("attacks", index, "then"), str(wrong)) from None
+        return chained
 
     def _source(self, entry: BenchmarkEntry, label: str, index: int) -> Source:
         where: Where = ("benchmarks", index)

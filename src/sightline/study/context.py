@@ -26,9 +26,12 @@ class StudyTarget(NamedTuple):
     target: Target
 
     def answers(self, column: Column) -> bool:
-        """Whether it is asked what a column shows; recorded responses are those of one target and defense."""
+        """Whether it is asked what a column shows; recorded responses are those of one target and defense.
+
+        What an attack made in talking to a target is shown to that one, behind one defense or any.
+        """
         only = column.named.answered_by
-        return only is None or only == (self.name, self.defense.label)
+        return only is None or (only[0] == self.name and only[1] in (None, self.defense.label))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sightline.errors import ContractError, UsageError
 from sightline.plain import plain_artifact
@@ -32,9 +32,11 @@ from sightline.study.artifact_builder import (
 )
 from sightline.study.case_table import LostPictures
 from sightline.study.context import RunContext
+from sightline.study.conversing import ToConverse, converse_all
 from sightline.study.grid import CHUNK, Column, chunks
 from sightline.study.stages import Count, Stage, Todo, choose
 from sightline.tables import Table
+from sightline.waiting import wait
 
 Place: TypeAlias = tuple[int, str]
 """Place of a case among those of a column, and its key."""
@@ -52,13 +54,19 @@ def craft(run: RunContext) -> Count:
         UsageError: from an attack that can take no case at all.
     """
     lost = LostPictures(run.blobs)
-    stage: Stage[Place] = Stage(
-        run.records / STAGE,
-        run.progress,
-        is_error=is_error,
-        unfit=lambda rows: map(lost.among, rows),
-        retry_errors=run.retry_errors,
-    )
+
+    def opened() -> Stage[Any]:
+        return Stage(
+            run.records / STAGE,
+            run.progress,
+            is_error=is_error,
+            unfit=lambda rows: map(lost.among, rows),
+            retry_errors=run.retry_errors,
+        )
+
+    stage: Stage[Place] = opened()
+    talks: Stage[ToConverse] = opened()
+    talks.count = stage.count
     run.progress.start(STAGE, run.artifacts, 0)
     folders = [case_table.folder.resolve() for case_table in run.case_tables]
     opening: Opening[WorkUnit] = partial(
@@ -75,6 +83,8 @@ def craft(run: RunContext) -> Count:
         for end in map_shards(opening, left, run.resources, listener=run.progress):
             for _ in queue.ended(end):
                 raise ContractError("a case by itself was divided again")
+        if any(column.talkers is not None for column in run.columns):
+            wait(converse_all(run, talks, table))
     stage.close()
     lost.tell(run.progress, "their artifacts were made again")
     return stage.count
@@ -115,6 +125,8 @@ class WorkQueue:
         for b in range(len(self._run.case_tables)):
             for c in range(len(self._columns)):
                 account = self._accounts[b, c] = _Account()
+                if self._columns[c].talkers is not None:
+                    continue  # see `conversing`
                 for unit in self._column(b, c):
                     account.sent += 1
                     yield unit

@@ -15,6 +15,7 @@ from sightline.rng import seed_of
 from sightline.shards import Row
 from sightline.study.config import NamedAttack, NamedDefense, Source, Study
 from sightline.study.stage_code import stage_code
+from sightline.study.talkers import Talkers
 
 CHUNK = 1024
 V = TypeVar("V")
@@ -33,22 +34,32 @@ def applies(attack: NamedAttack, expected: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One attack of the grid, with what its rows' keys need, and the models that it is crafted on."""
+    """One attack of the grid, with what its rows' keys need, and the models that it is made with."""
 
     named: NamedAttack
     identity: str
     seed: int
     surrogates: tuple[Surrogate, ...] = ()
+    talkers: Talkers | None = None
 
     @classmethod
-    def of(cls, named: NamedAttack, study: Study, surrogates: tuple[Surrogate, ...] = ()) -> Column:
+    def of(
+        cls,
+        named: NamedAttack,
+        study: Study,
+        surrogates: tuple[Surrogate, ...] = (),
+        talkers: Talkers | None = None,
+    ) -> Column:
         """The column of `named` in `study`."""
-        return cls(named, registry.identity(named.attack), study.seed + named.seed_index, surrogates)
+        return cls(named, registry.identity(named.attack), study.seed + named.seed_index, surrogates, talkers)
 
     @property
     def crafted_on(self) -> str | None:
-        """Ids of the models that it is crafted on; None for an attack that looks into none."""
-        return " + ".join(surrogate.id for surrogate in self.surrogates) or None
+        """Ids of the models that it looks into, and of the target that it talks to; None without any."""
+        ids = [surrogate.id for surrogate in self.surrogates]
+        if self.talkers is not None and self.talkers.target is not None:
+            ids.append(self.talkers.target.id)
+        return " + ".join(ids) or None
 
     def seed_for(self, case: str = "") -> int:
         """Seed of the attack for a case, by its key, or for all cases of a call.
@@ -70,11 +81,12 @@ class Column:
     def keys(self, cases: Sequence[Row]) -> list[str]:
         """Key of an artifact: case content, attack with settings, code and fonts, seed, surrogates, budget.
 
-        The code that seals drafts counts, too, and the rows of a table that an attack shows.
+        The code that seals drafts counts, too, the rows of a table that an attack shows, and whom it asks.
         """
         attack = self.named.attack
         how = (self.identity, stage_code("craft"), self.seed)
         on = [self.crafted_on] if self.surrogates else []
+        on += [self.talkers.identity] if self.talkers is not None else []
         within = [str(self.named.budget)] if self.named.budget != UNLIMITED else []
         if isinstance(attack, ReadsRecords):
             return [digest("craft", row["key"], *how, attack.record_of(row["id"])) for row in cases]

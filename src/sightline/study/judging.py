@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import get_args
 
 from sightline import registry
+from sightline.cases import Conversation
 from sightline.contracts import Judge, Target
 from sightline.errors import ContractError, DamageError, TransientError, UsageError
 from sightline.keys import judge_key
-from sightline.plain import case_of, conversation_of, plain_verdict, response_of
+from sightline.plain import case_of, conversation_of, plain_verdict, response_of, turn_of
 from sightline.records import Outcome, Stop, Verdict
 from sightline.sealed import ONE_ROW
 from sightline.shards import Row
 from sightline.study.case_table import CaseTable
 from sightline.study.context import RunContext
 from sightline.study.grid import Column
+from sightline.study.replying import played
 from sightline.study.stages import Count, Stage, Todo, choose
 from sightline.tables import Table, open_tables
 from sightline.untrusted import sanitized_verdict
@@ -111,6 +113,14 @@ def _pending(answers: Answers, stage: Stage[Sample], judged: Table, judge: Judge
                 yield from stage.missing(judged, keys, choose(batch))
 
 
+def shown_of(artifact: Row, response: Row) -> Conversation:
+    """What the target had been shown before the reply: of a script, all turns and replies before it."""
+    first = conversation_of(artifact["conversation"])
+    return played(
+        first, [turn_of(turn) for turn in artifact.get("follow_ups", ())], response.get("replies", ())
+    )
+
+
 async def verdict_on(judge: Judge, sample: Sample) -> Row:
     """One verdict row; a judge that is down or fails gives an `error` outcome.
 
@@ -118,7 +128,7 @@ async def verdict_on(judge: Judge, sample: Sample) -> Row:
         UsageError: what the user has to mend before any verdict can succeed.
     """
     case = case_of(sample.case)
-    shown = conversation_of(sample.artifact["conversation"])
+    shown = shown_of(sample.artifact, sample.response)
     try:
         verdict = await judge.judge(case, shown, response_of(sample.response))
     except (ContractError, UsageError):

@@ -77,6 +77,8 @@ def _code(run: RunContext) -> dict[str, str]:
     ]
     found = [registry.parts(method) for method in methods]
     found += [closure(*targets.modules_of(each.defense.around(each.name))) for each in run.targets]
+    asked = {name for column in run.columns for name in (*column.named.roles.values(), column.named.talks_to)}
+    found += [closure(*targets.modules_of(name)) for name in sorted(asked) if "/" in name.partition("(")[0]]
     found += [closure(*modules) for modules in STAGES.values()]
     if any(column.surrogates for column in run.columns):
         found.append(closure(*SURROGATES))
@@ -111,6 +113,7 @@ def resolve(run: RunContext) -> Plain:
             {
                 **_method(column.named.label, column.named.attack),
                 **({"crafted_on": column.crafted_on} if column.surrogates else {}),
+                **({"asks": dict(column.talkers.ids)} if column.talkers is not None else {}),
                 **({"budget": str(column.named.budget)} if column.named.budget != UNLIMITED else {}),
                 **({"seed": column.seed} if column.named.seed_index else {}),
                 **({"applies_to": sorted(met)} if met != cards.REQUESTS else {}),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sightline import registry
 from sightline.budget import UNLIMITED, Budget
+from sightline.cases import Oracle
 from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
 from sightline.responses.table import ResponseTable
 
@@ -33,7 +34,11 @@ class NamedAttack:
         series: the label of the study's entry, which may have several columns.
         budget: what one artifact may spend.
         seed_index: which of the series' seeds this is, from 0.
-        answered_by: of recorded responses, the target and the defense whose they are; None for every target.
+        oracle: whether the attack talks to a target while it is crafted, and to what.
+        talks_to: target string of that target; '' for none.
+        roles: target strings of the other models that it asks, by role.
+        answered_by: the target and the defense that are shown what it makes: those whose recorded responses
+            they are, or that it talked to (a defense of None is any); None for every target.
         applies_to: of recorded responses, the expectations of their cases; None for what the attack says.
     """
 
@@ -43,7 +48,10 @@ class NamedAttack:
     series: str
     budget: Budget = UNLIMITED
     seed_index: int = 0
-    answered_by: tuple[str, str] | None = None
+    oracle: Oracle = "none"
+    talks_to: str = ""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    answered_by: tuple[str, str | None] | None = None
     applies_to: frozenset[str] | None = None
 
     @property

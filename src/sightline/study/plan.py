@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sightline import registry
-from sightline.attacks.rendering import find_font
-from sightline.contracts import CountsCalls, Judge, NeedsTarget, Recalls
+from sightline.attacks.font_files import find_font
+from sightline.contracts import TARGET, CountsCalls, Judge, NeedsTarget, Recalls
 from sightline.keys import judge_key
 from sightline.shards import Row
 from sightline.study.config import NamedAttack
 from sightline.study.context import RunContext, StudyTarget
+from sightline.study.roles import calls_of
 from sightline.tables import Table, open_tables
 
 FONT_CURES = {"freemono": "on Debian and Ubuntu: apt install fonts-freefont-ttf"}
+ONE_CALL_PER_TURN = "a script of several turns takes one call for each turn of an answer"
 ANY_FONT = "put the file into ~/.local/share/fonts"
 
 
@@ -34,13 +36,17 @@ class Share(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a run does. `notes`: what a reader should know before it begins."""
+    """What a run does. `asked`: models that attacks ask while they are crafted, by role.
+
+    `notes`: what a reader should know before it begins.
+    """
 
     cells: int
     cases: int
     artifacts: Share
     targets: tuple[Share, ...]
     judges: tuple[Share, ...]
+    asked: tuple[Share, ...]
     notes: tuple[str, ...]
 
 
@@ -51,7 +57,7 @@ def plan(run: RunContext, folder: Path, *, retry_errors: bool = False) -> Plan:
     """
     asked = _Asked(run, retry_errors)
     with open_tables(folder / "records", "craft", "answer", "judge") as (crafted, answered, judged):
-        there = sum(len(keys) - len(crafted.missing(keys)) for keys in run.artifact_keys())
+        there, roles = _crafting(run, crafted)
         for target in run.targets:
             asked.count(target, answered, judged)
     samples = run.answers
@@ -64,8 +70,27 @@ def plan(run: RunContext, folder: Path, *, retry_errors: bool = False) -> Plan:
             Share(f"judge {judge.card.name}", samples, found, grader_calls(judge) * (samples - found))
             for judge, found in zip(run.judges, asked.verdicts, strict=True)
         ),
-        notes=tuple(font_notes(run.study.attacks)),
+        asked=roles,
+        notes=(*font_notes(run.study.attacks), *([ONE_CALL_PER_TURN] if roles else [])),
     )
+
+
+def _crafting(run: RunContext, crafted: Table) -> tuple[int, tuple[Share, ...]]:
+    """Artifacts that are there, and the models that are asked for the others: one share for each role."""
+    there, shares = 0, dict[str, Share]()
+    for case_table, column in run.cells():
+        rows = missing = 0
+        for keys in map(column.keys, run.case_rows(case_table, column)):
+            rows += len(keys)
+            missing += len(crafted.missing(keys))
+        there += rows - missing
+        named = column.named
+        for role, most in calls_of(named.attack).items():
+            name = f"{role} {named.talks_to if role == TARGET else named.roles[role]} (crafting)"
+            before = shares.get(name, Share(name, 0, 0))
+            calls = before.calls + missing * most
+            shares[name] = Share(name, before.rows + rows, before.there + rows - missing, calls)
+    return there, tuple(shares.values())
 
 
 def grader_calls(judge: Judge) -> int:

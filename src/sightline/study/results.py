@@ -26,6 +26,7 @@ from sightline.study.config import Study
 from sightline.study.context import RunContext, StudyTarget
 from sightline.study.grid import Column, cell_name
 from sightline.study.judging import Answers, Sample, verdict_key
+from sightline.study.roles import converses
 from sightline.tables import GROUP_ROWS, Table, open_tables
 
 NOT_RESULTS = frozenset({"sample", "artifact", "target_hash", "seconds", "craft_seconds", "error"})
@@ -135,7 +136,7 @@ def _batches(answers: Answers, judged: Table) -> Iterator[tuple[list[Row], dict[
 
 
 def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: StudyTarget) -> dict[str, Any]:
-    threat = column.named.attack.card.threat
+    named, threat = column.named, column.named.attack.card.threat
     return {
         "study": study.name,
         "cell": cell_name(case_table.source, target.name, column.named, target.defense),
@@ -147,7 +148,7 @@ def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: S
         "craft_seed": column.seed,
         "crafted_on": column.crafted_on,
         "attack_params": registry.spec(column.named.attack),
-        "oracle": threat.oracle if threat else "none",
+        "oracle": named.oracle if converses(named.attack) else threat.oracle if threat else "none",
         "defense": target.defense.label,
         "benchmark": case_table.source.label,
         "release": case_table.release[:16],

@@ -142,7 +142,7 @@ class Run:
             study=self.study,
             records=self.records,
             blobs=self.blobs,
-            columns=columns_of(self.study, self.target),
+            columns=columns_of(self.study, self.target, self.blobs),
             case_tables=[
                 read_cases(source, self.records, self.blobs, self.progress, rehash=self.rehash)
                 for source in self.study.sources

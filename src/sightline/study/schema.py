@@ -22,6 +22,11 @@ def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _several(value: Any) -> Any:
+    """One entry stands for a list of one."""
+    return (value,) if isinstance(value, str | dict) else value
+
+
 class MethodEntry(BaseModel):
     """A method as written in a study: name, optional preset and label; other keys are its settings."""
 
@@ -31,6 +36,7 @@ class MethodEntry(BaseModel):
     label: str | None = None
 
 
+Entry = Annotated[MethodEntry, BeforeValidator(_entry)]
 Count = Annotated[int, Field(gt=0)]
 Amount = Annotated[float, Field(gt=0)]
 
@@ -43,6 +49,10 @@ class BudgetEntry(BaseModel):
     backwards: Count | tuple[Count, ...] | None = None
     flops: Amount | tuple[Amount, ...] | None = None
     calls: Count | tuple[Count, ...] | None = None
+    target_calls: Count | tuple[Count, ...] | None = None
+    aux_calls: Count | tuple[Count, ...] | None = None
+    judge_calls: Count | tuple[Count, ...] | None = None
+    tokens: Count | tuple[Count, ...] | None = None
     seconds: Amount | tuple[Amount, ...] | None = None
 
     def budgets(self) -> list[Budget]:
@@ -64,9 +74,18 @@ class BudgetEntry(BaseModel):
 
 
 class AttackEntry(MethodEntry):
-    """An attack as written in a study: the models that it is crafted on, its budgets and its seeds."""
+    """An attack as written in a study: what it is crafted on and talks to, its budgets and its seeds.
+
+    `then` are attacks that go on with what it made; `grid` makes a column of every combination of settings.
+    `oracle` says whether an attack that asks the target talks to the bare one or to the defended one of each
+    cell; `talks_to` names one target for all, whose script the others are shown.
+    """
 
     surrogate: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    oracle: Literal["none", "undefended", "defended"] | None = None
+    talks_to: str | None = None
+    then: Annotated[tuple[Entry, ...], BeforeValidator(_several)] = ()
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     budget: BudgetEntry | None = None
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
 
@@ -126,9 +145,6 @@ class DecodingEntry(BaseModel):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
-Entry = Annotated[MethodEntry, BeforeValidator(_entry)]
-
-
 class StudyFile(BaseModel):
     """The study file's schema."""
 
@@ -143,6 +159,7 @@ class StudyFile(BaseModel):
     ]
     defenses: Annotated[list[Entry], Field(min_length=1)] = [MethodEntry(name="none")]
     judges: Annotated[list[Entry], Field(min_length=1)]
+    roles: dict[str, str] = {}
     decoding: DecodingEntry = DecodingEntry()
     epochs: Annotated[int, Field(ge=1, le=1000)] = 1
     limit: Annotated[int, Field(ge=1)] | None = None

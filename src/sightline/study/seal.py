@@ -31,8 +31,8 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
     """Write the draft's picture as PNG, read it back, measure it, and check the threat model's promise.
 
     The conversation keeps its other turns; in the last user turn the picture (or the case's own, with
-    `keep_images`) stands before the text. A picture of the release that could not be read becomes the
-    artifact's `problem`.
+    `keep_images`) stands before the text, or alone if the draft's text is ''. A picture of the release that
+    could not be read becomes the artifact's `problem`.
 
     Raises:
         ContractError: if the draft edits what its threat model does not allow, or exceeds its eps.
@@ -73,7 +73,8 @@ def seal(draft: Draft, images: Images, *, key: str, threat: ThreatModel) -> Arti
         conversation = before  # untouched, whatever the order of its parts
     else:
         _check_edits(draft, threat, own)
-        conversation = before.with_last_user(*shown, text)
+        said = () if draft.text == "" and shown else (text,)
+        conversation = before.with_last_user(*shown, *said)
     first, follow_ups = conversation, tuple[Turn, ...]()
     if draft.before:
         first = before.with_last_user(*draft.before[0].parts)
@@ -114,8 +115,10 @@ def _check_edits(draft: Draft, threat: ThreatModel, own: tuple[Image, ...]) -> N
     where = f"case {draft.case.id}: "
     if any(turn.role != "user" for turn in draft.before):
         raise ContractError(f"{where}a script holds user turns only: the target itself replies to them")
-    added = any(image not in own for turn in draft.before for image in turn.images)
-    edits_image = draft.image is not None or bool(draft.images) or added or (own and not draft.keep_images)
+    earlier = {image for turn in draft.before for image in turn.images}
+    added = any(image not in own for image in earlier)
+    dropped = not draft.keep_images and any(image not in earlier for image in own)
+    edits_image = draft.image is not None or bool(draft.images) or added or dropped
     if edits_image and "image" not in threat.may_edit:
         raise ContractError(f"{where}the threat model does not allow editing the image")
     if (draft.text is not None or draft.before) and "text" not in threat.may_edit:

@@ -9,8 +9,10 @@ from sightline.closure import code_of
 STAGES: Mapping[str, tuple[str, ...]] = {
     "read": ("sightline.release", "sightline.untrusted", "sightline.study.sampling"),
     "craft": ("sightline.study.seal",),
+    "talk": ("sightline.study.talk", "sightline.study.replying"),
 }
-"""What finds the files of a release and chooses cases; what turns a draft into the file that is shown."""
+"""What finds the files of a release and chooses cases; what turns a draft into the file that is shown; what
+stands between an attack that converses and the models that it asks."""
 TABLE = "sightline.study.results"
 """What makes the result table of the records; a table made by other code is written anew."""
 SURROGATES = ("sightline.whitebox.encoders",)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sightline.attacks.rendering import blank
+from sightline.attacks.pictures import blank
 from sightline.attacks.wordings import plain_text
 from sightline.cards import ANY_ATTACK
 from sightline.cases import Case, ThreatModel
@@ -38,6 +38,6 @@ class BlankImage(Attack):
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same page for every case."""
-        page = blank((self.size_px, self.size_px), self.level)
+        page = blank((self.size_px, self.size_px), (self.level,) * 3)
         for case in cases:
             yield Draft(case=case, text=plain_text(case), image=page)

@@ -12,6 +12,17 @@ the note names the file. 14 of the 500 official statements take more than 10 lin
 then fall off the page: preset `paper` keeps this and says so in the note, preset `fit` shrinks such a text
 until all of it is on the page and leaves the others alone.
 
+The paper's ablation (figure and `gen_query` of the official script; there ASR on SafeBench-Tiny, by hand, of
+LLaVA-1.5, MiniGPT-4, CogVLM in percent, read off assets/ablationstudy.jpg):
+
+* the plain question, 32/18/10: attack `none`;
+* the list as text, 16/28/0: `figstep_typed(preset=ablation_list)`;
+* the list as text and the sentence, 60/30/0: `figstep_typed(preset=ablation)`;
+* the picture without a text, 4/34/0: preset `ablation_picture`;
+* the question in the picture and a sentence to answer it, 0/26/4: preset `ablation_question`. The official
+  script cannot make these, its `QueryType` lacks the member `question_image_and_text` (commit 0861b17);
+* all of it, 92/90/82: the default.
+
 Control `figstep_typed` types the same words.
 """
 
@@ -22,7 +33,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.attacks import instructions, rendering, wordings
+from sightline.attacks import font_files, instructions, rendering, wordings
 from sightline.attacks.typed_words import Typed, drawn_drafts
 from sightline.cards import Presets, Renamed
 from sightline.cases import Case, ThreatModel
@@ -36,7 +47,11 @@ FREEMONO_ASCENT = 800
 
 SMALLEST_FONT_PX = 8
 
-PRESETS: Presets = {"fit": {"overflow": "shrink"}}
+PRESETS: Presets = {
+    "fit": {"overflow": "shrink"},
+    "ablation_picture": {"text": "none"},
+    "ablation_question": {"draws": "question"},
+}
 
 
 @attack(
@@ -49,7 +64,11 @@ PRESETS: Presets = {"fit": {"overflow": "shrink"}}
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigStep(Attack):
-    """Sizes are pixels of the page; `instruction` ('' = ours) may hold `{items}`."""
+    """Sizes are pixels of the page; `instruction` ('' = ours) may hold `{items}`.
+
+    `draws`: the statement and its empty items, or the request as it is asked. `text`: whether a sentence
+    stands beside the picture.
+    """
 
     canvas_px: int = 760
     font: str = "FreeMonoBold.ttf"
@@ -60,6 +79,8 @@ class FigStep(Attack):
     spacing_px: int = 11
     items: int = 3
     overflow: Literal["clip", "shrink"] = "clip"
+    draws: Literal["list", "question"] = "list"
+    text: Literal["incitement", "none"] = "incitement"
     instruction: str = ""
 
     def __post_init__(self) -> None:
@@ -74,10 +95,12 @@ class FigStep(Attack):
         )
         require(0 <= self.spacing_px <= 400, "spacing_px", self.spacing_px, "0..400 pixels")
         require(1 <= self.items <= 9, "items", self.items, "1..9 empty items")
+        if self.text == "none" and self.instruction:
+            raise UsageError("figstep: `instruction` is set, and text=none sends none: leave one of them out")
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
-        return rendering.resolved(self.font)
+        return font_files.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """One page per case; the request is in the picture alone."""
@@ -85,13 +108,13 @@ class FigStep(Attack):
 
     def words(self, case: Case) -> Typed:
         """The statement and its empty items, and the sentence that asks to fill them in."""
-        statement = wordings.statement(case)
-        sentence = self.instruction or instructions.FIGSTEP
-        return Typed(
-            drawn=self.listed(statement.text),
-            sentence=sentence.replace("{items}", str(self.items)),
-            note=statement.note,
-        )
+        if self.draws == "question":
+            drawn, note, ours = wordings.request(case), "", instructions.FIGSTEP_QUESTION
+        else:
+            statement = wordings.statement(case)
+            drawn, note, ours = self.listed(statement.text), statement.note, instructions.FIGSTEP
+        sentence = "" if self.text == "none" else self.instruction or ours
+        return Typed(drawn=drawn, sentence=sentence.replace("{items}", str(self.items)), note=note)
 
     def listed(self, statement: str) -> str:
         """A statement with the empty items below it, one per line."""
@@ -108,7 +131,7 @@ class FigStep(Attack):
             UsageError: if the list does not fit at 8 pixels and nothing may be clipped, or the font cannot
                 draw it.
         """
-        font = rendering.find_font(self.font)
+        font = font_files.find_font(self.font)
         size = self.page_size(drawn)
         shrink = self.overflow == "shrink"
         for px in range(self.font_px, (SMALLEST_FONT_PX if shrink else self.font_px) - 1, -1):

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.attacks import instructions, rendering, wordings
+from sightline.attacks import font_files, instructions, line_breaks, rendering, wordings
 from sightline.attacks.typed_words import Typed, drawn_drafts
 from sightline.cards import Renamed
 from sightline.cases import Case, ThreatModel
@@ -68,7 +68,7 @@ class MMTypography(Attack):
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
-        return rendering.resolved(self.font)
+        return font_files.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """One page per case; the text only points at it."""
@@ -89,8 +89,8 @@ class MMTypography(Attack):
 
     def _broken(self, drawn: str) -> list[str]:
         """The lines of a phrase on the page."""
-        face = rendering.find_font(self.font).at(self.font_px, drawn)
-        return rendering.wrap_measured(
+        face = font_files.find_font(self.font).at(self.font_px, drawn)
+        return line_breaks.wrap_measured(
             drawn, face, self.width_px, lead="" if self.layout == "square" else " "
         )
 
@@ -100,7 +100,7 @@ class MMTypography(Attack):
         Raises:
             UsageError: if the font cannot draw it.
         """
-        font = rendering.find_font(self.font)
+        font = font_files.find_font(self.font)
         face = font.at(self.font_px, drawn)
         size = self.page_size(drawn)
         if self.layout == "square":

@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from sightline import whitebox
-from sightline.attacks import instructions, rendering, wordings
+from sightline.attacks import font_files, instructions, rendering, wordings
 from sightline.attacks.scenes import check_scene, scene
 from sightline.attacks.toolkit import checks_of
 from sightline.attacks.typed_words import Typed
@@ -121,7 +121,7 @@ class JailbreakInPieces(Attack):
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
-        return rendering.resolved(self.font)
+        return font_files.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """A picture for each case, with the features of that case's trigger."""

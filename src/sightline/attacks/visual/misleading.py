@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline import whitebox
-from sightline.attacks import rendering
+from sightline.attacks import font_files, rendering
 from sightline.attacks.scenes import check_scene
 from sightline.attacks.toolkit import SourceImage, batches, image_drafts, levels, pixel_step
 from sightline.attacks.visual._matching import Loss, WordMatch
@@ -116,7 +116,7 @@ class Misleading(Attack):
 
     def resolved(self) -> Mapping[str, str]:
         """The font that is drawn with, as found on this machine."""
-        return rendering.resolved(self.font)
+        return font_files.resolved(self.font)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, perturbed."""

@@ -1,0 +1,146 @@
+"""The columns of an attack of a study: budgets, seeds, settings of a grid, targets that it talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from sightline.budget import UNLIMITED
+from sightline.cases import Oracle
+from sightline.contracts import TARGET, Attack
+from sightline.errors import UsageError, nearest
+from sightline.study.named import NamedAttack, NamedDefense
+from sightline.study.roles import KNOWN, calls_of, missing_role
+from sightline.study.schema import AttackEntry, StudyFile
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AttackColumns:
+    """Makes the columns of the entries of a study file.
+
+    Attributes:
+        file: the study.
+        defenses: of the study.
+        make: an entry's attack, with settings of a grid besides its own; complaints name the line.
+        complain: the error for a key of an entry.
+    """
+
+    file: StudyFile
+    defenses: Sequence[NamedDefense]
+    make: Callable[[AttackEntry, int, Settings], Attack]
+    complain: Callable[[Sequence[int | str], str], UsageError]
+
+    def of(self, entry: AttackEntry, label: str, index: int) -> Iterator[NamedAttack]:
+        """The columns of one entry.
+
+        Raises:
+            UsageError: for a key that does not fit the attack, naming its line.
+        """
+        for settings in self._grid(entry, index):
+            attack = self.make(entry, index, settings)
+            self._check(entry, attack, index)
+            said = ", ".join(f"{name}={value}" for name, value in settings.items())
+            series = f"{label} [{said}]" if said else label
+            for column in self._levels(entry, attack, series, index):
+                yield from self._talking(entry, column, index)
+
+    def _grid(self, entry: AttackEntry, index: int) -> Iterator[Settings]:
+        """Every combination of the settings of a grid."""
+        for name, values in entry.grid.items():
+            if name in (entry.model_extra or {}):
+                raise self.complain(("attacks", index, "grid", name), f"{name!r} stands beside the grid, too")
+            if any(value in values[:place] for place, value in enumerate(values)):
+                raise self.complain(("attacks", index, "grid", name), f"{values} holds a value twice")
+        for combination in product(*entry.grid.values()):
+            yield dict(zip(entry.grid, combination, strict=True))
+
+    def _levels(self, entry: AttackEntry, attack: Attack, series: str, index: int) -> Iterator[NamedAttack]:
+        """One column for each level of the budget and each seed."""
+        try:
+            budgets = entry.budget.budgets() if entry.budget else [UNLIMITED]
+        except UsageError as wrong:
+            raise self.complain(("attacks", index, "budget"), str(wrong)) from None
+        for budget in budgets:
+            for seed_index in range(entry.seeds):
+                marks = [str(budget)] if len(budgets) > 1 else []
+                marks += [f"seed {self.file.seed + seed_index}"] if entry.seeds > 1 else []
+                yield NamedAttack(
+                    label=f"{series} [{', '.join(marks)}]" if marks else series,
+                    attack=attack,
+                    surrogates=entry.surrogate,
+                    series=series,
+                    budget=budget,
+                    seed_index=seed_index,
+                )
+
+    def _talking(self, entry: AttackEntry, column: NamedAttack, index: int) -> Iterator[NamedAttack]:
+        """The column, or one for each target that the attack talks to."""
+        needed = calls_of(column.attack)
+        roles = {role: self.file.roles[role] for role in needed if role != TARGET}
+        column = replace(column, roles=roles)
+        if TARGET not in needed:
+            yield column
+        elif entry.talks_to is not None:
+            oracle: Oracle = "defended" if entry.talks_to.startswith("defended/") else "undefended"
+            if entry.oracle not in (None, oracle):
+                what = f"{entry.talks_to} is {oracle}: name the target as it is, or leave `oracle` out"
+                raise self.complain(("attacks", index, "oracle"), what)
+            yield replace(column, oracle=oracle, talks_to=entry.talks_to)
+        elif entry.oracle == "defended":
+            for target, defense in product(self.file.targets, self.defenses):
+                yield replace(
+                    column,
+                    oracle="undefended" if defense.defense is None else "defended",
+                    talks_to=defense.around(target),
+                    answered_by=(target, defense.label),
+                )
+        else:
+            for target in self.file.targets:
+                yield replace(column, oracle="undefended", talks_to=target, answered_by=(target, None))
+
+    def _check(self, entry: AttackEntry, attack: Attack, index: int) -> None:
+        """Make sure that the keys of an entry fit its attack.
+
+        Raises:
+            UsageError: naming the key, its line and the cure.
+        """
+
+        def wrong(what: str, *key: str) -> UsageError:
+            return self.complain(("attacks", index, *key), what)
+
+        name, needed = entry.name, calls_of(attack)
+        if attack.card.surrogate and not entry.surrogate:
+            raise wrong(
+                f"{name} is crafted on a model's gradients: add `surrogate:` with a local target, such "
+                "as testbed/linear, or encoder/FOLDER (or a list of them)"
+            )
+        if entry.surrogate and not attack.card.surrogate:
+            raise wrong(f"{name} looks into no model; leave `surrogate` out", "surrogate")
+        if entry.budget and not attack.card.surrogate and not needed:
+            raise wrong(f"{name} computes nothing that a budget limits; leave it out", "budget")
+        if entry.talks_to is not None and TARGET not in needed:
+            raise wrong(f"{name} asks no target; leave `talks_to` out", "talks_to")
+        if TARGET in needed and entry.oracle == "none":
+            what = f"{name} asks the target: its oracle is undefended or defended"
+            raise wrong(what, "oracle")
+        if TARGET not in needed and entry.oracle not in (None, "none"):
+            raise wrong(f"{name} asks no target: its oracle is none; leave it out", "oracle")
+        for role in needed:
+            if role != TARGET and role not in self.file.roles:
+                raise wrong(missing_role(name, role))
+
+
+def check_roles(file: StudyFile, columns: Sequence[NamedAttack]) -> None:
+    """Make sure that every role of a study is one that attacks have.
+
+    Raises:
+        UsageError: with the nearest names.
+    """
+    asked = {role for column in columns for role in column.roles}
+    for role in file.roles:
+        if role not in asked and role not in KNOWN:
+            raise UsageError(nearest(role, asked | set(KNOWN), "role"))

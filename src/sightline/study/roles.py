@@ -1,0 +1,132 @@
+"""Who an attack may ask while it crafts: helper models by role, the target, the in-loop judge, pictures.
+
+The in-loop judge steers an attack's search; the judges of a study score. They must be different ones, or the
+attack is tuned to what scores it: `refuse_same_judge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sightline import registry
+from sightline.contracts import (
+    IMAGE_SOURCE,
+    IN_LOOP_JUDGE,
+    Attack,
+    Decoding,
+    Images,
+    Judge,
+    NeedsTarget,
+    Target,
+)
+from sightline.errors import UsageError
+from sightline.image_sources import open_image_source
+from sightline.judges.model_graded import ModelGraded
+from sightline.study.named import NamedAttack
+from sightline.study.talkers import Talkers
+
+KNOWN = ("attacker", "captioner", "translator", IMAGE_SOURCE, IN_LOOP_JUDGE)
+"""Roles that attacks of ours ask; those of other packages may have their own."""
+
+
+def calls_of(attack: Attack) -> Mapping[str, int]:
+    """Calls of an attack per case, at most, by role; none for one that asks nobody."""
+    found: Mapping[str, int] = getattr(attack, "calls", {}) if converses(attack) else {}
+    return found
+
+
+def converses(attack: Any) -> bool:
+    """Whether an attack asks models while it crafts."""
+    return hasattr(attack, "converse")
+
+
+def open_talkers(
+    named: NamedAttack, target: Callable[[str], Target], images: Images, decoding: Decoding
+) -> Talkers | None:
+    """The models that a column's attack asks; None for an attack that asks nobody.
+
+    Args:
+        named: the attack with the target strings of its roles.
+        target: opens a target by name.
+        images: where pictures are kept.
+        decoding: how the study asks targets.
+
+    Raises:
+        UsageError: naming the role whose model cannot be opened.
+    """
+    if not converses(named.attack):
+        return None
+    opened: dict[str, Any] = {}
+    for role, name in named.roles.items():
+        try:
+            match role:
+                case "in_loop_judge":
+                    opened[role] = _bound(in_loop_judge(name), target)
+                case "image_source":
+                    opened[role] = open_image_source(name, images)
+                case _:
+                    opened[role] = target(name)
+        except UsageError as wrong:
+            raise UsageError(f"role {role!r} of attack {named.label!r}: {wrong}") from None
+    return Talkers(
+        oracle=named.oracle,
+        target=target(named.talks_to) if named.talks_to else None,
+        decoding=decoding,
+        open_target=target,
+        judge=opened.pop(IN_LOOP_JUDGE, None),
+        pictures=opened.pop(IMAGE_SOURCE, None),
+        helpers=opened,
+    )
+
+
+def _bound(judge: Judge, target: Callable[[str], Target]) -> Judge:
+    return judge.bind(target) if isinstance(judge, NeedsTarget) else judge
+
+
+def in_loop_judge(text: str) -> Judge:
+    """The judge of a role's text: a registered judge, or a target that grades by the rubric `outcome`.
+
+    Raises:
+        UsageError: for an unknown judge or setting.
+    """
+    if text.partition("(")[0].strip() in registry.names("judge"):
+        found: Judge = registry.parse("judge", text)
+        return found
+    if "/" not in text:
+        registry.parse("judge", text)  # tells the nearest names
+    return ModelGraded(grader=text)
+
+
+def refuse_same_judge(loop: Judge, scoring: Sequence[Judge]) -> None:
+    """Make sure that no judge of a study is the one in the loop.
+
+    Raises:
+        UsageError: naming both.
+    """
+    for each in scoring:
+        shared = graders_of(loop) & graders_of(each)
+        if shared:
+            both = f"{loop.card.name} and {each.card.name} both ask {min(shared)}"
+        elif loop.card.name == each.card.name and not graders_of(loop):
+            both = f"both are {each.card.name}"
+        else:
+            continue
+        raise UsageError(
+            "the in-loop judge must not be a judge that scores, or the attack is tuned to its score: "
+            f"{both}; name another"
+        )
+
+
+def graders_of(judge: Judge) -> set[str]:
+    """Target strings of the models that a judge asks."""
+    return set(judge.graders) if isinstance(judge, ModelGraded) else set()
+
+
+def missing_role(attack: str, role: str) -> str:
+    """What to say of a role that an attack needs and a study lacks."""
+    what = {
+        IN_LOOP_JUDGE: "a judge other than those that score, such as refusal_prefix, or a target that grades",
+        IMAGE_SOURCE: "where pictures come from: release, placeholder, folder/PATH or diffusers/FOLDER",
+    }.get(role, "a target, such as openai/gpt-4o-mini or vlm/FOLDER")
+    return f"{attack} asks in the role {role!r}: add `roles: {{{role}: ...}}` to the study, {what}"
