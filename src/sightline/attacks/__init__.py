@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
+    from sightline.attacks.conversation.pair import Pair as Pair
     from sightline.attacks.textual.encoding import Encoding as Encoding
     from sightline.attacks.textual.few_shot import FewShot as FewShot
     from sightline.attacks.textual.gcg import GCG as GCG
