@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
     from sightline.attacks.conversation.chain import Chain as Chain
+    from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
+    from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
+    from sightline.attacks.conversation.pair import Pair as Pair
+    from sightline.attacks.textual.encoding import Encoding as Encoding
+    from sightline.attacks.textual.few_shot import FewShot as FewShot
     from sightline.attacks.textual.gcg import GCG as GCG
+    from sightline.attacks.textual.many_shot import ManyShot as ManyShot
+    from sightline.attacks.textual.past_tense_rule import PastTenseRule as PastTenseRule
+    from sightline.attacks.textual.payload_splitting import PayloadSplitting as PayloadSplitting
     from sightline.attacks.textual.qi_text import QiText as QiText
     from sightline.attacks.textual.text_template import TextTemplate as TextTemplate
     from sightline.attacks.textual.tpgd import TPGD as TPGD
