@@ -85,7 +85,9 @@ def asked() -> Case:
 def made(text: str, asked: Case, talk: Talk, blobs: Blobs) -> Draft | UsageError:
     attack = registry.parse("attack", text)
     try:
-        return asyncio.run(attack.converse(asked, Craft(images=blobs, seed=3, talk=talk)))
+        return asyncio.run(
+            attack.converse(asked, Craft(images=blobs, seed=3, talk=talk, attack=attack.card.name))
+        )
     except SpentError:
         raise
     except UsageError as unfit:
@@ -141,7 +143,7 @@ def test_a_helper_that_is_down_is_passed_on(text: str, asked: Case, blobs: Blobs
         **{role: down for role in ROLES - {IN_LOOP_JUDGE, IMAGE_SOURCE}}, verdicts=lambda _: "refused"
     )
     with pytest.raises(TransientError, match="503"):
-        asyncio.run(attack.converse(asked, Craft(images=blobs, seed=3, talk=talk)))
+        asyncio.run(attack.converse(asked, Craft(images=blobs, seed=3, talk=talk, attack=attack.card.name)))
 
 
 @pytest.mark.parametrize("text", ATTACKS)

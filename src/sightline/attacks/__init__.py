@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from sightline.attacks.textual.few_shot import FewShot as FewShot
     from sightline.attacks.textual.gcg import GCG as GCG
     from sightline.attacks.textual.many_shot import ManyShot as ManyShot
+    from sightline.attacks.textual.past_tense import PastTense as PastTense
     from sightline.attacks.textual.past_tense_rule import PastTenseRule as PastTenseRule
     from sightline.attacks.textual.payload_splitting import PayloadSplitting as PayloadSplitting
     from sightline.attacks.textual.qi_text import QiText as QiText
     from sightline.attacks.textual.text_template import TextTemplate as TextTemplate
     from sightline.attacks.textual.tpgd import TPGD as TPGD
+    from sightline.attacks.textual.translation import Translation as Translation
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
