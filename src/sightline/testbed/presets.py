@@ -91,6 +91,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "testbed_list": {"text": "none", "canvas_px": 64},
     },
     "figstep_pro": {"testbed": _PRO},
+    "crescendo": {"testbed": {"picture": "figstep(preset='testbed')", "picture_turn": 2, "turns": 3}},
     "figstep_pro_typed": {
         "testbed": _PRO,
         "testbed_blank": {**_PRO, "picture": "blank"},
