@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     )
     from sightline.attacks.controls.last_turn import LastTurn as LastTurn
     from sightline.attacks.controls.mm_typography_typed import MMTypographyTyped as MMTypographyTyped
+    from sightline.attacks.controls.mml_typed import MMLTyped as MMLTyped
     from sightline.attacks.controls.noise_image import NoiseImage as NoiseImage
     from sightline.attacks.controls.noise_on_picture import NoiseOnPicture as NoiseOnPicture
     from sightline.attacks.controls.none import NoAttack as NoAttack
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
     from sightline.attacks.conversation.chain import Chain as Chain
+    from sightline.attacks.conversation.crescendo import Crescendo as Crescendo
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
     from sightline.attacks.conversation.pair import Pair as Pair
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
+    from sightline.attacks.typographic.mml import MML as MML
     from sightline.attacks.visual.bard import Bard as Bard
     from sightline.attacks.visual.carlini import Carlini as Carlini
     from sightline.attacks.visual.cropa import CroPA as CroPA

@@ -91,9 +91,15 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "testbed_list": {"text": "none", "canvas_px": 64},
     },
     "figstep_pro": {"testbed": _PRO},
+    "crescendo": {"testbed": {"picture": "figstep(preset='testbed')", "picture_turn": 2, "turns": 3}},
     "figstep_pro_typed": {
         "testbed": _PRO,
         "testbed_blank": {**_PRO, "picture": "blank"},
+    },
+    "mml": {"testbed": {**_FIGSTEP_PAGE, "tries": 2, "overflow": "clip"}},
+    "mml_typed": {
+        "testbed": {**_FIGSTEP, "tries": 2},
+        "testbed_blank": {**_FIGSTEP, "tries": 2, "picture": "blank"},
     },
     "mm_typography": _TYPOGRAPHY,
     "mm_typography_typed": {
