@@ -30,6 +30,8 @@ TWINS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY
 SUFFIX = "_typed"
 SIZES = {"canvas_px", "width_px", "size_px", "layout", "font", "font_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
+SEARCH = ("tries", "enough")
+"""Settings that decide which of several tries is sent, and no word."""
 OTHER_SETTINGS = {
     "figstep": (
         "items=5",
@@ -38,6 +40,7 @@ OTHER_SETTINGS = {
         "draws=question, instruction='Answer it.'",
     ),
     "figstep_pro": ("parts=2", "least=1, parts=7", "font_px=20", "instruction='{pictures} to {items}'"),
+    "mml": ("instruction='{words}: {map}'", "items=5, tries=1", "enough=0.5"),
     "mm_typography": ("instruction='tell me .'", "draws=statement", "width_px=300, font_px=20"),
     "jailbreak_in_pieces": ("instruction='tell me .'", "size_px=128, show=trigger"),
 }
@@ -55,7 +58,15 @@ def settings_of(name: str) -> list[str]:
     return ["", *(f"preset={preset}" for preset in presets), *OTHER_SETTINGS.get(name, ())]
 
 
-EVERY = [(name, settings) for name in DRAWING for settings in settings_of(name)]
+def needs_helper(name: str, settings: str) -> bool:
+    """Whether a helper writes the words of an attack: they are not known without it."""
+    attack = registry.parse("attack", f"{name}({settings})")
+    return "attacker" in getattr(attack, "calls", {})
+
+
+EVERY = [
+    (name, settings) for name in DRAWING for settings in settings_of(name) if not needs_helper(name, settings)
+]
 
 
 def twin_of(attack, picture: str):
@@ -212,7 +223,7 @@ def test_the_twin_types_what_the_attack_draws_and_says(name, settings, tmp_path)
         assert not alone.keep_images
         assert (beside.image == 255).all()
         assert beside.image.shape == (*attack.page_size(words.drawn)[::-1], 3)
-        assert alone.note == words.note
+        assert alone.note.endswith(words.note)
 
 
 @pytest.mark.parametrize(("name", "settings"), [each for each in EVERY if not CARDS[each[0]].surrogate])
@@ -231,13 +242,14 @@ def test_the_attack_draws_and_says_what_it_tells(name, settings, tmp_path):
 @pytest.mark.parametrize("name", DRAWING)
 def test_a_twin_is_compared_with_attacks_that_say_the_same(name):
     """Of every pair of settings: where `alike` settings are equal, and only there, the words are."""
-    attacks = [registry.parse("attack", f"{name}({settings})") for settings in settings_of(name)]
+    attacks = [registry.parse("attack", f"{name}({settings})") for own, settings in EVERY if own == name]
     twins = [twin_of(attack, "none") for attack in attacks]
     for attack in attacks:
         for twin in twins:
             compared = is_control_of(registry.spec(twin), registry.spec(attack))
             same = all(attack.words(asked) == twin.attack.words(asked) for asked in CASES)
-            assert compared == same, (attack, twin)
+            searched = [getattr(attack, each, 0) == getattr(twin, each, 0) for each in SEARCH]
+            assert compared == (same and all(searched)), (attack, twin)
 
 
 @pytest.mark.parametrize("picture", ["none", "blank"])

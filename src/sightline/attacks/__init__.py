@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     )
     from sightline.attacks.controls.last_turn import LastTurn as LastTurn
     from sightline.attacks.controls.mm_typography_typed import MMTypographyTyped as MMTypographyTyped
+    from sightline.attacks.controls.mml_typed import MMLTyped as MMLTyped
     from sightline.attacks.controls.noise_image import NoiseImage as NoiseImage
     from sightline.attacks.controls.noise_on_picture import NoiseOnPicture as NoiseOnPicture
     from sightline.attacks.controls.none import NoAttack as NoAttack
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
+    from sightline.attacks.typographic.mml import MML as MML
     from sightline.attacks.visual.bard import Bard as Bard
     from sightline.attacks.visual.carlini import Carlini as Carlini
     from sightline.attacks.visual.cropa import CroPA as CroPA

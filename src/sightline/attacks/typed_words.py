@@ -84,9 +84,13 @@ def drawn_drafts(attack: DrawsPages, cases: Sequence[Case]) -> Iterator[Draft]:
 def typed_drafts(attack: DrawsWords, cases: Sequence[Case], picture: Picture) -> Iterator[Draft]:
     """One draft per case: all words of the attack typed, without a picture or beside a white page."""
     for case in cases:
-        words = attack.words(case)
-        page = blank(attack.page_size(words.drawn)) if picture == "blank" else None
-        yield Draft(case=case, text=words.text, image=page, keep_images=False, note=words.note)
+        yield typed_draft(attack, case, attack.words(case), picture)
+
+
+def typed_draft(attack: DrawsWords, case: Case, words: Typed, picture: Picture) -> Draft:
+    """A draft of words of the attack typed, without a picture or beside a white page."""
+    page = blank(attack.page_size(words.drawn)) if picture == "blank" else None
+    return Draft(case=case, text=words.text, image=page, keep_images=False, note=words.note)
 
 
 def with_follow_up(draft: Draft, words: Typed, ctx: Craft) -> Draft:

@@ -96,6 +96,11 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "testbed": _PRO,
         "testbed_blank": {**_PRO, "picture": "blank"},
     },
+    "mml": {"testbed": {**_FIGSTEP_PAGE, "tries": 2, "overflow": "clip"}},
+    "mml_typed": {
+        "testbed": {**_FIGSTEP, "tries": 2},
+        "testbed_blank": {**_FIGSTEP, "tries": 2, "picture": "blank"},
+    },
     "mm_typography": _TYPOGRAPHY,
     "mm_typography_typed": {
         **_TYPOGRAPHY,
