@@ -6,7 +6,6 @@ import ast
 import dataclasses
 import inspect
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
@@ -84,15 +83,17 @@ def twin_of(attack, picture: str):
     return registry.make("attack", name, picture=picture, **shared)
 
 
-def fits(attack, asked):
-    """Whether a picture holds the words of a case; the pages of the testbed hold no long ones."""
-    try:
-        attack.page_size(attack.words(asked).drawn)
-    except UsageError as unfit:
-        assert (asked.id, "does not fit" in str(unfit)) == ("b/3", True)
-        assert attack.page_size(attack.words(CASES[1]).drawn) <= (64, 64)
-        return False
-    return True
+def fitting(attack):
+    """The cases whose words an attack's picture holds: on the testbed's pages only short ones."""
+    found = []
+    for asked in CASES:
+        try:
+            attack.page_size(attack.words(asked).drawn)
+        except UsageError:
+            continue
+        found.append(asked)
+    assert CASES[1] in found
+    return found
 
 
 def pictures_of(draft):
@@ -229,7 +230,7 @@ def test_searching_attacks_that_draw_a_case_s_words_are_told(name):
 @pytest.mark.parametrize(("name", "settings"), EVERY)
 def test_the_twin_types_what_the_attack_draws_and_says(name, settings, tmp_path):
     attack = registry.parse("attack", f"{name}({settings})")
-    cases = [asked for asked in CASES if fits(attack, asked)]
+    cases = fitting(attack)
     plain = craft(twin_of(attack, "none"), cases, tmp_path)
     white = craft(twin_of(attack, "blank"), cases, tmp_path)
     for asked, *drafts in zip(cases, plain, white, strict=True):
@@ -248,7 +249,7 @@ def test_the_twin_types_what_the_attack_draws_and_says(name, settings, tmp_path)
 @pytest.mark.parametrize(("name", "settings"), [each for each in EVERY if not CARDS[each[0]].surrogate])
 def test_the_attack_draws_and_says_what_it_tells(name, settings, tmp_path):
     attack = registry.parse("attack", f"{name}({settings})")
-    for asked in filter(partial(fits, attack), CASES):
+    for asked in fitting(attack):
         words = attack.words(asked)
         (draft,) = craft(attack, [asked], tmp_path)
         draft = first_turn(draft, words, tmp_path)
