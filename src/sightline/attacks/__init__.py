@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.recorded import Recorded as Recorded
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
+    from sightline.attacks.conversation.best_of_n import BestOfN as BestOfN
     from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.conversation.crescendo import Crescendo as Crescendo
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
     from sightline.attacks.conversation.pair import Pair as Pair
+    from sightline.attacks.textual.augment import Augment as Augment
     from sightline.attacks.textual.encoding import Encoding as Encoding
     from sightline.attacks.textual.few_shot import FewShot as FewShot
     from sightline.attacks.textual.gcg import GCG as GCG
