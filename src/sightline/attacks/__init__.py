@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.attacks.controls.blank_image import BlankImage as BlankImage
+    from sightline.attacks.controls.fc_attack_typed import FCAttackTyped as FCAttackTyped
     from sightline.attacks.controls.figstep_pro_typed import FigStepProTyped as FigStepProTyped
     from sightline.attacks.controls.figstep_typed import FigStepTyped as FigStepTyped
     from sightline.attacks.controls.jailbreak_in_pieces_typed import (
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.recorded import Recorded as Recorded
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
+    from sightline.attacks.conversation.best_of_n import BestOfN as BestOfN
     from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.conversation.crescendo import Crescendo as Crescendo
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
     from sightline.attacks.conversation.pair import Pair as Pair
+    from sightline.attacks.textual.augment import Augment as Augment
     from sightline.attacks.textual.encoding import Encoding as Encoding
     from sightline.attacks.textual.few_shot import FewShot as FewShot
     from sightline.attacks.textual.gcg import GCG as GCG
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from sightline.attacks.textual.text_template import TextTemplate as TextTemplate
     from sightline.attacks.textual.tpgd import TPGD as TPGD
     from sightline.attacks.textual.translation import Translation as Translation
+    from sightline.attacks.typographic.fc_attack import FCAttack as FCAttack
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography

@@ -213,6 +213,17 @@ def script(ctx: Craft, case: Case, turns: Sequence[Turn], note: str = "") -> Dra
     return Draft(case=case, text=last.text, images=images, before=tuple(before), keep_images=kept, note=note)
 
 
+def turns_of(draft: Draft, ctx: Craft) -> tuple[Turn, ...]:
+    """The user turns that a draft stands for, as they are shown once it is sealed; see `script`."""
+    own = draft.case.conversation.last_user_turn
+    pixels = (draft.image,) if draft.image is not None else draft.images
+    if draft.text is None and not pixels and draft.keep_images:
+        return (*draft.before, own)
+    kept = own.images if draft.keep_images else ()
+    images = tuple(put(ctx, each) for each in pixels) or kept
+    return (*draft.before, Turn("user", (*images, own.text if draft.text is None else draft.text)))
+
+
 def _opening(conversation: Conversation) -> tuple[Turn, ...]:
     """The turns before the last user turn."""
     for index in range(len(conversation.turns) - 1, -1, -1):

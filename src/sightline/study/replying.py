@@ -132,12 +132,4 @@ async def play(
         if number == len(follow_ups) or found.stop not in PLAYED_ON:
             return replace(found, replies=tuple(replies), calls=tuple(made), cost=cost)
         replies.append(found.text)
-        conversation = played(first, follow_ups, replies)
-
-
-def played(first: Conversation, follow_ups: Sequence[Turn], replies: Sequence[str]) -> Conversation:
-    """What the target had been shown before its last reply."""
-    conversation = first
-    for reply_text, turn in zip(replies, follow_ups, strict=False):
-        conversation = conversation.then(Turn("assistant", (reply_text,)), turn)
-    return conversation
+        conversation = first.played(follow_ups, replies)

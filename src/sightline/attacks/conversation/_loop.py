@@ -185,18 +185,26 @@ class Best:
         """
         if self.draft is None:
             shown = self.case.conversation.last_user_turn.images if pictures is None else pictures
-            turn = Turn("user", (*shown, text))
-            self._keep(script(self.ctx, self.case, [turn], f"{note}; not tried"), -0.5)
+            self.untried_draft(script(self.ctx, self.case, [Turn("user", (*shown, text))]), note)
 
     def tried(self, dialogue: Dialogue, verdict: Verdict, note: str, *, latest: bool = False) -> float:
         """Keep the script of a dialogue if its last reply goes further; how far that goes, 0 to 1.
 
         With `latest`, of scripts that go equally far the last one is kept.
         """
+        return self.tried_draft(dialogue.draft(), verdict, note, latest=latest)
+
+    def untried_draft(self, draft: Draft, note: str) -> None:
+        """Keep a draft that the target was not shown yet, if there is nothing better."""
+        if self.draft is None:
+            self._keep(_noted(draft, f"{note}; not tried"), -0.5)
+
+    def tried_draft(self, draft: Draft, verdict: Verdict, note: str, *, latest: bool = False) -> float:
+        """Keep a draft if the last reply to it goes further; see `tried`."""
         score = progress(verdict)
         self.unread += verdict.outcome is Outcome.unparsed
         if score > self.score or (latest and score == self.score):
-            self._keep(dialogue.draft(f"{note}; in the loop: {verdict.outcome.value}"), score)
+            self._keep(_noted(draft, f"{note}; in the loop: {verdict.outcome.value}"), score)
         return score
 
     def _keep(self, draft: Draft, score: float) -> None:
@@ -214,6 +222,11 @@ class Best:
         unread = f"{self.unread} replies could not be judged in the loop" if self.unread else ""
         whole = "; ".join(part for part in (self.draft.note, note, unread) if part)
         return replace(self.draft, note=whole)
+
+
+def _noted(draft: Draft, note: str) -> Draft:
+    """The draft with a note before its own."""
+    return replace(draft, note=f"{note}; {draft.note}" if draft.note else note)
 
 
 def check_counts(**counts: int) -> None:
