@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.attacks.controls.blank_image import BlankImage as BlankImage
+    from sightline.attacks.controls.caption_strip_typed import CaptionStripTyped as CaptionStripTyped
     from sightline.attacks.controls.figstep_pro_typed import FigStepProTyped as FigStepProTyped
     from sightline.attacks.controls.figstep_typed import FigStepTyped as FigStepTyped
     from sightline.attacks.controls.jailbreak_in_pieces_typed import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sightline.attacks.textual.qi_text import QiText as QiText
     from sightline.attacks.textual.text_template import TextTemplate as TextTemplate
     from sightline.attacks.textual.tpgd import TPGD as TPGD
+    from sightline.attacks.typographic.caption_strip import CaptionStrip as CaptionStrip
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
