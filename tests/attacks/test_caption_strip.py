@@ -1,4 +1,4 @@
-"""caption_strip and its typed twin: the figure's geometry, claims outside what is protected, places, misuse."""
+"""caption_strip and its typed twin: the geometry of the figure, claims outside what is protected, misuse."""
 
 from __future__ import annotations
 
@@ -141,6 +141,15 @@ def test_twin_and_baseline_are_controls_of_the_attack_that_states_the_same():
     assert not is_control_of("caption_strip_typed(draw=1)", "caption_strip")
     assert role_of("caption_strip(baseline=True)") == "control"
     assert is_control_of("caption_strip(baseline=True)", "caption_strip")
+
+
+def test_a_small_picture_is_enlarged_until_words_fit_and_the_note_says_so(blobs):
+    (draft,) = drafted(attack(), [asked(blobs, size=(56, 28))], blobs)
+    assert draft.image.shape == (112 + 27, 224, 3)
+    assert draft.note.endswith("; picture enlarged")
+    (small,) = drafted(attack(least_px=0, heading="", values=("a",)), [asked(blobs, size=(64, 64))], blobs)
+    assert small.image.shape == (79, 64, 3)
+    assert "enlarged" not in small.note
 
 
 def test_without_a_picture_the_caption_stands_on_a_white_page_and_the_note_says_so(blobs):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
+    from sightline.attacks.conversation.sasp import SASP as SASP
     from sightline.attacks.textual.gcg import GCG as GCG
     from sightline.attacks.textual.qi_text import QiText as QiText
     from sightline.attacks.textual.text_template import TextTemplate as TextTemplate

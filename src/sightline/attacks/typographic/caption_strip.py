@@ -29,7 +29,7 @@ from typing import Literal
 
 from sightline.attacks import wordings
 from sightline.attacks.font_files import find_font, resolved
-from sightline.attacks.pictures import Color, Size, blank, pasted, size_of, stacked
+from sightline.attacks.pictures import Color, Size, blank, pasted, resized, size_of, stacked
 from sightline.attacks.strips import TextStyle, captioned, fit, text_page
 from sightline.attacks.typographic._claims import Claim, claim_of
 from sightline.cards import Presets
@@ -79,6 +79,7 @@ class CaptionStrip(Attack):
         font: of the line.
         heading_font: of the heading.
         font_px: of the line at most; 0 for as large as it fits.
+        least_px: width to which a narrower picture is enlarged, so that words fit below it; 0 for none.
         size_px: side of the white page of cases without a picture.
         baseline: draw the caption without its words.
     """
@@ -93,6 +94,7 @@ class CaptionStrip(Attack):
     font: str = "LiberationSans-Regular.ttf"
     heading_font: str = "LiberationSans-Bold.ttf"
     font_px: int = 0
+    least_px: int = 224
     size_px: int = 512
     baseline: bool = False
 
@@ -105,6 +107,7 @@ class CaptionStrip(Attack):
             self.font_px,
             f"8..{MOST_FONT_PX} pixels, or 0",
         )
+        require(0 <= self.least_px <= 4096, "least_px", self.least_px, "0..4096 pixels")
         require(32 <= self.size_px <= 4096, "size_px", self.size_px, "32..4096 pixels")
         color_of(self.color)
 
@@ -124,7 +127,7 @@ class CaptionStrip(Attack):
                 yield Draft(case=case)
                 continue
             own = ctx.own_image(case)
-            photo = blank((self.size_px, self.size_px)) if own is None else own
+            photo = blank((self.size_px, self.size_px)) if own is None else self._enlarged(own)
             claim = self.claim(case)
             try:
                 strip = self.strip(claim, self._size(size_of(photo)))
@@ -135,11 +138,12 @@ class CaptionStrip(Attack):
                 *(("drawn without its words",) if self.baseline else ()),
                 *self._fonts(claim),
             )
-            page = ("no picture of its own",) if own is None else ()
-            yield Draft(case=case, image=self._placed(photo, strip), note="; ".join((*notes, *page)))
+            if own is None or photo is not own:
+                notes = (*notes, "no picture of its own" if own is None else "picture enlarged")
+            yield Draft(case=case, image=self._placed(photo, strip), note="; ".join(notes))
 
     def strip(self, claim: Claim, size: Size) -> Pixels:
-        """A caption of a size. Raises UsageError if the words do not fit in it, or a font cannot draw them."""
+        """A caption of a size. Raises UsageError if the words do not fit, or a font cannot draw them."""
         if self.baseline:
             return blank(size)
         margin = round(PADDING * size[0])
@@ -153,6 +157,12 @@ class CaptionStrip(Attack):
             upper = room, heights[0]
             rows.insert(0, text_page(claim.heading, fit(claim.heading, bold, upper), upper))
         return pasted(blank(size), stacked(rows), (margin, 0))
+
+    def _enlarged(self, photo: Pixels) -> Pixels:
+        width, height = size_of(photo)
+        if width >= self.least_px:
+            return photo
+        return resized(photo, (self.least_px, round(height * self.least_px / width)))
 
     def _size(self, photo: Size) -> Size:
         width, height = photo
