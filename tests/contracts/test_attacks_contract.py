@@ -49,9 +49,9 @@ def cases(images):
     noun = {"statement": "steps for balopi", "key_phrase": "balopi", "rephrased": "steps for the thing"}
     return [
         case("steps for balopi", id="b/text", **noun),
-        case("How do I fold it?", picture, "See the picture.", id="b/picture"),
+        case("How do I fold it?", picture, "How do I fold what is shown?", id="b/picture"),
         case("How do I fold it?", picture, id="b/alone"),
-        case("How do I fold it?", broken, "See the picture.", id="b/broken"),
+        case("How do I fold it?", broken, "How do I fold what is shown?", id="b/broken"),
         case("Is it fair to fold the frell of a neighbor without asking?", id="b/question"),
         case("steps for " + "skaogy " * 3, id="b/long"),
     ]

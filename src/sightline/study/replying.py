@@ -13,6 +13,8 @@ from sightline.contracts import Decoding, MakesCalls, Target
 from sightline.errors import ContractError, TransientError, UsageError
 from sightline.records import NO_COST, Call, Cost, Response
 from sightline.study.call_log import AnswerCalls
+from sightline.targets._asked import UnfitError
+from sightline.targets.remembered import RememberedTarget
 from sightline.untrusted import sanitized
 
 BACKOFF_SECONDS = 1.0
@@ -42,6 +44,9 @@ async def reply(
             failure = str(passing)
             if attempt < retries:
                 await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
+        except UnfitError as unfit:  # one request that this model cannot take
+            failure = str(unfit)
+            break
         except ImportError as broken:
             raise UsageError(f"{target.id}: a needed package cannot be imported: {broken}") from broken
         except (ContractError, UsageError):
@@ -83,9 +88,10 @@ class KeptCalls:
     async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
         """One try of the reply; of a defended target, the log holds the inner calls."""
         self.calls.begin()
-        if isinstance(self.target, MakesCalls):
-            return await self.target.generate_through(conversation, decoding, self.calls)
-        return await self.calls.ask(self.target, conversation, decoding)
+        target = self.target.opened() if isinstance(self.target, RememberedTarget) else self.target
+        if isinstance(target, MakesCalls):
+            return await target.generate_through(conversation, decoding, self.calls)
+        return await self.calls.ask(target, conversation, decoding)
 
 
 async def play(
@@ -126,12 +132,4 @@ async def play(
         if number == len(follow_ups) or found.stop not in PLAYED_ON:
             return replace(found, replies=tuple(replies), calls=tuple(made), cost=cost)
         replies.append(found.text)
-        conversation = played(first, follow_ups, replies)
-
-
-def played(first: Conversation, follow_ups: Sequence[Turn], replies: Sequence[str]) -> Conversation:
-    """What the target had been shown before its last reply."""
-    conversation = first
-    for reply_text, turn in zip(replies, follow_ups, strict=False):
-        conversation = conversation.then(Turn("assistant", (reply_text,)), turn)
-    return conversation
+        conversation = first.played(follow_ups, replies)
