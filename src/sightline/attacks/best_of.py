@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from sightline.attacks.dialogue import progress, put
+from sightline.attacks.dialogue import judged, progress, put
 from sightline.cases import Case, Conversation
 from sightline.contracts import IN_LOOP_JUDGE, TARGET
 from sightline.craft import Craft
@@ -56,7 +56,7 @@ async def best_of(
     for number in range(tries):
         draft = make(number)
         shown = as_sent(draft, ctx)
-        verdict = await ctx.verdict(case, shown, await ctx.ask_target(shown))
+        verdict = await judged(ctx, case, shown, await ctx.ask_target(shown))
         reached = progress(verdict)
         if reached > furthest:
             told = f"try {number + 1} of {tries}, in the loop {verdict.outcome}"
