@@ -166,4 +166,5 @@ def test_it_says_on_its_card_whether_it_asks_the_target(text: str) -> None:
     attack = registry.parse("attack", text)
     assert attack.card.threat is not None
     if not isinstance(attack, Composed):
-        assert (attack.card.threat.oracle == "none") == (TARGET not in attack.calls)
+        told, asks = attack.card.threat.oracle != "none", TARGET in attack.calls
+        assert told == asks or (told and "preset=one_" in text), "a single try asks nobody"
