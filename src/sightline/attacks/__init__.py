@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from sightline.attacks.conversation.crescendo import Crescendo as Crescendo
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
+    from sightline.attacks.conversation.ideator import Ideator as Ideator
     from sightline.attacks.conversation.pair import Pair as Pair
     from sightline.attacks.conversation.sasp import SASP as SASP
+    from sightline.attacks.conversation.tap import Tap as Tap
     from sightline.attacks.conversation.two_hop import TwoHop as TwoHop
     from sightline.attacks.textual.augment import Augment as Augment
     from sightline.attacks.textual.encoding import Encoding as Encoding

@@ -14,8 +14,8 @@ slots), need no helper; with `composed: given` no other cases are taken, and no 
 around the question (PrivQA's rule) stays, and so do pictures; the judges read the question as it was.
 
 Whether a model knows the fact is not checked: one that cannot make the first hop fails for another reason
-than abstention. The testbed cannot express this attack: its models know no fact of a person that tells whom it is
-about, but the badge (subset `badge` of `testbed_privacy` asks so).
+than abstention. The testbed cannot express this attack: its models know no fact of a person that tells whom
+it is about, but the badge (subset `badge` of `testbed_privacy` asks so).
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ Where the case has a text, that is what `{goal}` is, and its pictures stay besid
 its picture still does. Set beside another kind of picture, this is the pairing of JailBreakV-28K
 (arXiv:2404.03027), which found text jailbreaks to transfer whatever the picture shows.
 
-PrivQA's adversarial prefix (Chen et al. 2023: a persona before the access rule and its question) is one of the
-families `persona_character` and `persona_dual` on `privqa`, whose protected questions are met too.
+PrivQA's adversarial prefix (Chen et al. 2023: a persona before the access rule and its question) is one of
+the families `persona_character` and `persona_dual` on `privqa`, whose protected questions are met too.
 
 On the testbed, whose models know some hundred words, no family's own wordings can be understood. Preset
 `testbed` asks for a form in its words ("say the steps and no word ."): `testbed/linear` then answers 16 of 24
