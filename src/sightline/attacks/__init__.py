@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sightline.attacks.conversation.pair import Pair as Pair
     from sightline.attacks.conversation.sasp import SASP as SASP
     from sightline.attacks.conversation.tap import Tap as Tap
+    from sightline.attacks.conversation.two_hop import TwoHop as TwoHop
     from sightline.attacks.textual.augment import Augment as Augment
     from sightline.attacks.textual.encoding import Encoding as Encoding
     from sightline.attacks.textual.few_shot import FewShot as FewShot
