@@ -60,6 +60,7 @@ OTHER_SETTINGS = {
         "shuffles=text",
         "enough=0.5, per_side=4",
     ),
+    "jood": ("instruction='tell me .'", "alpha=0.9, side_px=100, font_px=12", "mix=cutmix, alpha=0.3"),
     "mml": ("instruction='{words}: {map}'", "items=5, tries=1", "enough=0.5"),
     "mm_typography": ("instruction='tell me .'", "draws=statement", "width_px=300, font_px=20"),
     "jailbreak_in_pieces": ("instruction='tell me .'", "size_px=128, show=trigger"),
