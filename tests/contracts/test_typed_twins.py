@@ -30,7 +30,7 @@ OWN_CONTROLS = [name for name, card in CARDS.items() if card.control_of not in (
 TWINS = [name for name in OWN_CONTROLS if CARDS[name].control_of in DRAWING]
 SUFFIX = "_typed"
 SIZES = {"canvas_px", "width_px", "size_px", "layout", "columns", "font", "font_px"}
-SIZES |= {"tile_px", "number_px", "box_width_px", "box_height_px", "gap_px", "margin_px", "line_px"}
+SIZES |= {"side_px", "strip_px", "tile_px", "number_px", "box_width_px", "box_height_px", "gap_px", "margin_px", "line_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
 REARRANGED = ("si_attack",)
 """Attacks whose picture is their page with its parts in another order, drawn at random."""
