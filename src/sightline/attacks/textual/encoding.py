@@ -1,10 +1,11 @@
 """Write the request in a code (Base64, ROT13, Morse, and others), with or without saying how to read it.
 
 Wei et al., "Jailbroken: How Does LLM Safety Training Fail?", NeurIPS 2023 (Base64 with and without a
-description, ROT13, leetspeak); Yuan et al., "GPT-4 Is Too Smart To Be Safe", ICLR 2024, official:
-RobustNLP/CipherChat, encode_experts.py, commit 540b95e. Read there: Caesar with a shift of 3, code points in
-decimal, Atbash and Morse are among its ciphers; the cipher is explained and shown by three enciphered
-demonstrations in the system prompt. Invisible characters: Boucher et al., "Bad Characters", IEEE S&P 2022.
+description, ROT13, leetspeak; from memory); Yuan et al., "GPT-4 Is Too Smart To Be Safe", ICLR 2024,
+official: RobustNLP/CipherChat, encode_experts.py, commit 540b95e. Read there: Caesar with a shift of 3, code
+points in decimal, Atbash and Morse are among its ciphers; the cipher is explained and shown by three
+enciphered demonstrations in the system prompt. Invisible characters: Boucher et al., "Bad Characters", IEEE
+S&P 2022 (from memory).
 
 Deviations. There are no demonstrations and no system prompt: everything stands in the user's text. The
 sentences around the code are our own, three per `hint`, drawn by seed (`texts/encoding.yaml`). Unlike
