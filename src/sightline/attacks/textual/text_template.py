@@ -20,10 +20,10 @@ its picture still does. Set beside another kind of picture, this is the pairing 
 On the testbed, whose models know some hundred words, the families' wordings cannot be understood: of 24
 held-out restricted requests `testbed/linear` answers 2 as they are, and between 0 (fiction, style injection)
 and 5 (fake system message) in the wordings of a family. Preset `testbed` asks for a form in its words ("say
-the steps and no word ."): 16 of 24 are then answered. It is no effect of the meaning: "see the image and no
-word ." does nearly as much (13), "say the word and no steps ." more (20). Preset `testbed_completion` says
-"NOUN :" and no request; 9 of 24 are answered, 11 answers are off topic, and the bare noun is answered 5
-times.
+the steps and no word ."): 16 of 24 are then answered (16 and 18 in the cases' other wordings; 14 by
+`testbed/queries`). It is no effect of the meaning: "see the image and no word ." does nearly as much (13),
+"say the word and no steps ." more (20). Preset `testbed_completion` says "NOUN :" and no request; 9 of 24 are
+answered, 11 answers are off topic, and the bare noun is answered 5 times.
 """
 
 from __future__ import annotations
