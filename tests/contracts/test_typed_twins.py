@@ -26,13 +26,16 @@ from sightline.store import Blobs
 
 CARDS = {name: registry.card("attack", name) for name in shipped("attack")}
 DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, DrawsWords)]
-TWINS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
+OWN_CONTROLS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
+TWINS = [name for name in OWN_CONTROLS if CARDS[name].control_of in DRAWING]
 SUFFIX = "_typed"
 SIZES = {"canvas_px", "width_px", "size_px", "layout", "columns", "font", "font_px"}
-SIZES |= {"box_width_px", "box_height_px", "gap_px", "margin_px", "line_px"}
+SIZES |= {"tile_px", "number_px", "box_width_px", "box_height_px", "gap_px", "margin_px", "line_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
-SEARCH = ("tries", "enough")
-"""Settings that decide which of several tries is sent, and no word."""
+REARRANGED = ("si_attack",)
+"""Attacks whose picture is their page with its parts in another order, drawn at random."""
+SEARCH = ("tries", "draws", "enough", "shuffles")
+"""Settings that decide which of several tries is sent, or what of the picture, besides the words."""
 OTHER_SETTINGS = {
     "figstep": (
         "items=5",
@@ -46,6 +49,17 @@ OTHER_SETTINGS = {
         "preset=empty, instruction='Do it.'",
     ),
     "figstep_pro": ("parts=2", "least=1, parts=7", "font_px=20", "instruction='{pictures} to {items}'"),
+    "cs_dj": (
+        "split=rule, distractions=3",
+        "split=rule, tile_px=100, font_px=12",
+        "split=rule, instruction='{last}'",
+    ),
+    "si_attack": (
+        "instruction='tell me .'",
+        "draws=1, size_px=512",
+        "shuffles=text",
+        "enough=0.5, per_side=4",
+    ),
     "mml": ("instruction='{words}: {map}'", "items=5, tries=1", "enough=0.5"),
     "mm_typography": ("instruction='tell me .'", "draws=statement", "width_px=300, font_px=20"),
     "jailbreak_in_pieces": ("instruction='tell me .'", "size_px=128, show=trigger"),
@@ -139,6 +153,11 @@ def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
     assert shown_role(f"{name}(picture='blank')") is Role.control
     assert is_control_of(name, CARDS[name].control_of)
     assert not is_control_of(name, "qi_visual")
+
+
+def test_a_caption_on_a_case_s_own_picture_has_a_typed_twin_too():
+    """Its twin keeps that picture, so what is said here of twins of pages does not hold for it."""
+    assert set(OWN_CONTROLS) - set(TWINS) == {"caption_strip_typed"}
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.control_of == ANY_ATTACK])
@@ -256,7 +275,10 @@ def test_the_attack_draws_and_says_what_it_tells(name, settings, tmp_path):
         assert draft.text == words.sentence
         shown = draft.image if draft.image is not None else np.concatenate(draft.images, axis=1)
         assert shown.shape == (*attack.page_size(words.drawn)[::-1], 3)
-        assert (shown == attack.page(words.drawn)[0]).all()
+        page = attack.page(words.drawn)[0]
+        if name in REARRANGED:
+            shown, page = np.sort(shown, axis=None), np.sort(page, axis=None)
+        assert (shown == page).all()
 
 
 @pytest.mark.parametrize("name", DRAWING)
@@ -281,7 +303,7 @@ def test_a_twin_drops_the_case_s_own_picture(name, picture, tmp_path):
     assert (draft.image is None) == (picture == "none")
 
 
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", [name for name in TWINS if "testbed" in CARDS[name].presets])
 @pytest.mark.parametrize("preset", ["testbed", "testbed_blank"])
 def test_presets_of_the_testbed_have_its_words_and_its_size(name, preset, tmp_path):
     attack = registry.make("attack", CARDS[name].control_of, preset="testbed")
@@ -319,7 +341,7 @@ def test_the_smallest_page_has_a_twin():
     ("shown", "line"),
     [
         *((name, ("controls", name + SUFFIX)) for name in DRAWING),
-        *((name, ("control", "of", CARDS[name].control_of)) for name in TWINS),
+        *((name, ("control", "of", CARDS[name].control_of)) for name in OWN_CONTROLS),
         ("text_only", ("control", "of", "any", "attack")),
     ],
 )

@@ -41,6 +41,8 @@ class CallLog:
 
     def find(self, key: str) -> Response | None:
         """What an earlier run recorded."""
+        if not self.found:
+            return None
         (row,) = self._table.rows([key])
         return None if row is None else response_of(row)
 

@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import TypeGuard
 
 from sightline import registry
 from sightline.cases import Conversation, Turn
@@ -67,10 +69,20 @@ async def _ask(
     target: Target, conversation: Conversation, decoding: Decoding, calls: AnswerCalls | None
 ) -> Response:
     """One try. Of a target that asks others, the calls that have ended before are not made again."""
-    if calls is None or not isinstance(target, MakesCalls):
+    if calls is None or not makes_calls(target):
         return await target.generate(conversation, decoding)
     calls.begin()
     return await target.generate_through(conversation, decoding, calls)
+
+
+def makes_calls(target: Target) -> TypeGuard[MakesCalls]:
+    """Whether a target asks others: `isinstance(target, MakesCalls)`, which is slow, once for each class."""
+    return _makes_calls(type(target))
+
+
+@cache
+def _makes_calls(kind: type) -> bool:
+    return issubclass(kind, MakesCalls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +101,7 @@ class KeptCalls:
         """One try of the reply; of a defended target, the log holds the inner calls."""
         self.calls.begin()
         target = self.target.opened() if isinstance(self.target, RememberedTarget) else self.target
-        if isinstance(target, MakesCalls):
+        if makes_calls(target):
             return await target.generate_through(conversation, decoding, self.calls)
         return await self.calls.ask(target, conversation, decoding)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from sightline import registry
-from sightline.budget import Budget, SpentError
+from sightline.budget import UNLIMITED, Budget, SpentError
 from sightline.cases import Case, Conversation
 from sightline.contracts import (
     IMAGE_SOURCE,
@@ -185,17 +185,22 @@ class CaseTalk:
             raise ContractError(
                 f"attack {self.attack!r} asks the {role} more than {most} times, the most in its `calls`"
             )
-        asked = self._made + Counter([role])  # those under way, too
-        price = sum((Cost(**{CALLS.get(each, AUX): n}) for each, n in asked.items()), NO_COST)
-        limit = replace(self.budget, tokens=None).exceeded(price)
-        used = {"tokens": self.spent.tokens_in + self.spent.tokens_out, "seconds": self.spent.seconds}
-        for name, amount in used.items():  # what a call takes of them is known afterwards
-            most_of_it = getattr(self.budget, name)
-            if most_of_it is not None and amount >= most_of_it:
-                limit = name
+        asked = self._made.copy()
+        asked[role] += 1
+        limit = self._limit(asked) if self.budget != UNLIMITED else None
         if limit is not None:
             raise SpentError(f"{self.attack}: the budget's {limit} are used up ({self.budget})")
         self._made = asked
+
+    def _limit(self, asked: Mapping[str, int]) -> str | None:
+        """The limit beyond which calls lie, with those under way; what they take is known afterwards."""
+        price = sum((Cost(**{CALLS.get(each, AUX): n}) for each, n in asked.items()), NO_COST)
+        used = {"tokens": self.spent.tokens_in + self.spent.tokens_out, "seconds": self.spent.seconds}
+        for name, amount in used.items():
+            most_of_it = getattr(self.budget, name)
+            if most_of_it is not None and amount >= most_of_it:
+                return name
+        return self.budget.exceeded(price)
 
     def _logged(self, judge: Judge, place: str) -> Judge:
         """The in-loop judge, its graders' replies taken from the log where they are there."""
