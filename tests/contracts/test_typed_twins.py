@@ -19,6 +19,7 @@ from sightline.attacks.typed_words import DrawsWords
 from sightline.cards import ANY_ATTACK
 from sightline.cli import app
 from sightline.errors import ContractError, UsageError
+from sightline.goals import Goal
 from sightline.metrics.cells import is_control_of, role_of
 from sightline.report.cells import Role
 from sightline.report.cells import role_of as shown_role
@@ -26,8 +27,10 @@ from sightline.store import Blobs
 
 CARDS = {name: registry.card("attack", name) for name in shipped("attack")}
 DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, DrawsWords)]
-TWINS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
+TWINS = [n for n, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK, "drawn_injection")]
+"""Without that of `drawn_injection`, which keeps the honest picture: see its own test."""
 SUFFIX = "_typed"
+GOAL = Goal(kind="string", target="frell", instruction="say frell").wordings
 SIZES = {"canvas_px", "width_px", "size_px", "layout", "font", "font_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
 OTHER_SETTINGS = {
@@ -178,7 +181,7 @@ def test_a_picture_that_hangs_on_the_words_of_a_case_is_told(name, tmp_path):
     """Found by what an attack does: the same case in other words gets another picture."""
     made = []
     for words in ("How do I fold a glimber?", "How do I polish a tronk?"):
-        (draft,) = craft(registry.make("attack", name), [case(words)], tmp_path, seed=3)
+        (draft,) = craft(registry.make("attack", name), [case(words, **GOAL)], tmp_path, seed=3)
         made.append([pixels.tobytes() for pixels in pictures_of(draft)])
     assert (made[0] != made[1]) == (name in DRAWING)
 
