@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.attacks.codes import CODES, left
-from sightline.attacks.templates import asked, drawn, filled, shipped
+from sightline.attacks.templates import asked, drawn_wording, filled, shipped
 from sightline.cards import Presets
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -74,11 +74,12 @@ class Encoding(Attack):
         texts = shipped(NAME)
         name, how = texts[self.scheme]
         for case in cases:
-            around = self.instruction or drawn(texts[self.hint], NAME, ctx.seed, case.id)
-            text = filled(around, encoded=self.encoded(case), code=name, how=how)
+            around, number = drawn_wording(texts[self.hint], NAME, ctx.seed, case.id)
+            said = "of the study" if self.instruction else f"{self.hint}_{number}"
+            text = filled(self.instruction or around, encoded=self.encoded(case), code=name, how=how)
             unsigned = left(self.scheme, asked(case))
             note = f"; {unsigned} letters stand as they are" if unsigned else ""
-            yield Draft(case=case, text=text, note=f"{self.scheme}{note}")
+            yield Draft(case=case, text=text, note=f"{self.scheme}, text {said}{note}")
 
     def encoded(self, case: Case) -> str:
         """What the case asks, in the code.
