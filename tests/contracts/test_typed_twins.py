@@ -159,7 +159,7 @@ def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
 
 def test_a_caption_on_a_case_s_own_picture_has_a_typed_twin_too():
     """Its twin keeps that picture, so what is said here of twins of pages does not hold for it."""
-    assert set(OWN_CONTROLS) - set(TWINS) == {"caption_strip_typed"}
+    assert set(OWN_CONTROLS) - set(TWINS) == {"caption_strip_typed", "drawn_injection_typed"}
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.control_of == ANY_ATTACK])
