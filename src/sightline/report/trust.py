@@ -47,6 +47,9 @@ _MEANINGS = {
     untrusted.IMPOSSIBLE: "the reported token counts are impossible; they count as 0, so the cost is higher",
 }
 
+ON_GRADIENTS = "crafted_on is not null and oracle = 'none'"
+"""Rows of attacks that looked into a model; what an attack talked to stands in `crafted_on`, too."""
+
 
 def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str], int]:
     """Rows that the lock promises, by (benchmark, target, attack, defense, judge id)."""
@@ -59,7 +62,7 @@ def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str
             each = sum(int(n) for name, n in cases.items() if plain or name in met)
             only = attack.get("answered_by")
             for target in entries(lock, "targets"):
-                if only is not None and list(only) != [target["target"], target["defense"]]:
+                if only and (only[0] != target["target"] or only[1] not in (None, target["defense"])):
                     continue
                 for judge in entries(lock, "judges"):
                     cell = (
@@ -158,7 +161,7 @@ def _wanted_fonts(spec: str) -> set[str]:
 def _controls(results: Results) -> list[str]:
     """Attacks that lack a control: the twin of those that draw words, pictures of those made on a model."""
     specs = results.rows(
-        "select series, attack_params, bool_or(crafted_on is not null), list(distinct expected)"
+        f"select series, attack_params, bool_or({ON_GRADIENTS}), list(distinct expected)"
         " from results group by 1, 2 order by 1, 2"
     )
     shown: dict[str, set[str]] = {}
@@ -249,7 +252,7 @@ def _uncrafted(results: Results) -> list[str]:
     """Not measured for attacks that are crafted on models."""
     rows = results.rows(
         "select series, any_value(crafted_on), list(distinct target), count(distinct craft_seed),"
-        " bool_and(seen is not false) and bool_or(seen) from results where crafted_on is not null"
+        f" bool_and(seen is not false) and bool_or(seen) from results where {ON_GRADIENTS}"
         " group by series, crafted_on order by series"
     )
     single = [str(series) for series, _, _, seeds, _ in rows if seeds < 2]
