@@ -47,9 +47,6 @@ _MEANINGS = {
     untrusted.IMPOSSIBLE: "the reported token counts are impossible; they count as 0, so the cost is higher",
 }
 
-ON_GRADIENTS = "crafted_on is not null and oracle = 'none'"
-"""Rows of attacks that looked into a model; what an attack talked to stands in `crafted_on`, too."""
-
 
 def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str], int]:
     """Rows that the lock promises, by (benchmark, target, attack, defense, judge id)."""
@@ -159,9 +156,10 @@ def _wanted_fonts(spec: str) -> set[str]:
 
 
 def _controls(results: Results) -> list[str]:
-    """Attacks that lack a control: the twin of those that draw words, pictures of those made on a model."""
+    """Attacks that lack a control: the twin of those that draw words, pictures of those made on gradients."""
     specs = results.rows(
-        f"select series, attack_params, bool_or({ON_GRADIENTS}), list(distinct expected)"
+        "select series, attack_params, bool_or(crafted_on is not null and oracle = 'none'),"
+        " list(distinct expected)"
         " from results group by 1, 2 order by 1, 2"
     )
     shown: dict[str, set[str]] = {}
@@ -252,7 +250,8 @@ def _uncrafted(results: Results) -> list[str]:
     """Not measured for attacks that are crafted on models."""
     rows = results.rows(
         "select series, any_value(crafted_on), list(distinct target), count(distinct craft_seed),"
-        f" bool_and(seen is not false) and bool_or(seen) from results where {ON_GRADIENTS}"
+        " bool_and(seen is not false) and bool_or(seen) from results"
+        " where crafted_on is not null and oracle = 'none'"
         " group by series, crafted_on order by series"
     )
     single = [str(series) for series, _, _, seeds, _ in rows if seeds < 2]
