@@ -61,6 +61,7 @@ _PRO = {"font": "DejaVuSans.ttf", "font_px": 14, "instruction": "complete the li
 _CAPTION = {"values": ("open",), "heading": ""}
 _PIECES = {"features": "patches", "steps": 30, **_DRAWING, **_DRAWN, "instruction": FOR_PICTURE}
 _PIECES_TYPED = {"instruction": FOR_PICTURE, "size_px": 64}
+_INJECTION = {"placement": "overlay", "size": 0.17, **_DRAWING}
 _BARD = {"features": "patches", "steps": 8, "spectra": 3, **_DRAWING}
 _APGD = {"eps": "16/255", "steps": 40, **_DRAWING}
 _TOOLS = {
@@ -145,6 +146,16 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "jailbreak_in_pieces_typed": {
         "testbed": _PIECES_TYPED,
         "testbed_blank": {**_PIECES_TYPED, "picture": "blank"},
+    },
+    "drawn_injection": {
+        "testbed": _INJECTION,
+        "testbed_letters": {**_INJECTION, "placement": "letters"},
+        "testbed_faint": {**_INJECTION, "placement": "letters", "contrast": 0.3},
+        "testbed_corner": {**_INJECTION, "position": "bottom_right"},
+        "testbed_sign": {**_INJECTION, "placement": "sign"},
+        "testbed_strip": {**_INJECTION, "placement": "strip"},
+        "testbed_mention": {**_INJECTION, "wording": "mention"},
+        "testbed_beside": {**_INJECTION, "shown": "beside"},
     },
     "bard": {
         "testbed": _BARD,
