@@ -26,15 +26,18 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.si_attack_typed import SIAttackTyped as SIAttackTyped
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
+    from sightline.attacks.conversation.bap_text import BapText as BapText
     from sightline.attacks.conversation.best_of_n import BestOfN as BestOfN
     from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.conversation.crescendo import Crescendo as Crescendo
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
     from sightline.attacks.conversation.ideator import Ideator as Ideator
+    from sightline.attacks.conversation.modality_switch import ModalitySwitch as ModalitySwitch
     from sightline.attacks.conversation.pair import Pair as Pair
     from sightline.attacks.conversation.sasp import SASP as SASP
     from sightline.attacks.conversation.tap import Tap as Tap
+    from sightline.attacks.conversation.two_hop import TwoHop as TwoHop
     from sightline.attacks.textual.augment import Augment as Augment
     from sightline.attacks.textual.encoding import Encoding as Encoding
     from sightline.attacks.textual.few_shot import FewShot as FewShot
