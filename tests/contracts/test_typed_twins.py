@@ -32,7 +32,8 @@ TWINS = [name for name in OWN_CONTROLS if CARDS[name].control_of in DRAWING]
 SUFFIX = "_typed"
 GOAL = Goal(kind="string", target="frell", instruction="say frell").wordings
 SIZES = {"canvas_px", "width_px", "size_px", "layout", "columns", "font", "font_px"}
-SIZES |= {"side_px", "strip_px", "tile_px", "number_px", "box_width_px", "box_height_px", "gap_px", "margin_px", "line_px"}
+SIZES |= {"side_px", "strip_px", "tile_px", "number_px", "box_width_px", "box_height_px"}
+SIZES |= {"gap_px", "margin_px", "line_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
 REARRANGED = ("si_attack",)
 """Attacks whose picture is their page with its parts in another order, drawn at random."""
