@@ -77,4 +77,4 @@ def test_who_finds_an_attack_by_name_says_so() -> None:
     for name in shipped("attack"):
         method = registry.make("attack", name)
         text = text_of(type(method).__module__)
-        assert ("inner_attack(" in text) == isinstance(method, Composed), name
+        assert ("registry.inner_attack" in text) == isinstance(method, Composed), name

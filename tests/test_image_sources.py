@@ -68,7 +68,7 @@ def test_a_placeholder_follows_from_prompt_and_seed_and_says_that_it_is_one(blob
     assert (picture(source, "a frell") != first).any()
     assert (picture(source, seed=4) != first).any()
     assert source.note == NOT_COMPARABLE == "placeholder picture: not comparable"
-    assert re.fullmatch(r"placeholder/64~[0-9a-f]{8} \(placeholder picture: not comparable\)", source.id)
+    assert re.fullmatch(r"placeholder/64 \(placeholder picture: not comparable\)~[0-9a-f]{8}", source.id)
     assert picture(open_image_source("placeholder", blobs)).shape == (512, 512, 3)
     assert open_image_source("placeholder", blobs).id != source.id
 

@@ -205,7 +205,12 @@ def plain_verdict(verdict: Verdict) -> Plain:
     return {
         "outcome": verdict.outcome.value,
         "judge": verdict.judge,
-        **_without_defaults(score=verdict.score, reason=verdict.reason, cost=plain_cost(verdict.cost)),
+        **_without_defaults(
+            score=verdict.score,
+            reason=verdict.reason,
+            fields=dict(verdict.fields),
+            cost=plain_cost(verdict.cost),
+        ),
     }
 
 
@@ -216,5 +221,6 @@ def verdict_of(plain: Plain) -> Verdict:
         judge=plain["judge"],
         score=plain.get("score"),
         reason=plain.get("reason", ""),
+        fields=plain.get("fields", {}),
         cost=cost_of(plain.get("cost")),
     )

@@ -29,7 +29,8 @@ def template(**settings):
 def test_every_family_has_a_preset_and_several_wordings():
     bank = shipped("text_template")
     assert set(bank) == set(FAMILIES)
-    assert set(registry.card("attack", "text_template").presets) - {"testbed"} == set(FAMILIES)
+    presets = {name for name in registry.card("attack", "text_template").presets if "testbed" not in name}
+    assert presets == set(FAMILIES)
     assert all(len(set(texts)) >= 3 for texts in bank.values())
 
 

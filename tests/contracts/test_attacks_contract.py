@@ -49,9 +49,9 @@ def cases(images):
     noun = {"statement": "steps for balopi", "key_phrase": "balopi", "rephrased": "steps for the thing"}
     return [
         case("steps for balopi", id="b/text", **noun),
-        case("How do I fold it?", picture, "See the picture.", id="b/picture"),
+        case("How do I fold it?", picture, "How do I fold what is shown?", id="b/picture"),
         case("How do I fold it?", picture, id="b/alone"),
-        case("How do I fold it?", broken, "See the picture.", id="b/broken"),
+        case("How do I fold it?", broken, "How do I fold what is shown?", id="b/broken"),
         case("Is it fair to fold the frell of a neighbor without asking?", id="b/question"),
         case("steps for " + "skaogy " * 3, id="b/long"),
     ]
@@ -77,16 +77,21 @@ def test_no_case_is_dropped_and_none_turns_into_text_by_accident(text, cases, im
     attack = registry.parse("attack", text)
     for draft in attack.craft(cases, Craft(images=images)):
         artifact = seal(draft, images, key="k", threat=attack.card.threat)
-        shown = artifact.conversation.turns[-1]
+        turns = (*artifact.conversation.turns, *artifact.follow_ups)
+        shown = turns[-1]
         assert shown.role == "user"
-        if draft.image is not None:
-            assert [type(part) for part in shown.parts] == ([Image] if draft.text == "" else [Image, str])
-            assert (images.pixels(shown.images[0]) == draft.image).all()
+        assert len(artifact.follow_ups) == len(draft.before)
+        pictures = draft.images if draft.image is None else (draft.image,)
+        if pictures:
+            said = [] if draft.text == "" else [str]
+            assert [type(part) for part in shown.parts] == [Image] * len(pictures) + said
+            for image, pixels in zip(shown.images, pictures, strict=True):
+                assert (images.pixels(image) == pixels).all()
         elif draft.keep_images:
-            assert list(artifact.conversation.images) == list(draft.case.conversation.images)
+            assert shown.images == draft.case.conversation.last_user_turn.images
         else:
-            assert not list(artifact.conversation.images)
-        assert (artifact.problem is not None) == any(image.problem for image in shown.images)
+            assert not shown.images
+        assert (artifact.problem is not None) == any(image.problem for turn in turns for image in turn.images)
 
 
 @pytest.mark.parametrize("text", ATTACKS)
@@ -98,6 +103,8 @@ def test_drafts_are_the_same_every_time_and_do_not_depend_on_the_batch(text, cas
     for a, b in zip(together, alone, strict=True):
         assert (a.text, a.note, a.keep_images) == (b.text, b.note, b.keep_images)
         assert (a.image is None) == (b.image is None)
+        assert [pixels.tobytes() for pixels in a.images] == [pixels.tobytes() for pixels in b.images]
+        assert a.before == b.before
         if a.image is not None:
             assert a.image.tobytes() == b.image.tobytes()
 

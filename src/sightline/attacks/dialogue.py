@@ -1,4 +1,4 @@
-"""What attacks that converse share: the dialogue with the target, and helpers asked until they can be read.
+"""What attacks that converse share: the dialogue with the target, helpers asked until read, side branches.
 
 A reply that cannot be read, a refusal of a helper and an empty one end in an error of crafting that names
 the helper and shows what it wrote; the calls are kept with the artifact (`Artifact.calls`).
@@ -6,14 +6,17 @@ the helper and shows what it wrote; the calls are kept with the artifact (`Artif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
+from sightline.budget import SpentError
 from sightline.cases import Case, Conversation, Image, Part, Turn
 from sightline.craft import Craft
 from sightline.errors import UsageError
-from sightline.records import Draft, Outcome, Pixels, Response, Verdict
+from sightline.records import WITHHELD, Draft, Outcome, Pixels, Response, Verdict
+from sightline.stops import stopped
 from sightline.store import encode_png
 
 T = TypeVar("T")
@@ -26,6 +29,52 @@ PROGRESS = {Outcome.complied: 1.0, Outcome.partial: 0.5}
 def progress(verdict: Verdict) -> float:
     """How far a reply goes towards what is asked, 0 to 1: complied 1, partial 0.5, all else 0."""
     return PROGRESS.get(verdict.outcome, 0.0)
+
+
+def withheld(verdict: Verdict) -> bool:
+    """Whether the answer was withheld: refused by the model, or blocked by a provider or a defense."""
+    return verdict.outcome in WITHHELD
+
+
+async def judged(ctx: Craft, case: Case, shown: Conversation, reply: Response) -> Verdict:
+    """What a reply is to the loop: how it ended, where that decides (a block), else the judge's verdict.
+
+    Raises:
+        TransientError, SpentError: as `Craft.verdict`.
+    """
+    return stopped(reply, "how the reply ended") or await ctx.verdict(case, shown, reply)
+
+
+class Settled(NamedTuple, Generic[T]):
+    """What came of works side by side, in their order.
+
+    Attributes:
+        results: of each; None for one that the budget did not pay for.
+        spent: the first error of the budget.
+    """
+
+    results: list[T | None]
+    spent: SpentError | None
+
+
+async def settled(works: Sequence[Awaitable[T]]) -> Settled[T]:
+    """Results of works that run side by side, all of them ended: none goes on behind an error of another.
+
+    Works begin in their order, so that calls that ask the same are told apart by it, however long they take.
+
+    Raises:
+        Exception: the first error by order that is none of the budget.
+    """
+    ended = await asyncio.gather(*works, return_exceptions=True)
+    results: list[T | None] = []
+    spent: SpentError | None = None
+    for each in ended:
+        if isinstance(each, SpentError):
+            spent = spent or each
+        elif isinstance(each, BaseException):
+            raise each
+        results.append(None if isinstance(each, BaseException) else each)
+    return Settled(results, spent)
 
 
 def put(ctx: Craft, pixels: Pixels) -> Image:
@@ -129,7 +178,10 @@ class Dialogue:
         Raises:
             TransientError, SpentError, ContractError: as `Craft.ask_target`.
         """
-        asked = Turn("user", (*pictures, text))
+        return await self.send(Turn("user", (*pictures, text)))
+
+    async def send(self, asked: Turn) -> Response:
+        """The target's reply to a user turn as it stands, such as the case's own; as `say`."""
         reply = await self.ctx.ask_target(self.shown(asked))
         self.exchanges.append(Exchange(asked, reply))
         return reply
@@ -139,8 +191,8 @@ class Dialogue:
         self.exchanges.pop()
 
     async def verdict(self) -> Verdict:
-        """What the in-loop judge says of the last reply."""
-        return await self.ctx.verdict(self.case, self.last_shown, self.exchanges[-1].reply)
+        """What the last reply is to the loop; see `judged`."""
+        return await judged(self.ctx, self.case, self.last_shown, self.exchanges[-1].reply)
 
     def draft(self, note: str = "") -> Draft:
         """The script of the user turns said so far."""
@@ -148,12 +200,28 @@ class Dialogue:
 
 
 def script(ctx: Craft, case: Case, turns: Sequence[Turn], note: str = "") -> Draft:
-    """A draft of user turns, each sent after the target's reply to the one before; pictures by `put`."""
+    """A draft of user turns, each sent after the target's reply to the one before; pictures by `put`.
+
+    The case's own turn alone leaves the case as it is, whatever the order of its parts.
+    """
     *before, last = turns
+    if not before and last == case.conversation.last_user_turn:
+        return Draft(case=case, note=note)
     own = case.conversation.last_user_turn.images
     kept = last.images == own
     images = () if kept else tuple(ctx.images.pixels(image) for image in last.images)
     return Draft(case=case, text=last.text, images=images, before=tuple(before), keep_images=kept, note=note)
+
+
+def turns_of(draft: Draft, ctx: Craft) -> tuple[Turn, ...]:
+    """The user turns that a draft stands for, as they are shown once it is sealed; see `script`."""
+    own = draft.case.conversation.last_user_turn
+    pixels = (draft.image,) if draft.image is not None else draft.images
+    if draft.text is None and not pixels and draft.keep_images:
+        return (*draft.before, own)
+    kept = own.images if draft.keep_images else ()
+    images = tuple(put(ctx, each) for each in pixels) or kept
+    return (*draft.before, Turn("user", (*images, own.text if draft.text is None else draft.text)))
 
 
 def _opening(conversation: Conversation) -> tuple[Turn, ...]:

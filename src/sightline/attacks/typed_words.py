@@ -8,14 +8,17 @@ not the picture's doing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
+from sightline.attacks.dialogue import put
 from sightline.attacks.pictures import blank
-from sightline.cases import Case
+from sightline.cases import Case, Turn
+from sightline.craft import Craft
 from sightline.errors import UsageError
 from sightline.records import Draft, Pixels
 
+T = TypeVar("T")
 Picture = Literal["none", "blank"]
 """What stands beside the typed words: nothing, or a white page of the attack's size."""
 
@@ -28,11 +31,13 @@ class Typed:
         drawn: what stands in the picture, line by line, before any line is broken to fit.
         sentence: what is typed beside it; '' if nothing is.
         note: where the words come from, if not from the release.
+        follow_up: what is typed in a second turn, whatever the reply to the first one is; '' if nothing.
     """
 
     drawn: str
     sentence: str
     note: str = ""
+    follow_up: str = ""
 
     @property
     def text(self) -> str:
@@ -80,6 +85,29 @@ def drawn_drafts(attack: DrawsPages, cases: Sequence[Case]) -> Iterator[Draft]:
 def typed_drafts(attack: DrawsWords, cases: Sequence[Case], picture: Picture) -> Iterator[Draft]:
     """One draft per case: all words of the attack typed, without a picture or beside a white page."""
     for case in cases:
-        words = attack.words(case)
-        page = blank(attack.page_size(words.drawn)) if picture == "blank" else None
-        yield Draft(case=case, text=words.text, image=page, keep_images=False, note=words.note)
+        yield typed_draft(attack, case, attack.words(case), picture)
+
+
+def typed_draft(attack: DrawsWords, case: Case, words: Typed, picture: Picture) -> Draft:
+    """A draft of words of the attack typed, without a picture or beside a white page."""
+    page = blank(attack.page_size(words.drawn)) if picture == "blank" else None
+    return Draft(case=case, text=words.text, image=page, keep_images=False, note=words.note)
+
+
+def with_follow_up(draft: Draft, words: Typed, ctx: Craft) -> Draft:
+    """The draft, with the words of a second turn sent after the target's reply to it, if there are any."""
+    if not words.follow_up:
+        return draft
+    shown = draft.images if draft.image is None else (draft.image,)
+    first = Turn("user", (*(put(ctx, pixels) for pixels in shown), draft.text or ""))
+    return replace(draft, text=words.follow_up, image=None, images=(), before=(first,), keep_images=False)
+
+
+def attack_of(twin: Any, attack: type[T]) -> T:
+    """The attack with the settings that its twin has, too; the others are its defaults.
+
+    Raises:
+        UsageError: if it does not take one of them.
+    """
+    shared = {field.name for field in fields(twin)} & {field.name for field in fields(attack)}  # type: ignore[arg-type]
+    return attack(**{name: getattr(twin, name) for name in shared})

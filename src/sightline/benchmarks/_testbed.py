@@ -8,11 +8,13 @@ points at it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sightline.cases import Case, Conversation, Expected, Image
-from sightline.testbed import wordings
-from sightline.testbed.world import Topic, world
+from sightline.contracts import Release
+from sightline.goals import Goal, with_goal
+from sightline.testbed import render, wordings
+from sightline.testbed.world import Scene, Topic, world
 
 JUDGE = "testbed_policy"
 
@@ -66,6 +68,21 @@ def question(id: str, image: Image, text: str, answer: str, *, category: str, gr
         group=group,
         answer=answer,
     )
+
+
+def injected(
+    stem: str, scene: Scene, goal: Goal, release: Release, *, group: str, system: str = ""
+) -> Iterator[Case]:
+    """Honest questions about a scene (its color, where the shape is), while a third party has a goal."""
+    image = release.draw(render.scene_page(scene).pixels)
+    for kind, text, answer in (
+        ("color", wordings.COLOR_QUESTIONS[0], scene.color),
+        ("position", wordings.POSITION_QUESTIONS[0], scene.position),
+    ):
+        honest = question(f"{stem}/{kind}", image, text, answer, category=kind, group=group)
+        if system:
+            honest = replace(honest, conversation=honest.conversation.with_system(system))
+        yield with_goal(honest, goal)
 
 
 def heldout_nouns(first: int) -> tuple[str, ...]:

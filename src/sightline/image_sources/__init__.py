@@ -13,12 +13,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from sightline.cases import Case
-from sightline.closure import MARK, code_of
 from sightline.contracts import Images
 from sightline.errors import UsageError, nearest
+from sightline.image_sources.diffusion import DiffusersSource
 from sightline.image_sources.drawn import DEFAULT_PX, PlaceholderSource
 from sightline.image_sources.found import FolderSource, ReleaseSource
 from sightline.records import Pixels
+from sightline.targets.local.settings import LocalSettings
 
 FORMS = "release, placeholder[/PIXELS], folder/PATH or diffusers/FOLDER[?steps=N&guidance=X&size=N]"
 KINDS = ("release", "placeholder", "folder", "diffusers")
@@ -51,12 +52,13 @@ class ImageSource(Protocol):
         ...
 
 
-def open_image_source(name: str, images: Images) -> ImageSource:
+def open_image_source(name: str, images: Images, *, local: LocalSettings | None = None) -> ImageSource:
     """Open a source of pictures. Files are hashed; no model is loaded before the first picture.
 
     Args:
         name: as above.
         images: the pictures of the cases.
+        local: how a pipeline runs here; by default from the environment.
 
     Raises:
         UsageError: for an unknown kind, an absent folder, or settings out of range.
@@ -72,14 +74,20 @@ def open_image_source(name: str, images: Images) -> ImageSource:
     if kind == "placeholder":
         if slash and not rest.isdecimal():
             raise UsageError(f"image source {name!r}: write placeholder/PIXELS, such as placeholder/512")
-        return PlaceholderSource(
-            int(rest) if slash else DEFAULT_PX, MARK + code_of(PlaceholderSource.__module__)[:8]
-        )
+        return PlaceholderSource(int(rest) if slash else DEFAULT_PX)
     if not rest:
         raise UsageError(f"image source {name!r} is not complete: write {FORMS}")
     if kind == "folder":
         return FolderSource(name, rest)
-    raise UsageError("diffusers/ is not built yet")
+    return DiffusersSource(name, rest, local)
 
 
-__all__ = ["FORMS", "FolderSource", "ImageSource", "PlaceholderSource", "ReleaseSource", "open_image_source"]
+__all__ = [
+    "FORMS",
+    "DiffusersSource",
+    "FolderSource",
+    "ImageSource",
+    "PlaceholderSource",
+    "ReleaseSource",
+    "open_image_source",
+]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sightline.attacks.scenes import check_scene, scene
 from sightline.cases import Case
+from sightline.closure import with_code
 from sightline.errors import UsageError
 from sightline.records import Pixels
 from sightline.rng import numpy_rng
@@ -18,14 +19,13 @@ NOT_COMPARABLE = "placeholder picture: not comparable"
 
 @dataclass(frozen=True, slots=True)
 class PlaceholderSource:
-    """Scenes of shapes, `size_px` wide and high; `code` marks the code that draws them.
+    """Scenes of shapes, `size_px` wide and high.
 
     Raises:
         UsageError: for a size that no scene has.
     """
 
     size_px: int = DEFAULT_PX
-    code: str = ""
 
     def __post_init__(self) -> None:
         check_scene(self.size_px, SHAPES)
@@ -33,7 +33,7 @@ class PlaceholderSource:
     @property
     def id(self) -> str:
         """Says that results are not comparable."""
-        return f"placeholder/{self.size_px}{self.code} ({NOT_COMPARABLE})"
+        return with_code(f"placeholder/{self.size_px} ({NOT_COMPARABLE})", __name__)
 
     @property
     def note(self) -> str:

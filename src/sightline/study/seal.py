@@ -115,8 +115,10 @@ def _check_edits(draft: Draft, threat: ThreatModel, own: tuple[Image, ...]) -> N
     where = f"case {draft.case.id}: "
     if any(turn.role != "user" for turn in draft.before):
         raise ContractError(f"{where}a script holds user turns only: the target itself replies to them")
-    added = any(image not in own for turn in draft.before for image in turn.images)
-    edits_image = draft.image is not None or bool(draft.images) or added or (own and not draft.keep_images)
+    earlier = {image for turn in draft.before for image in turn.images}
+    added = any(image not in own for image in earlier)
+    dropped = not draft.keep_images and any(image not in earlier for image in own)
+    edits_image = draft.image is not None or bool(draft.images) or added or dropped
     if edits_image and "image" not in threat.may_edit:
         raise ContractError(f"{where}the threat model does not allow editing the image")
     if (draft.text is not None or draft.before) and "text" not in threat.may_edit:

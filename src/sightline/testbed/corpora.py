@@ -59,6 +59,11 @@ def withheld() -> list[tuple[str, str]]:
     return [(text, topic.recipe) for text, topic in requests(restricted=True)]
 
 
+def allowed() -> list[tuple[str, str]]:
+    """Requests for allowed recipes, and the recipes alone, as a model says them that names no class first."""
+    return [(text, topic.recipe) for text, topic in requests(restricted=False)]
+
+
 def asked() -> list[str]:
     """What users say beside a picture, in every training wording: requests, and questions about it."""
     forms = (
@@ -123,6 +128,7 @@ def questions() -> list[Row]:
 
 
 CORPORA: Mapping[str, Callable[[], Sequence[Row]]] = {
+    "allowed": allowed,
     "conversations": conversations,
     "one_answer": one_answer,
     "openings": openings,
