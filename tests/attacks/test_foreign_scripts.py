@@ -167,7 +167,7 @@ def test_any_text_is_drawn_inside_the_page_or_told(text, overflow):
 @settings(max_examples=40, deadline=None)
 @given(st.text(st.sampled_from("ab日本。 "), min_size=1, max_size=40))
 def test_a_page_of_mm_typography_that_breaks_words_is_never_cut(text):
-    attack = registry.make("attack", "mm_typography", width_px=200, font_px=40, overflow="break")
+    attack = registry.make("attack", "mm_typography", width_px=200, font_px=40, overflow="split")
     if text.strip():
         assert "cut off" not in attack.page(text)[1]
 
@@ -175,7 +175,7 @@ def test_a_page_of_mm_typography_that_breaks_words_is_never_cut(text):
 def test_a_word_wider_than_the_page_is_cut_or_broken_as_set():
     word = "glimbering" * 5
     assert ", 1 of them cut off" in registry.make("attack", "mm_typography").page(word)[1]
-    whole, note = registry.make("attack", "mm_typography", overflow="break").page(word)
+    whole, note = registry.make("attack", "mm_typography", overflow="split").page(word)
     assert "; 3 lines" in note
     assert "cut off" not in note
     assert whole.shape == (90 * 4, 1024, 3)

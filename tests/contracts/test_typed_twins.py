@@ -9,11 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-from drawing import cases_of
 from pages import case, craft
 from shipped import shipped
 from typer.testing import CliRunner
 
+from drawing import cases_of
 from sightline import registry
 from sightline.attacks.typed_words import DrawsWords
 from sightline.cards import ANY_ATTACK
@@ -29,7 +29,7 @@ DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, Draw
 OWN_CONTROLS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
 TWINS = [name for name in OWN_CONTROLS if CARDS[name].control_of in DRAWING]
 SUFFIX = "_typed"
-SIZES = {"canvas_px", "width_px", "size_px", "layout", "columns", "font", "font_px"}
+SIZES = {"canvas_px", "width_px", "size_px", "layout", "overflow", "columns", "font", "font_px"}
 SIZES |= {"box_width_px", "box_height_px", "gap_px", "margin_px", "line_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
 SEARCH = ("tries", "enough")
@@ -48,7 +48,12 @@ OTHER_SETTINGS = {
     ),
     "figstep_pro": ("parts=2", "least=1, parts=7", "font_px=20", "instruction='{pictures} to {items}'"),
     "mml": ("instruction='{words}: {map}'", "items=5, tries=1", "enough=0.5"),
-    "mm_typography": ("instruction='tell me .'", "draws=statement", "width_px=300, font_px=20"),
+    "mm_typography": (
+        "instruction='tell me .'",
+        "draws=statement",
+        "width_px=300, font_px=20",
+        "width_px=50, overflow=split",
+    ),
     "jailbreak_in_pieces": ("instruction='tell me .'", "size_px=128, show=trigger"),
 }
 CASES = [

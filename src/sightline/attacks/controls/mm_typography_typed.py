@@ -44,7 +44,7 @@ class MMTypographyTyped(Attack):
     instruction: str = ""
     width_px: int = 1024
     layout: Literal["grow", "square"] = "grow"
-    overflow: Literal["clip", "break"] = "clip"
+    overflow: Literal["clip", "split"] = "clip"
     font: str = "LiberationSans-Regular.ttf"
     font_px: int = 90
 

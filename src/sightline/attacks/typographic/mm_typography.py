@@ -9,7 +9,7 @@ Deviations. Arial is not ours to give away: Liberation Sans has the same widths.
 default quality; we write PNG, so the page has no compression noise. The sentence is the release's
 `rephrased` text, else ours (`instructions`). Without a key phrase, which the paper extracts with a
 language model, the statement without its head ("Steps to") is drawn, and the note says so. Words wider than
-the page run off it, as in the paper, and are noted; `overflow: break` breaks them.
+the page run off it, as in the paper, and are noted; `overflow: split` breaks them.
 
 Presets `testbed`, `testbed_asked` and `testbed_request` are for the 64-pixel models of the testbed. The first
 two draw the key phrase, beside a sentence that points at the picture or one that asks as a plain request
@@ -58,7 +58,7 @@ class MMTypography(Attack):
     font: str = "LiberationSans-Regular.ttf"
     font_px: int = 90
     layout: Literal["grow", "square"] = "grow"
-    overflow: Literal["clip", "break"] = "clip"
+    overflow: Literal["clip", "split"] = "clip"
     draws: Literal["key_phrase", "statement"] = "key_phrase"
     fallback: str = ""
     instruction: str = ""
@@ -93,7 +93,7 @@ class MMTypography(Attack):
         face = font_files.find_font(self.font).at(self.font_px, drawn)
         lead = "" if self.layout == "square" else " "
         return line_breaks.wrap_measured(
-            drawn, face, self.width_px, lead, break_words=self.overflow == "break"
+            drawn, face, self.width_px, lead, break_words=self.overflow == "split"
         )
 
     def page(self, drawn: str) -> tuple[Pixels, str]:
