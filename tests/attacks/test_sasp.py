@@ -11,8 +11,9 @@ from pages import case
 from talks import Talk, converse, down
 
 from sightline import registry
-from sightline.attacks.conversation._texts import filled, texts
-from sightline.attacks.conversation.sasp import MODIFIERS, read_message
+from sightline.attacks.conversation._texts import texts
+from sightline.attacks.conversation.sasp import MODIFIERS
+from sightline.attacks.templates import filled
 from sightline.budget import SpentError
 from sightline.cases import Conversation, Turn
 from sightline.errors import TransientError, UsageError
@@ -162,15 +163,13 @@ def test_what_is_sent_and_judged_is_enhanced_and_so_is_the_artifact(secret, blob
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("I cannot help with that.", "it holds 0 messages"),
-        ("<message>a</message><message>b</message>", "it holds 2 messages"),
-        ("<message> \n </message>", "the message is empty"),
-        ("<message>a", "it holds 0 messages"),
+        ("I cannot help with that.", "there is no <message>"),
+        ("<message>a</message><message>b</message>", "<message> is there more than once"),
+        ("<message> \n </message>", "<message> is empty"),
+        ("<message>a", "there is no <message>"),
     ],
 )
 def test_a_message_that_cannot_be_read(text, why, secret, blobs):
-    with pytest.raises(ValueError, match=why):
-        read_message(text)
     talk = Talk(target=["x"], attacker=[text], verdicts=[])
     with pytest.raises(
         UsageError, match=f"sasp: the attacker gave no answer that can be read in 3 tries: {why}"

@@ -30,10 +30,12 @@ OWN_CONTROLS = [name for name, card in CARDS.items() if card.control_of not in (
 TWINS = [name for name in OWN_CONTROLS if CARDS[name].control_of in DRAWING]
 SUFFIX = "_typed"
 SIZES = {"canvas_px", "width_px", "size_px", "layout", "overflow", "columns", "font", "font_px"}
-SIZES |= {"box_width_px", "box_height_px", "gap_px", "margin_px", "line_px"}
+SIZES |= {"tile_px", "number_px", "box_width_px", "box_height_px", "gap_px", "margin_px", "line_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
-SEARCH = ("tries", "enough")
-"""Settings that decide which of several tries is sent, and no word."""
+REARRANGED = ("si_attack",)
+"""Attacks whose picture is their page with its parts in another order, drawn at random."""
+SEARCH = ("tries", "draws", "enough", "shuffles")
+"""Settings that decide which of several tries is sent, or what of the picture, besides the words."""
 OTHER_SETTINGS = {
     "figstep": (
         "items=5",
@@ -47,12 +49,23 @@ OTHER_SETTINGS = {
         "preset=empty, instruction='Do it.'",
     ),
     "figstep_pro": ("parts=2", "least=1, parts=7", "font_px=20", "instruction='{pictures} to {items}'"),
+    "cs_dj": (
+        "split=rule, distractions=3",
+        "split=rule, tile_px=100, font_px=12",
+        "split=rule, instruction='{last}'",
+    ),
+    "si_attack": (
+        "instruction='tell me .'",
+        "draws=1, size_px=512",
+        "shuffles=text",
+        "enough=0.5, per_side=4",
+    ),
     "mml": ("instruction='{words}: {map}'", "items=5, tries=1", "enough=0.5"),
     "mm_typography": (
         "instruction='tell me .'",
         "draws=statement",
         "width_px=300, font_px=20",
-        "width_px=50, overflow=split",
+        "width_px=50, font_px=20, overflow=split",
     ),
     "jailbreak_in_pieces": ("instruction='tell me .'", "size_px=128, show=trigger"),
 }
@@ -267,7 +280,10 @@ def test_the_attack_draws_and_says_what_it_tells(name, settings, tmp_path):
         assert draft.text == words.sentence
         shown = draft.image if draft.image is not None else np.concatenate(draft.images, axis=1)
         assert shown.shape == (*attack.page_size(words.drawn)[::-1], 3)
-        assert (shown == attack.page(words.drawn)[0]).all()
+        page = attack.page(words.drawn)[0]
+        if name in REARRANGED:
+            shown, page = np.sort(shown, axis=None), np.sort(page, axis=None)
+        assert (shown == page).all()
 
 
 @pytest.mark.parametrize("name", DRAWING)
@@ -292,7 +308,7 @@ def test_a_twin_drops_the_case_s_own_picture(name, picture, tmp_path):
     assert (draft.image is None) == (picture == "none")
 
 
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", [name for name in TWINS if "testbed" in CARDS[name].presets])
 @pytest.mark.parametrize("preset", ["testbed", "testbed_blank"])
 def test_presets_of_the_testbed_have_its_words_and_its_size(name, preset, tmp_path):
     attack = registry.make("attack", CARDS[name].control_of, preset="testbed")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline.attacks.controls.blank_image import BlankImage as BlankImage
     from sightline.attacks.controls.caption_strip_typed import CaptionStripTyped as CaptionStripTyped
+    from sightline.attacks.controls.cs_dj_typed import CSDJTyped as CSDJTyped
     from sightline.attacks.controls.fc_attack_typed import FCAttackTyped as FCAttackTyped
     from sightline.attacks.controls.figstep_pro_typed import FigStepProTyped as FigStepProTyped
     from sightline.attacks.controls.figstep_typed import FigStepTyped as FigStepTyped
@@ -21,15 +22,21 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.noise_on_picture import NoiseOnPicture as NoiseOnPicture
     from sightline.attacks.controls.none import NoAttack as NoAttack
     from sightline.attacks.controls.recorded import Recorded as Recorded
+    from sightline.attacks.controls.si_attack_typed import SIAttackTyped as SIAttackTyped
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
+    from sightline.attacks.conversation.bap_text import BapText as BapText
     from sightline.attacks.conversation.best_of_n import BestOfN as BestOfN
     from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.conversation.crescendo import Crescendo as Crescendo
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
+    from sightline.attacks.conversation.ideator import Ideator as Ideator
+    from sightline.attacks.conversation.modality_switch import ModalitySwitch as ModalitySwitch
     from sightline.attacks.conversation.pair import Pair as Pair
     from sightline.attacks.conversation.sasp import SASP as SASP
+    from sightline.attacks.conversation.tap import Tap as Tap
+    from sightline.attacks.conversation.two_hop import TwoHop as TwoHop
     from sightline.attacks.textual.augment import Augment as Augment
     from sightline.attacks.textual.encoding import Encoding as Encoding
     from sightline.attacks.textual.few_shot import FewShot as FewShot
@@ -43,11 +50,13 @@ if TYPE_CHECKING:
     from sightline.attacks.textual.tpgd import TPGD as TPGD
     from sightline.attacks.textual.translation import Translation as Translation
     from sightline.attacks.typographic.caption_strip import CaptionStrip as CaptionStrip
+    from sightline.attacks.typographic.cs_dj import CSDJ as CSDJ
     from sightline.attacks.typographic.fc_attack import FCAttack as FCAttack
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
     from sightline.attacks.typographic.mml import MML as MML
+    from sightline.attacks.typographic.si_attack import SIAttack as SIAttack
     from sightline.attacks.visual.bard import Bard as Bard
     from sightline.attacks.visual.carlini import Carlini as Carlini
     from sightline.attacks.visual.cropa import CroPA as CroPA

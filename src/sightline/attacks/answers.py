@@ -26,7 +26,7 @@ def parts(*names: str) -> Callable[[str], Parts]:
         tagged = [name for name in names if re.search(f"</?{name}>", answer, re.IGNORECASE)]
         found = {name: _tagged(answer, name) for name in names} if tagged else _json(answer, names)
         for name, part in found.items():
-            if not part.strip():
+            if not part.strip(" \t\r\n.\u2026"):  # '...' is our own question, repeated
                 raise ValueError(f"<{name}> is empty")
         return {name: part.strip() for name, part in found.items()}
 

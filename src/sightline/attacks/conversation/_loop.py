@@ -72,13 +72,16 @@ class Attacker:
     system: str
     history: tuple[Turn, ...] = ()
 
-    def asked(self, question: str) -> Conversation:
-        """What it is asked next."""
-        return Conversation((Turn("system", (self.system,)), *self.history, Turn("user", (question,))))
+    def asked(self, question: str, *pictures: Image) -> Conversation:
+        """What it is asked next, pictures before the text."""
+        now = Turn("user", (*pictures, question))
+        return Conversation((Turn("system", (self.system,)), *self.history, now))
 
-    def after(self, question: str, answer: str, keep_last: int = 0) -> Attacker:
+    def after(
+        self, question: str, answer: str, keep_last: int = 0, pictures: Sequence[Image] = ()
+    ) -> Attacker:
         """The same after its answer; with `keep_last`, with so many of the last pairs alone."""
-        pair = (Turn("user", (question,)), Turn("assistant", (answer,)))
+        pair = (Turn("user", (*pictures, question)), Turn("assistant", (answer,)))
         return replace(self, history=(*self.history, *pair)[-2 * keep_last :])
 
 

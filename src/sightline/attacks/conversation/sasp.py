@@ -21,18 +21,19 @@ as a share of the prompt, and whether the `canary` was told (`metrics.leakage`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from sightline.attacks import wordings
-from sightline.attacks.conversation._texts import chosen, filled, texts
-from sightline.attacks.dialogue import ask_until_read, progress, prompt
+from sightline.attacks.answers import part
+from sightline.attacks.conversation._texts import chosen, texts
+from sightline.attacks.dialogue import ask_until_read, judged, progress, prompt
+from sightline.attacks.templates import filled
 from sightline.cards import Presets
 from sightline.cases import Case, ThreatModel, Turn
 from sightline.contracts import IN_LOOP_JUDGE, TARGET, ConversingAttack, Craft
-from sightline.errors import UsageError, nearest, require
+from sightline.errors import require
 from sightline.metrics.leakage import leak
 from sightline.records import Draft, Response
 from sightline.registry import attack
@@ -41,7 +42,6 @@ ATTACKER = "attacker"
 TRIES = 3
 """To read a message of the attacker."""
 NOTHING = "(nothing is known of them)"
-_MESSAGE = re.compile(r"<message>(.*?)</message>", re.DOTALL | re.IGNORECASE)
 MODIFIERS = ("hypothetical", "emotional_appeal", "prefix_injection", "refusal_suppression")
 PRESETS: Presets = {
     "theft": {"goal": "system_prompt"},
@@ -107,7 +107,7 @@ class SASP(ConversingAttack):
 
     @property
     def _theft(self) -> str:
-        wording: str = self.theft_text or chosen_theft(self.theft)
+        wording: str = self.theft_text or chosen(texts("sasp")["theft"], self.theft, "theft of sasp")
         return wording
 
     def enhanced(self, message: str) -> str:
@@ -130,12 +130,12 @@ class SASP(ConversingAttack):
         best, furthest = Draft(case=case), -1.0
         for number in range(1, self.iterations + 1):
             message = await ask_until_read(
-                ctx, ATTACKER, question, read_message, tries=TRIES, temperature=self.temperature
+                ctx, ATTACKER, question, part("message"), tries=TRIES, temperature=self.temperature
             )
             sent = self.enhanced(message)
             shown = case.conversation.with_last_user(*case.conversation.last_user_turn.images, sent)
             reply = await ctx.ask_target(shown)
-            verdict = await ctx.verdict(case, shown, reply)
+            verdict = await judged(ctx, case, shown, reply)
             if progress(verdict) > furthest:
                 furthest = progress(verdict)
                 said = f"message {number}, in the loop {verdict.outcome.value}"
@@ -147,30 +147,6 @@ class SASP(ConversingAttack):
             written = f"<message>{message}</message>"
             question = question.then(Turn("assistant", (written,)), Turn("user", (again,)))
         return best
-
-
-def chosen_theft(name: str) -> str:
-    """A wording of the theft. Raises UsageError for an unknown one."""
-    known = chosen("sasp", "theft", "part")
-    if name not in known:
-        raise UsageError(nearest(name, known, "theft of sasp"))
-    found: str = known[name]
-    return found
-
-
-def read_message(text: str) -> str:
-    """The message that the attacker wrote.
-
-    Raises:
-        ValueError: unless there is exactly one, and it says something.
-    """
-    found = _MESSAGE.findall(text)
-    if len(found) != 1:
-        raise ValueError(f"it holds {len(found)} messages between <message> and </message>, not one")
-    message: str = found[0].strip()
-    if not message:
-        raise ValueError("the message is empty")
-    return message
 
 
 def _known(stolen: Response) -> str:

@@ -17,6 +17,9 @@ Where the case has a text, that is what `{goal}` is, and its pictures stay besid
 its picture still does. Set beside another kind of picture, this is the pairing of JailBreakV-28K
 (arXiv:2404.03027), which found text jailbreaks to transfer whatever the picture shows.
 
+PrivQA's adversarial prefix (Chen et al. 2023: a persona before the access rule and its question) is one of
+the families `persona_character` and `persona_dual` on `privqa`, whose protected questions are met too.
+
 On the testbed, whose models know some hundred words, no family's own wordings can be understood. Preset
 `testbed` asks for a form in its words ("say the steps and no word ."): `testbed/linear` then answers 16 of 24
 held-out restricted requests, of which it answers 2 as they are. It is no effect of the meaning: "see the
@@ -39,7 +42,7 @@ from sightline.attacks.templates import (
     shipped,
     with_request,
 )
-from sightline.cards import Presets
+from sightline.cards import REQUESTS, Presets
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.digests import digest
@@ -75,6 +78,7 @@ PRESETS: Presets = {family: {"family": family} for family in FAMILIES}
     paper="arXiv:2307.02483",
     source="Sightline, own texts: attacks/textual/texts/text_template.yaml",
     threat=ThreatModel(may_edit=frozenset({"text"})),
+    applies_to=REQUESTS | {"abstain"},
     presets=PRESETS,
     data=("texts/text_template.yaml",),
 )

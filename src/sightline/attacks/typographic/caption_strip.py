@@ -18,6 +18,10 @@ case, as in `{town}`. Cases without a picture get the caption on a white page.
 
 `baseline` draws the same strip without its words: what covers or moves the picture, and states nothing.
 Control `caption_strip_typed` types the words beside the case's own picture.
+
+On the testbed it does not succeed: beside badges, whose homes `linear@safetuned` withholds (9 of 16), a
+caption "open" ends every refusal, and no right home is told (5 without it): the persons are mistaken. Count
+disclosures, not refusals.
 """
 
 from __future__ import annotations
