@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.jailbreak_in_pieces_typed import (
         JailbreakInPiecesTyped as JailbreakInPiecesTyped,
     )
+    from sightline.attacks.controls.jood_typed import JOODTyped as JOODTyped
     from sightline.attacks.controls.last_turn import LastTurn as LastTurn
     from sightline.attacks.controls.mm_typography_typed import MMTypographyTyped as MMTypographyTyped
     from sightline.attacks.controls.mml_typed import MMLTyped as MMLTyped
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from sightline.attacks.typographic.fc_attack import FCAttack as FCAttack
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
+    from sightline.attacks.typographic.jood import JOOD as JOOD
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
     from sightline.attacks.typographic.mml import MML as MML
     from sightline.attacks.typographic.si_attack import SIAttack as SIAttack
