@@ -37,7 +37,8 @@ SIZES |= {"overflow", "gap_px", "margin_px", "line_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
 REARRANGED = ("si_attack",)
 """Attacks whose picture is their page with its parts in another order, drawn at random."""
-SEARCH = ("tries", "draws", "enough", "shuffles")
+NO_HELPER = {"himrd_typed": {"preset": "one_prompt"}}
+SEARCH = ("temperature", "rounds", "tries", "draws", "enough", "shuffles")
 """Settings that decide which of several tries is sent, or what of the picture, besides the words."""
 OTHER_SETTINGS = {
     "figstep": (
@@ -62,6 +63,11 @@ OTHER_SETTINGS = {
         "draws=1, size_px=512",
         "shuffles=text",
         "enough=0.5, per_side=4",
+    ),
+    "himrd": (
+        "preset=one_prompt, instruction='Do {typed}.'",
+        "preset=one_prompt, inducing=none, width_px=300",
+        "preset=one_prompt, enough=0.5",
     ),
     "jood": ("instruction='tell me .'", "alpha=0.9, side_px=100, font_px=12", "mix=cutmix, alpha=0.3"),
     "mml": ("instruction='{words}: {map}'", "items=5, tries=1", "enough=0.5"),
@@ -111,7 +117,7 @@ def fitting(attack):
     found = []
     for asked in CASES:
         try:
-            attack.page_size(attack.words(asked).drawn)
+            getattr(attack, "page", attack.page_size)(attack.words(asked).drawn)
         except UsageError:
             continue
         found.append(asked)
@@ -307,7 +313,11 @@ def test_a_twin_is_compared_with_attacks_that_say_the_same(name):
 @pytest.mark.parametrize("name", TWINS)
 def test_a_twin_drops_the_case_s_own_picture(name, picture, tmp_path):
     own = Blobs(tmp_path / "blobs").put_pixels(np.zeros((9, 9, 3), dtype=np.uint8))
-    (draft,) = craft(registry.make("attack", name, picture=picture), [case("Fold it.", own, "see")], tmp_path)
+    (draft,) = craft(
+        registry.make("attack", name, picture=picture, **NO_HELPER.get(name, {})),
+        [case("Fold it.", own, "see")],
+        tmp_path,
+    )
     assert not draft.keep_images
     assert (draft.image is None) == (picture == "none")
 
