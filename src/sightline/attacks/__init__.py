@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.fc_attack_typed import FCAttackTyped as FCAttackTyped
     from sightline.attacks.controls.figstep_pro_typed import FigStepProTyped as FigStepProTyped
     from sightline.attacks.controls.figstep_typed import FigStepTyped as FigStepTyped
+    from sightline.attacks.controls.himrd_typed import HIMRDTyped as HIMRDTyped
     from sightline.attacks.controls.jailbreak_in_pieces_typed import (
         JailbreakInPiecesTyped as JailbreakInPiecesTyped,
     )
+    from sightline.attacks.controls.jood_typed import JOODTyped as JOODTyped
     from sightline.attacks.controls.last_turn import LastTurn as LastTurn
     from sightline.attacks.controls.mm_typography_typed import MMTypographyTyped as MMTypographyTyped
     from sightline.attacks.controls.mml_typed import MMLTyped as MMLTyped
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from sightline.attacks.typographic.fc_attack import FCAttack as FCAttack
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
+    from sightline.attacks.typographic.himrd import HIMRD as HIMRD
+    from sightline.attacks.typographic.jood import JOOD as JOOD
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
     from sightline.attacks.typographic.mml import MML as MML
     from sightline.attacks.typographic.si_attack import SIAttack as SIAttack
