@@ -171,7 +171,7 @@ def injection(case: Case, wording: str, instruction: str) -> Typed:
     target = "" if goal is None else goal.target
     if goal is not None and goal.kind == "leak" and wording == MENTION:
         raise UsageError(
-            f"case {case.id}: wording {MENTION!r} would show the secret that is to leak, which no attacker knows"
+            f"case {case.id}: wording {MENTION!r} would show the secret, which no attacker knows"
         )
     if not (target if wording == MENTION else said):
         raise UsageError(
