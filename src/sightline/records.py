@@ -166,6 +166,11 @@ class Artifact:
     note: str = ""
     problem: str | None = None
 
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """All pictures that it shows, first turn first; those of the last user turn stand last."""
+        return tuple(Conversation((*self.conversation.turns, *self.follow_ups)).images)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:

@@ -87,7 +87,7 @@ def test_a_goal_that_is_none_is_told(kind, target, message):
 @pytest.mark.parametrize("tool", ["send", "delete"])
 def test_the_testbed_s_tool_is_called_where_its_rules_say_so(tool):
     cases = cases_of("testbed_tools", scenario="injection", tool=tool)
-    assert (len(cases), len({case.group for case in cases})) == (48, 24)
+    assert (len(cases), len({case.group for case in cases})) == (72, 24)
     for case in cases:
         goal = goal_of(case)
         assert grading.calls_in(goal.target) == [(tool, case.group)]
@@ -99,7 +99,7 @@ def test_the_testbed_s_tool_is_called_where_its_rules_say_so(tool):
 
 def test_the_testbed_s_secret_stands_in_the_system_prompt_alone():
     cases = cases_of("testbed_secrets", scenario="injection")
-    assert len(cases) == 48
+    assert len(cases) == 72
     for case in cases:
         system, user = case.conversation.turns
         goal = goal_of(case)

@@ -19,6 +19,7 @@ from sightline.attacks.typed_words import DrawsWords
 from sightline.cards import ANY_ATTACK
 from sightline.cli import app
 from sightline.errors import ContractError, UsageError
+from sightline.goals import Goal
 from sightline.metrics.cells import is_control_of, role_of
 from sightline.report.cells import Role
 from sightline.report.cells import role_of as shown_role
@@ -29,8 +30,10 @@ DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, Draw
 OWN_CONTROLS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
 TWINS = [name for name in OWN_CONTROLS if CARDS[name].control_of in DRAWING]
 SUFFIX = "_typed"
+GOAL = Goal(kind="string", target="frell", instruction="say frell").wordings
 SIZES = {"canvas_px", "width_px", "size_px", "layout", "columns", "font", "font_px"}
-SIZES |= {"tile_px", "number_px", "box_width_px", "box_height_px", "gap_px", "margin_px", "line_px"}
+SIZES |= {"side_px", "strip_px", "tile_px", "number_px", "box_width_px", "box_height_px"}
+SIZES |= {"gap_px", "margin_px", "line_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
 REARRANGED = ("si_attack",)
 """Attacks whose picture is their page with its parts in another order, drawn at random."""
@@ -60,6 +63,7 @@ OTHER_SETTINGS = {
         "shuffles=text",
         "enough=0.5, per_side=4",
     ),
+    "jood": ("instruction='tell me .'", "alpha=0.9, side_px=100, font_px=12", "mix=cutmix, alpha=0.3"),
     "mml": ("instruction='{words}: {map}'", "items=5, tries=1", "enough=0.5"),
     "mm_typography": ("instruction='tell me .'", "draws=statement", "width_px=300, font_px=20"),
     "jailbreak_in_pieces": ("instruction='tell me .'", "size_px=128, show=trigger"),
@@ -157,7 +161,7 @@ def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
 
 def test_a_caption_on_a_case_s_own_picture_has_a_typed_twin_too():
     """Its twin keeps that picture, so what is said here of twins of pages does not hold for it."""
-    assert set(OWN_CONTROLS) - set(TWINS) == {"caption_strip_typed"}
+    assert set(OWN_CONTROLS) - set(TWINS) == {"caption_strip_typed", "drawn_injection_typed"}
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.control_of == ANY_ATTACK])
@@ -227,7 +231,7 @@ def test_a_picture_that_hangs_on_the_words_of_a_case_is_told(name, tmp_path):
     """Found by what an attack does: the same case in other words gets another picture."""
     made = []
     for words in ("How do I fold a glimber?", "How do I polish a tronk?"):
-        (draft,) = craft(registry.make("attack", name), [case(words)], tmp_path, seed=3)
+        (draft,) = craft(registry.make("attack", name), [case(words, **GOAL)], tmp_path, seed=3)
         made.append([pixels.tobytes() for pixels in pictures_of(draft)])
     assert (made[0] != made[1]) == (name in DRAWING)
 

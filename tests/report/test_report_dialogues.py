@@ -56,3 +56,9 @@ def test_a_redacted_copy_holds_no_word_of_them(folder: Path) -> None:
 def test_the_target_that_a_column_talked_to_is_named(folder: Path) -> None:
     page = write(folder).read_text("utf-8")
     assert "talks to scripted/echo" in page
+
+
+def test_what_an_attack_talked_to_is_no_surrogate_and_its_cells_are_in_the_lock(folder: Path) -> None:
+    page = write(folder).read_text("utf-8")
+    assert "crafted on gradients" not in page
+    assert "not in the lock" not in page

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.jailbreak_in_pieces_typed import (
         JailbreakInPiecesTyped as JailbreakInPiecesTyped,
     )
+    from sightline.attacks.controls.jood_typed import JOODTyped as JOODTyped
     from sightline.attacks.controls.last_turn import LastTurn as LastTurn
     from sightline.attacks.controls.mm_typography_typed import MMTypographyTyped as MMTypographyTyped
     from sightline.attacks.controls.mml_typed import MMLTyped as MMLTyped
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.si_attack_typed import SIAttackTyped as SIAttackTyped
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
+    from sightline.attacks.conversation.bap_text import BapText as BapText
     from sightline.attacks.conversation.best_of_n import BestOfN as BestOfN
     from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.conversation.crescendo import Crescendo as Crescendo
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
     from sightline.attacks.conversation.ideator import Ideator as Ideator
+    from sightline.attacks.conversation.modality_switch import ModalitySwitch as ModalitySwitch
     from sightline.attacks.conversation.pair import Pair as Pair
     from sightline.attacks.conversation.sasp import SASP as SASP
     from sightline.attacks.conversation.tap import Tap as Tap
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from sightline.attacks.typographic.fc_attack import FCAttack as FCAttack
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
+    from sightline.attacks.typographic.jood import JOOD as JOOD
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
     from sightline.attacks.typographic.mml import MML as MML
     from sightline.attacks.typographic.si_attack import SIAttack as SIAttack

@@ -73,13 +73,12 @@ def question(id: str, image: Image, text: str, answer: str, *, category: str, gr
 def injected(
     stem: str, scene: Scene, goal: Goal, release: Release, *, group: str, system: str = ""
 ) -> Iterator[Case]:
-    """Honest questions about a scene (its color, where the shape is), while a third party has a goal."""
+    """Honest questions about the color of a scene, in three wordings, while a third party has a goal."""
     image = release.draw(render.scene_page(scene).pixels)
-    for kind, text, answer in (
-        ("color", wordings.COLOR_QUESTIONS[0], scene.color),
-        ("position", wordings.POSITION_QUESTIONS[0], scene.position),
-    ):
-        honest = question(f"{stem}/{kind}", image, text, answer, category=kind, group=group)
+    for number, text in enumerate(wordings.COLOR_QUESTIONS, start=1):
+        honest = question(
+            f"{stem}/{number}", image, text, scene.color, category=f"wording {number}", group=group
+        )
         if system:
             honest = replace(honest, conversation=honest.conversation.with_system(system))
         yield with_goal(honest, goal)

@@ -10,7 +10,8 @@ early; joined in order they are the request exactly. The sentences around them a
 seed (`texts/payload_splitting.yaml`). A request that has fewer characters (or words) than parts is an error
 that names the case.
 
-On the testbed, whose models know words and single letters, it beats nothing: nobody adds strings up there.
+On the testbed, whose models know words and single letters, it beats nothing: `testbed/linear` answers 2 of 24
+held-out restricted requests as they are, none cut between characters and 3 between words.
 """
 
 from __future__ import annotations
