@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apart import printed
-from result_rows import row
+from result_rows import row as scored
 
 from sightline.errors import ContractError, DamageError, UsageError
 from sightline.metrics.intervals import ratio_interval, wilson
@@ -251,7 +251,7 @@ def test_a_protected_answer_counts_as_flipped_where_the_plain_question_led_to_ab
     plain = ("refused", "complied", "refused", "blocked_defense")
     attacked = ("complied", "complied", "off_topic", "complied")
     made = [
-        row(name, case_id=f"c/{n}", group=f"g{n}", expected="abstain", outcome=outcome)
+        scored(name, case_id=f"c/{n}", group=f"g{n}", expected="abstain", outcome=outcome)
         for name, outcomes in (("none", plain), ("caption_strip", attacked))
         for n, outcome in enumerate(outcomes)
     ]
