@@ -12,10 +12,11 @@ import pytest
 from drawing import cases_of
 from pages import case, craft
 from shipped import shipped
+from talks import Talk, converse
 from typer.testing import CliRunner
 
 from sightline import registry
-from sightline.attacks.typed_words import DrawsWords
+from sightline.attacks.typed_words import AsksForWords, DrawsWords
 from sightline.cards import ANY_ATTACK
 from sightline.cli import app
 from sightline.errors import ContractError, UsageError
@@ -26,9 +27,11 @@ from sightline.store import Blobs
 
 CARDS = {name: registry.card("attack", name) for name in shipped("attack")}
 DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, DrawsWords)]
+ASKING = [name for name, card in CARDS.items() if issubclass(card.factory, AsksForWords)]
+"""Attacks that converse and show words; what their twins type is tested with each of them."""
 TWINS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
 SUFFIX = "_typed"
-SIZES = {"canvas_px", "width_px", "size_px", "layout", "font", "font_px"}
+SIZES = {"canvas_px", "width_px", "height_px", "size_px", "layout", "font", "font_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
 OTHER_SETTINGS = {
     "figstep": (
@@ -100,10 +103,22 @@ def test_whoever_draws_words_has_a_typed_twin(name):
     assert twin.threat.access == "black"
 
 
+@pytest.mark.parametrize("name", ASKING)
+def test_whoever_asks_for_words_has_a_typed_twin_that_asks_for_no_picture(name):
+    twin, attack = CARDS[name + SUFFIX], CARDS[name]
+    assert twin.control_of == name
+    assert twin.applies_to == attack.applies_to
+    own = {field.name for field in dataclasses.fields(attack.factory)}
+    assert set(twin.alike) == ({field.name for field in dataclasses.fields(twin.factory)} & own - SIZES)
+    for settings in settings_of(name):
+        whole = registry.parse("attack", f"{name}({settings})")
+        assert set(twin_of(whole, "blank").calls) <= set(whole.calls) & {"attacker"}
+
+
 @pytest.mark.parametrize("name", TWINS)
 def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
     assert name == CARDS[name].control_of + SUFFIX
-    assert CARDS[name].control_of in DRAWING
+    assert CARDS[name].control_of in DRAWING + ASKING
     assert CARDS[name].role == "control"
     assert role_of(name) == "control"
     assert shown_role(f"{name}(picture='blank')") is Role.control
@@ -241,12 +256,19 @@ def test_a_twin_is_compared_with_attacks_that_say_the_same(name):
 
 
 @pytest.mark.parametrize("picture", ["none", "blank"])
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", [n for n in TWINS if not hasattr(CARDS[n].factory, "converse")])
 def test_a_twin_drops_the_case_s_own_picture(name, picture, tmp_path):
     own = Blobs(tmp_path / "blobs").put_pixels(np.zeros((9, 9, 3), dtype=np.uint8))
     (draft,) = craft(registry.make("attack", name, picture=picture), [case("Fold it.", own, "see")], tmp_path)
     assert not draft.keep_images
     assert (draft.image is None) == (picture == "none")
+
+
+def made_of(twin, cases, folder):
+    """The drafts of a twin, which asks nobody."""
+    if not hasattr(twin, "converse"):
+        return craft(twin, cases, folder)
+    return [converse(twin, each, Talk(), Blobs(folder / "blobs")) for each in cases]
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -257,7 +279,7 @@ def test_presets_of_the_testbed_have_its_words_and_its_size(name, preset, tmp_pa
     assert twin == twin_of(attack, "blank" if preset == "testbed_blank" else "none")
     requests = [each for each in cases_of("testbed_requests")[:6] if each.expected in ("refuse", "comply")]
     assert requests
-    for asked, draft in zip(requests, craft(twin, requests, tmp_path), strict=True):
+    for asked, draft in zip(requests, made_of(twin, requests, tmp_path), strict=True):
         phrase = asked.wordings["key_phrase"]
         assert phrase in draft.text.split() or draft.text.replace("\n", "").startswith(phrase)
         assert preset == "testbed" or max(draft.image.shape) <= 64

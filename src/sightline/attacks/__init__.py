@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.blank_image import BlankImage as BlankImage
     from sightline.attacks.controls.figstep_pro_typed import FigStepProTyped as FigStepProTyped
     from sightline.attacks.controls.figstep_typed import FigStepTyped as FigStepTyped
+    from sightline.attacks.controls.hades_typed import HadesTyped as HadesTyped
     from sightline.attacks.controls.jailbreak_in_pieces_typed import (
         JailbreakInPiecesTyped as JailbreakInPiecesTyped,
     )
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.noise_image import NoiseImage as NoiseImage
     from sightline.attacks.controls.noise_on_picture import NoiseOnPicture as NoiseOnPicture
     from sightline.attacks.controls.none import NoAttack as NoAttack
+    from sightline.attacks.controls.query_relevant_typed import QueryRelevantTyped as QueryRelevantTyped
     from sightline.attacks.controls.recorded import Recorded as Recorded
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
+    from sightline.attacks.controls.visual_roleplay_typed import VisualRoleplayTyped as VisualRoleplayTyped
     from sightline.attacks.conversation.chain import Chain as Chain
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
@@ -35,7 +38,10 @@ if TYPE_CHECKING:
     from sightline.attacks.textual.tpgd import TPGD as TPGD
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
+    from sightline.attacks.typographic.hades import Hades as Hades
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
+    from sightline.attacks.typographic.query_relevant import QueryRelevant as QueryRelevant
+    from sightline.attacks.typographic.visual_roleplay import VisualRoleplay as VisualRoleplay
     from sightline.attacks.visual.bard import Bard as Bard
     from sightline.attacks.visual.carlini import Carlini as Carlini
     from sightline.attacks.visual.cropa import CroPA as CroPA

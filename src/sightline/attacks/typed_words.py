@@ -41,7 +41,7 @@ class Typed:
     @property
     def text(self) -> str:
         """The drawn words, then the sentence, typed below each other."""
-        return f"{self.drawn}\n{self.sentence}" if self.sentence else self.drawn
+        return "\n".join(filter(None, (self.drawn, self.sentence)))
 
 
 @runtime_checkable
@@ -96,3 +96,26 @@ def with_follow_up(draft: Draft, words: Typed, ctx: Craft) -> Draft:
     shown = draft.images if draft.image is None else (draft.image,)
     first = Turn("user", (*(put(ctx, pixels) for pixels in shown), draft.text or ""))
     return replace(draft, text=words.follow_up, image=None, images=(), before=(first,), keep_images=False)
+
+
+@runtime_checkable
+class AsksForWords(Protocol):
+    """An attack that converses, whose picture shows words that it may have to ask a helper for."""
+
+    async def worded(self, case: Case, ctx: Craft) -> Typed:
+        """What it shows in words and says. Raises UsageError if nobody says them."""
+        ...
+
+    def page_size(self, drawn: str) -> tuple[int, int]:
+        """Width and height in pixels of the page that shows `drawn`."""
+        ...
+
+
+async def typed_draft(attack: AsksForWords, case: Case, ctx: Craft, picture: Picture) -> Draft:
+    """All words of an attack that converses, typed, without a picture or beside a white page.
+
+    A helper is asked for them as the attack asks it: at temperature 0 they are the attack's own.
+    """
+    words = await attack.worded(case, ctx)
+    page = blank(attack.page_size(words.drawn)) if picture == "blank" else None
+    return Draft(case=case, text=words.text, image=page, keep_images=False, note=words.note)
