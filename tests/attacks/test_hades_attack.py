@@ -110,8 +110,9 @@ def test_every_turn_of_the_loop(blobs):
 def test_the_picture_with_the_highest_score_stands_above_the_strip(blobs):
     one = attack("iterations=2, font_px=30")
     draft = converse(one, ASKED, talking(3, 7, 5), blobs)
-    strip = text_strip("glimber", style(one), 300, "center")
-    assert (draft.image[:64] == 2).all()
+    strip = text_strip("glimber", style(one), 1024, "center")
+    assert (draft.image[:64, :300] == 2).all()
+    assert (draft.image[:64, 300:] == 0).all()
     assert (draft.image[64:] == strip).all()
     assert "picture 1 of 2, score 7 of 10: 'prompt 1'" in draft.note
     assert "keyword by the attacker" in draft.note
@@ -123,7 +124,7 @@ def test_the_picture_with_the_highest_score_stands_above_the_strip(blobs):
 )
 def test_of_equal_scores_the_first_is_kept_and_show_last_takes_the_last(settings, scores, level, blobs):
     draft = converse(attack(f"iterations=2, font_px=30, {settings}"), ASKED, talking(*scores), blobs)
-    assert (draft.image[:64] == level).all()
+    assert (draft.image[:64, :300] == level).all()
 
 
 def test_the_best_so_far_is_kept_for_a_budget_that_ends(blobs):
@@ -251,13 +252,13 @@ def test_braces_of_requests_and_captions_are_left_alone(blobs):
 
 
 def test_a_keyword_that_cannot_be_drawn_names_the_case(blobs):
-    for word, why in (("中国", "no glyph"), ("W" * 60, "")):
-        item = case("x", key_phrase=word, rephrased="Say it.")
-        if why:
-            with pytest.raises(UsageError, match=f"case b/1: .*{why}"):
-                converse(attack("preset=release"), item, Talk(), blobs)
-        else:
-            assert converse(attack("preset=release, font_px=20"), item, Talk(), blobs).image.shape[1] == 64
+    item = case("x", key_phrase="中国", rephrased="Say it.")
+    with pytest.raises(UsageError, match=r"case b/1: .*no glyph"):
+        converse(attack("preset=release"), item, Talk(), blobs)
+    with pytest.raises(UsageError, match=r"case b/1: .*too narrow for text of 90 px"):
+        converse(
+            attack("preset=release, width_px=64"), case("x", key_phrase="w", rephrased="x"), Talk(), blobs
+        )
 
 
 @given(st.integers(-3, 14))
@@ -299,11 +300,14 @@ def test_bad_settings_are_named(settings, message):
         attack(settings)
 
 
-def test_on_the_testbed_the_keyword_alone_beats_the_plain_request_and_the_typed_words(tmp_path):
+def test_on_the_testbed_the_keyword_in_the_picture_beats_the_plain_request_and_the_typed_words(tmp_path):
+    """With the whole loop: the target is the captioner, the attacker scores by rule."""
     pytest.importorskip("torch")
-    from puzzle_runs import Bench
+    from pipeline_runs import drawing_bench
 
-    bench = Bench(tmp_path)
-    assert bench.success(registry.parse("attack", "hades(preset=testbed)")) >= 9
+    bench = drawing_bench(tmp_path, 40)
+    for preset in ("testbed", "testbed_stage1"):
+        assert bench.success(registry.parse("attack", f"hades(preset={preset})")) >= 9
+    assert bench.talk.roles.count("captioner") == 3 * len(bench.cases)
     for control in ("none", "hades_typed(preset=testbed)", "hades_typed(preset=testbed_blank)"):
         assert bench.success(registry.parse("attack", control)) == 0

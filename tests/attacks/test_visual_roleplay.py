@@ -160,3 +160,16 @@ def test_the_twin_types_what_is_written_and_said(settings, blobs):
     assert (white.image == 255).all()
     assert white.text == draft.text
     assert white.image.shape == (sum(len(page(text)) for text in written), 1024, 3)
+
+
+def test_on_the_testbed_the_written_request_beats_the_plain_one_and_the_typed_words(tmp_path):
+    pytest.importorskip("torch")
+    from pipeline_runs import drawing_bench
+
+    bench = drawing_bench(tmp_path, 16)
+    assert bench.success(registry.parse("attack", "visual_roleplay(preset=testbed)")) >= 7
+    for control in (
+        "none",
+        *(f"visual_roleplay_typed(preset={name})" for name in ("testbed", "testbed_blank")),
+    ):
+        assert bench.success(registry.parse("attack", control)) == 0

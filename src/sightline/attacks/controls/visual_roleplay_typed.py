@@ -40,6 +40,7 @@ PRESETS: Presets = {
         "description",
         "portrait",
         "question",
+        "draws",
         "instruction",
         "max_words",
         "tries",
@@ -57,6 +58,7 @@ class VisualRoleplayTyped(ConversingAttack):
     description: bool = True
     portrait: bool = True
     question: Literal["drawn", "typed"] = "drawn"
+    draws: Literal["request", "statement"] = "request"
     instruction: str = ""
     width_px: int = 1024
     layout: Literal["grow", "square"] = "grow"
@@ -82,6 +84,7 @@ class VisualRoleplayTyped(ConversingAttack):
             description=self.description,
             portrait=self.portrait,
             question=self.question,
+            draws=self.draws,
             instruction=self.instruction,
             width_px=self.width_px,
             layout=self.layout,

@@ -8,7 +8,7 @@ starts from a caption of the request that is turned into a prompt of 120 words a
 describes the picture (temperature 0.2), GPT-4 scores the description from 1 to 10 and, seeing all steps so
 far, rewrites the prompt (both at temperature 1.1), which PixArt draws: 6 pictures. The picture stands above
 the strip with the keyword (`concat_opt_K.jpg`), black where one is narrower. The layout of the strip is not
-in the repository; ours is as wide as the picture, the keyword in its middle.
+in the repository; ours is as wide as PixArt's pictures, the keyword in its middle.
 
 Deviations. Prompts and pointers are ours (`texts/hades.yaml`; the pointers as in our reader of the release).
 One call gives caption and first prompt. `show='best'` keeps the picture with the highest score, the first of
@@ -28,8 +28,8 @@ here: list the pictures and texts of a run of this attack in a table of your own
 `qi_visual` or `image_hijack` on them. These move the whole picture within a bound, the official loop a strip
 without one.
 
-Control `hades_typed` types the keyword. On the testbed stage 1 works (preset `testbed`); its models do not
-find a word that stands below a picture.
+Control `hades_typed` types the keyword. Presets `testbed` (pictures of `placeholder/40`) and `testbed_stage1`
+are for the testbed's models.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class Hades(ConversingAttack):
         show: the picture with the highest score, or the last one.
         photo: the first prompt where nobody is asked for it; `{phrase}` is the keyword.
         instruction: a text for all cases ('' = the pointed one).
-        width_px: of the strip where there is no picture above it.
-        height_px: of a strip without a picture (0 = as high as its words).
+        width_px: of the strip, whatever stands above it.
+        height_px: of the strip (0 = as high as its words).
         font: its file name.
         font_px: pixels per em of the keyword.
         max_words: of a prompt.
@@ -216,11 +216,7 @@ class Hades(ConversingAttack):
         font = font_files.find_font(self.font)
         notes = [f"{font.note(words.drawn)}, {self.font_px} px"]
         try:
-            if step is None:
-                image = self.page(words.drawn)
-            else:
-                width = size_of(step.picture)[0]
-                image = stacked([step.picture, text_strip(words.drawn, self._style, width, "center")])
+            image = stacked([*([] if step is None else [step.picture]), self.page(words.drawn)])
         except UsageError as unfit:
             raise UsageError(f"case {case.id}: {unfit}") from None
         if step is not None:
@@ -237,11 +233,11 @@ class Hades(ConversingAttack):
         )
 
     def page_size(self, drawn: str) -> tuple[int, int]:
-        """Width and height of the strip where there is no picture above it."""
+        """Width and height of the strip."""
         return size_of(self.page(drawn))
 
     def page(self, drawn: str) -> Pixels:
-        """The strip where there is no picture above it.
+        """The strip with the keyword in its middle.
 
         Raises:
             UsageError: if the keyword does not fit, or the font cannot draw it.

@@ -17,8 +17,8 @@ of characters. After `tries` replies that cannot be read the artifact is an erro
 `extractor`: 'role' asks the attacker; 'release' takes the release's key phrase and question (the official
 data of MM-SafetyBench); 'rule' derives the phrase and uses a question of ours, for tests and for sets that
 have neither. Pictures come from the role `image_source`. Control `query_relevant_typed` types phrase and
-question. On the testbed the page alone works (preset `testbed`); its models do not find a word that stands
-below a picture.
+question. Presets `testbed` (pictures of `placeholder/40`), `testbed_typo` and `testbed_sd` are for the
+testbed's models; a placeholder shows nothing of the phrase, so the last one achieves nothing.
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ character, and has `tries`, after which the artifact is an error; the official l
 
 `profile='fixed'` shows one character of ours for all requests (the paper's universal character is searched
 for on a training set, which is not built here): no helper is asked. `description`, `portrait` and `question`
-switch the parts; one of the first two has to stand. Control `visual_roleplay_typed` types the words.
+switch the parts; one of the first two has to stand. Control `visual_roleplay_typed` types the words. Preset
+`testbed` is for the testbed's models: portrait of `placeholder/16` above the statement, as none of them reads
+a whole description.
 """
 
 from __future__ import annotations
@@ -74,6 +76,7 @@ class VisualRoleplay(ConversingAttack):
         description: whether it is described in writing above.
         portrait: whether it is shown.
         question: whether the request is written below, or typed.
+        draws: the request as it is asked, or its statement ("Steps to ...").
         instruction: a text for all cases ('' = ours).
         width_px: of the pages; `layout` and font are `mm_typography`'s.
         layout: 'grow' is the paper's page.
@@ -89,6 +92,7 @@ class VisualRoleplay(ConversingAttack):
     description: bool = True
     portrait: bool = True
     question: Literal["drawn", "typed"] = "drawn"
+    draws: Literal["request", "statement"] = "request"
     instruction: str = ""
     width_px: int = 1024
     layout: Literal["grow", "square"] = "grow"
@@ -124,8 +128,8 @@ class VisualRoleplay(ConversingAttack):
 
     async def converse(self, case: Case, ctx: Craft) -> Draft:
         """Description, portrait and request below each other; the text asks to play the character."""
-        request = wordings.request(case)
-        character = await self._character(request, ctx)
+        request, derived = self._request(case)
+        character = await self._character(wordings.request(case), ctx)
         shown, notes = list[Pixels](), dict[str, None]()
         if self.description:
             self._write(case, character.brief, shown, notes)
@@ -134,7 +138,7 @@ class VisualRoleplay(ConversingAttack):
         if self.question == "drawn":
             self._write(case, request, shown, notes)
         image = stacked(shown)  # the rest is black
-        note = "; ".join([*notes, f"character {character.brief!r}"])
+        note = "; ".join(filter(None, [*notes, f"character {character.brief!r}", derived]))
         return Draft(case=case, text=self._text(request), image=image, note=note)
 
     async def worded(self, case: Case, ctx: Craft) -> Typed:
@@ -143,10 +147,17 @@ class VisualRoleplay(ConversingAttack):
         Raises:
             UsageError: if the case asks nothing, or the attacker gives no character.
         """
-        request = wordings.request(case)
-        character = await self._character(request, ctx)
+        request, derived = self._request(case)
+        character = await self._character(wordings.request(case), ctx)
         written = [character.brief] * self.description + [request] * (self.question == "drawn")
-        return Typed(drawn="\n".join(written), sentence=self._text(request))
+        return Typed(drawn="\n".join(written), sentence=self._text(request), note=derived)
+
+    def _request(self, case: Case) -> tuple[str, str]:
+        """The request in the words of `draws`, and whether they were derived by rule."""
+        if self.draws == "request":
+            return wordings.request(case), ""
+        worded = wordings.statement(case)
+        return worded.text, worded.note
 
     def _write(self, case: Case, text: str, shown: list[Pixels], notes: dict[str, None]) -> None:
         """One more page."""
