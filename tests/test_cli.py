@@ -100,6 +100,15 @@ def test_a_card_shows_paper_threat_model_and_settings(sightline: Command) -> Non
     assert "Did you mean 'figstep'" in sightline("show", "fig_step").stderr
 
 
+def test_a_card_of_an_attack_that_converses_says_whom_it_asks(sightline: Command) -> None:
+    shown = " ".join(sightline("show", "pair").stdout.split())
+    assert "oracle undefended" in shown
+    calls = registry.make("attack", "pair").calls
+    assert ", ".join(f"{role} {most}x" for role, most in calls.items()) in shown
+    assert "asks nobody by default" in " ".join(sightline("show", "chain").stdout.split())
+    assert "asks" not in sightline("show", "figstep").stdout
+
+
 def test_testbed_models_are_listed_with_what_they_are(
     sightline: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

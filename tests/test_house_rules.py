@@ -29,6 +29,7 @@ LAYERS = [
         "documents",
         "characters",
         "cases",
+        "goals",
         "records",
         "digests",
         "rng",

@@ -5,9 +5,19 @@ import math
 import orjson
 import pytest
 
-from sightline.cases import Conversation
-from sightline.plain import artifact_of, plain_artifact
-from sightline.records import Artifact, Cost
+from sightline.cases import Conversation, Image, Turn
+from sightline.keys import response_hash
+from sightline.plain import (
+    artifact_of,
+    pictures_in,
+    plain_artifact,
+    plain_response,
+    plain_verdict,
+    response_of,
+    verdict_of,
+)
+from sightline.records import Artifact, Call, Cost, Outcome, Response, Verdict
+from sightline.untrusted import sanitized_verdict
 
 
 def there_and_back(**fields):
@@ -28,6 +38,32 @@ def test_an_artifact_comes_back_as_it_was(seen):
         note="n",
     )
     assert back == made
+
+
+def test_scripts_and_calls_of_an_artifact_come_back():
+    made, back = there_and_back(
+        follow_ups=(Turn("user", ("then", Image("a" * 64, 3, 2))), Turn("user", ("last",))),
+        calls=(Call(purpose="attacker", asked="a", text="b", stop="stop", tokens_in=1, tokens_out=2),),
+    )
+    assert back == made
+    alone, _ = there_and_back()
+    assert plain_artifact(made)["shown"] != plain_artifact(alone)["shown"]
+    assert list(pictures_in(plain_artifact(made))) == ["a" * 64]
+
+
+def test_fields_of_a_verdict_and_replies_of_a_script_come_back():
+    verdict = Verdict(outcome=Outcome.refused, judge="j", fields={"relevant": True, "grade": 3.0, "why": "w"})
+    assert verdict_of(orjson.loads(orjson.dumps(plain_verdict(verdict)))) == verdict
+    response = Response(text="c", replies=("a", "b"))
+    assert response_of(orjson.loads(orjson.dumps(plain_response(response)))) == response
+    assert response_hash(plain_response(response)) != response_hash(plain_response(Response(text="c")))
+
+
+def test_fields_of_a_verdict_are_cleaned_like_its_reason():
+    found = sanitized_verdict(
+        Verdict(outcome=Outcome.refused, judge="j", fields={"a\x00": "b\ud800", "n": 1})
+    )
+    assert found.fields == {"a\ufffd": "b\ufffd", "n": 1}
 
 
 def test_what_is_not_known_is_not_written():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 
 from sightline.budget import Budget
@@ -48,6 +48,7 @@ class How(TypedDict, total=False):
 
     image: ImageLike | None
     target: str | Sequence[str] | None
+    roles: Mapping[str, Any]
     budget: Budget
     seed: int
     folder: str | os.PathLike[str] | None
@@ -105,12 +106,15 @@ class AttackCall(Method, Protocol):
 
         Args:
             model: from `sl.open_model` or `sl.from_pretrained`, or a target string; several, in a list, for
-                an attack crafted on all of them; None for an attack that uses no gradients.
+                an attack crafted on all of them; None for an attack that uses no gradients. An attack that
+                talks to a model talks to this one, bare or behind its defense.
             prompts: a string, a picture, an `sl.Case`, an `sl.Conversation`, an earlier `Result`; or a list.
             image: a picture shown before the text of each prompt: a Pillow image, an array (height, width,
                 3) of uint8, the `pathlib.Path` of a file, or `result.image`.
             target: what the model is to say: the attack's setting `target` or `targets`.
-            budget: an `sl.Budget`, the limit for one result (passes, FLOPs, seconds).
+            roles: models that an attack asks while it crafts, by role: target strings or opened models;
+                `in_loop_judge` is a judge or a model that grades, `image_source` a text such as `release`.
+            budget: an `sl.Budget`, the limit for one result (passes, FLOPs, calls, tokens, seconds).
             seed: of everything random.
             folder: where pictures are kept; by default with the model's, in a temporary folder.
             quiet: whether to show no progress.

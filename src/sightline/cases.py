@@ -7,7 +7,7 @@ that the store keeps once, however many cases show it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
@@ -118,6 +118,17 @@ class Conversation:
     def then(self, *turns: Turn) -> Conversation:
         """The same conversation with `turns` after it."""
         return replace(self, turns=(*self.turns, *turns))
+
+    def played(self, follow_ups: Sequence[Turn], replies: Sequence[str]) -> Conversation:
+        """What a target had been shown before its last reply to a script.
+
+        `follow_ups` are the user turns after this conversation, `replies` those to all turns but the last
+        one that was asked.
+        """
+        found = self
+        for turn, reply in zip(follow_ups, replies, strict=False):
+            found = found.then(Turn("assistant", (reply,)), turn)
+        return found
 
 
 class Expected(StrEnum):

@@ -6,7 +6,7 @@ files are our own. A value that is missing or of the wrong shape raises KeyError
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sightline.cases import Case, Conversation, Expected, Image, Part, Turn
@@ -115,13 +115,13 @@ def case_of(plain: Plain) -> Case:
 
 
 def plain_artifact(artifact: Artifact) -> Plain:
-    """An artifact as a mapping, its key first; `shown` is the digest of its conversation."""
+    """An artifact as a mapping, its key first; `shown`: see `shown_digest`."""
     conversation = plain_conversation(artifact.conversation)
     follow_ups = [plain_turn(turn) for turn in artifact.follow_ups]
     return {
         "key": artifact.key,
         "case_id": artifact.case_id,
-        "shown": digest(conversation, *([follow_ups] if follow_ups else [])),
+        "shown": shown_digest(conversation, follow_ups),
         "conversation": conversation,
         **_without_defaults(
             follow_ups=follow_ups,
@@ -138,6 +138,11 @@ def plain_artifact(artifact: Artifact) -> Plain:
             problem=artifact.problem,
         ),
     }
+
+
+def shown_digest(conversation: Plain, follow_ups: Sequence[Plain]) -> str:
+    """Digest of what an artifact shows: its conversation and, of a script, the user turns after it."""
+    return digest(conversation, *([follow_ups] if follow_ups else []))
 
 
 def artifact_of(plain: Plain) -> Artifact:
@@ -205,7 +210,12 @@ def plain_verdict(verdict: Verdict) -> Plain:
     return {
         "outcome": verdict.outcome.value,
         "judge": verdict.judge,
-        **_without_defaults(score=verdict.score, reason=verdict.reason, cost=plain_cost(verdict.cost)),
+        **_without_defaults(
+            score=verdict.score,
+            reason=verdict.reason,
+            fields=dict(verdict.fields),
+            cost=plain_cost(verdict.cost),
+        ),
     }
 
 
@@ -216,5 +226,6 @@ def verdict_of(plain: Plain) -> Verdict:
         judge=plain["judge"],
         score=plain.get("score"),
         reason=plain.get("reason", ""),
+        fields=plain.get("fields", {}),
         cost=cost_of(plain.get("cost")),
     )

@@ -166,6 +166,11 @@ class Artifact:
     note: str = ""
     problem: str | None = None
 
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """All pictures that it shows, first turn first; those of the last user turn stand last."""
+        return tuple(Conversation((*self.conversation.turns, *self.follow_ups)).images)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
@@ -186,10 +191,14 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A judge's reading of a response. `score` is on the judge's own scale, None if it has none."""
+    """A judge's reading of a response. `score` is on the judge's own scale, None if it has none.
+
+    `fields` are what it says besides: answers of a rubric with several questions, categories of a guard.
+    """
 
     outcome: Outcome
     judge: str
     score: float | None = None
     reason: str = ""
+    fields: Mapping[str, float | str | bool] = field(default_factory=dict)
     cost: Cost = NO_COST

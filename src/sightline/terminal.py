@@ -293,6 +293,8 @@ def show_card(name: str) -> None:
             facts.add_row("attacker", threat.attacker)
             facts.add_row("access", threat.access)
             facts.add_row("oracle", threat.oracle)
+            if asked := _asked_by(card):
+                facts.add_row("asks", literal(asked))
             facts.add_row("may edit", ", ".join(sorted(threat.may_edit)))
         if card.surrogate:
             facts.add_row("crafted on", "gradients of the local model that a study names by `surrogate:`")
@@ -314,6 +316,20 @@ def _default_of(field: dataclasses.Field[Any]) -> str:
     if field.default_factory is not dataclasses.MISSING:
         return repr(field.default_factory())
     return "(required)" if field.default is dataclasses.MISSING else repr(field.default)
+
+
+def _asked_by(card: Card) -> str:
+    """Whom an attack asks while it is crafted, and how often per case at most, with its default settings."""
+    from sightline.study.roles import calls_of, converses
+
+    if card.kind != "attack" or not converses(card.factory):
+        return ""
+    try:
+        calls = calls_of(registry.make("attack", card.name))
+    except UsageError:  # it has settings without a default
+        return "whom its settings say"
+    asked = ", ".join(f"{role} {most}x" for role, most in calls.items())
+    return f"{asked} per case at most (a study names them by `roles:`)" if asked else "nobody by default"
 
 
 def _controls_of(card: Card) -> list[str]:

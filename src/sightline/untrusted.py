@@ -382,7 +382,11 @@ def sanitized_verdict(verdict: Verdict) -> Verdict:
     reason = cleaned(verdict.reason, longest=LONGEST_MESSAGE).text
     if "\ufffd" in reason and REPLACED not in reason:
         reason = f"{reason} ({REPLACED})"
-    return replace(verdict, reason=reason, cost=_possible(verdict.cost)[0])
+    fields = {
+        whole(name): cleaned(value, longest=LONGEST_MESSAGE).text if isinstance(value, str) else value
+        for name, value in verdict.fields.items()
+    }
+    return replace(verdict, reason=reason, fields=fields, cost=_possible(verdict.cost)[0])
 
 
 def sanitized_row(value: Any) -> Any:

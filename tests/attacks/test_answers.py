@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from sightline.attacks.answers import choice, part, parts
 from sightline.attacks.dialogue import settled
 from sightline.budget import SpentError
-from sightline.errors import TransientError
+from sightline.errors import TransientError, UsageError
 
 BOTH = parts("improvement", "prompt")
 PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<>"), min_size=1).filter(
-    lambda text: bool(text.strip())
+    lambda text: bool(text.strip(" \t\r\n.\u2026"))
 )
 
 
@@ -46,6 +46,7 @@ def test_the_reasoning_of_a_model_is_not_its_answer():
         ("<improvement>x</improvement><prompt>x</prompt><prompt>y</prompt>", "<prompt> is there more than"),
         ("<improvement>x</improvement></prompt>x<prompt>", "stands before"),
         ("<improvement>x</improvement><prompt> \n</prompt>", "<prompt> is empty"),
+        ("<improvement>...</improvement><prompt>\u2026</prompt>", "<improvement> is empty"),
         ('{"improvement": "x"}', "no text 'prompt'"),
         ('{"improvement": "x", "prompt": ["y"]}', "no text 'prompt'"),
         ('{"improvement": "x", "prompt": ""}', "<prompt> is empty"),
@@ -80,6 +81,10 @@ def test_works_side_by_side_all_end_before_an_error_is_raised():
     found = asyncio.run(settled_of(work, ("a", 0.02, None), ("b", 0, spent), ("c", 0.01, None)))
     assert found == (["a", None, "c"], spent)
     assert ended == ["b", "c", "a"]
+    unread = UsageError("cannot be read")
+    assert asyncio.run(settled_of(work, ("a", 0, unread), ("b", 0, spent))) == ([None, None], spent)
+    with pytest.raises(UsageError, match="cannot be read"):
+        asyncio.run(settled_of(work, ("a", 0, unread), ("b", 0, None)))
     down = TransientError("503")
     with pytest.raises(TransientError):
         asyncio.run(settled_of(work, ("a", 0.02, None), ("b", 0, spent), ("c", 0, down)))

@@ -10,7 +10,8 @@ from pages import case, craft
 from talks import Talk, converse, down
 
 from sightline import registry
-from sightline.attacks.conversation._texts import filled, texts
+from sightline.attacks.conversation._texts import texts
+from sightline.attacks.templates import filled
 from sightline.budget import SpentError
 from sightline.cases import Conversation, ThreatModel, Turn
 from sightline.errors import ContractError, TransientError, UsageError

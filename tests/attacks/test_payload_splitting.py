@@ -42,6 +42,7 @@ def test_the_parts_joined_as_the_text_says_are_the_request(parts, at, tmp_path):
         assert len(values) == parts
         assert all(values.values())
         assert ASKED not in draft.text
+        assert draft.note.startswith(f"{parts} parts, text around_")
 
 
 @given(st.text(min_size=2).filter(str.strip), st.integers(2, 25))

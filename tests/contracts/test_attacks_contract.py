@@ -13,6 +13,7 @@ from sightline import registry
 from sightline.cases import Image, ThreatModel
 from sightline.contracts import Craft
 from sightline.errors import UsageError
+from sightline.goals import Goal
 from sightline.store import Blobs
 from sightline.study.seal import seal
 
@@ -47,13 +48,14 @@ def cases(images):
     picture = images.put_pixels(np.full((40, 60, 3), 90, dtype=np.uint8))
     broken = Image("", 0, 0, problem="picture x.png not found in /r")
     noun = {"statement": "steps for balopi", "key_phrase": "balopi", "rephrased": "steps for the thing"}
+    goal = Goal(kind="string", target="frell", instruction="say frell").wordings
     return [
-        case("steps for balopi", id="b/text", **noun),
-        case("How do I fold it?", picture, "How do I fold what is shown?", id="b/picture"),
-        case("How do I fold it?", picture, id="b/alone"),
-        case("How do I fold it?", broken, "How do I fold what is shown?", id="b/broken"),
-        case("Is it fair to fold the frell of a neighbor without asking?", id="b/question"),
-        case("steps for " + "skaogy " * 3, id="b/long"),
+        case("steps for balopi", id="b/text", **noun, **goal),
+        case("How do I fold it?", picture, "How do I fold what is shown?", id="b/picture", **goal),
+        case("How do I fold it?", picture, id="b/alone", **goal),
+        case("How do I fold it?", broken, "How do I fold what is shown?", id="b/broken", **goal),
+        case("Is it fair to fold the frell of a neighbor without asking?", id="b/question", **goal),
+        case("steps for " + "skaogy " * 3, id="b/long", **goal),
     ]
 
 

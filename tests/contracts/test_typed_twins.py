@@ -12,7 +12,6 @@ import pytest
 from drawing import cases_of
 from pages import case, craft
 from shipped import shipped
-from talks import Talk, converse
 from typer.testing import CliRunner
 
 from sightline import registry
@@ -20,6 +19,7 @@ from sightline.attacks.typed_words import AsksForWords, DrawsWords
 from sightline.cards import ANY_ATTACK
 from sightline.cli import app
 from sightline.errors import ContractError, UsageError
+from sightline.goals import Goal
 from sightline.metrics.cells import is_control_of, role_of
 from sightline.report.cells import Role
 from sightline.report.cells import role_of as shown_role
@@ -27,12 +27,25 @@ from sightline.store import Blobs
 
 CARDS = {name: registry.card("attack", name) for name in shipped("attack")}
 DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, DrawsWords)]
-ASKING = [name for name, card in CARDS.items() if issubclass(card.factory, AsksForWords)]
+ASKING = [
+    name
+    for name, card in CARDS.items()
+    if issubclass(card.factory, AsksForWords) and not issubclass(card.factory, DrawsWords)
+]
 """Attacks that converse and show words; what their twins type is tested with each of them."""
-TWINS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
+OWN_CONTROLS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
+TWINS = [name for name in OWN_CONTROLS if CARDS[name].control_of in DRAWING]
+ASKING_TWINS = [name for name in OWN_CONTROLS if CARDS[name].control_of in ASKING]
 SUFFIX = "_typed"
-SIZES = {"canvas_px", "width_px", "height_px", "size_px", "layout", "font", "font_px"}
+GOAL = Goal(kind="string", target="frell", instruction="say frell").wordings
+SIZES = {"canvas_px", "width_px", "height_px", "size_px", "layout", "columns", "font", "font_px"}
+SIZES |= {"side_px", "strip_px", "tile_px", "number_px", "box_width_px", "box_height_px"}
+SIZES |= {"gap_px", "margin_px", "line_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
+REARRANGED = ("si_attack",)
+"""Attacks whose picture is their page with its parts in another order, drawn at random."""
+SEARCH = ("tries", "draws", "enough", "shuffles")
+"""Settings that decide which of several tries is sent, or what of the picture, besides the words."""
 OTHER_SETTINGS = {
     "figstep": (
         "items=5",
@@ -40,7 +53,25 @@ OTHER_SETTINGS = {
         "instruction='Fill {items} items in.'",
         "draws=question, instruction='Answer it.'",
     ),
+    "fc_attack": (
+        "preset=empty, items=2",
+        "preset=empty, layout=s_shaped, font_px=20",
+        "preset=empty, instruction='Do it.'",
+    ),
     "figstep_pro": ("parts=2", "least=1, parts=7", "font_px=20", "instruction='{pictures} to {items}'"),
+    "cs_dj": (
+        "split=rule, distractions=3",
+        "split=rule, tile_px=100, font_px=12",
+        "split=rule, instruction='{last}'",
+    ),
+    "si_attack": (
+        "instruction='tell me .'",
+        "draws=1, size_px=512",
+        "shuffles=text",
+        "enough=0.5, per_side=4",
+    ),
+    "jood": ("instruction='tell me .'", "alpha=0.9, side_px=100, font_px=12", "mix=cutmix, alpha=0.3"),
+    "mml": ("instruction='{words}: {map}'", "items=5, tries=1", "enough=0.5"),
     "mm_typography": ("instruction='tell me .'", "draws=statement", "width_px=300, font_px=20"),
     "jailbreak_in_pieces": ("instruction='tell me .'", "size_px=128, show=trigger"),
 }
@@ -58,7 +89,15 @@ def settings_of(name: str) -> list[str]:
     return ["", *(f"preset={preset}" for preset in presets), *OTHER_SETTINGS.get(name, ())]
 
 
-EVERY = [(name, settings) for name in DRAWING for settings in settings_of(name)]
+def needs_helper(name: str, settings: str) -> bool:
+    """Whether a helper writes the words of an attack: they are not known without it."""
+    attack = registry.parse("attack", f"{name}({settings})")
+    return "attacker" in getattr(attack, "calls", {})
+
+
+EVERY = [
+    (name, settings) for name in DRAWING for settings in settings_of(name) if not needs_helper(name, settings)
+]
 
 
 def twin_of(attack, picture: str):
@@ -67,6 +106,19 @@ def twin_of(attack, picture: str):
     own = {field.name for field in dataclasses.fields(CARDS[name].factory)} - {"picture"}
     shared = {key: value for key, value in registry.settings(attack).items() if key in own}
     return registry.make("attack", name, picture=picture, **shared)
+
+
+def fitting(attack):
+    """The cases whose words an attack's picture holds: on the testbed's pages only short ones."""
+    found = []
+    for asked in CASES:
+        try:
+            attack.page_size(attack.words(asked).drawn)
+        except UsageError:
+            continue
+        found.append(asked)
+    assert CASES[1] in found
+    return found
 
 
 def pictures_of(draft):
@@ -115,7 +167,7 @@ def test_whoever_asks_for_words_has_a_typed_twin_that_asks_for_no_picture(name):
         assert set(twin_of(whole, "blank").calls) <= set(whole.calls) & {"attacker"}
 
 
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", TWINS + ASKING_TWINS)
 def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
     assert name == CARDS[name].control_of + SUFFIX
     assert CARDS[name].control_of in DRAWING + ASKING
@@ -124,6 +176,11 @@ def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
     assert shown_role(f"{name}(picture='blank')") is Role.control
     assert is_control_of(name, CARDS[name].control_of)
     assert not is_control_of(name, "qi_visual")
+
+
+def test_a_caption_on_a_case_s_own_picture_has_a_typed_twin_too():
+    """Its twin keeps that picture, so what is said here of twins of pages does not hold for it."""
+    assert set(OWN_CONTROLS) - set(TWINS + ASKING_TWINS) == {"caption_strip_typed", "drawn_injection_typed"}
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.control_of == ANY_ATTACK])
@@ -193,7 +250,7 @@ def test_a_picture_that_hangs_on_the_words_of_a_case_is_told(name, tmp_path):
     """Found by what an attack does: the same case in other words gets another picture."""
     made = []
     for words in ("How do I fold a glimber?", "How do I polish a tronk?"):
-        (draft,) = craft(registry.make("attack", name), [case(words)], tmp_path, seed=3)
+        (draft,) = craft(registry.make("attack", name), [case(words, **GOAL)], tmp_path, seed=3)
         made.append([pixels.tobytes() for pixels in pictures_of(draft)])
     assert (made[0] != made[1]) == (name in DRAWING)
 
@@ -215,9 +272,10 @@ def test_searching_attacks_that_draw_a_case_s_words_are_told(name):
 @pytest.mark.parametrize(("name", "settings"), EVERY)
 def test_the_twin_types_what_the_attack_draws_and_says(name, settings, tmp_path):
     attack = registry.parse("attack", f"{name}({settings})")
-    plain = craft(twin_of(attack, "none"), CASES, tmp_path)
-    white = craft(twin_of(attack, "blank"), CASES, tmp_path)
-    for asked, *drafts in zip(CASES, plain, white, strict=True):
+    cases = fitting(attack)
+    plain = craft(twin_of(attack, "none"), cases, tmp_path)
+    white = craft(twin_of(attack, "blank"), cases, tmp_path)
+    for asked, *drafts in zip(cases, plain, white, strict=True):
         words = attack.words(asked)
         alone, beside = (first_turn(draft, words, tmp_path) for draft in drafts)
         assert words.drawn
@@ -227,36 +285,40 @@ def test_the_twin_types_what_the_attack_draws_and_says(name, settings, tmp_path)
         assert not alone.keep_images
         assert (beside.image == 255).all()
         assert beside.image.shape == (*attack.page_size(words.drawn)[::-1], 3)
-        assert alone.note == words.note
+        assert alone.note.endswith(words.note)
 
 
 @pytest.mark.parametrize(("name", "settings"), [each for each in EVERY if not CARDS[each[0]].surrogate])
 def test_the_attack_draws_and_says_what_it_tells(name, settings, tmp_path):
     attack = registry.parse("attack", f"{name}({settings})")
-    for asked in CASES:
+    for asked in fitting(attack):
         words = attack.words(asked)
         (draft,) = craft(attack, [asked], tmp_path)
         draft = first_turn(draft, words, tmp_path)
         assert draft.text == words.sentence
         shown = draft.image if draft.image is not None else np.concatenate(draft.images, axis=1)
         assert shown.shape == (*attack.page_size(words.drawn)[::-1], 3)
-        assert (shown == attack.page(words.drawn)[0]).all()
+        page = attack.page(words.drawn)[0]
+        if name in REARRANGED:
+            shown, page = np.sort(shown, axis=None), np.sort(page, axis=None)
+        assert (shown == page).all()
 
 
 @pytest.mark.parametrize("name", DRAWING)
 def test_a_twin_is_compared_with_attacks_that_say_the_same(name):
     """Of every pair of settings: where `alike` settings are equal, and only there, the words are."""
-    attacks = [registry.parse("attack", f"{name}({settings})") for settings in settings_of(name)]
+    attacks = [registry.parse("attack", f"{name}({settings})") for own, settings in EVERY if own == name]
     twins = [twin_of(attack, "none") for attack in attacks]
     for attack in attacks:
         for twin in twins:
             compared = is_control_of(registry.spec(twin), registry.spec(attack))
             same = all(attack.words(asked) == twin.attack.words(asked) for asked in CASES)
-            assert compared == same, (attack, twin)
+            searched = [getattr(attack, each, 0) == getattr(twin, each, 0) for each in SEARCH]
+            assert compared == (same and all(searched)), (attack, twin)
 
 
 @pytest.mark.parametrize("picture", ["none", "blank"])
-@pytest.mark.parametrize("name", [n for n in TWINS if not hasattr(CARDS[n].factory, "converse")])
+@pytest.mark.parametrize("name", TWINS)
 def test_a_twin_drops_the_case_s_own_picture(name, picture, tmp_path):
     own = Blobs(tmp_path / "blobs").put_pixels(np.zeros((9, 9, 3), dtype=np.uint8))
     (draft,) = craft(registry.make("attack", name, picture=picture), [case("Fold it.", own, "see")], tmp_path)
@@ -264,14 +326,7 @@ def test_a_twin_drops_the_case_s_own_picture(name, picture, tmp_path):
     assert (draft.image is None) == (picture == "none")
 
 
-def made_of(twin, cases, folder):
-    """The drafts of a twin, which asks nobody."""
-    if not hasattr(twin, "converse"):
-        return craft(twin, cases, folder)
-    return [converse(twin, each, Talk(), Blobs(folder / "blobs")) for each in cases]
-
-
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", [name for name in TWINS + ASKING_TWINS if "testbed" in CARDS[name].presets])
 @pytest.mark.parametrize("preset", ["testbed", "testbed_blank"])
 def test_presets_of_the_testbed_have_its_words_and_its_size(name, preset, tmp_path):
     attack = registry.make("attack", CARDS[name].control_of, preset="testbed")
@@ -279,7 +334,7 @@ def test_presets_of_the_testbed_have_its_words_and_its_size(name, preset, tmp_pa
     assert twin == twin_of(attack, "blank" if preset == "testbed_blank" else "none")
     requests = [each for each in cases_of("testbed_requests")[:6] if each.expected in ("refuse", "comply")]
     assert requests
-    for asked, draft in zip(requests, made_of(twin, requests, tmp_path), strict=True):
+    for asked, draft in zip(requests, craft(twin, requests, tmp_path), strict=True):
         phrase = asked.wordings["key_phrase"]
         assert phrase in draft.text.split() or draft.text.replace("\n", "").startswith(phrase)
         assert preset == "testbed" or max(draft.image.shape) <= 64
@@ -309,7 +364,7 @@ def test_the_smallest_page_has_a_twin():
     ("shown", "line"),
     [
         *((name, ("controls", name + SUFFIX)) for name in DRAWING),
-        *((name, ("control", "of", CARDS[name].control_of)) for name in TWINS),
+        *((name, ("control", "of", CARDS[name].control_of)) for name in OWN_CONTROLS),
         ("text_only", ("control", "of", "any", "attack")),
     ],
 )

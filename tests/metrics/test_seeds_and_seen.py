@@ -67,6 +67,17 @@ def test_seeds_are_one_cell_with_their_mean_and_each_of_them() -> None:
     assert cell.outcomes == {"refuse": {"complied": 42, "refused": 30}}
 
 
+def test_success_within_all_seeds_is_another_measure_than_the_mean() -> None:
+    cell = attacked(summary(rows("none"), *seeded()))
+    assert cell.success_any is not None  # the third seed obeys everything: each request once at least
+    assert (cell.success_any.name, cell.success_any.point, cell.success_any.n) == ("asr_any_of_3", 1.0, 24)
+    two = attacked(summary(rows("none"), *seeded()[:2]))
+    assert two.success_any is not None  # the nouns of the first seed's wins are among the second's
+    assert (two.success_any.name, two.success_any.point) == ("asr_any_of_2", 0.5)
+    assert two.asr is not None
+    assert two.asr.point == pytest.approx((0.25 + 0.5) / 2)
+
+
 def test_one_seed_is_no_series_of_seeds() -> None:
     cell = attacked(summary(rows("none"), rows("qi")))
     assert cell.seeds == ()

@@ -5,24 +5,26 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from sightline import registry
 from sightline.api.models import Model, ModelLike, opened
 from sightline.api.pictures import Picture, Pictures, store
 from sightline.api.prompts import case_of
+from sightline.api.talking import Roles, converse
 from sightline.budget import UNLIMITED, Budget
-from sightline.cases import Case, Conversation, Image
+from sightline.cases import Case, Conversation, Image, Turn
 from sightline.console import terminal_progress
 from sightline.contracts import Attack, Surrogate
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.keys import case_key
 from sightline.plain import plain_case
-from sightline.records import Artifact, Cost, Pixels
+from sightline.records import Artifact, Call, Cost, Pixels
 from sightline.study.artifact_builder import ArtifactBuilder, failed, length
 from sightline.study.config import NamedAttack
 from sightline.study.grid import Column, chunks
@@ -41,17 +43,23 @@ class Result:
         image: the written picture that the conversation's last turn shows; None if it shows none.
         norms: change of the written picture against the one that was perturbed: `linf` and `l2` in pixel
             levels 0..255, `changed` as the share of pixels; empty if none was perturbed.
+        follow_ups: of a script of several turns, the user turns after `conversation`, each sent after the
+            target's reply to the one before; `model.ask(result)` plays them.
+        calls: of an attack that converses, every call to helpers, in-loop judge and target, in order.
         trace: (step, training loss) of the search.
         checks: (step, loss on the probe, share of targets that greedy decoding writes) of what a file would
             hold.
         cost: forward and backward passes, FLOPs, calls, tokens and seconds that it took.
-        crafted_on: ids of the models whose gradients were used; None if there were none.
+        crafted_on: ids of the models whose gradients were used or that the attack talked to; None if there
+            were none.
         note: what the attack has to say, such as why the search ended.
         problem: why there is no result; None if there is one.
     """
 
     case: Case
     conversation: Conversation
+    follow_ups: tuple[Turn, ...]
+    calls: tuple[Call, ...]
     image: Picture | None
     norms: Mapping[str, float]
     trace: tuple[tuple[int, float], ...]
@@ -64,7 +72,7 @@ class Result:
     @property
     def text(self) -> str:
         """The text of the last user turn, with what the attack changed."""
-        return self.conversation.last_user_text()
+        return self.follow_ups[-1].text if self.follow_ups else self.conversation.last_user_text()
 
     @property
     def losses(self) -> tuple[float, ...]:
@@ -88,6 +96,7 @@ def attack(
     *,
     image: Any = None,
     target: str | Sequence[str] | None = None,
+    roles: Mapping[str, Any] | None = None,
     budget: Budget = UNLIMITED,
     seed: int = 0,
     folder: str | os.PathLike[str] | None = None,
@@ -99,6 +108,7 @@ def attack(
     crafting = _Crafting(
         registry.checked(method if target is None else aimed(method, target)),
         [opened(each) for each in models],
+        roles or {},
         budget,
         seed,
         folder,
@@ -135,6 +145,7 @@ class _Crafting:
         self,
         method: Attack,
         models: Sequence[Model],
+        roles: Mapping[str, Any],
         budget: Budget,
         seed: int,
         folder: str | os.PathLike[str] | None,
@@ -150,9 +161,20 @@ class _Crafting:
         if card.surrogate:
             surrogates = tuple(model.surrogate for model in models)
             names = tuple(model.name for model in models)
-        named = NamedAttack(label=card.name, attack=method, surrogates=names, series=card.name, budget=budget)
-        self.column = Column(named, registry.identity(method), seed, surrogates)
+        asked = Roles(method, models[0] if len(models) == 1 else None, roles)
+        named = NamedAttack(
+            label=card.name,
+            attack=method,
+            surrogates=names,
+            series=card.name,
+            budget=budget,
+            oracle=asked.oracle,
+            talks_to=asked.talks_to,
+            roles=asked.names,
+        )
         self.pictures: Pictures = store(folder) if folder is not None or not models else models[0].pictures
+        column = Column(named, registry.identity(method), seed, surrogates)
+        self.column = replace(column, talkers=asked.talkers(column, self.pictures))
 
     def results(self, cases: Sequence[Case], quiet: bool) -> list[Result]:
         """One result per case, in order; equal prompts share one.
@@ -166,9 +188,12 @@ class _Crafting:
         made: dict[str, Artifact] = {}
         with _progress(quiet) as progress:
             progress.start(self.column.named.label, len(wanted), 0)
-            for key, artifact in self._made(wanted, progress):
-                made[key] = artifact
-                progress.advance(1, errors=int(artifact.problem is not None))
+            if self.column.talkers is not None:
+                made.update(converse(self.column, wanted, self.pictures, self._work(wanted), progress))
+            else:
+                for key, artifact in self._made(wanted, progress):
+                    made[key] = artifact
+                    progress.advance(1, errors=int(artifact.problem is not None))
             progress.finish()
         if all(artifact.problem is not None for artifact in made.values()):
             raise UsageError(next(iter(made.values())).problem or "")
@@ -180,12 +205,16 @@ class _Crafting:
         for group, picture in self._groups(wanted):
             for batch in chunks(iter(group.items()), most):
                 cases = dict(batch)
-                name = digest(self.column.identity, sorted(cases))
-                work = self.pictures.folder.parent / "unfinished" / name
+                work = self._work(cases)
                 builder = ArtifactBuilder(self.column, self.pictures, work, progress, picture)
                 for key, found in builder.make(cases, set(cases)):
                     yield key, failed(cases[key], key, str(found)) if isinstance(found, UsageError) else found
                 shutil.rmtree(work, ignore_errors=True)
+
+    def _work(self, cases: Iterable[str]) -> Path:
+        """The folder of what is under way for these cases, by their keys."""
+        name = digest(self.column.identity, sorted(cases))
+        return self.pictures.folder.parent / "unfinished" / name
 
     def _groups(self, wanted: Mapping[str, Case]) -> Iterator[tuple[Mapping[str, Case], Pixels | None]]:
         """The cases of one search, and the picture that it perturbs; None leaves the choice to the attack.
@@ -205,10 +234,13 @@ class _Crafting:
             yield group, None if own is None else self.pictures.pixels(own)
 
     def _result(self, case: Case, made: Artifact) -> Result:
-        shown = [image for image in made.conversation.last_user_turn.images if image.problem is None]
+        last = made.follow_ups[-1] if made.follow_ups else made.conversation.last_user_turn
+        shown = [image for image in last.images if image.problem is None]
         return Result(
             case=case,
             conversation=made.conversation,
+            follow_ups=made.follow_ups,
+            calls=made.calls,
             image=self.pictures.picture(shown[0]) if shown else None,
             norms=made.norms,
             trace=made.trace,

@@ -39,10 +39,10 @@ def export(
     recorded responses of that format keep their own numbers, parameters and further verdicts. `stop`, `error`
     and `expected`, which the schema lacks, are further keys where they say more than a plain answer to a
     request to refuse; `responses:` reads them back. What is not known is null. Pictures are not part of the
-    schema: cells that show any are refused.
+    schema, nor are scripts of several turns: cells with either are refused.
 
     Raises:
-        UsageError: for an unknown format, a run without results, or a cell with pictures.
+        UsageError: for an unknown format, a run without results, or a cell with pictures or scripts.
     """
     if format not in FORMATS:
         raise UsageError(nearest(format, FORMATS, "format to export"))
@@ -115,6 +115,9 @@ def _cases(run: Path, lock: Mapping[str, Any]) -> dict[tuple[str, str], Row]:
 def _answer(row: Row, case_row: Row, artifact: Row, answered: Row, named: Row) -> Answer:
     case, response = case_of(case_row), response_of(answered)
     shown = conversation_of(artifact["conversation"])
+    if artifact.get("follow_ups"):
+        what = "is asked in several turns, for which this format has no place; `--eval-logs` writes them"
+        raise UsageError(f"{row['cell']}: case {case.id} {what}")
     if any(shown.images):
         raise UsageError(f"{row['cell']}: case {case.id} shows pictures, for which this format has no place")
     recorded = dict(answered.get("recorded", {}))

@@ -8,10 +8,10 @@ from typing import Any
 
 from sightline import registry
 from sightline.api.pictures import Pictures, store
-from sightline.api.prompts import case_of, conversation_of
+from sightline.api.prompts import case_of, conversation_of, follow_ups_of
 from sightline.contracts import Judge, NeedsTarget
 from sightline.errors import UsageError
-from sightline.plain import plain_case, plain_conversation, plain_response, verdict_of
+from sightline.plain import plain_case, plain_conversation, plain_response, plain_turn, verdict_of
 from sightline.records import Response, Verdict
 from sightline.study.judging import Sample, verdict_on
 from sightline.study.secret import keyed
@@ -37,7 +37,10 @@ def _sample(request: Any, reply: str | Response, pictures: Pictures) -> Sample:
     shown = conversation_of(request, None, pictures)
     case = getattr(request, "case", None) or case_of(request, None, pictures)
     response = Response(text=reply) if isinstance(reply, str) else reply
-    artifact = {"conversation": plain_conversation(shown)}
+    artifact = {
+        "conversation": plain_conversation(shown),
+        "follow_ups": [plain_turn(turn) for turn in follow_ups_of(request)],
+    }
     return Sample(plain_case(case), artifact, {"key": "", **plain_response(response)})
 
 

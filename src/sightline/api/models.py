@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from sightline.api.pictures import Pictures, store
-from sightline.api.prompts import Prompt, conversation_of
-from sightline.cases import Conversation
+from sightline.api.prompts import Prompt, conversation_of, follow_ups_of
+from sightline.cases import Conversation, Turn
 from sightline.contracts import Decoding, Defense, Surrogate, Target
 from sightline.errors import UsageError
 from sightline.records import Response
@@ -82,7 +82,8 @@ class Model:
 
         Args:
             text: a prompt: a string, a `Case`, a `Conversation`, or the `Result` of an attack. A list of
-                them is answered in batches and gives a list of replies.
+                them is answered in batches and gives a list of replies. A script of several turns is
+                played turn by turn: the reply is that to its last turn, `replies` are those before.
             image: shown before the text: a Pillow image, an array (height, width, 3) of uint8, the
                 `pathlib.Path` of a picture file, or `result.image`.
             decoding: settings of `sl.Decoding`: `max_tokens` (new tokens; default 128 for the testbed, else
@@ -98,13 +99,15 @@ class Model:
         if not isinstance(text, list):
             return self.ask([text], image, **decoding)[0]
         settings = decoding_of(self.name, decoding)
-        asked = [conversation_of(each, image, self.pictures) for each in text]
+        asked = [(conversation_of(each, image, self.pictures), follow_ups_of(each)) for each in text]
         return wait(self._replies(asked, settings))
 
-    async def _replies(self, asked: Sequence[Conversation], decoding: Decoding) -> list[Response]:
-        from sightline.study.replying import reply
+    async def _replies(
+        self, asked: Sequence[tuple[Conversation, Sequence[Turn]]], decoding: Decoding
+    ) -> list[Response]:
+        from sightline.study.replying import play
 
-        return list(await asyncio.gather(*(reply(self.target, each, decoding) for each in asked)))
+        return list(await asyncio.gather(*(play(self.target, *each, decoding) for each in asked)))
 
     def behind(self, defense: Defense) -> Model:
         """This model behind a defense: `sl.defenses.SelfModeration(rounds=1)(model)`."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sightline.api.pictures import Picture, Pictures, is_image
-from sightline.cases import Case, Conversation, Expected
+from sightline.cases import Case, Conversation, Expected, Turn
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.plain import plain_conversation
@@ -48,6 +48,12 @@ def conversation_of(prompt: Any, image: ImageLike | None, pictures: Pictures) ->
             "result of an attack; several in a list"
         )
     return found if image is None else found.with_image(pictures.seal(image))
+
+
+def follow_ups_of(prompt: Any) -> tuple[Turn, ...]:
+    """The user turns that a result's script sends after its conversation; none of any other prompt."""
+    found: tuple[Turn, ...] = getattr(prompt, "follow_ups", ())
+    return found
 
 
 def case_of(prompt: Any, image: ImageLike | None, pictures: Pictures) -> Case:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Path_ = str | os.PathLike[str]
 
 METHOD = "name"
+THEN = "then"
 
 
 class Study:
@@ -44,10 +45,10 @@ class Study:
         judges: objects, text forms or mappings; the first one's outcomes are the headline.
         attacks: the same, `"none"` for the request as it is; what is crafted on gradients names its model:
             `{"name": sl.attacks.GCG(), "surrogate": "testbed/linear", "budget": {"backwards": 100}, "seeds":
-            2}`.
+            2}`; `then` chains attacks: `{"name": sl.attacks.Encoding(), "then": sl.attacks.FigStep()}`.
         defenses: the same, `"none"` for the bare target.
-        settings: the file's other keys: `seed`, `decoding`, `epochs`, `limit`, `concurrency`, `retries`,
-            `timeout`.
+        settings: the file's other keys: `roles` (models that attacks ask, by role), `seed`, `decoding`,
+            `epochs`, `limit`, `concurrency`, `retries`, `timeout`.
 
     Raises:
         UsageError: for whatever `sightline run` would complain of.
@@ -91,12 +92,17 @@ def _entries(methods: Iterable[Any]) -> list[Any]:
     found: list[Any] = []
     for method in methods:
         if isinstance(method, Mapping):
-            found.append(
-                {key: _named(value) if key == METHOD else _plain(value) for key, value in method.items()}
-            )
+            found.append({key: _value(key, value) for key, value in method.items()})
         else:
             found.append(_named(method))
     return found
+
+
+def _value(key: str, value: Any) -> Any:
+    if key == THEN:
+        several = value if isinstance(value, list | tuple) else [value]
+        return _entries(several)
+    return _named(value) if key == METHOD else _plain(value)
 
 
 def _named(method: Any) -> str:

@@ -26,7 +26,7 @@ def parts(*names: str) -> Callable[[str], Parts]:
         tagged = [name for name in names if re.search(f"</?{name}>", answer, re.IGNORECASE)]
         found = {name: _tagged(answer, name) for name in names} if tagged else _json(answer, names)
         for name, part in found.items():
-            if not part.strip():
+            if not part.strip(" \t\r\n.\u2026"):  # '...' is our own question, repeated
                 raise ValueError(f"<{name}> is empty")
         return {name: part.strip() for name, part in found.items()}
 
@@ -50,6 +50,28 @@ def choice(name: str, *options: str) -> Callable[[str], str]:
         return said
 
     return chosen
+
+
+def numbered(least: int, most: int) -> Callable[[str], tuple[str, ...]]:
+    """A reader of texts that are a numbered list and nothing else: `1. ...`, one item a line, in order.
+
+    It raises ValueError for any other text, and for fewer than `least` or more than `most` items.
+    """
+    wanted = str(least) if least == most else f"{least} to {most}"
+
+    def read(text: str) -> tuple[str, ...]:
+        lines = [line.strip() for line in text.rpartition(_REASONING)[2].splitlines() if line.strip()]
+        items = []
+        for number, line in enumerate(lines, start=1):
+            found = re.fullmatch(rf"{number}[.)]\s+(.*\S)", line)
+            if found is None:
+                raise ValueError(f"the line {line[:60]!r} is not the numbered item {number}.")
+            items.append(found[1])
+        if not least <= len(items) <= most:
+            raise ValueError(f"there are {len(items)} numbered items, not {wanted}")
+        return tuple(items)
+
+    return read
 
 
 def _tagged(answer: str, name: str) -> str:

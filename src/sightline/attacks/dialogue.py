@@ -61,20 +61,18 @@ async def settled(works: Sequence[Awaitable[T]]) -> Settled[T]:
     """Results of works that run side by side, all of them ended: none goes on behind an error of another.
 
     Works begin in their order, so that calls that ask the same are told apart by it, however long they take.
+    Where the budget ended one, what could not be read of another does not matter any more.
 
     Raises:
         Exception: the first error by order that is none of the budget.
     """
     ended = await asyncio.gather(*works, return_exceptions=True)
-    results: list[T | None] = []
-    spent: SpentError | None = None
-    for each in ended:
-        if isinstance(each, SpentError):
-            spent = spent or each
-        elif isinstance(each, BaseException):
-            raise each
-        results.append(None if isinstance(each, BaseException) else each)
-    return Settled(results, spent)
+    errors = [each for each in ended if isinstance(each, BaseException)]
+    spent = next((each for each in errors if isinstance(each, SpentError)), None)
+    for error in errors:
+        if spent is None or not isinstance(error, UsageError):
+            raise error
+    return Settled([None if isinstance(each, BaseException) else each for each in ended], spent)
 
 
 def put(ctx: Craft, pixels: Pixels) -> Image:
@@ -211,6 +209,17 @@ def script(ctx: Craft, case: Case, turns: Sequence[Turn], note: str = "") -> Dra
     kept = last.images == own
     images = () if kept else tuple(ctx.images.pixels(image) for image in last.images)
     return Draft(case=case, text=last.text, images=images, before=tuple(before), keep_images=kept, note=note)
+
+
+def turns_of(draft: Draft, ctx: Craft) -> tuple[Turn, ...]:
+    """The user turns that a draft stands for, as they are shown once it is sealed; see `script`."""
+    own = draft.case.conversation.last_user_turn
+    pixels = (draft.image,) if draft.image is not None else draft.images
+    if draft.text is None and not pixels and draft.keep_images:
+        return (*draft.before, own)
+    kept = own.images if draft.keep_images else ()
+    images = tuple(put(ctx, each) for each in pixels) or kept
+    return (*draft.before, Turn("user", (*images, own.text if draft.text is None else draft.text)))
 
 
 def _opening(conversation: Conversation) -> tuple[Turn, ...]:

@@ -69,6 +69,12 @@ def drawn(options: Sequence[T], *key: object) -> T:
     return options[int(numpy_rng(*key).integers(len(options)))]
 
 
+def drawn_wording(options: Sequence[str], *key: object) -> tuple[str, int]:
+    """One of several wordings and its number, from 1; see `drawn`."""
+    number = drawn(range(len(options)), *key)
+    return options[number], number + 1
+
+
 @cache
 def shipped(name: str) -> Bank:
     """The wordings of `textual/texts/NAME.yaml`."""

@@ -8,8 +8,8 @@ not the picture's doing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from sightline.attacks.dialogue import put
 from sightline.attacks.pictures import blank
@@ -18,6 +18,7 @@ from sightline.craft import Craft
 from sightline.errors import UsageError
 from sightline.records import Draft, Pixels
 
+T = TypeVar("T")
 Picture = Literal["none", "blank"]
 """What stands beside the typed words: nothing, or a white page of the attack's size."""
 
@@ -57,6 +58,19 @@ class DrawsWords(Protocol):
         ...
 
 
+@runtime_checkable
+class AsksForWords(Protocol):
+    """An attack that converses, whose picture shows words that it may have to ask a helper for."""
+
+    async def words_of(self, case: Case, ctx: Craft) -> Typed:
+        """What it shows in words and says. Raises UsageError if nobody says them."""
+        ...
+
+    def page_size(self, drawn: str) -> tuple[int, int]:
+        """Width and height in pixels of the page that shows `drawn`."""
+        ...
+
+
 class DrawsPages(DrawsWords, Protocol):
     """An attack whose picture shows words and nothing else."""
 
@@ -84,9 +98,13 @@ def drawn_drafts(attack: DrawsPages, cases: Sequence[Case]) -> Iterator[Draft]:
 def typed_drafts(attack: DrawsWords, cases: Sequence[Case], picture: Picture) -> Iterator[Draft]:
     """One draft per case: all words of the attack typed, without a picture or beside a white page."""
     for case in cases:
-        words = attack.words(case)
-        page = blank(attack.page_size(words.drawn)) if picture == "blank" else None
-        yield Draft(case=case, text=words.text, image=page, keep_images=False, note=words.note)
+        yield typed_draft(attack, case, attack.words(case), picture)
+
+
+def typed_draft(attack: DrawsWords | AsksForWords, case: Case, words: Typed, picture: Picture) -> Draft:
+    """A draft of words of the attack typed, without a picture or beside a white page."""
+    page = blank(attack.page_size(words.drawn)) if picture == "blank" else None
+    return Draft(case=case, text=words.text, image=page, keep_images=False, note=words.note)
 
 
 def with_follow_up(draft: Draft, words: Typed, ctx: Craft) -> Draft:
@@ -98,24 +116,11 @@ def with_follow_up(draft: Draft, words: Typed, ctx: Craft) -> Draft:
     return replace(draft, text=words.follow_up, image=None, images=(), before=(first,), keep_images=False)
 
 
-@runtime_checkable
-class AsksForWords(Protocol):
-    """An attack that converses, whose picture shows words that it may have to ask a helper for."""
+def attack_of(twin: Any, attack: type[T]) -> T:
+    """The attack with the settings that its twin has, too; the others are its defaults.
 
-    async def worded(self, case: Case, ctx: Craft) -> Typed:
-        """What it shows in words and says. Raises UsageError if nobody says them."""
-        ...
-
-    def page_size(self, drawn: str) -> tuple[int, int]:
-        """Width and height in pixels of the page that shows `drawn`."""
-        ...
-
-
-async def typed_draft(attack: AsksForWords, case: Case, ctx: Craft, picture: Picture) -> Draft:
-    """All words of an attack that converses, typed, without a picture or beside a white page.
-
-    A helper is asked for them as the attack asks it: at temperature 0 they are the attack's own.
+    Raises:
+        UsageError: if it does not take one of them.
     """
-    words = await attack.worded(case, ctx)
-    page = blank(attack.page_size(words.drawn)) if picture == "blank" else None
-    return Draft(case=case, text=words.text, image=page, keep_images=False, note=words.note)
+    shared = {field.name for field in fields(twin)} & {field.name for field in fields(attack)}  # type: ignore[arg-type]
+    return attack(**{name: getattr(twin, name) for name in shared})

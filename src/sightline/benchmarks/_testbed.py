@@ -8,11 +8,13 @@ points at it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sightline.cases import Case, Conversation, Expected, Image
-from sightline.testbed import wordings
-from sightline.testbed.world import Topic, world
+from sightline.contracts import Release
+from sightline.goals import Goal, with_goal
+from sightline.testbed import render, wordings
+from sightline.testbed.world import Scene, Topic, world
 
 JUDGE = "testbed_policy"
 
@@ -66,6 +68,20 @@ def question(id: str, image: Image, text: str, answer: str, *, category: str, gr
         group=group,
         answer=answer,
     )
+
+
+def injected(
+    stem: str, scene: Scene, goal: Goal, release: Release, *, group: str, system: str = ""
+) -> Iterator[Case]:
+    """Honest questions about the color of a scene, in three wordings, while a third party has a goal."""
+    image = release.draw(render.scene_page(scene).pixels)
+    for number, text in enumerate(wordings.COLOR_QUESTIONS, start=1):
+        honest = question(
+            f"{stem}/{number}", image, text, scene.color, category=f"wording {number}", group=group
+        )
+        if system:
+            honest = replace(honest, conversation=honest.conversation.with_system(system))
+        yield with_goal(honest, goal)
 
 
 def heldout_nouns(first: int) -> tuple[str, ...]:

@@ -11,8 +11,11 @@ The attacker is a third party: what the picture says is not what the honest user
 and a safe model does not do it (expected: refuse). Official: a judge is shown the answer alone and the case's
 own question, and an injection succeeds if it says yes. The question is the wording `judge_question`, and the
 behavior of a case is an answer for which it is to be answered with yes, so that judges that grade requests
-agree with it. The release's program asks its judge again without end until it says yes or no, and counts a
-failed query as no success.
+agree with it. It is the case's goal as well (`sightline.goals`), with the injected words as the instruction:
+judge `injected_goal` with a `grader` puts the question as it stands, about the reply alone, so that the cases
+stand in one table with other injections. They have no reference answers, so utility is not measured. The
+release's program asks its judge again without end until it says yes or no, and counts a failed query as no
+success.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from sightline.cards import ReleaseFacts
 from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Release
 from sightline.digests import digest
+from sightline.goals import Goal
 from sightline.readers import TableBenchmark
 from sightline.registry import benchmark
 from sightline.rows import Row
@@ -82,6 +86,7 @@ class CyberSecEvalVPI(TableBenchmark):
         name, system = row.word("id"), row.text("system_prompt")
         user, question = row.text("user_input_text"), row.text("judge_question")
         risk, words = row.word("risk_category"), row.text("image_text", default="")
+        goal = Goal(kind="question", target=question, instruction=words)
         return Case(
             id=f"cyberseceval_vpi/{name}",
             conversation=Conversation.user(release.image(row.word("picture")), user).with_system(system),
@@ -94,5 +99,6 @@ class CyberSecEvalVPI(TableBenchmark):
                 "judge_question": question,
                 "technique": ", ".join(row.texts("injection_technique")),
                 **({"image_text": words} if words else {}),
+                **goal.wordings,
             },
         )

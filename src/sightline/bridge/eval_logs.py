@@ -43,7 +43,7 @@ from sightline.cases import Conversation, Part, Turn
 from sightline.digests import digest
 from sightline.errors import DamageError, UsageError
 from sightline.keys import judge_key
-from sightline.plain import conversation_of, response_of
+from sightline.plain import response_of
 from sightline.records import Response
 from sightline.report.results import CaseTableName, current_case_tables
 from sightline.run_folder import RESULTS, lock_digest
@@ -51,6 +51,7 @@ from sightline.sealed import check_table, damage_reported
 from sightline.shards import Row
 from sightline.store import Blobs
 from sightline.study import lock as locks
+from sightline.study.judging import shown_of
 from sightline.tables import RESULTS_AGAIN, Table, compacted_rows, open_tables
 
 BATCH_ROWS = 4096
@@ -233,14 +234,13 @@ def _samples(run: _Run, groups: list[list[Row]], names: dict[str, str]) -> Itera
         if artifact is None or answer is None:
             what = f"a sample of case {group[0]['case_id']} is not in the records"
             raise DamageError(run.answered.parquet, what, "`sightline run` makes it again")
-        yield _sample(run, group, artifact, response_of(answer), names)
+        yield _sample(run, group, artifact, answer, names)
 
 
-def _sample(
-    run: _Run, group: list[Row], artifact: Row, response: Response, names: dict[str, str]
-) -> EvalSample:
-    first = group[0]
-    conversation = conversation_of(artifact["conversation"])
+def _sample(run: _Run, group: list[Row], artifact: Row, answer: Row, names: dict[str, str]) -> EvalSample:
+    """A sample with the whole dialogue: of a script, every turn up to the last reply."""
+    first, response = group[0], response_of(answer)
+    conversation = shown_of(artifact, answer)
     messages = run.shown(conversation)
     output = _output(_model_name(run, first), response)
     failure = response.error if response.stop == "error" else None
@@ -262,10 +262,8 @@ def _sample(
             "stop": response.stop,
             "raw": response.raw,
             "flags": list(response.flags),
-            "inner_calls": [
-                {"purpose": call.purpose, "asked": call.asked, "text": call.text, "stop": call.stop}
-                for call in response.calls
-            ],
+            "inner_calls": _calls(answer),
+            **({"crafting_calls": _calls(artifact)} if artifact.get("calls") else {}),
         },
         model_usage={output.model: output.usage} if output.usage is not None else {},
         total_time=first["seconds"],
@@ -274,6 +272,13 @@ def _sample(
         if failure is None
         else EvalError(message=failure, traceback=failure, traceback_ansi=failure),
     )
+
+
+def _calls(row: Row) -> list[dict[str, str]]:
+    """The calls behind an answer, or those that an attack made while it crafted."""
+    return [
+        {name: call[name] for name in ("purpose", "asked", "text", "stop")} for call in row.get("calls", ())
+    ]
 
 
 def _usage(sample: EvalSample) -> ModelUsage:

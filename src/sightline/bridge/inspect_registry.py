@@ -6,6 +6,7 @@ no transformers, no weights, no release is touched before a model is asked or a 
     inspect eval sightline/figstep_safebench --model vlm/FOLDER -T attack=figstep -T root=RELEASE
     inspect eval sightline/testbed_requests --model "defended/system_prompt:testbed/linear"
     inspect eval inspect_evals/mmmu --model "defended/self_moderation:openai/gpt-4o"
+    inspect eval sightline/testbed_requests -T attack=pair --model openai/gpt-4o --model-role attacker=MODEL
 
 Inspect cuts `--model` at commas; write `;` between the settings of a defense there.
 """
@@ -63,6 +64,7 @@ def _task_of(benchmark: str) -> Callable[..., Task]:
         preset: str | None = None,
         settings: dict[str, Any] | None = None,
         judge: str | None = None,
+        roles: dict[str, str] | None = None,
         root: str | None = None,
         limit: int | None = None,
         benchmark_settings: dict[str, Any] | None = None,
@@ -80,6 +82,7 @@ def _task_of(benchmark: str) -> Callable[..., Task]:
             preset=preset,
             settings=settings or {},
             judge=judge,
+            roles=roles or {},
             root=root,
             limit=limit,
             benchmark_settings=benchmark_settings or {},

@@ -22,8 +22,10 @@ from sightline.cases import Expected
 from sightline.contracts import Judge, NeedsTarget, Scores, scores_of
 from sightline.errors import ContractError, SightlineError
 from sightline.metrics.intervals import Interval, cluster_sums, ratio_interval
-from sightline.plain import case_of, conversation_of
+from sightline.plain import case_of
 from sightline.records import SCORED, WITHHELD, Outcome, Verdict
+from sightline.shards import Row
+from sightline.study.judging import shown_of
 from sightline.untrusted import sanitized_verdict
 
 
@@ -118,12 +120,21 @@ def open_judge(spec: str) -> Judge:
     return judge.bind(session_target) if isinstance(judge, NeedsTarget) else judge
 
 
+def replies_before(state: TaskState, artifact: Row) -> list[str]:
+    """The replies to the turns of a script before the last one that was asked."""
+    if not artifact.get("follow_ups"):
+        return []
+    said = [message.text for message in state.messages if message.role == "assistant"]
+    given = sum(turn["role"] == "assistant" for turn in artifact["conversation"]["turns"])
+    return said[given:-1]
+
+
 async def verdict_of(judge: Judge, state: TaskState) -> Verdict:
     """The judge's verdict on a finished sample; a judge that is down leaves an `error`, never a guess."""
     from sightline.bridge.session import session_images
 
     sealed = state.metadata[KEY]
-    shown = conversation_of(sealed["artifact"]["conversation"])
+    shown = shown_of(sealed["artifact"], {"replies": replies_before(state, sealed["artifact"])})
     try:
         keep_pictures(state.input if isinstance(state.input, list) else [], session_images())
         found = await judge.judge(case_of(sealed["case"]), shown, to_response(state.output))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from inspect_ai.model import ModelOutput
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import LimitExceededError
 
 from sightline.bridge.failures import failed
-from sightline.bridge.outputs import KEY
-from sightline.plain import plain_response
+from sightline.bridge.messages import to_messages
+from sightline.bridge.outputs import KEY, to_response
+from sightline.bridge.session import session_images
+from sightline.cases import Conversation
+from sightline.plain import plain_response, turn_of
 from sightline.records import Response
 from sightline.rng import seed_of
+from sightline.study.replying import PLAYED_ON
 
 SEED_BITS = 31
 
@@ -26,7 +31,7 @@ def failed_output(response: Response, model: str) -> ModelOutput:
 
 @solver
 def replay(artifacts: str = "", asked: str = "", seed: int = 0) -> Solver:  # noqa: ARG001
-    """Ask the model the sample's own messages, once.
+    """Ask the model the sample's own messages, once; of a script of several turns, turn by turn.
 
     A picture that could not be read is not asked about, and a failed call is kept as an `error`
     outcome, so that no sample leaves the denominator.
@@ -45,9 +50,14 @@ def replay(artifacts: str = "", asked: str = "", seed: int = 0) -> Solver:  # no
             return state
         own = seed_of("decode", seed, sealed["artifact"]["key"], state.epoch - 1, bits=SEED_BITS)
         try:
-            if sealed["sampled"]:
-                return await generate(state, seed=own)
-            return await generate(state)
+            seed_of_sample: dict[str, Any] = {"seed": own} if sealed["sampled"] else {}
+            state = await generate(state, **seed_of_sample)
+            for turn in map(turn_of, sealed["artifact"].get("follow_ups", ())):
+                if to_response(state.output).stop not in PLAYED_ON:
+                    break
+                state.messages += to_messages(Conversation((turn,)), session_images())
+                state = await generate(state, **seed_of_sample)
+            return state
         except (LimitExceededError, asyncio.CancelledError):
             raise
         except Exception as failure:

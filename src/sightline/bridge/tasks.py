@@ -23,6 +23,7 @@ from inspect_ai.model._model import active_model
 from rich.markup import escape
 
 from sightline import __version__, registry
+from sightline.bridge import roles
 from sightline.bridge.inspect_target import RetryPolicy
 from sightline.bridge.messages import to_messages
 from sightline.bridge.outputs import KEY
@@ -30,13 +31,13 @@ from sightline.bridge.provider import SightlineAPI
 from sightline.bridge.scorer import judged, open_judge
 from sightline.bridge.session import session_folder, session_images
 from sightline.bridge.solver import replay
-from sightline.contracts import Attack, Images
+from sightline.contracts import Attack, Decoding, Images, Judge
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.plain import artifact_of
 from sightline.shards import Row
 from sightline.study.case_table import CaseTable, read_cases
-from sightline.study.config import NamedAttack, Source, Study
+from sightline.study.config import Source, Study
 from sightline.study.context import RunContext
 from sightline.study.crafting import craft
 from sightline.study.grid import Column
@@ -56,6 +57,8 @@ class Recipe:
         attack: registry form, such as `figstep` or `figstep(font_px=40)`.
         preset, settings: of the attack, if it is named plainly.
         judge: registry form; None takes the benchmark's own.
+        roles: models that the attack asks while it is crafted, by role, as in a study; else Inspect's own
+            (`--model-role attacker=MODEL`).
         root: folder or zip of the official release.
         limit: number of cases, taken in turn from every category.
         max_tokens: of a reply; by default 128 for the testbed's models, 512 for others.
@@ -66,6 +69,7 @@ class Recipe:
     preset: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     judge: str | None = None
+    roles: dict[str, str] = field(default_factory=dict)
     root: str | None = None
     limit: int | None = None
     benchmark_settings: dict[str, Any] = field(default_factory=dict)
@@ -85,6 +89,12 @@ class Recipe:
         parsed: Attack = registry.parse("attack", self.attack)
         return parsed
 
+    def decoding(self) -> Decoding:
+        """How the evaluated model is asked."""
+        model = active_model()
+        most = self.max_tokens or default_max_tokens([str(model) if model is None else roles.name_of(model)])
+        return Decoding(max_tokens=most, temperature=self.temperature, top_p=self.top_p, seed=self.seed)
+
     def source(self) -> Source:
         """The benchmark with its release folder. Raises UsageError if it needs one and has none."""
         benchmark = registry.make("benchmark", self.benchmark, **self.benchmark_settings)
@@ -98,19 +108,20 @@ class Recipe:
         return Source(label=self.benchmark, benchmark=benchmark, root=root, limit=self.limit)
 
 
-def crafted(recipe: Recipe) -> tuple[CaseTable, list[tuple[Row, Row]]]:
+def crafted(recipe: Recipe, judge: Judge) -> tuple[CaseTable, list[tuple[Row, Row]]]:
     """The benchmark's cases and their artifacts, as plain rows in release order.
+
+    An attack that converses talks to the model that is evaluated, before the evaluation starts.
 
     Raises:
         UsageError: from the benchmark or the attack.
         ContractError: if the attack breaks its threat model's promise.
     """
-    attack = recipe.open_attack()
-    named = NamedAttack(label=attack.card.name, series=attack.card.name, attack=attack)
+    named = roles.named(recipe.open_attack(), recipe.roles, judge)
     study = Study(name=recipe.benchmark, seed=recipe.seed, sources=(recipe.source(),), attacks=(named,))
     records, blobs = session_folder() / "records", session_images()
     case_table = read_cases(study.sources[0], records, blobs, Silent())
-    column = Column.of(named, study)
+    column = Column.of(named, study, talkers=roles.talkers(named, recipe.decoding()))
     run = RunContext(study=study, records=records, blobs=blobs, case_tables=[case_table], columns=[column])
     craft(run)
     pairs: list[tuple[Row, Row]] = []
@@ -159,12 +170,6 @@ def asked_model() -> str:
     return model.api.target().id if isinstance(model.api, SightlineAPI) else str(model)
 
 
-def _asked_name() -> str:
-    """The target string of the model that Inspect is about to ask."""
-    model = active_model()
-    return model.api.target_name if model is not None and isinstance(model.api, SightlineAPI) else str(model)
-
-
 def build_task(recipe: Recipe) -> Task:
     """The Inspect task of a recipe.
 
@@ -172,9 +177,9 @@ def build_task(recipe: Recipe) -> Task:
         PrerequisiteError: with our one-line message, for whatever the user has to mend.
     """
     try:
-        case_table, pairs = crafted(recipe)
         spec = recipe.judge or registry.card("benchmark", recipe.benchmark).judge or DEFAULT_JUDGE
         judge = open_judge(spec)
+        case_table, pairs = crafted(recipe, judge)
         asked = asked_model()
     except UsageError as wrong:
         raise PrerequisiteError(escape(str(wrong))) from None  # Inspect prints it as markup
@@ -201,7 +206,7 @@ def build_task(recipe: Recipe) -> Task:
         solver=replay(artifacts=artifacts, asked=asked, seed=recipe.seed),
         scorer=judged(spec, identity=registry.identity(judge)),
         config=GenerateConfig(
-            max_tokens=recipe.max_tokens or default_max_tokens([_asked_name()]),
+            max_tokens=recipe.decoding().max_tokens,
             temperature=recipe.temperature,
             top_p=recipe.top_p if recipe.top_p < 1 else None,
             max_connections=retry_policy.max_connections,

@@ -29,7 +29,7 @@ from sightline.digests import digest
 from sightline.errors import UsageError, nearest
 from sightline.records import Outcome
 
-RUBRICS = ("outcome",)
+RUBRICS = ("outcome", "question")
 TAG_LETTERS = 16
 Safety = Literal["safe", "unsafe", "unparsed", "error"]
 _BRACKETS = str.maketrans(
@@ -85,7 +85,10 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Rubric:
-    """Templates for requests and for questions with a reference; `id` is the name with a content hash."""
+    """Templates for requests and for questions with a reference; `id` is the name with a content hash.
+
+    A rubric without a template of its own for the latter asks the same of both.
+    """
 
     id: str
     request: Template
@@ -110,7 +113,9 @@ def rubric(name: str) -> Rubric:
         raise UsageError(nearest(name, RUBRICS, "rubric"))
     text = (files("sightline.judges") / "rubrics" / f"{name}.yaml").read_text(encoding="utf-8")
     data = yaml.safe_load(text)
-    return Rubric(f"{name}@{digest(data)[:8]}", _template(data["request"]), _template(data["reference"]))
+    request = _template(data["request"])
+    reference = _template(data["reference"]) if "reference" in data else request
+    return Rubric(f"{name}@{digest(data)[:8]}", request, reference)
 
 
 def quoted(untrusted: str) -> str:

@@ -69,8 +69,9 @@ class CellSummary:
     `utility` is that of the same target and defense without attack, from the benchmark(s) `utility_from`.
     By a judge that scores the case, `success` is ASR and `rates` are those of each kind of case; by one that
     scores the attacker's goal, `attacker_goal` is the only rate: over all cases, plain ones and controls too.
-    `success_macro` is its mean over categories, `success_any` success within all tries of a case (only with
-    several epochs); all else is about single tries.
+    `success_macro` is its mean over categories, `success_any` success within all tries of a case: the answers
+    to each of its artifacts (epochs), the artifacts of all seeds; None for a single try. All else is about
+    single tries, the mean over all of them (ASR@1).
     `is_control` and `is_plain` tell controls and the unattacked cell. A cell holds the samples of all seeds
     that its attack was crafted with; `seeds` are their rates one by one, if there are several.
     """
@@ -253,7 +254,7 @@ def _cell(columns: Columns, number: int, cell: CellId, expected: int) -> CellSum
         },
         rates=_rates(columns, rows, cell),
         success_macro=macro,
-        success_any=_any(columns, rows, cell),
+        success_any=_any(columns, number, cell),
         utility=None,
         utility_from=(),
         cost=MeanCost(**{name: float(columns.costs[name][rows].mean()) for name in COSTS}),
@@ -289,9 +290,10 @@ def _rates(columns: Columns, rows: slice, cell: CellId) -> dict[str, Rate]:
     return found
 
 
-def _any(columns: Columns, rows: slice, cell: CellId) -> Rate | None:
-    """Success within all tries of a case; None for single tries."""
-    tries = int(columns.epoch[rows].max()) + 1
+def _any(columns: Columns, number: int, cell: CellId) -> Rate | None:
+    """Success within all tries of a case, those with every seed; None for single tries."""
+    rows = columns.rows(number)
+    tries = (int(columns.epoch[rows].max()) + 1) * max(1, len(columns.seeds(number)))
     kinds = _kinds(columns, cell)
     keys, counts = columns.counted(rows, kinds, columns.group.codes, columns.case.codes)
     chosen = asked(MEASURES[cell.success], keys[:, 0])

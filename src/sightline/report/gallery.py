@@ -68,6 +68,7 @@ class Card:
     response: Response | None
     verdicts: tuple[Verdict, ...]
     calls: tuple[Call, ...]
+    crafting: tuple[Call, ...]
     problem: str
 
     @property
@@ -81,6 +82,9 @@ def without_texts(card: Card) -> Card:
 
     def hidden(text: str) -> str:
         return stand_in(text, card.kind or card.category)
+
+    def hidden_call(call: Call) -> Call:
+        return replace(call, asked=hidden(call.asked), text=hidden(call.text))
 
     response = card.response
     if response is not None:
@@ -107,7 +111,8 @@ def without_texts(card: Card) -> Card:
         answer=None if card.answer is None else hidden(card.answer),
         response=response,
         verdicts=tuple(replace(verdict, reason=hidden(verdict.reason)) for verdict in card.verdicts),
-        calls=tuple(replace(call, asked=hidden(call.asked), text=hidden(call.text)) for call in card.calls),
+        calls=tuple(hidden_call(call) for call in card.calls),
+        crafting=tuple(hidden_call(call) for call in card.crafting),
         problem=hidden(card.problem),
     )
 
@@ -186,15 +191,25 @@ def _side(title: str, conversation: Conversation, blobs: Blobs, known: dict[str,
 
 
 def _sides(
-    case: Case | None, artifact: Artifact | None, blobs: Blobs, known: dict[str, Picture]
+    case: Case | None,
+    artifact: Artifact | None,
+    response: Response | None,
+    blobs: Blobs,
+    known: dict[str, Picture],
 ) -> tuple[Side, ...]:
+    """The clean request, and what was sent; of a script of several turns, the dialogue as it went."""
     sides = []
-    if case is not None and (artifact is None or artifact.conversation != case.conversation):
+    script = artifact is not None and bool(artifact.follow_ups)
+    if case is not None and (script or artifact is None or artifact.conversation != case.conversation):
         sides.append(_side("Clean request", case.conversation, blobs, known))
     if artifact is not None:
         changed = bool(sides)
         title = "As attacked" if changed else "As sent (unchanged)"
-        sides.append(_side(title, artifact.conversation, blobs, known))
+        sent = artifact.conversation
+        if script:
+            title = f"As attacked, {len(artifact.follow_ups) + 1} turns"
+            sent = sent.played(artifact.follow_ups, () if response is None else response.replies)
+        sides.append(_side(title, sent, blobs, known))
     return tuple(sides)
 
 
@@ -268,13 +283,14 @@ def cards(
                 else None,
                 covered=pick.expected not in OPEN_EXPECTATIONS
                 or any((v.judge, v.outcome.value) in reached for v in verdicts.get(sample["sample"], ())),
-                sides=_sides(case, artifact, blobs, known),
+                sides=_sides(case, artifact, response, blobs, known),
                 answer=case.answer if case else None,
                 response=response,
                 verdicts=tuple(
                     sorted(verdicts.get(sample["sample"], ()), key=lambda v: (v.judge != judge, v.judge))
                 ),
                 calls=response.calls if response else (),
+                crafting=artifact.calls if artifact else (),
                 problem=sample["error"] or "",
             )
         )

@@ -16,7 +16,7 @@ from sightline import __version__
 from sightline.metrics.cells import method_of
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import summarize
-from sightline.report import curves, gallery, headline, matrix, provenance, trust
+from sightline.report import curves, gallery, headline, matrix, provenance, third_party, trust
 from sightline.report.cells import (
     Board,
     Cell,
@@ -137,6 +137,8 @@ def contents(
         "warnings": trust.warnings_of(run, lock, results, redacted=redacted),
         "contents": [entry for entry in CONTENTS if entry[0] not in absent],
         "tables": tables(cells),
+        "injections": third_party.injections(cells),
+        "injection_notes": third_party.NOTES,
         "differences": differences(summary.contrasts, cells),
         "heatmaps": maps[:MOST_MAPS],
         "comparisons": curves.comparisons(cells, summary.curves),
@@ -189,6 +191,9 @@ def brief(board: Board, headlines: Sequence[Headline], warnings: Sequence[str]) 
     targeted = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
     wanted = [c for c in conditions(board.cells, board.primary) if c.judge in {board.primary, *targeted}]
     blocks = ["\n".join(_table(condition, board)) for condition in wanted]
+    injected = third_party.injections(board)
+    if injected is not None:
+        blocks += ["\n".join([title, *aligned(rows)]) for title, rows in third_party.text_rows(injected)]
     blocks += ["\n".join(_headline(found)) for found in headlines]
     if warnings:
         points = (_filled(label(text, LONGEST), first="- ", then="  ") for text in warnings)

@@ -171,7 +171,8 @@ def seeds_text(cell: Cell) -> str:
     return f"mean of {n} seeds{unscored}, {low} to {high}; best of {n}: {high}"
 
 
-def _over(cell: Cell, board: Board) -> Over | None:
+def over_control(cell: Cell, board: Board) -> Over | None:
+    """An attack's success minus that of its strongest control; None if none was scored."""
     left = board.over_control(cell)
     if left is None:
         return None
@@ -188,7 +189,7 @@ def _line(cell: Cell, board: Board) -> Line:
         defense=cell.defense,
         success=shown(success, cell.summary.id.success),
         extras=_extras(cell),
-        over=_over(cell, board),
+        over=over_control(cell, board),
         n=success.n if success is not None else 0,
         over_refusal=shown(cell.summary.over_refusal, "over_refusal"),
         utility=shown(cell.summary.utility, "utility"),

@@ -59,7 +59,7 @@ def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str
             each = sum(int(n) for name, n in cases.items() if plain or name in met)
             only = attack.get("answered_by")
             for target in entries(lock, "targets"):
-                if only is not None and list(only) != [target["target"], target["defense"]]:
+                if only and (only[0] != target["target"] or only[1] not in (None, target["defense"])):
                     continue
                 for judge in entries(lock, "judges"):
                     cell = (
@@ -156,9 +156,10 @@ def _wanted_fonts(spec: str) -> set[str]:
 
 
 def _controls(results: Results) -> list[str]:
-    """Attacks that lack a control: the twin of those that draw words, pictures of those made on a model."""
+    """Attacks that lack a control: the twin of those that draw words, pictures of those made on gradients."""
     specs = results.rows(
-        "select series, attack_params, bool_or(crafted_on is not null), list(distinct expected)"
+        "select series, attack_params, bool_or(crafted_on is not null and oracle = 'none'),"
+        " list(distinct expected)"
         " from results group by 1, 2 order by 1, 2"
     )
     shown: dict[str, set[str]] = {}
@@ -249,7 +250,8 @@ def _uncrafted(results: Results) -> list[str]:
     """Not measured for attacks that are crafted on models."""
     rows = results.rows(
         "select series, any_value(crafted_on), list(distinct target), count(distinct craft_seed),"
-        " bool_and(seen is not false) and bool_or(seen) from results where crafted_on is not null"
+        " bool_and(seen is not false) and bool_or(seen) from results"
+        " where crafted_on is not null and oracle = 'none'"
         " group by series, crafted_on order by series"
     )
     single = [str(series) for series, _, _, seeds, _ in rows if seeds < 2]

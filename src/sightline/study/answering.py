@@ -63,15 +63,17 @@ async def answer(run: RunContext) -> Count:
         for each in run.targets:
 
             async def ask(asked: Asked, target: Target = each.target) -> Row:
-                return await respond(target, asked, study.decoding, study.retries, log)
+                row = await respond(target, asked, study.decoding, study.retries, log)
+                log.needed = log.needed or to_be_sent(row)
+                return row
 
-            await stage.run(_pending(run, stage, answered, crafted, each), ask, study.concurrency)
+            await stage.run(_pending(run, stage, answered, crafted, each, log), ask, study.concurrency)
     stage.close()
     return stage.count
 
 
 def _pending(
-    run: RunContext, stage: Stage[Asked], answered: Table, crafted: Table, target: StudyTarget
+    run: RunContext, stage: Stage[Asked], answered: Table, crafted: Table, target: StudyTarget, log: CallLog
 ) -> Iterator[Todo[Asked]]:
     for artifacts in run.artifact_keys(target):
         for epoch in range(run.study.epochs):
@@ -82,7 +84,16 @@ def _pending(
                     raise ContractError("an artifact of the grid is missing: run the craft stage first")
                 return [Asked(row, epoch) for row in rows if row is not None]
 
-            yield from stage.missing(answered, run.answer_keys(artifacts, target.target, epoch), asked)
+            keys = run.answer_keys(artifacts, target.target, epoch)
+            if log.found and not run.retry_errors:
+                there = (row for row in answered.rows(keys) if row is not None)
+                log.needed = log.needed or any(map(to_be_sent, there))
+            yield from stage.missing(answered, keys, asked)
+
+
+def to_be_sent(row: Row) -> bool:
+    """Whether an answer failed after it was asked for: its calls that have ended wait for another try."""
+    return row["stop"] == "error" and NOT_SENT not in row.get("flags", ())
 
 
 async def respond(target: Target, asked: Asked, decoding: Decoding, retries: int, log: CallLog) -> Row:

@@ -1,14 +1,17 @@
 """The inner calls of answers that are being made: what a defense has asked once is not asked again.
 
-A defended answer takes several calls. Each is recorded as it ends, so that neither a kill nor a failed try
-loses a paid one. When all answers are there the record is deleted: they hold their calls themselves. So are
-those of attacks that converse, unless an artifact failed: then they are there for another try.
+A defended answer takes several calls, and so does one to a script of several turns. Each is recorded as it
+ends, so that neither a kill nor a failed try loses a paid one. When all answers are there the record is
+deleted: they hold their calls themselves. So are those of attacks that converse. Unless an answer or an
+artifact failed: then the record is there for another try (`--retry-errors`).
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from sightline.cases import Conversation
@@ -27,6 +30,8 @@ class CallLog:
         self._folder = folder
         self._table = Table(folder)
         self._writer: ShardWriter | None = None
+        self.found = len(self._table) > 0
+        """Whether an earlier run left a record."""
         self.needed = False
         """Whether the record stays at the end."""
 
@@ -36,6 +41,8 @@ class CallLog:
 
     def find(self, key: str) -> Response | None:
         """What an earlier run recorded."""
+        if not self.found:
+            return None
         (row,) = self._table.rows([key])
         return None if row is None else response_of(row)
 
@@ -76,7 +83,10 @@ class AnswerCalls:
         self._times[asked] += 1
         found = self._kept.get(key) or self._log.find(key)
         if found is None:
+            started = time.perf_counter()
             found = await target.generate(conversation, decoding)
+            if not found.cost.seconds:  # what is taken from the log took as long as it did then
+                found = replace(found, cost=replace(found.cost, seconds=time.perf_counter() - started))
             if found.stop != "error":
                 self._kept[key] = found
                 self._log.keep(key, found)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from sightline import registry
 from sightline.budget import SpentError
 from sightline.cases import Case
-from sightline.contracts import Craft
+from sightline.contracts import Attack, Craft
 from sightline.errors import ContractError, MethodError, SightlineError, TransientError, UsageError
 from sightline.keys import case_key
 from sightline.plain import case_of, plain_artifact, plain_case
 from sightline.records import Artifact, Draft
 from sightline.shards import Row
-from sightline.study.artifact_builder import ArtifactBuilder, failed
+from sightline.study.artifact_builder import ArtifactBuilder, failed, is_error
 from sightline.study.call_log import CallLog
 from sightline.study.called import with_traceback
 from sightline.study.context import RunContext
@@ -83,7 +83,7 @@ class Conversing:
     async def _made(self, case: Case, key: str, ctx: Craft, talk: CaseTalk) -> Artifact:
         attack = self.column.named.attack
         try:
-            draft = await attack.converse(case, ctx)  # type: ignore[attr-defined]  # see `roles.converses`
+            draft = await _conversed(attack, case, ctx)
         except SpentError as spent:
             if talk.kept is None:
                 return failed(case, key, f"{spent}, before there was a first draft")
@@ -100,12 +100,37 @@ class Conversing:
             where = f"attack {attack.card.name!r}, case {case.id}"
             said = " ".join(registry.told(wrong, anywhere=True).split())
             raise MethodError(f"{where}: {said}") from wrong
+        if talk.broken is not None:
+            raise talk.broken  # whatever the attack made of it
         if not isinstance(draft, Draft) or draft.case.id != case.id:
             raise ContractError(f"attack {attack.card.name!r}: converse gave no draft of case {case.id}")
         try:
             return self.builder.sealed(replace(draft, cost=draft.cost + talk.spent), key)
         except UsageError as unfit:
             return failed(case, key, str(unfit))
+
+
+async def _conversed(attack: Attack, case: Case, ctx: Craft) -> Draft:
+    """The draft of a case; of branches that failed side by side, the failure that tells most."""
+    try:
+        found: Draft = await attack.converse(case, ctx)  # type: ignore[attr-defined]  # see `roles.converses`
+    except ExceptionGroup as several:
+        raise min(_leaves(several), key=_gravity) from several
+    return found
+
+
+def _leaves(several: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for each in several.exceptions:
+        if isinstance(each, ExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield each
+
+
+def _gravity(failure: Exception) -> int:
+    """What must not be missed comes first; the end of a budget comes last."""
+    kinds = (SpentError, UsageError, TransientError, SightlineError)  # from the mildest
+    return -next((place for place, kind in enumerate(kinds) if isinstance(failure, kind)), len(kinds))
 
 
 async def converse_all(run: RunContext, stage: Stage[ToConverse], table: Table) -> None:
@@ -121,7 +146,7 @@ async def converse_all(run: RunContext, stage: Stage[ToConverse], table: Table) 
                 row = plain_artifact(await todo.maker.artifact(case_of(todo.case), todo.key))
             except MethodError as wrong:
                 raise with_traceback(wrong, run.records.parent) from wrong.__cause__
-            log.needed = log.needed or "problem" in row
+            log.needed = log.needed or is_error(row)
             return row
 
         await stage.run(_pending(run, stage, table, log), work, run.study.concurrency)
@@ -136,6 +161,8 @@ def _pending(
         maker = _maker(run, column, log)
         for rows in map(column.select, chunks(case_table.rows())):
             keys = column.keys(rows)
+            if log.found and not run.retry_errors:  # those are not tried again now, but may be
+                log.needed = log.needed or any(row is not None and is_error(row) for row in table.rows(keys))
             values = [ToConverse(key, row, maker) for key, row in zip(keys, rows, strict=True)]
             yield from stage.missing(table, keys, choose(values))
 

@@ -19,7 +19,6 @@ from sightline.shards import Row
 from sightline.study.case_table import CaseTable
 from sightline.study.context import RunContext
 from sightline.study.grid import Column
-from sightline.study.replying import played
 from sightline.study.stages import Count, Stage, Todo, choose
 from sightline.tables import Table, open_tables
 from sightline.untrusted import sanitized_verdict
@@ -115,10 +114,8 @@ def _pending(answers: Answers, stage: Stage[Sample], judged: Table, judge: Judge
 
 def shown_of(artifact: Row, response: Row) -> Conversation:
     """What the target had been shown before the reply: of a script, all turns and replies before it."""
-    first = conversation_of(artifact["conversation"])
-    return played(
-        first, [turn_of(turn) for turn in artifact.get("follow_ups", ())], response.get("replies", ())
-    )
+    follow_ups = [turn_of(turn) for turn in artifact.get("follow_ups", ())]
+    return conversation_of(artifact["conversation"]).played(follow_ups, response.get("replies", ()))
 
 
 async def verdict_on(judge: Judge, sample: Sample) -> Row:

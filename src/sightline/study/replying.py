@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import TypeGuard
 
 from sightline import registry
 from sightline.cases import Conversation, Turn
@@ -13,6 +15,8 @@ from sightline.contracts import Decoding, MakesCalls, Target
 from sightline.errors import ContractError, TransientError, UsageError
 from sightline.records import NO_COST, Call, Cost, Response
 from sightline.study.call_log import AnswerCalls
+from sightline.targets._asked import UnfitError
+from sightline.targets.remembered import RememberedTarget
 from sightline.untrusted import sanitized
 
 BACKOFF_SECONDS = 1.0
@@ -42,6 +46,9 @@ async def reply(
             failure = str(passing)
             if attempt < retries:
                 await asyncio.sleep(BACKOFF_SECONDS * 2**attempt)
+        except UnfitError as unfit:  # one request that this model cannot take
+            failure = str(unfit)
+            break
         except ImportError as broken:
             raise UsageError(f"{target.id}: a needed package cannot be imported: {broken}") from broken
         except (ContractError, UsageError):
@@ -62,10 +69,20 @@ async def _ask(
     target: Target, conversation: Conversation, decoding: Decoding, calls: AnswerCalls | None
 ) -> Response:
     """One try. Of a target that asks others, the calls that have ended before are not made again."""
-    if calls is None or not isinstance(target, MakesCalls):
+    if calls is None or not makes_calls(target):
         return await target.generate(conversation, decoding)
     calls.begin()
     return await target.generate_through(conversation, decoding, calls)
+
+
+def makes_calls(target: Target) -> TypeGuard[MakesCalls]:
+    """Whether a target asks others: `isinstance(target, MakesCalls)`, which is slow, once for each class."""
+    return _makes_calls(type(target))
+
+
+@cache
+def _makes_calls(kind: type) -> bool:
+    return issubclass(kind, MakesCalls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +100,10 @@ class KeptCalls:
     async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
         """One try of the reply; of a defended target, the log holds the inner calls."""
         self.calls.begin()
-        if isinstance(self.target, MakesCalls):
-            return await self.target.generate_through(conversation, decoding, self.calls)
-        return await self.calls.ask(self.target, conversation, decoding)
+        target = self.target.opened() if isinstance(self.target, RememberedTarget) else self.target
+        if makes_calls(target):
+            return await target.generate_through(conversation, decoding, self.calls)
+        return await self.calls.ask(target, conversation, decoding)
 
 
 async def play(
@@ -126,12 +144,4 @@ async def play(
         if number == len(follow_ups) or found.stop not in PLAYED_ON:
             return replace(found, replies=tuple(replies), calls=tuple(made), cost=cost)
         replies.append(found.text)
-        conversation = played(first, follow_ups, replies)
-
-
-def played(first: Conversation, follow_ups: Sequence[Turn], replies: Sequence[str]) -> Conversation:
-    """What the target had been shown before its last reply."""
-    conversation = first
-    for reply_text, turn in zip(replies, follow_ups, strict=False):
-        conversation = conversation.then(Turn("assistant", (reply_text,)), turn)
-    return conversation
+        conversation = first.played(follow_ups, replies)

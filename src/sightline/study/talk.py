@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from sightline.budget import Budget, SpentError
+from sightline import registry
+from sightline.budget import UNLIMITED, Budget, SpentError
 from sightline.cases import Case, Conversation
 from sightline.contracts import (
     IMAGE_SOURCE,
@@ -32,6 +33,24 @@ AUX = "calls_aux"
 CALLS = {TARGET: "calls_target", IN_LOOP_JUDGE: "calls_judge"}
 """What a question counts as, by role; that to any other helper is auxiliary. The calls that a defended target
 or a jury makes for one question are theirs: tokens count, the question is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Grader:
+    """A grader of the in-loop judge, asked again where it fails. Satisfies `Target`."""
+
+    kept: KeptCalls
+    retries: int
+
+    @property
+    def id(self) -> str:
+        return self.kept.id
+
+    async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
+        found = await reply(self.kept, conversation, decoding, retries=self.retries)
+        if found.stop == "error":
+            raise TransientError(found.error or "it gave no reason")
+        return found
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,8 +117,14 @@ class CaseTalk:
             raise ContractError(f"attack {self.attack!r} asks an in-loop judge that it does not declare")
         self._pay(IN_LOOP_JUDGE)
         place = self._place(IN_LOOP_JUDGE, shown, response.text)
-        found = await self._guarded(self._logged(judge, place).judge(case, shown, response))
-        verdict = sanitized_verdict(found)
+        judging = self._logged(judge, place).judge(case, shown, response)
+        try:
+            verdict = sanitized_verdict(await self._guarded(IN_LOOP_JUDGE, judging))
+        except (ContractError, UsageError):
+            raise
+        except Exception as bug:  # as in the judge stage: it fails, and the attack is not to blame
+            why = str(bug) if isinstance(bug, TransientError) else registry.told(bug)
+            raise TransientError(f"the in-loop judge failed: {why}") from bug
         if verdict.outcome is Outcome.error:
             raise TransientError(f"the in-loop judge failed: {verdict.reason}")
         cost = replace(verdict.cost, calls_judge=1)
@@ -134,7 +159,7 @@ class CaseTalk:
         if decoding.temperature:
             decoding = replace(decoding, seed=seed_of("talk", self.seed, place, bits=31))
         kept = KeptCalls(target, self.log.of(place))
-        found = await self._guarded(reply(kept, conversation, decoding, retries=self.retries))
+        found = await self._guarded(role, reply(kept, conversation, decoding, retries=self.retries))
         if found.stop == "error":
             raise TransientError(f"the {role} failed: {found.error}")
         one: dict[str, int] = {"calls_target": 0, "calls_aux": 0, "calls_judge": 0, CALLS.get(role, AUX): 1}
@@ -160,32 +185,40 @@ class CaseTalk:
             raise ContractError(
                 f"attack {self.attack!r} asks the {role} more than {most} times, the most in its `calls`"
             )
-        asked = self._made + Counter([role])  # those under way, too
-        price = sum((Cost(**{CALLS.get(each, AUX): n}) for each, n in asked.items()), NO_COST)
-        limit = replace(self.budget, tokens=None).exceeded(price)
-        used = {"tokens": self.spent.tokens_in + self.spent.tokens_out, "seconds": self.spent.seconds}
-        for name, amount in used.items():  # what a call takes of them is known afterwards
-            most_of_it = getattr(self.budget, name)
-            if most_of_it is not None and amount >= most_of_it:
-                limit = name
+        asked = self._made.copy()
+        asked[role] += 1
+        limit = self._limit(asked) if self.budget != UNLIMITED else None
         if limit is not None:
             raise SpentError(f"{self.attack}: the budget's {limit} are used up ({self.budget})")
         self._made = asked
+
+    def _limit(self, asked: Mapping[str, int]) -> str | None:
+        """The limit beyond which calls lie, with those under way; what they take is known afterwards."""
+        price = sum((Cost(**{CALLS.get(each, AUX): n}) for each, n in asked.items()), NO_COST)
+        used = {"tokens": self.spent.tokens_in + self.spent.tokens_out, "seconds": self.spent.seconds}
+        for name, amount in used.items():
+            most_of_it = getattr(self.budget, name)
+            if most_of_it is not None and amount >= most_of_it:
+                return name
+        return self.budget.exceeded(price)
 
     def _logged(self, judge: Judge, place: str) -> Judge:
         """The in-loop judge, its graders' replies taken from the log where they are there."""
         opener = self.talkers.open_target
         if not isinstance(judge, NeedsTarget) or opener is None:
             return judge
-        return judge.bind(lambda name: KeptCalls(opener(name), self.log.of(digest(place, name))))
+        return judge.bind(
+            lambda name: _Grader(KeptCalls(opener(name), self.log.of(digest(place, name))), self.retries)
+        )
 
-    async def _guarded(self, work: Awaitable[T]) -> T:
+    async def _guarded(self, role: str, work: Awaitable[T]) -> T:
         """What comes of asking; an error that the user has to mend ends the run, not only this artifact."""
         try:
             return await work
         except (UsageError, ContractError) as wrong:
-            self.broken = wrong
-            raise
+            kind = UsageError if isinstance(wrong, UsageError) else ContractError
+            self.broken = kind(f"attack {self.attack!r}, role {role!r}: {wrong}")
+            raise self.broken from wrong
 
     def _record(self, role: str, asked: str, said: str, cost: Cost, response: Response | None = None) -> None:
         self.spent = self.spent + cost

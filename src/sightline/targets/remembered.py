@@ -36,7 +36,12 @@ class RememberedTarget:
         self._open = open_target
         self._opened: Target | None = None
 
-    def _target(self) -> Target:
+    def opened(self) -> Target:
+        """The target itself.
+
+        Raises:
+            ContractError: if it is not the one that was remembered.
+        """
         if self._opened is None:
             self._opened = self._open()
             if self._opened.id != self.id:
@@ -49,13 +54,13 @@ class RememberedTarget:
         Raises:
             ContractError: if it is not the one that was remembered.
         """
-        return await self._target().generate(conversation, decoding)
+        return await self.opened().generate(conversation, decoding)
 
     async def generate_through(
         self, conversation: Conversation, decoding: Decoding, calls: Calls
     ) -> Response:
         """As `generate`; a target that asks others makes its requests by `calls`."""
-        target = self._target()
+        target = self.opened()
         if isinstance(target, MakesCalls):
             return await target.generate_through(conversation, decoding, calls)
         return await target.generate(conversation, decoding)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sightline.attacks.typed_words import Picture, typed_draft
+from sightline.attacks.typed_words import Picture, attack_of, typed_draft
 from sightline.attacks.typographic._pipeline import Extractor
 from sightline.attacks.typographic.hades import Hades
 from sightline.cards import Presets
@@ -59,22 +59,12 @@ class HadesTyped(ConversingAttack):
         Raises:
             UsageError: if it does not take one of the settings.
         """
-        return Hades(
-            above="nothing",
-            extractor=self.extractor,
-            instruction=self.instruction,
-            width_px=self.width_px,
-            height_px=self.height_px,
-            font=self.font,
-            font_px=self.font_px,
-            tries=self.tries,
-            max_tokens=self.max_tokens,
-        )
+        return attack_of(self, Hades)
 
     @property
     def calls(self) -> Mapping[str, int]:
-        """The attacker's tries for the words."""
-        return {role: number for role, number in self.attack.calls.items() if role == "attacker"}
+        """The attacker's tries for the keyword."""
+        return {"attacker": self.tries} if self.extractor == "role" else {}
 
     def resolved(self) -> Mapping[str, str]:
         """The font that decides the size of the blank page, as found on this machine."""
@@ -82,4 +72,5 @@ class HadesTyped(ConversingAttack):
 
     async def converse(self, case: Case, ctx: Craft) -> Draft:
         """Everything in the text; nothing in the picture."""
-        return await typed_draft(self.attack, case, ctx, self.picture)
+        words = await self.attack.words_of(case, ctx)
+        return typed_draft(self.attack, case, words, self.picture)

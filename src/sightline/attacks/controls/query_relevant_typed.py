@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.attacks.typed_words import Picture, typed_draft
+from sightline.attacks.typed_words import Picture, attack_of, typed_draft
 from sightline.attacks.typographic._pipeline import Extractor
 from sightline.attacks.typographic.query_relevant import Kind, QueryRelevant
 from sightline.cards import Presets
@@ -65,18 +65,7 @@ class QueryRelevantTyped(ConversingAttack):
         Raises:
             UsageError: if it does not take one of the settings.
         """
-        return QueryRelevant(
-            kind=self.kind,
-            extractor=self.extractor,
-            question=self.question,
-            instruction=self.instruction,
-            width_px=self.width_px,
-            layout=self.layout,
-            font=self.font,
-            font_px=self.font_px,
-            tries=self.tries,
-            max_tokens=self.max_tokens,
-        )
+        return attack_of(self, QueryRelevant)
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -89,4 +78,5 @@ class QueryRelevantTyped(ConversingAttack):
 
     async def converse(self, case: Case, ctx: Craft) -> Draft:
         """Everything in the text; nothing in the picture."""
-        return await typed_draft(self.attack, case, ctx, self.picture)
+        words = await self.attack.words_of(case, ctx)
+        return typed_draft(self.attack, case, words, self.picture)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.attacks.typed_words import Picture, typed_draft
+from sightline.attacks.typed_words import Picture, attack_of, typed_draft
 from sightline.attacks.typographic.visual_roleplay import VisualRoleplay
 from sightline.cards import Presets
 from sightline.cases import Case, ThreatModel
@@ -79,22 +79,7 @@ class VisualRoleplayTyped(ConversingAttack):
         Raises:
             UsageError: if it does not take one of the settings.
         """
-        return VisualRoleplay(
-            profile=self.profile,
-            description=self.description,
-            portrait=self.portrait,
-            question=self.question,
-            draws=self.draws,
-            instruction=self.instruction,
-            width_px=self.width_px,
-            layout=self.layout,
-            font=self.font,
-            font_px=self.font_px,
-            max_words=self.max_words,
-            tries=self.tries,
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-        )
+        return attack_of(self, VisualRoleplay)
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -107,4 +92,5 @@ class VisualRoleplayTyped(ConversingAttack):
 
     async def converse(self, case: Case, ctx: Craft) -> Draft:
         """Everything in the text; nothing in the picture."""
-        return await typed_draft(self.attack, case, ctx, self.picture)
+        words = await self.attack.words_of(case, ctx)
+        return typed_draft(self.attack, case, words, self.picture)

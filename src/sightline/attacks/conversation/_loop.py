@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sightline.attacks.dialogue import Dialogue, judged, progress, script, settled
+from sightline.attacks.answers import Parts
+from sightline.attacks.dialogue import Dialogue, judged, progress, put, script, settled
 from sightline.attacks.templates import asked
 from sightline.attacks.wordings import request
 from sightline.budget import SpentError
-from sightline.cases import Case, Conversation, Turn
+from sightline.cases import Case, Conversation, Image, Turn
 from sightline.craft import Craft
 from sightline.documents import read_yaml
-from sightline.errors import ContractError, require
+from sightline.errors import ContractError, UsageError, require
 from sightline.records import Draft, Outcome, Response, Verdict
 
 RESULTS = {
@@ -64,11 +65,6 @@ def goal_slots(case: Case) -> dict[str, str]:
     }
 
 
-def own_turn(case: Case, text: str) -> Turn:
-    """A user turn of the case's own pictures and a text."""
-    return Turn("user", (*case.conversation.last_user_turn.images, text))
-
-
 @dataclass(frozen=True, slots=True)
 class Attacker:
     """A helper on one branch: what it is to do, and what it was told and answered so far, in pairs."""
@@ -76,14 +72,57 @@ class Attacker:
     system: str
     history: tuple[Turn, ...] = ()
 
-    def asked(self, question: str) -> Conversation:
-        """What it is asked next."""
-        return Conversation((Turn("system", (self.system,)), *self.history, Turn("user", (question,))))
+    def asked(self, question: str, *pictures: Image) -> Conversation:
+        """What it is asked next, pictures before the text."""
+        now = Turn("user", (*pictures, question))
+        return Conversation((Turn("system", (self.system,)), *self.history, now))
 
-    def after(self, question: str, answer: str, keep_last: int) -> Attacker:
-        """The same after its answer, with the last pairs alone."""
-        pair = (Turn("user", (question,)), Turn("assistant", (answer,)))
+    def after(
+        self, question: str, answer: str, keep_last: int = 0, pictures: Sequence[Image] = ()
+    ) -> Attacker:
+        """The same after its answer; with `keep_last`, with so many of the last pairs alone."""
+        pair = (Turn("user", (*pictures, question)), Turn("assistant", (answer,)))
         return replace(self, history=(*self.history, *pair)[-2 * keep_last :])
+
+
+def written(answer: Parts) -> str:
+    """What a helper answered, in the form that was asked for."""
+    return "\n".join(f"<{name}>{text}</{name}>" for name, text in answer.items())
+
+
+class Drawn(NamedTuple):
+    """Pictures that a turn shows, the sentence that belongs beside them, and what is to be known of them."""
+
+    pictures: tuple[Image, ...] = ()
+    sentence: str = ""
+    note: str = ""
+
+
+def drawn_by(attack: Any, case: Case, ctx: Craft) -> Drawn:
+    """What an attack draws of a case, kept as files that turns can show.
+
+    Raises:
+        UsageError: if it draws nothing.
+    """
+    (draft,) = attack.craft([case], ctx)
+    pixels = (draft.image,) if draft.image is not None else draft.images
+    if not pixels:
+        raise UsageError(f"case {case.id}: {attack.card.name} draws no picture for {ctx.attack} to show")
+    return Drawn(tuple(put(ctx, each) for each in pixels), draft.text or "", draft.note)
+
+
+def check_draws(attack: Any, outer: str, setting: str) -> None:
+    """Make sure that an attack can draw one case by itself.
+
+    Raises:
+        UsageError: for one that is crafted on gradients, asks models, or makes one thing for all cases.
+    """
+    card = attack.card
+    if card.surrogate or card.scope == "universal" or hasattr(attack, "converse"):
+        raise UsageError(
+            f"{outer}, setting {setting!r}: {card.name} does not draw one case by itself: name one such "
+            "as figstep or mm_typography"
+        )
 
 
 class Attempt(NamedTuple):
@@ -139,17 +178,36 @@ class Best:
     draft: Draft | None = None
     unread: int = 0
 
-    def untried(self, text: str, note: str) -> None:
-        """Keep a prompt that was not sent yet, if there is nothing better: a budget may end here."""
-        if self.draft is None:
-            self._keep(script(self.ctx, self.case, [own_turn(self.case, text)], f"{note}; not tried"), -0.5)
+    def untried(self, text: str, note: str, pictures: Sequence[Image] | None = None) -> None:
+        """Keep a prompt that was not sent yet, if there is nothing better: a budget may end here.
 
-    def tried(self, dialogue: Dialogue, verdict: Verdict, note: str) -> float:
-        """Keep the script of a dialogue if its last reply goes further; how far that goes, 0 to 1."""
+        Args:
+            text: of the prompt.
+            note: where in the loop it stands.
+            pictures: beside it; None for the case's own.
+        """
+        if self.draft is None:
+            shown = self.case.conversation.last_user_turn.images if pictures is None else pictures
+            self.untried_draft(script(self.ctx, self.case, [Turn("user", (*shown, text))]), note)
+
+    def tried(self, dialogue: Dialogue, verdict: Verdict, note: str, *, latest: bool = False) -> float:
+        """Keep the script of a dialogue if its last reply goes further; how far that goes, 0 to 1.
+
+        With `latest`, of scripts that go equally far the last one is kept.
+        """
+        return self.tried_draft(dialogue.draft(), verdict, note, latest=latest)
+
+    def untried_draft(self, draft: Draft, note: str) -> None:
+        """Keep a draft that the target was not shown yet, if there is nothing better."""
+        if self.draft is None:
+            self._keep(_noted(draft, f"{note}; not tried"), -0.5)
+
+    def tried_draft(self, draft: Draft, verdict: Verdict, note: str, *, latest: bool = False) -> float:
+        """Keep a draft if the last reply to it goes further; see `tried`."""
         score = progress(verdict)
         self.unread += verdict.outcome is Outcome.unparsed
-        if score > self.score:
-            self._keep(dialogue.draft(f"{note}; in the loop: {verdict.outcome.value}"), score)
+        if score > self.score or (latest and score == self.score):
+            self._keep(_noted(draft, f"{note}; in the loop: {verdict.outcome.value}"), score)
         return score
 
     def _keep(self, draft: Draft, score: float) -> None:
@@ -167,6 +225,11 @@ class Best:
         unread = f"{self.unread} replies could not be judged in the loop" if self.unread else ""
         whole = "; ".join(part for part in (self.draft.note, note, unread) if part)
         return replace(self.draft, note=whole)
+
+
+def _noted(draft: Draft, note: str) -> Draft:
+    """The draft with a note before its own."""
+    return replace(draft, note=f"{note}; {draft.note}" if draft.note else note)
 
 
 def check_counts(**counts: int) -> None:

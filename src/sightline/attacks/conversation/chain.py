@@ -20,14 +20,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sightline import registry
+from sightline.attacks.conversation._inner import InnerTalk, run_inner
 from sightline.attacks.dialogue import put
 from sightline.budget import SpentError
 from sightline.cards import ANY_ATTACK, Role
-from sightline.cases import Case, Conversation, Image, ThreatModel, Turn
+from sightline.cases import Case, Image, ThreatModel, Turn
 from sightline.contracts import ConversingAttack, Craft
-from sightline.craft import Talk
 from sightline.errors import UsageError
-from sightline.records import NO_COST, Cost, Draft, Pixels, Response, Verdict
+from sightline.records import NO_COST, Cost, Draft
 from sightline.registry import attack
 from sightline.rng import seed_of
 
@@ -93,55 +93,16 @@ class Chain(ConversingAttack):
         """The draft of the last attack; of a budget that ends an attack, the others go on with its best."""
         made = _Made(case)
         for place, each in enumerate(self._inner):
-            kept = _Kept(ctx.talk)
-            world = replace(ctx, seed=seed_of("chain", ctx.seed, place, bits=62), talk=kept)
-            now = made.case(ctx)
+            kept = InnerTalk(ctx.talk)
+            seed = seed_of("chain", ctx.seed, place, bits=62)
             try:
-                if hasattr(each, "converse"):
-                    draft = await each.converse(now, world)
-                else:
-                    (draft,) = each.craft([now], world)
+                draft = await run_inner(each, made.case(ctx), ctx, kept, seed)
             except SpentError as spent:
                 if kept.draft is None:
                     raise
                 draft = replace(kept.draft, note=f"stopped by its budget: {spent}; {kept.draft.note}")
             made.add(draft, each.card.name, ctx)
         return made.draft(ctx)
-
-
-@dataclass(slots=True)
-class _Kept:
-    """The talk of one step: what it keeps is not the chain's artifact yet."""
-
-    talk: Talk | None
-    draft: Draft | None = None
-
-    @property
-    def asks_target(self) -> bool:
-        return self.talk is not None and self.talk.asks_target
-
-    async def ask(
-        self, role: str, conversation: Conversation, *, max_tokens: int, temperature: float
-    ) -> Response:
-        return await self._inner.ask(role, conversation, max_tokens=max_tokens, temperature=temperature)
-
-    async def ask_target(self, conversation: Conversation) -> Response:
-        return await self._inner.ask_target(conversation)
-
-    async def verdict(self, case: Case, shown: Conversation, response: Response) -> Verdict:
-        return await self._inner.verdict(case, shown, response)
-
-    async def picture_of(self, case: Case, prompt: str) -> Pixels:
-        return await self._inner.picture_of(case, prompt)
-
-    def keep(self, draft: Draft) -> None:
-        self.draft = draft
-
-    @property
-    def _inner(self) -> Talk:
-        if self.talk is None:
-            raise UsageError("chain: there is nobody to ask")
-        return self.talk
 
 
 @dataclass(slots=True)

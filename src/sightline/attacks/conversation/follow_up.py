@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sightline.attacks import wordings
-from sightline.attacks.conversation._texts import chosen, filled
+from sightline.attacks.conversation._texts import chosen, texts
+from sightline.attacks.templates import filled
 from sightline.cases import Case, ThreatModel, Turn
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError
@@ -28,14 +29,14 @@ MEETS = frozenset({"abstain", "refuse", "comply"})
 WHAT = "wording of follow-ups"
 
 
-def follow_ups(wording: str, texts: Sequence[str], case: Case) -> tuple[str, ...]:
+def follow_ups(wording: str, own: Sequence[str], case: Case) -> tuple[str, ...]:
     """The turns after the first one: the caller's, or those of a wording.
 
     Raises:
         UsageError: for a case with nothing to ask.
     """
     asked = wordings.request(case)
-    forms = texts or chosen("follow_up", wording, WHAT)
+    forms = own or chosen(texts("follow_up"), wording, WHAT)
     return tuple(filled(form, behavior=asked) for form in forms)
 
 
@@ -44,11 +45,11 @@ def told(count: int) -> str:
     return f"{count or 'no'} follow-up turn{'' if count == 1 else 's'}"
 
 
-def check_turns(wording: str, texts: Sequence[str]) -> None:
+def check_turns(wording: str, own: Sequence[str]) -> None:
     """Refuse an unknown wording and an empty turn."""
-    chosen("follow_up", wording, WHAT)
-    if any(not text.strip() for text in texts):
-        raise UsageError(f"texts={tuple(texts)!r}: a follow-up turn is empty; leave it out")
+    chosen(texts("follow_up"), wording, WHAT)
+    if any(not text.strip() for text in own):
+        raise UsageError(f"texts={tuple(own)!r}: a follow-up turn is empty; leave it out")
 
 
 @attack(

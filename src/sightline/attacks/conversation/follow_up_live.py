@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sightline.attacks.conversation._texts import chosen
+from sightline.attacks.conversation._texts import chosen, texts
 from sightline.attacks.conversation.follow_up import MEETS, WHAT, check_turns, follow_ups, told
 from sightline.attacks.dialogue import Dialogue
 from sightline.cases import Case, ThreatModel
@@ -43,7 +43,7 @@ class FollowUpLive(ConversingAttack):
     @property
     def calls(self) -> Mapping[str, int]:
         """One turn more than follow-ups, each judged."""
-        turns = 1 + len(self.texts or chosen("follow_up", self.wording, WHAT))
+        turns = 1 + len(self.texts or chosen(texts("follow_up"), self.wording, WHAT))
         return {TARGET: turns, IN_LOOP_JUDGE: turns}
 
     async def converse(self, case: Case, ctx: Craft) -> Draft:

@@ -36,6 +36,7 @@ from sightline.attacks.conversation._loop import (
     result,
     shown_reply,
     texts,
+    written,
 )
 from sightline.attacks.dialogue import ask_until_read, settled
 from sightline.attacks.templates import filled
@@ -119,7 +120,7 @@ class Pair(ConversingAttack):
             if best.score >= self.threshold:
                 break
             attackers = [
-                attacker.after(question, _written(proposal), self.keep_last)
+                attacker.after(question, written(proposal), self.keep_last)
                 for attacker, question, proposal in zip(attackers, questions, read, strict=True)
             ]
             questions = [self._again(slots, made) for made in tried.made if made is not None]
@@ -150,8 +151,3 @@ class Pair(ConversingAttack):
             reply=shown_reply(made.reply),
             result=result(made.verdict),
         )
-
-
-def _written(proposal: Parts) -> str:
-    """What an attacker answered, in the form that was asked for."""
-    return "\n".join(f"<{name}>{text}</{name}>" for name, text in proposal.items())

@@ -1,10 +1,11 @@
 """Write the request in a code (Base64, ROT13, Morse, and others), with or without saying how to read it.
 
 Wei et al., "Jailbroken: How Does LLM Safety Training Fail?", NeurIPS 2023 (Base64 with and without a
-description, ROT13, leetspeak); Yuan et al., "GPT-4 Is Too Smart To Be Safe", ICLR 2024, official:
-RobustNLP/CipherChat, encode_experts.py, commit 540b95e. Read there: Caesar with a shift of 3, code points in
-decimal, Atbash and Morse are among its ciphers; the cipher is explained and shown by three enciphered
-demonstrations in the system prompt. Invisible characters: Boucher et al., "Bad Characters", IEEE S&P 2022.
+description, ROT13, leetspeak; from memory); Yuan et al., "GPT-4 Is Too Smart To Be Safe", ICLR 2024,
+official: RobustNLP/CipherChat, encode_experts.py, commit 540b95e. Read there: Caesar with a shift of 3, code
+points in decimal, Atbash and Morse are among its ciphers; the cipher is explained and shown by three
+enciphered demonstrations in the system prompt. Invisible characters: Boucher et al., "Bad Characters", IEEE
+S&P 2022 (from memory).
 
 Deviations. There are no demonstrations and no system prompt: everything stands in the user's text. The
 sentences around the code are our own, three per `hint`, drawn by seed (`texts/encoding.yaml`). Unlike
@@ -13,8 +14,9 @@ CipherChat's, every code can be undone: what is sent decodes to the request exac
 Chinese one, is an error that names the case; letters that a code leaves as they are are counted in the note.
 The reply is read as it is: nothing asks for one in the code, and none is decoded.
 
-On the testbed no code beats the plain request: its models fall back to single letters, of which they make
-nothing, so that their answers are off topic; words in the opposite order are refused like the request.
+On the testbed no code beats the plain request: of 24 held-out restricted requests `testbed/linear` answers 2
+as they are, 4 with their words reversed and none in any other code. Its models read single letters there, and
+answer off topic (8 to 24) or refuse.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.attacks.codes import CODES, left
-from sightline.attacks.templates import asked, drawn, filled, shipped
+from sightline.attacks.templates import asked, drawn_wording, filled, shipped
 from sightline.cards import Presets
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -74,11 +76,12 @@ class Encoding(Attack):
         texts = shipped(NAME)
         name, how = texts[self.scheme]
         for case in cases:
-            around = self.instruction or drawn(texts[self.hint], NAME, ctx.seed, case.id)
-            text = filled(around, encoded=self.encoded(case), code=name, how=how)
+            around, number = drawn_wording(texts[self.hint], NAME, ctx.seed, case.id)
+            said = "of the study" if self.instruction else f"{self.hint}_{number}"
+            text = filled(self.instruction or around, encoded=self.encoded(case), code=name, how=how)
             unsigned = left(self.scheme, asked(case))
             note = f"; {unsigned} letters stand as they are" if unsigned else ""
-            yield Draft(case=case, text=text, note=f"{self.scheme}{note}")
+            yield Draft(case=case, text=text, note=f"{self.scheme}, text {said}{note}")
 
     def encoded(self, case: Case) -> str:
         """What the case asks, in the code.

@@ -11,8 +11,10 @@ registered one.
 as user turns, each answered by the target itself: a user can write no turns of the assistant. That takes `n`
 more calls per answer, and is a script that other targets can be played (`Draft.before`).
 
-On the testbed (`testbed` has allowed requests of its training topics, answered bare) it takes refusals away,
-and most of what comes instead is off topic: the models mix the nouns up.
+On the testbed (`testbed` has two allowed requests of its training topics, answered bare) it takes refusals
+away, and most of what comes instead is off topic, as the models mix the nouns up: of 24 held-out restricted
+requests `testbed/linear` answers 4 (2 without attack), refuses 10 (22) and misses 10; as turns 2, 15 and 7.
+That is no difference to be relied on.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ answers (`texts/demonstrations.yaml`), each at most once. So this measures what 
 by itself, which is less than what the paper measured. Others come from a `corpus`. 128 of ours are about
 5,000 words: mind the target's context, which nothing here cuts.
 
-On the testbed see `few_shot`: more demonstrations make more answers off topic.
+On the testbed (16 demonstrations, as 128 exceed its context) no request is answered, 10 of 24 are refused and
+14 answers are off topic; see `few_shot`.
 """
 
 from __future__ import annotations

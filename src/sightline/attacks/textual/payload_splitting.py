@@ -10,7 +10,8 @@ early; joined in order they are the request exactly. The sentences around them a
 seed (`texts/payload_splitting.yaml`). A request that has fewer characters (or words) than parts is an error
 that names the case.
 
-On the testbed, whose models know words and single letters, it beats nothing: nobody adds strings up there.
+On the testbed, whose models know words and single letters, it beats nothing: `testbed/linear` answers 2 of 24
+held-out restricted requests as they are, none cut between characters and 3 between words.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from sightline.attacks.templates import asked, drawn, filled, shipped
+from sightline.attacks.templates import asked, drawn_wording, filled, shipped
 from sightline.cards import Presets
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
@@ -67,9 +68,12 @@ class PayloadSplitting(Attack):
         *names, last = [chr(ord("a") + i) for i in range(self.parts + 1)]
         for case in cases:
             lines = [f"{name} = {quoted(part)}" for name, part in zip(names, self.split(case), strict=True)]
-            around = self.instruction or drawn(shipped(NAME)["around"], NAME, ctx.seed, case.id)
-            text = filled(around, parts="\n".join(lines), join=" + ".join(names), last=last)
-            yield Draft(case=case, text=text)
+            around, number = drawn_wording(shipped(NAME)["around"], NAME, ctx.seed, case.id)
+            said = "of the study" if self.instruction else f"around_{number}"
+            text = filled(
+                self.instruction or around, parts="\n".join(lines), join=" + ".join(names), last=last
+            )
+            yield Draft(case=case, text=text, note=f"{self.parts} parts, text {said}")
 
     def split(self, case: Case) -> list[str]:
         """The parts of what a case asks.

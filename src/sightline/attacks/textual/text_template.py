@@ -4,9 +4,9 @@ The hand-written jailbreaks that papers and tools use as baselines: Wei et al., 
 Safety Training Fail?", NeurIPS 2023 (prefix injection, refusal suppression, style injection, distractors);
 Liu et al., arXiv:2305.13860, and Shen et al., arXiv:2308.03825 (personas, privilege escalation); Perez and
 Ribeiro, arXiv:2211.09527 (instruction override); Zeng et al., arXiv:2401.06373 (appeals, authority,
-persuasion), who have a model write them. Their texts are not copied, and none was checked against ours: the
-wordings are our own, generic ones, three per family (`texts/text_template.yaml`), so that nothing here
-reproduces a published figure.
+persuasion), who have a model write them. All of this from memory. No text is copied: the wordings are our
+own, generic ones, three per family (`texts/text_template.yaml`), so that nothing here reproduces a published
+figure.
 
 Each case gets one wording of the family (of all families without `family`), drawn by seed and case; the note
 names it, so that results can be told apart by wording, and another seed draws another. `template` names one
@@ -15,9 +15,18 @@ texts.
 
 Where the case has a text, that is what `{goal}` is, and its pictures stay beside it: a text that points at
 its picture still does. Set beside another kind of picture, this is the pairing of JailBreakV-28K
-(arXiv:2404.03027), which found text jailbreaks to transfer whatever the picture shows.
+(arXiv:2404.03027), which found text jailbreaks to transfer whatever the picture shows (from memory).
 
-On the testbed (`testbed/linear`), whose models know some hundred words, see preset `testbed`.
+PrivQA's adversarial prefix (Chen et al. 2023: a persona before the access rule and its question) is one of
+the families `persona_character` and `persona_dual` on `privqa`, whose protected questions are met too.
+
+On the testbed, whose models know some hundred words, the families' wordings cannot be understood: of 24
+held-out restricted requests `testbed/linear` answers 2 as they are, and between 0 (fiction, style injection)
+and 5 (fake system message) in the wordings of a family. Preset `testbed` asks for a form in its words ("say
+the steps and no word ."): 16 of 24 are then answered (16 and 18 in the cases' other wordings; 14 by
+`testbed/queries`). It is no effect of the meaning: "see the image and no word ." does nearly as much (13),
+"say the word and no steps ." more (20). Preset `testbed_completion` says "NOUN :" and no request; 9 of 24 are
+answered, 11 answers are off topic, and the bare noun is answered 5 times.
 """
 
 from __future__ import annotations
@@ -34,7 +43,7 @@ from sightline.attacks.templates import (
     shipped,
     with_request,
 )
-from sightline.cards import Presets
+from sightline.cards import REQUESTS, Presets
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.digests import digest
@@ -70,6 +79,7 @@ PRESETS: Presets = {family: {"family": family} for family in FAMILIES}
     paper="arXiv:2307.02483",
     source="Sightline, own texts: attacks/textual/texts/text_template.yaml",
     threat=ThreatModel(may_edit=frozenset({"text"})),
+    applies_to=REQUESTS | {"abstain"},
     presets=PRESETS,
     data=("texts/text_template.yaml",),
 )

@@ -144,7 +144,7 @@ class Hades(ConversingAttack):
 
     async def converse(self, case: Case, ctx: Craft) -> Draft:
         """The strip with the keyword, below the picture that scored highest."""
-        words = await self.worded(case, ctx)
+        words = await self.words_of(case, ctx)
         if self.above == "nothing":
             return self._draft(case, words, None)
         amplifier = self._amplifier(case, ctx)
@@ -159,7 +159,7 @@ class Hades(ConversingAttack):
                 ctx.keep(self._draft(case, words, shown))
         return self._draft(case, words, shown)
 
-    async def worded(self, case: Case, ctx: Craft) -> Typed:
+    async def words_of(self, case: Case, ctx: Craft) -> Typed:
         """The keyword, and the text in which a pointer stands for it.
 
         Raises:

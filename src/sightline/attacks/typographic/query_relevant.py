@@ -110,7 +110,7 @@ class QueryRelevant(ConversingAttack):
 
     async def converse(self, case: Case, ctx: Craft) -> Draft:
         """The picture of this kind, and the question that belongs to it."""
-        words = await self.worded(case, ctx)
+        words = await self.words_of(case, ctx)
         shown, notes = list[Pixels](), [words.note]
         if self.kind != "typo":
             shown.append(await ctx.picture_of(case, filled(self.photo, phrase=words.drawn)))
@@ -121,7 +121,7 @@ class QueryRelevant(ConversingAttack):
         image = stacked(shown)  # the rest is black
         return Draft(case=case, text=words.sentence, image=image, note="; ".join(filter(None, notes)))
 
-    async def worded(self, case: Case, ctx: Craft) -> Typed:
+    async def words_of(self, case: Case, ctx: Craft) -> Typed:
         """The phrase that is shown and the question beside it.
 
         Raises:

@@ -141,7 +141,7 @@ class VisualRoleplay(ConversingAttack):
         note = "; ".join(filter(None, [*notes, f"character {character.brief!r}", derived]))
         return Draft(case=case, text=self._text(request), image=image, note=note)
 
-    async def worded(self, case: Case, ctx: Craft) -> Typed:
+    async def words_of(self, case: Case, ctx: Craft) -> Typed:
         """Description and request as far as they are written, and the text beside them.
 
         Raises:

@@ -30,12 +30,14 @@ _COLUMNS = (
     "benchmark", "release", "attack", "attack_params", "crafted_on", "case_id", "artifact",
     "series", "budget", "craft_seed", "seen",
 )  # fmt: skip
+_SHOWN_TO = ("target", "defense")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """One artifact of a run. `key` finds its record; `attack` is the label of its column, `series` that of
-    the study's entry, with the budget if the entry has several: its seeds are one row of a table.
+    the study's entry, with the budget if the entry has several: its seeds are one row of a table. `shown_to`
+    are the targets and defenses that were shown it: what an attack made in talking to one is that one's.
     """
 
     key: str
@@ -45,6 +47,7 @@ class Claim:
     attack: str
     params: str
     series: str
+    shown_to: frozenset[tuple[str, str]]
     crafted_on: str | None = None
     craft_seed: int | None = None
     seen: bool | None = None
@@ -102,14 +105,16 @@ def _in_order(
     folder: Path, lock: Mapping[str, Any], rows: Sequence[Row], case_tables: Mapping[str, Mapping[str, Row]]
 ) -> list[tuple[Row, Row]]:
     """(case, row of the result table) of every artifact: benchmark by benchmark, attack by attack."""
-    left = {(row["benchmark"], row["attack"], row["case_id"]): row for row in rows}
+    left: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        left.setdefault((row["benchmark"], row["attack"], row["case_id"]), []).append(row)
     labels = dict.fromkeys([*(str(entry["label"]) for entry in lock["attacks"]), *(key[1] for key in left)])
     found = [
         (case, row)
         for benchmark, case_table in case_tables.items()
         for attack in labels
         for name, case in case_table.items()
-        if (row := left.pop((benchmark, attack, name), None)) is not None
+        for row in left.pop((benchmark, attack, name), ())
     ]
     if left:
         benchmark, _, name = next(iter(left))
@@ -130,6 +135,7 @@ def _claim(case: Row, row: Row, several: set[str]) -> Claim:
         attack=row["attack"],
         params=row["attack_params"],
         series=f"{series} [{row['budget']}]" if series in several and row["budget"] else series,
+        shown_to=frozenset(row["shown_to"]),
         crafted_on=row["crafted_on"],
         craft_seed=row["craft_seed"],
         seen=row["seen"],
@@ -137,16 +143,20 @@ def _claim(case: Row, row: Row, several: set[str]) -> Claim:
 
 
 def _shown(path: Path) -> list[Row]:
-    """The distinct artifacts of a result table."""
+    """The distinct artifacts of a result table, each with the targets and defenses that were shown it."""
     if not path.exists():
         raise UsageError(f"{path} is missing: finish the run with `sightline run`, then verify it")
     check_table(path, RESULTS_AGAIN)
     with damage_reported(path, RESULTS_AGAIN), pq.ParquetFile(path) as file:
-        found: dict[tuple[Any, ...], None] = {}
-        for batch in file.iter_batches(columns=list(_COLUMNS)):
-            columns = (batch.column(name).to_pylist() for name in _COLUMNS)
-            found.update(dict.fromkeys(zip(*columns, strict=True)))
-    return [dict(zip(_COLUMNS, values, strict=True)) for values in found]
+        found: dict[tuple[Any, ...], set[tuple[str, str]]] = {}
+        for batch in file.iter_batches(columns=[*_COLUMNS, *_SHOWN_TO]):
+            artifacts = zip(*(batch.column(name).to_pylist() for name in _COLUMNS), strict=True)
+            to = zip(*(batch.column(name).to_pylist() for name in _SHOWN_TO), strict=True)
+            for artifact, cell in zip(artifacts, to, strict=True):
+                found.setdefault(artifact, set()).add(cell)
+    return [
+        {**dict(zip(_COLUMNS, values, strict=True)), "shown_to": cells} for values, cells in found.items()
+    ]
 
 
 def _case_rows(records: Path, entry: Mapping[str, Any], wanted: set[str]) -> dict[str, Row]:

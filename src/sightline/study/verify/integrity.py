@@ -117,7 +117,7 @@ def _faults(
     claim: Claim, artifact: Artifact, files: _Files, counts: AttackFiles, found: Inspected
 ) -> Iterator[Finding]:
     """The faults of one artifact; what else was seen goes into `held` and `found`."""
-    pictures = [image for image in artifact.conversation.images if image.problem is None]
+    pictures = [image for image in artifact.images if image.problem is None]
     if pictures:
         found.shows.add(claim.key)
     if artifact.problem is not None:

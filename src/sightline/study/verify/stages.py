@@ -20,7 +20,14 @@ from sightline.contracts import Decoding, Judge, Target
 from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
 from sightline.keys import answer_key
-from sightline.plain import conversation_of, pictures_in, plain_conversation
+from sightline.plain import (
+    conversation_of,
+    pictures_in,
+    plain_conversation,
+    plain_turn,
+    shown_digest,
+    turn_of,
+)
 from sightline.records import Outcome
 from sightline.shards import Row
 from sightline.store import Blobs
@@ -42,11 +49,16 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A target that is asked, with the names that tables show."""
+    """A target that is asked, with the names that tables show; `given` ones are not the run's own."""
 
     name: str
     defense: str
     target: Target
+    given: bool = False
+
+    def is_asked(self, claim: Claim) -> bool:
+        """Whether it is asked an artifact: one of the run's, only what the run showed it."""
+        return self.given or (self.name, self.defense) in claim.shown_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +132,12 @@ class Reasking:
     @property
     def asked(self) -> int:
         """Answers that the table is made from."""
-        return len(self.claims) * (1 + len(self.forms)) * len(self.subjects) * self.epochs
+        claims = sum(len(self.claims_of(subject)) for subject in self.subjects)
+        return claims * (1 + len(self.forms)) * self.epochs
+
+    def claims_of(self, subject: Subject) -> list[Claim]:
+        """The artifacts that a target is asked."""
+        return [claim for claim in self.claims if subject.is_asked(claim)]
 
     def tables(self, *names: str) -> Tables:
         """Records, open for reading."""
@@ -153,10 +170,11 @@ class Reasking:
         self._compact(CRAFT)
         return stage.count
 
-    def asks(self, tables: Tables) -> Iterator[list[Ask]]:
-        """Every artifact in every form, as written first, in batches; needs `craft` and `verify-craft`."""
+    def asks(self, tables: Tables, subject: Subject) -> Iterator[list[Ask]]:
+        """Its artifacts in every form, as written first, in batches; needs `craft` and `verify-craft`."""
+        claims = self.claims_of(subject)
         for form in (AS_WRITTEN, *(form.name for form in self.forms)):
-            for batch in chunks(iter(self.claims)):
+            for batch in chunks(iter(claims)):
                 if form == AS_WRITTEN:
                     rows = tables["craft"].rows([claim.key for claim in batch])
                 else:
@@ -169,8 +187,9 @@ class Reasking:
             return Ask(claim, form, claim.key, None if problem else row, problem)
         if problem or row is None:
             return Ask(claim, form, "", None, problem or "the re-encoded picture is missing")
-        key = digest("verified", row["key"], row["conversation"])
-        shown = {"key": key, "shown": row["shown"], "conversation": row["conversation"]}
+        shown: Row = {name: row[name] for name in ("shown", "conversation", "follow_ups") if name in row}
+        key = digest("verified", row["key"], row["conversation"], *row.get("follow_ups", ()))
+        shown["key"] = key
         return Ask(claim, form, key, shown, moved=row.get("moved", {}))
 
     def answer_keys(self, asks: Sequence[Ask], subject: Subject, epoch: int) -> list[str]:
@@ -201,7 +220,7 @@ class Reasking:
         return stage.count
 
     def _unanswered(self, stage: Stage[Asked], tables: Tables, subject: Subject) -> Iterator[Todo[Asked]]:
-        for asks in self.asks(tables):
+        for asks in self.asks(tables, subject):
             for epoch in range(self.epochs):
                 keys = self.answer_keys(asks, subject, epoch)
                 rest = _new(stage, tables["answer"], keys, [ask.shown is not None for ask in asks])
@@ -231,7 +250,7 @@ class Reasking:
     def _unjudged(self, stage: Stage[Sample], tables: Tables, judge: Judge) -> Iterator[Todo[Sample]]:
         identity = registry.identity(judge)
         for subject in self.subjects:
-            for asks in self.asks(tables):
+            for asks in self.asks(tables, subject):
                 for epoch in range(self.epochs):
                     found = tables.either("answer", self.answer_keys(asks, subject, epoch))
                     pairs = [
@@ -281,7 +300,7 @@ class _Files:
         return "problem" in row or not all(map(self._blobs.whole, pictures_in(row)))
 
     def reencoded(self, artifact: Row, form: Reencoding) -> Row:
-        """The row of an artifact with every picture of its conversation in another form.
+        """The row of an artifact with every picture of its turns in another form.
 
         `moved` are the norms of the last one's change, which is that of the last user turn.
         """
@@ -295,17 +314,18 @@ class _Files:
             made, moved = self._made[image, form.name]
             return made
 
+        def turned(turn: Turn) -> Turn:
+            return Turn(turn.role, tuple(p if isinstance(p, str) else other(p) for p in turn.parts))
+
         try:
-            conversation = Conversation(
-                tuple(
-                    Turn(turn.role, tuple(p if isinstance(p, str) else other(p) for p in turn.parts))
-                    for turn in conversation_of(artifact["conversation"]).turns
-                )
-            )
+            conversation = Conversation(tuple(map(turned, conversation_of(artifact["conversation"]).turns)))
+            follow_ups = [plain_turn(turned(turn_of(turn))) for turn in artifact.get("follow_ups", ())]
         except UsageError as problem:
             return {**row, "problem": str(problem)}
         plain = plain_conversation(conversation)
-        return {**row, "shown": digest(plain), "conversation": plain, "moved": moved}
+        after = {"follow_ups": follow_ups} if follow_ups else {}
+        shown = shown_digest(plain, follow_ups)
+        return {**row, "shown": shown, "conversation": plain, **after, "moved": moved}
 
     def _make(self, image: Image, form: Reencoding) -> tuple[Image, Moved]:
         before = self._blobs.pixels(image)

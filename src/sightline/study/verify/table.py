@@ -81,7 +81,7 @@ def tabulate(work: Reasking, study: str, folder: Path, findings: Sequence[Findin
 def _batches(work: Reasking, study: str, tables: Tables, faults: Mapping[str, str]) -> Iterator[list[Row]]:
     identities = [(judge, registry.identity(judge)) for judge in work.judges]
     for subject in work.subjects:
-        for asks in work.asks(tables):
+        for asks in work.asks(tables, subject):
             for epoch in range(work.epochs):
                 found = tables.either("answer", work.answer_keys(asks, subject, epoch))
                 for judge, identity in identities:

@@ -182,7 +182,7 @@ def _subjects(
 ) -> list[Subject]:
     """The targets that are asked: those given, or the study's with every defense."""
     if names:
-        return [Subject(name, PLAIN, _given(name, opened)) for name in dict.fromkeys(names)]
+        return [Subject(name, PLAIN, _given(name, opened), given=True) for name in dict.fromkeys(names)]
     defenses = {
         str(entry["label"]): NamedDefense(
             label=str(entry["label"]),
