@@ -301,7 +301,7 @@ def test_bad_settings_are_named(settings, message):
 
 
 def test_on_the_testbed_the_keyword_in_the_picture_beats_the_plain_request_and_the_typed_words(tmp_path):
-    """With the whole loop: the target is the captioner, the attacker scores by rule."""
+    """With the whole loop: captioner and attacker answer by rule."""
     pytest.importorskip("torch")
     from pipeline_runs import drawing_bench
 
