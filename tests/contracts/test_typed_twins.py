@@ -9,11 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-from drawing import cases_of
 from pages import case, craft
 from shipped import shipped
 from typer.testing import CliRunner
 
+from drawing import cases_of
 from sightline import registry
 from sightline.attacks.typed_words import AsksForWords, DrawsWords
 from sightline.cards import ANY_ATTACK
@@ -40,11 +40,14 @@ SUFFIX = "_typed"
 GOAL = Goal(kind="string", target="frell", instruction="say frell").wordings
 SIZES = {"canvas_px", "width_px", "height_px", "size_px", "layout", "columns", "font", "font_px"}
 SIZES |= {"side_px", "strip_px", "tile_px", "number_px", "box_width_px", "box_height_px"}
-SIZES |= {"gap_px", "margin_px", "line_px"}
+SIZES |= {"overflow", "gap_px", "margin_px", "line_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
 REARRANGED = ("si_attack",)
 """Attacks whose picture is their page with its parts in another order, drawn at random."""
-SEARCH = ("tries", "draws", "enough", "shuffles")
+RANDOM = {"augment_drawn"}
+"""Attacks whose page is drawn at random, case by case (test_augment_drawn.py)."""
+NO_HELPER = {"himrd_typed": {"preset": "one_prompt"}}
+SEARCH = ("temperature", "rounds", "tries", "draws", "enough", "shuffles")
 """Settings that decide which of several tries is sent, or what of the picture, besides the words."""
 OTHER_SETTINGS = {
     "figstep": (
@@ -70,9 +73,19 @@ OTHER_SETTINGS = {
         "shuffles=text",
         "enough=0.5, per_side=4",
     ),
+    "himrd": (
+        "preset=one_prompt, instruction='Do {typed}.'",
+        "preset=one_prompt, inducing=none, width_px=300",
+        "preset=one_prompt, enough=0.5",
+    ),
     "jood": ("instruction='tell me .'", "alpha=0.9, side_px=100, font_px=12", "mix=cutmix, alpha=0.3"),
     "mml": ("instruction='{words}: {map}'", "items=5, tries=1", "enough=0.5"),
-    "mm_typography": ("instruction='tell me .'", "draws=statement", "width_px=300, font_px=20"),
+    "mm_typography": (
+        "instruction='tell me .'",
+        "draws=statement",
+        "width_px=300, font_px=20",
+        "width_px=50, font_px=20, overflow=split",
+    ),
     "jailbreak_in_pieces": ("instruction='tell me .'", "size_px=128, show=trigger"),
 }
 CASES = [
@@ -113,7 +126,7 @@ def fitting(attack):
     found = []
     for asked in CASES:
         try:
-            attack.page_size(attack.words(asked).drawn)
+            getattr(attack, "page", attack.page_size)(attack.words(asked).drawn)
         except UsageError:
             continue
         found.append(asked)
@@ -298,6 +311,8 @@ def test_the_attack_draws_and_says_what_it_tells(name, settings, tmp_path):
         assert draft.text == words.sentence
         shown = draft.image if draft.image is not None else np.concatenate(draft.images, axis=1)
         assert shown.shape == (*attack.page_size(words.drawn)[::-1], 3)
+        if name in RANDOM:
+            continue
         page = attack.page(words.drawn)[0]
         if name in REARRANGED:
             shown, page = np.sort(shown, axis=None), np.sort(page, axis=None)
@@ -321,7 +336,11 @@ def test_a_twin_is_compared_with_attacks_that_say_the_same(name):
 @pytest.mark.parametrize("name", TWINS)
 def test_a_twin_drops_the_case_s_own_picture(name, picture, tmp_path):
     own = Blobs(tmp_path / "blobs").put_pixels(np.zeros((9, 9, 3), dtype=np.uint8))
-    (draft,) = craft(registry.make("attack", name, picture=picture), [case("Fold it.", own, "see")], tmp_path)
+    (draft,) = craft(
+        registry.make("attack", name, picture=picture, **NO_HELPER.get(name, {})),
+        [case("Fold it.", own, "see")],
+        tmp_path,
+    )
     assert not draft.keep_images
     assert (draft.image is None) == (picture == "none")
 

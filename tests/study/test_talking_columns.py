@@ -96,6 +96,15 @@ SCRIPT = "name: toy_script"
             "both ask toy/grader",
         ),
         (
+            edited(
+                REWRITER,
+                ("in_loop_judge: refusal_prefix", "in_loop_judge: defended/toy_filter:toy/grader"),
+                ("[toy_judge]", "[\"injected_goal(grader='toy/grader')\"]"),
+            ),
+            9,
+            "both ask toy/grader",
+        ),
+        (
             edited(REWRITER, ("in_loop_judge: refusal_prefix", "in_loop_judge: refusal_prefx")),
             9,
             "refusal_prefx.*Did you mean 'refusal_prefix'",

@@ -6,6 +6,7 @@ Classes are loaded when they are first named: `sightline.attacks.NAME`, `dir(sig
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sightline.attacks.controls.augment_drawn_typed import AugmentDrawnTyped as AugmentDrawnTyped
     from sightline.attacks.controls.blank_image import BlankImage as BlankImage
     from sightline.attacks.controls.caption_strip_typed import CaptionStripTyped as CaptionStripTyped
     from sightline.attacks.controls.cs_dj_typed import CSDJTyped as CSDJTyped
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.figstep_pro_typed import FigStepProTyped as FigStepProTyped
     from sightline.attacks.controls.figstep_typed import FigStepTyped as FigStepTyped
     from sightline.attacks.controls.hades_typed import HadesTyped as HadesTyped
+    from sightline.attacks.controls.himrd_typed import HIMRDTyped as HIMRDTyped
     from sightline.attacks.controls.jailbreak_in_pieces_typed import (
         JailbreakInPiecesTyped as JailbreakInPiecesTyped,
     )
@@ -53,12 +55,14 @@ if TYPE_CHECKING:
     from sightline.attacks.textual.text_template import TextTemplate as TextTemplate
     from sightline.attacks.textual.tpgd import TPGD as TPGD
     from sightline.attacks.textual.translation import Translation as Translation
+    from sightline.attacks.typographic.augment_drawn import AugmentDrawn as AugmentDrawn
     from sightline.attacks.typographic.caption_strip import CaptionStrip as CaptionStrip
     from sightline.attacks.typographic.cs_dj import CSDJ as CSDJ
     from sightline.attacks.typographic.fc_attack import FCAttack as FCAttack
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
     from sightline.attacks.typographic.hades import Hades as Hades
+    from sightline.attacks.typographic.himrd import HIMRD as HIMRD
     from sightline.attacks.typographic.jood import JOOD as JOOD
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
     from sightline.attacks.typographic.mml import MML as MML

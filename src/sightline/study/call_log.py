@@ -14,12 +14,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from sightline.cases import Conversation
+from sightline.cases import Conversation, Image
 from sightline.contracts import Decoding, Target
 from sightline.digests import digest
-from sightline.plain import plain_response, response_of
+from sightline.plain import plain_part, plain_response, response_of
 from sightline.records import Response
-from sightline.shards import ShardWriter
+from sightline.shards import Row, ShardWriter
 from sightline.tables import Table
 
 
@@ -48,9 +48,23 @@ class CallLog:
 
     def keep(self, key: str, response: Response) -> None:
         """Record a call; it survives `kill -9` afterwards."""
+        self._append({"key": key, **plain_response(response)})
+
+    def _append(self, row: Row) -> None:
         if self._writer is None:
             self._writer = ShardWriter(self._folder)
-        self._writer.append([{"key": key, **plain_response(response)}])
+        self._writer.append([row])
+
+    def picture(self, key: str) -> Image | None:
+        """The picture that an earlier run recorded."""
+        if not self.found:
+            return None
+        (row,) = self._table.rows([key])
+        return None if row is None else Image(**row["picture"])
+
+    def keep_picture(self, key: str, image: Image) -> None:
+        """Record a picture that was drawn, a file of the run."""
+        self._append({"key": key, "picture": plain_part(image)})
 
     def __enter__(self) -> CallLog:
         return self

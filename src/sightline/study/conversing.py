@@ -74,6 +74,7 @@ class Conversing:
             allowed=calls_of(attack),
             budget=column.named.budget,
             log=self.log,
+            images=self.builder.blobs,
             retries=self.retries,
             seed=seed,
         )

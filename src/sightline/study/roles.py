@@ -7,9 +7,12 @@ attack is tuned to what scores it: `refuse_same_judge`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from sightline import registry
+from sightline.cases import Conversation
 from sightline.contracts import (
     IMAGE_SOURCE,
     IN_LOOP_JUDGE,
@@ -20,11 +23,13 @@ from sightline.contracts import (
     NeedsTarget,
     Target,
 )
-from sightline.errors import UsageError
+from sightline.errors import ContractError, UsageError
 from sightline.image_sources import open_image_source
 from sightline.judges.model_graded import ModelGraded
+from sightline.records import Response
 from sightline.study.named import NamedAttack
 from sightline.study.talkers import Talkers
+from sightline.targets._names import split_defended
 
 KNOWN = ("attacker", "captioner", "translator", IMAGE_SOURCE, IN_LOOP_JUDGE)
 """Roles that attacks of ours ask; those of other packages may have their own."""
@@ -119,8 +124,36 @@ def refuse_same_judge(loop: Judge, scoring: Sequence[Judge]) -> None:
 
 
 def graders_of(judge: Judge) -> set[str]:
-    """Target strings of the models that a judge asks."""
-    return set(judge.graders) if isinstance(judge, ModelGraded) else set()
+    """Target strings of the models that a judge asks, without defenses around them; nothing is opened."""
+    found: set[str] = set()
+
+    def named(name: str) -> Target:
+        found.add(_bare(name))
+        return _Unopened(name)
+
+    if isinstance(judge, NeedsTarget):
+        with suppress(UsageError):  # a judge without a grader is told when it is bound
+            judge.bind(named)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Unopened:
+    """Stands for a target of which only the name is asked."""
+
+    id: str
+
+    async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
+        del conversation, decoding
+        raise ContractError(f"{self.id} is not opened")
+
+
+def _bare(name: str) -> str:
+    """A target string without the defenses around it."""
+    name = name.strip()
+    while name.startswith("defended/"):
+        name = split_defended(name.removeprefix("defended/")).inner.strip()
+    return name
 
 
 def missing_role(attack: str, role: str) -> str:

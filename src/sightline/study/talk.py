@@ -20,9 +20,10 @@ from sightline.contracts import (
     Target,
 )
 from sightline.digests import digest
-from sightline.errors import ContractError, TransientError, UsageError
+from sightline.errors import ContractError, SightlineError, TransientError, UsageError
 from sightline.records import NO_COST, Call, Cost, Draft, Outcome, Pixels, Response, Verdict
 from sightline.rng import seed_of
+from sightline.store import Blobs
 from sightline.study.call_log import CallLog
 from sightline.study.replying import KeptCalls, reply
 from sightline.study.talkers import Talkers
@@ -64,6 +65,7 @@ class CaseTalk:
         allowed: calls by role, at most.
         budget: of the artifact.
         log: of all calls of the stage.
+        images: where pictures are kept.
         retries: of a failing call.
         seed: of sampled replies.
         calls: made so far, in order.
@@ -78,6 +80,7 @@ class CaseTalk:
     allowed: Mapping[str, int]
     budget: Budget
     log: CallLog
+    images: Blobs
     retries: int
     seed: int
     calls: list[Call] = field(default_factory=list)
@@ -137,10 +140,25 @@ class CaseTalk:
         if self.talkers.pictures is None:
             raise ContractError(f"attack {self.attack!r} asks for pictures and declares no image source")
         self._pay(IMAGE_SOURCE)
-        seed = seed_of("picture", self.seed, self._place(IMAGE_SOURCE, prompt))
-        pixels = await self.talkers.pictures.picture(case, prompt, seed=seed)
+        place = self._place(IMAGE_SOURCE, prompt)
+        seed = seed_of("picture", self.seed, place)
+        kept = self.log.picture(place)
+        if kept is not None and self.images.whole(kept.sha256):
+            pixels = self.images.pixels(kept).copy()  # as a source gives it: whoever asked may change it
+        else:
+            pixels = await self._drawn(self.talkers.pictures.picture(case, prompt, seed=seed))
+            self.log.keep_picture(place, self.images.put_pixels(pixels))
         self._record(IMAGE_SOURCE, prompt, self.talkers.pictures.id, Cost(calls_aux=1))
         return pixels
+
+    async def _drawn(self, work: Awaitable[Pixels]) -> Pixels:
+        """What comes of drawing; a picture that the source lacks is a UsageError."""
+        try:
+            return await work
+        except SightlineError:
+            raise
+        except Exception as bug:  # of a pipeline, such as too little memory: the attack is not to blame
+            raise TransientError(f"the image source failed: {registry.told(bug)}") from bug
 
     def keep(self, draft: Draft) -> None:
         """See `Craft.keep`."""

@@ -57,6 +57,14 @@ _CHART = {
     "instruction": "complete the list in the image",
 }
 _SHUFFLED = {"draws": 3, "size_px": 64, "instruction": FOR_PICTURE}
+_SPLIT = {
+    "split": "rule",
+    "rounds": 0,
+    "width_px": 64,
+    "strip_px": 64,
+    "instruction": FOR_PICTURE,
+    "inducing": "none",
+}
 _MIXED = {"side_px": 64, "instruction": FOR_PICTURE}
 _PRO = {"font": "DejaVuSans.ttf", "font_px": 14, "instruction": "complete the list in the image"}
 _RULE = {"extractor": "rule", "instruction": FOR_PICTURE}
@@ -142,6 +150,8 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "fc_attack": {"testbed": _CHART},
     "fc_attack_typed": {"testbed": _CHART, "testbed_blank": {**_CHART, "picture": "blank"}},
+    "himrd": {"testbed": {**_SPLIT, **_DRAWN, "below": "none"}},
+    "himrd_typed": {"testbed": _SPLIT, "testbed_blank": {**_SPLIT, "picture": "blank"}},
     "jood": {"testbed": {**_MIXED, **_DRAWN, "alpha": 0.8}},
     "jood_typed": {"testbed": _MIXED, "testbed_blank": {**_MIXED, "picture": "blank"}},
     "mml": {"testbed": {**_FIGSTEP_PAGE, "tries": 2, "overflow": "clip"}},

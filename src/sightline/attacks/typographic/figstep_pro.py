@@ -112,7 +112,7 @@ class FigStepPro(Attack):
                 f"pictures of {self.least}; set `least` lower, or give it another key_phrase"
             )
         few = "" if count == self.parts else f"the phrase is too short for {self.parts} pictures"
-        head, with_head = _with_placeholder(wordings.statement(case).text, phrase.text)
+        head, with_head = with_placeholder(wordings.statement(case).text, phrase.text)
         listed = "\n".join([head, *(f"{item}. " for item in range(1, self.items + 1))])
         slots = {"items": str(self.items), "pictures": str(count), "kind": f"the {self.kind}"}
         sentence = filled(self.instruction or _ours("first"), **slots)
@@ -141,9 +141,9 @@ def _ours(name: str) -> str:
     return texts(__package__, "figstep_pro")[name]
 
 
-def _with_placeholder(statement: str, phrase: str) -> tuple[str, str]:
-    """The statement with `*` for the phrase, and what is to be known of it."""
+def with_placeholder(statement: str, phrase: str, sign: str = PLACEHOLDER) -> tuple[str, str]:
+    """The statement with a sign for the phrase, and what is to be known of it."""
     found = re.search(re.escape(phrase), statement, re.IGNORECASE)
     if found is None:
-        return f"Steps for {PLACEHOLDER}.", "the statement does not hold the key phrase: 'Steps for *.'"
-    return f"{statement[: found.start()]}{PLACEHOLDER}{statement[found.end() :]}".rstrip(". ") + ".", ""
+        return f"Steps for {sign}.", f"the statement does not hold the key phrase: 'Steps for {sign}.'"
+    return f"{statement[: found.start()]}{sign}{statement[found.end() :]}".rstrip(". ") + ".", ""
