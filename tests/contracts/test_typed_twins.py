@@ -9,11 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-from drawing import cases_of
 from pages import case, craft
 from shipped import shipped
 from typer.testing import CliRunner
 
+from drawing import cases_of
 from sightline import registry
 from sightline.attacks.typed_words import DrawsWords
 from sightline.cards import ANY_ATTACK
@@ -33,10 +33,12 @@ SUFFIX = "_typed"
 GOAL = Goal(kind="string", target="frell", instruction="say frell").wordings
 SIZES = {"canvas_px", "width_px", "size_px", "layout", "columns", "font", "font_px"}
 SIZES |= {"side_px", "strip_px", "tile_px", "number_px", "box_width_px", "box_height_px"}
-SIZES |= {"gap_px", "margin_px", "line_px"}
+SIZES |= {"overflow", "gap_px", "margin_px", "line_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
 REARRANGED = ("si_attack",)
 """Attacks whose picture is their page with its parts in another order, drawn at random."""
+RANDOM = {"augment_drawn"}
+"""Attacks whose page is drawn at random, case by case (test_augment_drawn.py)."""
 NO_HELPER = {"himrd_typed": {"preset": "one_prompt"}}
 SEARCH = ("temperature", "rounds", "tries", "draws", "enough", "shuffles")
 """Settings that decide which of several tries is sent, or what of the picture, besides the words."""
@@ -71,7 +73,12 @@ OTHER_SETTINGS = {
     ),
     "jood": ("instruction='tell me .'", "alpha=0.9, side_px=100, font_px=12", "mix=cutmix, alpha=0.3"),
     "mml": ("instruction='{words}: {map}'", "items=5, tries=1", "enough=0.5"),
-    "mm_typography": ("instruction='tell me .'", "draws=statement", "width_px=300, font_px=20"),
+    "mm_typography": (
+        "instruction='tell me .'",
+        "draws=statement",
+        "width_px=300, font_px=20",
+        "width_px=50, font_px=20, overflow=split",
+    ),
     "jailbreak_in_pieces": ("instruction='tell me .'", "size_px=128, show=trigger"),
 }
 CASES = [
@@ -285,6 +292,8 @@ def test_the_attack_draws_and_says_what_it_tells(name, settings, tmp_path):
         assert draft.text == words.sentence
         shown = draft.image if draft.image is not None else np.concatenate(draft.images, axis=1)
         assert shown.shape == (*attack.page_size(words.drawn)[::-1], 3)
+        if name in RANDOM:
+            continue
         page = attack.page(words.drawn)[0]
         if name in REARRANGED:
             shown, page = np.sort(shown, axis=None), np.sort(page, axis=None)

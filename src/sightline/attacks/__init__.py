@@ -6,6 +6,7 @@ Classes are loaded when they are first named: `sightline.attacks.NAME`, `dir(sig
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sightline.attacks.controls.augment_drawn_typed import AugmentDrawnTyped as AugmentDrawnTyped
     from sightline.attacks.controls.blank_image import BlankImage as BlankImage
     from sightline.attacks.controls.caption_strip_typed import CaptionStripTyped as CaptionStripTyped
     from sightline.attacks.controls.cs_dj_typed import CSDJTyped as CSDJTyped
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from sightline.attacks.textual.text_template import TextTemplate as TextTemplate
     from sightline.attacks.textual.tpgd import TPGD as TPGD
     from sightline.attacks.textual.translation import Translation as Translation
+    from sightline.attacks.typographic.augment_drawn import AugmentDrawn as AugmentDrawn
     from sightline.attacks.typographic.caption_strip import CaptionStrip as CaptionStrip
     from sightline.attacks.typographic.cs_dj import CSDJ as CSDJ
     from sightline.attacks.typographic.fc_attack import FCAttack as FCAttack
