@@ -70,10 +70,15 @@ def test_it_follows_from_seed_and_case(tmp_path):
 def test_a_text_that_no_page_holds_is_told(tmp_path):
     with pytest.raises(UsageError, match=r"case b/1: a text of \d+ characters was on none of 200"):
         craft(drawn("canvas_px=64, min_font_px=40"), [case(REQUEST)], tmp_path)
-    with pytest.raises(UsageError, match=r"case b/1: .* has no glyph for"):
-        craft(drawn(), [case("折る")], tmp_path)
+    with pytest.raises(UsageError, match=r"case b/1: .*U\+1F642"):
+        craft(drawn(), [case("\U0001f642 ?")], tmp_path)
     with pytest.raises(UsageError, match="max_font_px"):
         drawn("min_font_px=40, max_font_px=20")
+
+
+def test_another_script_is_drawn_by_the_font_that_stands_in(tmp_path):
+    (draft,) = craft(drawn(), [case("折る")], tmp_path)
+    assert "wqy-microhei.ttc" in draft.note
 
 
 def test_every_font_is_in_the_key():
