@@ -5,7 +5,7 @@ all of them answers to harmful requests, and success that grows with their numbe
 and code were not published). Ours are harmless, as those of `few_shot`: 384 invented questions with helpful
 answers (`texts/demonstrations.yaml`), each at most once. So this measures what a long run of compliance does
 by itself, which is less than what the paper measured. Others come from a `corpus`. 128 of ours are about
-5,000 words: mind the target's context, which nothing here cuts.
+3,800 words: mind the target's context, which nothing here cuts.
 
 On the testbed (16 demonstrations, as 128 exceed its context) no request is answered, 10 of 24 are refused and
 14 answers are off topic; see `few_shot`.
