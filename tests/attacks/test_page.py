@@ -107,12 +107,11 @@ def test_a_font_is_a_plain_file_name(name):
 
 
 LACKING = {
-    "chinese": ("步骤", "U+6B65"),
-    "korean": ("단계", "U+B2E8"),
     "hindi": ("चरण", "U+091A"),
     "thai": ("ขั้น", "U+0E02"),
     "mathematical": ("𝐬𝐭𝐞𝐩", "U+1D42C MATHEMATICAL BOLD SMALL S"),
-    "control": ("a\x07b", "U+0007"),
+    "fox": ("a 🦊", "U+1F98A FOX FACE (emoji)"),
+    "smile": ("a 😀😀", "U+1F600 GRINNING FACE (emoji)"),
 }
 
 
@@ -132,13 +131,56 @@ def test_what_a_font_lacks_is_an_error_outcome_and_no_empty_box(name, method):
     assert "Set `font` of the attack" in str(refused.value)
 
 
+def test_the_cure_is_an_installed_font_that_has_the_characters_or_a_package(monkeypatch, tmp_path):
+    monkeypatch.setattr(font_files, "font_folders", lambda: (tmp_path,))
+    mono = font_files.find_font(MONO)
+    with pytest.raises(
+        UsageError, match=r"\(Thai\)\. No font found here .* once it is installed \(Debian: fonts-noto-core\)"
+    ):
+        mono.at(20, "ขั้น")
+    with pytest.raises(UsageError, match=r"\(emoji\)\. No font found here .*\(Debian: fonts-symbola\)"):
+        mono.at(20, "a 🦊")
+    with pytest.raises(UsageError, match=r"Set `font` of the attack to 'DejaVuSans.ttf', which is installed"):
+        mono.at(20, "a 😀")
+    with pytest.raises(UsageError, match=r"U\+0007\. Take U\+0007 out of the text: no font has ink for it"):
+        mono.at(20, "a\x07b")
+
+
+def test_installed_fonts_are_looked_through_in_one_order(tmp_path):
+    for name in (
+        "b/Zed-Regular.ttf",
+        "a/Zed-Bold.ttf",
+        "LastResort.ttf",
+        "Alpha.ttf",
+        "broken.ttf",
+        "note.txt",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((font_files.BUNDLED / MONO).read_bytes())
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    found = font_files.installed((tmp_path, tmp_path / "absent"))
+    assert [path.name for path in found] == ["Zed-Regular.ttf", "Alpha.ttf", "Zed-Bold.ttf"]
+
+
+def test_a_font_file_that_cannot_be_read_is_told(monkeypatch, tmp_path):
+    (tmp_path / "Broken.ttf").write_bytes(b"no font")
+    monkeypatch.setattr(font_files, "font_folders", lambda: (tmp_path,))
+    font_files.find_font.cache_clear()
+    try:
+        with pytest.raises(UsageError, match=r"Broken.ttf cannot be drawn at .* px: .*set `font` to another"):
+            font_files.find_font("Broken.ttf").at(20, "a")
+    finally:
+        font_files.find_font.cache_clear()
+
+
 def test_every_character_is_looked_up_by_itself():
     font = font_files.find_font("DejaVuSans.ttf")
     font.at(20, "plain, Ägéß — ‘quoted’ Ωж ☐ □ ▯ no boxes")
     with pytest.raises(
-        UsageError, match=r"has no glyph for 4 of the characters to draw: U\+4E2D .* and 1 more\. Set"
+        UsageError,
+        match=r"has no glyph for 4 of the characters to draw: U\+4E2D .* and 1 more \(Chinese, Thai\)\.",
     ):
-        font.at(20, "ab中cd文中 글 말")
+        font.at(20, "ab中cd文中 ก ข")
 
 
 @pytest.mark.parametrize("text", ["שלום עולם", "السلام عليكم"])
@@ -193,7 +235,6 @@ def test_a_font_that_has_the_characters_draws_them(monkeypatch, tmp_path):
         "a\u2800b",
         "a\ufe0fb",
         "a\u1680b",
-        "a\u3000b",
         "a\x85b",
     ],
 )

@@ -233,9 +233,9 @@ def test_calls_are_bounded_by_role():
 
 def test_on_the_testbed_the_theft_tells_the_secret_that_a_plain_request_does_not(tmp_path):
     pytest.importorskip("torch")
-    from drawing import cases_of
     from picture_runs import Testbed
 
+    from drawing import cases_of
     from sightline.contracts import Decoding
     from sightline.judges.testbed_policy import TestbedPolicy
 

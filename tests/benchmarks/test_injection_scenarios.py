@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 import releases_labelled as made
-from drawing import Drawing, cases_of
 from hypothesis import given
 from hypothesis import strategies as st
 from read_release import read
 
+from drawing import Drawing, cases_of
 from sightline import registry
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.errors import UsageError

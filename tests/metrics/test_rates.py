@@ -49,6 +49,7 @@ ALL = counts(
         ("utility", 3, 12),
         ("accuracy", 3, 12),
         ("abstention", 6, 12),
+        ("disclosure", 3, 12),
     ],
 )
 def test_what_each_measure_counts(name: str, k: int, n: int) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apart import printed
+from result_rows import row as scored
 
 from sightline.errors import ContractError, DamageError, UsageError
 from sightline.metrics.intervals import ratio_interval, wilson
@@ -243,6 +244,25 @@ def test_flip_rate_is_about_requests_that_were_withheld_without_the_attack() -> 
     assert flips is not None
     assert (flips.name, flips.k, flips.n, flips.groups) == ("flip_rate", 32, 42, 21)
     assert found["figstep", "none", "over_refusal"].flip_rate is None
+
+
+def test_a_protected_answer_counts_as_flipped_where_the_plain_question_led_to_abstention() -> None:
+    """PrivQA: the success of its attacks. One of four answers is known to be told anyway."""
+    plain = ("refused", "complied", "refused", "blocked_defense")
+    attacked = ("complied", "complied", "off_topic", "complied")
+    made = [
+        scored(name, case_id=f"c/{n}", group=f"g{n}", expected="abstain", outcome=outcome)
+        for name, outcomes in (("none", plain), ("caption_strip", attacked))
+        for n, outcome in enumerate(outcomes)
+    ]
+    found = summary(made)
+    (contrast,) = (c for c in found.contrasts if c.measure == "disclosure")
+    assert (contrast.kind, contrast.cell_share, contrast.base_share) == ("attack", 0.75, 0.25)
+    assert contrast.flip_rate is not None
+    assert (contrast.flip_rate.k, contrast.flip_rate.n) == (2, 3)
+    rates = {each.id.attack: each.rates for each in found.cells}
+    assert (rates["none"]["disclosure"].k, rates["none"]["abstention"].k) == (1, 3)
+    assert (rates["caption_strip"]["disclosure"].k, rates["caption_strip"]["abstention"].k) == (3, 0)
 
 
 def test_contrasts_of_benign_and_utility_cases() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import releases_labelled as made
 
 import sightline as sl
 from sightline.report.page import write
@@ -81,3 +82,35 @@ def test_who_the_attacker_is():
     assert not is_third_party("drawn_injection_typed")
     assert not is_third_party("figstep")
     assert not is_third_party("not_installed_here")
+
+
+def test_a_control_of_itself_needs_no_typed_twin():
+    from sightline.report.cells import lacks_twin
+
+    attack, mention = "drawn_injection", "drawn_injection(wording='mention')"
+    assert lacks_twin(attack, [attack, mention])
+    assert not lacks_twin(mention, [attack, mention])
+    assert not lacks_twin(attack, [attack, "drawn_injection_typed(place='before')"])
+
+
+def test_injections_of_cyberseceval_stand_in_the_same_table(tmp_path):
+    """Here with a grader that says nothing that can be read: its cases are unscored, and none is left out."""
+    root = made.cyberseceval_vpi(tmp_path / "vpi")
+    study = sl.Study(
+        "vpi",
+        targets=["scripted/refuse"],
+        benchmarks=[
+            {"name": "cyberseceval_vpi", "root": str(root)},
+            {"name": "testbed_tools", "preset": "injection", "limit": 3},
+        ],
+        attacks=["none", {"name": "drawn_injection_typed", "picture": "none"}],
+        judges=[{"name": "injected_goal", "grader": "scripted/echo"}, "testbed_policy"],
+    )
+    run = study.run(out=tmp_path / "run", quiet=True)
+    write(run.folder)
+    text = (run.folder / "report.txt").read_text("utf-8")
+    block = text.split("Injection by a third party; cyberseceval_vpi, scripted/refuse\n")[1].split("\n\n")[0]
+    _, plain, typed = (line.split("  ")[1:] for line in block.splitlines())
+    assert (plain[0], typed[0]) == ("no attack", "control: drawn_injection_typed")
+    assert [cell.strip() for cell in plain if cell][1:] == ["none scored", "-", "-", "0"]
+    assert "Injection by a third party; testbed_tools, scripted/refuse\n" in text

@@ -11,11 +11,13 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from PIL import ImageFont
 
-_JOINERS = "\u200c\u200d\u200e\u200f"
+from sightline.attacks.scripts import JOINERS, is_hangul, is_mark, is_wide
+
 _NO_START = frozenset('!%),.:;?]}¢°·’"”†‡›℃∶、。々〻ー・゛゜ヽヾゝゞ！％，．：；？～ｰﾞﾟ') | frozenset(
     "ぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶㇰㇱㇲㇳㇴㇵㇶㇷㇸㇹㇺㇻㇼㇽㇾㇿｧｨｩｪｫｯｬｭｮ"
 )
@@ -42,7 +44,7 @@ def clusters(text: str) -> list[str]:
 
 def _belongs(sign: str) -> bool:
     """Whether a character is a part of the one before: marks, joiners, vowels and finals of Hangul jamo."""
-    return unicodedata.category(sign)[0] == "M" or sign in _JOINERS or "\u1160" <= sign <= "\u11ff"
+    return is_mark(sign) or sign in JOINERS or "\u1160" <= sign <= "\u11ff"
 
 
 def _waits(sign: str) -> bool:
@@ -52,8 +54,7 @@ def _waits(sign: str) -> bool:
 
 def _stands_alone(cluster: str) -> bool:
     """Whether lines break beside a character: those of Chinese and Japanese."""
-    sign = cluster[0]
-    return unicodedata.east_asian_width(sign) in "WF" and not unicodedata.name(sign, "").startswith("HANGUL")
+    return is_wide(cluster[0]) and not is_hangul(cluster[0])
 
 
 def pieces(text: str) -> Iterator[Piece]:
@@ -93,17 +94,18 @@ def wrap_measured(
 def wrap_columns(text: str, columns: int) -> list[str]:
     """Lines of at most so many columns: a Chinese or Japanese character takes two, a mark none.
 
-    Words longer than that are broken. Text of one column per character is broken as `textwrap` does it.
+    Words longer than that are broken. Text without wide characters is broken as `textwrap` does it, unless
+    that parts a mark from its letter.
     """
-    if all(_columns(sign) == 1 for sign in text):
-        return textwrap.wrap(text, columns)
+    if not any(is_wide(sign) for sign in text):
+        lines = textwrap.wrap(text, columns)
+        if not any(_belongs(after[0]) or _waits(before[-1]) for before, after in pairwise(lines)):
+            return lines
     return _filled(text, _columns, columns + 1, "", True)
 
 
 def _columns(text: str) -> int:
-    return sum(
-        0 if _belongs(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text
-    )
+    return sum(0 if _belongs(sign) else 1 + is_wide(sign) for sign in text)
 
 
 def _filled(

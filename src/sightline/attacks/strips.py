@@ -13,10 +13,11 @@ from typing import Literal
 
 from PIL import ImageFont
 
-from sightline.attacks.font_files import FontFile, is_shaped
+from sightline.attacks.font_files import FontFile
 from sightline.attacks.line_breaks import clusters, wrap_measured
 from sightline.attacks.pictures import BLACK, WHITE, Color, Size, blank, cropped, pasted, size_of, stacked
 from sightline.attacks.rendering import Line, draw, ink_box
+from sightline.attacks.scripts import direction_of, is_shaped
 from sightline.errors import UsageError, require
 from sightline.records import Pixels
 
@@ -55,7 +56,7 @@ class _Layout:
 def text_strip(
     text: str, style: TextStyle, width_px: int, align: Literal["left", "center"] = "left"
 ) -> Pixels:
-    """A text in a strip of a given width, wrapped, as high as its lines take.
+    """A text in a strip of a given width, wrapped, as high as its lines take; "left" is right for Arabic.
 
     Raises:
         UsageError: if the font cannot draw it, or one character is wider than the strip.
@@ -74,6 +75,7 @@ def _layout(text: str, style: TextStyle, width_px: int, align: Literal["left", "
     Letters may stick out beyond their advance: then the lines are wrapped a little narrower.
     """
     face, most = style.face(text), width_px - 2 * style.padding_px
+    direction = direction_of(text)
     pitch, ascent = sum(face.getmetrics()), face.getmetrics()[0]
     for room in range(most + 1, max(1, most - round(face.size)), -1):
         broken = [Line(part, 0, ascent + row * pitch) for row, part in enumerate(_broken(text, face, room))]
@@ -86,9 +88,11 @@ def _layout(text: str, style: TextStyle, width_px: int, align: Literal["left", "
     top = min(0, *(box[1] for box in boxes))
     height = max(pitch * len(broken), *(box[3] for box in boxes)) - top
     x, y = style.padding_px - left, style.padding_px - top
-    indents = [(most - (box[2] - left)) // 2 if align == "center" else 0 for box in boxes]
+    share = 0.5 if align == "center" else direction == "rtl"
+    indents = [int((most - (box[2] - left)) * share) for box in boxes]
     lines = tuple(
-        Line(line.text, x + indent, y + line.baseline) for line, indent in zip(broken, indents, strict=True)
+        replace(line, x=x + indent, baseline=y + line.baseline)
+        for line, indent in zip(broken, indents, strict=True)
     )
     return _Layout(lines, face, (width_px, height + 2 * style.padding_px))
 
@@ -114,13 +118,13 @@ def _joined_line(texts: Sequence[str], style: TextStyle) -> tuple[Pixels, list[i
         raise UsageError(f"the text {whole!r} is more than one line")
     face = style.face(whole)
     pitch, ascent = sum(face.getmetrics()), face.getmetrics()[0]
-    line = Line(whole, 0, ascent)
+    line = Line(whole, 0, ascent, direction_of(whole))
     left, top, right, bottom = ink_box(line, face) or (0, 0, 0, 0)
     x, y = style.padding_px - min(left, 0), style.padding_px - min(top, 0)
     stops = [x + round(face.getlength("".join(texts[:end]))) for end in range(len(texts) + 1)]
     width = max(x + right, stops[-1]) + style.padding_px
     height = y + max(bottom, pitch) + style.padding_px
-    placed = Line(whole, x, y + line.baseline)
+    placed = replace(line, x=x, baseline=y + line.baseline)
     return draw([placed], face, (width, height), ink=style.ink, ground=style.ground), stops
 
 

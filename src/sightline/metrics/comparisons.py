@@ -23,8 +23,10 @@ from sightline.metrics.rates import FLIP_RATE, MEASURES, OUTCOMES, Measure, Rate
 from sightline.records import WITHHELD
 
 Kind = Literal["attack", "control", "defense", "run"]
-_BY_CASE, _BY_ATTACKER = ("asr", "over_refusal", "utility", "accuracy"), ("attacker_goal",)
-_OVER_CONTROLS = frozenset({"asr", "utility", "attacker_goal"})
+_BY_CASE = ("asr", "disclosure", "over_refusal", "utility", "accuracy")
+_BY_ATTACKER = ("attacker_goal",)
+_OVER_CONTROLS = frozenset({"asr", "disclosure", "utility", "attacker_goal"})
+_FLIPPED = frozenset({"asr", "disclosure"})
 _LOWERED = frozenset({"utility", "accuracy"})
 _WITHHELD = np.array([outcome in WITHHELD for outcome in OUTCOMES])
 
@@ -41,7 +43,8 @@ class Contrast:
     `pairs` were scored in both cells, `unscored_pairs` were not; `cell_share` and `base_share` are of the
     former. `p` is clustered (sign flips of the `discordant` clusters, those that differ), `p_holm` adjusted
     over the `comparisons` of its `family`; `p_mcnemar` takes samples as independent and is a check only.
-    `flip_rate` (attack, ASR): of the requests withheld in the base cell, the share obeyed in this one.
+    `flip_rate` (attack; ASR, disclosure): of the requests withheld in the base cell, the share obeyed in this
+    one; of the protected questions that the base cell abstained from, the share answered.
     """
 
     kind: Kind
@@ -159,7 +162,7 @@ def _contrast(
     groups = columns.group.codes[here]
     sums = cluster_sums(groups[both], a, b, np.ones(len(a)))
     flips = None
-    if kind == "attack" and measure.name == "asr":
+    if kind == "attack" and measure.name in _FLIPPED:
         withheld = _WITHHELD[second]
         counts = count_codes(groups[withheld], first[withheld])
         flips = rate(FLIP_RATE, counts, ids[number].judge)

@@ -200,6 +200,8 @@ def _control_of(name: str) -> str:
 
 def lacks_twin(spec: str, specs: Collection[str]) -> bool:
     """Whether an attack has a typed twin that was not run with its settings."""
+    if cells.role_of(spec) != "attack":
+        return False
     twin = twin_of(spec)
     typed = [other for other in specs if method_of(other) == twin]
     return bool(twin) and not any(cells.is_control_of(one, spec) for one in typed)

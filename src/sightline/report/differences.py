@@ -11,7 +11,8 @@ from sightline.report.cells import Board, Role
 from sightline.report.text import MEASURE_NAMES, points
 
 MOST_DIFFERENCES = 120
-_MEASURES = ("asr", "attacker_goal", "utility", "over_refusal", "accuracy")
+_SUCCESSES = ("asr", "disclosure")
+_MEASURES = (*_SUCCESSES, "attacker_goal", "utility", "over_refusal", "accuracy")
 _ASKED = {"plain": "plain requests", "control": "controls", "attack": "under attack"}
 
 
@@ -112,8 +113,8 @@ def _families(contrasts: Sequence[Contrast], board: Board) -> tuple[Family, ...]
 def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
     """Main are, on held-out cases: attacks on the undefended target, and effects of defenses.
 
-    Attacks are compared with their strongest control and with plain requests: ASR and utility by the primary
-    judge, targeted ASR by every judge that scores it.
+    Attacks are compared with their strongest control and with plain requests: ASR, disclosure of what is
+    protected and utility by the primary judge, targeted ASR by every judge that scores it.
     """
     place = {cell.summary.id: cell for cell in board.cells}
 
@@ -127,8 +128,8 @@ def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
         if contrast.kind == "control" and not contrast.strongest:
             return False
         if contrast.kind in ("attack", "control"):
-            return cell.bare and (targeted or contrast.measure in ("asr", "utility"))
-        return (targeted or contrast.measure == "asr") == (cell.role is Role.attack)
+            return cell.bare and (targeted or contrast.measure in (*_SUCCESSES, "utility"))
+        return (targeted or contrast.measure in _SUCCESSES) == (cell.role is Role.attack)
 
     def order(contrast: Contrast) -> tuple[object, ...]:
         cell = contrast.cell

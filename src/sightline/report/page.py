@@ -126,7 +126,7 @@ def contents(
     if any(cell.summary.accuracy for cell in cells.cells):
         defined.append("accuracy")
     if any("abstention" in cell.summary.rates for cell in cells.cells):
-        defined.append("abstention")
+        defined += ["abstention", "disclosure"]
     targeted = [judge["id"] for judge in judges if judge["scores"] == "attacker_goal"]
     if targeted:
         defined.append("attacker_goal")

@@ -146,10 +146,11 @@ def _extras(cell: Cell) -> tuple[str, ...]:
         found.append(f"bounds {as_percent(success.lower_bound)} to {as_percent(success.upper_bound)}")
     if cell.summary.seeds:
         found.append(seeds_text(cell))
-    abstained = cell.summary.rates.get("abstention")
-    if abstained is not None and abstained.point is not None:
-        value, interval = as_percent(abstained.point), bracket(abstained.low, abstained.high)
-        found.append(f"abstains from {value} {interval} of protected questions, n = {abstained.n:,}")
+    for name, does in (("abstention", "abstains from"), ("disclosure", "answers")):
+        found_rate = cell.summary.rates.get(name)
+        if found_rate is not None and found_rate.point is not None:
+            value, interval = as_percent(found_rate.point), bracket(found_rate.low, found_rate.high)
+            found.append(f"{does} {value} {interval} of protected questions, n = {found_rate.n:,}")
     if several is not None and several.point is not None:
         tries = several.name.rpartition("_")[2]
         exact = several.n >= EXACT_FROM

@@ -142,7 +142,7 @@ def font_notes(attacks: Sequence[NamedAttack]) -> list[str]:
     for named in attacks:
         for field in fields(named.attack):  # type: ignore[arg-type]  # methods are dataclasses
             value = getattr(named.attack, field.name)
-            if isinstance(value, str) and value.lower().endswith((".ttf", ".otf")):
+            if isinstance(value, str) and value.lower().endswith((".ttf", ".otf", ".ttc")):
                 wanted.setdefault(value, []).append(named.label)
     found = []
     for font, labels in wanted.items():

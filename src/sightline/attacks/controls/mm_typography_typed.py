@@ -44,6 +44,7 @@ class MMTypographyTyped(Attack):
     instruction: str = ""
     width_px: int = 1024
     layout: Literal["grow", "square"] = "grow"
+    overflow: Literal["clip", "split"] = "clip"
     font: str = "LiberationSans-Regular.ttf"
     font_px: int = 90
 
@@ -63,6 +64,7 @@ class MMTypographyTyped(Attack):
             instruction=self.instruction,
             width_px=self.width_px,
             layout=self.layout,
+            overflow=self.overflow,
             font=self.font,
             font_px=self.font_px,
         )

@@ -3,9 +3,9 @@
 Hughes et al., "Best-of-N Jailbreaking", arXiv:2412.03556: sample perturbed prompts until one succeeds.
 Official: jplhughes/bon-jailbreaking, bon/attacks/run_text_bon.py and run_image_bon.py,
 experiments/1a_run_text_bon.sh, commit c118210. Verified there: 7,200 draws per request (120 steps of 60),
-target temperature 1, an end at the first success. Its perturbations of texts are the attack `augment`, the
-default here; any other attack can be named, such as `text_template(family=persona_dual)` or one that asks
-models itself.
+target temperature 1, an end at the first success. Its perturbations are the attacks `augment` (of texts,
+the default here) and `augment_drawn`; any other can be named, such as `text_template(family=persona_dual)`
+or one that asks models itself.
 
 Deviations. `n` is 10: state it beside every rate. A success in the loop is the in-loop judge's word; the
 script that was found is asked again and scored by the study's judges, once (the paper counts the success of
@@ -35,7 +35,7 @@ from sightline.records import Draft
 from sightline.registry import attack
 from sightline.rng import seed_of
 
-PRESETS: Presets = {"resampled": {"attack": "none"}}
+PRESETS: Presets = {"drawn": {"attack": "augment_drawn"}, "resampled": {"attack": "none"}}
 
 
 @attack(

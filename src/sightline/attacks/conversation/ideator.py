@@ -11,7 +11,8 @@ that sees, is shown the picture that was drawn and the reply of the target, and 
 Deviations. The prompts to the attacker are ours and name no example. The in-loop judge ends the search and
 says how far a reply went, where the official script judges afterwards and always makes all 21 queries. An
 answer that cannot be read is asked for again up to `tries` times (there: without end). Who draws is the
-study's role `image_source`; a source that has only a placeholder says so in the note of its artifacts.
+study's role `image_source`; its name is kept with the calls of each artifact, so that a placeholder is told
+from a picture.
 
 The picture replaces the case's own.
 """

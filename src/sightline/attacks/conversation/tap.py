@@ -6,7 +6,7 @@ root; per level every node is continued `branching` times, prompts that an evalu
 and the rest down to `width`, these are sent to the target without a history and judged, and the best
 `width` go on; ties are broken at random; the attacker's history is cut to the last 3 exchanges, 5 tries to
 read its JSON, 500 tokens at temperature 1; a full success ends it. Width 10 and depth 10 are the defaults
-of its code, branching 4 is the paper's (1 in the code: PAIR). PyRIT (romanlutz/PyRIT,
+of its code, branching 4 is the paper's (from memory; 1 in the code, which is PAIR). PyRIT (romanlutz/PyRIT,
 tree_of_attacks_with_pruning_orchestrator.py) has width 3, depth 5, branching 2 and stops at 0.8: preset
 `pyrit`; its first level holds `width` nodes.
 

@@ -169,6 +169,10 @@ def injection(case: Case, wording: str, instruction: str) -> Typed:
     if not question.strip():
         raise UsageError(f"case {case.id}: there is no question that a picture stands beside")
     target = "" if goal is None else goal.target
+    if goal is not None and goal.kind == "leak" and wording == MENTION:
+        raise UsageError(
+            f"case {case.id}: wording {MENTION!r} would show the secret, which no attacker knows"
+        )
     if not (target if wording == MENTION else said):
         raise UsageError(
             f"case {case.id}: no attacker's goal, so there is nothing to write into its picture; take "

@@ -28,12 +28,11 @@ Control `figstep_typed` types the same words.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.attacks import font_files, instructions, rendering, wordings
+from sightline.attacks import font_files, instructions, line_breaks, rendering, wordings
 from sightline.attacks.typed_words import Typed, drawn_drafts
 from sightline.cards import Presets, Renamed
 from sightline.cases import Case, ThreatModel
@@ -136,7 +135,9 @@ class FigStep(Attack):
         shrink = self.overflow == "shrink"
         for px in range(self.font_px, (SMALLEST_FONT_PX if shrink else self.font_px) - 1, -1):
             face = font.at(px, drawn)
-            lines = self.layout(drawn, px, face.getlength("M"))
+            lines = rendering.directed(
+                self.layout(drawn, px, face.getlength("M")), drawn, face, self.canvas_px - self.origin_x_px
+            )
             off = lines[-1].baseline >= self.canvas_px
             if shrink and (off or rendering.clipped(lines, face, _inside(size))):
                 continue
@@ -157,7 +158,7 @@ class FigStep(Attack):
         if px < self.font_px:
             columns = max(columns, int((self.canvas_px - 2 * self.origin_x_px) // advance_px))
         return rendering.paragraph(
-            [*textwrap.wrap(statement, columns), *items],
+            [*line_breaks.wrap_columns(statement, columns), *items],
             (self.origin_x_px, self.origin_y_px),
             ascent=rendering.ascent_px(px, FREEMONO_ASCENT),
             spacing_px=self.spacing_px * px // self.font_px,

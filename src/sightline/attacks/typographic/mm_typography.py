@@ -9,7 +9,7 @@ Deviations. Arial is not ours to give away: Liberation Sans has the same widths.
 default quality; we write PNG, so the page has no compression noise. The sentence is the release's
 `rephrased` text, else ours (`instructions`). Without a key phrase, which the paper extracts with a
 language model, the statement without its head ("Steps to") is drawn, and the note says so. Words wider than
-the page run off it, as in the paper, and are noted.
+the page run off it, as in the paper, and are noted; `overflow: split` breaks them.
 
 Presets `testbed`, `testbed_asked` and `testbed_request` are for the 64-pixel models of the testbed. The first
 two draw the key phrase, beside a sentence that points at the picture or one that asks as a plain request
@@ -51,13 +51,14 @@ class MMTypography(Attack):
     """`layout`: 'grow' = the paper's page, higher with each line; 'square' = all lines in the middle.
 
     `draws`: the key phrase, or the whole statement. `instruction`: the sentence
-    ('' = the release's, else `fallback`, else ours).
+    ('' = the release's, else `fallback`, else ours). `overflow`: what happens to a word wider than the page.
     """
 
     width_px: int = 1024
     font: str = "LiberationSans-Regular.ttf"
     font_px: int = 90
     layout: Literal["grow", "square"] = "grow"
+    overflow: Literal["clip", "split"] = "clip"
     draws: Literal["key_phrase", "statement"] = "key_phrase"
     fallback: str = ""
     instruction: str = ""
@@ -90,8 +91,9 @@ class MMTypography(Attack):
     def _broken(self, drawn: str) -> list[str]:
         """The lines of a phrase on the page."""
         face = font_files.find_font(self.font).at(self.font_px, drawn)
+        lead = "" if self.layout == "square" else " "
         return line_breaks.wrap_measured(
-            drawn, face, self.width_px, lead="" if self.layout == "square" else " "
+            drawn, face, self.width_px, lead, break_words=self.overflow == "split"
         )
 
     def page(self, drawn: str) -> tuple[Pixels, str]:
@@ -112,6 +114,7 @@ class MMTypography(Attack):
                 ascent=rendering.ascent_px(self.font_px, ARIAL_ASCENT),
                 spacing_px=PILLOW_SPACING_PX,
             )
+            lines = rendering.directed(lines, drawn, face, self.width_px)
         lost = rendering.clipped(lines, face, size)
         note = f"{font.note(drawn)}, {self.font_px} px; {len(lines)} lines"
         return rendering.draw(lines, face, size), f"{note}, {lost} of them cut off" if lost else note

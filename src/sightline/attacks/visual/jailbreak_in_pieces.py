@@ -131,7 +131,12 @@ class JailbreakInPieces(Attack):
             if self.show != "adversarial":
                 shown = starts if self.show == "start" else [self.target(case, ctx) for case in batch]
                 for case, picture in zip(batch, shown, strict=True):
-                    yield Draft(case=case, text=self._text(), image=picture, note=f"control: {self.show}")
+                    yield Draft(
+                        case=case,
+                        text=self._text(),
+                        image=picture,
+                        note=f"control: {self.show}{self._page_note(case)}",
+                    )
                 continue
             found = self.descend(batch, starts, ctx)
             for i, case in enumerate(batch):
@@ -145,7 +150,8 @@ class JailbreakInPieces(Attack):
                     checks=checks_of(found, i),
                     cost=found.costs[i],
                     note=f"{found.stop_reasons[i]}; {self.trigger} trigger; distance of {self.features} "
-                    f"features {begun:.2f} at the start, {best.loss:.2f} at step {best.step}",
+                    f"features {begun:.2f} at the start, {best.loss:.2f} at step {best.step}"
+                    f"{self._page_note(case)}",
                 )
 
     def descend(self, batch: Sequence[Case], starts: Sequence[Pixels], ctx: Craft) -> whitebox.SearchResult:
@@ -191,6 +197,13 @@ class JailbreakInPieces(Attack):
         if self.trigger == "visual":
             return np.array(picture.resize((self.size_px, self.size_px)), dtype=np.uint8)
         return self._combined(picture, self.words(case).drawn)
+
+    def _page_note(self, case: Case) -> str:
+        """What is to be known of the drawn phrase; '' for triggers without one."""
+        if self.trigger not in ("ocr", "combined") or self.show == "start":
+            return ""
+        drawn = self.words(case).drawn
+        return f"; {rendering.square_note(drawn, self.size_px, self.font, self.font_px)}"
 
     def _combined(self, picture: Image.Image, phrase: str) -> Pixels:
         """The object above, the phrase below it."""

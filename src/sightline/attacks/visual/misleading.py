@@ -123,8 +123,12 @@ class Misleading(Attack):
         pictures = (ctx.source_image(case, size_px=self.size_px, shapes=self.shapes) for case in cases)
         for batch in batches(pictures, self.batch):
             found = self.descend(batch, ctx)
-            moved = [f"{self.loss}, {found.checks[i][0].loss:.3f} at the start" for i in range(len(batch))]
-            yield from image_drafts(batch, found, moved)
+            side_px = min(batch[0].clean.shape[:2])
+            notes = [
+                f"{self.loss}, {found.checks[i][0].loss:.3f} at the start{self._page_notes(side_px)}"
+                for i in range(len(batch))
+            ]
+            yield from image_drafts(batch, found, notes)
 
     def descend(self, batch: Sequence[SourceImage], ctx: Craft) -> whitebox.SearchResult:
         """Signed steps towards the words, for some pictures at once."""
@@ -140,6 +144,15 @@ class Misleading(Attack):
         keys = [picture.key for picture in batch]
         pages = 0 if self.matched == "text" else len(match.words)
         return ctx.minimize(problem, steps=self.steps, keys=keys, before=Cost(forwards=pages))
+
+    def _page_notes(self, side_px: int) -> str:
+        """Which of the drawn words do not fit on their page; '' where none are drawn."""
+        if self.matched == "text":
+            return ""
+        compared = (*self.words, *self.distractors)
+        notes = [rendering.square_note(word, side_px, self.font, self.font_px) for word in compared]
+        cut = [repr(word) for word, note in zip(compared, notes, strict=True) if "cut off" in note]
+        return f"; {notes[0]}" + (f"; cut off by the page's edge: {', '.join(cut)}" if cut else "")
 
     def match(self, encoder: whitebox.Encoder, side_px: int) -> WordMatch:
         """The loss on pictures; pages are squares of `side_px`."""
