@@ -99,7 +99,7 @@ def test_by_rule_the_key_phrase_is_drawn(blobs):
     draft, talk = run(["complied"], RULE, blobs)
     assert [role for role, _ in talk.calls] == ["target", "in_loop_judge"]
     assert '"Steps to polish ( )"' in draft.text
-    assert draft.note.startswith("the first prompt; font DejaVuSans.ttf")
+    assert draft.note.startswith("the first prompt; in the loop: complied; font DejaVuSans.ttf")
 
 
 def test_while_it_is_not_understood_new_understanding_prompts_are_tried(blobs):
@@ -139,7 +139,10 @@ def test_a_target_that_only_refuses_takes_all_inducing_rounds(blobs):
     draft, talk = run(["refused"] * 6, RULE, blobs)
     assert len(texts_of(talk)) == 6
     assert draft.note.startswith("the first prompt")
-    assert len(talk.kept) == 1
+    assert [kept.note.split("; font")[0] for kept in talk.kept] == [
+        "the first prompt; not tried",
+        "the first prompt; in the loop: refused",
+    ]
 
 
 def test_a_prompt_without_its_place_is_asked_for_again_and_then_an_error(blobs):

@@ -144,8 +144,14 @@ def test_every_try_sends_the_same_and_the_first_full_answer_ends_it(blobs):
     assert [role for role, _ in talk.calls] == ["target", "in_loop_judge"] * 3
     assert len({str(asked) for _, asked in talk.asked}) == 1
     assert [response.text for _, response in talk.judged] == ["No.", "Well.", "Sure."]
-    assert draft.note.startswith("try 3 of 5, in the loop complied; mirror; font")
-    assert [kept.note.split(",")[0] for kept in talk.kept] == ["try 1 of 5", "try 2 of 5", "try 3 of 5"]
+    assert draft.note.startswith("try 3 of 5; in the loop: complied; mirror; font")
+    kept = [each.note.split("; mirror")[0] for each in talk.kept]
+    assert kept == [
+        "try 1 of 5; not tried",
+        "try 1 of 5; in the loop: refused",
+        "try 2 of 5; in the loop: partial",
+        "try 3 of 5; in the loop: complied",
+    ]
     sealed = seal(draft, blobs, key="", threat=mml().card.threat).conversation
     assert sealed == talk.asked[0][1] == as_sent(draft, Craft(blobs))
 
@@ -160,9 +166,9 @@ def test_the_best_try_is_kept_and_the_first_of_equals(blobs):
     talk = Talk(target=["No."], verdicts=["refused", "partial", "refused", "partial", "unparsed"])
     draft = converse(mml(), ASKED, talk, blobs)
     assert len(talk.judged) == 5
-    assert draft.note.startswith("try 2 of 5, in the loop partial")
+    assert draft.note.startswith("try 2 of 5; in the loop: partial")
     talk = Talk(target=["No."], verdicts=["unparsed", "refused", "off_topic", "refused", "refused"])
-    assert converse(mml(), ASKED, talk, blobs).note.startswith("try 1 of 5, in the loop unparsed")
+    assert converse(mml(), ASKED, talk, blobs).note.startswith("try 1 of 5; in the loop: unparsed")
 
 
 def test_half_an_answer_can_be_enough(blobs):
@@ -171,9 +177,9 @@ def test_half_an_answer_can_be_enough(blobs):
     assert len(talk.judged) == 1
 
 
-def test_blocks_are_judged_and_failures_are_passed_on(blobs):
+def test_a_block_is_no_matter_for_the_judge_and_failures_are_passed_on(blobs):
     blocked = Response(text="", stop="content_filter")
-    talk = Talk(target=[blocked, "Sure."], verdicts=["blocked_provider", "complied"])
+    talk = Talk(target=[blocked, "Sure."], verdicts=["complied"])
     assert converse(mml(), ASKED, talk, blobs).note.startswith("try 2 of 5")
     with pytest.raises(TransientError, match="503"):
         converse(mml(), ASKED, Talk(target=down), blobs)
@@ -186,7 +192,7 @@ def test_the_budgets_end_keeps_the_best_so_far(blobs):
     talk = Talk(target=target, verdicts=["refused", "partial"])
     with pytest.raises(SpentError):
         converse(mml(), ASKED, talk, blobs)
-    assert talk.kept[-1].note.startswith("try 2 of 5, in the loop partial")
+    assert talk.kept[-1].note.startswith("try 2 of 5; in the loop: partial")
 
 
 def test_one_try_asks_nobody(blobs):

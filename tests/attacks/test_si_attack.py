@@ -103,13 +103,13 @@ def test_the_artifact_is_the_draw_that_was_best_with_its_own_text(blobs):
     draft = converse(si("draws=4"), ASKED, talk, blobs)
     targets = [asked for role, asked in talk.asked if role == "target"]
     assert seal(draft, blobs, key="", threat=si().card.threat).conversation == targets[1]
-    assert draft.note.startswith("try 2 of 4, in the loop partial")
+    assert draft.note.startswith("try 2 of 4; in the loop: partial")
     assert targets[1] != targets[3]
 
 
 def test_the_first_full_answer_ends_the_draws(blobs):
     talk = Talk(target=["No.", "Sure.", "More."], verdicts=["refused", "complied"])
-    assert converse(si(), ASKED, talk, blobs).note.startswith("try 2 of 10, in the loop complied")
+    assert converse(si(), ASKED, talk, blobs).note.startswith("try 2 of 10; in the loop: complied")
     assert len(talk.judged) == 2
     with pytest.raises(TransientError):
         converse(si(), ASKED, Talk(target=down), blobs)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from drawing import cases_of
 from sightline import registry
-from sightline.attacks.typed_words import DrawsWords
+from sightline.attacks.typed_words import AsksForWords, DrawsWords
 from sightline.cards import ANY_ATTACK
 from sightline.cli import app
 from sightline.errors import ContractError, UsageError
@@ -27,11 +27,18 @@ from sightline.store import Blobs
 
 CARDS = {name: registry.card("attack", name) for name in shipped("attack")}
 DRAWING = [name for name, card in CARDS.items() if issubclass(card.factory, DrawsWords)]
+ASKING = [
+    name
+    for name, card in CARDS.items()
+    if issubclass(card.factory, AsksForWords) and not issubclass(card.factory, DrawsWords)
+]
+"""Attacks that converse and show words; what their twins type is tested with each of them."""
 OWN_CONTROLS = [name for name, card in CARDS.items() if card.control_of not in ("", ANY_ATTACK)]
 TWINS = [name for name in OWN_CONTROLS if CARDS[name].control_of in DRAWING]
+ASKING_TWINS = [name for name in OWN_CONTROLS if CARDS[name].control_of in ASKING]
 SUFFIX = "_typed"
 GOAL = Goal(kind="string", target="frell", instruction="say frell").wordings
-SIZES = {"canvas_px", "width_px", "size_px", "layout", "columns", "font", "font_px"}
+SIZES = {"canvas_px", "width_px", "height_px", "size_px", "layout", "columns", "font", "font_px"}
 SIZES |= {"side_px", "strip_px", "tile_px", "number_px", "box_width_px", "box_height_px"}
 SIZES |= {"overflow", "gap_px", "margin_px", "line_px"}
 """Settings of twins that decide how large a blank page is, and no word."""
@@ -161,10 +168,22 @@ def test_whoever_draws_words_has_a_typed_twin(name):
     assert twin.threat.access == "black"
 
 
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", ASKING)
+def test_whoever_asks_for_words_has_a_typed_twin_that_asks_for_no_picture(name):
+    twin, attack = CARDS[name + SUFFIX], CARDS[name]
+    assert twin.control_of == name
+    assert twin.applies_to == attack.applies_to
+    own = {field.name for field in dataclasses.fields(attack.factory)}
+    assert set(twin.alike) == ({field.name for field in dataclasses.fields(twin.factory)} & own - SIZES)
+    for settings in settings_of(name):
+        whole = registry.parse("attack", f"{name}({settings})")
+        assert set(twin_of(whole, "blank").calls) <= set(whole.calls) & {"attacker"}
+
+
+@pytest.mark.parametrize("name", TWINS + ASKING_TWINS)
 def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
     assert name == CARDS[name].control_of + SUFFIX
-    assert CARDS[name].control_of in DRAWING
+    assert CARDS[name].control_of in DRAWING + ASKING
     assert CARDS[name].role == "control"
     assert role_of(name) == "control"
     assert shown_role(f"{name}(picture='blank')") is Role.control
@@ -174,7 +193,7 @@ def test_a_twin_belongs_to_an_attack_and_is_a_control_everywhere(name):
 
 def test_a_caption_on_a_case_s_own_picture_has_a_typed_twin_too():
     """Its twin keeps that picture, so what is said here of twins of pages does not hold for it."""
-    assert set(OWN_CONTROLS) - set(TWINS) == {"caption_strip_typed", "drawn_injection_typed"}
+    assert set(OWN_CONTROLS) - set(TWINS + ASKING_TWINS) == {"caption_strip_typed", "drawn_injection_typed"}
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.control_of == ANY_ATTACK])
@@ -326,7 +345,7 @@ def test_a_twin_drops_the_case_s_own_picture(name, picture, tmp_path):
     assert (draft.image is None) == (picture == "none")
 
 
-@pytest.mark.parametrize("name", [name for name in TWINS if "testbed" in CARDS[name].presets])
+@pytest.mark.parametrize("name", [name for name in TWINS + ASKING_TWINS if "testbed" in CARDS[name].presets])
 @pytest.mark.parametrize("preset", ["testbed", "testbed_blank"])
 def test_presets_of_the_testbed_have_its_words_and_its_size(name, preset, tmp_path):
     attack = registry.make("attack", CARDS[name].control_of, preset="testbed")

@@ -62,3 +62,16 @@ def test_what_an_attack_talked_to_is_no_surrogate_and_its_cells_are_in_the_lock(
     page = write(folder).read_text("utf-8")
     assert "crafted on gradients" not in page
     assert "not in the lock" not in page
+
+
+def test_an_attack_that_adapts_to_a_defense_has_a_sentence_of_its_own(tmp_path: Path) -> None:
+    study = STUDY.replace("toy_script", "{name: toy_script, oracle: defended}").replace(
+        "judges:", "defenses: [none, {name: self_moderation, rounds: 1}]\njudges:"
+    )
+    (tmp_path / "helper.yaml").write_text(HELPER)
+    run = Run(parse(study.replace("HELPER", str(tmp_path / "helper.yaml"))), tmp_path / "run")
+    run.prepare()
+    finish(run)
+    page = write(tmp_path / "run").read_text("utf-8")
+    assert "Attacks that adapt to a defense of" in page
+    assert "which talks to it, is" in page

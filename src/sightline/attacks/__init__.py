@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.fc_attack_typed import FCAttackTyped as FCAttackTyped
     from sightline.attacks.controls.figstep_pro_typed import FigStepProTyped as FigStepProTyped
     from sightline.attacks.controls.figstep_typed import FigStepTyped as FigStepTyped
+    from sightline.attacks.controls.hades_typed import HadesTyped as HadesTyped
     from sightline.attacks.controls.himrd_typed import HIMRDTyped as HIMRDTyped
     from sightline.attacks.controls.jailbreak_in_pieces_typed import (
         JailbreakInPiecesTyped as JailbreakInPiecesTyped,
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.noise_image import NoiseImage as NoiseImage
     from sightline.attacks.controls.noise_on_picture import NoiseOnPicture as NoiseOnPicture
     from sightline.attacks.controls.none import NoAttack as NoAttack
+    from sightline.attacks.controls.query_relevant_typed import QueryRelevantTyped as QueryRelevantTyped
     from sightline.attacks.controls.recorded import Recorded as Recorded
     from sightline.attacks.controls.si_attack_typed import SIAttackTyped as SIAttackTyped
     from sightline.attacks.controls.text_only import TextOnly as TextOnly
     from sightline.attacks.controls.unrelated_image import UnrelatedImage as UnrelatedImage
+    from sightline.attacks.controls.visual_roleplay_typed import VisualRoleplayTyped as VisualRoleplayTyped
     from sightline.attacks.conversation.bap_text import BapText as BapText
     from sightline.attacks.conversation.best_of_n import BestOfN as BestOfN
     from sightline.attacks.conversation.chain import Chain as Chain
@@ -58,11 +61,14 @@ if TYPE_CHECKING:
     from sightline.attacks.typographic.fc_attack import FCAttack as FCAttack
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro
+    from sightline.attacks.typographic.hades import Hades as Hades
     from sightline.attacks.typographic.himrd import HIMRD as HIMRD
     from sightline.attacks.typographic.jood import JOOD as JOOD
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
     from sightline.attacks.typographic.mml import MML as MML
+    from sightline.attacks.typographic.query_relevant import QueryRelevant as QueryRelevant
     from sightline.attacks.typographic.si_attack import SIAttack as SIAttack
+    from sightline.attacks.typographic.visual_roleplay import VisualRoleplay as VisualRoleplay
     from sightline.attacks.visual.bard import Bard as Bard
     from sightline.attacks.visual.carlini import Carlini as Carlini
     from sightline.attacks.visual.cropa import CroPA as CroPA

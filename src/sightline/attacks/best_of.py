@@ -7,9 +7,9 @@ the judges of the study score the target's reply to that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
-from sightline.attacks.dialogue import judged, progress, put
+from sightline.attacks.conversation._loop import Best
+from sightline.attacks.dialogue import judged, put
 from sightline.cases import Case, Conversation
 from sightline.contracts import IN_LOOP_JUDGE, TARGET
 from sightline.craft import Craft
@@ -49,22 +49,17 @@ async def best_of(
     Raises:
         TransientError, SpentError, ContractError: as `Craft.ask_target`.
     """
-    best = make(0)
     if tries == 1:
-        return best
-    furthest = -1.0
+        return make(0)
+    best = Best(ctx, case)
     for number in range(tries):
-        draft = make(number)
+        draft, note = make(number), f"try {number + 1} of {tries}"
+        best.untried_draft(draft, note)
         shown = as_sent(draft, ctx)
         verdict = await judged(ctx, case, shown, await ctx.ask_target(shown))
-        reached = progress(verdict)
-        if reached > furthest:
-            told = f"try {number + 1} of {tries}, in the loop {verdict.outcome}"
-            furthest, best = reached, replace(draft, note="; ".join(filter(None, (told, draft.note))))
-            ctx.keep(best)
-        if reached >= enough:
+        if best.tried_draft(draft, verdict, note) >= enough:
             break
-    return best
+    return best.found()
 
 
 def as_sent(draft: Draft, ctx: Craft) -> Conversation:

@@ -42,7 +42,7 @@ class Typed:
     @property
     def text(self) -> str:
         """The drawn words, then the sentence, typed below each other."""
-        return f"{self.drawn}\n{self.sentence}" if self.sentence else self.drawn
+        return "\n".join(filter(None, (self.drawn, self.sentence)))
 
 
 @runtime_checkable
@@ -55,6 +55,19 @@ class DrawsWords(Protocol):
 
     def page_size(self, drawn: str) -> tuple[int, int]:
         """Width and height in pixels of the picture that shows `drawn`."""
+        ...
+
+
+@runtime_checkable
+class AsksForWords(Protocol):
+    """An attack that converses, whose picture shows words that it may have to ask a helper for."""
+
+    async def words_of(self, case: Case, ctx: Craft) -> Typed:
+        """What it shows in words and says. Raises UsageError if nobody says them."""
+        ...
+
+    def page_size(self, drawn: str) -> tuple[int, int]:
+        """Width and height in pixels of the page that shows `drawn`."""
         ...
 
 
@@ -88,7 +101,7 @@ def typed_drafts(attack: DrawsWords, cases: Sequence[Case], picture: Picture) ->
         yield typed_draft(attack, case, attack.words(case), picture)
 
 
-def typed_draft(attack: DrawsWords, case: Case, words: Typed, picture: Picture) -> Draft:
+def typed_draft(attack: DrawsWords | AsksForWords, case: Case, words: Typed, picture: Picture) -> Draft:
     """A draft of words of the attack typed, without a picture or beside a white page."""
     page = blank(attack.page_size(words.drawn)) if picture == "blank" else None
     return Draft(case=case, text=words.text, image=page, keep_images=False, note=words.note)

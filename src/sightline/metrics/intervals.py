@@ -146,8 +146,19 @@ def score_interval(share: float, influence: Floats, rows: Floats, *, sparse: boo
     groups = effective_groups(rows)
     if sparse or groups < 2:
         return _score(share, groups, Z95, "wilson, clusters as rows")
-    between, total = variance(influence, rows), float(rows.sum())
-    worth = total if between <= 0 else min(total, share * (1 - share) / between)
+    return worth_interval(share, variance(influence, rows), float(rows.sum()), groups)
+
+
+def worth_interval(share: float, between: float, rows: float, groups: int) -> Interval:
+    """Wilson's interval of a share with this variance: that of so many independent rows, at most `rows`.
+
+    Args:
+        share: in [0, 1].
+        between: its variance between groups.
+        rows: in all.
+        groups: effective number of groups, which gives Student's t.
+    """
+    worth = rows if between <= 0 else min(rows, share * (1 - share) / between)
     return _score(share, worth, t95(groups - 1), "wilson, design effect and t")
 
 

@@ -199,6 +199,27 @@ def _defended(board: Board, bare: Cell, defended: Cell) -> Markup:
     )
 
 
+def _adaptive(target: str, cells: Sequence[Cell]) -> tuple[Markup, tuple[Markup, ...]]:
+    """What attacks reach that talk to the defended target itself: by defense, beside the plain request."""
+    reached: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.role is Role.attack and cell.success is not None and cell.success.point is not None:
+            best = reached.get(cell.defense)
+            if best is None or best.success is None or cell.success.point > (best.success.point or 0):
+                reached[cell.defense] = cell
+    plain = {cell.defense: cell.success for cell in cells if cell.role is Role.plain}
+    says = Markup("Defense <strong>{}</strong>: ASR of {}, which talks to it, is {} (n\u00a0=\u00a0{})")
+    found = []
+    for defense, cell in reached.items():
+        n = cell.success.n if cell.success else 0
+        text = says.format(label(defense), label(cell.attack), _number(cell.success), n)
+        if plain.get(defense) is not None:
+            text += Markup("; that of the plain request {}").format(_number(plain[defense]))
+        found.append(text + Markup("."))
+    start = Markup("Attacks that adapt to a defense of <strong>{}</strong>:").format(label(target))
+    return start if found else start + Markup(" none was scored."), tuple(found)
+
+
 def _benign_result(target: str, cells: Sequence[Cell], plain: Cell) -> Markup:
     """The result of a study without restricted requests."""
     utility, accuracy = plain.summary.rates.get("utility"), plain.summary.accuracy
@@ -283,6 +304,9 @@ def headlines_of(board: Board) -> list[Headline]:
             continue
         if plain is None and best is None:
             headlines.append(Headline(about, _unscored(target, cells), ()))
+            continue
+        if condition.oracle == "defended":
+            headlines.append(Headline(about, *_adaptive(target, cells)))
             continue
         sentence = _targeted_result if condition.judge in targeted else _result
         text = sentence(target, plain, best, _among(best, bare) if best else "")

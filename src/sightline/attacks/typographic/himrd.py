@@ -35,7 +35,8 @@ from typing import Literal
 from sightline.attacks import font_files, wordings
 from sightline.attacks.answers import Parts, part, parts
 from sightline.attacks.best_of import as_sent
-from sightline.attacks.dialogue import ask_until_read, judged, progress, prompt
+from sightline.attacks.conversation._loop import Best
+from sightline.attacks.dialogue import ask_until_read, judged, prompt
 from sightline.attacks.pictures import stacked
 from sightline.attacks.strips import TextStyle, fit, text_page
 from sightline.attacks.templates import filled
@@ -52,7 +53,6 @@ from sightline.registry import attack
 BRACKETS = "( )"
 PLACE = "{typed}"
 TRIES = 3
-FIRST = "the first prompt"
 Show = Callable[[Typed], Draft]
 PRESETS: Presets = {
     "rule": {"split": "rule"},
@@ -156,17 +156,16 @@ class HIMRD(ConversingAttack):
     async def searched(self, case: Case, ctx: Craft, split: Parts, show: Show) -> Draft:
         """The best of the first prompt and those that the two searches find."""
         search = Search(self, case, ctx, split, show)
-        best = show(search.words(FIRST))
         if self.rounds == 0:
-            return best
-        await search.attempt(FIRST)
+            return show(search.words())
+        reached = await search.attempt("the first prompt")
         for name, begins in (("understanding", False), ("inducing", True)):
             for number in range(1, self.rounds + 1):
-                if search.furthest >= self.enough or search.understood != begins:
+                if reached >= self.enough or search.understood != begins:
                     break
                 await search.renew(name)
-                await search.attempt(f"{name} prompt {number} of {self.rounds}")
-        return search.best or best
+                reached = await search.attempt(f"{name} prompt {number} of {self.rounds}")
+        return search.best.found()
 
     def words(self, case: Case) -> Typed:
         """The key phrase that is drawn, and the first prompt around the rest.
@@ -206,24 +205,22 @@ class Search:
         self.attack, self.case, self.ctx, self.split, self.show = attack, case, ctx, split, show
         self.texts = {"understanding": "", "inducing": ""}
         self.failed: dict[str, list[str]] = {"understanding": [], "inducing": []}
-        self.best: Draft | None = None
-        self.furthest = -1.0
+        self.best = Best(ctx, case)
         self.understood = False
 
-    def words(self, told: str) -> Typed:
+    def words(self) -> Typed:
         """What is drawn and typed now."""
         sentence = self.attack.prompt(self.split["typed"], **self.texts)
-        return Typed(drawn=self.split["drawn"], sentence=sentence, note=told)
+        return Typed(drawn=self.split["drawn"], sentence=sentence)
 
-    async def attempt(self, told: str) -> None:
-        """Send what the texts make, and judge the reply."""
-        draft = self.show(self.words(told))
+    async def attempt(self, note: str) -> float:
+        """Send what the texts make; how far the reply goes, 0 to 1."""
+        draft = self.show(self.words())
+        self.best.untried_draft(draft, note)
         shown = as_sent(draft, self.ctx)
         verdict = await judged(self.ctx, self.case, shown, await self.ctx.ask_target(shown))
         self.understood = verdict.outcome not in (Outcome.off_topic, Outcome.unparsed, Outcome.error)
-        if progress(verdict) > self.furthest:
-            self.furthest, self.best = progress(verdict), draft
-            self.ctx.keep(draft)
+        return self.best.tried_draft(draft, verdict, note)
 
     async def renew(self, name: str) -> None:
         """Ask for another understanding or inducing text; the one in use failed."""
