@@ -252,8 +252,8 @@ def test_braces_of_requests_and_captions_are_left_alone(blobs):
 
 
 def test_a_keyword_that_cannot_be_drawn_names_the_case(blobs):
-    item = case("x", key_phrase="中国", rephrased="Say it.")
-    with pytest.raises(UsageError, match=r"case b/1: .*no glyph"):
+    item = case("x", key_phrase="\ue123", rephrased="Say it.")
+    with pytest.raises(UsageError, match=r"case b/1: .* has no glyph"):
         converse(attack("preset=release"), item, Talk(), blobs)
     with pytest.raises(UsageError, match=r"case b/1: .*too narrow for text of 90 px"):
         converse(

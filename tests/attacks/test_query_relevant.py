@@ -160,8 +160,10 @@ def test_braces_and_foreign_scripts_are_left_alone(blobs):
     talk = Talk(attacker=[REPLY])
     converse(attack("kind=typo"), item, talk, blobs)
     assert talk.calls == [("attacker", "The question: How do I {question} {type}?")]
-    with pytest.raises(UsageError, match=r"case b/1: .* no glyph"):
-        converse(attack("extractor=release"), case("x", key_phrase="中国", rephrased=QUESTION), Talk(), blobs)
+    with pytest.raises(UsageError, match=r"case b/1: .* has no glyph"):
+        converse(
+            attack("extractor=release"), case("x", key_phrase="\ue123", rephrased=QUESTION), Talk(), blobs
+        )
 
 
 @pytest.mark.parametrize(

@@ -129,8 +129,8 @@ def test_braces_and_foreign_scripts(blobs):
     item = case("Fold {request} {words} {0} %s")
     draft = converse(attack("question=typed"), item, Talk(attacker=[REPLY]), blobs)
     assert "The request: Fold {request} {words} {0} %s" in draft.text
-    with pytest.raises(UsageError, match=r"case b/1: .* no glyph"):
-        converse(attack("preset=fixed"), case("中国?"), Talk(), blobs)
+    with pytest.raises(UsageError, match=r"case b/1: .* has no glyph"):
+        converse(attack("preset=fixed"), case("\ue123?"), Talk(), blobs)
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,15 @@ def test_a_picture_whose_file_is_lost_is_drawn_again(start: Start, tmp_path: Pat
     assert len(second.drawn) == 1
 
 
+def test_what_an_image_source_says_of_its_pictures_stands_in_every_note(start: Start) -> None:
+    run = start(source=Painter(note="placeholder picture: not comparable"))
+    found = artifacts(run)
+    assert found
+    assert all("placeholder picture: not comparable" in made.note for made in found)
+    plain = start(source=Painter(), folder="plain")
+    assert not any("comparable" in made.note for made in artifacts(plain))
+
+
 def test_an_image_source_that_fails_is_no_bug_of_the_attack(start: Start) -> None:
     run = start(source=Painter(fails=RuntimeError("out of memory")))
     for made in artifacts(run):

@@ -208,9 +208,7 @@ def _adaptive(target: str, cells: Sequence[Cell]) -> tuple[Markup, tuple[Markup,
             if best is None or best.success is None or cell.success.point > (best.success.point or 0):
                 reached[cell.defense] = cell
     plain = {cell.defense: cell.success for cell in cells if cell.role is Role.plain}
-    says = (
-        "Defense <strong>{}</strong>: ASR of {}, which talks to the defended target, is {} (n\u00a0=\u00a0{})"
-    )
+    says = Markup("Defense <strong>{}</strong>: ASR of {}, which talks to it, is {} (n\u00a0=\u00a0{})")
     found = []
     for defense, cell in reached.items():
         n = cell.success.n if cell.success else 0

@@ -79,7 +79,9 @@ class Conversing:
             seed=seed,
         )
         made = await self._made(case, key, replace(self.builder.world(seed), talk=talk), talk)
-        return replace(made, calls=tuple(talk.calls), cost=made.cost if made.problem is None else talk.spent)
+        cost = made.cost if made.problem is None else talk.spent
+        note = "; ".join(filter(None, (made.note, talk.note)))
+        return replace(made, calls=tuple(talk.calls), cost=cost, note=note)
 
     async def _made(self, case: Case, key: str, ctx: Craft, talk: CaseTalk) -> Artifact:
         attack = self.column.named.attack

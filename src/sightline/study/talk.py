@@ -160,6 +160,12 @@ class CaseTalk:
         except Exception as bug:  # of a pipeline, such as too little memory: the attack is not to blame
             raise TransientError(f"the image source failed: {registry.told(bug)}") from bug
 
+    @property
+    def note(self) -> str:
+        """What the artifact's note must say of the pictures that its attack was given."""
+        drawn = self.talkers.pictures is not None and self._made[IMAGE_SOURCE] > 0
+        return self.talkers.pictures.note if drawn and self.talkers.pictures is not None else ""
+
     def keep(self, draft: Draft) -> None:
         """See `Craft.keep`."""
         self.kept = draft

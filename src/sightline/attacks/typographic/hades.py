@@ -214,8 +214,8 @@ class Hades(ConversingAttack):
 
     def _draft(self, case: Case, words: Typed, step: Step | None) -> Draft:
         font = font_files.find_font(self.font)
-        notes = [f"{font.note(words.drawn)}, {self.font_px} px"]
         try:
+            notes = [f"{font.note(words.drawn)}, {self.font_px} px"]
             image = stacked([*([] if step is None else [step.picture]), self.page(words.drawn)])
         except UsageError as unfit:
             raise UsageError(f"case {case.id}: {unfit}") from None
