@@ -199,6 +199,8 @@ def test_plumbing_is_short_has_reasons_and_holds_nothing_that_decides() -> None:
             assert module.partition(".")[2] not in {"cases", "records", "rng", "store", "budget", "release"}
 
 
+GOAL = {"attacker_goal": "string", "attacker_target": "frell", "attacker_instruction": "say frell"}
+"""What a third party wants of a case; see `sightline.goals`."""
 WRAPPING = ("sightline.benchmarks.third_party",)
 """Methods that find another by name, and have its identity among what they `resolved`."""
 
@@ -309,7 +311,7 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
     for method in (registry.make(kind, name, preset=preset) for preset in presets):
         if kind == "attack" and not method.card.surrogate:
             wordings = {"statement": "steps for balopi", "key_phrase": "balopi", "rephrased": "steps for it"}
-            asked = case("steps for balopi", id="b/1", **wordings)
+            asked = case("steps for balopi", id="b/1", **wordings, **GOAL)
             if hasattr(method, "converse"):
                 helpers = {role: ["no"] for role in ("target", "attacker", "captioner", "translator")}
                 ctx = Craft(images=blobs, talk=Talk(verdicts=lambda _: "refused", **helpers))
