@@ -72,7 +72,7 @@ def test_overlap_scores_are_bounded_and_symmetric(a: str, b: str) -> None:
 
 
 def test_rouge_l_goldens() -> None:
-    # by rouge-score 0.1.2, RougeScorer(["rougeL"], use_stemmer=False), outside the repository (300 random pairs
+    # by rouge-score 0.1.2, RougeScorer(["rougeL"], use_stemmer=False), outside the repository (300 pairs
     # differed by at most 2e-16). By hand: the glim s 3 frells red / a glim has 3 red frells, LCS 3 of 6 + 6
     assert rouge_l("a Glim has 3 red frells", "The glim's 3 frells, red!") == pytest.approx(0.5)
     assert rouge_l("a man on a horse", "a man rides a horse") == pytest.approx(0.8)
