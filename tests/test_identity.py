@@ -28,6 +28,7 @@ from sightline.closure import PLUMBING, without_code
 from sightline.contracts import Craft, Decoding, ResolvesFiles
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
+from sightline.goals import Goal, with_goal
 from sightline.identities import inner_of
 from sightline.records import Response
 from sightline.release import OfficialRelease
@@ -199,10 +200,6 @@ def test_plumbing_is_short_has_reasons_and_holds_nothing_that_decides() -> None:
             assert module.partition(".")[2] not in {"cases", "records", "rng", "store", "budget", "release"}
 
 
-WRAPPING = ("sightline.benchmarks.third_party",)
-"""Methods that find another by name, and have its identity among what they `resolved`."""
-
-
 def test_no_closure_loads_a_module_that_cannot_be_read_off_its_text() -> None:
     modules = {name for kind, m in METHODS for name in modules_in(registry.card(kind, m).factory.__module__)}
     modules |= {name for string in TARGETS.values() for name in modules_in(*targets.modules_of(string))}
@@ -214,17 +211,16 @@ def test_no_closure_loads_a_module_that_cannot_be_read_off_its_text() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 by_name = node.value.id == "registry" and node.attr in {"make", "parse", "card"}
-                kept = module in WRAPPING
-                assert not by_name or kept, f"{module} finds a method by name: its code would be in no key"
+                assert not by_name, f"{module} finds a method by name: its code would be in no key"
 
 
-def test_who_wraps_a_method_that_it_finds_by_name_has_its_identity() -> None:
-    for module in WRAPPING:
-        kind, name = module.split(".")[1].removesuffix("s"), module.rpartition(".")[2]
-        assert kind == "benchmark"
-        made = registry.make("benchmark", name)
-        inner = registry.identity(registry.parse("benchmark", made.of))
-        assert inner in made.resolved().values()
+def test_who_wraps_a_benchmark_has_its_identity() -> None:
+    made = registry.make("benchmark", "third_party")
+    other = registry.make("benchmark", "third_party", of="testbed_requests(subset='all')")
+    assert [registry.identity(each) for each in inner_of(made)] != [
+        registry.identity(each) for each in inner_of(other)
+    ]
+    assert "sightline.benchmarks.testbed_requests" in registry.parts(made)
 
 
 def test_packages_do_nothing_when_they_are_imported() -> None:
@@ -309,7 +305,8 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
     for method in (registry.make(kind, name, preset=preset) for preset in presets):
         if kind == "attack" and not method.card.surrogate:
             wordings = {"statement": "steps for balopi", "key_phrase": "balopi", "rephrased": "steps for it"}
-            asked = case("steps for balopi", id="b/1", **wordings)
+            goal = Goal(kind="string", target="balopi", instruction="say balopi")
+            asked = with_goal(case("steps for balopi", id="b/1", **wordings), goal)
             if hasattr(method, "converse"):
                 helpers = {role: ["no"] for role in ("target", "attacker", "captioner", "translator")}
                 ctx = Craft(images=blobs, talk=Talk(verdicts=lambda _: "refused", **helpers))
