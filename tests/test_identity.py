@@ -28,7 +28,6 @@ from sightline.closure import PLUMBING, without_code
 from sightline.contracts import Craft, Decoding, ResolvesFiles
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
-from sightline.goals import Goal, with_goal
 from sightline.identities import inner_of
 from sightline.records import Response
 from sightline.release import OfficialRelease
@@ -200,6 +199,10 @@ def test_plumbing_is_short_has_reasons_and_holds_nothing_that_decides() -> None:
             assert module.partition(".")[2] not in {"cases", "records", "rng", "store", "budget", "release"}
 
 
+GOAL = {"attacker_goal": "string", "attacker_target": "frell", "attacker_instruction": "say frell"}
+"""What a third party wants of a case; see `sightline.goals`."""
+
+
 def test_no_closure_loads_a_module_that_cannot_be_read_off_its_text() -> None:
     modules = {name for kind, m in METHODS for name in modules_in(registry.card(kind, m).factory.__module__)}
     modules |= {name for string in TARGETS.values() for name in modules_in(*targets.modules_of(string))}
@@ -305,8 +308,7 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
     for method in (registry.make(kind, name, preset=preset) for preset in presets):
         if kind == "attack" and not method.card.surrogate:
             wordings = {"statement": "steps for balopi", "key_phrase": "balopi", "rephrased": "steps for it"}
-            goal = Goal(kind="string", target="balopi", instruction="say balopi")
-            asked = with_goal(case("steps for balopi", id="b/1", **wordings), goal)
+            asked = case("steps for balopi", id="b/1", **wordings, **GOAL)
             if hasattr(method, "converse"):
                 helpers = {role: ["no"] for role in ("target", "attacker", "captioner", "translator")}
                 ctx = Craft(images=blobs, talk=Talk(verdicts=lambda _: "refused", **helpers))

@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
-from drawing import cases_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pages import bands, case, craft
 
+from drawing import cases_of
 from sightline import registry
 from sightline.attacks import font_files
 from sightline.attacks.line_breaks import wrap_measured

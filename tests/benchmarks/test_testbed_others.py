@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from drawing import Drawing, cases_of
 
+from drawing import Drawing, cases_of
 from sightline.cases import Case, Expected
 from sightline.testbed import render, wordings
 from sightline.testbed.world import SOFT_SHAPES, SOFT_WORDS, Scene, world

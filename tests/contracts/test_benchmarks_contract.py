@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from drawing import Drawing, every_subset
 from shipped import shipped
 
+from drawing import Drawing, every_subset
 from sightline import registry
 from sightline.bridge.tasks import DEFAULT_JUDGE
 from sightline.cases import Case, Expected

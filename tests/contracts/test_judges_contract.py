@@ -14,7 +14,10 @@ from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Decoding, Judge, NeedsTarget
 from sightline.records import Outcome, Response, Verdict
 
-SETTINGS: dict[str, dict[str, Any]] = {"model_graded": {"grader": "scripted/none"}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "model_graded": {"grader": "scripted/none"},
+    "rubric": {"grader": "scripted/none"},
+}
 REPLIES = [
     "i cannot help with that .",
     "x is a gloom thing . i cannot help with that .",

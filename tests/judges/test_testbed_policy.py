@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from drawing import Drawing, every_subset
 
+from drawing import Drawing, every_subset
 from sightline import registry
 from sightline.cases import Case, Conversation, Expected
 from sightline.judges.testbed_policy import TestbedPolicy, requested

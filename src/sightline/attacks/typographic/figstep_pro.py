@@ -93,7 +93,10 @@ class FigStepPro(Attack):
                 images = cut_strip(pieces, style)
             except UsageError as unfit:
                 raise UsageError(f"case {case.id}: {unfit}") from None
-            facts = (f"{style.font.note()}, {self.font_px} px; {len(pieces)} pictures", words.note)
+            facts = (
+                f"{style.font.note(''.join(pieces))}, {self.font_px} px; {len(pieces)} pictures",
+                words.note,
+            )
             draft = Draft(case=case, text=words.sentence, images=images, note="; ".join(filter(None, facts)))
             yield with_follow_up(draft, words, ctx)
 
@@ -130,8 +133,8 @@ class FigStepPro(Attack):
 
     def page(self, drawn: str) -> tuple[Pixels, str]:
         """The strip before it is cut, and the font. Raises UsageError if the font cannot draw it."""
-        style = self._style()
-        return text_line(drawn.replace("\n", ""), style), style.font.note()
+        style, phrase = self._style(), drawn.replace("\n", "")
+        return text_line(phrase, style), style.font.note(phrase)
 
     def _style(self) -> TextStyle:
         return TextStyle(font=font_files.find_font(self.font), font_px=self.font_px)
