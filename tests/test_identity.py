@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from talks import Talk
 from sightline import _lazy, cards, closure, registry, targets, whitebox
 from sightline.cases import Conversation
 from sightline.closure import PLUMBING, without_code
-from sightline.contracts import Craft, Decoding, ResolvesFiles
+from sightline.contracts import Craft, Decoding, NeedsTarget, ResolvesFiles
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.identities import inner_of
@@ -320,8 +321,8 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
             target = targets.open_target(f"defended/{registry.spec(method)}:scripted/echo", blobs)
             asyncio.run(target.generate(Conversation.user("steps for x"), Decoding()))
         if kind == "judge":
-            if name == "model_graded":
-                method = registry.make("judge", name, grader="scripted/echo").bind(
+            if isinstance(method, NeedsTarget):
+                method = dataclasses.replace(method, grader="scripted/echo").bind(
                     lambda string: targets.open_target(string, blobs)
                 )
             item = case("steps for balopi", id="b/1")
