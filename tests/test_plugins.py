@@ -339,7 +339,7 @@ attacks:
     [
         (
             "budget: {backward: 10}",
-            r":8: attacks.0.budget.backward: .*Did you mean 'backwards' .* Known: backwards, calls",
+            r":8: attacks.0.budget.backward: .*Did you mean 'backwards' .* Known: aux_calls, backwards",
         ),
         ("surogate: testbed/linear", r"unknown key of attack 'gcg' 'surogate'. Did you mean 'surrogate'"),
         ("budgets: {backwards: 10}", r"unknown key of attack 'gcg' 'budgets'. Did you mean 'budget'"),

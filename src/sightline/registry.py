@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack, cast
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
@@ -339,8 +339,7 @@ def role_of(method: Any) -> Role:
         return "plain"
     if any(getattr(method, name) in values for name, values in method.card.control_when.items()):
         return "control"
-    role: Role = method.card.role
-    return role
+    return cast("Role", method.card.role)
 
 
 def control_of(method: Any) -> str:
@@ -351,7 +350,7 @@ def control_of(method: Any) -> str:
 
 
 def seed_text(method: Any) -> str:
-    """`spec` with settings named as they were before, so that a study's random numbers stay."""
+    """`spec` with settings named as before, so that a study's random numbers stay."""
     before = {now.to: (name, now.was) for name, now in method.card.renamed.items() if now.was is not None}
     inside = []
     for key, value in settings(method).items():
@@ -391,9 +390,11 @@ def parse(kind: Kind, text: str) -> Any:
     return make(kind, tree.func.id, **params)
 
 
-def inner_attack(text: str) -> Any:
-    """The attack that a setting of another one names, as `parse` reads it.
+def inner_method(kind: Kind, text: str) -> Any:
+    """The method that a setting of another one names; who uses this satisfies `contracts.Composed`."""
+    return parse(kind, text)
 
-    Who uses this satisfies `contracts.Composed`: else the inner attack's code would be in no key.
-    """
+
+def inner_attack(text: str) -> Any:
+    """See `inner_method`."""
     return parse("attack", text)

@@ -15,7 +15,7 @@ Without settings: questions about scenes of the testbed, and a call of its tool 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -67,7 +67,7 @@ class ThirdParty(Benchmark):
     system: str = ""
 
     def __post_init__(self) -> None:
-        inner = self._inner()
+        (inner,) = self.inner
         if isinstance(inner, ThirdParty):
             raise UsageError("third_party wraps another benchmark, not itself: name it in `of`")
         if not self.target.strip() and self.goal != "wrong_answer":
@@ -77,12 +77,10 @@ class ThirdParty(Benchmark):
         if not self.instruction.strip():
             raise UsageError("third_party needs an `instruction`: what the attacker writes into the picture")
 
-    def _inner(self) -> Any:
-        return registry.parse("benchmark", self.of)
-
-    def resolved(self) -> Mapping[str, str]:
-        """The benchmark that is wrapped: its settings and code."""
-        return {"of": registry.identity(self._inner())}
+    @property
+    def inner(self) -> tuple[Any, ...]:
+        """The benchmark that is wrapped."""
+        return (registry.inner_method("benchmark", self.of),)
 
     def cases(self, release: Release) -> Iterator[Case]:
         """The wrapped benchmark's questions, each with the goal.
@@ -91,7 +89,7 @@ class ThirdParty(Benchmark):
             UsageError: for a question without reference answer or picture, naming the case; if there is no
                 question at all; and as the wrapped benchmark.
         """
-        inner = self._inner()
+        (inner,) = self.inner
         everything = [case for case in inner.cases(release) if self.category in ("", case.category)]
         asked = [case for case in everything if case.expected is Expected.answer]
         left = len(everything) - len(asked)

@@ -62,6 +62,10 @@ class FCAttackTyped(ConversingAttack):
         """
         return attack_of(self, FCAttack)
 
+    def resolved(self) -> Mapping[str, str]:
+        """The font that decides the size of the blank page, as found on this machine."""
+        return self.attack.resolved()
+
     @property
     def calls(self) -> Mapping[str, int]:
         """As the attack's."""

@@ -7,7 +7,7 @@ stands beside; only font and type size decide no word.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sightline.attacks.typed_words import Picture, typed_drafts, with_follow_up
@@ -66,6 +66,10 @@ class FigStepProTyped(Attack):
             instruction=self.instruction,
             fallback=self.fallback,
         )
+
+    def resolved(self) -> Mapping[str, str]:
+        """The font that decides the size of the blank page, as found on this machine."""
+        return self.attack.resolved()
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Everything in the text; nothing in the picture."""
