@@ -62,6 +62,11 @@ def test_a_quoted_bracket_does_not_end_a_call() -> None:
     assert [call.name for call in calls_in("a (b) c(1) d.e(x=[1, {'y': 2}])")] == ["a", "c", "d.e"]
 
 
+def test_white_space_in_a_text_is_part_of_it() -> None:
+    assert call_match("tell(text='a  b')", "tell(text='a b')") == (True, False)
+    assert call_match("tell(\n  text = 'a  b' # two\n)", "tell(text='a  b')") == (True, True)
+
+
 def test_positions_count_and_order_of_names_does_not() -> None:
     assert parse_call("f(1, 2)") != parse_call("f(2, 1)")
     assert parse_call("f(a=1, b=2)") == parse_call("f(b=2, a=1)")

@@ -149,7 +149,7 @@ def _end(reply: str, begin: int, closing: str) -> int | None:
 
 def _python_call(name: str, inside: str) -> Call | None:
     try:
-        call = ast.parse(f"_({' '.join(inside.split())})", mode="eval").body
+        call = ast.parse(f"_({inside}\n)", mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             return None
         positional = tuple(_text(_value(each)) for each in call.args)
