@@ -181,3 +181,31 @@ def test_the_model_that_answers_is_the_one_that_it_was_crafted_on(
     names = {"benchmark": "b", "release": "r", "attack": "a", "attack_params": "a", "oracle": "none"}
     cell = CellId(**names, target=target, crafted_on=crafted_on, defense="none", judge="j")
     assert cell.own is own
+
+
+DEFENDED = "defended/self_moderation(rounds=1)@aa:testbed/linear#aa@float32"
+
+
+@pytest.mark.parametrize(
+    ("oracle", "crafted_on", "said", "own", "adaptive"),
+    [
+        ("defended", DEFENDED, "true", True, True),
+        ("defended", DEFENDED, "false", False, False),
+        ("undefended", "testbed/linear#aa@float32", "true", True, False),
+        ("undefended", "testbed/linear#aa@float32", "", True, False),  # a table that does not say it
+        ("none", "", "", None, False),
+    ],
+)
+def test_an_attack_that_talks_to_a_defended_target_is_that_target_s_own(
+    oracle: str, crafted_on: str, said: str, own: bool | None, adaptive: bool
+) -> None:
+    names = {
+        "benchmark": "b",
+        "release": "r",
+        "attack": "a",
+        "attack_params": "a",
+        "target": "testbed/linear",
+        "judge": "j",
+    }
+    cell = CellId(**names, oracle=oracle, crafted_on=crafted_on, made_on_target=said, defense="moderated")
+    assert (cell.own, cell.adaptive) == (own, adaptive)

@@ -13,7 +13,8 @@ from sightline import report
 from sightline.judges.refusal_prefix import FOREIGN
 from sightline.metrics.effort import Price
 from sightline.records import Cost
-from sightline.report.curves import CurvePoint, equal_cost, price_text
+from sightline.report.costs import price_text
+from sightline.report.curves import CurvePoint, equal_cost
 from sightline.report.provenance import read_lock
 from sightline.report.results import Crafted, Made, Results
 from sightline.report.search_figure import search, thinned
@@ -141,10 +142,11 @@ def test_bills_are_counted_once_whatever_answers(tmp_path):
     with Results(write_run(tmp_path, wanted)) as results:
         found = results.crafting(requests=True)
         everything = results.crafting(requests=False)
-    universal = found[Made("testbed_requests", "qi", "", "qi_visual", "")]
+    at = ("testbed_requests", "testbed/queries", "system_prompt", Search(series="").crafted_on)
+    universal = found[Made(*at, "qi", "", "qi_visual", "")]
     assert universal.price == Price(240, 200, 5e9, 3)
     assert list(universal.one) == ["7", "8"]
-    own = Made("testbed_requests", "own", "backwards=10", "qi_visual", "")
+    own = Made(*at, "own", "backwards=10", "qi_visual", "")
     assert (found[own].artifacts, found[own].price.backwards) == (asked, 10 * asked)
     assert everything[own].price.backwards == 2 * 10 * asked  # benign twins too
     assert not any(made.series in BASE.attacks for made in found)

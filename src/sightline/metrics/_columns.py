@@ -32,12 +32,13 @@ CELL = (
     "budget",
     "seen",
     "scores",
+    "made_on_target",
 )
 """What makes a cell: what is equal in all of its samples. The seeds of a series are one cell."""
 SEEN = {"true": "seen", "false": "unseen"}
 SCORES: tuple[Scores, ...] = ("case", "attacker_goal")
 FORMER_SCORES = {"": "case", "attacker": "attacker_goal"}
-LATER = ("series", "budget", "craft_seed", "seen", "scores")
+LATER = ("series", "budget", "craft_seed", "seen", "scores", "made_on_target")
 """Columns that tables of earlier versions lack: each attack is a series of one seed, judges read the case."""
 TEXTS = (*CELL, "craft_seed", "case_id", "group", "category", "hazard", "expected", "outcome")
 COSTS = ("calls_target", "calls_aux", "calls_judge", "tokens_in", "tokens_out", "flops", "seconds")
@@ -190,7 +191,7 @@ def _column(table: Any, name: str) -> Any:
         name = "reads"  # its name in tables of earlier versions
     if name in table.column_names:
         column = table.column(name)
-        return column.cast(pa.string()) if name in ("craft_seed", "seen") else column
+        return column.cast(pa.string()) if name in ("craft_seed", "seen", "made_on_target") else column
     return table.column("attack") if name == "series" else pa.nulls(table.num_rows, pa.string())
 
 

@@ -61,7 +61,8 @@ class CellId:
 
     `series` is the study's entry, of which `attack` is the column (at one budget, of all seeds). `seen` are
     cases that the attack was optimized on, `unseen` others; '' if it was optimized on none. `scores`
-    says whose wish the judge's `complied` grants: the case's or the attacker's.
+    says whose wish the judge's `complied` grants: the case's or the attacker's. `made_on_target` is 'true' or
+    'false', '' where a table does not say it.
     """
 
     benchmark: str
@@ -77,6 +78,7 @@ class CellId:
     budget: str = ""
     seen: str = ""
     scores: str = "case"
+    made_on_target: str = ""
 
     @property
     def success(self) -> str:
@@ -124,10 +126,20 @@ class CellId:
 
     @property
     def own(self) -> bool | None:
-        """Whether the model that answers is one that the attack was crafted on; None if it was on none."""
+        """Whether the model that answers is one that the attack was crafted on; None if it was on none.
+
+        An attack that talked to a defended target is of that target behind that defense.
+        """
         if not self.crafted_on:
             return None
+        if self.made_on_target:
+            return self.made_on_target == "true"
         return self.target in models_of(self.crafted_on)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the attack was made in talking to the defended target that answers."""
+        return self.oracle == "defended" and self.own is True
 
 
 def models_of(crafted_on: str) -> tuple[str, ...]:

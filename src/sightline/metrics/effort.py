@@ -43,12 +43,29 @@ class Level(NamedTuple):
 
 
 class Price(NamedTuple):
-    """Cost of crafting: model passes, operations, seconds. Each may be a mean, hence no whole number."""
+    """Cost of crafting: passes, operations, seconds, calls, tokens. Each may be a mean, not a whole number.
+
+    Calls are those to the target, to helpers (the image source included) and to the in-loop judge.
+    """
 
     forwards: float
     backwards: float
     flops: float
     seconds: float
+    calls_target: float = 0
+    calls_aux: float = 0
+    calls_judge: float = 0
+    tokens: float = 0
+
+    @property
+    def calls(self) -> float:
+        """Of all three kinds."""
+        return self.calls_target + self.calls_aux + self.calls_judge
+
+    @property
+    def computes(self) -> bool:
+        """Whether it has passes of its own through a model."""
+        return bool(self.forwards or self.backwards)
 
     def per(self, successes: float) -> Price | None:
         """The price of one success; None if nothing succeeded."""

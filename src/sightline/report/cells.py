@@ -237,6 +237,15 @@ def access_text(cell: CellId) -> str:
     return f"{access or 'crafted'}: {what} of {models}"
 
 
+def origin_text(cell: CellId) -> str:
+    """What the model that an attack was crafted on is to the target; '' for an attack crafted on none."""
+    if cell.own is None:
+        return ""
+    if cell.adaptive:
+        return "adaptive: the defended target itself"
+    return "the target itself" if cell.own else "transfer"
+
+
 def undefended_labels(lock: Mapping[str, Any]) -> frozenset[str]:
     """The labels under which a study lists the bare target ('none' if the lock does not say)."""
     entries = [entry for entry in lock.get("defenses", ()) if isinstance(entry, Mapping)]

@@ -1,20 +1,19 @@
-"""Success against attack budget: curves, areas, crafting cost, cost per success, the loss of each search."""
+"""Success against attack budget: curves, areas, the loss of each search."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import groupby
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from sightline.metrics.cells import SPLITS, CellId, limits_of
-from sightline.metrics.effort import Curve, Price
+from sightline.metrics.effort import Curve
 from sightline.plain import artifact_of
 from sightline.records import Artifact
 from sightline.report.cells import Board, Cell, Role, access_text
+from sightline.report.costs import counts, price_text, whose
 from sightline.report.figures import (
     POINT,
     RULE,
@@ -28,13 +27,10 @@ from sightline.report.figures import (
 )
 from sightline.report.results import Crafted, Made, Results
 from sightline.report.search_figure import search
-from sightline.report.tables import Shown, shown
 from sightline.report.text import MEASURE_NAMES, amount, as_percent, bracket, label, limits, quantity
 
 MOST_COMPARISONS = 12
 MOST_CURVES = 6
-MOST_COSTS = 300
-NONE_SUCCEEDED = "no success"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,35 +56,6 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostLine:
-    """Crafting cost of a grid column, and cost per success."""
-
-    attack: str
-    success: Shown | None
-    artifacts: str
-    spent: str
-    successes: str
-    each: str
-
-
-@dataclass(frozen=True, slots=True)
-class CostBand:
-    """Rows of one target and defense, crafted on one set of models."""
-
-    title: str
-    made: str
-    lines: tuple[CostLine, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """The printed rows, and the number of those that are not."""
-
-    bands: tuple[CostBand, ...] = ()
-    left: int = 0
-
-
 def comparisons(board: Board, curves: Sequence[Curve]) -> list[Comparison]:
     """Figure and table of all curves that share setting and budgeted quantity.
 
@@ -99,7 +66,7 @@ def comparisons(board: Board, curves: Sequence[Curve]) -> list[Comparison]:
     mine = [
         curve
         for curve in curves
-        if _counts(place[curve.levels[0].cell], board)
+        if counts(place[curve.levels[0].cell], board)
         and any(place[level.cell].summary.success is not None for level in curve.levels)
     ]
     together: dict[tuple[object, ...], list[Curve]] = {}
@@ -107,11 +74,6 @@ def comparisons(board: Board, curves: Sequence[Curve]) -> list[Comparison]:
         together.setdefault(curve.compared, []).append(curve)
     order = sorted(together.values(), key=lambda found: not place[found[0].levels[0].cell].bare)
     return [_comparison(found, place) for found in order[:MOST_COMPARISONS]]
-
-
-def _counts(cell: Cell, board: Board) -> bool:
-    """Whether its judge is the primary one, or scores the attacker's goal."""
-    return cell.condition.judge == board.primary or cell.summary.id.success == "attacker_goal"
 
 
 def _name(curve: Curve) -> str:
@@ -174,89 +136,6 @@ def _area_line(curve: Curve, place: Mapping[CellId, Cell]) -> AreaLine:
     )
 
 
-def whose(cell: Cell) -> str:
-    """The access of the attack, the model it was crafted on, and whether that is the target."""
-    access, own = access_text(cell.summary.id), cell.summary.id.own
-    if own is None:
-        return access
-    return f"{access} ({'the target itself' if own else 'transfer'})"
-
-
-def price_text(crafted: Crafted) -> str:
-    """The cost of one artifact: `300 forward and 150 backward passes, 1.2 TFLOP`."""
-    count = len(crafted.one) if crafted.shared else crafted.artifacts
-    one = crafted.price.per(count)
-    if one is None:
-        return ""
-    each = "" if count == 1 else (" per seed" if crafted.shared else " per case")
-    once = ", once for all cases" if crafted.shared else ""
-    passes = f"{amount(one.forwards)} forward and {amount(one.backwards)} backward passes"
-    return f"{passes}, {_flops(one.flops)}{each}{once}"
-
-
-def _flops(value: float) -> str:
-    return f"{amount(value)}FLOP" if value >= 10_000 else f"{amount(value)}\u00a0FLOP"
-
-
-def costs(board: Board, crafting: Mapping[str, Mapping[Made, Crafted]], tries: int) -> Costs:
-    """Crafting cost and cost per success of every attack with a crafting cost.
-
-    A success is a restricted request complied with by the primary judge's verdict, or a response that reaches
-    the attacker's goal; with several tries, successes are those of one try.
-
-    Args:
-        board: the cells.
-        crafting: by measure of success, the cost of the artifacts of its cases.
-        tries: per case.
-    """
-    chosen = [
-        cell
-        for cell in board.cells
-        if cell.role is Role.attack
-        and _counts(cell, board)
-        and cell.success is not None
-        and Made.of(cell.summary.id) in crafting[cell.summary.id.success]
-    ]
-    bands = []
-    band = partial(_band, board=board)
-    for (title, made), cells in groupby(sorted(chosen, key=band)[:MOST_COSTS], key=band):
-        lines = tuple(
-            _cost_line(cell, crafting[cell.summary.id.success][Made.of(cell.summary.id)], tries)
-            for cell in cells
-        )
-        bands.append(CostBand(title, made, lines))
-    return Costs(tuple(bands), max(0, len(chosen) - MOST_COSTS))
-
-
-def _band(cell: Cell, board: Board) -> tuple[str, str]:
-    place = f"{cell.target} on {cell.condition.benchmark}"
-    if not cell.bare:
-        place += f", defense {cell.defense}"
-    if cell.summary.id.success == "attacker_goal":
-        place += f": {MEASURE_NAMES['attacker_goal']} by {board.judge_name(cell.condition.judge)}"
-    return place, whose(cell)
-
-
-def _cost_line(cell: Cell, crafted: Crafted, tries: int) -> CostLine:
-    rate = cell.success
-    successes = rate.k / tries if rate is not None else 0.0
-    count = len(crafted.one) if crafted.shared else crafted.artifacts
-    each = crafted.price.per(successes)
-    return CostLine(
-        attack=cell.attack,
-        success=shown(rate, cell.summary.id.success),
-        artifacts=f"{count:,} for all cases" if crafted.shared else f"{count:,}",
-        spent=_bill(crafted.price),
-        successes=amount(successes),
-        each=NONE_SUCCEEDED if each is None else _bill(each),
-    )
-
-
-def _bill(price: Price) -> str:
-    passes = f"{amount(price.forwards)} + {amount(price.backwards)} passes"
-    return f"{passes}, {_flops(price.flops)}, {amount(price.seconds)}\u00a0s"
-
-
 MOST_SEARCHES = 24
 
 
@@ -272,28 +151,29 @@ class Optimization:
 
 
 def optimizations(board: Board, crafting: Mapping[Made, Crafted], results: Results) -> list[Optimization]:
-    """Every attack of the study, once per benchmark, with the losses of its first seed.
+    """Every attack of the study, once per benchmark and model that it was crafted on; losses of a first seed.
 
     Empty for a study without attacks that compute on a model.
     """
     if not crafting:
         return []
-    chosen: dict[tuple[str, str], Cell] = {}
+    chosen: dict[tuple[str, str, str], Cell] = {}
     for cell in board.cells:
         if cell.role is Role.attack and cell.condition.judge == board.primary:
-            chosen[cell.condition.benchmark, cell.series] = cell  # the largest budget comes last
+            one = cell.summary.id  # the largest budget comes last
+            chosen[cell.condition.benchmark, cell.series, one.crafted_on] = cell
     found = {place: _of(crafting, cell.summary.id) for place, cell in chosen.items()}
     keys = [next(iter(crafted.one.values())) for crafted in found.values() if crafted is not None]
     rows = results.records("craft", "key", keys[:MOST_SEARCHES])
     artifacts = {row["key"]: artifact_of(row) for row in rows}
     return [
-        _optimization(cell, found[place], artifacts, several=len({name for name, _ in chosen}) > 1)
+        _optimization(cell, found[place], artifacts, several=len({name for name, *_ in chosen}) > 1)
         for place, cell in chosen.items()
     ]
 
 
 def _of(crafting: Mapping[Made, Crafted], cell: CellId) -> Crafted | None:
-    """The crafting cost of the column, on held-out cases if there are any."""
+    """The crafting cost of what the cell shows, on held-out cases if there are any."""
     made = Made.of(cell)
     return next(
         (crafting[at] for seen in ("unseen", "", "seen") if (at := made._replace(seen=seen)) in crafting),
@@ -309,7 +189,7 @@ def _optimization(
     facts = [limits(limits_of(one.budget)) + " per artifact" if one.budget else "no budget"]
     if crafted is None:
         return Optimization(
-            name=name, access=access_text(one), facts=("no model passes",), svg=None, caption=""
+            name=name, access=access_text(one), facts=("no model passes, no calls",), svg=None, caption=""
         )
     facts.append(f"cost {price_text(crafted)}")
     if cell.summary.seeds:

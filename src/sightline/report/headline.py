@@ -9,7 +9,16 @@ from markupsafe import Markup
 
 from sightline.metrics.cells import method_of
 from sightline.metrics.rates import Rate
-from sightline.report.cells import Board, Cell, Role, access_text, cells_under, conditions, is_typed_twin
+from sightline.report.cells import (
+    Board,
+    Cell,
+    Role,
+    access_text,
+    cells_under,
+    conditions,
+    is_typed_twin,
+    origin_text,
+)
 from sightline.report.tables import seeds_text, shown
 from sightline.report.text import MEASURE_NAMES, label, points
 
@@ -108,9 +117,9 @@ def _result(target: str, plain: Cell | None, best: Cell | None, among: str) -> M
 
 def _origin(best: Cell) -> Markup:
     """The access of the attack, the model it was crafted on, and its seeds."""
-    own, parts = best.summary.id.own, []
-    if own is not None:
-        parts.append(access_text(best.summary.id) + (", the target itself" if own else ", transfer"))
+    origin, parts = origin_text(best.summary.id), []
+    if origin:
+        parts.append(f"{access_text(best.summary.id)}, {origin}")
     if best.summary.seeds:
         parts.append(seeds_text(best))
     return Markup(" ({})").format(label("; ".join(parts), 200)) if parts else Markup("")

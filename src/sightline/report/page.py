@@ -16,7 +16,7 @@ from sightline import __version__
 from sightline.metrics.cells import method_of
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import summarize
-from sightline.report import curves, gallery, headline, matrix, provenance, third_party, trust
+from sightline.report import costs, curves, gallery, headline, matrix, provenance, third_party, trust
 from sightline.report.cells import (
     Board,
     Cell,
@@ -95,7 +95,7 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
         values = contents(run, lock, results, redacted=redacted)
     path = out if out is not None else run / (SHARED if redacted else REPORT)
     write_atomically(path, render(values).encode("utf-8", "replace"))
-    text = brief(values["board"], values["headlines"], values["warnings"])
+    text = brief(values["board"], values["headlines"], values["warnings"], values["asked"])
     write_atomically(run / BRIEF, f"{text}\n".encode("utf-8", "replace"))
     return path
 
@@ -142,12 +142,13 @@ def contents(
         "differences": differences(summary.contrasts, cells),
         "heatmaps": maps[:MOST_MAPS],
         "comparisons": curves.comparisons(cells, summary.curves),
-        "costs": curves.costs(
+        "costs": costs.costs(
             cells,
             {"asr": results.crafting(requests=True), "attacker_goal": results.crafting(requests=False)},
             tries,
         ),
         "tries": tries,
+        "asked": costs.asked_text(results),
         "optimizations": made,
         "tradeoffs": matrix.tradeoffs(cells),
         "no_tradeoff": matrix.NO_TRADEOFF,
@@ -186,8 +187,10 @@ _MEASURES = {
 _ASKED = {Role.plain: "no attack", Role.control: "control: "}
 
 
-def brief(board: Board, headlines: Sequence[Headline], warnings: Sequence[str]) -> str:
-    """Tables by the primary judge and by judges of the attacker's goal, headline and cautions."""
+def brief(
+    board: Board, headlines: Sequence[Headline], warnings: Sequence[str], asked: Sequence[str] = ()
+) -> str:
+    """Tables by the primary judge and by judges of the attacker's goal, headline, crafting, cautions."""
     targeted = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
     wanted = [c for c in conditions(board.cells, board.primary) if c.judge in {board.primary, *targeted}]
     blocks = ["\n".join(_table(condition, board)) for condition in wanted]
@@ -195,6 +198,9 @@ def brief(board: Board, headlines: Sequence[Headline], warnings: Sequence[str]) 
     if injected is not None:
         blocks += ["\n".join([title, *aligned(rows)]) for title, rows in third_party.text_rows(injected)]
     blocks += ["\n".join(_headline(found)) for found in headlines]
+    if asked:
+        lines = (_filled(label(text, LONGEST), first="- ", then="  ") for text in asked)
+        blocks.append("\n".join(["Asked while crafting:", *lines]))
     if warnings:
         points = (_filled(label(text, LONGEST), first="- ", then="  ") for text in warnings)
         blocks.append("\n".join(["Cautions:", *points]))

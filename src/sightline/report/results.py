@@ -40,8 +40,29 @@ _LATER = {
     "craft_shared": "false",
     "scores": "'case'",
     **dict.fromkeys(("craft_forwards", "craft_backwards", "craft_flops", "craft_seconds"), "0"),
+    **dict.fromkeys(("craft_calls", "craft_calls_aux", "craft_calls_judge"), "0"),
+    **dict.fromkeys(("craft_tokens_in", "craft_tokens_out"), "0"),
 }
 """Values of columns that tables of earlier versions lack."""
+_MADE = (
+    "benchmark, target, defense, coalesce(crafted_on, '') as crafted_on, series,"
+    " coalesce(budget, '') as budget, attack_params,"
+    " case seen when true then 'seen' when false then 'unseen' else '' end as seen"
+)
+"""The fields of `Made`."""
+_PRICE = (
+    "craft_forwards::double as forwards, craft_backwards::double as backwards, craft_flops::double as flops,"
+    " craft_seconds::double as seconds,"
+    " (coalesce(craft_calls, 0) - coalesce(craft_calls_aux, 0))::double as calls_target,"
+    " coalesce(craft_calls_aux, 0)::double as calls_aux,"
+    " coalesce(craft_calls_judge, 0)::double as calls_judge,"
+    " (coalesce(craft_tokens_in, 0) + coalesce(craft_tokens_out, 0))::double as tokens"
+)
+"""The fields of `Price`."""
+_SPENT = (
+    *("craft_forwards", "craft_backwards", "craft_flops", "craft_seconds"),
+    *("craft_calls", "craft_calls_judge"),
+)
 _FORMER_SCORES = "case reads when 'attacker' then 'attacker_goal' else 'case' end"
 
 
@@ -59,9 +80,15 @@ class Pick:
 
 
 class Made(NamedTuple):
-    """A column of the grid without its seed, on cases that it has seen, or not."""
+    """A column of the grid without its seed as one cell shows it, on cases that it has seen, or not.
+
+    Cells may show artifacts of their own: those of attacks that talk to the target, and recorded ones.
+    """
 
     benchmark: str
+    target: str
+    defense: str
+    crafted_on: str
     series: str
     budget: str
     attack_params: str
@@ -70,12 +97,13 @@ class Made(NamedTuple):
     @classmethod
     def of(cls, cell: CellId) -> Made:
         """The column of a cell."""
-        return cls(cell.benchmark, cell.series, cell.budget, cell.attack_params, cell.seen)
+        place = cell.benchmark, cell.target, cell.defense, cell.crafted_on
+        return cls(*place, cell.series, cell.budget, cell.attack_params, cell.seen)
 
 
 @dataclass(frozen=True, slots=True)
 class Crafted:
-    """What the artifacts of restricted requests of one column took, all seeds together.
+    """What the artifacts of restricted requests that one cell shows took, all seeds together.
 
     `price` counts what every case is shown alike once per seed; failed artifacts are counted in. `one` is the
     key of an artifact that was made, by seed.
@@ -128,34 +156,46 @@ class Results:
             yield path
 
     def crafting(self, *, requests: bool) -> dict[Made, Crafted]:
-        """What crafting took, column by column, of those that took anything; see `Crafted`.
+        """What crafting took, cell by cell, of those whose artifacts took anything; see `Crafted`.
 
-        An artifact stands in many rows and counts once; what is shared counts once for all its artifacts.
+        An artifact stands in many rows and counts once in each cell that shows it; what is shared counts
+        once for all its artifacts.
         With `requests`, artifacts of restricted requests alone.
         """
         found: dict[Made, Crafted] = {}
-        for benchmark, series, budget, params, seen, *counts, ones in self.rows(
-            "with made as (select distinct benchmark, series, coalesce(budget, '') as budget, attack_params,"
-            " case seen when true then 'seen' when false then 'unseen' else '' end as seen,"
-            " craft_seed::varchar as seed, artifact, craft_shared as shared, craft_forwards::double as f,"
-            " craft_backwards::double as b, craft_flops::double as o, craft_seconds::double as s from results"
+        by = ", ".join(Made._fields)
+        sums = ", ".join(f"sum({name}) as {name}" for name in Price._fields)
+        for *named, artifacts, shared, ones, price in self.rows(
+            f"with made as (select distinct {_MADE}, craft_seed::varchar as seed, artifact,"  # noqa: S608
+            f" craft_shared as shared, {_PRICE} from results"
             " where (expected = 'refuse' or not ?)"
-            " and craft_forwards + craft_backwards + craft_flops + craft_seconds > 0),"
+            f" and {' + '.join(f'coalesce({name}, 0)' for name in _SPENT)} > 0),"
             " bills as (select distinct * exclude (artifact), if(shared, '', artifact) as payer from made),"
-            " paid as (select benchmark, series, budget, attack_params, seen, sum(f) as f, sum(b) as b,"
-            " sum(o) as o, sum(s) as s from bills group by all),"
-            " ones as (select benchmark, series, budget, attack_params, seen, seed, count(*) as n,"
+            f" paid as (select {by}, {sums} from bills group by all),"
+            f" ones as (select {by}, seed, count(*) as n,"
             " bool_or(shared) as shared, min(artifact) as one from made group by all)"
-            " select benchmark, series, budget, attack_params, seen, sum(n)::bigint, bool_or(shared),"
-            " any_value(f), any_value(b), any_value(o), any_value(s), list([seed, one])"
-            " from paid join ones using (benchmark, series, budget, attack_params, seen) group by all"
-            " order by all",
+            f" select {by}, sum(n)::bigint, bool_or(shared), list([seed, one]),"
+            f" any_value([{', '.join(Price._fields)}])"
+            f" from paid join ones using ({by}) group by {by} order by all",
             [requests],
         ):
-            artifacts, shared, *price = counts
-            made = Made(benchmark, series, budget, params, seen)
-            found[made] = Crafted(artifacts, shared, Price(*price), dict(sorted(ones)))
+            found[Made(*named)] = Crafted(artifacts, shared, Price(*price), dict(sorted(ones)))
         return found
+
+    def asked(self) -> list[tuple[str, int, Price]]:
+        """(attack, its artifacts, what they took) of attacks that asked models while they were crafted.
+
+        Each artifact counts once, whatever it was shown to.
+        """
+        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in Price._fields)
+        return [
+            (attack, artifacts, Price(*price))
+            for attack, artifacts, *price in self.rows(
+                f"with made as (select distinct attack, artifact, {_PRICE} from results"  # noqa: S608
+                " where coalesce(craft_calls, 0) + coalesce(craft_calls_judge, 0) > 0)"
+                f" select attack, count(*), {sums} from made group by attack order by attack"
+            )
+        ]
 
     def cross(self, first: str, second: str) -> list[tuple[str, str, str, str, int]]:
         """(outcome by `first`, by `second`, benchmark, group, number) of the requests that both judged.

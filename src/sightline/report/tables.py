@@ -26,6 +26,7 @@ ORIGINS = {
     False: "transfer attacks",
     None: "attacks",
 }
+ADAPTIVE = "adaptive attacks, crafted on the defended target itself"
 COLORS = {
     "asr": "var(--complied)",
     "over_refusal": "var(--refused)",
@@ -212,7 +213,7 @@ def _place(cell: Cell) -> tuple[object, ...]:
 def _band_title(cell: Cell) -> str:
     if cell.role is not Role.attack:
         return BANDS[cell.role]
-    origin = ORIGINS[cell.summary.id.own]
+    origin = ADAPTIVE if cell.summary.id.adaptive else ORIGINS[cell.summary.id.own]
     budget = limits(limits_of(cell.summary.id.budget))
     return f"{origin}, {budget} per artifact" if budget else origin
 

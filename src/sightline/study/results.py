@@ -16,6 +16,7 @@ from sightline import registry
 from sightline.contracts import Scores, scores_of
 from sightline.digests import digest
 from sightline.errors import ContractError
+from sightline.metrics.cells import models_of
 from sightline.plain import cost_of
 from sightline.records import SCORED, WITHHELD, Outcome
 from sightline.run_folder import RESULTS
@@ -58,9 +59,12 @@ SCHEMA = pa.schema(
         *((name, pa.int64()) for name in ("tokens_in", "tokens_out")),
         ("flops", pa.float32()),
         ("seconds", pa.float32()),
+        ("made_on_target", pa.bool_()),
         ("seen", pa.bool_()),
         ("craft_shared", pa.bool_()),
-        *((name, pa.int64()) for name in ("craft_calls", "craft_forwards", "craft_backwards")),
+        *((name, pa.int64()) for name in ("craft_calls", "craft_calls_aux", "craft_calls_judge")),
+        *((name, pa.int64()) for name in ("craft_tokens_in", "craft_tokens_out")),
+        *((name, pa.int64()) for name in ("craft_forwards", "craft_backwards")),
         *((name, pa.float32()) for name in ("craft_flops", "craft_seconds")),
         ("flags", _NAME),
         ("error", pa.string()),
@@ -147,12 +151,25 @@ def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: S
         "budget": str(column.named.budget) or None,
         "craft_seed": column.seed,
         "crafted_on": column.crafted_on,
+        "made_on_target": _made_on(column, target),
         "attack_params": registry.spec(column.named.attack),
         "oracle": named.oracle if converses(named.attack) else threat.oracle if threat else "none",
         "defense": target.defense.label,
         "benchmark": case_table.source.label,
         "release": case_table.release[:16],
     }
+
+
+def _made_on(column: Column, target: StudyTarget) -> bool | None:
+    """Whether an attack looked into the model that answers, or talked to it, bare or behind its defense.
+
+    None if it did neither with any model.
+    """
+    if column.crafted_on is None:
+        return None
+    talked = column.talkers.target if column.talkers is not None else None
+    itself = talked is not None and f":{target.target.id}".endswith(f":{talked.id}")
+    return itself or target.name in models_of(column.crafted_on)
 
 
 def _rows(batch: list[Sample], readers: list[_Reader], judged: Table) -> Iterator[Row]:
@@ -198,6 +215,10 @@ def _row(sample: Sample, verdict: Row, scores: Scores) -> Row:
         "seen": artifact.get("in_training_set"),
         "craft_shared": artifact.get("shared", False),
         "craft_calls": crafting.calls_target + crafting.calls_aux,
+        "craft_calls_aux": crafting.calls_aux,
+        "craft_calls_judge": crafting.calls_judge,
+        "craft_tokens_in": crafting.tokens_in,
+        "craft_tokens_out": crafting.tokens_out,
         "craft_forwards": crafting.forwards,
         "craft_backwards": crafting.backwards,
         "craft_flops": crafting.flops,
