@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from edited import edit, forget, text_of, with_another_constant, with_other_comments
@@ -78,3 +79,18 @@ def test_who_finds_an_attack_by_name_says_so() -> None:
         method = registry.make("attack", name)
         text = text_of(type(method).__module__)
         assert ("registry.inner_attack" in text) == isinstance(method, Composed), name
+
+
+def test_settings_and_code_of_an_inner_judge_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def jury(member: str) -> Any:
+        return registry.make("judge", "jury", members=("testbed_policy", member))
+
+    common, anywhere = jury("refusal_prefix"), jury("refusal_prefix(phrases='anywhere')")
+    member, module = registry.make("judge", "refusal_prefix"), "sightline.judges.refusal_prefix"
+    assert isinstance(common, Composed)
+    assert registry.identity(common) != registry.identity(anywhere)
+    assert registry.parts(common).keys() >= member.card.parts.keys()
+    edit(monkeypatch, {})
+    before = registry.identity(common)
+    edit(monkeypatch, {module: with_another_constant(text_of(module))})
+    assert registry.identity(common) != before

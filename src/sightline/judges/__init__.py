@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.judges.injected_goal import InjectedGoal as InjectedGoal
+    from sightline.judges.jury import Jury as Jury
     from sightline.judges.model_graded import ModelGraded as ModelGraded
     from sightline.judges.recorded import Recorded as Recorded
     from sightline.judges.refusal_prefix import RefusalPrefix as RefusalPrefix
