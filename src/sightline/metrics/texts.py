@@ -98,9 +98,9 @@ def bleu(replies: Sequence[str], references: Sequence[Sequence[str]]) -> float |
     """Corpus BLEU-4 from 0 to 100, as sacreBLEU computes it by default (tokens `13a`, smoothing `exp`).
 
     B * exp(mean_{n<=4} ln p_n), p_n = matches / n-grams over all replies; the k-th order without a match
-    counts as 1 / (2^k n-grams). B = exp(1 - r/c) if the replies have fewer tokens (c) than the references nearest in
-    length (r), else 1. 0 without any match, or if no reply has four tokens. None without replies. It is not
-    COCO's BLEU.
+    counts as 1 / (2^k n-grams). B = exp(1 - r/c) if the replies have fewer tokens (c) than the references
+    nearest in length (r), else 1. 0 without any match, or if no reply has four tokens. None without replies.
+    It is not COCO's BLEU.
 
     Raises:
         UsageError: if the two differ in length, or for a reply without references (with its row).
