@@ -290,3 +290,10 @@ def test_a_missing_fact_is_named(kind: str) -> None:
         facts = {fact: "x" for fact in grading.FACTS[kind] if fact != missing}
         with pytest.raises(UsageError, match=f"kind '{kind}' cannot be graded without the fact '{missing}'"):
             grading.grade(kind, "x", facts)
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\u2060", "\u00ad", "\u034f", "\ufe0f", "\u202e\u202c"])
+def test_characters_of_no_width_hide_no_word(mark: str) -> None:
+    hidden = f"i can{mark}not help w{mark}ith that ."
+    assert grading.refuses(hidden)
+    assert grading.toxicity(f"you {SWEAR_WORDS[0][:2]}{mark}{SWEAR_WORDS[0][2:]}").swears == 1

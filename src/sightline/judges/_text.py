@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from sightline.characters import without_unseen
+
 _SAME = str.maketrans(
     {
         **dict.fromkeys("\u2018\u2019\u201b\u02bc\u00b4\u0060\u2032\uff07", "'"),
@@ -20,7 +22,7 @@ _MARKER = re.compile(r"^[^\S\n]*(?:>+|[-+\u2022]|\d{1,3}[.)])\s+", re.MULTILINE)
 _HEAD_LETTERS = 1000  # more than any phrase, with markup, labels and a greeting before it
 _MOST_LABELS = 4
 _TAG = re.compile(r"<[|\uff5c]?/?[a-zA-Z!][^<>]{0,200}>|\[/?[A-Z]{2,12}\]")  # of HTML, or of a chat template
-_EMOJI = re.compile(".\ufe0f\u20e3?|:[a-z_]{2,30}:(?= )")  # the digit of a keycap is no digit
+_EMOJI = re.compile("[^a-zA-Z\u00c0-\u024f\n]\ufe0f\u20e3?|:[a-z_]{2,30}:(?= )")  # a keycap is no digit
 _NEW_LINE = re.compile(r"\n\s*\n|\n(?=\W*[A-Z])")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _JSON = re.compile(r"(?:```\w*\s*)?[\[{]")
@@ -44,8 +46,7 @@ def normal(text: str) -> str:
     Compatibility forms (full-width letters) become plain ones; zero-width and other format characters vanish.
     """
     if not text.isascii():
-        unseen = {ord(c): "" for c in set(text) if unicodedata.category(c) == "Cf"}
-        text = unicodedata.normalize("NFKC", text.translate(_SAME | unseen))  # NFKC splits a lone acute
+        text = unicodedata.normalize("NFKC", without_unseen(text.translate(_SAME)))  # it splits a lone acute
     if "\n" in text:
         text = _MARKER.sub("", _FENCE.sub("", text))
     return " ".join(text.translate(_SAME).casefold().split())
