@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sightline.judges.target_string import TargetString as TargetString
     from sightline.judges.testbed_policy import TestbedPolicy as TestbedPolicy
     from sightline.judges.testbed_toxicity import TestbedToxicity as TestbedToxicity
+    from sightline.judges.toxicity import Toxicity as Toxicity
 else:
     from sightline.namespaces import namespace
 
