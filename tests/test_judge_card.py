@@ -109,7 +109,7 @@ def test_a_card_can_be_written_and_read() -> None:
     found = made(ANSWERS)
     assert read_card(json.dumps(found.plain()), "x.json") == found
     for broken in ("", "[]", "{}", '{"format": "other"}', json.dumps({**found.plain(), "more": 1})):
-        with pytest.raises(UsageError, match="x.json: not a judge card"):
+        with pytest.raises(UsageError, match=r"x\.json: not a judge card"):
             read_card(broken, "x.json")
 
 
