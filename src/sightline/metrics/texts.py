@@ -1,7 +1,8 @@
-"""Short answers and free text against references: token F1, PrivQA's response F1, ROUGE-L, chosen options."""
+"""Short answers and free text against references: token F1, response F1, BLEU, ROUGE-L, chosen options."""
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter
@@ -9,13 +10,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sightline.errors import UsageError, require
-from sightline.metrics.captions import longest_common
+from sightline.metrics.captions import longest_common, ngrams
 from sightline.metrics.classification import accuracy
 from sightline.metrics.means import same_length
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_NUMBER = re.compile(r"(?<![\w.])[-\u2212]?\d+(?:,\d{3})*(?:\.\d+)?(?![\d\w])")
+_NUMBER = re.compile(r"(?<![\w.])[-\u2212]?\d+(?:,\d{3})*(?:\.\d+)?(?!\d)")
 _ROUGE_TOKEN = re.compile(r"[a-z0-9]+")
 
 
@@ -71,6 +72,64 @@ def rouge_l(reply: str, reference: str) -> float | None:
     """
     said, right = _ROUGE_TOKEN.findall(reply.lower()), _ROUGE_TOKEN.findall(reference.lower())
     return 2 * longest_common(right, said) / (len(said) + len(right)) if right else None
+
+
+_ENTITIES = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
+_APART = (
+    (re.compile(r"([{-~\[-` -&(-+:-@/])"), r" \1 "),  # ASCII marks but ' , - .
+    (re.compile(r"([^0-9])([.,])"), r"\1 \2 "),
+    (re.compile(r"([.,])([^0-9])"), r" \1 \2"),
+    (re.compile(r"([0-9])(-)"), r"\1 \2 "),
+)
+
+
+def bleu_tokens(text: str) -> list[str]:
+    """Tokens of WMT's mteval-v13a, which sacreBLEU calls `13a`: case is kept, marks stand apart."""
+    text = text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
+    for written, meant in _ENTITIES:
+        text = text.replace(written, meant)
+    text = f" {text} "
+    for pattern, apart in _APART:
+        text = pattern.sub(apart, text)
+    return text.split()
+
+
+def bleu(replies: Sequence[str], references: Sequence[Sequence[str]]) -> float | None:
+    """Corpus BLEU-4 from 0 to 100, as sacreBLEU computes it by default (tokens `13a`, smoothing `exp`).
+
+    B * exp(mean_{n<=4} ln p_n), p_n = matches / n-grams over all replies; the k-th order without a match
+    counts as 1 / (2^k n-grams). B = exp(1 - r/c) if the replies have fewer tokens (c) than the references
+    nearest in length (r), else 1. 0 without any match, or if no reply has four tokens. None without replies.
+    It is not COCO's BLEU.
+
+    Raises:
+        UsageError: if the two differ in length, or for a reply without references (with its row).
+    """
+    same_length("replies and lists of references", replies, references)
+    matches, total, length, nearest = [0] * 4, [0] * 4, 0, 0
+    for row, (reply, texts) in enumerate(zip(replies, references, strict=True)):
+        if not texts:
+            raise UsageError(f"row {row}: no reference; leave the reply out and say so")
+        said, right = bleu_tokens(reply), [bleu_tokens(text) for text in texts]
+        length += len(said)
+        nearest += min((abs(len(each) - len(said)), len(each)) for each in right)[1]
+        counted = [ngrams(each) for each in right]
+        for n, grams in enumerate(ngrams(said)):
+            most: Counter[tuple[str, ...]] = Counter()
+            for each in counted:
+                most |= each[n]
+            matches[n] += (grams & most).total()
+            total[n] += grams.total()
+    if not replies:
+        return None
+    if not any(matches) or not all(total):
+        return 0.0
+    logs, missed = 0.0, 0
+    for hits, grams_said in zip(matches, total, strict=True):
+        missed += not hits
+        logs += math.log((hits or 0.5**missed) / grams_said)
+    brevity = math.exp(1 - nearest / length) if length < nearest else 1.0
+    return 100.0 * brevity * math.exp(logs / 4)
 
 
 class Choices(NamedTuple):
