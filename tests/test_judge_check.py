@@ -220,7 +220,7 @@ def test_the_command_prints_the_table_or_json_and_its_status_says_whether_it_hol
     [
         ("no_such_judge", "no_such_judge"),
         ("model_graded(grader='scripted/echo')", "decides none of the honest replies"),
-        (7, "not a int"),
+        (7, "expected a judge or its name, not a int"),
     ],
 )
 def test_what_cannot_be_checked_is_refused(judge, told) -> None:

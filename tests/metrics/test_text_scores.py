@@ -39,6 +39,9 @@ def test_token_f1_by_hand() -> None:
     [
         ("About 1,250 m", 1.0),
         ("1300", 1.0),
+        ("1250m", 1.0),
+        ("$1,250.", 1.0),
+        ("12500", 0.0),
         ("1300.5 metres", 0.0),
         ("-1250", 0.0),
         ("I think 7, not 1250", 0.0),  # the first number counts
