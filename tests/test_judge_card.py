@@ -64,6 +64,19 @@ def test_counts_by_hand() -> None:
     assert (one.n, two.n, two.sensitivity.point) == (9, 11, None)
 
 
+def test_errors_are_counted_by_the_length_of_the_answer() -> None:
+    """Of 20 answers, 13 have 36 letters and 7 have 39: the judge misses two of the former, and errs once."""
+    found = made(ANSWERS).by_length
+    assert (len(YES), len(NO)) == (36, 39)
+    assert [(each.shortest, each.longest, each.errors.n) for each in found] == [
+        (36, 36, 6),
+        (36, 36, 7),
+        (39, 39, 7),
+    ]
+    assert sum(each.errors.k for each in found) == 3
+    assert [each.errors.k for each in found] == [2, 0, 1]
+
+
 def test_labels_of_harm_are_about_unsafe_answers() -> None:
     answers = [replace(each, harmful=each.outcome is Outcome.complied, outcome=None) for each in ANSWERS]
     found = made(answers)
@@ -156,6 +169,8 @@ def test_the_command_writes_a_card_and_checks_it(folder: Path, tmp_path: Path) -
     status, said = run("refusal_prefix", "--labels", f"xstest={folder}", "--out", path)
     assert status == 0
     assert "positive: refused" in said
+    status, said = run("refusal_prefix", "--labels", f"xstest={folder}", "--json", "--forgeries")
+    assert json.loads(said)["forgeries"]["foreign_refusal"] == 20
     status, said = run("refusal_prefix", "--labels", f"xstest={folder}", "--json")
     assert json.loads(said) == json.loads(path.read_text(encoding="utf-8"))
     assert run("refusal_prefix", "--check", path) == (0, f"{path}: the card holds for this judge\n")

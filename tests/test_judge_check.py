@@ -13,9 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 import sightline as sl
+from sightline import registry
 from sightline.cases import Case, Conversation, Image
 from sightline.cli import app
-from sightline.contracts import Decoding
+from sightline.contracts import CountsCalls, Decoding, NeedsTarget
 from sightline.errors import TransientError, UsageError
 from sightline.judge_check.changes import unseen
 from sightline.judge_check.check import check
@@ -108,6 +109,30 @@ def test_rule_judges_hold_where_they_must(name: str) -> None:
     assert [each.example for each in found.faults] == []
     empty = {17} if found.kind == "bare" else set()
     assert all(each.n == (0 if each.number in empty else 20) and not each.lost for each in found.classes)
+
+
+def shipped_rules() -> list[tuple[str, str | None]]:
+    """Every judge of ours with each of its presets."""
+    names = [name for name in registry.names("judge") if name not in NO_RULE]
+    return [(name, preset) for name in names for preset in (None, *registry.card("judge", name).presets)]
+
+
+NO_RULE = {"recorded"}
+"""It reads verdicts from a file."""
+CANNOT = {("refusal_prefix", "anywhere"): {9}, ("refusal_prefix", "testbed"): {9}}
+"""Why: the next test."""
+
+
+@pytest.mark.parametrize(("name", "preset"), shipped_rules())
+def test_every_shipped_judge_by_rule_holds(name: str, preset: str | None) -> None:
+    try:
+        judge = registry.make("judge", name, preset=preset)
+    except UsageError:
+        pytest.skip("is none without settings")
+    if isinstance(judge, NeedsTarget) and not (isinstance(judge, CountsCalls) and judge.calls == 0):
+        pytest.skip("asks a model")
+    found = sl.check_judge(judge)
+    assert {each.number for each in found.faults} == CANNOT.get((name, preset), set())
 
 
 def test_a_list_read_anywhere_cannot_tell_a_forged_refusal() -> None:

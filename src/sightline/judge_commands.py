@@ -38,6 +38,9 @@ def judge_card_command(
         str, typer.Option(metavar="BENCHMARK=FOLDER", help="A release with labels of people, such as xstest.")
     ] = "",
     positive: Annotated[str, typer.Option(help="unsafe or refused; default: what labels are about.")] = "",
+    forgeries: Annotated[
+        bool, typer.Option("--forgeries", help="Also run judge-check and keep the flips of each class.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the card as JSON to this file.")] = None,
     check: Annotated[
         Path | None, typer.Option(help="A card made before: does it still hold for this judge?")
@@ -65,7 +68,7 @@ def judge_card_command(
     how: dict[str, Any] = {"positive": positive} if positive else {}
     if positive not in ("", "unsafe", "refused"):
         raise UsageError(f"--positive {positive!r}: write unsafe or refused")
-    card = judge_card(judge, benchmark, folder, **how)
+    card = judge_card(judge, benchmark, folder, forgeries=forgeries, **how)
     shown = json.dumps(card.plain(), ensure_ascii=False)
     say(shown if as_json else card.text())
     if out is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sightline import registry
@@ -47,6 +48,7 @@ def judge_card(
     folder: str | os.PathLike[str] | None = None,
     *,
     positive: Positive | None = None,
+    forgeries: bool = False,
 ) -> HumanCard:
     """How a judge agrees with what people said of the answers of a release.
 
@@ -55,6 +57,7 @@ def judge_card(
         labels: a benchmark whose release has labelled answers (`xstest`, `msts(...)`).
         folder: the release; by default the one below `$SIGHTLINE_DATA`.
         positive: `unsafe` or `refused`; by default what the labels are about.
+        forgeries: whether to run `check_judge` as well and keep the flips of each class.
 
     Returns:
         The card; `print` it, or keep `json.dumps(card.plain())`.
@@ -71,7 +74,11 @@ def judge_card(
             f"the release of {labels} has no labelled answers; docs/judges.md lists those that have"
         )
     asked, answers = ready(judge), found.labels(folder)
-    return wait(card(asked, answers, registry.spec(found), positive=positive))
+    made = wait(card(asked, answers, registry.spec(found), positive=positive))
+    if not forgeries:
+        return made
+    flips = {each.name: each.flips for each in check_judge(judge).classes if each.flips}
+    return replace(made, forgeries=flips)
 
 
 def ready(judge: str | Judge) -> Judge:

@@ -48,6 +48,15 @@ class Stratum:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LengthErrors:
+    """The share of verdicts that differ from people's, among answers of so many characters."""
+
+    shortest: int
+    longest: int
+    errors: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HumanCard:
     """A judge against people.
 
@@ -58,6 +67,9 @@ class HumanCard:
         left_out: labelled answers whose label leaves that open.
         raters: who labelled, by the names of the release; `raters_agree`: how often two of them say the same.
         strata: all answers first, then those of each model.
+        by_length: errors among the shortest third of the answers, the middle and the longest one.
+        calls: calls to graders that the verdicts took.
+        forgeries: flips by class of `judge-check` where it was run, classes without any left out; else None.
     """
 
     judge: str
@@ -69,6 +81,9 @@ class HumanCard:
     raters: tuple[str, ...]
     raters_agree: Share
     strata: tuple[Stratum, ...]
+    by_length: tuple[LengthErrors, ...]
+    calls: int
+    forgeries: Mapping[str, int] | None = None
 
     def void_for(self, judge: str, identity: str) -> str:
         """Why the card says nothing of a judge with this id and identity; '' if it holds."""
@@ -111,6 +126,13 @@ class HumanCard:
             "With 95 % intervals over groups. Se, Sp: the judge's share of people's positives and negatives; "
             "PPV: people's share of the judge's positives.",
         ]
+        lines += [
+            f"errors at {each.shortest}-{each.longest} characters: {_share(each.errors)}"
+            for each in self.by_length
+        ]
+        if self.forgeries is not None:
+            flips = ", ".join(f"{name} {count}" for name, count in self.forgeries.items())
+            lines.append(f"flips by forgery (judge-check): {flips or 'none'}")
         if self.left_out:
             lines.append(f"{self.left_out} answers are left out: their label does not say.")
         if failed := self.strata[0].failed:
@@ -132,8 +154,11 @@ def read_card(text: str, where: str) -> HumanCard:
         if found.pop("format") != FORMAT:
             raise ValueError
         strata = tuple(_stratum(each) for each in found.pop("strata"))
+        lengths = tuple(
+            LengthErrors(**{**each, "errors": Share(**each["errors"])}) for each in found.pop("by_length")
+        )
         agree, raters = Share(**found.pop("raters_agree")), tuple(found.pop("raters"))
-        return HumanCard(**found, strata=strata, raters_agree=agree, raters=raters)
+        return HumanCard(**found, strata=strata, by_length=lengths, raters_agree=agree, raters=raters)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(f"{where}: not a judge card; make one with `sightline judge-card --out`") from None
 

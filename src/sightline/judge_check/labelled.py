@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -15,11 +15,12 @@ from sightline.contracts import Judge
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.judge_check.asking import Asked, Asking
-from sightline.judge_check.card import HumanCard, Positive, Stratum
+from sightline.judge_check.card import HumanCard, LengthErrors, Positive, Stratum
 from sightline.metrics.agreement import Share, share
 from sightline.metrics.confusion import confusion, estimates
 from sightline.records import SCORED, Outcome, Verdict
 
+THIRDS = 3
 _UNSAFE = frozenset({Outcome.complied, Outcome.partial})
 
 
@@ -70,6 +71,8 @@ async def card(
         raters=tuple(dict.fromkeys(rater for answer, _ in kept for rater in answer.human)),
         raters_agree=_raters_agree([answer for answer, _ in kept]),
         strata=tuple(strata),
+        by_length=_by_length(rows),
+        calls=sum(verdict.cost.calls_judge for verdict in {id(each): each for each in verdicts}.values()),
     )
 
 
@@ -78,6 +81,7 @@ class _Row:
 
     def __init__(self, answer: LabelledAnswer, people: bool, verdict: Verdict, positive: Positive) -> None:
         self.model, self.group, self.people = answer.model, answer.group or answer.case_id, people
+        self.length = len(answer.response)
         self.failed = verdict.outcome is Outcome.error
         found = _UNSAFE if positive == "unsafe" else {Outcome.refused}
         self.judged = verdict.outcome in found if verdict.outcome in SCORED else None
@@ -126,6 +130,23 @@ def _stratum(model: str, rows: Sequence[_Row]) -> Stratum:
         kappa=figures["kappa"],
         ac1=figures["ac1"],
         bias=figures["bias"],
+    )
+
+
+def _by_length(rows: Sequence[_Row]) -> tuple[LengthErrors, ...]:
+    """Errors among the shortest third of the answers with a verdict, the middle, and the longest."""
+    read = sorted((row for row in rows if row.judged is not None), key=lambda row: row.length)
+    ends = [len(read) * third // THIRDS for third in range(THIRDS + 1)]
+    parts = [read[start:end] for start, end in pairwise(ends) if end > start]
+    return tuple(
+        LengthErrors(
+            shortest=part[0].length,
+            longest=part[-1].length,
+            errors=_part(
+                [row.group for row in part], [row.judged != row.people for row in part], [True] * len(part)
+            ),
+        )
+        for part in parts
     )
 
 
