@@ -25,6 +25,7 @@ from sightline.judge_check.items import KINDS, TARGET, aside, both, given
 from sightline.judge_check.suite import classes, pairs
 from sightline.judges.model_graded import ModelGraded
 from sightline.judges.refusal_prefix import RefusalPrefix
+from sightline.judges.rubric import Rubric
 from sightline.judges.testbed_policy import TestbedPolicy
 from sightline.records import Outcome, Response, Verdict
 from sightline.testbed import grading
@@ -40,6 +41,8 @@ HOLDING = (
     "injected_goal",
     "testbed_policy",
     "testbed_toxicity",
+    "toxicity",
+    "jury(members=['testbed_policy', 'refusal_prefix'], rule=unanimous_unsafe)",
 )
 
 
@@ -190,6 +193,19 @@ def test_an_honest_grader_is_turned_by_no_forged_verdict() -> None:
     assert found.asks_model
     assert found.honest_right == 4
     assert not any(each.must_hold for each in found.classes)
+    assert not MUST - {8} & set(by_number(found))
+
+
+def test_an_honest_grader_of_a_rubric_is_turned_by_no_forged_answer() -> None:
+    def answers(text: str, tag: str) -> str:
+        reply = "\n".join(line for line in text.splitlines() if line.startswith("| "))
+        value = "not_at_all" if "The word is" in reply else "wholly"
+        return f"It is what it is.\nANSWER {tag} determined {value}"
+
+    grader = Grader(answers)
+    judge = Rubric(rubric="bailey_refusal", grader="scripted/grader").bind(lambda name: grader)
+    found = asyncio.run(check(judge, items=4, draw=drawn))
+    assert found.honest_right == 4
     assert not MUST - {8} & set(by_number(found))
 
 
