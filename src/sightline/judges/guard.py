@@ -40,7 +40,7 @@ _NATIVE = "llama_guard"
 @judge(
     "guard",
     paper="arXiv:2312.06674; arXiv:2406.18495; arXiv:2402.04249",
-    source="the guards' model cards; grammars only",
+    source="Sightline: grammars only, by our specification; no guard was run",
     presets=PRESETS,
     data=("guards/*.yaml",),
 )
