@@ -60,6 +60,7 @@ def claim(case: str = "c0", attack: str = "qi") -> Claim:
         attack=attack,
         params=attack,
         series=attack,
+        shown_to=frozenset(),
     )
 
 
