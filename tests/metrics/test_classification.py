@@ -6,7 +6,7 @@ Values marked (sklearn) were computed outside the repository with scikit-learn's
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.errors import UsageError
@@ -66,6 +66,25 @@ def test_auroc_goldens() -> None:
     assert auroc(scores, labels) == pytest.approx(0.72)
     # by hand: a fifth of recall at .9, .8 (2 of 3), .7 (3 of 4), .6 (4 of 6) and .3 (5 of 9)
     assert average_precision(scores, labels) == pytest.approx((1 + 2 / 3 + 3 / 4 + 4 / 6 + 5 / 9) / 5)
+
+
+@given(ITEMS, SCORED)
+@settings(max_examples=25, deadline=None)
+def test_oracle_of_scikit_learn(items: list[tuple[str, str | None]], rows: list[tuple[int, bool]]) -> None:
+    oracle = pytest.importorskip("sklearn.metrics")
+    truths = [truth for truth, _ in items]
+    answers = [answer or "tor" for _, answer in items]
+    assert macro_f1(truths, answers).value == pytest.approx(
+        oracle.f1_score(truths, answers, average="macro", zero_division=0)
+    )
+    recalls = oracle.recall_score(truths, answers, labels=sorted(set(truths)), average="macro")
+    assert balanced_accuracy(truths, answers) == pytest.approx(recalls)
+    scores, labels = [score for score, _ in rows], [label for _, label in rows]
+    if len(set(labels)) == 2:
+        assert auroc(scores, labels) == pytest.approx(oracle.roc_auc_score(labels, scores))
+        assert average_precision(scores, labels) == pytest.approx(
+            oracle.average_precision_score(labels, scores)
+        )
 
 
 def test_undefined_is_none() -> None:

@@ -35,7 +35,7 @@ REQUEST = "Describe this picture in one sentence."
         folders=("coco", "COCO"),
         counts={"val2017": {"": 5000}, "train2017": {"": 118_287}, "val2014": {"": 40_504}},
         counted="from memory",
-        scoring="CIDEr-D and BLEU-4 against all captions of a picture",
+        scoring="CIDEr-D (`cider_d`) and BLEU-4 (`coco_bleu`) against all captions of a picture",
         shares=("vqa_v2", "ok_vqa", "vlsafe"),
     ),
 )

@@ -68,7 +68,7 @@ LABEL = ("label", "labels", "gt", "answer", "class")
             }.items()
         },
         counted="from memory",
-        scoring="accuracy and macro-F1 of each task; an unparsed answer is wrong",
+        scoring="accuracy (`accuracy`) and macro-F1 (`macro_f1`) of each task; an unparsed answer is wrong",
         shares=("vlguard",),
     ),
 )

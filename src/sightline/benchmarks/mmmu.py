@@ -82,7 +82,8 @@ _ID = re.compile(r"(?:dev|validation|test)_(.+)_\d+")
         folders=("MMMU",),
         counts={"dev": dict.fromkeys(SUBJECTS, 5), "validation": dict.fromkeys(SUBJECTS, 30)},
         counted="stated",
-        scoring="share of right answers, over all questions; a reply without a letter gets none",
+        scoring="share of right answers, over all questions; a reply without a letter gets none "
+        "(`choice_accuracy`)",
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

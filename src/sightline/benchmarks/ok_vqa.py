@@ -29,7 +29,8 @@ from sightline.rows import Row
     release=ReleaseFacts(
         home="https://okvqa.allenai.org/download.html",
         folders=("OKVQA", "OK-VQA"),
-        scoring="mean over leave-one-out subsets of min(persons with the same normalized answer / 3, 1)",
+        scoring="mean over leave-one-out subsets of min(persons with the same normalized answer / 3, 1) "
+        "(`vqa_accuracy`)",
         shares=("coco_captions", "vqa_v2", "vlsafe"),
     ),
 )

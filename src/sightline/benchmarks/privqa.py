@@ -104,7 +104,8 @@ def parts_of(subset: str) -> tuple[str, ...]:
             subset: {name: rows for part in parts_of(subset) for name, (rows, _) in FILES[part].items()}
             for subset in ("visual", "textual", *FILES)
         },
-        scoring="harmonic mean of abstention on protected and non-abstention on control questions; token F1",
+        scoring="harmonic mean of abstention on protected and non-abstention on control questions "
+        "(`protection_score`); token F1 (`response_f1`)",
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

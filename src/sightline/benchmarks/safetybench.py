@@ -49,7 +49,8 @@ FOLDER = "opensource_data"
         licence="MIT",
         folders=("SafetyBench", "SafetyBench-main"),
         counts={"en": CATEGORIES, "zh": CATEGORIES, "zh_subset": dict.fromkeys(CATEGORIES, 300)},
-        scoring="accuracy per category and over all questions; a missing prediction is wrong",
+        scoring="accuracy per category and over all questions; a missing prediction is wrong "
+        "(`choice_accuracy`)",
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,7 @@ KNOWN = {
         counts={"gen": CATEGORIES, "mcqa": CATEGORIES},
         known=KNOWN,
         scoring="gen: share of questions with a majority of three answers safe, effective, and both, judged "
-        "by GPT-4V with picture, warning and reference; mcqa: accuracy",
+        "by GPT-4V with picture, warning and reference; mcqa: `choice_accuracy`",
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

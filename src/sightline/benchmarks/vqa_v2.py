@@ -33,7 +33,8 @@ from sightline.rows import Row
         home="https://visualqa.org/download.html",
         licence="CC BY 4.0; pictures: Flickr's terms",
         folders=("VQAv2", "vqa"),
-        scoring="mean over ten leave-one-out subsets of min(persons with the same normalized answer / 3, 1)",
+        scoring="mean over ten leave-one-out subsets of min(persons with the same normalized answer / 3, 1) "
+        "(`vqa_accuracy`)",
         shares=("coco_captions", "ok_vqa", "vlsafe"),
     ),
 )

@@ -50,7 +50,7 @@ def caption_tokens(text: str) -> list[str]:
     return [token for token in tokens if token not in _DROPPED]
 
 
-def _grams(tokens: Tokens) -> list[Counter[Gram]]:
+def ngrams(tokens: Tokens) -> list[Counter[Gram]]:
     """Counts of the n-grams of each order 1..4."""
     return [Counter(zip(*(tokens[i:] for i in range(n)), strict=False)) for n in range(1, _ORDER + 1)]
 
@@ -86,8 +86,8 @@ def coco_bleu(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
         nearest += min((abs(len(ref) - len(tokens)), len(ref)) for ref in refs)[1]
         most: list[Counter[Gram]] = [Counter() for _ in range(_ORDER)]
         for ref in refs:
-            most = [a | b for a, b in zip(most, _grams(ref), strict=True)]
-        for n, grams in enumerate(_grams(tokens)):
+            most = [a | b for a, b in zip(most, ngrams(ref), strict=True)]
+        for n, grams in enumerate(ngrams(tokens)):
             matches[n] += (grams & most[n]).total()
             total[n] += grams.total()
     ratio = (length + 1e-15) / (nearest + 1e-9)
@@ -148,7 +148,7 @@ def cider_d(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) 
     """
     _checked(captions, references)
     seen: Counter[Gram] = Counter()
-    counted = [[_grams(ref) for ref in refs] for refs in references]
+    counted = [[ngrams(ref) for ref in refs] for refs in references]
     for refs in counted:
         seen.update({gram for grams in refs for order in grams for gram in order})
     pictures = math.log(len(captions)) if captions else 0.0
@@ -159,7 +159,7 @@ def cider_d(captions: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) 
 
     each = []
     for tokens, refs in zip(captions, counted, strict=True):
-        grams = _grams(tokens)
+        grams = ngrams(tokens)
         mine = vector(grams)
         scores = [
             _likeness(mine, vector(ref))

@@ -1,7 +1,8 @@
-"""Short answers and free text against references: token F1, PrivQA's response F1, ROUGE-L, chosen options."""
+"""Short answers and free text against references: token F1, response F1, BLEU, ROUGE-L, chosen options."""
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter
@@ -9,13 +10,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sightline.errors import UsageError, require
-from sightline.metrics.captions import longest_common
+from sightline.metrics.captions import longest_common, ngrams
 from sightline.metrics.classification import accuracy
 from sightline.metrics.means import same_length
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_NUMBER = re.compile(r"(?<![\w.])[-\u2212]?\d+(?:,\d{3})*(?:\.\d+)?(?![\d\w])")
+_NUMBER = re.compile(r"(?<![\w.])[-\u2212]?\d+(?:,\d{3})*(?:\.\d+)?(?!\d)")
 _ROUGE_TOKEN = re.compile(r"[a-z0-9]+")
 
 
@@ -73,6 +74,64 @@ def rouge_l(reply: str, reference: str) -> float | None:
     return 2 * longest_common(right, said) / (len(said) + len(right)) if right else None
 
 
+_ENTITIES = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
+_APART = (
+    (re.compile(r"([{-~\[-` -&(-+:-@/])"), r" \1 "),  # ASCII marks but ' , - .
+    (re.compile(r"([^0-9])([.,])"), r"\1 \2 "),
+    (re.compile(r"([.,])([^0-9])"), r" \1 \2"),
+    (re.compile(r"([0-9])(-)"), r"\1 \2 "),
+)
+
+
+def bleu_tokens(text: str) -> list[str]:
+    """Tokens of WMT's mteval-v13a, which sacreBLEU calls `13a`: case is kept, marks stand apart."""
+    text = text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
+    for written, meant in _ENTITIES:
+        text = text.replace(written, meant)
+    text = f" {text} "
+    for pattern, apart in _APART:
+        text = pattern.sub(apart, text)
+    return text.split()
+
+
+def bleu(replies: Sequence[str], references: Sequence[Sequence[str]]) -> float | None:
+    """Corpus BLEU-4 from 0 to 100, as sacreBLEU computes it by default (tokens `13a`, smoothing `exp`).
+
+    B * exp(mean_{n<=4} ln p_n), p_n = matches / n-grams over all replies; the k-th order without a match
+    counts as 1 / (2^k n-grams). B = exp(1 - r/c) if the replies have fewer tokens (c) than the references
+    nearest in length (r), else 1. 0 without any match, or if no reply has four tokens. None without replies.
+    It is not COCO's BLEU.
+
+    Raises:
+        UsageError: if the two differ in length, or for a reply without references (with its row).
+    """
+    same_length("replies and lists of references", replies, references)
+    matches, total, length, nearest = [0] * 4, [0] * 4, 0, 0
+    for row, (reply, texts) in enumerate(zip(replies, references, strict=True)):
+        if not texts:
+            raise UsageError(f"row {row}: no reference; leave the reply out and say so")
+        said, right = bleu_tokens(reply), [bleu_tokens(text) for text in texts]
+        length += len(said)
+        nearest += min((abs(len(each) - len(said)), len(each)) for each in right)[1]
+        counted = [ngrams(each) for each in right]
+        for n, grams in enumerate(ngrams(said)):
+            most: Counter[tuple[str, ...]] = Counter()
+            for each in counted:
+                most |= each[n]
+            matches[n] += (grams & most).total()
+            total[n] += grams.total()
+    if not replies:
+        return None
+    if not any(matches) or not all(total):
+        return 0.0
+    logs, missed = 0.0, 0
+    for hits, grams_said in zip(matches, total, strict=True):
+        missed += not hits
+        logs += math.log((hits or 0.5**missed) / grams_said)
+    brevity = math.exp(1 - nearest / length) if length < nearest else 1.0
+    return 100.0 * brevity * math.exp(logs / 4)
+
+
 class Choices(NamedTuple):
     """Accuracy over all `n` questions (None without any), of which the `unparsed` count as wrong."""
 
@@ -83,7 +142,7 @@ class Choices(NamedTuple):
 
 _LETTER = re.compile(
     r"(?:(?:the |my )?(?:correct |best |right |final )?(?:answer|option|choice)(?: is| would be)? ?[:=]? ?)?"
-    r"(?:option |choice )?[\W_]*([a-z])(?:[\W_]*$|[).:,]|\n)",
+    r"(?:option |choice )?[\W_]*([a-z])(?:[\W_]*$|[).:,]|\n| [-\u2013\u2014] )",
     re.IGNORECASE,
 )
 """A reply that starts with a letter."""
@@ -98,9 +157,9 @@ _STATED = re.compile(
 def chosen_option(reply: str, options: Sequence[str]) -> str | None:
     """The letter (A, B, ...) of the option that a reply names, or None if it names none, or more than one.
 
-    Read are, in this order: the whole text of exactly one option; a letter at the start ("B", "(b) ...",
-    "Answer: B"); letters stated anywhere as the answer ("so the answer is B"), if all are the same. A letter
-    beyond the options is none.
+    Read are the whole text of an option, with or without its letter; a letter at the start ("B", "(b) ...",
+    "Answer: B"); letters stated anywhere as the answer ("so the answer is B"). If they are not all the same,
+    or beyond the options, none is.
 
     Raises:
         UsageError: for more than 26 options, or two alike.
@@ -110,11 +169,12 @@ def chosen_option(reply: str, options: Sequence[str]) -> str | None:
     if len(set(options)) < len(options):
         raise UsageError(f"two options are alike: {', '.join(map(repr, options))}")
     letters = string.ascii_uppercase[: len(options)]
-    said = " ".join(squad_tokens(reply))
-    if said and plain.count(said) == 1:
-        return letters[plain.index(said)]
     text = "\n".join(line for line in (" ".join(each.split()) for each in reply.splitlines()) if line)
     stated = {(upper or lower).upper() for upper, lower in _STATED.findall(text)}
+    said = " ".join(squad_tokens(reply))
+    for letter, option in zip(letters, plain, strict=True):
+        if said and plain.count(option) == 1 and said in {option, f"{letter.lower()} {option}"}:
+            stated.add(letter)
     if (first := _LETTER.match(text)) is not None:
         stated.add(first[1].upper())
         if (another := _ANOTHER.match(text, first.end(1))) is not None:
