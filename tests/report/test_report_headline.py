@@ -97,6 +97,68 @@ def test_of_attacks_that_are_level_the_one_of_which_most_is_left_is_told() -> No
     assert "remain for mm_typography." in found
 
 
+MANY = [f"toy_{number:02}" for number in range(32)]
+
+
+def test_attacks_that_reach_nothing_are_one_sentence_with_three_names() -> None:
+    found = headline(rows("none", 0), *(rows(name, 0) for name in MANY))
+    assert found.endswith(
+        "of restricted requests (n = 72); no attack reached a higher ASR (the strongest of 32: toy_00, tied "
+        "with toy_01, toy_02, toy_03 and 28 more: 0 % [0, 14], n = 72). The plain request reaches 0 % "
+        "[0, 14]."
+    )
+    one = headline(rows("none", 3), rows("figstep", 2))
+    assert "; no attack reached a higher ASR (figstep: 8 % [" in one
+    assert "The plain request reaches 12 % [" in one
+
+
+def test_of_many_attacks_that_are_level_three_are_named() -> None:
+    found = headline(rows("none", 0), *(rows(name, 20) for name in MANY))
+    assert "with toy_00, tied with toy_01, toy_02, toy_03 and 28 more, ASR is 83 %" in found
+
+
+def test_a_judge_of_the_attacker_s_goal_says_it_too() -> None:
+    goal = {"scores": "attacker_goal"}
+    found = headline(rows("none", 0, **goal), rows("injection", 0, **goal), rows("cropa", 0, **goal))
+    assert (
+        "no attack reached a higher targeted ASR (the strongest of 2: cropa, tied with injection: " in found
+    )
+
+
+def test_adaptive_attacks_that_are_level_are_named() -> None:
+    adaptive = {"oracle": "defended", "defense": "guard"}
+    shown = [rows(name, 20, **adaptive) for name in MANY[:6]]
+    beside = rows(MANY[6], 9, **adaptive)
+    (story,) = headlines_of(of(rows("none", 0, defense="guard"), *shown, beside))
+    (detail,) = (each.striptags().replace("\u00a0", " ") for each in story.details)
+    assert detail.startswith(
+        "Defense guard: ASR of toy_00 (tied with toy_01, toy_02, toy_03 and 2 more), which talks to it, is "
+    )
+
+
+def refusing(attack, defense, share, **changed):
+    """Restricted requests and twins under a defense, that refuses `share` of the eight benign topics."""
+    made = rows(attack, 0, nouns=8, benign=8, asks=1, defense=defense, **changed)
+    lost = {f"comply/{noun}/0" for noun in range(round(8 * share))}
+    return [{**each, "outcome": "refused"} if each["case_id"] in lost else each for each in made]
+
+
+@pytest.mark.parametrize("oracle", ["none", "undefended"])
+def test_over_refusal_is_of_twins_asked_plainly(oracle: str) -> None:
+    """Under the attack half of them are refused, plainly none: the table's number is told."""
+    columns = [refusing("none", defense, 0) for defense in ("none", "guard")]
+    columns += [refusing("mml", "none", 0, oracle=oracle), refusing("mml", "guard", 0.5, oracle=oracle)]
+    (story,) = headlines_of(of(*columns))
+    (detail,) = (each.striptags().replace("\u00a0", " ") for each in story.details)
+    assert "over-refusal of benign twins 0 % [0, 32] → 0 % [0, 32]" in detail
+
+
+def test_over_refusal_under_the_attack_alone_is_called_so() -> None:
+    (story,) = headlines_of(of(refusing("mml", "none", 0), refusing("mml", "guard", 0.5)))
+    (detail,) = (each.striptags().replace("\u00a0", " ") for each in story.details)
+    assert "over-refusal of benign twins under mml 0 % [0, 32] → 50 % [" in detail
+
+
 def test_what_an_attacker_wants_is_told_with_its_strongest_control() -> None:
     """By a judge of the attacker's wish: 18 of 24 topics are steered, 2 beside noise of the same size."""
     wish = {"scores": "attacker_goal", "crafted_on": "testbed/linear#1@float32"}

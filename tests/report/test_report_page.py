@@ -125,7 +125,8 @@ def test_headline_is_honest_if_the_plain_request_gets_as_much(tmp_path):
     odds = {"complied": 0.9, "refused": 0.1}
     rates = {key: (odds, benign) for key, (_, benign) in SURE.items()}
     _, root = page_of(tmp_path, Shape(rates=rates))
-    assert "This is not significantly more than the plain request reaches (" in lede(root)
+    assert "; no attack reached a higher ASR (figstep: 89 % [" in lede(root)
+    assert "The plain request reaches 97 % [" in lede(root)
     more = " ".join(p.text for p in root.find("header")[0].find("p"))
     assert more.count("The change in ASR is not significant") == 2
 

@@ -20,7 +20,7 @@ from sightline.report.cells import (
     origin_text,
 )
 from sightline.report.tables import seeds_text, shown
-from sightline.report.text import MEASURE_NAMES, label, points
+from sightline.report.text import MEASURE_NAMES, few, label, points
 
 MAX_HEADLINES = 4
 _CONTROLS = {
@@ -62,22 +62,61 @@ def _strongest(board: Board, cells: Sequence[Cell], role: Role) -> Cell | None:
     return max(fair, key=reached)[1] if fair else None
 
 
-def _among(best: Cell, bare: Sequence[Cell]) -> str:
-    """The rank of the strongest attack among all attacks; budgets of one series are one attack."""
+@dataclass(frozen=True, slots=True)
+class _Rank:
+    """The strongest attack among all: of how many, and the names of those that are level with it."""
+
+    attacks: int = 1
+    level: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """`, tied with A, B, C and 28 more,`, `, the strongest of 5 attacks,`, or '' for the only one."""
+        if self.level:
+            return f", {_tied(self.level)},"
+        return f", the strongest of {self.attacks} attacks," if self.attacks > 1 else ""
+
+
+def _rank(best: Cell, bare: Sequence[Cell]) -> _Rank:
+    """The rank of the strongest attack; budgets of one series are one attack."""
     attacks: dict[str, float] = {}
     for cell in bare:
         if cell.role is Role.attack and cell.headline and cell.success is not None:
             reached = max(cell.success.point or 0.0, attacks.get(cell.series, 0.0))
             attacks[cell.series] = reached
-    if len(attacks) < 2 or best.success is None:
-        return ""
-    level = [name for name, point in attacks.items() if name != best.series and point == best.success.point]
-    if level:
-        return f", tied with {', '.join(label(name) for name in level)},"
-    return f", the strongest of {len(attacks)} attacks,"
+    own = best.success.point if best.success is not None else None
+    level = tuple(name for name, point in attacks.items() if name != best.series and point == own)
+    return _Rank(len(attacks), level)
 
 
-def _targeted_result(target: str, plain: Cell | None, best: Cell | None, among: str) -> Markup:
+def _tied(names: Sequence[str]) -> str:
+    """`tied with A, B, C and 28 more`; '' for no names."""
+    return f"tied with {few([label(name) for name in names])}" if names else ""
+
+
+def _no_more(plain: Cell | None, best: Cell) -> bool:
+    """Whether the strongest attack reached no more than the plain request."""
+    base, rate = plain.success if plain is not None else None, best.success
+    return base is not None and rate is not None and (rate.point or 0.0) <= (base.point or 0.0)
+
+
+def _nothing_gained(best: Cell, rank: _Rank, measure: str) -> Markup:
+    """That no attack reached more than the plain request, and the strongest."""
+    rate = best.success
+    return Markup(
+        "; no attack reached a higher {} ({}<strong>{}</strong>{}{}: {}, n\u00a0=\u00a0{})."
+    ).format(
+        measure,
+        f"the strongest of {rank.attacks}: " if rank.attacks > 1 else "",
+        label(best.attack),
+        _origin(best),
+        ", " * bool(rank.level) + _tied(rank.level),
+        _number(rate),
+        rate.n if rate else 0,
+    )
+
+
+def _targeted_result(target: str, plain: Cell | None, best: Cell | None, rank: _Rank) -> Markup:
     """Targeted ASR without an attack and with the strongest."""
     subject = Markup("<strong>{}</strong>").format(label(target))
     says = Markup("targeted ASR on {} is {} (n\u00a0=\u00a0{})")
@@ -86,13 +125,15 @@ def _targeted_result(target: str, plain: Cell | None, best: Cell | None, among: 
         start = Markup("Without an attack, ") + says.format(subject, _number(base), base.n)
     if best is None or (rate := best.success) is None:
         return start + Markup("; no attack was scored.")
-    which = Markup("<strong>{}</strong>").format(label(best.attack)) + _origin(best) + among
+    if _no_more(plain, best):
+        return start + _nothing_gained(best, rank, "targeted ASR")
+    which = Markup("<strong>{}</strong>").format(label(best.attack)) + _origin(best) + rank.told
     if not start:
         return Markup("With {}, ").format(which) + says.format(subject, _number(rate), rate.n) + Markup(".")
     return start + Markup("; with {} it is {} (n\u00a0=\u00a0{}).").format(which, _number(rate), rate.n)
 
 
-def _result(target: str, plain: Cell | None, best: Cell | None, among: str) -> Markup:
+def _result(target: str, plain: Cell | None, best: Cell | None, rank: _Rank) -> Markup:
     subject = Markup("<strong>{}</strong>").format(label(target))
     start = Markup("")
     if plain is not None:
@@ -105,8 +146,10 @@ def _result(target: str, plain: Cell | None, best: Cell | None, among: str) -> M
         )
     if best is None or (rate := best.success) is None:
         return start + Markup("; no attack was scored.")
+    if _no_more(plain, best):
+        return start + _nothing_gained(best, rank, "ASR")
     which = Markup("<strong>{}</strong>").format(label(best.attack)) + _origin(best)
-    which += among if plain is not None else among.rstrip(",")
+    which += rank.told if plain is not None else rank.told.rstrip(",")
     if plain is None:
         return Markup("With {}, {} complies with {} of restricted requests (n\u00a0=\u00a0{}); ").format(
             which, subject, _number(rate), rate.n
@@ -129,6 +172,8 @@ def _explanation(board: Board, best: Cell, plain: Cell | None) -> Markup:
     """Whether the effect is significant, and its paired difference to the strongest control."""
     name = label(best.attack)
     if plain is not None and board.direction(best, plain) <= 0:
+        if _no_more(plain, best):
+            return Markup("The plain request reaches {}.").format(_number(plain.success))
         return Markup("This is not significantly more than the plain request reaches ({}).").format(
             _number(plain.success)
         )
@@ -188,12 +233,23 @@ def _change(name: str, before: Rate | None, after: Rate | None) -> Markup:
     return Markup("{} {} → {}").format(name, _number(before), _number(after))
 
 
-def _defended(board: Board, bare: Cell, defended: Cell) -> Markup:
-    """The effect of one defense on the strongest attack, over-refusal and utility."""
+def _defended(board: Board, bare: Cell, defended: Cell, cells: Sequence[Cell]) -> Markup:
+    """The effect of one defense on the strongest attack, over-refusal and utility.
+
+    Over-refusal is that of twins asked plainly, as in the tables; of the attacked ones where none were.
+    """
     measure = bare.summary.id.success
+    plain = {cell.defense: cell for cell in cells if cell.role is Role.plain}
+    asked = [plain.get(cell.defense) for cell in (bare, defended)]
+    before, after = (None if cell is None else cell.summary.over_refusal for cell in asked)
+    twins = "over-refusal of benign twins"
+    if before is None or after is None:
+        before, after = bare.summary.over_refusal, defended.summary.over_refusal
+        if bare.role is not Role.plain and shown(before) is not None:
+            twins += f" under {label(bare.attack)}"
     parts = (
         _change(f"{MEASURE_NAMES[measure]} of {label(bare.attack)}", bare.success, defended.success),
-        _change("over-refusal of benign twins", bare.summary.over_refusal, defended.summary.over_refusal),
+        _change(twins, before, after),
         _change("utility", bare.summary.utility, defended.summary.utility),
     )
     verdict = {
@@ -221,7 +277,9 @@ def _adaptive(target: str, cells: Sequence[Cell]) -> tuple[Markup, tuple[Markup,
     found = []
     for defense, cell in reached.items():
         n = cell.success.n if cell.success else 0
-        text = says.format(label(defense), label(cell.attack), _number(cell.success), n)
+        level = _rank(cell, [each for each in cells if each.defense == defense]).level
+        which = label(cell.attack) + (f" ({_tied(level)})" if level else "")
+        text = says.format(label(defense), which, _number(cell.success), n)
         if plain.get(defense) is not None:
             text += Markup("; that of the plain request {}").format(_number(plain[defense]))
         found.append(text + Markup("."))
@@ -318,12 +376,12 @@ def headlines_of(board: Board) -> list[Headline]:
             headlines.append(Headline(about, *_adaptive(target, cells)))
             continue
         sentence = _targeted_result if condition.judge in targeted else _result
-        text = sentence(target, plain, best, _among(best, bare) if best else "")
+        text = sentence(target, plain, best, _rank(best, bare) if best else _Rank())
         if best is not None:
             text += Markup(" ") + _explanation(board, best, plain) + _largest_effect(board, best, bare)
         against = best or plain
         more = tuple(
-            _defended(board, against, cell)
+            _defended(board, against, cell, cells)
             for cell in cells
             if against is not None and not cell.bare and cell.attack == against.attack and cell.success
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
@@ -125,6 +125,11 @@ def as_percent(share: float, *, exact: bool = False) -> str:
     if 99.95 <= value < 100:
         return ">99.9\u00a0%"
     return f"{value:.1f}\u00a0%"
+
+
+def few(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def quantity(name: str) -> str:

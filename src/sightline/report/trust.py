@@ -21,9 +21,10 @@ from sightline.metrics.intervals import FEW_GROUPS
 from sightline.metrics.summary import Summary
 from sightline.records import Outcome
 from sightline.report.cells import Role, edits_image, lacks_twin, role_of, twin_of
+from sightline.report.loop import stopped_early
 from sightline.report.provenance import errors_of
 from sightline.report.results import Results, entries
-from sightline.report.text import EXPECTATIONS, as_percent, bracket, stand_in
+from sightline.report.text import EXPECTATIONS, as_percent, bracket, few, stand_in
 from sightline.run_folder import LOCK
 from sightline.sealed import read_note
 
@@ -180,7 +181,7 @@ def _controls(results: Results) -> list[str]:
         if lacks_twin(spec, [other for _, other, *_ in specs])
     ]
     return untyped + [
-        f"{_few(list(names))}: crafted on gradients, but the same requests were not run with "
+        f"{few(list(names))}: crafted on gradients, but the same requests were not run with "
         f"{' nor with '.join(lacking)}: the effect of any such picture is unknown; add "
         f"{' and '.join(PICTURES[what][0] for what in lacking)}"
         for lacking, names in attacks.items()
@@ -230,6 +231,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results, *, redacte
         if flag in _MEANINGS
     ]
     found += _phrases_only(results, lock)
+    found += stopped_early(results, lock, judge_facts(results, lock))
     found += _recorded_verdicts(lock)
     found += _controls(results)
     found += _fonts(results, lock)
@@ -259,19 +261,14 @@ def _uncrafted(results: Results) -> list[str]:
     seen = [str(series) for series, *_, only_seen in rows if only_seen]
     found = []
     if single:
-        found.append(f"{_few(single)}: one seed only, so the variance over seeds is unknown.")
+        found.append(f"{few(single)}: one seed only, so the variance over seeds is unknown.")
     if at_home:
         found.append(
-            f"{_few(at_home)}: not run on a model other than the one it was crafted on (no transfer result)."
+            f"{few(at_home)}: not run on a model other than the one it was crafted on (no transfer result)."
         )
     if seen:
-        found.append(f"{_few(seen)}: run on its training cases only, no held-out cases.")
+        found.append(f"{few(seen)}: run on its training cases only, no held-out cases.")
     return found
-
-
-def _few(names: Sequence[str]) -> str:
-    """The first three names, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
