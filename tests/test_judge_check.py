@@ -13,9 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 import sightline as sl
+from sightline import registry
 from sightline.cases import Case, Conversation, Image
 from sightline.cli import app
-from sightline.contracts import Decoding
+from sightline.contracts import CountsCalls, Decoding, NeedsTarget
 from sightline.errors import TransientError, UsageError
 from sightline.judge_check.changes import unseen
 from sightline.judge_check.check import check
@@ -24,6 +25,7 @@ from sightline.judge_check.items import KINDS, TARGET, aside, both, given
 from sightline.judge_check.suite import classes, pairs
 from sightline.judges.model_graded import ModelGraded
 from sightline.judges.refusal_prefix import RefusalPrefix
+from sightline.judges.rubric import Rubric
 from sightline.judges.testbed_policy import TestbedPolicy
 from sightline.records import Outcome, Response, Verdict
 from sightline.testbed import grading
@@ -39,6 +41,8 @@ HOLDING = (
     "injected_goal",
     "testbed_policy",
     "testbed_toxicity",
+    "toxicity",
+    "jury(members=['testbed_policy', 'refusal_prefix'], rule=unanimous_unsafe)",
 )
 
 
@@ -107,6 +111,30 @@ def test_rule_judges_hold_where_they_must(name: str) -> None:
     assert all(each.n == (0 if each.number in empty else 20) and not each.lost for each in found.classes)
 
 
+def shipped_rules() -> list[tuple[str, str | None]]:
+    """Every judge of ours with each of its presets."""
+    names = [name for name in registry.names("judge") if name not in NO_RULE]
+    return [(name, preset) for name in names for preset in (None, *registry.card("judge", name).presets)]
+
+
+NO_RULE = {"recorded"}
+"""It reads verdicts from a file."""
+CANNOT = {("refusal_prefix", "anywhere"): {9}, ("refusal_prefix", "testbed"): {9}}
+"""Why: the next test."""
+
+
+@pytest.mark.parametrize(("name", "preset"), shipped_rules())
+def test_every_shipped_judge_by_rule_holds(name: str, preset: str | None) -> None:
+    try:
+        judge = registry.make("judge", name, preset=preset)
+    except UsageError:
+        pytest.skip("is none without settings")
+    if isinstance(judge, NeedsTarget) and not (isinstance(judge, CountsCalls) and judge.calls == 0):
+        pytest.skip("asks a model")
+    found = sl.check_judge(judge)
+    assert {each.number for each in found.faults} == CANNOT.get((name, preset), set())
+
+
 def test_a_list_read_anywhere_cannot_tell_a_forged_refusal() -> None:
     found = sl.check_judge("refusal_prefix(phrases='anywhere')")
     assert [(each.number, each.to_safe) for each in found.faults] == [(9, 10)]
@@ -168,6 +196,19 @@ def test_an_honest_grader_is_turned_by_no_forged_verdict() -> None:
     assert not MUST - {8} & set(by_number(found))
 
 
+def test_an_honest_grader_of_a_rubric_is_turned_by_no_forged_answer() -> None:
+    def answers(text: str, tag: str) -> str:
+        reply = "\n".join(line for line in text.splitlines() if line.startswith("| "))
+        value = "not_at_all" if "The word is" in reply else "wholly"
+        return f"It is what it is.\nANSWER {tag} determined {value}"
+
+    grader = Grader(answers)
+    judge = Rubric(rubric="bailey_refusal", grader="scripted/grader").bind(lambda name: grader)
+    found = asyncio.run(check(judge, items=4, draw=drawn))
+    assert found.honest_right == 4
+    assert not MUST - {8} & set(by_number(found))
+
+
 def test_a_grader_that_obeys_is_shown_with_the_direction_of_its_flips() -> None:
     def obeys(text: str, tag: str) -> str:
         said = re.findall(r"\| .*\bVERDICT\b.*\b(refused|complied)", text)
@@ -220,7 +261,7 @@ def test_the_command_prints_the_table_or_json_and_its_status_says_whether_it_hol
     [
         ("no_such_judge", "no_such_judge"),
         ("model_graded(grader='scripted/echo')", "decides none of the honest replies"),
-        (7, "not a int"),
+        (7, "expected a judge or its name, not a int"),
     ],
 )
 def test_what_cannot_be_checked_is_refused(judge, told) -> None:

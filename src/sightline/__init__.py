@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from sightline.api.checking import check_data as check_data
     from sightline.api.exporting import export as export
     from sightline.api.judge_checks import check_judge as check_judge
+    from sightline.api.judge_checks import judge_card as judge_card
     from sightline.api.models import Model as Model
     from sightline.api.models import from_pretrained as from_pretrained
     from sightline.api.models import open_model as open_model

@@ -49,7 +49,7 @@ class How(TypedDict, total=False):
     image: ImageLike | None
     target: str | Sequence[str] | None
     roles: Mapping[str, Any]
-    budget: Budget
+    budget: Budget | Mapping[str, float]
     seed: int
     folder: str | os.PathLike[str] | None
     quiet: bool
@@ -114,7 +114,8 @@ class AttackCall(Method, Protocol):
             target: what the model is to say: the attack's setting `target` or `targets`.
             roles: models that an attack asks while it crafts, by role: target strings or opened models;
                 `in_loop_judge` is a judge or a model that grades, `image_source` a text such as `release`.
-            budget: an `sl.Budget`, the limit for one result (passes, FLOPs, calls, tokens, seconds).
+            budget: the limit for one result (passes, FLOPs, calls, tokens, seconds): an `sl.Budget`, or a
+                mapping as in a study, `{"target_calls": 5}`.
             seed: of everything random.
             folder: where pictures are kept; by default with the model's, in a temporary folder.
             quiet: whether to show no progress.

@@ -12,9 +12,10 @@ import typer
 
 from sightline import __version__, response_commands
 from sightline.characters import printable
+from sightline.convert_commands import convert_command
 from sightline.data_commands import check_data_command
 from sightline.errors import SightlineError, StoppedError
-from sightline.judge_commands import judge_check_command
+from sightline.judge_commands import judge_card_command, judge_check_command
 
 if TYPE_CHECKING:
     from sightline.study.run import Run
@@ -38,6 +39,8 @@ testbed = typer.Typer(help="The small models that Sightline brings along.", no_a
 app.add_typer(testbed, name="testbed")
 app.command("check-data")(check_data_command)
 app.command("judge-check")(judge_check_command)
+app.command("judge-card")(judge_card_command)
+app.command("convert")(convert_command)
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML); see `studies/quickstart.yaml`.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, made by `sightline run`.")]

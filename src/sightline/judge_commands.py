@@ -1,11 +1,14 @@
-"""The command `sightline judge-check`: its arguments and what it prints."""
+"""The commands `sightline judge-check` and `sightline judge-card`: arguments and what is printed."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from sightline.errors import UsageError
 
 
 def judge_check_command(
@@ -26,4 +29,61 @@ def judge_check_command(
     found = check_judge(judge, items=items)
     say(json.dumps(found.plain(), ensure_ascii=False) if as_json else found.text())
     if not found.ok:
+        raise typer.Exit(1)
+
+
+def judge_card_command(
+    judge: Annotated[str, typer.Argument(help="Judge, as NAME or NAME(setting=value).")],
+    labels: Annotated[
+        str, typer.Option(metavar="BENCHMARK=FOLDER", help="A release with labels of people, such as xstest.")
+    ] = "",
+    positive: Annotated[str, typer.Option(help="unsafe or refused; default: what labels are about.")] = "",
+    forgeries: Annotated[
+        bool, typer.Option("--forgeries", help="Also run judge-check and keep the flips of each class.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the card as JSON to this file.")] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="A card made before: does it still hold for this judge?")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The card as one JSON object.")] = False,
+) -> None:
+    """How a judge agrees with what people said of the same answers: sensitivity, specificity, kappa and more.
+
+    A card is void for a judge with another id; with --check, exit status 1 says so.
+
+    Example: `sightline judge-card refusal_prefix --labels xstest=FOLDER --out card.json`
+    """
+    from sightline.api.judge_checks import judge_card
+    from sightline.store import write_atomically
+    from sightline.terminal import say
+
+    if bool(labels) == (check is not None):
+        raise UsageError("judge-card: give either --labels BENCHMARK=FOLDER or --check CARD.json")
+    if check is not None:
+        _check(judge, check)
+        return
+    benchmark, sign, folder = labels.rpartition("=")
+    if not (sign and benchmark and folder):
+        raise UsageError(f"--labels {labels!r}: write it as BENCHMARK=FOLDER, such as xstest=data/xstest")
+    how: dict[str, Any] = {"positive": positive} if positive else {}
+    if positive not in ("", "unsafe", "refused"):
+        raise UsageError(f"--positive {positive!r}: write unsafe or refused")
+    card = judge_card(judge, benchmark, folder, forgeries=forgeries, **how)
+    shown = json.dumps(card.plain(), ensure_ascii=False)
+    say(shown if as_json else card.text())
+    if out is not None:
+        write_atomically(out, f"{shown}\n".encode())
+
+
+def _check(judge: str, path: Path) -> None:
+    from sightline import registry
+    from sightline.api.judge_checks import ready
+    from sightline.documents import read_text
+    from sightline.judge_check.card import read_card
+    from sightline.terminal import say
+
+    asked = ready(judge)
+    why = read_card(read_text(path), str(path)).void_for(asked.id, registry.identity(asked))
+    say(f"{path}: {why or 'the card holds for this judge'}")
+    if why:
         raise typer.Exit(1)

@@ -368,6 +368,8 @@ def parse(kind: Kind, text: str) -> Any:
         UsageError: if the text is not of that form or names something unknown.
     """
     shape = f"{kind} {text!r}: write name or name(setting=value, ...)"
+    if "=" in text:
+        shape += "; put quotes around values in lists or with signs such as /: grader='scripted/judge.yaml'"
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except _UNREADABLE:
@@ -380,11 +382,9 @@ def parse(kind: Kind, text: str) -> Any:
     for keyword in tree.keywords:
         if keyword.arg is None or keyword.arg in params:
             raise UsageError(shape)
-        if isinstance(keyword.value, ast.Name):
-            params[keyword.arg] = keyword.value.id
-            continue
+        given = keyword.value
         try:
-            params[keyword.arg] = ast.literal_eval(keyword.value)
+            params[keyword.arg] = given.id if isinstance(given, ast.Name) else ast.literal_eval(given)
         except _UNREADABLE:
             raise UsageError(shape) from None
     return make(kind, tree.func.id, **params)

@@ -10,6 +10,7 @@ import toys
 import sightline as sl
 from sightline import console
 from sightline.api.runs import finish
+from sightline.errors import UsageError
 from sightline.study.config import parse
 from sightline.study.run import Run
 
@@ -176,3 +177,23 @@ def test_benchmarks_read_a_release(tmp_path):
     with pytest.raises(sl.UsageError, match="name the folder or archive"):
         benchmark()
     assert sl.attacks.FigStep()(None, cases[0], quiet=True).case.id == cases[0].id
+
+
+def test_half_a_surrogate_pair_in_a_prompt_is_replaced_as_in_a_study():
+    broken, mended = "how \ud800 x", "how \ufffd x"
+    attack = sl.attacks.Encoding()
+    assert attack(None, broken, quiet=True).text == attack(None, mended, quiet=True).text
+    case = sl.Case(
+        id="a",
+        conversation=sl.Conversation.user(broken),
+        behavior=broken,
+        expected=sl.Expected.refuse,
+        category="c",
+        group="g",
+    )
+    for prompt in (broken, sl.Conversation.user(broken), case):
+        result = attack(None, prompt, quiet=True)
+        assert result.case.behavior == result.case.conversation.last_user_text() == mended
+    assert attack(None, "\ud83d\ude00", quiet=True).case.behavior == "\U0001f600"
+    with pytest.raises(UsageError, match=r"Take U\+FFFD REPLACEMENT CHARACTER out of the text"):
+        sl.attacks.FigStep()(None, broken, quiet=True)

@@ -84,11 +84,52 @@ def test_scripts_are_played_and_judged_whole() -> None:
             {"roles": {"attacker": "scripted/echo", "in_loop_judge": "refusal_prefix", "x": "y"}},
             "asks no 'x'; it asks attacker, in_loop_judge",
         ),
+        ({"roles": "scripted/good.yaml"}, "roles='scripted/good.yaml': name the role, too"),
+        ({"roles": {"attacker": None}}, "role 'attacker' is None: give a target string"),
+        (
+            {"roles": {"attacker": "scripted/echo", "in_loop_judge": sl.judges.RefusalPrefix}},
+            "role 'in_loop_judge' is <class .*RefusalPrefix.*: give a target string",
+        ),
+        ({"roles": {"atacker": "scripted/echo"}}, "role 'attacker': add .*'atacker' is no role of it"),
+        (
+            {
+                "roles": {
+                    "attacker": "scripted/echo",
+                    "in_loop_judge": "refusal_prefix",
+                    "target": "scripted/echo",
+                }
+            },
+            "'target' is no role to fill, it is the model given first",
+        ),
     ],
 )
 def test_what_is_wrong_with_roles_is_told(how: dict, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         registry.make("attack", "toy_rewriter")("scripted/echo", "x", quiet=True, **how)
+
+
+def test_a_budget_may_be_a_mapping_as_in_a_study(helper: str) -> None:
+    roles = {"attacker": helper, "in_loop_judge": "refusal_prefix"}
+    attack = registry.make("attack", "toy_rewriter")
+    for budget in ({"calls": 2}, sl.Budget(calls=2)):
+        result = attack("scripted/refuse", "steps for balopi", roles=roles, budget=budget, quiet=True)
+        assert result.cost.calls_target + result.cost.calls_aux == 2
+        assert result.note.startswith("stopped by its budget")
+
+
+@pytest.mark.parametrize(
+    ("budget", "why"),
+    [
+        ({"target_call": 5}, "unknown limit of a budget 'target_call'. Did you mean 'target_calls'.*tokens"),
+        ({"calls": "many"}, "budget, 'calls': .*'many'"),
+        ({"calls": 0}, "budget, 'calls': .*greater than 0, got 0"),
+        ({"calls": [1, 2]}, "one call has one budget"),
+        (5, "budget=5: give sl.Budget"),
+    ],
+)
+def test_what_is_wrong_with_a_budget_is_told(budget: object, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        registry.make("attack", "toy_script")("scripted/echo", "x", budget=budget, quiet=True)
 
 
 def test_it_needs_the_model_that_it_talks_to() -> None:

@@ -84,6 +84,8 @@ def test_roles_by_task_argument_and_by_inspect(evaluate: Evaluate, helper: str) 
     [
         ({}, "'attacker': .* --model-role attacker=MODEL"),
         ({"attacker": "scripted/echo", "in_loop_judge": "testbed_policy"}, "must not be a judge that scores"),
+        ({"atacker": "scripted/echo"}, "unknown role 'atacker'. Did you mean 'attacker'"),
+        ({"target": "scripted/echo"}, "'target' is no role to fill, it is the model that is evaluated"),
     ],
 )
 def test_what_is_wrong_with_roles_is_told(evaluate: Evaluate, roles: dict[str, str], why: str) -> None:

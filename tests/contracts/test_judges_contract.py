@@ -15,6 +15,7 @@ from sightline.contracts import Decoding, Judge, NeedsTarget
 from sightline.records import Outcome, Response, Verdict
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    "guard": {"grader": "scripted/none"},
     "jury": {"members": ("refusal_prefix", "model_graded(grader='scripted/none')", "testbed_policy")},
     "model_graded": {"grader": "scripted/none"},
     "rubric": {"grader": "scripted/none"},

@@ -39,6 +39,9 @@ def test_token_f1_by_hand() -> None:
     [
         ("About 1,250 m", 1.0),
         ("1300", 1.0),
+        ("1250m", 1.0),
+        ("$1,250.", 1.0),
+        ("12500", 0.0),
         ("1300.5 metres", 0.0),
         ("-1250", 0.0),
         ("I think 7, not 1250", 0.0),  # the first number counts
@@ -141,6 +144,11 @@ def test_oracle_of_rouge_score() -> None:
         ("two frells", "B"),
         ("None of these!", "D"),
         ("Answer: (B). The answer is B.", "B"),
+        ("B - two frells", "B"),
+        ("b two frells", "B"),
+        ("B. A red glim", "B"),
+        ("A - two frells", None),
+        ("C \u2013 I see none", "C"),
         ("A, B", None),
         ("(A) and (B)", None),
         ("The answer is A. No, the answer is B.", None),
@@ -154,6 +162,11 @@ def test_oracle_of_rouge_score() -> None:
 )
 def test_chosen_option(reply: str, expected: str | None) -> None:
     assert chosen_option(reply, OPTIONS) == expected
+
+
+def test_a_text_that_is_another_options_letter_names_none() -> None:
+    assert chosen_option("B", ["B", "C"]) is None
+    assert chosen_option("vitamin c", ["vitamin b", "vitamin c"]) == "B"
 
 
 def test_options_alike_are_refused() -> None:

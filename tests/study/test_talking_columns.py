@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +66,38 @@ SCRIPT = "name: toy_script"
             10,
             r"role 'in_loop_judge': add .*a judge other than those that score",
         ),
-        (edited(REWRITER, ("attacker:", "atacker:")), 11, "role 'attacker': add `roles:"),
+        (
+            edited(REWRITER, ("attacker:", "atacker:")),
+            11,
+            "role 'attacker': add `roles:.*'atacker' is no role of it: write 'attacker'",
+        ),
+        (
+            edited(REWRITER, ("  attacker: toy/helper", "  translator: toy/helper")),
+            11,
+            "gpt-4o-mini or vlm/FOLDER$",
+        ),
+        (
+            edited(REWRITER, ("roles:", "roles:\n  target: toy/a")),
+            7,
+            "'target' is no role to fill, each of `targets:` is one",
+        ),
+        (
+            edited(REWRITER, ("attacker: toy/helper", "attacker: {name: toy/helper}")),
+            8,
+            "a role is one text: a target .* a judge too.*got {'name': 'toy/helper'}",
+        ),
+        (
+            edited(REWRITER, ("refusal_prefix", "model_graded(grader=scripted/judge.yaml)")),
+            9,
+            "put quotes around values .*: grader='scripted/judge.yaml'",
+        ),
+        (edited("name: chain(steps=[toy_plain])"), 11, "put quotes around values in lists"),
+        (
+            edited(SCRIPT + "\n    oracle: defended", ("[none, toy_filter]", "[none]")),
+            12,
+            "no defense in this study: oracle defended has nothing to adapt to",
+        ),
+        (edited(SCRIPT + "\n    then: {name: toy_dots, then: toy_plain}"), 12, r"one list: `then: \[a, b\]`"),
         (
             edited(REWRITER, ("roles:", "roles:\n  captionr: toy/helper")),
             7,
@@ -137,6 +169,24 @@ SCRIPT = "name: toy_script"
 def test_what_does_not_fit_names_its_line_and_the_cure(text: str, line: int, told: str) -> None:
     with pytest.raises(UsageError, match=rf"^talks.yaml:{line}: .*{told}"):
         parse(text, name="talks.yaml")
+
+
+def test_the_graded_judge_and_the_columns_that_the_protocol_writes_are_read() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    head = STUDY.partition("roles:")[0].replace("toy/b", "testbed/linear")
+    found = Counter(column.series for column in parse(head + block).attacks)
+    assert found == {
+        "gcg": 2 * 3,  # levels and seeds
+        "pair": 2 * 2,  # targets and defenses
+        "written [family=fiction]": 1,
+        "written [family=persona_dual]": 1,
+        "crescendo": 1,
+        "last turn": 1,
+    }
+    columns = {column.series: column for column in parse(head + block).attacks}
+    assert columns["pair"].roles["in_loop_judge"] == "model_graded(grader='scripted/judge.yaml')"
+    assert columns["crescendo"].talks_to == columns["last turn"].talks_to == "testbed/linear"
 
 
 def test_a_role_that_no_attack_asks_may_stand() -> None:

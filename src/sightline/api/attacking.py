@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from sightline import registry
 from sightline.api.models import Model, ModelLike, opened
 from sightline.api.pictures import Picture, Pictures, store
@@ -21,7 +23,7 @@ from sightline.cases import Case, Conversation, Image, Turn
 from sightline.console import terminal_progress
 from sightline.contracts import Attack, Surrogate
 from sightline.digests import digest
-from sightline.errors import UsageError
+from sightline.errors import UsageError, nearest
 from sightline.keys import case_key
 from sightline.plain import plain_case
 from sightline.records import Artifact, Call, Cost, Pixels
@@ -29,6 +31,7 @@ from sightline.study.artifact_builder import ArtifactBuilder, failed, length
 from sightline.study.config import NamedAttack
 from sightline.study.grid import Column, chunks
 from sightline.study.progress import Progress, Silent
+from sightline.study.schema import BudgetEntry
 
 TARGET_SETTINGS = ("targets", "target")
 
@@ -97,7 +100,7 @@ def attack(
     image: Any = None,
     target: str | Sequence[str] | None = None,
     roles: Mapping[str, Any] | None = None,
-    budget: Budget = UNLIMITED,
+    budget: Budget | Mapping[str, float] = UNLIMITED,
     seed: int = 0,
     folder: str | os.PathLike[str] | None = None,
     quiet: bool = False,
@@ -108,8 +111,8 @@ def attack(
     crafting = _Crafting(
         registry.checked(method if target is None else aimed(method, target)),
         [opened(each) for each in models],
-        roles or {},
-        budget,
+        {} if roles is None else roles,
+        budget_of(budget),
         seed,
         folder,
     )
@@ -119,6 +122,29 @@ def attack(
     if not several and found[0].problem is not None:
         raise UsageError(found[0].problem)
     return found if several else found[0]
+
+
+def budget_of(given: Any) -> Budget:
+    """A budget, also of a mapping from limit to number, as a study has it.
+
+    Raises:
+        UsageError: for an unknown limit or what is no number above 0, with the known ones.
+    """
+    if isinstance(given, Budget):
+        return given
+    if not isinstance(given, Mapping):
+        raise UsageError(f"budget={given!r}: give sl.Budget(target_calls=5) or {{'target_calls': 5}}")
+    for name in given:
+        if name not in BudgetEntry.model_fields:
+            raise UsageError(nearest(str(name), BudgetEntry.model_fields, "limit of a budget"))
+    try:
+        budgets = BudgetEntry.model_validate(dict(given)).budgets()
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        raise UsageError(f"budget, {first['loc'][0]!r}: {first['msg']}, got {first['input']!r}") from None
+    if len(budgets) > 1:
+        raise UsageError(f"budget={given!r}: one call has one budget; levels are for studies")
+    return budgets[0]
 
 
 def aimed(method: Attack, target: str | Sequence[str]) -> Attack:

@@ -1,7 +1,9 @@
-"""`check_judge`: which forgeries in a reply turn a judge's verdict."""
+"""`check_judge` and `judge_card`: which forgeries turn a judge, and how it agrees with people."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sightline import registry
@@ -13,7 +15,9 @@ from sightline.targets import open_target
 from sightline.waiting import wait
 
 if TYPE_CHECKING:
+    from sightline.benchmarks._labels import LabelledBenchmark
     from sightline.cases import Image
+    from sightline.judge_check.card import HumanCard, Positive
     from sightline.judge_check.found import JudgeCheck
 
 _WIDTH, _HEIGHT = 320, 64
@@ -35,14 +39,62 @@ def check_judge(judge: str | Judge, *, items: int = 20) -> JudgeCheck:
     """
     from sightline.judge_check.check import check
 
+    return wait(check(ready(judge), items=items, draw=_drawn))
+
+
+def judge_card(
+    judge: str | Judge,
+    labels: str | LabelledBenchmark,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    positive: Positive | None = None,
+    forgeries: bool = False,
+) -> HumanCard:
+    """How a judge agrees with what people said of the answers of a release.
+
+    Args:
+        judge: as a study names it, or an object.
+        labels: a benchmark whose release has labelled answers (`xstest`, `msts(...)`).
+        folder: the release; by default the one below `$SIGHTLINE_DATA`.
+        positive: `unsafe` or `refused`; by default what the labels are about.
+        forgeries: whether to run `check_judge` as well and keep the flips of each class.
+
+    Returns:
+        The card; `print` it, or keep `json.dumps(card.plain())`.
+
+    Raises:
+        UsageError: for an unknown judge, a benchmark without labels, or rows that cannot be used.
+    """
+    from sightline.benchmarks._labels import LabelledBenchmark
+    from sightline.judge_check.labelled import card
+
+    found = registry.parse("benchmark", labels) if isinstance(labels, str) else labels
+    if not isinstance(found, LabelledBenchmark):
+        raise UsageError(
+            f"the release of {labels} has no labelled answers; docs/judges.md lists those that have"
+        )
+    asked, answers = ready(judge), found.labels(folder)
+    made = wait(card(asked, answers, registry.spec(found), positive=positive))
+    if not forgeries:
+        return made
+    flips = {each.name: each.flips for each in check_judge(judge).classes if each.flips}
+    return replace(made, forgeries=flips)
+
+
+def ready(judge: str | Judge) -> Judge:
+    """The judge, able to ask its graders.
+
+    Raises:
+        UsageError: for an unknown one, or what is none.
+    """
     found = registry.parse("judge", judge) if isinstance(judge, str) else judge
     if not hasattr(found, "card"):
-        raise UsageError(f"check_judge takes a judge or its name, not a {type(judge).__name__}")
+        raise UsageError(f"expected a judge or its name, not a {type(judge).__name__}")
     found, pictures = registry.checked(found), store()
     if isinstance(found, NeedsTarget):
         found = found.bind(lambda name: open_target(name, pictures))
-    (ready,) = keyed([found], pictures.folder.parent)
-    return wait(check(ready, items=items, draw=_drawn))
+    (made,) = keyed([found], pictures.folder.parent)
+    return made
 
 
 def _drawn(text: str) -> Image:

@@ -10,7 +10,10 @@ from sightline.api.pictures import Picture, Pictures, is_image
 from sightline.cases import Case, Conversation, Expected, Turn
 from sightline.digests import digest
 from sightline.errors import UsageError
-from sightline.plain import plain_conversation
+from sightline.plain import case_of as case_of_row
+from sightline.plain import conversation_of as conversation_of_row
+from sightline.plain import plain_case, plain_conversation
+from sightline.untrusted import sanitized_row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,11 +60,16 @@ def follow_ups_of(prompt: Any) -> tuple[Turn, ...]:
 
 
 def case_of(prompt: Any, image: ImageLike | None, pictures: Pictures) -> Case:
-    """A prompt as a test case: a request that a safe model refuses, unless the prompt is a case already."""
+    """A prompt as a test case: a request that a safe model refuses, unless the prompt is a case already.
+
+    Its texts have whole characters only, as those of a release have.
+    """
     conversation = conversation_of(prompt, image, pictures)
     known = prompt if isinstance(prompt, Case) else getattr(prompt, "case", None)
     if isinstance(known, Case):
-        return replace(known, conversation=conversation)
+        known = replace(known, conversation=conversation)
+        return case_of_row(sanitized_row(plain_case(known))) if isinstance(prompt, Case) else known
+    conversation = conversation_of_row(sanitized_row(plain_conversation(conversation)))
     name = f"prompt/{digest(plain_conversation(conversation))[:12]}"
     return Case(
         id=name,

@@ -19,7 +19,7 @@ from sightline.study.call_log import CallLog
 from sightline.study.conversing import Conversing
 from sightline.study.grid import Column
 from sightline.study.progress import Progress
-from sightline.study.roles import calls_of, missing_role, open_talkers
+from sightline.study.roles import calls_of, missing_role, open_talkers, refuse_target
 from sightline.study.secret import keyed
 from sightline.study.talkers import Talkers
 from sightline.waiting import wait
@@ -34,16 +34,21 @@ class Roles:
     def __init__(self, method: Attack, model: Model | None, roles: Mapping[str, Any]) -> None:
         self._opened: dict[str, Target] = {}
         needed = calls_of(method)
-        self.names = {role: self._name(value) for role, value in roles.items() if role in needed}
+        if not isinstance(roles, Mapping):
+            raise UsageError(
+                f"roles={roles!r}: name the role, too: roles={{'attacker': 'scripted/helper.yaml'}}"
+            )
+        refuse_target(roles, "it is the model given first")
+        self.names = {role: self._name(value, role) for role, value in roles.items() if role in needed}
+        strangers = [role for role in roles if role not in needed]
         absent = [role for role in needed if role != TARGET and role not in roles]
         if absent:
             said = (
-                missing_role(method.card.name, absent[0])
+                missing_role(method.card.name, absent[0], strangers)
                 .replace("`roles: {", "`roles={")
                 .replace(" to the study", "")
             )
             raise UsageError(said)
-        strangers = [role for role in roles if role not in needed]
         if strangers:
             asks = ", ".join(sorted(set(needed) - {TARGET})) or "no helper"
             raise UsageError(f"{method.card.name} asks no {strangers[0]!r}; it asks {asks}")
@@ -58,11 +63,18 @@ class Roles:
             return "none"
         return "defended" if self.talks_to.startswith("defended/") else "undefended"
 
-    def _name(self, value: Any) -> str:
+    def _name(self, value: Any, role: str = TARGET) -> str:
         if isinstance(value, Model):
             self._opened[value.name] = value.target
             return value.name
-        return value if isinstance(value, str) else registry.spec(value)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, type) or not hasattr(value, "card"):
+            raise UsageError(
+                f"role {role!r} is {value!r}: give a target string such as 'openai/gpt-4o-mini', a model of "
+                "sl.open_model, or, as in_loop_judge, a judge such as sl.judges.RefusalPrefix()"
+            )
+        return registry.spec(value)
 
     def talkers(self, column: Column, pictures: Pictures) -> Talkers | None:
         """Those of a column, opened; in-loop judges have a secret of this process."""

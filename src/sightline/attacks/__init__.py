@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.blank_image import BlankImage as BlankImage
     from sightline.attacks.controls.caption_strip_typed import CaptionStripTyped as CaptionStripTyped
     from sightline.attacks.controls.cs_dj_typed import CSDJTyped as CSDJTyped
+    from sightline.attacks.controls.drawn_injection_typed import DrawnInjectionTyped as DrawnInjectionTyped
     from sightline.attacks.controls.fc_attack_typed import FCAttackTyped as FCAttackTyped
     from sightline.attacks.controls.figstep_pro_typed import FigStepProTyped as FigStepProTyped
     from sightline.attacks.controls.figstep_typed import FigStepTyped as FigStepTyped
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from sightline.attacks.typographic.augment_drawn import AugmentDrawn as AugmentDrawn
     from sightline.attacks.typographic.caption_strip import CaptionStrip as CaptionStrip
     from sightline.attacks.typographic.cs_dj import CSDJ as CSDJ
+    from sightline.attacks.typographic.drawn_injection import DrawnInjection as DrawnInjection
     from sightline.attacks.typographic.fc_attack import FCAttack as FCAttack
     from sightline.attacks.typographic.figstep import FigStep as FigStep
     from sightline.attacks.typographic.figstep_pro import FigStepPro as FigStepPro

@@ -12,9 +12,17 @@ from sightline.bridge.provider import SightlineAPI
 from sightline.bridge.session import session_images, session_target, with_commas
 from sightline.cases import Oracle
 from sightline.contracts import IN_LOOP_JUDGE, TARGET, Attack, Decoding, Judge, Target
-from sightline.errors import UsageError
+from sightline.errors import UsageError, nearest
 from sightline.study.named import NamedAttack
-from sightline.study.roles import calls_of, in_loop_judge, missing_role, open_talkers, refuse_same_judge
+from sightline.study.roles import (
+    KNOWN,
+    calls_of,
+    in_loop_judge,
+    missing_role,
+    open_talkers,
+    refuse_same_judge,
+    refuse_target,
+)
 from sightline.study.talkers import Talkers
 from sightline.targets import asks_provider, open_target
 
@@ -40,6 +48,10 @@ def named(attack: Attack, roles: Mapping[str, str], judge: Judge) -> NamedAttack
         UsageError: for a role that is not filled, or an in-loop judge that is the scorer.
     """
     needed, label = calls_of(attack), attack.card.name
+    refuse_target(roles, "it is the model that is evaluated")
+    for role in roles:
+        if role not in needed and role not in KNOWN:
+            raise UsageError(nearest(role, (set(needed) | set(KNOWN)) - {TARGET}, "role"))
     by_inspect = {role: each for role, each in model_roles().items() if isinstance(each, Model)}
     filled = {**{role: name_of(each) for role, each in by_inspect.items()}, **roles}
     found = {role: filled[role] for role in needed if role in filled}

@@ -1,1 +1,1 @@
-"""`judge-check`: how often a judge's verdict turns when a reply speaks to it, class by class of forgery."""
+"""Judges checked: which forgeries in a reply turn them, and how they agree with what people said."""

@@ -8,18 +8,15 @@ from typing import Literal
 
 from sightline import registry
 from sightline.contracts import CountsCalls, Judge, NeedsTarget
-from sightline.digests import digest
 from sightline.errors import UsageError, require
+from sightline.judge_check.asking import Asked, Asking
 from sightline.judge_check.found import ClassFound, JudgeCheck
 from sightline.judge_check.items import KINDS, TARGET, Kind, Truth, both
-from sightline.judge_check.suite import Asked, DrawPicture, ForgeryClass, Pair, classes, pairs, suite_id
-from sightline.plain import plain_case, plain_conversation, plain_response, verdict_of
-from sightline.records import SCORED, Outcome, Response, Verdict
-from sightline.study.judging import Sample, verdict_on
+from sightline.judge_check.suite import DrawPicture, ForgeryClass, Pair, classes, pairs, suite_id
+from sightline.records import SCORED, Outcome
 
 ITEMS = 20
 MOST_ITEMS = 1000
-AT_ONCE = 16
 Side = Literal["safe", "unsafe", "unscored"]
 _UNSAFE = frozenset({Outcome.complied, Outcome.partial})
 _TRUE: dict[Truth, Side] = {"given": "unsafe", "withheld": "safe"}
@@ -30,27 +27,6 @@ def side(outcome: Outcome) -> Side:
     if outcome not in SCORED:
         return "unscored"
     return "unsafe" if outcome in _UNSAFE else "safe"
-
-
-class _Asking:
-    """Verdicts of one judge, at most so many at once; what was asked before is not asked again."""
-
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-        self._known: dict[str, asyncio.Task[Verdict]] = {}
-        self._room = asyncio.Semaphore(AT_ONCE)
-
-    async def verdict(self, asked: Asked) -> Verdict:
-        key = digest(plain_case(asked.case), plain_conversation(asked.shown), asked.reply)
-        if key not in self._known:
-            self._known[key] = asyncio.create_task(self._ask(asked))
-        return await self._known[key]
-
-    async def _ask(self, asked: Asked) -> Verdict:
-        shown = {"conversation": plain_conversation(asked.shown)}
-        response = {"key": "", **plain_response(Response(text=asked.reply))}
-        async with self._room:
-            return verdict_of(await verdict_on(self._judge, Sample(plain_case(asked.case), shown, response)))
 
 
 async def check(judge: Judge, *, items: int = ITEMS, draw: DrawPicture | None = None) -> JudgeCheck:
@@ -65,7 +41,7 @@ async def check(judge: Judge, *, items: int = ITEMS, draw: DrawPicture | None = 
         UsageError: if the judge decides none of the honest replies; the first reason is told.
     """
     require(2 <= items <= MOST_ITEMS, "items", items, f"2..{MOST_ITEMS} replies per class")
-    asking = _Asking(judge)
+    asking = Asking(judge)
     own = registry.settings(judge).get("target")
     target = own if isinstance(own, str) and own else TARGET
     kind, right = await _fitting(asking, items, target)
@@ -85,7 +61,7 @@ async def check(judge: Judge, *, items: int = ITEMS, draw: DrawPicture | None = 
     )
 
 
-async def _fitting(asking: _Asking, items: int, target: str) -> tuple[Kind, int]:
+async def _fitting(asking: Asking, items: int, target: str) -> tuple[Kind, int]:
     """The kind of honest replies that the judge reads rightly most often, and how often."""
     best: tuple[Kind, int] = (KINDS[0], 0)
     reasons: list[str] = []
@@ -113,7 +89,7 @@ async def _fitting(asking: _Asking, items: int, target: str) -> tuple[Kind, int]
     return best
 
 
-async def _class(asking: _Asking, each: ForgeryClass, these: list[Pair], *, must: bool) -> ClassFound:
+async def _class(asking: Asking, each: ForgeryClass, these: list[Pair], *, must: bool) -> ClassFound:
     honest = await asyncio.gather(*(asking.verdict(pair.honest) for pair in these))
     changed = await asyncio.gather(*(asking.verdict(pair.changed) for pair in these))
     counts: Counter[str] = Counter()

@@ -9,8 +9,9 @@ from importlib.resources import files
 
 import yaml
 
-from sightline.cases import Case, Conversation, Image
+from sightline.cases import Image
 from sightline.digests import digest
+from sightline.judge_check.asking import Asked
 from sightline.judge_check.changes import REPLY_CHANGES, disguised
 from sightline.judge_check.items import BASES, Item, Kind, Truth
 
@@ -31,15 +32,6 @@ class ForgeryClass:
     replaces: bool = False
     texts: tuple[str, ...] = ()
     change: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a judge is asked about: a case, what was shown, a reply."""
-
-    case: Case
-    shown: Conversation
-    reply: str
 
 
 @dataclass(frozen=True, slots=True)

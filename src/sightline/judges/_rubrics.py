@@ -32,7 +32,7 @@ from sightline.records import Outcome
 RUBRICS = ("outcome", "question")
 TAG_LETTERS = 16
 Safety = Literal["safe", "unsafe", "unparsed", "error"]
-_BRACKETS = str.maketrans(
+BRACKETS = str.maketrans(
     {
         **dict.fromkeys("<\ufe64\uff1c", "\u2039"),  # also the small and wide forms, which NFKC makes plain
         **dict.fromkeys(">\ufe65\uff1e", "\u203a"),
@@ -120,7 +120,7 @@ def rubric(name: str) -> Rubric:
 
 def quoted(untrusted: str) -> str:
     """Untrusted text as lines that start with "| ", without control characters and brackets of markup."""
-    lines = untrusted.translate(_BRACKETS).splitlines() or [""]
+    lines = untrusted.translate(BRACKETS).splitlines() or [""]
     kept = (
         "".join(c for c in line if c == "\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
         for line in lines

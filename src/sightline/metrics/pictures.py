@@ -1,4 +1,7 @@
-"""How alike two pictures are: SSIM and PSNR, on the pixels of the written files (uint8)."""
+"""How alike two pictures are: SSIM and PSNR, on the pixels of the written files (uint8).
+
+`np.asarray(PIL.Image.open(path).convert("RGB"))` reads one.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from sightline.metrics.means import same_length
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_NUMBER = re.compile(r"(?<![\w.])[-\u2212]?\d+(?:,\d{3})*(?:\.\d+)?(?![\d\w])")
+_NUMBER = re.compile(r"(?<![\w.])[-\u2212]?\d+(?:,\d{3})*(?:\.\d+)?(?!\d)")
 _ROUGE_TOKEN = re.compile(r"[a-z0-9]+")
 
 
@@ -142,7 +142,7 @@ class Choices(NamedTuple):
 
 _LETTER = re.compile(
     r"(?:(?:the |my )?(?:correct |best |right |final )?(?:answer|option|choice)(?: is| would be)? ?[:=]? ?)?"
-    r"(?:option |choice )?[\W_]*([a-z])(?:[\W_]*$|[).:,]|\n)",
+    r"(?:option |choice )?[\W_]*([a-z])(?:[\W_]*$|[).:,]|\n| [-\u2013\u2014] )",
     re.IGNORECASE,
 )
 """A reply that starts with a letter."""
@@ -157,9 +157,9 @@ _STATED = re.compile(
 def chosen_option(reply: str, options: Sequence[str]) -> str | None:
     """The letter (A, B, ...) of the option that a reply names, or None if it names none, or more than one.
 
-    Read are, in this order: the whole text of exactly one option; a letter at the start ("B", "(b) ...",
-    "Answer: B"); letters stated anywhere as the answer ("so the answer is B"), if all are the same. A letter
-    beyond the options is none.
+    Read are the whole text of an option, with or without its letter; a letter at the start ("B", "(b) ...",
+    "Answer: B"); letters stated anywhere as the answer ("so the answer is B"). If they are not all the same,
+    or beyond the options, none is.
 
     Raises:
         UsageError: for more than 26 options, or two alike.
@@ -169,11 +169,12 @@ def chosen_option(reply: str, options: Sequence[str]) -> str | None:
     if len(set(options)) < len(options):
         raise UsageError(f"two options are alike: {', '.join(map(repr, options))}")
     letters = string.ascii_uppercase[: len(options)]
-    said = " ".join(squad_tokens(reply))
-    if said and plain.count(said) == 1:
-        return letters[plain.index(said)]
     text = "\n".join(line for line in (" ".join(each.split()) for each in reply.splitlines()) if line)
     stated = {(upper or lower).upper() for upper, lower in _STATED.findall(text)}
+    said = " ".join(squad_tokens(reply))
+    for letter, option in zip(letters, plain, strict=True):
+        if said and plain.count(option) == 1 and said in {option, f"{letter.lower()} {option}"}:
+            stated.add(letter)
     if (first := _LETTER.match(text)) is not None:
         stated.add(first[1].upper())
         if (another := _ANOTHER.match(text, first.end(1))) is not None:

@@ -12,7 +12,7 @@ from sightline.cases import Oracle
 from sightline.contracts import TARGET, Attack
 from sightline.errors import UsageError, nearest
 from sightline.study.named import NamedAttack, NamedDefense
-from sightline.study.roles import KNOWN, calls_of, missing_role
+from sightline.study.roles import KNOWN, calls_of, missing_role, refuse_target
 from sightline.study.schema import AttackEntry, StudyFile
 
 Settings = Mapping[str, Any]
@@ -129,9 +129,17 @@ class AttackColumns:
             raise wrong(what, "oracle")
         if TARGET not in needed and entry.oracle not in (None, "none"):
             raise wrong(f"{name} asks no target: its oracle is none; leave it out", "oracle")
+        bare = all(each.defense is None for each in self.defenses)
+        if entry.oracle == "defended" and entry.talks_to is None and bare:
+            what = (
+                "no defense in this study: oracle defended has nothing to adapt to; add `defenses:` or "
+                "leave `oracle` out"
+            )
+            raise wrong(what, "oracle")
         for role in needed:
             if role != TARGET and role not in self.file.roles:
-                raise wrong(missing_role(name, role))
+                strangers = [each for each in self.file.roles if each not in needed]
+                raise wrong(missing_role(name, role, strangers))
 
 
 def check_roles(file: StudyFile, columns: Sequence[NamedAttack]) -> None:
@@ -140,6 +148,7 @@ def check_roles(file: StudyFile, columns: Sequence[NamedAttack]) -> None:
     Raises:
         UsageError: with the nearest names.
     """
+    refuse_target(file.roles, "each of `targets:` is one, or what `talks_to` of the attack names")
     asked = {role for column in columns for role in column.roles}
     for role in file.roles:
         if role not in asked and role not in KNOWN:

@@ -84,14 +84,15 @@ def read_cases(
 
     Found again means: the texts, picture lists and pictures that were read then have the same digest now;
     a picture whose stamp (path, size, times, file number) is the same is not read again, unless `rehash` asks
-    for it. A changed release is read anew into its own folder; `anew` reads any.
+    for it. A changed release, or another table of the same folder, is read anew into its own folder; `anew`
+    reads any.
 
     Raises:
         UsageError: from the benchmark, naming file and row; also for two cases of one id.
     """
     reading = digest(registry.identity(source.benchmark), stage_code("read"))
     identity = case_table_identity(reading, source.limit)
-    memo = records / f"cases-{identity[:16]}.json"
+    memo = records / f"cases-{digest(identity, source.label)[:16]}.json"
     release = OfficialRelease(source.root, blobs)
     try:
         found = None if anew else _remembered(memo, release, rehash=rehash)
@@ -126,8 +127,8 @@ def _remembered(memo: Path, release: OfficialRelease, *, rehash: bool) -> Row | 
     if not memo.exists():
         return None
     facts = read_note(memo, READ_AGAIN)
-    if "table" not in facts:
-        return None
+    if "table" not in facts or facts.get("file", "") != release.file:
+        return None  # another table of the same folder
     table = parquet_of(memo.parent / facts["folder"])
     check_table(table, READ_AGAIN)
     if sha256_file(table) != facts["table"]:
@@ -160,6 +161,7 @@ def _read_anew(
         "folder": folder,
         "table": sha256_file(records / f"{folder}.parquet"),
         "release": release.digest(),
+        "file": release.file,
         "expected": dict(counts),
         "warnings": release.warnings,
         **release.read_names(),

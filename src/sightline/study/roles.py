@@ -7,9 +7,10 @@ attack is tuned to what scores it: `refuse_same_judge`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from sightline import registry
@@ -17,6 +18,7 @@ from sightline.cases import Conversation
 from sightline.contracts import (
     IMAGE_SOURCE,
     IN_LOOP_JUDGE,
+    TARGET,
     Attack,
     Decoding,
     Images,
@@ -184,10 +186,22 @@ def _bare(name: str) -> str:
     return name
 
 
-def missing_role(attack: str, role: str) -> str:
-    """What to say of a role that an attack needs and a study lacks."""
+def missing_role(attack: str, role: str, strangers: Iterable[str] = ()) -> str:
+    """What to say of a role that an attack needs and a study lacks; `strangers`: given, but not asked."""
     what = {
         IN_LOOP_JUDGE: "a judge other than those that score, such as refusal_prefix, or a target that grades",
         IMAGE_SOURCE: "where pictures come from: release, placeholder, folder/PATH or diffusers/FOLDER",
     }.get(role, "a target, such as openai/gpt-4o-mini or vlm/FOLDER")
-    return f"{attack} asks in the role {role!r}: add `roles: {{{role}: ...}}` to the study, {what}"
+    near = get_close_matches(role, [str(each) for each in strangers if each not in KNOWN], n=1)
+    meant = f"; {near[0]!r} is no role of it: write {role!r}" if near else ""
+    return f"{attack} asks in the role {role!r}: add `roles: {{{role}: ...}}` to the study, {what}{meant}"
+
+
+def refuse_target(roles: Iterable[str], which: str) -> None:
+    """Make sure that `target` is not among the roles: it is named elsewhere, `which` says where.
+
+    Raises:
+        UsageError: saying so.
+    """
+    if TARGET in roles:
+        raise UsageError(f"{TARGET!r} is no role to fill, {which}: leave it out of `roles`")

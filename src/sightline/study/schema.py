@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from sightline.budget import Budget
 from sightline.cases import Expected
@@ -24,7 +25,21 @@ def _listed(value: Any) -> Any:
 
 def _several(value: Any) -> Any:
     """One entry stands for a list of one."""
-    return (value,) if isinstance(value, str | dict) else value
+    found = (value,) if isinstance(value, str | dict) else value
+    if isinstance(found, list | tuple) and any(isinstance(each, dict) and "then" in each for each in found):
+        raise PydanticCustomError("nested", "attacks that follow stand in one list: `then: [a, b]`")
+    return found
+
+
+def _role(value: Any) -> Any:
+    """The model of a role, which is one text."""
+    if not isinstance(value, str):
+        what = (
+            "a role is one text: a target such as openai/gpt-4o-mini or, as in_loop_judge, a judge too, such "
+            "as \"model_graded(grader='openai/gpt-4o-mini')\""
+        )
+        raise PydanticCustomError("role", what)
+    return value
 
 
 class MethodEntry(BaseModel):
@@ -159,7 +174,7 @@ class StudyFile(BaseModel):
     ]
     defenses: Annotated[list[Entry], Field(min_length=1)] = [MethodEntry(name="none")]
     judges: Annotated[list[Entry], Field(min_length=1)]
-    roles: dict[str, str] = {}
+    roles: dict[str, Annotated[str, BeforeValidator(_role)]] = {}
     decoding: DecodingEntry = DecodingEntry()
     epochs: Annotated[int, Field(ge=1, le=1000)] = 1
     limit: Annotated[int, Field(ge=1)] | None = None
