@@ -591,3 +591,23 @@ def test_an_interrupt_while_it_is_loaded_is_one_word() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "stopped\n")
+
+
+def test_a_list_fits_a_terminal_of_eighty_columns(
+    sightline: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = sightline("list", "attacks").stdout
+    assert "source" in wide.splitlines()[1]
+    assert registry.card("attack", "figstep").paper in wide
+    monkeypatch.setattr(terminal, "console", SafeConsole(width=80))
+    narrow = sightline("list", "attacks").stdout
+    lines = narrow.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "source" not in lines[1]
+    assert "sightline show NAME" in lines[-1]
+    listed = {line.split()[0] for line in lines[2:-1] if line[1:2].strip()}
+    assert set(registry.names("attack")) <= listed, "no name is broken"
+    width = 80 - lines[1].index("what it does")
+    assert width > 40
+    words = sum(len(registry.card("attack", name).summary) for name in registry.names("attack"))
+    assert len(lines) < 2 * (len(listed) + words / width), "the summaries have the width"

@@ -432,3 +432,38 @@ def test_a_release_of_which_only_the_number_is_known_is_compared_by_it(tmp_path:
     ((name, (expected, found)),) = sl.check_data("jailbreakv", root=root).official.items()
     assert (name, expected) == ("", 28_000)
     assert found > 0
+
+
+def test_halves_of_surrogate_pairs_are_shown_as_they_are_sent_and_are_a_caution(tmp_path: Path) -> None:
+    lines = [json.dumps({"prompt": "What is a frell?"}), '{"prompt": "What is a \\ud800 glimber?"}']
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = check(tmp_path / "mine.jsonl")
+    assert found.ok
+    assert found.samples[1].messages == (("user", ("What is a \ufffd glimber?",)),)
+    (caution,) = [note for note in found.notes if "surrogate" in note]
+    assert caution.startswith("1 cases hold halves of surrogate pairs or control characters")
+    assert "line 2" in caution
+    assert "\\ud800" not in str(found)
+    (tmp_path / "mine.jsonl").write_text(lines[0] + "\n", encoding="utf-8")
+    assert not [note for note in check(tmp_path / "mine.jsonl").notes if "surrogate" in note]
+
+
+def test_one_wrong_byte_hides_no_fault_of_another_row(tmp_path: Path) -> None:
+    rows = [
+        b"id,prompt,image",
+        b"1,What is a frell?,",
+        b"2,Caf\xe9 of glimbers,",
+        b"3,What is this?,gone.png",
+    ]
+    (tmp_path / "mine.csv").write_bytes(b"\n".join(rows) + b"\n")
+    found = check(tmp_path / "mine.csv")
+    first, second = found.bad
+    assert "line 3: not UTF-8 text; save the file as UTF-8, or name its encoding" in first
+    assert "line 4" in second
+    assert "gone.png" in second
+    assert (found.rows, found.cases) == (3, 3)
+    assert "latin-1" not in found.benchmark
+    assert any("`sightline run` reads none of these rows" in note for note in found.notes)
+    named = check(tmp_path / "mine.csv", encoding="latin-1")
+    assert len(named.bad) == 1
+    assert "gone.png" in named.bad[0]

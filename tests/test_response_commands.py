@@ -84,4 +84,22 @@ def test_a_cell_with_pictures_cannot_be_exported(here: Path) -> None:
     write_csv(here / "answers.csv", [{**plain_rows()[0], "image": "a.png"}])
     typed("score", "answers.csv")
     with pytest.raises(UsageError, match="shows pictures, for which this format has no place"):
-        typed("export", "runs/answers")
+        typed("export", "runs/answers", "--out", "out")
+    assert not (here / "out").exists()
+
+
+def test_cells_that_the_format_has_no_place_for_are_left_out_and_named(here: Path) -> None:
+    import numpy as np
+
+    from sightline.store import encode_png
+
+    (here / "a.png").write_bytes(encode_png(np.zeros((8, 8, 3), dtype=np.uint8)))
+    rows = [{**row, "image": "a.png" if row["attack"] and row["id"] == "3" else ""} for row in plain_rows()]
+    write_csv(here / "answers.csv", rows)
+    typed("score", "answers.csv")
+    said = typed("export", "runs/answers", "--out", "out")
+    assert "not exported: " in said
+    assert "case answers/3 shows pictures, for which this format has no place" in " ".join(said.split())
+    assert "1 files" in said
+    assert [path.name for path in (here / "out").rglob("*.json")] == ["m-one.json"]
+    assert not list((here / "out").glob("roleplay*"))

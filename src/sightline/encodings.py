@@ -7,7 +7,7 @@ import csv
 from collections.abc import Iterator
 from typing import BinaryIO, TextIO
 
-from sightline.errors import UsageError
+from sightline.errors import EncodingError, UsageError
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -61,7 +61,7 @@ def decoded(data: bytes, where: str, encoding: str = "") -> str:
         return data.decode(chosen)
     except UnicodeDecodeError as broken:
         line = 1 + data[: broken.start].count(b"\n")
-        raise UsageError(f"{where}, line {line}: {not_text(chosen)}") from None
+        raise EncodingError(f"{where}, line {line}: {not_text(chosen)}") from None
 
 
 def encoding_of(start: bytes, where: str, encoding: str = "") -> str:

@@ -31,6 +31,10 @@ class MethodError(SightlineError):
     """A method raised an exception of its own: the message says which, on what, and where in its code."""
 
 
+class EncodingError(UsageError):
+    """A text that is not in the encoding in which it is read."""
+
+
 class TransientError(SightlineError):
     """The environment failed for now (rate limit, time-out, a broken stream): worth another try later."""
 

@@ -136,6 +136,7 @@ def plain_artifact(artifact: Artifact) -> Plain:
             in_training_set=artifact.in_training_set,
             note=artifact.note,
             problem=artifact.problem,
+            passing=artifact.passing or None,
         ),
     }
 
@@ -167,6 +168,7 @@ def artifact_of(plain: Plain) -> Artifact:
         in_training_set=plain.get("in_training_set"),
         note=plain.get("note", ""),
         problem=plain.get("problem"),
+        passing=plain.get("passing", False),
     )
 
 

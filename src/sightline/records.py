@@ -147,7 +147,8 @@ class Artifact:
     `clean` is the file of the picture that was perturbed, against which `norms` were measured.
     `follow_ups` are user turns that are sent after `conversation`, each after the target's reply to the one
     before it: the script of an attack over several turns. `calls` are the calls that an attack made to
-    helper models and to the target that it talked to, in order.
+    helper models and to the target that it talked to, in order. `problem` says why there is no artifact;
+    `passing` that it is a call that failed, which another try may mend.
     """
 
     key: str
@@ -165,6 +166,7 @@ class Artifact:
     in_training_set: bool | None = None
     note: str = ""
     problem: str | None = None
+    passing: bool = False
 
     @property
     def images(self) -> tuple[Image, ...]:

@@ -92,11 +92,16 @@ def export(
     format: Annotated[str, typer.Option(help="jailbreakbench.")] = "jailbreakbench",
     out: Annotated[Path | None, typer.Option(help="Folder; default: exports/FORMAT in the run's.")] = None,
 ) -> None:
-    """Write a run's prompts, responses and verdicts in the schema of another project, in clear."""
-    from sightline.api.exporting import export as write
+    """Write a run's prompts, responses and verdicts in the schema of another project, in clear.
+
+    Cells with pictures or scripts of several turns have no place in the schema: they are left out and named.
+    """
+    from sightline.api.exporting import exported
     from sightline.terminal import say
 
-    paths = write(folder, format=format, out=out)
+    paths, left_out = exported(folder, format=format, out=out)
+    for told in left_out:
+        say(f"not exported: {told}")
     for path in paths:
         say(str(path))
     say(f"{len(paths)} files; they hold prompts and responses in clear")

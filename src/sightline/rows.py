@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 import orjson
 
 from sightline.encodings import broken_line, encoding_of, lines_within, not_text
-from sightline.errors import UsageError, nearest
+from sightline.errors import EncodingError, UsageError, nearest
 
 MAX_LINE_BYTES = 64_000_000
 """Of one line of JSONL or one cell of CSV: pictures may lie in it as base64."""
@@ -267,7 +267,7 @@ def rows_of_csv(
     except UnicodeDecodeError as broken:
         with opened() as file:
             line = broken_line(file, broken.encoding) or line + 1
-        raise UsageError(f"{where}, line {line}: {not_text(broken.encoding)}") from None
+        raise EncodingError(f"{where}, line {line}: {not_text(broken.encoding)}") from None
 
 
 def _columns(cells: list[str], where: str, required: Sequence[str] | None) -> list[str]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 console = SafeConsole()
 
+WIDE = 120
+"""Columns of a terminal from which on lists of methods have their sources, too."""
 TARGET_FORMS = {
     "vlm/FOLDER-OR-ID": "a Hugging Face image-text-to-text model, run here (extra: local)",
     "testbed/NAME[@VARIANT]": "a small model that comes with Sightline (extra: local)",
@@ -50,8 +52,8 @@ def show_counts(counts: Mapping[str, Count]) -> None:
     console.print(table)
     if any(count.errors for count in counts.values()):
         console.print(
-            "Errors are recorded as outcomes. Repeat them with --retry-errors, or with --extend after fixing "
-            "files of a release."
+            "Errors are recorded as outcomes. Calls that failed are repeated with --retry-errors; what "
+            "cannot be made needs another case, release or study: then --extend."
         )
 
 
@@ -144,11 +146,12 @@ def show_results(session: Run, *, fresh: bool, eval_logs: bool) -> None:
     from sightline.report.trust import MUCH_UNSCORED
 
     share = f"{found.unscored:,} of {found.verdicts:,} verdicts are unscored"
-    again = "fix it, then run the same command with --retry-errors"
     if found.unscored == found.verdicts:
-        raise UsageError(f"no sample was scored: {share}. First cause: {found.cause}. {again.capitalize()}")
+        cure = found.cure[:1].upper() + found.cure[1:]
+        raise UsageError(f"no sample was scored: {share}. First cause: {found.cause}. {cure}")
     if found.unscored > MUCH_UNSCORED * found.verdicts:
-        say(f"warning: {share} ({found.unscored / found.verdicts:.0%}), first cause: {found.cause}; {again}")
+        much = f"{share} ({found.unscored / found.verdicts:.0%})"
+        say(f"warning: {much}, first cause: {found.cause}; {found.cure}")
     else:
         say(f"{share}, first cause: {found.cause}")
 
@@ -199,9 +202,11 @@ def show_list(what: str) -> None:
         if kind == "benchmark":
             show_benchmarks(console, count=bool(what))
             continue
-        table = Table("name", "what it does", "source", "needs", title=title, title_justify="left", box=None)
+        columns = ("name", "what it does", *(("source", "needs") if console.width >= WIDE else ()))
+        table = Table(*columns, title=title, title_justify="left", box=None)
+        table.columns[0].no_wrap = True
         if kind == "defense":
-            table.add_row("none", "The undefended target.", "", "")
+            table.add_row("none", "The undefended target.")
         for name in registry.names(kind):
             try:
                 card = registry.card(kind, name)
@@ -209,11 +214,14 @@ def show_list(what: str) -> None:
                 table.add_row(literal(name), f"[red]{literal(str(unusable))}")
                 continue
             summary = f"(control) {card.summary}" if card.role == "control" else card.summary
-            table.add_row(literal(name), literal(summary), literal(card.paper or "ours"), literal(card.extra))
+            more = (card.paper or "ours", card.extra)[: len(columns) - 2]
+            table.add_row(*map(literal, (name, summary, *more)))
         for clash in registry.clashes(kind):
             told = f"plug-in {clash.module}: ignored, name taken by {clash.owner}"
             table.add_row(literal(clash.name), f"[red]{literal(told)}")
         console.print(table)
+    if console.width < WIDE:
+        console.print("sources: sightline show NAME, or a wider terminal", markup=False, highlight=False)
 
 
 def _list_testbed() -> None:

@@ -167,3 +167,10 @@ def test_a_figure_draws_what_can_be_told_apart(tmp_path: Path, columns: int) -> 
     assert board.undrawn == max(0, columns - verification.MOST_SERIES)
     assert board.figure is not None
     assert len(board.lines) == columns
+
+
+def test_where_nothing_was_scored_there_is_one_row(tmp_path: Path) -> None:
+    failed = [row(case, form, "error", series="pair", attack="pair") for form in FORMS for case in range(4)]
+    (board,) = verification.boards(verified(tmp_path, [*cells(), *failed], whole()).table)
+    shown = {line.name: [form for form, _ in line.shown] for line in board.lines}
+    assert shown == {"qi": list(FORMS), "pair": ["as written"]}

@@ -349,3 +349,23 @@ def test_a_reply_that_a_provider_blocks_ends_the_script(
     ] * CASES
     assert [len(shown.turns) for shown, _ in judged] == [3] * CASES, "the last turn was not sent"
     assert len(talks["toy/a"].asked) == CASES * (3 + 2)
+
+
+def test_what_is_told_at_the_end_fits_what_failed(start: Start) -> None:
+    """A helper that says no says so again from the log; one that is down may be asked again."""
+    lasting = start(world(helper=lambda _: "No."), folder="refuses").findings()
+    assert lasting.lasting == lasting.unscored == lasting.verdicts == CASES
+    assert lasting.cure.startswith("no retry helps: mend the case or the study")
+    assert "--extend" in lasting.cure
+    assert "--retry-errors" not in lasting.cure
+    for down in ("helper", "target"):
+        passing = start(world(**{down: lambda _: TransientError("429")}), folder=down).findings()
+        assert (passing.unscored, passing.lasting) == (CASES, 0)
+        assert passing.cure == "fix it, then run the same command again with --retry-errors"
+    both = start(
+        world(helper=lambda asked: "No." if "question 1" in str(asked) else TransientError("429")),
+        folder="both",
+    ).findings()
+    assert (both.unscored, both.lasting) == (CASES, 1)
+    assert "--retry-errors" in both.cure
+    assert "--extend" in both.cure

@@ -19,7 +19,11 @@ from sightline.cases import Conversation
 from sightline.errors import UsageError
 from sightline.plain import artifact_of
 from sightline.records import Artifact
+from sightline.report.budgets import stopped
+from sightline.report.results import Results
+from sightline.report.trust import warnings_of
 from sightline.study.config import parse
+from sightline.study.lock import read
 from sightline.study.plan import plan
 from sightline.study.run import Run
 from sightline.tables import Table
@@ -361,3 +365,48 @@ def test_calls_under_way_count_against_the_budget(start: Start, group: str) -> N
     if group == "false":  # the tasks of a group are cancelled with the one that finds the budget used up
         assert [(each.cost.calls_target, len(each.calls)) for each in made] == [(4, 4)] * CASES
     assert len(talks["toy/a"].asked) == 4 * CASES + 2 * CASES, "and once behind each defense"
+
+
+def test_artifacts_that_a_budget_stopped_are_a_caution(start: Start) -> None:
+    poor = start(world(), edited(f"{REWRITER}\n    talks_to: toy/a\n    budget: {{target_calls: 1}}"))
+    (told,) = budgets_of(poor)
+    made = artifacts(poor)
+    assert told.startswith(
+        f"toy_rewriter: {len(made)} of {len(made)} artifacts were stopped by their budget; "
+    )
+    levels = "budget: {target_calls: [1, 2]}"
+    run = start(world(), edited(f"{REWRITER}\n    talks_to: toy/a\n    {levels}"), "levels")
+    assert budgets_of(run) == [], "to be stopped is the point of a level"
+    eager = "name: toy_eager\n    talks_to: toy/a\n    budget: {calls: 1}"
+    run = start(world(), edited(eager), "eager")
+    (told,) = budgets_of(run)
+    assert f"{CASES} of {CASES} artifacts were stopped by their budget, {CASES} of them before the " in told
+    with Results(run.folder) as held:
+        assert told in warnings_of(run.folder, read(run.folder), held)
+
+
+def budgets_of(run: Run) -> list[str]:
+    with Results(run.folder) as results:
+        return stopped(results)
+
+
+def test_the_same_grader_by_another_name_is_refused_before_anybody_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "judge.yaml").write_text("rules: [{reply: 'no'}]")
+    (tmp_path / "other.yaml").write_text("rules: [{reply: 'yes'}]")
+    text = edited(
+        REWRITER,
+        ("[toy/a, toy/b]", "[scripted/echo]"),
+        ("attacker: toy/helper", "attacker: scripted/echo"),
+        ("[toy_judge]", "[\"model_graded(grader='scripted/judge.yaml')\"]"),
+    )
+    filtered_one = "defended/system_prompt:scripted/./judge.yaml"
+    for same in ("scripted/./judge.yaml", f"scripted/{tmp_path}/judge.yaml", filtered_one):
+        study = text.replace("in_loop_judge: refusal_prefix", f"in_loop_judge: {same}")
+        with pytest.raises(UsageError, match="which a judge that scores asks, too"):
+            Run(parse(study), tmp_path / "run").prepare()
+        assert not (tmp_path / "run").exists()
+    other = text.replace("in_loop_judge: refusal_prefix", "in_loop_judge: scripted/other.yaml")
+    Run(parse(other), tmp_path / "run").prepare()

@@ -17,6 +17,7 @@ from sightline.api.runs import finish
 from sightline.attacks.dialogue import Dialogue, put
 from sightline.cases import Case, Conversation, ThreatModel
 from sightline.contracts import ConversingAttack, Craft, Decoding, Images
+from sightline.errors import UsageError
 from sightline.plain import conversation_of, plain_artifact, turn_of
 from sightline.records import Artifact, Cost, Draft, Response
 from sightline.registry import attack
@@ -32,7 +33,7 @@ STUDY = """
 study: scripts
 benchmarks: [{name: toy_questions, n: 3}]
 targets: [toy/a, toy/b]
-attacks: [none, toy_picture_script]
+attacks: [none, toy_picture_script, toy_no_words]
 judges: [toy_judge]
 """
 CASES = 2
@@ -54,6 +55,19 @@ class ToyPictureScript(ConversingAttack):
             pixels = np.random.default_rng([ctx.seed, turn]).integers(0, 256, (16, 16, 3), dtype=np.uint8)
             await talk.say(f"turn {turn} of {case.behavior}", put(ctx, pixels))
         return talk.draft()
+
+
+@attack("toy_no_words", threat=ThreatModel(may_edit=frozenset({"text"})), source="tests")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToyNoWords(ConversingAttack):
+    """Rewrites texts, and cannot."""
+
+    @property
+    def calls(self) -> dict[str, int]:
+        return {}
+
+    async def converse(self, case: Case, ctx: Craft) -> Draft:
+        raise UsageError("it has no words")
 
 
 @dataclass
@@ -157,3 +171,10 @@ def test_the_digest_of_a_reencoded_script_is_that_of_an_artifact(bench: Bench) -
             follow_ups=tuple(map(turn_of, row["follow_ups"])),
         )
         assert row["shown"] == plain_artifact(alike)["shown"]
+
+
+def test_attacks_on_texts_alone_have_no_forms_even_where_all_of_their_artifacts_failed(bench: Bench) -> None:
+    found, rows = bench.verify()
+    assert found.inspected.attacks["toy_no_words"].failed == CASES
+    assert {row["attack"] for row in rows} == {"toy_picture_script"}
+    assert any("no pictures to re-encode:" in note and "toy_no_words" in note for note in found.notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,25 +40,48 @@ def export(
     recorded responses of that format keep their own numbers, parameters and further verdicts. `stop`, `error`
     and `expected`, which the schema lacks, are further keys where they say more than a plain answer to a
     request to refuse; `responses:` reads them back. What is not known is null. Pictures are not part of the
-    schema, nor are scripts of several turns: cells with either are refused.
+    schema, nor are scripts of several turns: cells with either are left out, and told with a warning.
 
     Raises:
-        UsageError: for an unknown format, a run without results, or a cell with pictures or scripts.
+        UsageError: for an unknown format, a run without results, or one of which no cell can be written.
+    """
+    paths, left_out = exported(folder, format=format, out=out)
+    for told in left_out:
+        warnings.warn(f"not exported: {told}", UserWarning, stacklevel=2)
+    return paths
+
+
+def exported(
+    folder: str | os.PathLike[str], *, format: str, out: str | os.PathLike[str] | None
+) -> tuple[list[Path], list[str]]:
+    """The files that were written, and what was left out, cell by cell; see `export`.
+
+    Nothing is written before all of it is made.
     """
     if format not in FORMATS:
         raise UsageError(nearest(format, FORMATS, "format to export"))
     run = Path(folder).expanduser()
     below = Path(out) if out is not None else run / "exports" / format
-    paths = []
+    found, left_out = {}, []
     for name, artifact in _artifacts(run):
-        path = below / f"{name}.json"
+        if isinstance(artifact, str):
+            left_out.append(artifact)
+        else:
+            found[below / f"{name}.json"] = json.dumps(artifact, indent=4, ensure_ascii=False) + "\n"
+    if not found:
+        raise UsageError(f"{run}: no cell can be exported: {'; '.join(left_out) or 'there is none'}")
+    for path, text in found.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (json.dumps(artifact, indent=4, ensure_ascii=False) + "\n").encode())
-        paths.append(path)
-    return paths
+        write_atomically(path, text.encode())
+    return list(found), left_out
 
 
-def _artifacts(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+class _UnfitError(Exception):
+    """A cell for which the format has no place."""
+
+
+def _artifacts(run: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Name and artifact of every cell; for one that the format has no place for, why."""
     lock = locks.read(run)
     judge = str(lock["judges"][0]["id"])
     if not (run / RESULTS).is_file():
@@ -75,16 +99,20 @@ def _artifacts(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for members in cells.values():
             artifacts = crafted.rows([row["artifact"].hex() for row in members])
             answers = answered.rows([row["sample"].hex() for row in members])
-            held = [
-                _answer(
-                    row,
-                    cases[row["benchmark"], row["case_id"]],
-                    artifact or {},
-                    answer or {},
-                    named.get((row["benchmark"], row["case_id"]), {}),
-                )
-                for row, artifact, answer in zip(members, artifacts, answers, strict=True)
-            ]
+            try:
+                held = [
+                    _answer(
+                        row,
+                        cases[row["benchmark"], row["case_id"]],
+                        artifact or {},
+                        answer or {},
+                        named.get((row["benchmark"], row["case_id"]), {}),
+                    )
+                    for row, artifact, answer in zip(members, artifacts, answers, strict=True)
+                ]
+            except _UnfitError as unfit:
+                yield "", str(unfit)
+                continue
             first = members[0]
             names = [first["benchmark"]] if several else []
             names += [first["attack"], first["defense"], first["target"].removeprefix("recorded/")]
@@ -117,9 +145,9 @@ def _answer(row: Row, case_row: Row, artifact: Row, answered: Row, named: Row) -
     shown = conversation_of(artifact["conversation"])
     if artifact.get("follow_ups"):
         what = "is asked in several turns, for which this format has no place; `--eval-logs` writes them"
-        raise UsageError(f"{row['cell']}: case {case.id} {what}")
+        raise _UnfitError(f"{row['cell']}: case {case.id} {what}")
     if any(shown.images):
-        raise UsageError(f"{row['cell']}: case {case.id} shows pictures, for which this format has no place")
+        raise _UnfitError(f"{row['cell']}: case {case.id} shows pictures, for which this format has no place")
     recorded = dict(answered.get("recorded", {}))
     verdicts = dict(recorded.pop("verdicts", {}))
     outcome = Outcome(row["outcome"])

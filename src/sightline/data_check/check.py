@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sightline import registry
 from sightline.contracts import Benchmark
@@ -13,13 +14,15 @@ from sightline.data_check.found import DataCheck, PicturesFound, TableFound
 from sightline.data_check.pictures import Looker, WatchedRelease
 from sightline.data_check.tally import Tally
 from sightline.encodings import encoding_of
-from sightline.errors import UsageError
+from sightline.errors import EncodingError, UsageError
 from sightline.readers import TableBenchmark
 from sightline.study.progress import Progress
 
 TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt")
 STEP = 50
 """Cases after which the progress is told."""
+ANY_BYTES = "latin-1"
+"""An encoding in which whatever bytes are a text."""
 FEW = 30
 """Groups below which intervals are wide."""
 
@@ -39,7 +42,7 @@ def check(
     spec = registry.spec(method)
     looker = Looker(workers)
     tally = Tally(looker, samples)
-    fault, release = "", None
+    fault, release, elsewise = "", None, None
     progress.start("check data", 0, 0)
     try:
         with looker.working():
@@ -49,13 +52,29 @@ def check(
                 fault = f"{release.root}: no rows with these settings"
     except UsageError as broken:
         fault = str(broken)
+        if isinstance(broken, EncodingError):
+            elsewise = _in_any_encoding(method)
     progress.finish()
+    if elsewise is not None:
+        if release is not None:
+            release.close()
+        found = check(elsewise, root, samples=0, progress=progress, workers=workers)
+        note = f"read as {ANY_BYTES} to find what else is wrong; `sightline run` reads none of these rows"
+        return replace(found, benchmark=spec, bad=(fault, *found.bad), notes=(*found.notes, note))
     if release is None:
         return DataCheck(benchmark=spec, root=str(root), bad=(fault,))
     try:
         return _found(method, spec, release, tally, fault)
     finally:
         release.close()
+
+
+def _in_any_encoding(method: Benchmark) -> Benchmark | None:
+    """The benchmark for an encoding in which no byte is wrong; None if an encoding was named or cannot be."""
+    if not isinstance(method, TableBenchmark) or getattr(method, "encoding", None) != "":
+        return None
+    changed: dict[str, Any] = {"encoding": ANY_BYTES}
+    return replace(method, **changed)
 
 
 def _read(method: Benchmark, release: WatchedRelease, tally: Tally, progress: Progress) -> None:
@@ -178,6 +197,11 @@ def _notes(method: Benchmark, tally: Tally) -> Iterator[str]:
         yield (
             f"{len(tally.placeholders):,} texts hold `<image>` ({tally.placeholders[0]}), which is sent as "
             "it is; pictures stand before the text"
+        )
+    if tally.replaced:
+        yield (
+            f"{len(tally.replaced):,} cases hold halves of surrogate pairs or control characters "
+            f"({tally.replaced[0]}): U+FFFD is sent in their place, and what draws words may fail on it"
         )
     lone = tally.lone_twins()
     if lone:

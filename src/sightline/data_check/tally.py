@@ -77,6 +77,7 @@ class Tally:
         self.categories: Counter[str] = Counter()
         self.languages: Counter[str] = Counter()
         self.placeholders: list[str] = []
+        self.replaced: list[str] = []
         self.hazards = 0
         self.ids = array("Q")
         self.twins: list[tuple[str, str]] = []
@@ -128,6 +129,9 @@ class Tally:
         self.asked.append((case.id, key, tuple(pictures)))
         if any(_PLACEHOLDER in turn.text for turn in case.conversation.turns):
             self.placeholders.append(where)
+        texts = (*(turn.text for turn in case.conversation.turns), case.behavior, *case.wordings.values())
+        if any(whole(text) != text for text in texts):
+            self.replaced.append(where)
         if len(self.first) < self._samples:
             self.first.append((where, case))
 
@@ -171,7 +175,7 @@ class Tally:
         messages = tuple(
             (
                 turn.role,
-                tuple(part if isinstance(part, str) else self._described(part) for part in turn.parts),
+                tuple(whole(part) if isinstance(part, str) else self._described(part) for part in turn.parts),
             )
             for turn in case.conversation.turns
         )

@@ -264,6 +264,29 @@ class Results:
             )
         return found
 
+    def stopped(self, note: str) -> list[tuple[str, str, int, int, int]]:
+        """(series, attack, artifacts, those noted as stopped, those of them that did not ask the target).
+
+        Of attacks that ask no target none is of the last kind; open shards are not read.
+        """
+        counts: dict[tuple[str, str], list[int]] = {}
+        for path in self._compacted("craft"):
+            for series, attack, *numbers in self.rows(
+                "with made as (select distinct series, attack, oracle, artifact from raw), noted as"
+                " (select key, coalesce(json_extract_string(record, '$.note'), '') as note,"
+                " coalesce(json_extract(record, '$.cost.calls_target')::bigint, 0) as asked"
+                " from read_parquet(?)), found as (select series, attack, starts_with(note, ?) as ended,"
+                " asked = 0 and oracle != 'none' as unasked"
+                " from noted join made on made.artifact = noted.key)"
+                " select series, attack, count(*), count(*) filter (ended),"
+                " count(*) filter (ended and unasked) from found group by all order by all",
+                [_literal(path), note],
+            ):
+                counts[series, attack] = [
+                    n + m for n, m in zip(counts.get((series, attack), [0, 0, 0]), numbers, strict=True)
+                ]
+        return [(*names, *numbers) for names, numbers in counts.items()]  # type: ignore[misc]
+
     def flags(self) -> list[tuple[str, str, str, int]]:
         """(kind of flag, target, defense, number of responses) of finished answers, commonest first.
 

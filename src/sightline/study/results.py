@@ -75,12 +75,24 @@ SCHEMA = pa.schema(
 class Findings(NamedTuple):
     """What the table says of whether the run worked: verdicts in all, unscored ones, and why the first is.
 
-    `cause` holds words of providers and judges as they are.
+    `cause` holds words of providers and judges as they are. `lasting` are those of the unscored that stay so
+    however often they are tried: see `_lasts`.
     """
 
     verdicts: int
     unscored: int
     cause: str
+    lasting: int = 0
+
+    @property
+    def cure(self) -> str:
+        """What mends the unscored: another try, a change of what the run is made from, or both."""
+        again, change = "run the same command again with --retry-errors", "mend the case or the study"
+        if not self.lasting:
+            return f"fix it, then {again}"
+        if self.lasting == self.unscored:
+            return f"no retry helps: {change}, then run the same command again with --extend"
+        return f"no retry helps {self.lasting:,} of them: {change}, then add --extend; for the others {again}"
 
     def with_rows(self, rows: Sequence[Row]) -> Findings:
         """These and those of further rows."""
@@ -88,7 +100,8 @@ class Findings(NamedTuple):
         cause = self.cause
         if lost and not cause:
             cause = lost[0]["error"] or f"{lost[0]['outcome']}, by {lost[0]['judge']}"
-        return Findings(self.verdicts + len(rows), self.unscored + len(lost), cause)
+        lasting = self.lasting + sum(row["lasts"] for row in lost)
+        return Findings(self.verdicts + len(rows), self.unscored + len(lost), cause, lasting)
 
 
 class _Reader(NamedTuple):
@@ -225,7 +238,20 @@ def _row(sample: Sample, verdict: Row, scores: Scores) -> Row:
         "craft_seconds": crafting.seconds,
         "flags": ";".join(response.get("flags", ())),
         "error": response.get("error") or (verdict.get("reason") if outcome == "error" else None),
+        "lasts": _lasts(sample, outcome),
     }
+
+
+def _lasts(sample: Sample, outcome: str) -> bool:
+    """Whether an unscored verdict stays so however often its call is tried.
+
+    So it is with artifacts that cannot be made (a helper's replies are in the log, and say the same),
+    recorded responses that have an error, and verdicts that cannot be read.
+    """
+    artifact, response = sample.artifact, sample.response
+    if "problem" in artifact:
+        return not artifact.get("passing", False)
+    return outcome == Outcome.unparsed or ("recorded" in response and response["stop"] == "error")
 
 
 def _record_batch(rows: list[Row], constant: dict[str, Any]) -> pa.RecordBatch:

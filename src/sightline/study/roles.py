@@ -6,6 +6,7 @@ attack is tuned to what scores it: `refuse_same_judge`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from sightline.contracts import (
     Images,
     Judge,
     NeedsTarget,
+    OpenTarget,
     Target,
 )
 from sightline.errors import ContractError, UsageError
@@ -33,6 +35,7 @@ from sightline.study.named import NamedAttack
 from sightline.study.talkers import Talkers
 from sightline.targets._names import split_defended
 
+_DIGEST = re.compile(r"#[0-9a-f]{16}.*")
 KNOWN = ("attacker", "captioner", "translator", IMAGE_SOURCE, IN_LOOP_JUDGE)
 """Roles that attacks of ours ask; those of other packages may have their own."""
 
@@ -123,6 +126,31 @@ def refuse_same_judge(loop: Judge, scoring: Sequence[Judge]) -> None:
             "the in-loop judge must not be a judge that scores, or the attack is tuned to its score: "
             f"{both}; name another"
         )
+
+
+def refuse_same_model(named: Sequence[NamedAttack], scoring: Sequence[Judge], target: OpenTarget) -> None:
+    """The same for what the graders are once they are opened, whatever they are called.
+
+    Raises:
+        UsageError: naming both.
+    """
+    loops = {each.roles[IN_LOOP_JUDGE] for each in named if IN_LOOP_JUDGE in each.roles}
+    scored = [name for judge in scoring for name in graders_of(judge)] if loops else []
+    graders = {_content(target(name).id): name for name in scored}
+    for loop in sorted(loops):
+        for name in sorted(graders_of(in_loop_judge(loop))):
+            same = graders.get(_content(target(name).id))
+            if same is not None:
+                raise UsageError(
+                    f"role {IN_LOOP_JUDGE!r}: {name} is {same}, which a judge that scores asks, too: the "
+                    "attack would be tuned to its score; name another"
+                )
+
+
+def _content(identity: str) -> str:
+    """What a target is, without its name: the digest of its weights or rules, where its id holds one."""
+    found = _DIGEST.search(identity)
+    return identity if found is None else found.group()
 
 
 def graders_of(judge: Judge) -> set[str]:

@@ -271,7 +271,7 @@ def _chosen(claims: Claims, inspected: Inspected, labels: Sequence[str], notes: 
 
 
 def _pictured(claims: Sequence[Claim], inspected: Inspected) -> set[tuple[str, str]]:
-    """The (benchmark, attack) of which any artifact shows a picture, or none could be crafted or found."""
+    """The (benchmark, attack) of which any artifact shows a picture, or would if any were there."""
     every: dict[tuple[str, str], list[Claim]] = {}
     for claim in claims:
         every.setdefault((claim.benchmark, claim.attack), []).append(claim)
@@ -279,5 +279,16 @@ def _pictured(claims: Sequence[Claim], inspected: Inspected) -> set[tuple[str, s
         column
         for column, members in every.items()
         if any(claim.key in inspected.shows for claim in members)
-        or all(claim.key in inspected.problems for claim in members)
+        or (all(claim.key in inspected.problems for claim in members) and _may_draw(members[0]))
     }
+
+
+def _may_draw(claim: Claim) -> bool:
+    """Whether an artifact that is not there could have shown a picture."""
+    if claim.role == "plain":
+        return True
+    try:
+        threat = registry.parse("attack", claim.params).card.threat
+    except UsageError:  # not installed
+        return True
+    return threat is None or "image" in threat.may_edit
