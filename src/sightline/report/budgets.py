@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sightline.report.results import Results
+from sightline.report.results import Results, literal
 from sightline.study.conversing import STOPPED
 
 
@@ -14,7 +14,7 @@ def stopped(results: Results) -> list[str]:
     Such an artifact is scored as an attempt. Of an attack with several levels of a budget, whose point is
     to be stopped, only levels at which the target was not asked are told.
     """
-    found = results.stopped(STOPPED)
+    found = _stopped(results)
     levels = Counter(series for series, *_ in found)
     told = []
     for series, attack, artifacts, ended, unasked in found:
@@ -26,3 +26,27 @@ def stopped(results: Results) -> list[str]:
             "as attempts: raise the budget, or read the rate as that of an attack cut short"
         )
     return told
+
+
+def _stopped(results: Results) -> list[tuple[str, str, int, int, int]]:
+    """(series, attack, artifacts, those noted as stopped, those of them that did not ask the target).
+
+    Of attacks that ask no target none is of the last kind; open shards are not read.
+    """
+    counts: dict[tuple[str, str], list[int]] = {}
+    for path in results.compacted("craft"):
+        for series, attack, *numbers in results.rows(
+            "with made as (select distinct series, attack, oracle, artifact from raw), noted as"
+            " (select key, coalesce(json_extract_string(record, '$.note'), '') as note,"
+            " coalesce(json_extract(record, '$.cost.calls_target')::bigint, 0) as asked"
+            " from read_parquet(?)), found as (select series, attack, starts_with(note, ?) as ended,"
+            " asked = 0 and oracle != 'none' as unasked"
+            " from noted join made on made.artifact = noted.key)"
+            " select series, attack, count(*), count(*) filter (ended),"
+            " count(*) filter (ended and unasked) from found group by all order by all",
+            [literal(path), STOPPED],
+        ):
+            counts[series, attack] = [
+                n + m for n, m in zip(counts.get((series, attack), [0, 0, 0]), numbers, strict=True)
+            ]
+    return [(*names, *numbers) for names, numbers in counts.items()]  # type: ignore[misc]

@@ -130,7 +130,7 @@ class Results:
         self.path = path
         self._db = duckdb.connect(config=_SETTINGS)
         with damage_reported(path, RESULTS_AGAIN):
-            found = self._db.read_parquet(_literal(path))
+            found = self._db.read_parquet(literal(path))
             later = {**_LATER, "scores": _FORMER_SCORES} if "reads" in found.columns else _LATER
             absent = (f"{value} as {name}" for name, value in later.items() if name not in found.columns)
             found.project(", ".join(["*", *absent])).create_view("raw")
@@ -149,7 +149,7 @@ class Results:
         """Answer of a query over `results`."""
         return list(self._db.execute(query, list(values)).fetchall())
 
-    def _compacted(self, stage: str) -> Iterator[Path]:
+    def compacted(self, stage: str) -> Iterator[Path]:
         """The compacted records of a stage and of its verification, checked for damage."""
         for path in sorted((self.run / "records").glob(f"{stage}*.parquet")):
             check_table(path, ROWS_AGAIN)
@@ -230,7 +230,7 @@ class Results:
     def pages(self) -> list[tuple[str, str | None, bool, int]]:
         """(attack, font file, text was cut off, artifacts) as attacks noted; open shards are not read."""
         found: list[tuple[str, str | None, bool, int]] = []
-        for path in self._compacted("craft"):
+        for path in self.compacted("craft"):
             found += self.rows(
                 "with made as (select distinct attack, artifact from raw), noted as"
                 " (select key, json_extract_string(record, '$.note') as note"
@@ -238,54 +238,9 @@ class Results:
                 " select attack, nullif(regexp_extract(note, 'font (\\S+) sha256', 1), '') as font,"
                 " contains(note, 'cut off') as clipped, count(*)"
                 " from noted join made on made.artifact = noted.key group by all order by all",
-                [_literal(path)],
+                [literal(path)],
             )
         return found
-
-    def loops(self, judge: str) -> list[tuple[str, str, str, str, str | None, int, int]]:
-        """What the in-loop judge and `judge` said of restricted requests; open shards are not read.
-
-        (attack, oracle, target, defense, crafted on, artifacts that the in-loop judge called complied, those
-        of them that `judge` calls complied too), of artifacts that both could read.
-        """
-        found: list[tuple[str, str, str, str, str | None, int, int]] = []
-        for path in self._compacted("craft"):
-            found += self.rows(
-                "with called as (select key, unnest(json_extract(record, '$.calls[*]')) as call"
-                " from read_parquet(?) where contains(record, '\"in_loop_judge\"')),"
-                " met as (select distinct key from called where call->>'$.purpose' = 'in_loop_judge'"
-                " and starts_with(call->>'$.text', 'complied')),"
-                " scored as (select attack, oracle, target, defense, crafted_on, artifact,"
-                " bool_or(outcome = 'complied') as obeyed from raw where judge = ? and expected = 'refuse'"
-                " and outcome not in ('unparsed', 'error') group by all)"
-                " select attack, oracle, target, defense, crafted_on, count(*), count(*) filter (obeyed)"
-                " from met join scored on artifact = key group by all order by all",
-                [_literal(path), judge],
-            )
-        return found
-
-    def stopped(self, note: str) -> list[tuple[str, str, int, int, int]]:
-        """(series, attack, artifacts, those noted as stopped, those of them that did not ask the target).
-
-        Of attacks that ask no target none is of the last kind; open shards are not read.
-        """
-        counts: dict[tuple[str, str], list[int]] = {}
-        for path in self._compacted("craft"):
-            for series, attack, *numbers in self.rows(
-                "with made as (select distinct series, attack, oracle, artifact from raw), noted as"
-                " (select key, coalesce(json_extract_string(record, '$.note'), '') as note,"
-                " coalesce(json_extract(record, '$.cost.calls_target')::bigint, 0) as asked"
-                " from read_parquet(?)), found as (select series, attack, starts_with(note, ?) as ended,"
-                " asked = 0 and oracle != 'none' as unasked"
-                " from noted join made on made.artifact = noted.key)"
-                " select series, attack, count(*), count(*) filter (ended),"
-                " count(*) filter (ended and unasked) from found group by all order by all",
-                [_literal(path), note],
-            ):
-                counts[series, attack] = [
-                    n + m for n, m in zip(counts.get((series, attack), [0, 0, 0]), numbers, strict=True)
-                ]
-        return [(*names, *numbers) for names, numbers in counts.items()]  # type: ignore[misc]
 
     def flags(self) -> list[tuple[str, str, str, int]]:
         """(kind of flag, target, defense, number of responses) of finished answers, commonest first.
@@ -293,7 +248,7 @@ class Results:
         What stands behind a colon in a flag is of one response only, and is left out.
         """
         found: list[tuple[str, str, str, int]] = []
-        for path in self._compacted("answer"):
+        for path in self.compacted("answer"):
             found += self.rows(
                 "with noted as (select key, unnest(json_extract_string(record, '$.flags[*]')) as noted"
                 " from read_parquet(?) where contains(record, '\"flags\"')),"
@@ -301,7 +256,7 @@ class Results:
                 " asked as (select distinct sample, target, defense from raw)"
                 " select flag, target, defense, count(*) as n from flagged join asked on sample = key"
                 " group by all order by n desc, flag, target, defense",
-                [_literal(path)],
+                [literal(path)],
             )
         return found
 
@@ -315,7 +270,7 @@ class Results:
                 " where contains(record, ?))"
                 " select judge, count(*), count(*) filter ((judge, sample) in (from noted)) as n from results"
                 " group by judge having n > 0 order by judge",
-                [_literal(path), said],
+                [literal(path), said],
             )
         return found
 
@@ -332,12 +287,12 @@ class Results:
         found: list[Row] = []
         if only is not None:
             check_table(only, ROWS_AGAIN)
-        for path in [only] if only is not None else self._compacted(stage):
+        for path in [only] if only is not None else self.compacted(stage):
             texts = self.rows(
                 "select record from read_parquet(?) where"
                 " case when ? = 'key' then lower(hex(key)) else json_extract_string(record, '$.' || ?) end"
                 " in (select unnest(?::varchar[]))",
-                [_literal(path), field, field, wanted],
+                [literal(path), field, field, wanted],
             )
             found.extend(orjson.loads(text) for (text,) in texts)
         if only is not None:
@@ -349,7 +304,7 @@ class Results:
         return found
 
 
-def _literal(path: Path) -> str:
+def literal(path: Path) -> str:
     """A path that DuckDB does not take for a pattern."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
 
