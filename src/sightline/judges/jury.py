@@ -45,13 +45,13 @@ class Jury(Judge):
         weights: for `weighted`, a pair of sensitivity and specificity for each member, in order.
     """
 
-    members: tuple[str, ...] = ()
+    members: tuple[str, ...] = ("refusal_prefix", "refusal_prefix(phrases=xstest)")
     rule: Literal["majority", "any_unsafe", "unanimous_unsafe", "weighted"] = "majority"
     weights: tuple[tuple[float, float], ...] = ()
     _inner: tuple[Any, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        inner = tuple(registry.parse("judge", each) for each in self.members)
+        inner = tuple(registry.inner_method("judge", each) for each in self.members)
         members = tuple(map(registry.spec, inner))
         several = 2 <= len(set(members)) == len(members) <= MOST_MEMBERS
         require(several, "members", self.members, f"2 to {MOST_MEMBERS} different judges")
