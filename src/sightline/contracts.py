@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 from sightline.callables import AttackCall, BenchmarkCall, DefenseCall, JudgeCall
 from sightline.cases import Case, Conversation, Image
@@ -202,6 +202,11 @@ class ConversingAttack(AttackCall, Protocol):
         if cases:
             raise ContractError(f"attack {self.card.name!r} asks models: run `converse`")
         return iter(())
+
+
+def converses(attack: Any) -> TypeGuard[ConversingAttack]:
+    """Whether an attack asks models while it crafts, so that it is run by `converse`."""
+    return hasattr(attack, "converse")
 
 
 TARGET = "target"

@@ -69,11 +69,6 @@ class Surrogate(Protocol):
 class Talk(Protocol):
     """The models that an attack on one case may ask; see the methods of `Craft` of the same names."""
 
-    @property
-    def asks_target(self) -> bool:
-        """Whether the study lets the attack talk to a target."""
-        ...
-
     async def ask(
         self, role: str, conversation: Conversation, *, max_tokens: int, temperature: float
     ) -> Response:
@@ -172,11 +167,6 @@ class Craft:
     def keep(self, draft: Draft) -> None:
         """Keep the best draft so far: it becomes the artifact if the budget ends the loop."""
         self._talk.keep(draft)
-
-    @property
-    def asks_target(self) -> bool:
-        """Whether a target may be asked (`oracle` is not `none`)."""
-        return self.talk is not None and self.talk.asks_target
 
     @property
     def _talk(self) -> Talk:

@@ -328,7 +328,8 @@ def _default_of(field: dataclasses.Field[Any]) -> str:
 
 def _asked_by(card: Card) -> str:
     """Whom an attack asks while it is crafted, and how often per case at most, with its default settings."""
-    from sightline.study.roles import calls_of, converses
+    from sightline.contracts import converses
+    from sightline.study.roles import calls_of
 
     if card.kind != "attack" or not converses(card.factory):
         return ""

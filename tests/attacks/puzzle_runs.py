@@ -23,8 +23,6 @@ TOKENS = Decoding(max_tokens=40)
 class LiveTalk:
     """Satisfies `craft.Talk`: a model of the testbed as target, its judge in the loop, and no helper."""
 
-    asks_target = True
-
     def __init__(self, blobs: Blobs) -> None:
         self.target = open_target("testbed/linear", blobs)
         self.judge = TestbedPolicy()

@@ -9,7 +9,7 @@ from pages import case
 from talks import Talk, converse, down
 
 from sightline import registry
-from sightline.attacks.conversation._loop import texts
+from sightline.attacks.conversation._texts import texts
 from sightline.attacks.dialogue import put
 from sightline.budget import SpentError
 from sightline.contracts import Craft

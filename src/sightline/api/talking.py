@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sightline.study.call_log import CallLog
 from sightline.study.conversing import Conversing
 from sightline.study.grid import Column
 from sightline.study.progress import Progress
-from sightline.study.roles import calls_of, missing_role, open_talkers, refuse_target
+from sightline.study.roles import calls_of, missing_role, open_talkers, oracle_of, refuse_target
 from sightline.study.secret import keyed
 from sightline.study.talkers import Talkers
 from sightline.waiting import wait
@@ -43,12 +44,7 @@ class Roles:
         strangers = [role for role in roles if role not in needed]
         absent = [role for role in needed if role != TARGET and role not in roles]
         if absent:
-            said = (
-                missing_role(method.card.name, absent[0], strangers)
-                .replace("`roles: {", "`roles={")
-                .replace(" to the study", "")
-            )
-            raise UsageError(said)
+            raise UsageError(missing_role(method.card.name, absent[0], strangers, "`roles={{{}: ...}}`"))
         if strangers:
             asks = ", ".join(sorted(set(needed) - {TARGET})) or "no helper"
             raise UsageError(f"{method.card.name} asks no {strangers[0]!r}; it asks {asks}")
@@ -59,9 +55,7 @@ class Roles:
     @property
     def oracle(self) -> Oracle:
         """What the attack talks to."""
-        if not self.talks_to:
-            return "none"
-        return "defended" if self.talks_to.startswith("defended/") else "undefended"
+        return oracle_of(self.talks_to)
 
     def _name(self, value: Any, role: str = TARGET) -> str:
         if isinstance(value, Model):
@@ -81,7 +75,7 @@ class Roles:
         found = open_talkers(column.named, self._target, pictures, decoding_of(self.talks_to, {}))
         if found is not None and found.judge is not None:
             (judge,) = keyed([found.judge], pictures.folder.parent)
-            object.__setattr__(found, "judge", judge)
+            return replace(found, judge=judge)
         return found
 
     def _target(self, name: str) -> Target:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sightline.attacks.conversation._loop import Best
 from sightline.attacks.dialogue import judged, put
+from sightline.attacks.loops import Best
 from sightline.cases import Case, Conversation
 from sightline.contracts import IN_LOOP_JUDGE, TARGET
 from sightline.craft import Craft

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
 from typing import Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from sightline.attacks.font_files import FontFile
 from sightline.attacks.pictures import BLACK, WHITE, Box, Color, blank, cropped, pasted, size_of, stacked
 from sightline.attacks.strips import SMALLEST_FONT_PX, TextStyle, text_strip
-from sightline.documents import read_yaml
+from sightline.attacks.text_files import document
 from sightline.errors import UsageError
 from sightline.records import Pixels
 
@@ -144,8 +143,7 @@ def _with_sign(picture: Pixels, text: str, how: Lettering) -> Pixels:
 @cache
 def pages() -> dict[str, list[tuple[str, str]]]:
     """The rows of each page."""
-    file = resources.files("sightline.attacks.typographic") / "texts" / "injection_pages.yaml"
-    found = read_yaml(file.read_text("utf-8"), file.name)
+    found = document("sightline.attacks.typographic", "injection_pages")
     return {name: [(str(kind), str(text)) for kind, text in rows] for name, rows in found.items()}
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sightline.attacks.text_files import document
 from sightline.attacks.wordings import key_phrase, request, statement
 from sightline.cases import Case
 from sightline.documents import MOST_BYTES, read_text, read_yaml
@@ -78,8 +78,7 @@ def drawn_wording(options: Sequence[str], *key: object) -> tuple[str, int]:
 @cache
 def shipped(name: str) -> Bank:
     """The wordings of `textual/texts/NAME.yaml`."""
-    folder = resources.files("sightline.attacks.textual") / "texts"
-    return bank_of(read_yaml((folder / f"{name}.yaml").read_text("utf-8"), name), name)
+    return bank_of(document("sightline.attacks.textual", name), name)
 
 
 def read_bank(name: str) -> Bank:

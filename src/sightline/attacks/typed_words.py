@@ -7,13 +7,14 @@ not the picture's doing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from sightline.attacks.dialogue import put
 from sightline.attacks.pictures import blank
 from sightline.cases import Case, Turn
+from sightline.contracts import ConversingAttack
 from sightline.craft import Craft
 from sightline.errors import UsageError
 from sightline.records import Draft, Pixels
@@ -114,6 +115,31 @@ def with_follow_up(draft: Draft, words: Typed, ctx: Craft) -> Draft:
     shown = draft.images if draft.image is None else (draft.image,)
     first = Turn("user", (*(put(ctx, pixels) for pixels in shown), draft.text or ""))
     return replace(draft, text=words.follow_up, image=None, images=(), before=(first,), keep_images=False)
+
+
+class TypedTwin(ConversingAttack, Protocol):
+    """The typed twin of an attack that may ask a helper for its words: it asks for the same ones."""
+
+    __slots__ = ()
+    picture: Picture
+
+    @property
+    def attack(self) -> Any:
+        """The attack of these words, which satisfies `AsksForWords`; see `attack_of`."""
+        ...
+
+    def __post_init__(self) -> None:
+        _ = self.attack  # it checks the settings
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """The attacker's tries for the words."""
+        return {role: number for role, number in self.attack.calls.items() if role == "attacker"}
+
+    async def converse(self, case: Case, ctx: Craft) -> Draft:
+        """Everything in the text; nothing in the picture."""
+        words = await self.attack.words_of(case, ctx)
+        return typed_draft(self.attack, case, words, self.picture)
 
 
 def attack_of(twin: Any, attack: type[T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from inspect_ai.model import Model
@@ -10,17 +11,17 @@ from inspect_ai.model._model import active_model, model_roles
 
 from sightline.bridge.provider import SightlineAPI
 from sightline.bridge.session import session_images, session_target, with_commas
-from sightline.cases import Oracle
 from sightline.contracts import IN_LOOP_JUDGE, TARGET, Attack, Decoding, Judge, Target
-from sightline.errors import UsageError, nearest
+from sightline.errors import UsageError
 from sightline.study.named import NamedAttack
 from sightline.study.roles import (
-    KNOWN,
     calls_of,
     in_loop_judge,
     missing_role,
     open_talkers,
+    oracle_of,
     refuse_same_judge,
+    refuse_strangers,
     refuse_target,
 )
 from sightline.study.talkers import Talkers
@@ -49,9 +50,7 @@ def named(attack: Attack, roles: Mapping[str, str], judge: Judge) -> NamedAttack
     """
     needed, label = calls_of(attack), attack.card.name
     refuse_target(roles, "it is the model that is evaluated")
-    for role in roles:
-        if role not in needed and role not in KNOWN:
-            raise UsageError(nearest(role, (set(needed) | set(KNOWN)) - {TARGET}, "role"))
+    refuse_strangers(roles, needed)
     by_inspect = {role: each for role, each in model_roles().items() if isinstance(each, Model)}
     filled = {**{role: name_of(each) for role, each in by_inspect.items()}, **roles}
     found = {role: filled[role] for role in needed if role in filled}
@@ -69,8 +68,7 @@ def named(attack: Attack, roles: Mapping[str, str], judge: Judge) -> NamedAttack
     if model is None:
         raise UsageError(f"{label} talks to the model that is evaluated: name one with --model")
     name = name_of(model)
-    oracle: Oracle = "defended" if name.startswith("defended/") else "undefended"
-    return NamedAttack(label=label, series=label, attack=attack, roles=found, talks_to=name, oracle=oracle)
+    return replace(plain, talks_to=name, oracle=oracle_of(name))
 
 
 def talkers(found: NamedAttack, decoding: Decoding) -> Talkers | None:

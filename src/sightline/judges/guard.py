@@ -28,7 +28,7 @@ from sightline.contracts import Decoding, Judge, OpenTarget
 from sightline.errors import TransientError, UsageError, require
 from sightline.judges._guards import Said, guard_data, read_guard, template
 from sightline.judges._rubrics import BRACKETS
-from sightline.judges.model_graded import judge_cost
+from sightline.judges.model_graded import judge_cost, unheard
 from sightline.records import NO_COST, Outcome, Response, Verdict
 from sightline.registry import judge
 from sightline.stops import stopped
@@ -139,12 +139,9 @@ class Guard(Judge):
 
     def _read(self, case: Case, reply: Response) -> Verdict:
         cost = judge_cost(reply.cost)
-        if reply.stop == "error" or reply.error is not None:
-            reason = f"the guard failed: {reply.error}"
-            return Verdict(outcome=Outcome.error, judge=self.id, reason=reason, cost=cost)
-        if reply.stop != "stop":
-            reason = f"the guard's text ended by {reply.stop}"
-            return Verdict(outcome=Outcome.unparsed, judge=self.id, reason=reason, cost=cost)
+        lost = unheard(reply, "guard")
+        if lost is not None:
+            return Verdict(outcome=lost.outcome, judge=self.id, reason=lost.reason, cost=cost)
         said = read_guard(reply.text, guard_data(self.guard))
         if said.unsafe is None:
             reason = f"not of the grammar of {self.guard}: {reply.text[:80]!r}"

@@ -48,13 +48,18 @@ def picture_note(count: int, sees_image: bool) -> str:
     return f"The request came with {count} picture{'s' if count > 1 else ''}, {which}.\n"
 
 
-def read_reply(reply: Response, tag: str, labels: Mapping[str, Outcome]) -> Reading:
-    """Read the grader's reply: a failure is `error`, a block or a cut text `unparsed`, else its last line."""
+def unheard(reply: Response, who: str = "grader") -> Reading | None:
+    """Why a model's reply is not read: a failure is `error`, a block or a cut text `unparsed`."""
     if reply.stop == "error" or reply.error is not None:
-        return Reading("error", Outcome.error, f"the grader failed: {reply.error}")
+        return Reading("error", Outcome.error, f"the {who} failed: {reply.error}")
     if reply.stop != "stop":
-        return Reading("unparsed", Outcome.unparsed, f"the grader's text ended by {reply.stop}")
-    return read_verdict(reply.text, tag, labels)
+        return Reading("unparsed", Outcome.unparsed, f"the {who}'s text ended by {reply.stop}")
+    return None
+
+
+def read_reply(reply: Response, tag: str, labels: Mapping[str, Outcome]) -> Reading:
+    """Read the grader's reply: its last line, or why it is not read."""
+    return unheard(reply) or read_verdict(reply.text, tag, labels)
 
 
 def majority(readings: Mapping[str, Reading]) -> Reading:

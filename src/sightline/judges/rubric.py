@@ -24,7 +24,7 @@ from sightline.digests import digest
 from sightline.errors import TransientError, UsageError, require
 from sightline.judges._fields import FIELD_RUBRICS, field_rubric, form_of, frame, read_answers
 from sightline.judges._rubrics import TAG_LETTERS, quoted
-from sightline.judges.model_graded import judge_cost, picture_note
+from sightline.judges.model_graded import judge_cost, picture_note, unheard
 from sightline.records import NO_COST, Cost, Outcome, Response, Verdict
 from sightline.registry import judge
 from sightline.stops import stopped
@@ -118,16 +118,16 @@ class Rubric(Judge):
         try:
             reply = await self._target.generate(question, Decoding(max_tokens=self.max_tokens))
         except TransientError as down:
-            return self._failed(str(down), judge_cost(NO_COST))
+            reason, cost = f"the grader failed: {down}", judge_cost(NO_COST)
+            return Verdict(outcome=Outcome.error, judge=self.id, reason=reason, cost=cost)
         return self._read(case, reply, tag)
 
     def _read(self, case: Case, reply: Response, tag: str) -> Verdict:
         """The verdict that the grader's reply gives."""
         cost, found = judge_cost(reply.cost), field_rubric(self.rubric)
-        if reply.stop == "error" or reply.error is not None:
-            return self._failed(str(reply.error), cost)
-        if reply.stop != "stop":
-            return self._unparsed(f"the grader's text ended by {reply.stop}", cost)
+        lost = unheard(reply)
+        if lost is not None:
+            return Verdict(outcome=lost.outcome, judge=self.id, reason=lost.reason, cost=cost)
         values, reason = read_answers(reply.text, tag, found.fields)
         if values is None:
             return self._unparsed(reason, cost)
@@ -171,10 +171,6 @@ class Rubric(Judge):
         parts: tuple[Part, ...] = (*pictures, user) if self.sees_image else (user,)
         system = Turn("system", (frame().system.format(tag=tag),))
         return Conversation((system, Turn("user", parts)))
-
-    def _failed(self, what: str, cost: Cost) -> Verdict:
-        reason = f"the grader failed: {what}"
-        return Verdict(outcome=Outcome.error, judge=self.id, reason=reason, cost=cost)
 
     def _unparsed(self, reason: str, cost: Cost = NO_COST) -> Verdict:
         return Verdict(outcome=Outcome.unparsed, judge=self.id, reason=reason, cost=cost)

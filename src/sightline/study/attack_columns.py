@@ -8,11 +8,10 @@ from itertools import product
 from typing import Any
 
 from sightline.budget import UNLIMITED
-from sightline.cases import Oracle
 from sightline.contracts import TARGET, Attack
-from sightline.errors import UsageError, nearest
+from sightline.errors import UsageError
 from sightline.study.named import NamedAttack, NamedDefense
-from sightline.study.roles import KNOWN, calls_of, missing_role, refuse_target
+from sightline.study.roles import calls_of, missing_role, oracle_of, refuse_strangers, refuse_target
 from sightline.study.schema import AttackEntry, StudyFile
 
 Settings = Mapping[str, Any]
@@ -85,7 +84,7 @@ class AttackColumns:
         if TARGET not in needed:
             yield column
         elif entry.talks_to is not None:
-            oracle: Oracle = "defended" if entry.talks_to.startswith("defended/") else "undefended"
+            oracle = oracle_of(entry.talks_to)
             if entry.oracle not in (None, oracle):
                 what = f"{entry.talks_to} is {oracle}: name the target as it is, or leave `oracle` out"
                 raise self.complain(("attacks", index, "oracle"), what)
@@ -150,6 +149,4 @@ def check_roles(file: StudyFile, columns: Sequence[NamedAttack]) -> None:
     """
     refuse_target(file.roles, "each of `targets:` is one, or what `talks_to` of the attack names")
     asked = {role for column in columns for role in column.roles}
-    for role in file.roles:
-        if role not in asked and role not in KNOWN:
-            raise UsageError(nearest(role, asked | set(KNOWN), "role"))
+    refuse_strangers(file.roles, asked)

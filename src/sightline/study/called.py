@@ -59,9 +59,13 @@ def _given(attack: Attack, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]
     except Exception as wrong:
         if isinstance(wrong, OSError) and wrong.errno in NO_ROOM:
             raise
-        case = cases[min(made, len(cases) - 1)].id
-        where = f"attack {attack.card.name!r}, case {case}"
-        raise MethodError(f"{where}: {' '.join(registry.told(wrong, anywhere=True).split())}") from wrong
+        raise method_error(attack, cases[min(made, len(cases) - 1)].id, wrong) from wrong
+
+
+def method_error(attack: Attack, case: str, wrong: Exception) -> MethodError:
+    """What to raise for an exception of an attack's own code, on the case of this id."""
+    said = " ".join(registry.told(wrong, anywhere=True).split())
+    return MethodError(f"attack {attack.card.name!r}, case {case}: {said}")
 
 
 def with_traceback(wrong: MethodError, folder: Path) -> MethodError:

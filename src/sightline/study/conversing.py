@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sightline import registry
 from sightline.budget import SpentError
 from sightline.cases import Case
-from sightline.contracts import Attack, Craft
+from sightline.contracts import Attack, Craft, converses
 from sightline.errors import ContractError, MethodError, SightlineError, TransientError, UsageError
 from sightline.keys import case_key
 from sightline.plain import case_of, plain_artifact, plain_case
@@ -16,7 +15,7 @@ from sightline.records import Artifact, Draft
 from sightline.shards import Row
 from sightline.study.artifact_builder import ArtifactBuilder, failed, is_error
 from sightline.study.call_log import CallLog
-from sightline.study.called import with_traceback
+from sightline.study.called import method_error, with_traceback
 from sightline.study.context import RunContext
 from sightline.study.grid import Column, chunks
 from sightline.study.roles import calls_of
@@ -100,9 +99,7 @@ class Conversing:
         except SightlineError:
             raise
         except Exception as wrong:
-            where = f"attack {attack.card.name!r}, case {case.id}"
-            said = " ".join(registry.told(wrong, anywhere=True).split())
-            raise MethodError(f"{where}: {said}") from wrong
+            raise method_error(attack, case.id, wrong) from wrong
         if talk.broken is not None:
             raise talk.broken  # whatever the attack made of it
         if not isinstance(draft, Draft) or draft.case.id != case.id:
@@ -115,11 +112,12 @@ class Conversing:
 
 async def _conversed(attack: Attack, case: Case, ctx: Craft) -> Draft:
     """The draft of a case; of branches that failed side by side, the failure that tells most."""
+    if not converses(attack):
+        raise ContractError(f"attack {attack.card.name!r} does not converse")
     try:
-        found: Draft = await attack.converse(case, ctx)  # type: ignore[attr-defined]  # see `roles.converses`
+        return await attack.converse(case, ctx)
     except ExceptionGroup as several:
         raise min(_leaves(several), key=_gravity) from several
-    return found
 
 
 def _leaves(several: ExceptionGroup[Exception]) -> Iterator[Exception]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sightline import registry
-from sightline.contracts import Scores, scores_of
+from sightline.contracts import Scores, converses, scores_of
 from sightline.digests import digest
 from sightline.errors import ContractError
 from sightline.metrics.cells import models_of
@@ -27,7 +27,6 @@ from sightline.study.config import Study
 from sightline.study.context import RunContext, StudyTarget
 from sightline.study.grid import Column, cell_name
 from sightline.study.judging import Answers, Sample, verdict_key
-from sightline.study.roles import converses
 from sightline.tables import GROUP_ROWS, Table, open_tables
 
 NOT_RESULTS = frozenset({"sample", "artifact", "target_hash", "seconds", "craft_seconds", "error"})

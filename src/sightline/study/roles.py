@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from sightline import registry
-from sightline.cases import Conversation
+from sightline.cases import Conversation, Oracle
 from sightline.contracts import (
     IMAGE_SOURCE,
     IN_LOOP_JUDGE,
@@ -26,8 +26,9 @@ from sightline.contracts import (
     NeedsTarget,
     OpenTarget,
     Target,
+    converses,
 )
-from sightline.errors import ContractError, UsageError
+from sightline.errors import ContractError, UsageError, nearest
 from sightline.image_sources import open_image_source
 from sightline.judges.model_graded import ModelGraded
 from sightline.records import Response
@@ -42,13 +43,7 @@ KNOWN = ("attacker", "captioner", "translator", IMAGE_SOURCE, IN_LOOP_JUDGE)
 
 def calls_of(attack: Attack) -> Mapping[str, int]:
     """Calls of an attack per case, at most, by role; none for one that asks nobody."""
-    found: Mapping[str, int] = getattr(attack, "calls", {}) if converses(attack) else {}
-    return found
-
-
-def converses(attack: Any) -> bool:
-    """Whether an attack asks models while it crafts."""
-    return hasattr(attack, "converse")
+    return attack.calls if converses(attack) else {}
 
 
 def open_talkers(
@@ -186,15 +181,43 @@ def _bare(name: str) -> str:
     return name
 
 
-def missing_role(attack: str, role: str, strangers: Iterable[str] = ()) -> str:
-    """What to say of a role that an attack needs and a study lacks; `strangers`: given, but not asked."""
+def oracle_of(talks_to: str) -> Oracle:
+    """What an attack talks to, by the target string; '' for none."""
+    if not talks_to:
+        return "none"
+    return "defended" if talks_to.startswith("defended/") else "undefended"
+
+
+def refuse_strangers(roles: Iterable[str], asked: Iterable[str]) -> None:
+    """Make sure that every role is one that attacks of ours have, or one of those `asked`.
+
+    Raises:
+        UsageError: with the nearest names.
+    """
+    known = ({*asked} | {*KNOWN}) - {TARGET}
+    for role in roles:
+        if role not in known:
+            raise UsageError(nearest(role, known, "role"))
+
+
+def missing_role(
+    attack: str, role: str, strangers: Iterable[str] = (), where: str = "`roles: {{{}: ...}}` to the study"
+) -> str:
+    """What to say of a role that an attack needs and a study lacks.
+
+    Args:
+        attack: its name.
+        role: that it needs.
+        strangers: roles that are given and not asked.
+        where: what to add, with a place for the role.
+    """
     what = {
         IN_LOOP_JUDGE: "a judge other than those that score, such as refusal_prefix, or a target that grades",
         IMAGE_SOURCE: "where pictures come from: release, placeholder, folder/PATH or diffusers/FOLDER",
     }.get(role, "a target, such as openai/gpt-4o-mini or vlm/FOLDER")
     near = get_close_matches(role, [str(each) for each in strangers if each not in KNOWN], n=1)
     meant = f"; {near[0]!r} is no role of it: write {role!r}" if near else ""
-    return f"{attack} asks in the role {role!r}: add `roles: {{{role}: ...}}` to the study, {what}{meant}"
+    return f"{attack} asks in the role {role!r}: add {where.format(role)}, {what}{meant}"
 
 
 def refuse_target(roles: Iterable[str], which: str) -> None:

@@ -90,11 +90,6 @@ class CaseTalk:
     _times: Counter[str] = field(default_factory=Counter)
     _made: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def asks_target(self) -> bool:
-        """See `Craft.asks_target`."""
-        return self.talkers.target is not None
-
     async def ask(
         self, role: str, conversation: Conversation, *, max_tokens: int, temperature: float
     ) -> Response:

@@ -6,15 +6,12 @@ it; a helper that samples may write other questions for the control.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sightline.attacks.typed_words import Picture, attack_of, typed_draft
+from sightline.attacks.typed_words import Picture, TypedTwin, attack_of
 from sightline.attacks.typographic.cs_dj import CSDJ, Split
 from sightline.cards import Presets
-from sightline.cases import Case, ThreatModel
-from sightline.contracts import ConversingAttack, Craft
-from sightline.records import Draft
+from sightline.cases import ThreatModel
 from sightline.registry import attack
 
 PRESETS: Presets = {"blank": {"picture": "blank"}, "rule": {"split": "rule"}}
@@ -30,7 +27,7 @@ PRESETS: Presets = {"blank": {"picture": "blank"}, "rule": {"split": "rule"}}
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CSDJTyped(ConversingAttack):
+class CSDJTyped(TypedTwin):
     """`picture`: what stands beside the typed words. The others are CS-DJ's own."""
 
     picture: Picture = "none"
@@ -40,9 +37,6 @@ class CSDJTyped(ConversingAttack):
     number_px: int = 20
     instruction: str = ""
 
-    def __post_init__(self) -> None:
-        _ = self.attack  # it checks the settings
-
     @property
     def attack(self) -> CSDJ:
         """The attack of these words; which pictures stand in its grid does not matter.
@@ -51,13 +45,3 @@ class CSDJTyped(ConversingAttack):
             UsageError: if it does not take one of the settings.
         """
         return attack_of(self, CSDJ)
-
-    @property
-    def calls(self) -> Mapping[str, int]:
-        """As the attack's."""
-        return self.attack.calls
-
-    async def converse(self, case: Case, ctx: Craft) -> Draft:
-        """Everything in the text; nothing in the picture."""
-        words = await self.attack.words_of(case, ctx)
-        return typed_draft(self.attack, case, words, self.picture)

@@ -10,12 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sightline.attacks.charts import Layout
-from sightline.attacks.typed_words import Picture, attack_of, typed_draft
+from sightline.attacks.typed_words import Picture, TypedTwin, attack_of
 from sightline.attacks.typographic.fc_attack import FCAttack, Steps
 from sightline.cards import Presets
-from sightline.cases import Case, ThreatModel
-from sightline.contracts import ConversingAttack, Craft
-from sightline.records import Draft
+from sightline.cases import ThreatModel
 from sightline.registry import attack
 
 PRESETS: Presets = {"blank": {"picture": "blank"}, "empty": {"steps": "empty"}}
@@ -31,7 +29,7 @@ PRESETS: Presets = {"blank": {"picture": "blank"}, "empty": {"steps": "empty"}}
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FCAttackTyped(ConversingAttack):
+class FCAttackTyped(TypedTwin):
     """`picture`: what stands beside the typed words. The others are the attack's own."""
 
     picture: Picture = "none"
@@ -50,9 +48,6 @@ class FCAttackTyped(ConversingAttack):
     line_px: int = 3
     instruction: str = ""
 
-    def __post_init__(self) -> None:
-        _ = self.attack  # it checks the settings
-
     @property
     def attack(self) -> FCAttack:
         """The attack of these words.
@@ -65,13 +60,3 @@ class FCAttackTyped(ConversingAttack):
     def resolved(self) -> Mapping[str, str]:
         """The font that decides the size of the blank page, as found on this machine."""
         return self.attack.resolved()
-
-    @property
-    def calls(self) -> Mapping[str, int]:
-        """As the attack's."""
-        return self.attack.calls
-
-    async def converse(self, case: Case, ctx: Craft) -> Draft:
-        """Everything in the text; nothing in the picture."""
-        words = await self.attack.words_of(case, ctx)
-        return typed_draft(self.attack, case, words, self.picture)

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sightline.attacks.typed_words import Picture, attack_of, typed_draft
+from sightline.attacks.typed_words import Picture, TypedTwin, attack_of
 from sightline.attacks.typographic._pipeline import Extractor
 from sightline.attacks.typographic.hades import Hades
 from sightline.cards import Presets
-from sightline.cases import Case, ThreatModel
-from sightline.contracts import ConversingAttack, Craft
-from sightline.records import Draft
+from sightline.cases import ThreatModel
 from sightline.registry import attack
 
 PRESETS: Presets = {
@@ -36,7 +34,7 @@ PRESETS: Presets = {
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HadesTyped(ConversingAttack):
+class HadesTyped(TypedTwin):
     """`picture`: what stands beside the typed words. The others are `hades`'s own."""
 
     picture: Picture = "none"
@@ -48,9 +46,6 @@ class HadesTyped(ConversingAttack):
     font_px: int = 90
     tries: int = 3
     max_tokens: int = 1000
-
-    def __post_init__(self) -> None:
-        _ = self.attack  # it checks the settings
 
     @property
     def attack(self) -> Hades:
@@ -69,8 +64,3 @@ class HadesTyped(ConversingAttack):
     def resolved(self) -> Mapping[str, str]:
         """The font that decides the size of the blank page, as found on this machine."""
         return self.attack.resolved()
-
-    async def converse(self, case: Case, ctx: Craft) -> Draft:
-        """Everything in the text; nothing in the picture."""
-        words = await self.attack.words_of(case, ctx)
-        return typed_draft(self.attack, case, words, self.picture)

@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.attacks.typed_words import Picture, attack_of, typed_draft
+from sightline.attacks.typed_words import Picture, TypedTwin, attack_of
 from sightline.attacks.typographic._pipeline import Extractor
 from sightline.attacks.typographic.query_relevant import Kind, QueryRelevant
 from sightline.cards import Presets
-from sightline.cases import Case, ThreatModel
-from sightline.contracts import ConversingAttack, Craft
-from sightline.records import Draft
+from sightline.cases import ThreatModel
 from sightline.registry import attack
 
 PRESETS: Presets = {
@@ -40,7 +38,7 @@ PRESETS: Presets = {
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueryRelevantTyped(ConversingAttack):
+class QueryRelevantTyped(TypedTwin):
     """`picture`: what stands beside the typed words. The others are `query_relevant`'s own."""
 
     picture: Picture = "none"
@@ -55,9 +53,6 @@ class QueryRelevantTyped(ConversingAttack):
     tries: int = 3
     max_tokens: int = 512
 
-    def __post_init__(self) -> None:
-        _ = self.attack  # it checks the settings
-
     @property
     def attack(self) -> QueryRelevant:
         """The attack of these words.
@@ -67,16 +62,6 @@ class QueryRelevantTyped(ConversingAttack):
         """
         return attack_of(self, QueryRelevant)
 
-    @property
-    def calls(self) -> Mapping[str, int]:
-        """The attacker's tries for the words."""
-        return {role: number for role, number in self.attack.calls.items() if role == "attacker"}
-
     def resolved(self) -> Mapping[str, str]:
         """The font that decides the size of the blank page, as found on this machine."""
         return self.attack.resolved()
-
-    async def converse(self, case: Case, ctx: Craft) -> Draft:
-        """Everything in the text; nothing in the picture."""
-        words = await self.attack.words_of(case, ctx)
-        return typed_draft(self.attack, case, words, self.picture)

@@ -12,12 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.attacks.typed_words import Picture, attack_of, typed_draft
+from sightline.attacks.typed_words import Picture, TypedTwin, attack_of
 from sightline.attacks.typographic.visual_roleplay import VisualRoleplay
 from sightline.cards import Presets
-from sightline.cases import Case, ThreatModel
-from sightline.contracts import ConversingAttack, Craft
-from sightline.records import Draft
+from sightline.cases import ThreatModel
 from sightline.registry import attack
 
 PRESETS: Presets = {
@@ -50,7 +48,7 @@ PRESETS: Presets = {
     presets=PRESETS,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VisualRoleplayTyped(ConversingAttack):
+class VisualRoleplayTyped(TypedTwin):
     """`picture`: what stands beside the typed words. The others are `visual_roleplay`'s own."""
 
     picture: Picture = "none"
@@ -69,9 +67,6 @@ class VisualRoleplayTyped(ConversingAttack):
     max_tokens: int = 1024
     temperature: float = 0.0
 
-    def __post_init__(self) -> None:
-        _ = self.attack  # it checks the settings
-
     @property
     def attack(self) -> VisualRoleplay:
         """The attack of these words.
@@ -81,16 +76,6 @@ class VisualRoleplayTyped(ConversingAttack):
         """
         return attack_of(self, VisualRoleplay)
 
-    @property
-    def calls(self) -> Mapping[str, int]:
-        """The attacker's tries for the words."""
-        return {role: number for role, number in self.attack.calls.items() if role == "attacker"}
-
     def resolved(self) -> Mapping[str, str]:
         """The font that decides the size of the blank page, as found on this machine."""
         return self.attack.resolved()
-
-    async def converse(self, case: Case, ctx: Craft) -> Draft:
-        """Everything in the text; nothing in the picture."""
-        words = await self.attack.words_of(case, ctx)
-        return typed_draft(self.attack, case, words, self.picture)

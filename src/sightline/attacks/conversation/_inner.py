@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sightline.cases import Case, Conversation
-from sightline.contracts import Craft
+from sightline.contracts import Craft, converses
 from sightline.craft import Talk
 from sightline.errors import ContractError
 from sightline.records import Draft, Pixels, Response, Verdict
@@ -18,11 +18,6 @@ class InnerTalk:
 
     talk: Talk | None
     draft: Draft | None = None
-
-    @property
-    def asks_target(self) -> bool:
-        """See `Craft.asks_target`."""
-        return self.talk is not None and self.talk.asks_target
 
     async def ask(
         self, role: str, conversation: Conversation, *, max_tokens: int, temperature: float
@@ -60,7 +55,7 @@ async def run_inner(attack: Any, case: Case, ctx: Craft, talk: InnerTalk, seed: 
         SpentError: if the budget ends it; `talk.draft` is what it kept by then.
     """
     world = replace(ctx, seed=seed, talk=talk)
-    if hasattr(attack, "converse"):
+    if converses(attack):
         made: Draft = await attack.converse(case, world)
         return made
     (draft,) = attack.craft([case], world)

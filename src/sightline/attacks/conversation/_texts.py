@@ -1,22 +1,17 @@
-"""Wordings of attacks, with parts: YAML files beside the modules, read once; slots by `templates.filled`."""
+"""Wordings of the attacks here: YAML files beside the modules; slots by `templates.filled`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 from typing import Any
 
-from sightline.documents import read_yaml
+from sightline.attacks.text_files import document
 from sightline.errors import UsageError, nearest
 
 
-@cache
 def texts(name: str) -> Mapping[str, Any]:
     """All that `texts/NAME.yaml` says."""
-    path = resources.files("sightline.attacks.conversation") / "texts" / f"{name}.yaml"
-    found: Mapping[str, Any] = read_yaml(path.read_text("utf-8"), name)
-    return found
+    return document("sightline.attacks.conversation", name)
 
 
 def chosen(known: Mapping[str, Any], choice: str, what: str) -> Any:

@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.attacks.answers import parts
-from sightline.attacks.conversation._loop import (
+from sightline.attacks.conversation._texts import texts
+from sightline.attacks.dialogue import ask_until_read, prompt
+from sightline.attacks.loops import (
     Attempt,
     Best,
     attempts,
@@ -30,9 +32,7 @@ from sightline.attacks.conversation._loop import (
     goal_slots,
     result,
     shown_reply,
-    texts,
 )
-from sightline.attacks.dialogue import ask_until_read, prompt
 from sightline.attacks.templates import filled
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import ConversingAttack, Craft

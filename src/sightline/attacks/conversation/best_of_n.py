@@ -23,8 +23,8 @@ from typing import Any
 
 from sightline import registry
 from sightline.attacks.conversation._inner import InnerTalk, run_inner
-from sightline.attacks.conversation._loop import Best, check_counts, check_threshold
 from sightline.attacks.dialogue import Dialogue, turns_of
+from sightline.attacks.loops import Best, check_counts, check_threshold
 from sightline.attacks.wordings import request
 from sightline.budget import SpentError
 from sightline.cards import Presets

@@ -27,7 +27,9 @@ from typing import Any
 
 from sightline import registry
 from sightline.attacks.answers import parts
-from sightline.attacks.conversation._loop import (
+from sightline.attacks.conversation._texts import texts
+from sightline.attacks.dialogue import Dialogue, ask_until_read, withheld
+from sightline.attacks.loops import (
     Attacker,
     Best,
     Drawn,
@@ -38,10 +40,8 @@ from sightline.attacks.conversation._loop import (
     goal_slots,
     result,
     shown_reply,
-    texts,
     written,
 )
-from sightline.attacks.dialogue import Dialogue, ask_until_read, withheld
 from sightline.attacks.templates import filled
 from sightline.cards import Presets
 from sightline.cases import Case, ThreatModel

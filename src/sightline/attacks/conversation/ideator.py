@@ -23,7 +23,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sightline.attacks.answers import parts
-from sightline.attacks.conversation._loop import (
+from sightline.attacks.conversation._texts import texts
+from sightline.attacks.dialogue import Dialogue, ask_until_read, put
+from sightline.attacks.loops import (
     Attacker,
     Best,
     check_counts,
@@ -31,10 +33,8 @@ from sightline.attacks.conversation._loop import (
     goal_slots,
     result,
     shown_reply,
-    texts,
     written,
 )
-from sightline.attacks.dialogue import Dialogue, ask_until_read, put
 from sightline.attacks.templates import filled
 from sightline.cases import Case, Image, ThreatModel
 from sightline.contracts import IMAGE_SOURCE, ConversingAttack, Craft

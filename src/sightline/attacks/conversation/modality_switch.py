@@ -23,16 +23,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sightline import registry
-from sightline.attacks.conversation._loop import (
-    Best,
-    Drawn,
-    check_counts,
-    check_draws,
-    check_threshold,
-    drawn_by,
-    texts,
-)
+from sightline.attacks.conversation._texts import texts
 from sightline.attacks.dialogue import Dialogue, put
+from sightline.attacks.loops import Best, Drawn, check_counts, check_draws, check_threshold, drawn_by
 from sightline.attacks.typed_words import DrawsWords
 from sightline.attacks.wordings import key_phrase, request
 from sightline.cards import Presets

@@ -25,7 +25,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sightline.attacks.answers import Parts, parts
-from sightline.attacks.conversation._loop import (
+from sightline.attacks.conversation._texts import texts
+from sightline.attacks.dialogue import ask_until_read, settled
+from sightline.attacks.loops import (
     Attacker,
     Attempt,
     Best,
@@ -35,10 +37,8 @@ from sightline.attacks.conversation._loop import (
     goal_slots,
     result,
     shown_reply,
-    texts,
     written,
 )
-from sightline.attacks.dialogue import ask_until_read, settled
 from sightline.attacks.templates import filled
 from sightline.cards import Presets
 from sightline.cases import Case, ThreatModel
@@ -127,7 +127,8 @@ class Pair(ConversingAttack):
         return best.found()
 
     def _manner(self, number: int) -> str:
-        return texts("pair")[f"manner_{number % MANNERS + 1}"]
+        manner: str = texts("pair")[f"manner_{number % MANNERS + 1}"]
+        return manner
 
     def _place(self, depth: int, number: int) -> str:
         return f"stream {number} of {self.streams}, round {depth} of {self.depth}"

@@ -31,7 +31,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from sightline.attacks.answers import Parts, choice, parts
-from sightline.attacks.conversation._loop import (
+from sightline.attacks.conversation._texts import texts
+from sightline.attacks.dialogue import ask_until_read, progress, prompt, settled
+from sightline.attacks.loops import (
     Attacker,
     Attempt,
     Best,
@@ -41,10 +43,8 @@ from sightline.attacks.conversation._loop import (
     goal_slots,
     result,
     shown_reply,
-    texts,
     written,
 )
-from sightline.attacks.dialogue import ask_until_read, progress, prompt, settled
 from sightline.attacks.templates import filled
 from sightline.budget import SpentError
 from sightline.cards import Presets

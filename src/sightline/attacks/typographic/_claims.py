@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
-import yaml
-
 from sightline.attacks.templates import drawn, filled
+from sightline.attacks.text_files import document
 from sightline.cases import Case
 
 
@@ -28,12 +25,9 @@ class Claim:
         return f"{self.heading}\n{self.line}" if self.heading else self.line
 
 
-@cache
 def table() -> Mapping[str, Any]:
     """`texts/caption_strip.yaml`."""
-    text = (resources.files(__package__) / "texts" / "caption_strip.yaml").read_text("utf-8")
-    found: Mapping[str, Any] = yaml.safe_load(text)
-    return found
+    return document("sightline.attacks.typographic", "caption_strip")
 
 
 def claim_of(

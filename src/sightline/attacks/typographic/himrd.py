@@ -35,8 +35,8 @@ from typing import Literal
 from sightline.attacks import font_files, wordings
 from sightline.attacks.answers import Parts, part, parts
 from sightline.attacks.best_of import as_sent
-from sightline.attacks.conversation._loop import Best
 from sightline.attacks.dialogue import ask_until_read, judged, prompt
+from sightline.attacks.loops import Best
 from sightline.attacks.pictures import stacked
 from sightline.attacks.strips import TextStyle, fit, text_page
 from sightline.attacks.templates import filled

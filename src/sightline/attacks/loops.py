@@ -1,11 +1,9 @@
-"""What the loops here share: the attacker's side of the talk, attempts side by side, the best so far."""
+"""What attacks that try again share: the attacker's side of the talk, attempts at once, the best so far."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib import resources
 from typing import Any, NamedTuple
 
 from sightline.attacks.answers import Parts
@@ -14,8 +12,8 @@ from sightline.attacks.templates import asked
 from sightline.attacks.wordings import request
 from sightline.budget import SpentError
 from sightline.cases import Case, Conversation, Image, Turn
+from sightline.contracts import converses
 from sightline.craft import Craft
-from sightline.documents import read_yaml
 from sightline.errors import ContractError, UsageError, require
 from sightline.records import Draft, Outcome, Response, Verdict
 
@@ -28,14 +26,6 @@ RESULTS = {
     Outcome.blocked_defense: "a filter before or behind the model stopped it",
 }
 UNKNOWN = "nobody could tell what it did"
-
-
-@cache
-def texts(name: str) -> Mapping[str, str]:
-    """The texts of `texts/NAME.yaml`, by name."""
-    path = resources.files("sightline.attacks.conversation") / "texts" / f"{name}.yaml"
-    found: Mapping[str, str] = read_yaml(path.read_text("utf-8"), name)
-    return found
 
 
 def shown_reply(reply: Response) -> str:
@@ -118,7 +108,7 @@ def check_draws(attack: Any, outer: str, setting: str) -> None:
         UsageError: for one that is crafted on gradients, asks models, or makes one thing for all cases.
     """
     card = attack.card
-    if card.surrogate or card.scope == "universal" or hasattr(attack, "converse"):
+    if card.surrogate or card.scope == "universal" or converses(attack):
         raise UsageError(
             f"{outer}, setting {setting!r}: {card.name} does not draw one case by itself: name one such "
             "as figstep or mm_typography"
