@@ -1,0 +1,1 @@
+"""People read replies: what they were asked, and what they said."""
