@@ -74,7 +74,7 @@ LAYERS = [
     {"testbed"},
     {"sightline_testbed"},
     {"attacks", "defenses", "judges", "benchmarks", "image_sources"},
-    {"study", "report"},
+    {"study", "report", "annotation"},
     {"data_check", "judge_check"},
     {"bridge"},
     {"console"},
