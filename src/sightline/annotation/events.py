@@ -119,7 +119,7 @@ def _event(row: Any) -> Event:
 
 
 def answers_of(folder: Path, rater: str, *, round_: int | None = None) -> dict[tuple[str, bool], Event]:
-    """A rater's last word on each item and showing: an answer, a skip or an escalation; undone ones are gone."""
+    """A rater's last answer, skip or escalation by item and showing; undone ones are gone."""
     found: dict[tuple[str, bool], Event] = {}
     for event in read_events(events_path(folder, rater)):
         if round_ is not None and event.round != round_:

@@ -1,4 +1,4 @@
-"""The plan of an annotation: items drawn from a run, the chance of each, and the order in which raters see them.
+"""The plan of an annotation: items drawn from a run, the chance of each, and the order for each rater.
 
 A plan is one file of sealed lines: a `Header` for each phase, followed by the `Planned` items of it. A later
 phase adds items with chances of their own; nothing is drawn again. Raters are never shown the file: it tells

@@ -23,7 +23,7 @@ DEFAULT = ("outcome",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One answer: its name, the key that gives it, what the screen says, and the outcome it stands for ('': none)."""
+    """One answer: its name, its key, what the screen says, and the outcome it stands for ('': none)."""
 
     name: str
     key: str
@@ -90,7 +90,7 @@ def questions_digest(questions: Any) -> str:
 
 
 def outcome_of(answers: Mapping[str, str], questions: Mapping[str, Question]) -> Outcome | None:
-    """The outcome that a rater's answers name: that of the first question which maps to one; None if none does."""
+    """The outcome that answers name: of the first question whose choice has one; None if none has."""
     for name, question in questions.items():
         if name in answers and (found := question.choice(answers[name]).outcome):
             return Outcome(found)
