@@ -85,6 +85,7 @@ LAYERS = [
         "testbed_commands",
         "data_commands",
         "judge_commands",
+        "annotate_commands",
         "convert_commands",
         "taxonomy_commands",
         "init_commands",
