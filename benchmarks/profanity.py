@@ -61,8 +61,8 @@ def make(folder: Path) -> None:
     np.save(OUT / "weights.npy", table, allow_pickle=False)
     facts = {
         "provenance": (
-            "alt-profanity-check 1.9.1 (MIT; Victor Zhou, Menelaos Kotoglou, Dimitrios Mistriotis), made plain "
-            "by benchmarks/profanity.py: words as 64-bit BLAKE2b, numbers in single precision"
+            "alt-profanity-check 1.9.1 (MIT; Victor Zhou, Menelaos Kotoglou, Dimitrios Mistriotis), made "
+            "plain by benchmarks/profanity.py: words as 64-bit BLAKE2b, numbers in single precision"
         ),
         "model_sha256": _sha256(folder, "model.joblib"),
         "vectorizer_sha256": _sha256(folder, "vectorizer.joblib"),
