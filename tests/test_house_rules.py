@@ -68,6 +68,7 @@ LAYERS = [
         "responses",
         "budget",
         "waiting",
+        "human_labels",
     },
     {"targets", "metrics", "scale"},
     {"whitebox"},
