@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.annotation.labels import (
+from sightline.errors import DamageError, UsageError
+from sightline.human_labels import (
     LABELS,
     HumanLabel,
     HumanLabels,
@@ -14,7 +15,6 @@ from sightline.annotation.labels import (
     read_labels,
     write_labels,
 )
-from sightline.errors import DamageError, UsageError
 from sightline.records import SCORED, Outcome
 from sightline.sealed import sealed_line
 
