@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 
 from sightline import __version__, response_commands
+from sightline.annotate_commands import annotate
 from sightline.characters import printable
 from sightline.convert_commands import convert_command
 from sightline.data_commands import check_data_command
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 testbed = typer.Typer(help="The small models that Sightline brings along.", no_args_is_help=True)
 app.add_typer(testbed, name="testbed")
+app.add_typer(annotate, name="annotate")
 app.command("check-data")(check_data_command)
 app.command("judge-check")(judge_check_command)
 app.command("judge-card")(judge_card_command)

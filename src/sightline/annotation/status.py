@@ -1,0 +1,47 @@
+"""What `sightline annotate RUN status` prints: how far each rater is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightline.annotation.events import answers_of
+from sightline.annotation.plan import Plan, read_plan
+
+
+def status_lines(folder: Path) -> Iterator[str]:
+    """Lines about the plan of an annotation folder and the progress of its raters.
+
+    Raises:
+        UsageError: if there is no plan.
+        DamageError: if the plan or a file of answers is damaged.
+    """
+    plan = read_plan(folder)
+    yield _about(plan)
+    for rater in plan.raters:
+        yield rater_line(folder, plan, rater)
+
+
+def _about(plan: Plan) -> str:
+    kinds = Counter(each.kind for each in plan.items.values())
+    gold = f", {kinds['gold']:,} with known truth" if kinds["gold"] else ""
+    last = plan.header
+    return (
+        f"{kinds['sample']:,} items drawn{gold}; phase {last.phase}, round {last.round}, "
+        f"{len(set(plan.raters)):,} raters"
+    )
+
+
+def rater_line(folder: Path, plan: Plan, rater: str) -> str:
+    """One rater's progress: answers, skips and escalations of the present round."""
+    places = {tuple(place) for place in plan.places(rater)}
+    found = answers_of(folder, rater, round_=plan.header.round)
+    kinds = Counter(str(event.event) for key, event in found.items() if key in places)
+    done = sum(kinds.values())
+    more = [f"{kinds[kind]:,} {name}" for kind, name in _OTHER.items() if kinds[kind]]
+    aside = f" ({', '.join(more)})" if more else ""
+    return f"{rater}: {done:,} of {len(places):,} done{aside}"
+
+
+_OTHER = {"skip": "skipped", "escalate": "escalated"}
