@@ -196,9 +196,9 @@ class Defending:
         settings = {"max_tokens": max_tokens, "temperature": temperature}
         return await self.answers.ask(role, conversation, purpose or role, settings)
 
-    def helper(self, role: str) -> Helper:
+    def helper(self, role: str) -> HelperTarget:
         """A helper as a target, for judges that ask one: each call is `ask`."""
-        return Helper(self, role)
+        return HelperTarget(self, role)
 
     def rng(self, *key: object) -> np.random.Generator:
         """A generator that follows from the request, the study's seed and `key`."""
@@ -225,7 +225,7 @@ class Defending:
 
 
 @dataclass(frozen=True, slots=True)
-class Helper:
+class HelperTarget:
     """A helper of a defense. Satisfies `contracts.Target`."""
 
     context: Defending

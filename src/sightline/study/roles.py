@@ -174,13 +174,12 @@ def refuse_guard_as_judge(
 def _helpers_in(name: str) -> dict[str, str]:
     """The helpers of the defenses in a target string, with the name of the defense that asks each."""
     found: dict[str, str] = {}
-    defense: Any
     name = name.strip()
     while name.startswith("defended/"):
         spec, name = split_defended(name.removeprefix("defended/"))
         defense = registry.parse("defense", spec)
-        if isinstance(defense, NeedsHelpers):
-            found.update(dict.fromkeys(defense.helpers.values(), str(defense.card.name)))
+        helpers = defense.helpers.values() if isinstance(defense, NeedsHelpers) else ()
+        found.update(dict.fromkeys(helpers, spec.partition("(")[0]))
         name = name.strip()
     return found
 
