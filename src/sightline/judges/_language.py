@@ -27,8 +27,8 @@ _COMMON = {
     " f\u00fcr ich im in ist mit nicht oder sich sie sind und von wenn wie wird zu zum zur",
     "italian": "al alla anche che ci come con da dal dalla dei del della delle di e gli ha i il in la le lo"
     " ma nel nella non per pi\u00f9 questo se si sono un una",
-    "spanish": "al como con cuando de del el ella en es esta este la las lo los m\u00e1s no o para pero por que"
-    " se si su sus un una y",
+    "spanish": "al como con cuando de del el ella en es esta este la las lo los m\u00e1s no o para pero por"
+    " que se si su sus un una y",
 }
 """The commonest words of the languages in Latin script; of English those that no other one has as well."""
 _WORDS = {language: frozenset(words.split()) for language, words in _COMMON.items()}
