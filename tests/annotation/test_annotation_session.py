@@ -239,7 +239,7 @@ def test_an_opt_out_moves_items_at_once(tmp_path: Path) -> None:
     again = desk(folder, raters=["ann"])
     assert names(again) == ["i1"]
     assert again.state("ann")["consent"]["categories"] == [
-        {"code": "vcr", "name": "Violent crimes", "out": True}
+        {"code": "vcr", "name": "Violent Crimes", "out": True}
     ]
     again.close()
 
