@@ -106,6 +106,7 @@ def _difference(contrast: Contrast) -> dict[str, Any]:
         "low": contrast.low,
         "high": contrast.high,
         "p": contrast.p_holm,
+        "q": contrast.q,
         "pairs": contrast.pairs,
         "unscored_pairs": contrast.unscored_pairs,
     }

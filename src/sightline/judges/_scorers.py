@@ -14,6 +14,7 @@ import orjson
 
 from sightline.digests import file_stamp, sha256_file
 from sightline.errors import UsageError
+from sightline.judges import _profanity
 from sightline.targets.local.files import model_folder, need_local, weights_digest
 from sightline.testbed import grading
 
@@ -60,6 +61,27 @@ class TestbedScorer:
         """Exact."""
         share, count = grading.toxicity(text)
         return Scored({"toxicity": share}, {"swear_words": float(count)})
+
+
+@dataclass(frozen=True, slots=True)
+class ProfanityScorer:
+    """The bundled detector of swearing in English; a text of which it knows no word has no score."""
+
+    @property
+    def id(self) -> str:
+        """Name and content hash of the model."""
+        return f"profanity {_profanity.digest_of_files()[:16]}"
+
+    def resolved(self) -> Mapping[str, str]:
+        """Nothing of the machine."""
+        return {}
+
+    async def scored(self, text: str) -> Scored:
+        """Of the whole text; `known_words` says how many different ones decide."""
+        found = _profanity.score(text)
+        if not found.known:
+            return Scored({}, {}, "the detector of swearing in English knows no word of the reply")
+        return Scored({"profanity": found.score}, {"known_words": float(found.known)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from sightline.metrics.agreement import BothRead, JudgeCard, judge_card
 from sightline.metrics.cells import CellId, is_control_of
 from sightline.metrics.intervals import (
     ALPHA,
+    bh,
     cluster_sums,
     holm,
     mcnemar,
@@ -42,9 +43,10 @@ class Contrast:
 
     `pairs` were scored in both cells, `unscored_pairs` were not; `cell_share` and `base_share` are of the
     former. `p` is clustered (sign flips of the `discordant` clusters, those that differ), `p_holm` adjusted
-    over the `comparisons` of its `family`; `p_mcnemar` takes samples as independent and is a check only.
-    `flip_rate` (attack; ASR, disclosure): of the requests withheld in the base cell, the share obeyed in this
-    one; of the protected questions that the base cell abstained from, the share answered.
+    over the `comparisons` of its `family`, `q` the same by Benjamini and Hochberg (for exploration, at .10);
+    `p_mcnemar` takes samples as independent and is a check only. `flip_rate` (attack; ASR, disclosure): of
+    the requests withheld in the base cell, the share obeyed in this one; of the protected questions that the
+    base cell abstained from, the share answered.
     """
 
     kind: Kind
@@ -66,6 +68,7 @@ class Contrast:
     p: float
     p_mcnemar: float
     p_holm: float = 1.0
+    q: float = 1.0
     comparisons: int = 1
     strongest: bool = False
     flip_rate: Rate | None = None
@@ -207,14 +210,15 @@ def _paired(columns: Columns, rows: Ints, base: Ints) -> tuple[Ints, Ints]:
 
 
 def adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    """The contrasts with p-values adjusted within their families (Holm)."""
+    """The contrasts with p-values adjusted within their families: Holm's, and Benjamini and Hochberg's."""
     families: dict[tuple[object, ...], list[int]] = {}
     for place, contrast in enumerate(contrasts):
         families.setdefault(contrast.family, []).append(place)
     found = list(contrasts)
     for members in families.values():
-        for place, p in zip(members, holm([contrasts[member].p for member in members]), strict=True):
-            found[place] = replace(found[place], p_holm=p, comparisons=len(members))
+        plain = [contrasts[member].p for member in members]
+        for place, p, q in zip(members, holm(plain), bh(plain), strict=True):
+            found[place] = replace(found[place], p_holm=p, q=q, comparisons=len(members))
     return found
 
 

@@ -303,3 +303,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(order) - rank) * p_values[index]))
         adjusted[index] = highest
     return [float(value) for value in adjusted]
+
+
+def bh(p_values: Sequence[float]) -> list[float]:
+    """Benjamini and Hochberg's step-up adjustment (false discovery rate), in the order given.
+
+    What is at most q (.10 for exploration) is found, with a share of at most q of false findings expected if
+    tests are independent or rise and fall together; where many tests are looked at and none alone is
+    claimed.
+    """
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(p_values))
+    lowest = 1.0
+    for rank in range(len(order), 0, -1):
+        index = order[rank - 1]
+        lowest = min(lowest, p_values[index] * len(order) / rank)
+        adjusted[index] = lowest
+    return [float(value) for value in adjusted]

@@ -153,7 +153,7 @@ class Summary:
 def summarize(
     results: Any, *, undefended: Collection[str] = (PLAIN,), truth: str = "testbed_policy"
 ) -> Summary:
-    """Summarize a run folder, a Parquet file of results or a pyarrow table.
+    """Summarize a run folder, a Parquet file of results, a pyarrow table, or what `read_columns` made of one.
 
     `undefended` are the labels of the bare target among the defenses; `truth` is the judge (its id, or the
     name that its id begins with) to which the other judges are compared, if it is there.
@@ -163,7 +163,7 @@ def summarize(
         ContractError: if a cell lacks samples that other cells of its benchmark have, holds a sample twice,
             or has an outcome outside the closed set.
     """
-    columns = read_columns(results)
+    columns = results if isinstance(results, Columns) else read_columns(results)
     ids = [CellId(**dict(zip(CELL, cell, strict=True))) for cell in columns.cells]
     expected = _expected(columns, ids)
     order = sorted(range(len(ids)), key=lambda number: ids[number].place)
