@@ -7,36 +7,42 @@ labelled is left out, and the chances of the others in its stratum are multiplie
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+
 from sightline.annotation.adjudication import Decision, decision, ruled, rulings
 from sightline.annotation.ballots import Annotation, Ballot, ballots, read_annotation
-from sightline.annotation.plan import FOLDER, Planned
+from sightline.annotation.plan import FOLDER, PLAN, Planned
 from sightline.errors import DamageError, UsageError
 from sightline.human_labels import LABELS, HumanLabel, HumanLabels, content_digest, write_labels
+from sightline.metrics.agreement import Share, share
 from sightline.records import Outcome
-from sightline.report.results import Results
-from sightline.sealed import ONE_ROW
+from sightline.run_folder import lock_digest, read_lock
 from sightline.study.judging import shown_of
-from sightline.tables import Table, open_tables
+from sightline.tables import open_tables
 
 BATCH = 1024
+NOWHERE = "0" * 32
+"""A key that no record has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
     """What a round came to: `path` of its labels, and items by how their label came about.
 
-    `left_out` are items without any label, `path` the file that was written.
+    `left_out` are items without any label, `path` the file that was written; `agree` are pairs of raters of
+    one item that say the same.
     """
 
     path: Path
     labels: HumanLabels
     items: Mapping[str, int]
     left_out: int
+    agree: Share
 
 
 def close(run: Path, *, partial: bool = False) -> Closed:
@@ -48,10 +54,16 @@ def close(run: Path, *, partial: bool = False) -> Closed:
             wait for an adjudicator are labelled `no_consensus`.
 
     Raises:
-        UsageError: if raters or the adjudicator are still waited for, without `partial`; if there is no label.
+        UsageError: if raters or the adjudicator are still waited for, without `partial`; if there is no label
+            at all; if the plan is of another run.
         DamageError: if a file is damaged, or records of a labelled sample are lost.
     """
     found = read_annotation(run / FOLDER)
+    if found.plan.header.run != lock_digest(read_lock(run)):
+        raise UsageError(
+            f"{run / FOLDER / PLAN}: the plan is of another run, or the study has changed since it was "
+            "drawn: put the folder `annotation` back into its run"
+        )
     every = ballots(found)
     if not partial:
         _refuse_open(found, every)
@@ -75,16 +87,17 @@ def close(run: Path, *, partial: bool = False) -> Closed:
         for sample in found.plan.items[item].samples
     ]
     header = found.plan.header
+    agree = pairs_agree(found, every.values())
     labels = HumanLabels(
         guideline=header.guideline,
         seed=header.seed,
         raters=found.plan.raters,
         labels=tuple(_with_content(run, rows)),
-        agreement=agreement(every.values()),
+        agreement=agree.point,
     )
     path = run / LABELS
     write_labels(path, labels)
-    return Closed(path, labels, Counter(each.final for each in decided.values()), left_out)
+    return Closed(path, labels, Counter(each.final for each in decided.values()), left_out, agree)
 
 
 def _refuse_open(found: Annotation, every: Mapping[str, Ballot]) -> None:
@@ -97,8 +110,8 @@ def _refuse_open(found: Annotation, every: Mapping[str, Ballot]) -> None:
     done = rulings(found.folder, found.plan.header.round)
     if disputes := sum(bool(each.dispute) and each.item not in done for each in every.values()):
         raise UsageError(
-            f"{disputes:,} items wait for an adjudicator: `adjudicate` asks about them; --partial labels them "
-            "no_consensus"
+            f"{disputes:,} items wait for an adjudicator: `adjudicate` asks about them, or --partial labels "
+            "them no_consensus"
         )
 
 
@@ -132,46 +145,34 @@ def _part(planned: Planned) -> tuple[int, str]:
     return planned.phase, planned.stratum
 
 
-def agreement(every: Sequence[Ballot] | object) -> float | None:
-    """Of all pairs of raters of one item, the share that give the same outcome; None without a pair."""
-    same = pairs = 0
-    for ballot in every:  # type: ignore[attr-defined]
+def pairs_agree(found: Annotation, every: Iterable[Ballot]) -> Share:
+    """Of all pairs of raters of one item, those that give the same outcome, by the plan's groups."""
+    groups: dict[str, int] = {}
+    at: list[int] = []
+    same: list[bool] = []
+    for ballot in every:
+        planned = found.plan.items[ballot.item]
+        group = groups.setdefault(planned.group or ballot.item, len(groups))
         for one, other in combinations(ballot.votes.values(), 2):
-            pairs += 1
-            same += one == other
-    return same / pairs if pairs else None
+            at.append(group)
+            same.append(one == other)
+    return share(np.array(at, dtype=np.int64), same, [True] * len(same))
 
 
 def _with_content(run: Path, rows: Sequence[HumanLabel]) -> Iterator[HumanLabel]:
-    """Labels with the digest of what was shown, from the records of the run."""
-    places = places_of(run, [each.sample for each in rows])
+    """Labels with the digest of what was shown, from the records of the run.
+
+    Raises:
+        DamageError: if records are lost.
+    """
     with open_tables(run / "records", "craft", "answer") as (crafted, answered):
         for start in range(0, len(rows), BATCH):
-            yield from _batch(rows[start : start + BATCH], places, crafted, answered)
-
-
-def _batch(
-    rows: Sequence[HumanLabel], places: Mapping[str, tuple[str, str]], crafted: Table, answered: Table
-) -> Iterator[HumanLabel]:
-    lost = next((each.sample for each in rows if each.sample not in places), None)
-    if lost is not None:
-        raise UsageError(f"sample {lost} of the plan is not in the run's results: the plan is of another run")
-    artifacts = crafted.rows([places[each.sample][1] for each in rows])
-    replies = answered.rows([each.sample for each in rows])
-    for each, artifact, reply in zip(rows, artifacts, replies, strict=True):
-        if artifact is None or reply is None:
-            what = f"the sample {each.sample} is not in the records"
-            raise DamageError(answered.parquet, what, f"{ONE_ROW}: `sightline run` goes on")
-        case = places[each.sample][0]
-        yield replace(each, content=content_digest(case, shown_of(artifact, reply), reply["text"]))
-
-
-def places_of(run: Path, samples: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Case id and key of the artifact of samples."""
-    with Results(run) as results:
-        rows = results.rows(
-            "select distinct sample, case_id, artifact from results"
-            " where sample in (select unnest(?::varchar[]))",
-            [sorted(set(samples))],
-        )
-    return {sample: (case, artifact) for sample, case, artifact in rows}
+            batch = rows[start : start + BATCH]
+            replies = answered.rows([each.sample for each in batch])
+            artifacts = crafted.rows([NOWHERE if reply is None else reply["artifact"] for reply in replies])
+            for each, artifact, reply in zip(batch, artifacts, replies, strict=True):
+                if artifact is None or reply is None:
+                    what = f"the sample {each.sample}, which was labelled, is not in the records"
+                    raise DamageError(answered.parquet, what, "`sightline run` makes it again")
+                shown = shown_of(artifact, reply)
+                yield replace(each, content=content_digest(artifact["case_id"], shown, reply["text"]))

@@ -46,8 +46,10 @@ class Human(Judge):
         """
         path = Path(self.file).expanduser()
         if not self.file or not path.is_file():
-            cure = "name one by human(file='RUN/annotation/labels.jsonl'); `sightline annotate RUN close` writes it"
-            raise UsageError(f"judge human: {self.file!r} is no file of labels; {cure}")
+            raise UsageError(
+                f"judge human: file {self.file!r} is not there; write human(file='RUN/annotation/labels.jsonl')"
+                ", the labels that `sightline annotate RUN close` makes"
+            )
         return {"file": _digest(path, file_stamp(path))}
 
     async def judge(self, case: Case, shown: Conversation, response: Response) -> Verdict:
