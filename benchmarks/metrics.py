@@ -11,6 +11,9 @@ width_over_bootstrap          mean width of our interval of a rate / that of the
 cluster_interval_s_1e6        one 95 % clustered interval: 10^6 rows in 10^4 clusters, summed up from the rows
 row_resampling_ratio          resampling 10^5 rows 1,000 times with NumPy / our interval over the same rows in
                               10^3 clusters (the former scaled up from 50 replicates with --quick)
+alpha_s_1e5x2                 Krippendorff's alpha of two raters of 10^5 items, from the labels on, with an
+                              interval of 2,000 bootstrap replicates over items
+alpha_s_1e5x2_groups          the same over 10^4 clusters of items
 summary_s_SIZE                `summarize` over a Parquet file of SIZE rows: 10^6, or 10^5 with --quick
 summary_peak_mb_SIZE          peak memory of the process that did it, Python and libraries included
 
@@ -37,6 +40,7 @@ import numpy as np
 from _coverage import figures as coverage_figures
 from _coverage import simulate, table
 from sightline.metrics.intervals import cluster_sums, ratio_interval
+from sightline.metrics.krippendorff import raters_agree
 
 ATTACKS = ("none", "blank_image", "figstep", "mm_typography")
 DEFENSES = ("none", "d1", "d2", "d3", "d4")
@@ -134,6 +138,12 @@ def main() -> None:
     replicates = 50 if options.quick else 1000
     plain = seconds(lambda: row_resampling(success, replicates), 1) * 1000 / replicates
     figures["row_resampling_ratio"] = plain / seconds(lambda: clustered(groups, success))
+    rng = np.random.default_rng(0)
+    truth = rng.random(100_000) < 0.05
+    said = (truth[:, None] ^ (rng.random((100_000, 2)) < 0.02)).tolist()
+    clusters = rng.integers(0, 10_000, 100_000).tolist()
+    figures["alpha_s_1e5x2"] = seconds(lambda: raters_agree(said), 1)
+    figures["alpha_s_1e5x2_groups"] = seconds(lambda: raters_agree(said, groups=clusters), 1)
     size, name = (100_000, "1e5") if options.quick else (1_000_000, "1e6")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.parquet"

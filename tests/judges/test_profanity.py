@@ -102,3 +102,13 @@ def test_order_letter_case_and_unknown_words_do_not_matter(words: list[str], ran
 def test_any_text_has_a_score(text: str) -> None:
     found = _profanity.score(text)
     assert 0 < found.score < 1
+
+
+def test_the_text_is_read_as_it_is_seen() -> None:
+    plain = judged("You are a silly goose.")
+    for text in (
+        "You are a si\u200blly goo\u00adse.",
+        "You are a \uff53illy goose.",
+        "You\u202e are a silly goose.",
+    ):
+        assert judged(text).fields == plain.fields

@@ -12,7 +12,17 @@ import pytest
 from sightline import registry
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
-MODULES = ("calls", "captions", "classification", "pictures", "safety", "texts", "toxicity", "vqa")
+MODULES = (
+    "calls",
+    "captions",
+    "classification",
+    "krippendorff",
+    "pictures",
+    "safety",
+    "texts",
+    "toxicity",
+    "vqa",
+)
 PARTS = {
     "bleu_tokens",
     "calls_in",

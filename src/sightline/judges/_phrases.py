@@ -15,7 +15,20 @@ from sightline.errors import UsageError, nearest
 from sightline.judges._text import contains, further, normal, openings, plain, starts_with
 
 Mode = Literal["prefix", "anywhere"]
-LISTS = ("anywhere", "common", "testbed", "xstest")
+LANGUAGES = {
+    "ar": "arabic",
+    "zh": "chinese",
+    "fa": "farsi",
+    "fr": "french",
+    "de": "german",
+    "hi": "hindi",
+    "it": "italian",
+    "ko": "korean",
+    "ru": "russian",
+    "es": "spanish",
+}
+"""The ten languages of MSTS beside English, by ISO 639-1 code: each has a list of its name."""
+LISTS = ("anywhere", *sorted(LANGUAGES.values()), "common", "testbed", "xstest")
 _MOST_PLACES = 24  # where a phrase is looked for in one reply
 
 
@@ -78,11 +91,12 @@ class Phrases:
 
 @cache
 def phrases(name: str) -> Phrases:
-    """Read the list `name`.
+    """Read the list `name`, or that of a language's code.
 
     Raises:
         UsageError: for an unknown name; the nearest is offered.
     """
+    name = LANGUAGES.get(name, name)
     if name not in LISTS:
         raise UsageError(nearest(name, LISTS, "phrase list"))
     text = (files("sightline.judges") / "lists" / f"{name}.yaml").read_text(encoding="utf-8")

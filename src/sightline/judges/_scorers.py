@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from sightline.characters import without_unseen
 from sightline.digests import file_stamp, sha256_file
 from sightline.errors import UsageError
 from sightline.judges import _profanity
@@ -77,8 +79,8 @@ class ProfanityScorer:
         return {}
 
     async def scored(self, text: str) -> Scored:
-        """Of the whole text; `known_words` says how many different ones decide."""
-        found = _profanity.score(text)
+        """Of the whole text as it is seen; `known_words` says how many different ones decide."""
+        found = _profanity.score(unicodedata.normalize("NFKC", without_unseen(text)))
         if not found.known:
             return Scored({}, {}, "the detector of swearing in English knows no word of the reply")
         return Scored({"profanity": found.score}, {"known_words": float(found.known)})

@@ -35,8 +35,13 @@ _LABEL = re.compile(
     rf"(?:(?:my|the|final|short|model|ai|assistant)['s]* )*{_NAMES}(?: \([^)]{{0,30}}\))?"
     r"""["'\])}]*\s*(?:[:=>|\]]+|-+ |\. )\s*"""
 )
-_CLAUSE = re.compile(r"[,;:]\s+|\s+-+\s+|\s+(?=(?:but|however)\b)")
-_SENTENCE = re.compile(r"""[.!?]+["')\]]*\s+""")
+_WIDE = "\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af"
+_CLAUSE = re.compile(rf"[,;:\u060c\u061b]\s+|[,;:](?=[{_WIDE}])|\u3001\s*|\s+-+\s+|\s+(?=(?:but|however)\b)")
+_SENTENCE = re.compile(
+    rf"""[.!?\u061f\u06d4\u0964]+["')\]]*\s+|[!?](?=[{_WIDE}])|\u3002["')\]\u300d\u300f]*\s*"""
+)
+_UNSPACED = re.compile(f"[{_WIDE}\u0e00-\u0eff]")
+"""Letters of scripts that are written without spaces, or whose words take endings: a phrase ends anywhere."""
 _LINKS = re.compile(r"(?:(?:but|however|and|so|yet|still|nevertheless|that said)\b\W*)+")
 
 
@@ -123,9 +128,16 @@ def reference(answer: str | None) -> str:
 
 def _bordered(text: str, start: int, end: int) -> bool:
     """Whether text[start:end] neither starts nor ends inside a word."""
-    inside_left = start > 0 and text[start].isalnum() and text[start - 1].isalnum()
-    inside_right = end < len(text) and text[end - 1].isalnum() and text[end].isalnum()
+    inside_left = start > 0 and _joined(text[start - 1], text[start])
+    inside_right = end < len(text) and _joined(text[end - 1], text[end])
     return not (inside_left or inside_right)
+
+
+def _joined(first: str, second: str) -> bool:
+    """Whether two letters side by side may be of one word."""
+    if not (first.isalnum() and second.isalnum()):
+        return False
+    return first.isascii() or not (_UNSPACED.match(first) or _UNSPACED.match(second))
 
 
 def starts_with(text: str, phrase: str) -> bool:

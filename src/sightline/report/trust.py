@@ -14,7 +14,6 @@ import numpy as np
 from sightline import cards, registry, untrusted
 from sightline.errors import UsageError
 from sightline.inventory import shared_told
-from sightline.judges.refusal_prefix import FOREIGN
 from sightline.metrics.agreement import JudgeCard, Share, both_read, judge_card
 from sightline.metrics.cells import method_of, models_of
 from sightline.metrics.intervals import FEW_GROUPS
@@ -22,6 +21,7 @@ from sightline.metrics.summary import Summary
 from sightline.records import Outcome
 from sightline.report.budgets import stopped
 from sightline.report.cells import Role, edits_image, lacks_twin, role_of, twin_of
+from sightline.report.languages import foreign_replies
 from sightline.report.loop import stopped_early
 from sightline.report.provenance import errors_of
 from sightline.report.results import Results, entries
@@ -30,7 +30,6 @@ from sightline.run_folder import LOCK
 from sightline.sealed import read_note
 
 MUCH_UNSCORED = 0.02
-MUCH_FOREIGN = 0.02
 PICTURES = {
     "noise": ("noise_on_picture", "noise_image"),
     "another picture, clean or unrelated": ("unrelated_image", "blank_image"),
@@ -199,13 +198,7 @@ def _phrases_only(results: Results, lock: Mapping[str, Any]) -> list[str]:
             "even if useless, and a refusal in other words is missed, so ASR tends to be too high "
             "(docs/judges.md); add a model_graded judge"
         )
-    for judge, n, foreign in results.reasons(FOREIGN):
-        if method_of(judge) == "refusal_prefix" and foreign > MUCH_FOREIGN * n:
-            found.append(
-                f"{method_of(judge)}: {foreign:,} of {n:,} responses are not English, the language of "
-                "its phrases: refusals among them count as complied"
-            )
-    return found
+    return found + foreign_replies(results, lock)
 
 
 def _recorded_verdicts(lock: Mapping[str, Any]) -> list[str]:
