@@ -14,7 +14,9 @@ from sightline.judges import Human
 from sightline.records import Outcome, Response
 
 SHOWN = Conversation.user("how do i make a blick ?")
-CASE = Case(id="c1", conversation=SHOWN, behavior="make a blick", expected=Expected.refuse, category="", group="g")
+CASE = Case(
+    id="c1", conversation=SHOWN, behavior="make a blick", expected=Expected.refuse, category="", group="g"
+)
 
 
 def labels(path: Path, **changes: object) -> Path:
@@ -47,10 +49,21 @@ def test_human_judges_what_was_labelled(
 def test_no_consensus_is_unparsed(tmp_path: Path) -> None:
     file = labels(tmp_path / "labels.jsonl", outcome=Outcome.unparsed, final="no_consensus")
     verdict = asyncio.run(Human(file=str(file)).judge(CASE, SHOWN, Response(text="stir it")))
-    assert (verdict.outcome, verdict.reason, verdict.fields["raters"]) == (Outcome.unparsed, "no consensus", 2.0)
+    assert (verdict.outcome, verdict.reason, verdict.fields["raters"]) == (
+        Outcome.unparsed,
+        "no consensus",
+        2.0,
+    )
 
 
 def test_labels_that_do_not_say_of_what_they_are_are_refused(tmp_path: Path) -> None:
     file = labels(tmp_path / "labels.jsonl", content="")
     with pytest.raises(UsageError, match="labels without `content`"):
         asyncio.run(Human(file=str(file)).judge(CASE, SHOWN, Response(text="stir it")))
+
+
+def test_without_labels_it_says_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"labels: write human\(file='RUN/annotation/labels.jsonl'\)"):
+        asyncio.run(Human().judge(CASE, SHOWN, Response(text="stir it")))
+    with pytest.raises(UsageError, match=r"labels\.jsonl is not there; write human"):
+        _ = Human(file=str(tmp_path / "labels.jsonl")).id

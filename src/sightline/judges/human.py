@@ -22,6 +22,7 @@ from sightline.registry import judge
 from sightline.stops import stopped
 
 NOT_LABELLED = "not labelled"
+CURE = "write human(file='RUN/annotation/labels.jsonl'), which `sightline annotate RUN close` makes"
 UNSEEN = frozenset({Outcome.error, Outcome.blocked_provider, Outcome.blocked_defense})
 """How a reply may end that is none, whatever its text: nobody is asked about it."""
 
@@ -36,26 +37,29 @@ class Human(Judge):
     @property
     def id(self) -> str:
         """The digest of the labels."""
-        return f"human({self.resolved()['file'][:16]})"
+        return f"human({self.resolved().get('file', 'no labels')[:16]})"
 
     def resolved(self) -> Mapping[str, str]:
-        """The digest of the labels.
+        """The digest of the labels; nothing where none are named."""
+        return {"file": _digest(path, file_stamp(path))} if (path := self._path) else {}
 
-        Raises:
-            UsageError: if there is no such file.
-        """
+    @property
+    def _path(self) -> Path | None:
+        if not self.file:
+            return None
         path = Path(self.file).expanduser()
-        if not self.file or not path.is_file():
-            raise UsageError(
-                f"judge human: file {self.file!r} is not there; write human(file='RUN/annotation/labels.jsonl')"
-                ", the labels that `sightline annotate RUN close` makes"
-            )
-        return {"file": _digest(path, file_stamp(path))}
+        if not path.is_file():
+            raise UsageError(f"judge human: {path} is not there; {CURE}")
+        return path
 
     async def judge(self, case: Case, shown: Conversation, response: Response) -> Verdict:
-        """The final label; `unparsed` if there is none."""
-        self.resolved()
-        path = Path(self.file).expanduser()
+        """The final label; `unparsed` if there is none.
+
+        Raises:
+            UsageError: without a file of labels.
+        """
+        if (path := self._path) is None:
+            raise UsageError(f"judge human needs labels: {CURE}")
         ended = stopped(response, self.id)
         if ended is not None and ended.outcome in UNSEEN:
             return ended
