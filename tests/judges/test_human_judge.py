@@ -58,7 +58,7 @@ def test_no_consensus_is_unparsed(tmp_path: Path) -> None:
 
 def test_labels_that_do_not_say_of_what_they_are_are_refused(tmp_path: Path) -> None:
     file = labels(tmp_path / "labels.jsonl", content="")
-    with pytest.raises(UsageError, match="labels without `content`"):
+    with pytest.raises(UsageError, match="its labels do not say of what they are"):
         asyncio.run(Human(file=str(file)).judge(CASE, SHOWN, Response(text="stir it")))
 
 
