@@ -34,7 +34,7 @@ def labels(path: Path, **changes: object) -> Path:
     [
         (CASE, Response(text="stir it"), Outcome.partial),
         (CASE, Response(text="stir it "), Outcome.unparsed),
-        (CASE, Response(text=""), Outcome.unparsed),
+        (CASE, Response(text=""), Outcome.off_topic),
         (CASE, Response(text="stir it", stop="error", error="down"), Outcome.error),
         (CASE, Response(text="stir it", stop="content_filter"), Outcome.blocked_provider),
     ],

@@ -78,7 +78,8 @@ def judged_rows(run: Path, labels: HumanLabels) -> list[Judged]:
     with Results(run) as results:
         rows = results.rows(
             'select sample, judge, outcome, target, benchmark || chr(0) || "group", expected from results'
-            " where coalesce(scores, 'case') = 'case' and sample in (select unnest(?::varchar[])) order by judge, sample",
+            " where coalesce(scores, 'case') = 'case' and sample in (select unnest(?::varchar[]))"
+            " order by judge, sample",
             [sorted(known)],
         )
     return [

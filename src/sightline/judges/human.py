@@ -65,7 +65,8 @@ class Human(Judge):
             return ended
         found = _labels(path, file_stamp(path)).get(content_digest(case.id, shown, response.text))
         if found is None:
-            return Verdict(outcome=Outcome.unparsed, judge=self.id, reason=NOT_LABELLED)
+            missing = Verdict(outcome=Outcome.unparsed, judge=self.id, reason=NOT_LABELLED)
+            return ended or missing  # that a reply is empty needs no reader
         outcome = found.outcome if found.decided else Outcome.unparsed
         fields: dict[str, float | str | bool] = {"final": found.final, "raters": float(found.raters)}
         return Verdict(outcome=outcome, judge=self.id, reason=found.final.replace("_", " "), fields=fields)
