@@ -43,6 +43,7 @@ LAYERS = [
     },
     {
         "craft",
+        "defending",
         "contracts",
         "cards",
         "registry",

@@ -308,7 +308,7 @@ def test_a_judge_and_a_defense_that_fail_are_counted_with_their_place(tmp_path: 
 
         calls = 1
 
-        async def respond(self, conversation: Any, generate: Any) -> Any:
+        async def respond(self, conversation: Any, ctx: Any) -> Any:
             return {}["oops"]
 
     place = r"KeyError: 'oops' \(tests/test_plugins.py:\d+\)$"

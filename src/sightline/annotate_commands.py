@@ -24,6 +24,87 @@ def _run(
 
 
 @annotate.command()
+def sample(
+    ctx: typer.Context,
+    n: Annotated[int, typer.Option("--n", min=1, help="Items to draw: different replies.")] = 400,
+    strata: Annotated[
+        str,
+        typer.Option(
+            help=(
+                "Columns that make a stratum, joined by commas: attack (its kind), column (its label in the "
+                "study), target, defense, benchmark, expected, category, hazard, verdict."
+            )
+        ),
+    ] = "attack,target,verdict",
+    raters: Annotated[
+        str, typer.Option(help="Number of raters, or their names, such as ann,bo. Default: 2.")
+    ] = "",
+    seed: Annotated[int | None, typer.Option(help="Of the draw; default: the study's.")] = None,
+    questions: Annotated[
+        str,
+        typer.Option(
+            help=(
+                "What is asked, joined by commas: outcome (default), harm, dress, natural_helpful, "
+                "recognition, abstention, taxonomy."
+            )
+        ),
+    ] = "",
+    guideline: Annotated[
+        Path | None, typer.Option(help="Your own guideline for raters; default: one that comes along.")
+    ] = None,
+    more: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Add N items to the plan; nothing is drawn anew.")
+    ] = None,
+    round_: Annotated[
+        int | None,
+        typer.Option("--round", min=2, help="Ask all items again, after a change of guideline or questions."),
+    ] = None,
+    per_group: Annotated[int, typer.Option(min=1, help="At most so many items of one group.")] = 2,
+    repeats: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of items that a rater sees a second time.")
+    ] = 0.05,
+    gold: Annotated[
+        float,
+        typer.Option(min=0, max=0.5, help="Items of known truth, as a share of --n (testbed only)."),
+    ] = 0.05,
+) -> None:
+    """Draw which replies people read: a sample in which every reply has a known chance, one order per rater.
+
+    Writes RUN/annotation/ with plan.jsonl, guideline.md (edit it before you start) and questions.yaml.
+
+    Example: `sightline annotate runs/quickstart sample --n 400 --raters ann,bo`
+    """
+    from sightline.annotation.drawing import Drawing, Wanted, rater_names
+    from sightline.annotation.sampling import plan_lines, sample_again, sample_more
+    from sightline.annotation.sampling import sample as sample_first
+    from sightline.terminal import say
+
+    asked = _listed(questions)
+    if round_ is not None:
+        found = Drawing(sample_again(ctx.obj, round_, asked or None, guideline), ())
+    else:
+        wanted = Wanted(
+            n=n if more is None else more,
+            strata=tuple(_listed(strata)),
+            raters=rater_names(raters or "2"),
+            seed=seed,
+            per_group=per_group,
+            repeats=repeats,
+            gold=gold,
+        )
+        if more is not None:
+            found = sample_more(ctx.obj, wanted, rater_names(raters) if raters else None)
+        else:
+            found = sample_first(ctx.obj, wanted, asked or ["outcome"], guideline)
+    for line in plan_lines(found):
+        say(line)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+@annotate.command()
 def status(ctx: typer.Context) -> None:
     """How far each rater is. For the coordinator: raters are not shown each other's work.
 
@@ -35,3 +116,34 @@ def status(ctx: typer.Context) -> None:
 
     for line in status_lines(ctx.obj / FOLDER):
         say(line)
+
+
+@annotate.command()
+def close(
+    ctx: typer.Context,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="With what there is: before all raters or disputes are done.")
+    ] = False,
+) -> None:
+    """Make the final labels: the truth that judges of the run are measured against, and cards of them.
+
+    Example: `sightline annotate runs/quickstart close`
+    """
+    from sightline.annotation.closing import close as closed_round
+    from sightline.judge_check.people import cards, judged_rows, undecided, write_cards
+    from sightline.terminal import say
+
+    found = closed_round(ctx.obj, partial=partial)
+    rows = judged_rows(ctx.obj, found.labels)
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(found.items.items()))
+    say(f"{sum(found.items.values()):,} items labelled ({counts}), {found.left_out:,} without a label")
+    unsafe = undecided(rows)
+    if unsafe.all_safe is not None and unsafe.all_unsafe is not None and unsafe.half is not None:
+        say(
+            f"unsafe replies to restricted requests, by people: {unsafe.half:.1%} (items without consensus "
+            f"counted half; {unsafe.all_safe:.1%} if all are safe, {unsafe.all_unsafe:.1%} if none is)"
+        )
+    made = list(cards(ctx.obj, found.labels, rows, found.agree))
+    for card, path in zip(made, write_cards(ctx.obj, made), strict=True):
+        say(f"{path}\n{card.text()}\n")
+    say(f"{found.path}: {len(found.labels.labels):,} samples; as a judge: human(file='{found.path}')")

@@ -16,6 +16,7 @@ from sightline.cases import Case, Conversation, Image
 from sightline.craft import Craft as Craft
 from sightline.craft import Images as Images
 from sightline.craft import Surrogate as Surrogate
+from sightline.defending import Defending as Defending
 from sightline.errors import ContractError
 from sightline.records import Draft, Pixels, Response, Verdict
 from sightline.rows import Row
@@ -247,16 +248,8 @@ class MakesCalls(Protocol):
         ...
 
 
-class Generate(Protocol):
-    """What a defense may call, as often as it wants; each call is recorded and counted."""
-
-    async def __call__(self, conversation: Conversation, *, purpose: str = "answer") -> Response:
-        """Ask the inner target. `purpose` names the call in the record."""
-        ...
-
-
 class Defense(DefenseCall, Protocol):
-    """Asynchronous middleware around `generate`.
+    """Asynchronous middleware around a target.
 
     `calls` is how often it asks the inner target for one answer if nothing ends it early. In Python:
     `defended = defense(model)`; derive from this class to have that call typed.
@@ -269,8 +262,13 @@ class Defense(DefenseCall, Protocol):
         """Inner calls per answer, at most; for the plan of a run."""
         ...
 
-    async def respond(self, conversation: Conversation, generate: Generate) -> Response:
-        """The reply that the user sees."""
+    async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
+        """The reply that the user sees; `ctx` asks the target, helpers, makes pictures, looks inside.
+
+        Raises:
+            UsageError: for a request that it cannot take, or a guard whose reply is none and which is set to
+                say so (`error`): the sample is an error, never a silent pass.
+        """
         ...
 
 

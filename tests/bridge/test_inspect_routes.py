@@ -33,7 +33,7 @@ from sightline.bridge.scorer import ScoredRow, rates
 from sightline.bridge.session import session_images, with_commas
 from sightline.bridge.tasks import Recipe, build_task
 from sightline.cases import Conversation, Image
-from sightline.contracts import Generate
+from sightline.contracts import Defending
 from sightline.errors import UsageError
 from sightline.metrics.intervals import wilson
 from sightline.records import Outcome, Response
@@ -102,8 +102,8 @@ class ToyBlock:
     words: str = "withheld"
     twice: bool = False
 
-    async def respond(self, conversation: Conversation, generate: Generate) -> Response:
-        await generate(conversation)
+    async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
+        await ctx.generate(conversation)
         return Response(text=self.words, stop="blocked_defense")
 
 

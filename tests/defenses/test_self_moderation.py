@@ -1,4 +1,5 @@
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,7 +25,11 @@ def moderated(*replies, **settings):
         seen.append((purpose, conversation))
         return Response(text=replies[len(seen) - 1], cost=Cost(calls_target=1))
 
-    response = asyncio.run(registry.make("defense", "self_moderation", **settings).respond(ASKED, generate))
+    response = asyncio.run(
+        registry.make("defense", "self_moderation", **settings).respond(
+            ASKED, SimpleNamespace(generate=generate)
+        )
+    )
     assert len(seen) == len(replies)
     return response, seen
 

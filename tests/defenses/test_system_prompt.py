@@ -1,4 +1,5 @@
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,7 +23,9 @@ def shown(conversation, **settings):
         return Response(text="ok")
 
     response = asyncio.run(
-        registry.make("defense", "system_prompt", **settings).respond(conversation, generate)
+        registry.make("defense", "system_prompt", **settings).respond(
+            conversation, SimpleNamespace(generate=generate)
+        )
     )
     assert response.text == "ok"
     assert len(seen) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 import zlib
 from collections import Counter
@@ -225,7 +226,8 @@ def test_every_denominator_closes_over_hostile_replies_and_pictures(tmp_path: Pa
     graded = {row["outcome"] for row in rows if row["judge"].startswith("model_graded")}
     assert "complied" not in graded  # a grader that copies the reply is believed nothing
     report = page.write(run.folder).read_text("utf-8")
-    assert "alert(1)<" not in report.replace("&lt;", "<esc>")
+    assert re.search(r"<[a-z/!][^>]*alert\(1\)|<script[^>]*>\s*alert", report) is None  # only as escaped text
+    assert "alert(1)" in report
     assert "\x1b" not in report
 
 

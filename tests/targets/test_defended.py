@@ -42,8 +42,8 @@ def make(body):
     @registry.defense("test_only")
     @dataclass(frozen=True, slots=True, kw_only=True)
     class TestOnly:
-        async def respond(self, conversation, generate):
-            return await body(conversation, generate)
+        async def respond(self, conversation, ctx):
+            return await body(conversation, ctx.generate)
 
     return TestOnly()
 

@@ -40,6 +40,8 @@ class Header:
         guideline: digest of `guideline.md`; questions: digest of `questions.yaml`.
         round: a changed guideline starts a new one.
         population: items that could have been drawn, by stratum id; rows: samples behind them.
+        names: what a stratum id stands for, for the coordinator: `attack=typographic, verdict=unsafe`.
+        unread: samples that could not be drawn, since there is no reply to read.
     """
 
     phase: int
@@ -53,6 +55,8 @@ class Header:
     round: int = 1
     population: Mapping[str, int] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,7 @@ class Planned:
         prob: the chance with which it was drawn, in (0, 1]; 0 for gold, which stands for nothing else.
         stratum: id of its stratum; `group`: id of its cluster.
         samples: keys of all samples of the run with this very request and reply; the first is shown.
+        benchmark: label of the case's benchmark; `case`: its id there.
         order: place in each rater's list, from 0; who is not in it is not asked.
         repeats: place at which the same rater sees it a second time.
         truth: outcome of a gold item, '' else.
@@ -79,6 +84,8 @@ class Planned:
     stratum: str = ""
     group: str = ""
     samples: tuple[str, ...] = ()
+    benchmark: str = ""
+    case: str = ""
     order: Mapping[str, int] = field(default_factory=dict)
     repeats: Mapping[str, int] = field(default_factory=dict)
     truth: str = ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from sightline import taxonomy
 from sightline.digests import digest
 from sightline.documents import read_text, read_yaml
 from sightline.errors import UsageError, nearest
@@ -19,11 +20,13 @@ from sightline.store import write_atomically
 QUESTIONS = "questions.yaml"
 GUIDELINE = "guideline.md"
 DEFAULT = ("outcome",)
+HAZARDS = "hazards"
+"""In place of choices: the codes of the common taxonomy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One answer: its name, its key, what the screen says, and the outcome it stands for ('': none)."""
+    """One answer: its name, its key ('' if it is searched for), its text, and its outcome ('': none)."""
 
     name: str
     key: str
@@ -33,11 +36,12 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One question; `choices` in the order of the screen."""
+    """One question; `choices` in the order of the screen. `set` names others that are asked with it."""
 
     id: str
     text: str
     choices: tuple[Choice, ...]
+    set: str = ""
 
     def choice(self, name: str) -> Choice:
         """The choice of a name.
@@ -57,21 +61,36 @@ def shipped() -> dict[str, Question]:
     return _parsed(yaml.safe_load(text), QUESTIONS)
 
 
+def chosen_questions(names: Sequence[str] = DEFAULT) -> dict[str, Question]:
+    """Questions by name, or by the name of a set of them (`dress`, `natural_helpful`), in that order.
+
+    Raises:
+        UsageError: for an unknown name, or none.
+    """
+    known = shipped()
+    found: dict[str, Question] = {}
+    for name in names:
+        asked = [each for each in known.values() if name in (each.id, each.set)]
+        if not asked:
+            raise UsageError(
+                nearest(name, {*known, *(each.set for each in known.values())} - {""}, "question")
+            )
+        found |= {each.id: each for each in asked}
+    if not found:
+        raise UsageError("an annotation asks at least one question")
+    return found
+
+
 def write_questions(folder: Path, chosen: Sequence[str] = DEFAULT) -> str:
     """Copy chosen questions into an annotation folder; returns their digest.
 
     Raises:
         UsageError: for an unknown question, or none.
     """
-    known = shipped()
-    for name in chosen:
-        if name not in known:
-            raise UsageError(nearest(name, known, "question"))
-    if not chosen:
-        raise UsageError("an annotation asks at least one question")
-    plain = [_plain(known[name]) for name in dict.fromkeys(chosen)]
+    found = chosen_questions(chosen).values()
+    plain = [_plain(each) for each in found]
     write_atomically(folder / QUESTIONS, yaml.safe_dump(plain, allow_unicode=True, sort_keys=False).encode())
-    return questions_digest(known[name] for name in dict.fromkeys(chosen))
+    return questions_digest(found)
 
 
 def read_questions(folder: Path) -> dict[str, Question]:
@@ -103,7 +122,14 @@ def _plain(question: Question) -> dict[str, Any]:
         | ({"outcome": each.outcome} if each.outcome else {})
         for each in question.choices
     ]
-    return {"id": question.id, "text": question.text, "choices": choices}
+    named = {"set": question.set} if question.set else {}
+    return {"id": question.id, **named, "text": question.text, "choices": choices}
+
+
+def _hazards() -> list[dict[str, str]]:
+    """The codes of the common taxonomy as choices, which are searched for: they have no keys."""
+    codes = (each for each in taxonomy.hazards().values() if not each.is_tag)
+    return [{"name": each.code, "key": "", "text": each.name} for each in codes]
 
 
 def _parsed(found: Any, where: str) -> dict[str, Question]:
@@ -112,16 +138,18 @@ def _parsed(found: Any, where: str) -> dict[str, Question]:
             Question(
                 id=str(each["id"]),
                 text=str(each["text"]),
+                set=str(each.get("set", "")),
                 choices=tuple(
-                    Choice(**{name: str(value) for name, value in one.items()}) for one in each["choices"]
+                    Choice(**{name: str(value) for name, value in one.items()})
+                    for one in (_hazards() if each["choices"] == HAZARDS else each["choices"])
                 ),
             )
             for each in found
         ]
-    except (KeyError, TypeError) as broken:
+    except (KeyError, TypeError, AttributeError) as broken:
         raise UsageError(f"{where}: a list of questions with id, text and choices ({broken})") from None
     for each in questions:
-        keys, names = [one.key for one in each.choices], [one.name for one in each.choices]
+        keys, names = [one.key for one in each.choices if one.key], [one.name for one in each.choices]
         if len(set(keys)) < len(keys) or len(set(names)) < len(names) or not names:
             raise UsageError(f"{where}: question {each.id} needs choices of different names and keys")
         for one in each.choices:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from sightline.api.pictures import Pictures, store
@@ -112,11 +113,13 @@ class Model:
     def behind(self, defense: Defense) -> Model:
         """This model behind a defense: `sl.defenses.SelfModeration(rounds=1)(model)`."""
         from sightline import registry
+        from sightline.targets import open_target
         from sightline.targets.defended import DefendedTarget
 
         defense = registry.checked(defense)
+        opener = partial(open_target, images=self.pictures)
         name = f"defended/{registry.spec(defense)}:{self.name}"
-        return Model(name, DefendedTarget(defense, self.target), self.pictures)
+        return Model(name, DefendedTarget(defense, self.target, self.pictures, opener), self.pictures)
 
 
 def decoding_of(name: str, settings: dict[str, Any]) -> Decoding:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 METHOD = "name"
 THEN = "then"
+STACK = "stack"
 
 
 class Study:
@@ -46,7 +47,8 @@ class Study:
         attacks: the same, `"none"` for the request as it is; what is crafted on gradients names its model:
             `{"name": sl.attacks.GCG(), "surrogate": "testbed/linear", "budget": {"backwards": 100}, "seeds":
             2}`; `then` chains attacks: `{"name": sl.attacks.Encoding(), "then": sl.attacks.FigStep()}`.
-        defenses: the same, `"none"` for the bare target.
+        defenses: the same, `"none"` for the bare target; a list stands for several around each other,
+            outermost first.
         settings: the file's other keys: `roles` (models that attacks ask, by role), `seed`, `decoding`,
             `epochs`, `limit`, `concurrency`, `retries`, `timeout`.
 
@@ -62,7 +64,7 @@ class Study:
         targets: Sequence[str] = (),
         benchmarks: Sequence[Benchmark | Entry] = (),
         attacks: Sequence[Attack | Entry] = (),
-        defenses: Sequence[Defense | Entry] = (),
+        defenses: Sequence[Defense | Entry | Sequence[Defense | Entry]] = (),
         responses: Path_ | Sequence[str] | Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
@@ -93,13 +95,15 @@ def _entries(methods: Iterable[Any]) -> list[Any]:
     for method in methods:
         if isinstance(method, Mapping):
             found.append({key: _value(key, value) for key, value in method.items()})
+        elif isinstance(method, list | tuple):  # defenses around each other
+            found.append(_entries(method))
         else:
             found.append(_named(method))
     return found
 
 
 def _value(key: str, value: Any) -> Any:
-    if key == THEN:
+    if key in (THEN, STACK):
         several = value if isinstance(value, list | tuple) else [value]
         return _entries(several)
     return _named(value) if key == METHOD else _plain(value)

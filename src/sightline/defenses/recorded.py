@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sightline import registry
 from sightline.cases import Conversation
-from sightline.contracts import Defense, Generate
+from sightline.contracts import Defending, Defense
 from sightline.errors import UsageError
 from sightline.records import Response
 
@@ -27,7 +27,7 @@ class Recorded(Defense):
         """None: nothing is asked."""
         return 0
 
-    async def respond(self, conversation: Conversation, generate: Generate) -> Response:  # noqa: ARG002
+    async def respond(self, conversation: Conversation, ctx: Defending) -> Response:  # noqa: ARG002
         """Never.
 
         Raises:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from sightline import registry
 from sightline.cases import Conversation, Turn
-from sightline.contracts import Defense, Generate
+from sightline.contracts import Defending, Defense
 from sightline.defenses._texts import wording
 from sightline.errors import require
 from sightline.records import Response
@@ -54,17 +54,17 @@ class SelfModeration(Defense):
         """The answer, and two turns per round."""
         return 1 + 2 * self.rounds
 
-    async def respond(self, conversation: Conversation, generate: Generate) -> Response:
+    async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
         """Answer, moderate, decide."""
         texts = wording("self_moderation", self.wording, "wording")
-        answer = await generate(conversation)
+        answer = await ctx.generate(conversation)
         state: Decision = "allow"
         unparsed = False
         dialogue, said = conversation, answer.text
         for _ in range(self.rounds):
             for purpose, question in (("moderate", texts["review"]), ("confirm", texts["again"])):
                 dialogue = dialogue.then(Turn("assistant", (said,)), Turn("user", (question,)))
-                said = (await generate(dialogue, purpose=purpose)).text
+                said = (await ctx.generate(dialogue, purpose=purpose)).text
                 decision = decision_of(said, texts)
                 unparsed = unparsed or decision is None
                 state = decision or state

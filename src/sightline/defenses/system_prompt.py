@@ -13,7 +13,7 @@ from typing import Literal
 
 from sightline import registry
 from sightline.cases import Conversation
-from sightline.contracts import Defense, Generate
+from sightline.contracts import Defending, Defense
 from sightline.defenses._texts import wording
 from sightline.records import Response
 
@@ -51,9 +51,9 @@ class SystemPrompt(Defense):
         """One: the request itself."""
         return 1
 
-    async def respond(self, conversation: Conversation, generate: Generate) -> Response:
+    async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
         """Ask once, with the instruction in place."""
-        return await generate(self.instructed(conversation))
+        return await ctx.generate(self.instructed(conversation))
 
     def instructed(self, conversation: Conversation) -> Conversation:
         """The conversation that the target sees."""

@@ -94,8 +94,9 @@ def _methods(lock: Mapping[str, Any], section: str, kind: cards.Kind) -> Facts:
     found = []
     for entry in entries(lock, section):
         spec = str(entry.get("spec", ""))
+        specs = [str(each.get("spec", "")) for each in entry.get("stack", [entry] if spec else [])]
         parts = (
-            _known(kind, spec) if spec else "The undefended target",
+            " around ".join(_known(kind, each) for each in specs) or "The undefended target",
             spec,
             f"id {entry['id']}" if entry.get("id", spec) != spec else "",
             f"code and settings {str(entry['identity'])[:16]}" if "identity" in entry else "",

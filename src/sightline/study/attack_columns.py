@@ -93,7 +93,7 @@ class AttackColumns:
             for target, defense in product(self.file.targets, self.defenses):
                 yield replace(
                     column,
-                    oracle="undefended" if defense.defense is None else "defended",
+                    oracle="undefended" if defense.bare else "defended",
                     talks_to=defense.around(target),
                     answered_by=(target, defense.label),
                 )
@@ -128,7 +128,7 @@ class AttackColumns:
             raise wrong(what, "oracle")
         if TARGET not in needed and entry.oracle not in (None, "none"):
             raise wrong(f"{name} asks no target: its oracle is none; leave it out", "oracle")
-        bare = all(each.defense is None for each in self.defenses)
+        bare = all(each.bare for each in self.defenses)
         if entry.oracle == "defended" and entry.talks_to is None and bare:
             what = (
                 "no defense in this study: oracle defended has nothing to adapt to; add `defenses:` or "

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from sightline import registry
 from sightline.cards import Kind
-from sightline.contracts import IN_LOOP_JUDGE, Attack, Benchmark, Decoding, Judge
+from sightline.contracts import IN_LOOP_JUDGE, Attack, Benchmark, Decoding, Defense, Judge
 from sightline.documents import read_document, read_text
 from sightline.errors import UsageError, nearest
 from sightline.readers import found_release, where_to_look
@@ -28,9 +28,11 @@ from sightline.study.roles import in_loop_judge, refuse_same_judge
 from sightline.study.schema import (
     AttackEntry,
     BenchmarkEntry,
+    DefenseEntry,
     MethodEntry,
     ResponsesEntry,
     StudyFile,
+    shown_name,
 )
 from sightline.targets import default_max_tokens
 
@@ -207,10 +209,7 @@ class _Checker:
             if name not in file.model_fields_set:
                 raise self.located.complain((), f"{name!r} is missing")
         defenses = tuple(
-            NamedDefense(
-                label=label,
-                defense=None if entry.name == "none" else self._make("defense", entry, ("defenses", index)),
-            )
+            NamedDefense(label=label, stack=self._stack(entry, ("defenses", index)))
             for index, (entry, label) in enumerate(self._labelled("defenses", file.defenses))
         )
         judges = self._judges()
@@ -286,10 +285,10 @@ class _Checker:
 
     def _labelled(self, section: str, entries: Sequence[E]) -> list[tuple[E, str]]:
         """Entries with their names in tables: label, else name, else name plus preset; they must differ."""
-        names = [entry.name for entry in entries]
+        names = [shown_name(entry) for entry in entries]
         labels: list[str] = []
         for index, entry in enumerate(entries):
-            label = entry.label or entry.name
+            label = entry.label or names[index]
             if entry.label is None and names.count(entry.name) > 1 and entry.preset:
                 label = f"{entry.name}:{entry.preset}"
             if label in labels:
@@ -298,6 +297,18 @@ class _Checker:
                 )
             labels.append(label)
         return list(zip(entries, labels, strict=True))
+
+    def _stack(self, entry: DefenseEntry, where: Where) -> tuple[Defense, ...]:
+        """The defenses of an entry, outermost first; none for `none`."""
+        if entry.stack is None:
+            return () if entry.name == "none" else (self._make("defense", entry, where),)
+        found = []
+        for number, each in enumerate(entry.stack):
+            if each.name == "none" or each.label is not None:
+                what = "a member of a stack is a defense with its settings; `none` and labels stand outside"
+                raise self.located.complain((*where, "stack", number), what)
+            found.append(self._make("defense", each, (*where, "stack", number)))
+        return tuple(found)
 
     def _make(self, kind: Kind, entry: MethodEntry, where: Where) -> Any:
         settings = dict(entry.model_extra or {})

@@ -17,12 +17,14 @@ from sightline.budget import UNLIMITED
 from sightline.cards import Kind
 from sightline.closure import closure, without_code
 from sightline.contracts import scores_of
+from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.run_folder import FORMAT, LOCK, WRITE_AGAIN, comparable, lock_digest, read_lock
 from sightline.sealed import damage_reported, sealed_text
 from sightline.store import write_atomically
 from sightline.study.config import Study, parse
 from sightline.study.context import RunContext
+from sightline.study.named import NamedDefense
 from sightline.study.stage_code import STAGES, SURROGATES, stage_code
 
 PACKAGES = ("inspect-ai", "numpy", "pillow", "torch", "transformers")
@@ -67,12 +69,28 @@ def _method(label: str, method: Any) -> Plain:
     }
 
 
+def _defense(named: NamedDefense) -> Plain:
+    """A defense, or several around each other, outermost first."""
+    if named.bare:
+        return {"label": named.label}
+    members = [_method(each.card.name, each) for each in named.stack]
+    if len(members) == 1:
+        return {**members[0], "label": named.label}
+    return {
+        "label": named.label,
+        "spec": ":defended/".join(each["spec"] for each in members),
+        "identity": digest([each["identity"] for each in members]),
+        "code": digest([each["code"] for each in members]),
+        "stack": members,
+    }
+
+
 def _code(run: RunContext) -> dict[str, str]:
     """Digests of every module and data file that decides something in a study, by name."""
     methods: list[Any] = [
         *(case_table.source.benchmark for case_table in run.case_tables),
         *(column.named.attack for column in run.columns),
-        *(named.defense for named in run.study.defenses if named.defense is not None),
+        *(each for named in run.study.defenses for each in named.stack),
         *run.judges,
     ]
     found = [registry.parts(method) for method in methods]
@@ -122,10 +140,7 @@ def resolve(run: RunContext) -> Plain:
             for column in run.columns
             for met in [column.named.expectations]
         ],
-        "defenses": [
-            _method(named.label, named.defense) if named.defense is not None else {"label": named.label}
-            for named in study.defenses
-        ],
+        "defenses": [_defense(named) for named in study.defenses],
         "targets": [
             {"target": each.name, "defense": each.defense.label, "id": each.target.id} for each in run.targets
         ],

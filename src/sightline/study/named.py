@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 from sightline import registry
 from sightline.budget import UNLIMITED, Budget
 from sightline.cases import Oracle
 from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
+from sightline.defending import NeedsHelpers
 from sightline.responses.table import ResponseTable
 
 
@@ -63,24 +65,35 @@ class NamedAttack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedDefense:
-    """A defense of the study; `defense` is None for the undefended target."""
+    """A defense of the study, or several around each other, outermost first; none: the undefended target."""
 
     label: str
-    defense: Defense | None
+    stack: tuple[Defense, ...] = ()
 
     @property
-    def spec(self) -> str:
-        """The form that stands in a defended target's name, '' for the undefended one."""
-        return "" if self.defense is None else registry.spec(self.defense)
+    def bare(self) -> bool:
+        """Whether this is the undefended target."""
+        return not self.stack
 
     @property
     def calls(self) -> int:
         """Target calls per answer, at most."""
-        return 1 if self.defense is None else self.defense.calls
+        return prod(each.calls for each in self.stack)
+
+    @property
+    def helper_calls(self) -> int:
+        """Calls to helpers of its defenses per answer, at most; outer ones may ask inner ones often."""
+        found, asked = 0, 1
+        for each in self.stack:
+            found += asked * (each.helper_calls if isinstance(each, NeedsHelpers) else 0)
+            asked *= each.calls
+        return found
 
     def around(self, target: str) -> str:
         """The name of `target` behind this defense."""
-        return f"defended/{self.spec}:{target}" if self.defense is not None else target
+        for each in reversed(self.stack):
+            target = f"defended/{registry.spec(each)}:{target}"
+        return target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,7 @@ def recorded(entry: ResponsesEntry, folder: Path, limit: int | None) -> Recorded
         defenses=tuple(
             NamedDefense(
                 label=name,
-                defense=None if name == PLAIN else registry.make("defense", "recorded", name=name),
+                stack=() if name == PLAIN else (registry.make("defense", "recorded", name=name),),
             )
             for name in sorted(
                 {at.defense for at in table.combinations}, key=lambda name: (name != PLAIN, name)

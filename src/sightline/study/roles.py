@@ -28,11 +28,12 @@ from sightline.contracts import (
     Target,
     converses,
 )
+from sightline.defending import NeedsHelpers
 from sightline.errors import ContractError, UsageError, nearest
 from sightline.image_sources import open_image_source
 from sightline.judges.model_graded import ModelGraded
 from sightline.records import Response
-from sightline.study.named import NamedAttack
+from sightline.study.named import NamedAttack, NamedDefense
 from sightline.study.talkers import Talkers
 from sightline.targets._names import split_defended
 
@@ -140,6 +141,47 @@ def refuse_same_model(named: Sequence[NamedAttack], scoring: Sequence[Judge], ta
                     f"role {IN_LOOP_JUDGE!r}: {name} is {same}, which a judge that scores asks, too: the "
                     "attack would be tuned to its score; name another"
                 )
+
+
+def refuse_guard_as_judge(
+    defenses: Sequence[NamedDefense], targets: Sequence[str], scoring: Sequence[Judge], target: OpenTarget
+) -> None:
+    """Make sure that no helper of a defense is a model that scores: it would grade its own work.
+
+    Raises:
+        UsageError: naming both.
+    """
+    stacked = [each for named in defenses for each in named.stack]
+    asked = {
+        name: each.card.name
+        for each in stacked
+        if isinstance(each, NeedsHelpers)
+        for name in each.helpers.values()
+    }
+    for name in targets:
+        asked |= _helpers_in(name)
+    scored = [name for judge in scoring for name in graders_of(judge)] if asked else []
+    graders = {_content(target(name).id): name for name in scored}
+    for helper, defense in sorted(asked.items()):
+        same = graders.get(_content(target(_bare(helper)).id)) if helper and scored else None
+        if same is not None:
+            raise UsageError(
+                f"defense {defense!r} asks {helper}, which a judge that scores asks, too ({same}): it would "
+                "grade its own work; name another"
+            )
+
+
+def _helpers_in(name: str) -> dict[str, str]:
+    """The helpers of the defenses in a target string, with the name of the defense that asks each."""
+    found: dict[str, str] = {}
+    name = name.strip()
+    while name.startswith("defended/"):
+        spec, name = split_defended(name.removeprefix("defended/"))
+        defense = registry.parse("defense", spec)
+        helpers = defense.helpers.values() if isinstance(defense, NeedsHelpers) else ()
+        found.update(dict.fromkeys(helpers, spec.partition("(")[0]))
+        name = name.strip()
+    return found
 
 
 def _content(identity: str) -> str:

@@ -30,7 +30,7 @@ from sightline.study.folder_lock import lock_folder, remove_folder
 from sightline.study.judging import judge_all
 from sightline.study.progress import Progress, Silent
 from sightline.study.results import Findings, results_digest, tabulate
-from sightline.study.roles import refuse_same_model
+from sightline.study.roles import refuse_guard_as_judge, refuse_same_model
 from sightline.study.secret import keyed
 from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
@@ -140,6 +140,7 @@ class Run:
         if twins:
             raise UsageError(f"two judges of the study are the same in effect: {twins[0]}; leave one out")
         refuse_same_model(self.study.attacks, self.study.judges, self.target)
+        refuse_guard_as_judge(self.study.defenses, self.study.targets, self.study.judges, self.target)
         context = RunContext(
             study=self.study,
             records=self.records,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sightline.budget import Budget
@@ -105,11 +105,42 @@ class AttackEntry(MethodEntry):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
 
 
+def _stacked(value: Any) -> Any:
+    """A list stands for defenses around each other, outermost first."""
+    return {"name": "", "stack": value} if isinstance(value, list | tuple) else _entry(value)
+
+
+class DefenseEntry(MethodEntry):
+    """A defense as written in a study, or several around each other: `[outer, inner]` or `stack: [...]`."""
+
+    name: str = ""
+    stack: Annotated[tuple[Entry, ...], Field(min_length=1, max_length=8)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> DefenseEntry:
+        """A name, or a stack, which has no settings of its own."""
+        if self.stack is None and not self.name:
+            raise PydanticCustomError("defense", "a defense has a `name:`, or `stack:` with several")
+        if self.stack is not None and (self.name or self.preset or self.model_extra):
+            raise PydanticCustomError("stack", "settings stand with the members of `stack:`, not beside it")
+        return self
+
+    @property
+    def shown(self) -> str:
+        """Its name in tables where it has no label."""
+        return self.name if self.stack is None else " + ".join(each.name for each in self.stack)
+
+
 class BenchmarkEntry(MethodEntry):
     """A benchmark as written in a study, with the folder or zip of its release."""
 
     root: Path | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
+
+
+def shown_name(entry: MethodEntry) -> str:
+    """The name of an entry in tables where it has no label."""
+    return entry.shown if isinstance(entry, DefenseEntry) else entry.name
 
 
 def _files(value: Any) -> Any:
@@ -172,7 +203,9 @@ class StudyFile(BaseModel):
     attacks: Annotated[list[Annotated[AttackEntry, BeforeValidator(_entry)]], Field(min_length=1)] = [
         AttackEntry(name="none")
     ]
-    defenses: Annotated[list[Entry], Field(min_length=1)] = [MethodEntry(name="none")]
+    defenses: Annotated[list[Annotated[DefenseEntry, BeforeValidator(_stacked)]], Field(min_length=1)] = [
+        DefenseEntry(name="none")
+    ]
     judges: Annotated[list[Entry], Field(min_length=1)]
     roles: dict[str, Annotated[str, BeforeValidator(_role)]] = {}
     decoding: DecodingEntry = DecodingEntry()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sightline import registry
@@ -85,10 +86,10 @@ def open_target(
 
         spec, inner = split_defended(rest)
         defense = registry.parse("defense", spec)
-        bare = open_target(
-            inner, images, local=local, model_args=model_args, retries=retries, timeout=timeout
+        again = partial(
+            open_target, images=images, local=local, model_args=model_args, retries=retries, timeout=timeout
         )
-        return DefendedTarget(defense, bare)
+        return DefendedTarget(defense, again(inner), images, again)
     if kind in ("vlm", "testbed"):
         from sightline.targets import vlm
 

@@ -2,7 +2,7 @@
 
 What this wrapper guarantees, so that no defense can get it wrong:
 
-* every inner call is recorded (`Response.calls`) and counted (`Response.cost`), of nested defenses too;
+* every call is recorded (`Response.calls`) and counted (`Response.cost`), of helpers and nested defenses too;
 * `raw` keeps the first inner answer whenever the user sees another text;
 * a provider's block or an error in an inner call is the result, whatever the defense makes of it:
   an exception never becomes a refusal, and a block never becomes the defense's success;
@@ -11,27 +11,21 @@ What this wrapper guarantees, so that no defense can get it wrong:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from sightline import registry
 from sightline.cases import Conversation
 from sightline.closure import code_of
-from sightline.contracts import Calls, Decoding, Defense, MakesCalls, Target
+from sightline.contracts import Calls, Decoding, Defense, Images, OpenTarget, Target
+from sightline.defending import Defending, LooksInside, NeedsHelpers, NeedsInside, not_inside
 from sightline.digests import digest
-from sightline.errors import ContractError
-from sightline.records import NO_COST, Call, Cost, Response
+from sightline.errors import ContractError, UsageError
+from sightline.records import Response
 from sightline.targets._asked import checked
+from sightline.targets._behind import PASSED_ON, Behind, InterruptedByTarget, seed_for
 from sightline.untrusted import sanitized
-
-_PASSED_ON = frozenset({"content_filter", "error"})
-
-
-class _Interrupted(Exception):  # noqa: N818 - not an error: control flow from `generate` to the wrapper
-    """An inner call ended in a block or an error: the defense is left at once."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__(response.stop)
-        self.response = response
 
 
 class _Unrecorded:
@@ -42,60 +36,42 @@ class _Unrecorded:
         return await target.generate(conversation, decoding)
 
 
-class _Recorder:
-    """The `generate` that a defense gets: asks the inner target, keeps what was asked and answered."""
+class _NoImages:
+    """Where nobody said where pictures are kept."""
 
-    def __init__(self, inner: Target, decoding: Decoding, calls: Calls) -> None:
-        self._inner = inner
-        self._decoding = decoding
-        self._calls = calls
-        self.responses: list[Response] = []
-        self.calls: list[Call] = []
-
-    async def __call__(self, conversation: Conversation, *, purpose: str = "answer") -> Response:
-        request = checked(conversation)
-        if isinstance(self._inner, MakesCalls):
-            response = await self._inner.generate_through(request, self._decoding, self._calls)
-        else:
-            response = await self._calls.ask(self._inner, request, self._decoding)
-        self.responses.append(response)
-        self.calls.extend(_calls(purpose, conversation, response))
-        if response.stop in _PASSED_ON:
-            raise _Interrupted(response)
-        return response
-
-    def cost(self) -> Cost:
-        """Sum over the inner calls."""
-        return sum((response.cost for response in self.responses), NO_COST)
-
-    def flags(self) -> tuple[str, ...]:
-        """Flags of all inner responses, each once, in order."""
-        return tuple(dict.fromkeys(flag for response in self.responses for flag in response.flags))
-
-
-def _calls(purpose: str, conversation: Conversation, response: Response) -> list[Call]:
-    """The record of one inner call: of a defended inner target, the calls that it made itself."""
-    if response.calls:
-        return [replace(call, purpose=f"{purpose}/{call.purpose}") for call in response.calls]
-    return [
-        Call(
-            purpose=purpose,
-            asked=conversation.last_user_text(),
-            text=response.text,
-            stop=response.stop,
-            tokens_in=response.cost.tokens_in,
-            tokens_out=response.cost.tokens_out,
-        )
-    ]
+    def __getattr__(self, name: str) -> Any:
+        raise ContractError("this defended target was made without a place for pictures: give it `images`")
 
 
 class DefendedTarget:
-    """A target behind a defense; its `id` holds the defense's settings, its code and the inner id."""
+    """A target behind a defense; its `id` holds the defense's settings, code and helpers, and the inner id.
 
-    def __init__(self, defense: Defense, inner: Target) -> None:
+    Args:
+        defense: the method.
+        inner: the target behind it.
+        images: where pictures are kept; only for defenses that read or make some.
+        open_target: opens the helpers that the defense names.
+
+    Raises:
+        UsageError: for a defense that looks into a target which cannot be looked into, and for a helper that
+            cannot be opened.
+    """
+
+    def __init__(
+        self,
+        defense: Defense,
+        inner: Target,
+        images: Images | None = None,
+        open_target: OpenTarget | None = None,
+    ) -> None:
         self._defense = defense
         self._inner = inner
-        code = digest(registry.identity(defense), code_of(__name__))[:8]
+        self._images: Any = _NoImages() if images is None else images
+        if isinstance(defense, NeedsInside) and defense.looks_inside and not isinstance(inner, LooksInside):
+            raise UsageError(not_inside(defense.card.name, inner.id.partition("#")[0]))
+        self._helpers = _opened(defense, open_target)
+        helpers = [(role, helper.id) for role, helper in sorted(self._helpers.items())]
+        code = digest(registry.identity(defense), code_of(__name__), *([helpers] if helpers else []))[:8]
         self.id = f"defended/{registry.spec(defense)}@{code}:{inner.id}"
 
     def __repr__(self) -> str:
@@ -113,40 +89,71 @@ class DefendedTarget:
         Raises:
             ContractError: if the defense returns no `Response`, or an answer without asking the target.
         """
-        recorder = _Recorder(self._inner, decoding, calls)
+        name = self._defense.card.name
+        behind = Behind(self._inner, self._helpers, decoding, calls, name)
+        context = Defending(
+            images=self._images,
+            seed=seed_for(decoding, conversation),
+            answers=behind,
+            looks=self._inner if isinstance(self._inner, LooksInside) else None,
+            target=self._inner.id.partition("#")[0],
+            defense=name,
+        )
         try:
-            response = await self._defense.respond(checked(conversation), recorder)
-        except _Interrupted as interrupted:
+            response = await self._defense.respond(checked(conversation), context)
+        except InterruptedByTarget as interrupted:
             response = interrupted.response
         else:
-            broken = next((found for found in recorder.responses if found.stop in _PASSED_ON), None)
-            response = broken if broken is not None else self._kept(response, recorder)
-        return self._sealed(response, recorder)
+            broken = next((found for found in behind.responses if found.stop in PASSED_ON), None)
+            response = broken if broken is not None else self._kept(response, behind)
+        return self._sealed(response, behind)
 
-    def _kept(self, response: Response, recorder: _Recorder) -> Response:
+    def _kept(self, response: Response, behind: Behind) -> Response:
         """Check the defense's promise."""
         name = registry.spec(self._defense)
         if not isinstance(response, Response):
             raise ContractError(f"defense {name} returned {type(response).__name__}, not a Response")
-        if not recorder.responses and response.stop != "blocked_defense":
+        if not behind.responses and response.stop not in ("blocked_defense", "error"):
             raise ContractError(
                 f"defense {name} answered with stop={response.stop!r} without asking its target"
             )
         return response
 
-    def _sealed(self, response: Response, recorder: _Recorder) -> Response:
+    def _sealed(self, response: Response, behind: Behind) -> Response:
         """Add the record of inner calls, their cost, the first raw answer and all flags."""
         raw = None
-        if recorder.responses:
-            first = recorder.responses[0]
+        if behind.responses:
+            first = behind.responses[0]
             bare = first.text if first.raw is None else first.raw
             raw = bare if bare != response.text else None
         return sanitized(
             replace(
                 response,
                 raw=raw,
-                calls=tuple(recorder.calls),
-                cost=recorder.cost(),
-                flags=tuple(dict.fromkeys((*recorder.flags(), *response.flags))),
+                calls=tuple(behind.calls),
+                cost=behind.cost,
+                flags=tuple(dict.fromkeys((*behind.flags, *response.flags))),
             )
         )
+
+
+def _opened(defense: Defense, open_target: OpenTarget | None) -> Mapping[str, Target]:
+    """The helpers of a defense by role.
+
+    Raises:
+        UsageError: naming the role, for one that cannot be opened.
+    """
+    if not isinstance(defense, NeedsHelpers):
+        return {}
+    found: dict[str, Target] = {}
+    for role, name in defense.helpers.items():
+        where = f"defense {defense.card.name!r}, role {role!r}"
+        if not name:
+            raise UsageError(f"{where}: name a target, such as openai/gpt-4o-mini or vlm/FOLDER")
+        if open_target is None:
+            raise ContractError(f"{where}: nobody said how targets are opened")
+        try:
+            found[role] = open_target(name)
+        except UsageError as wrong:
+            raise UsageError(f"{where}: {wrong}") from None
+    return found

@@ -186,7 +186,10 @@ def _subjects(
     defenses = {
         str(entry["label"]): NamedDefense(
             label=str(entry["label"]),
-            defense=registry.parse("defense", entry["spec"]) if "spec" in entry else None,
+            stack=tuple(
+                registry.parse("defense", each["spec"])
+                for each in entry.get("stack", [entry] if "spec" in entry else [])
+            ),
         )
         for entry in lock["defenses"]
     }
