@@ -1,9 +1,9 @@
 """Ask the same request in text; if the target refuses it there, withhold its answer to the picture.
 
 Ours; the simplest baseline for `ecso` and for a guard that reads pictures: the target is its own reader and
-its own guard. (1) answer; a refusal is the result; (2) read the words in the pictures; (3) put request and words
-to the target without the picture: if it refuses those, the answer is withheld. Two further calls. What a
-picture shows without words is not checked, and what the target misreads is checked wrongly.
+its own guard. (1) answer; a refusal is the result; (2) read the words in the pictures; (3) put request and
+words to the target without the picture: if it refuses those, the answer is withheld. Two further calls. What
+a picture shows without words is not checked, and what the target misreads is checked wrongly.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Ask a guard model about the request before the target answers, about the reply before the user sees it, or both.
+"""Ask a guard model about the request before the target answers, about the reply afterwards, or both.
 
-What products do. Guards are those of the judge `guard` (`judges/guards/`), read by the same strict grammars: Llama
-Guard 3 and 4 get turns, the others the user's copy of their instruction (`template=FILE`). As input guard it is
-asked about the request alone, and a request that it calls unsafe never reaches the target. The guard model is a
-helper: its calls are counted apart, and it may not be a model that scores. Nothing is searched for in its text:
-what is not of its grammar is unparsed, never safe.
+What products do. Guards are those of the judge `guard` (`judges/guards/`), read by the same strict grammars:
+Llama Guard 3 and 4 get turns, the others the user's copy of their instruction (`template=FILE`). As input
+guard it is asked about the request alone, and a request that it calls unsafe never reaches the target. The
+guard model is a helper: its calls are counted apart, and it may not be a model that scores. Nothing is
+searched for in its text: what is not of its grammar is unparsed, never safe.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from sightline.errors import UsageError, require
 from sightline.judges._guards import Said, guard_data, read_guard, template
 from sightline.judges._rubrics import BRACKETS
 from sightline.records import Response
-from sightline.untrusted import split_thoughts
 
 GUARD = "guard"
 REQUEST_FIELD = "request_harmful"
@@ -49,7 +48,8 @@ class GuardModel(Defense):
         template: for guards that are asked by an instruction, the file with the user's copy of it.
         sees_image: whether the guard gets the pictures.
         max_tokens: of the guard's text, at most.
-        on_unparsed: what follows from a text that is not of the grammar: `error`, `open` (pass) or `closed` (block).
+        on_unparsed: what follows from a text that is not of the grammar: `error`, `open` (pass) or `closed`
+            (block).
         on_failure: the same for a guard that is down or blocked.
         refusal: what the user sees instead of what was blocked.
     """
@@ -68,7 +68,9 @@ class GuardModel(Defense):
         require(4 <= self.max_tokens <= 8192, "max_tokens", self.max_tokens, "4..8192 tokens")
         needed = guard_data(self.guard).ask == "template"
         if needed != bool(self.template):
-            cure = "write template=FILE with its instruction" if needed else "it has its own: leave template out"
+            cure = (
+                "write template=FILE with its instruction" if needed else "it has its own: leave template out"
+            )
             raise UsageError(f"guard {self.guard!r}: {cure}")
 
     @property
@@ -119,7 +121,7 @@ class GuardModel(Defense):
 
     def _question(self, conversation: Conversation, answer: Response | None) -> Conversation:
         """The turns about whose last one the guard is asked, or the instruction about them."""
-        reply = "" if answer is None else split_thoughts(answer.text)[1].translate(BRACKETS)
+        reply = "" if answer is None else answer.text.translate(BRACKETS)
         turns = [self._shown(turn) for turn in conversation.turns if turn.role != "system"]
         if self.template:
             request = "\n".join(turn.text for turn in turns if turn.role == "user")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from sightline.cases import Conversation
 from sightline.errors import UsageError
 
+NOT_ENDED = "a request must end with a user turn"
+
 
 class UnfitError(UsageError):
     """A request that this model cannot take (too long, too many pictures): an error outcome, not a crash."""
@@ -23,5 +25,5 @@ def checked(conversation: Conversation) -> Conversation:
                 raise UsageError(f"a picture of the request cannot be sent: {part.problem}")
     roles = [turn.role for turn in conversation.turns[-2:]]
     if not roles or (roles[-1] != "user" and roles != ["user", "assistant"]):
-        raise UsageError("a request must end with a user turn, or with the reply to one that a guard is to judge")
+        raise UsageError(NOT_ENDED)
     return conversation
