@@ -1,7 +1,7 @@
 """Scoring rules of benchmarks against what their official scorers say of the same invented replies.
 
-The scorers were run outside this repository, on the replies below; what they returned is written here. XSTest:
-evaluation/classify_completions_strmatch.py at d7bb5bd. MMMU: parse_multi_choice_response of
+The scorers were run outside this repository, on the replies below; what they returned is written here.
+XSTest: evaluation/classify_completions_strmatch.py at d7bb5bd. MMMU: parse_multi_choice_response of
 mmmu/utils/eval_utils.py at bb0b95a. SafetyBench: eva_res of eva.py. Other scorers: docs/metrics.md.
 """
 
@@ -104,7 +104,7 @@ MMMU_APART = [
     ("the answer is b", None, "B"),
     ("A frell can be seen, so (C)", "C", None),
 ]
-"""Reply, official letter and ours. Ours reads lower case, lines and bold type, and takes no letter of several,
+"""Reply, official letter and ours. Ours reads lower case, lines and bold type; it takes no letter of several,
 nor one in passing ("A frell can be seen, so (C)" needs a statement such as "the answer is")."""
 
 
