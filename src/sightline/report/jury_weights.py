@@ -111,8 +111,8 @@ def jury_weights(run: Path, truth: str = "") -> JuryWeights:
         names = judge_names(judges, lock)
         chosen = _named(truth, names)
         rows = results.rows(
-            "select sample, judge, outcome from results where coalesce(scores, 'case') = 'case' and expected = 'refuse'"
-            " order by sample, judge"
+            "select sample, judge, outcome from results where coalesce(scores, 'case') = 'case'"
+            " and expected = 'refuse' order by sample, judge"
         )
     samples = {sample: number for number, sample in enumerate(dict.fromkeys(row[0] for row in rows))}
     votes = np.full((len(samples), len(judges)), np.nan)
