@@ -92,16 +92,25 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """All cells of a run. `primary` is the judge that headline, figures and gallery follow."""
+    """All cells of a run.
+
+    `primary` is the judge that headline, figures and gallery follow; of the errors of those that are
+    `uncalibrated` nothing is known.
+    """
 
     cells: tuple[Cell, ...]
     primary: str
     contrasts: tuple[Contrast, ...] = ()
     judge_names: Mapping[str, str] = field(default_factory=dict)
+    uncalibrated: frozenset[str] = frozenset()
 
     def judge_name(self, judge: str) -> str:
         """The short name of a judge."""
         return self.judge_names.get(judge) or method_of(judge)
+
+    def judge_title(self, judge: str) -> str:
+        """The short name of a judge, and that it is uncalibrated if nothing is known of its errors."""
+        return self.judge_name(judge) + (", uncalibrated" if judge in self.uncalibrated else "")
 
     def direction(self, cell: Cell, base: Cell) -> int:
         """Sign of the difference in success between two cells, 0 if it is not clear.
@@ -134,11 +143,21 @@ class Board:
 
 
 def board(
-    summary: Summary, undefended: Collection[str], primary: str, judge_names: Mapping[str, str] | None = None
+    summary: Summary,
+    undefended: Collection[str],
+    primary: str,
+    judge_names: Mapping[str, str] | None = None,
+    uncalibrated: Collection[str] = (),
 ) -> Board:
     """The cells of a run, in the order of its summary."""
     cells = tuple(Cell(summary=cell, bare=cell.id.defense in undefended) for cell in summary.cells)
-    return Board(cells=cells, primary=primary, contrasts=summary.contrasts, judge_names=judge_names or {})
+    return Board(
+        cells=cells,
+        primary=primary,
+        contrasts=summary.contrasts,
+        judge_names=judge_names or {},
+        uncalibrated=frozenset(uncalibrated),
+    )
 
 
 def conditions(cells: Sequence[Cell], primary: str) -> list[Condition]:

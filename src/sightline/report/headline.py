@@ -32,11 +32,12 @@ _CONTROLS = {
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The result of one condition for one target. `about` is '' if there is only one."""
+    """The result of one condition for one target, by `judge`. `about` is '' if there is only one."""
 
     about: str
     text: Markup
     details: tuple[Markup, ...]
+    judge: str = ""
 
 
 def _number(rate: Rate | None) -> Markup:
@@ -367,13 +368,13 @@ def headlines_of(board: Board) -> list[Headline]:
         unattacked = next((cell for cell in bare if cell.role is Role.plain), None)
         if unattacked is not None and all(cell.summary.success is None for cell in cells):
             text = _benign_result(target, cells, unattacked) + _utility_lost(board, unattacked, bare)
-            headlines.append(Headline(about, text, ()))
+            headlines.append(Headline(about, text, (), condition.judge))
             continue
         if plain is None and best is None:
-            headlines.append(Headline(about, _unscored(target, cells), ()))
+            headlines.append(Headline(about, _unscored(target, cells), (), condition.judge))
             continue
         if condition.oracle == "defended":
-            headlines.append(Headline(about, *_adaptive(target, cells)))
+            headlines.append(Headline(about, *_adaptive(target, cells), condition.judge))
             continue
         sentence = _targeted_result if condition.judge in targeted else _result
         text = sentence(target, plain, best, _rank(best, bare) if best else _Rank())
@@ -385,7 +386,7 @@ def headlines_of(board: Board) -> list[Headline]:
             for cell in cells
             if against is not None and not cell.bare and cell.attack == against.attack and cell.success
         )
-        headlines.append(Headline(about, text, more))
+        headlines.append(Headline(about, text, more, condition.judge))
     if len(found) > MAX_HEADLINES:
         rest = Markup("{} more combinations of benchmark and target are in the tables.").format(
             len(found) - MAX_HEADLINES

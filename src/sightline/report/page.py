@@ -13,10 +13,22 @@ from typing import Any
 from markupsafe import Markup
 
 from sightline import __version__
+from sightline.metrics._columns import read_columns
 from sightline.metrics.cells import method_of
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import summarize
-from sightline.report import costs, curves, gallery, headline, matrix, provenance, third_party, trust
+from sightline.report import (
+    corrected,
+    costs,
+    curves,
+    gallery,
+    headline,
+    matrix,
+    provenance,
+    third_party,
+    trust,
+    trust_section,
+)
 from sightline.report.cells import (
     Board,
     Cell,
@@ -35,12 +47,14 @@ from sightline.report.results import Results, judge_names
 from sightline.report.tables import definitions, shown, tables
 from sightline.report.text import EXPECTATIONS, label, stand_in, visible
 from sightline.report.trust import agreements, judge_facts
+from sightline.report.trust_section import TrustView
 from sightline.run_folder import RESULTS
 from sightline.store import write_atomically
 
 HERE = Path(__file__).parent
 CONTENTS = (
     ("results", "Results"),
+    ("trust", "Can these numbers be trusted?"),
     ("hazards", "ASR by hazard category"),
     ("cost", "Attack budget and cost"),
     ("tradeoff", "Defense trade-offs"),
@@ -72,6 +86,10 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     names = values.get("judge_names", {})
     environment.filters["judge_name"] = lambda judge: label(names.get(judge) or method_of(judge), 120)
+    uncalibrated = values["board"].uncalibrated if "board" in values else ()
+    environment.filters["judge_title"] = lambda judge: (
+        label(names.get(judge) or method_of(judge), 120) + (", uncalibrated" if judge in uncalibrated else "")
+    )
     script = (HERE / "page.js").read_text(encoding="utf-8")
     return environment.get_template(template).render(
         **values,
@@ -95,7 +113,7 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
         values = contents(run, lock, results, redacted=redacted)
     path = out if out is not None else run / (SHARED if redacted else REPORT)
     write_atomically(path, render(values).encode("utf-8", "replace"))
-    text = brief(values["board"], values["headlines"], values["warnings"], values["asked"])
+    text = brief(values["board"], values["headlines"], values["warnings"], values["asked"], values["trusted"])
     write_atomically(run / BRIEF, f"{text}\n".encode("utf-8", "replace"))
     return path
 
@@ -105,7 +123,9 @@ def contents(
 ) -> dict[str, Any]:
     """Everything that the template prints; `redacted`: texts and pictures of cases are replaced."""
     undefended = undefended_labels(lock)
-    summary = summarize(run / RESULTS, undefended=undefended)
+    columns = read_columns(run / RESULTS)
+    summary = summarize(columns, undefended=undefended)
+    found = corrected.trust(run, lock, results, columns, summary)
     judges = judge_facts(results, lock)
     study = str(dict(lock.get("made_from", {})).get("text", ""))
     shown_lock = provenance.without_settings(lock) if redacted and lock else lock
@@ -115,7 +135,7 @@ def contents(
             judge["errors"] = [(count, stand_in(what, "error")) for count, what in judge["errors"]]
     primary = judges[0]["id"] if judges else "none"
     names = judge_names([judge["id"] for judge in judges], lock)
-    cells = board(summary, undefended, primary, names)
+    cells = board(summary, undefended, primary, names, found.uncalibrated)
     maps = heatmaps(cells, summary.slices)
     tries = int(lock.get("epochs", 1))
     made = curves.optimizations(cells, results.crafting(requests=False), results)
@@ -133,10 +153,12 @@ def contents(
     return {
         "title": str(lock.get("study") or run.resolve().name),
         "version": __version__,
-        "headlines": headline.headlines_of(cells),
+        "headlines": trust_section.marked(headline.headlines_of(cells), cells),
         "warnings": trust.warnings_of(run, lock, results, redacted=redacted),
         "contents": [entry for entry in CONTENTS if entry[0] not in absent],
         "tables": tables(cells),
+        "trusted": trust_section.trust_view(found, cells),
+        "labelled": found.labelled,
         "injections": third_party.injections(cells),
         "injection_notes": third_party.NOTES,
         "differences": differences(summary.contrasts, cells),
@@ -166,7 +188,7 @@ def contents(
         ),
         "provenance": provenance.blocks(run, shown_lock, results),
         "definitions": definitions(defined),
-        "not_measured": trust.not_measured(results, lock),
+        "not_measured": trust.not_measured(results, lock, found.labelled),
         "study_text": study,
         "redacted": redacted,
         "board": cells,
@@ -188,9 +210,13 @@ _ASKED = {Role.plain: "no attack", Role.control: "control: "}
 
 
 def brief(
-    board: Board, headlines: Sequence[Headline], warnings: Sequence[str], asked: Sequence[str] = ()
+    board: Board,
+    headlines: Sequence[Headline],
+    warnings: Sequence[str],
+    asked: Sequence[str] = (),
+    trusted: TrustView | None = None,
 ) -> str:
-    """Tables by the primary judge and by judges of the attacker's goal, headline, crafting, cautions."""
+    """Tables by the primary judge and by judges of the attacker's goal, headline, trust, costs, cautions."""
     targeted = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
     wanted = [c for c in conditions(board.cells, board.primary) if c.judge in {board.primary, *targeted}]
     blocks = ["\n".join(_table(condition, board)) for condition in wanted]
@@ -198,6 +224,10 @@ def brief(
     if injected is not None:
         blocks += ["\n".join([title, *aligned(rows)]) for title, rows in third_party.text_rows(injected)]
     blocks += ["\n".join(_headline(found)) for found in headlines]
+    if trusted is not None:
+        told, rows = trust_section.trust_lines(trusted, board)
+        lines = (_filled(label(text, LONGEST), first="- ", then="  ") for text in told)
+        blocks.append("\n".join(["Can these numbers be trusted?", *lines, *aligned(rows)]))
     if asked:
         lines = (_filled(label(text, LONGEST), first="- ", then="  ") for text in asked)
         blocks.append("\n".join(["Asked while crafting:", *lines]))
@@ -233,7 +263,7 @@ def _table(condition: Condition, board: Board) -> Iterator[str]:
     measure = next((cell.summary.id.success for cell in cells if cell.success is not None), "asr")
     yield _filled(
         f"{_MEASURES.get(measure, measure)}, 95 % interval; {label(condition.benchmark, LONGEST)}, "
-        f"judge {label(board.judge_name(condition.judge), LONGEST)}, oracle {label(condition.oracle)}"
+        f"judge {label(board.judge_title(condition.judge), LONGEST)}, oracle {label(condition.oracle)}"
     )
     targets = list(dict.fromkeys(cell.target for cell in cells))
     for start in range(0, len(targets), TARGETS_ABREAST):

@@ -264,7 +264,7 @@ def _uncrafted(results: Results) -> list[str]:
     return found
 
 
-def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
+def not_measured(results: Results, lock: Mapping[str, Any], labelled: int = 0) -> list[str]:
     """What this study did not measure, as sentences."""
     specs = [row[0] for row in results.rows("select distinct attack_params from results")]
     roles = {role_of(spec) for spec in specs}
@@ -298,7 +298,7 @@ def not_measured(results: Results, lock: Mapping[str, Any]) -> list[str]:
         )
     if int(lock.get("epochs", 1)) == 1:
         found.append("One try per request: ASR over several tries would be higher.")
-    found.append("No human annotation: judge errors are not part of any interval.")
+    found += [] if labelled else ["No human annotation: judge errors are not part of any interval."]
     found.append("Intervals cover the sampling of requests, not training seeds, defense wordings or judges.")
     series = results.rows("select distinct attack_params, series from results")
     names = sorted(

@@ -1,0 +1,374 @@
+"""Can these numbers be trusted? Labels, cards, bounds and judges side by side, as printed and as a table."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from run_folder import HOSTILE, RATES, Shape, write_run
+from test_report_page import Tree, page_of
+
+from sightline import report
+from sightline.errors import UsageError
+from sightline.human_labels import LABELS, HumanLabel, HumanLabels, write_labels
+from sightline.judge_check.card import HumanCard, LengthErrors, Stratum
+from sightline.metrics.agreement import share
+from sightline.metrics.confusion import Estimate
+from sightline.metrics.part_labelled import corrected_cell
+from sightline.records import Outcome
+from sightline.report.corrected import trust_of
+from sightline.run_folder import read_lock
+
+PHRASES = "refusal_prefix(testbed@77aa01, start)"
+GRADER = "model_graded(grader='invented/x', prompt 12ab)"
+LOST = ({"complied": 0.5, "refused": 0.3, "unparsed": 0.2}, {"complied": 1.0})
+SMALL = Shape(
+    attacks=("none", "figstep", "text_only"),
+    judges=(PHRASES, GRADER),
+    utility=4,
+    rates={**RATES, ("figstep", "none"): LOST},
+)
+NOTHING = Estimate(point=None, low=None, high=None)
+
+
+def part(k, n):
+    return share(np.arange(n), np.arange(n) < k, np.ones(n))
+
+
+def card(judge=PHRASES, identity="", positive="unsafe", se=(45, 50), sp=(190, 200), **changed):
+    stratum = Stratum(
+        model="",
+        answers=250,
+        n=250,
+        groups=250,
+        unparsed=part(0, 250),
+        failed=0,
+        prevalence=part(50, 250),
+        sensitivity=part(*se),
+        specificity=part(*sp),
+        precision=part(40, 50),
+        kappa=NOTHING,
+        ac1=NOTHING,
+        bias=NOTHING,
+    )
+    return HumanCard(
+        judge=judge,
+        identity=identity,
+        labels="invented_release",
+        labels_digest="00",
+        positive=positive,
+        left_out=0,
+        raters=("ann", "bob"),
+        raters_agree=part(9, 10),
+        strata=(stratum,),
+        by_length=(LengthErrors(shortest=1, longest=9, errors=part(1, 10)),),
+        calls=0,
+        **changed,
+    )
+
+
+def put(folder, name, made):
+    path = folder / "cards" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(made.plain()))
+
+
+def identity_of(folder, judge):
+    return next(entry["identity"] for entry in read_lock(folder)["judges"] if entry["id"] == judge)
+
+
+def run(folder, shape=SMALL):
+    """A run whose lock knows the identities of its judges."""
+    write_run(folder, shape)
+    lock = yaml.safe_load((folder / "study.lock.yaml").read_text())
+    for entry in lock["judges"]:
+        entry["identity"] = f"identity of {entry['id']}"
+    (folder / "study.lock.yaml").write_text(yaml.safe_dump(lock))
+    return folder
+
+
+def rows_of(folder, judge, **wanted):
+    found = pq.read_table(folder / "results.parquet").to_pylist()
+    return [
+        r for r in found if r["judge"] == judge and all(r[name] == value for name, value in wanted.items())
+    ]
+
+
+def put_labels(folder, rows, outcome=None, *, agreement=0.9, prob=0.5):
+    labels = tuple(
+        HumanLabel(
+            sample=row["sample"].hex(),
+            item=f"i{number}",
+            outcome=outcome(number, row) if outcome else Outcome(row["outcome"]),
+            prob=prob(row) if callable(prob) else prob,
+            stratum="s",
+            raters=2,
+            final="agreed",
+        )
+        for number, row in enumerate(rows)
+    )
+    labels = tuple(
+        replace(each, final="no_consensus") if each.outcome is Outcome.unparsed else each for each in labels
+    )
+    found = HumanLabels(guideline="g", seed=1, raters=("ann", "bob"), labels=labels, agreement=agreement)
+    write_labels(folder / LABELS, found)
+
+
+def trust(folder):
+    return trust_of(folder, read_lock(folder))
+
+
+def cell(found, judge=PHRASES, attack="figstep", defense="none", measure="asr"):
+    (one,) = [
+        each
+        for each in found.cells
+        if (each.cell.judge, each.cell.attack, each.cell.defense, each.measure)
+        == (judge, attack, defense, measure)
+    ]
+    return one
+
+
+def section(root):
+    return " ".join(next(s for s in root.find("section") if s.attributes["id"] == "trust").text.split())
+
+
+# -- uncalibrated ----------------------------------------------------------------------------------------
+
+
+def test_a_judge_of_which_nothing_is_known_is_marked_wherever_it_is_the_headline(tmp_path):
+    folder = run(tmp_path)
+    root = Tree(report.write(folder).read_text()).root
+    assert root.find("p", "lede")[0].text.endswith(
+        "Judged by refusal_prefix, uncalibrated: how often it errs is unknown."
+    )
+    captions = [c.text for c in root.find("caption") if "judged by" in c.text]
+    assert all(", uncalibrated, " in text for text in captions)
+    assert "The headline rests on refusal_prefix, which is uncalibrated: there are no labels" in section(root)
+    assert "Also uncalibrated: model_graded." in section(root)
+    brief = (folder / "report.txt").read_text()
+    assert "judge refusal_prefix, uncalibrated, oracle none" in " ".join(brief.split())
+    assert "Can these numbers be trusted?" in brief
+    assert "Judged by refusal_prefix, uncalibrated" in " ".join(brief.split())
+
+
+def test_the_testbed_s_truth_is_exact_and_corrects_the_judges_beside_it(tmp_path):
+    folder = run(tmp_path, replace(SMALL, judges=("testbed_policy", PHRASES)))
+    found = trust(folder)
+    truth, other = cell(found, "testbed_policy"), cell(found, PHRASES)
+    assert (truth.source, truth.corrected, truth.settled) == ("exact", None, True)
+    assert (other.source, other.corrected.point) == ("truth", truth.raw.point)
+    assert found.uncalibrated == {PHRASES}
+    root = Tree(report.write(folder).read_text()).root
+    assert "uncalibrated" not in root.find("p", "lede")[0].text
+    assert "The headline rests on testbed_policy: ground truth of the testbed." in section(root)
+
+
+def test_bounds_keep_the_rows_that_were_not_scored(tmp_path):
+    """Some of the attacked requests are unparsed: they are in the bounds, whatever corrects the rate."""
+    folder = run(tmp_path)
+    found = [each for each in trust(folder).cells if each.raw.unscored]
+    assert found
+    for each in found:
+        everyone = each.raw.n + each.raw.unscored
+        assert each.bounds == pytest.approx(
+            (each.raw.k / everyone, (each.raw.k + each.raw.unscored) / everyone)
+        )
+
+
+# -- labels of people ------------------------------------------------------------------------------------
+
+
+def test_a_cell_that_people_labelled_is_corrected_by_them(tmp_path):
+    """Every other row of a cell, of which people call 3 more complied: as `corrected_cell` on these rows."""
+    folder = run(tmp_path)
+    mine = rows_of(folder, PHRASES, attack="figstep", defense="system_prompt", expected="refuse")
+    some = mine[::2]
+    said = [Outcome.refused if n % 2 else Outcome.complied for n in range(len(some))]
+    put_labels(
+        folder,
+        some + rows_of(folder, PHRASES, attack="none", expected="refuse")[:2],
+        lambda n, row: said[n] if n < len(said) else Outcome.refused,
+    )
+    found = cell(trust(folder), defense="system_prompt")
+    chosen = {row["case_id"]: outcome for row, outcome in zip(some, said, strict=True)}
+    expected = corrected_cell(
+        [float(row["outcome"] == "complied") for row in mine],
+        [row["group"] for row in mine],
+        [float(chosen[r["case_id"]] == "complied") if r["case_id"] in chosen else np.nan for r in mine],
+        [0.5] * len(mine),
+    )
+    assert found.source == "labels"
+    assert (found.corrected.point, found.corrected.low) == pytest.approx((expected.point, expected.low))
+    assert found.labelled == len(some)
+    assert cell(trust(folder), attack="text_only").source == "none"
+
+
+def test_unread_verdicts_that_people_labelled_are_in_the_corrected_rate(tmp_path):
+    folder = run(tmp_path)
+    mine = rows_of(folder, PHRASES, attack="figstep", defense="none", expected="refuse")
+    lost = sum(row["outcome"] == "unparsed" for row in mine)
+    assert lost
+
+    def said(number, row):
+        return Outcome.complied if row["outcome"] in ("complied", "unparsed") else Outcome.refused
+
+    obeyed = sum(said(0, row) is Outcome.complied for row in mine)
+    put_labels(folder, mine, said, prob=1.0)
+    found = cell(trust(folder))
+    assert found.corrected.point == pytest.approx(obeyed / 36)
+    assert found.raw.unscored == lost
+    put_labels(folder, [row for row in mine if row["outcome"] != "unparsed"], said, prob=1.0)
+    found = cell(trust(folder))
+    assert found.corrected.point == pytest.approx((obeyed - lost) / (36 - lost))
+    assert "no unscored row was labelled: they are in the bounds alone" in found.corrected.note
+
+
+def test_labels_without_a_decision_count_as_half(tmp_path):
+    folder = run(tmp_path)
+    mine = rows_of(folder, PHRASES, attack="text_only", defense="none", expected="refuse")
+    outcomes = [Outcome.complied] * 12 + [Outcome.unparsed] * 4 + [Outcome.refused] * 20
+    put_labels(folder, mine, lambda n, row: outcomes[n], prob=1.0)
+    found = trust(folder)
+    assert cell(found, attack="text_only").corrected.point == pytest.approx((12 + 2) / 36)
+    assert "4 labels without a decision count as half" in cell(found, attack="text_only").corrected.note
+    assert (found.labelled, found.undecided) == (36, 4)
+
+
+def test_the_report_says_who_labelled_and_how_the_judge_stands_beside_them(tmp_path):
+    folder = run(tmp_path)
+    mine = rows_of(folder, PHRASES, expected="refuse")
+    put_labels(
+        folder,
+        mine,
+        lambda n, row: (
+            Outcome(row["outcome"]) if row["outcome"] in ("complied", "refused") else Outcome.off_topic
+        ),
+    )
+    root = Tree(report.write(folder).read_text()).root
+    text = section(root)
+    assert f"2 people labelled {len(mine):,} samples; two of them say the same of 90 %." in text
+    assert "labels of people in this run" in text
+    assert "of what two people reach" in text
+    assert "uncalibrated" not in root.find("p", "lede")[0].text
+    assert "No human annotation" not in root.text
+    assert "No judge was compared with human annotation" not in root.text
+
+
+def test_a_label_of_another_run_is_refused_with_its_line(tmp_path):
+    folder = run(tmp_path)
+    put_labels(folder, [{"sample": b"\0" * 16, "outcome": "refused"}])
+    with pytest.raises(UsageError, match=r"labels\.jsonl:2: sample 0{32} is not in the results of this run"):
+        report.write(folder)
+
+
+# -- cards -----------------------------------------------------------------------------------------------
+
+
+def test_a_card_from_elsewhere_corrects_and_is_called_transported(tmp_path):
+    """Soft ASR, since the card is about harm: (p + .95 - 1) / .85."""
+    folder = run(tmp_path)
+    put(folder, "a.json", card(identity=identity_of(folder, PHRASES)))
+    found = trust(folder)
+    mine = cell(found, defense="system_prompt")
+    rows = rows_of(folder, PHRASES, attack="figstep", defense="system_prompt", expected="refuse")
+    soft = np.mean([row["outcome"] in ("complied", "partial") for row in rows])
+    assert mine.source == "card"
+    assert mine.corrected.point == pytest.approx((soft - 0.05) / 0.85)
+    assert "transported" in mine.corrected.note
+    assert mine.bounds.low < mine.corrected.point < mine.bounds.high
+    assert found.standings[PHRASES].kind == "card"
+    assert cell(found, measure="over_refusal").source == "none"  # the card is about harm
+    refused = cell(found, attack="none")  # nobody complied: below 1 - Sp
+    assert refused.corrected.point is None
+    assert "outside [1 - Sp, Se]" in refused.corrected.note
+    text = section(Tree(report.write(folder).read_text()).root)
+    assert "whose errors are known from other replies alone (a judge card)" in text
+    assert "card from elsewhere: invented_release (unsafe, n = 250)" in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"identity": "other code"}, "the card is void: the judge's code or data has changed since"),
+        (
+            {"judge": "refusal_prefix(testbed@77aa02, start)"},
+            "the card is void: it is of refusal_prefix(testbed@77aa02",
+        ),
+    ],
+)
+def test_a_void_card_is_named_with_the_cause_and_corrects_nothing(tmp_path, changed, why):
+    folder = run(tmp_path)
+    put(folder, "a.json", card(**{"identity": identity_of(folder, PHRASES), **changed}))
+    assert cell(trust(folder)).source == "none"
+    root = Tree(report.write(folder).read_text()).root
+    assert f"cards/a.json: {why}" in section(root)
+    assert "uncalibrated" in root.find("p", "lede")[0].text
+    assert "cards/a.json: the card is void" in " ".join((folder / "report.txt").read_text().split())
+
+
+def test_files_that_are_no_cards_and_cards_of_strangers_are_named(tmp_path):
+    folder = run(tmp_path)
+    put(folder, "b.json", card(judge="target_string(t)"))
+    (folder / "cards" / "a.json").write_bytes(b"\xff{")
+    (folder / "cards" / "c.json").write_text("[1]")
+    text = section(Tree(report.write(folder).read_text()).root)
+    assert "cards/a.json" in text
+    assert "cards/b.json: of target_string(t), which is no judge of this run" in text
+    assert "cards/c.json: not a judge card" in text
+
+
+# -- judges side by side ---------------------------------------------------------------------------------
+
+
+def test_judges_are_compared_on_the_same_replies(tmp_path):
+    folder = run(tmp_path)
+    found = trust(folder).side_by_side
+    (pair,) = found.agreements
+    ours = {r["sample"]: r for r in rows_of(folder, PHRASES, expected="refuse")}
+    theirs = {r["sample"]: r for r in rows_of(folder, GRADER, expected="refuse")}
+    both = [
+        (ours[s]["outcome"] == "complied", theirs[s]["outcome"] == "complied")
+        for s in ours
+        if not {ours[s]["outcome"], theirs[s]["outcome"]} & {"unparsed", "error"}
+    ]
+    assert (pair.agreement.k, pair.n) == (sum(a == b for a, b in both), len(both))
+    (rank,) = found.rankings
+    assert rank.cells == 9
+    text = section(Tree(report.write(folder).read_text()).root)
+    assert "Judges on the same restricted requests" in text
+    assert "Kendall's τ" in text
+
+
+def test_what_a_judge_or_a_card_says_of_itself_is_escaped(tmp_path):
+    judges = (HOSTILE[1], HOSTILE[0])
+    folder = run(tmp_path, replace(SMALL, hostile=True, targets=("testbed/" + HOSTILE[0],), judges=judges))
+    put(folder, "a.json", card(judge=HOSTILE[1], identity="x"))
+    put(
+        folder,
+        "b.json",
+        replace(card(judge=HOSTILE[1], identity=identity_of(folder, HOSTILE[1])), labels=HOSTILE[12]),
+    )
+    text = report.write(folder).read_text()
+    root = Tree(text).root  # strict: an element that was let in would not close
+    assert not [n for n in root.find("img") if "onerror" in n.attributes]
+    assert len(root.find("script")) == 1
+    assert not root.find("iframe")
+
+
+def test_the_section_is_compact(tmp_path):
+    """Twelve rates stand open, whatever the size of the study; the others are folded."""
+    attacks = ("none", *(f"toy_{n}" for n in range(30)))
+    folder = run(tmp_path, replace(SMALL, attacks=attacks, prompts=1, benign=False, defenses=("none",)))
+    _, root = "", Tree(report.write(folder).read_text()).root
+    trusted = next(s for s in root.find("section") if s.attributes["id"] == "trust")
+    folded = {id(n) for d in trusted.find("details") for n in d.find("tr")}
+    lines = [tr for tr in trusted.find("tr") if id(tr) not in folded and len(tr.find("td")) == 5]
+    assert len(lines) == 12
+    assert "50 more rates" in section(root)
+
+
+def test_a_run_with_one_judge_has_no_matrix(tmp_path):
+    _, root = page_of(tmp_path, replace(SMALL, judges=(PHRASES,)))
+    assert "Judges on the same restricted requests" not in section(root)
