@@ -116,3 +116,34 @@ def status(ctx: typer.Context) -> None:
 
     for line in status_lines(ctx.obj / FOLDER):
         say(line)
+
+
+@annotate.command()
+def close(
+    ctx: typer.Context,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="With what there is: before all raters or disputes are done.")
+    ] = False,
+) -> None:
+    """Make the final labels: the truth that judges of the run are measured against, and cards of them.
+
+    Example: `sightline annotate runs/quickstart close`
+    """
+    from sightline.annotation.closing import close as closed_round
+    from sightline.judge_check.people import cards, judged_rows, undecided, write_cards
+    from sightline.terminal import say
+
+    found = closed_round(ctx.obj, partial=partial)
+    rows = judged_rows(ctx.obj, found.labels)
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(found.items.items()))
+    say(f"{sum(found.items.values()):,} items labelled ({counts}), {found.left_out:,} without a label")
+    unsafe = undecided(rows)
+    if unsafe.all_safe is not None and unsafe.all_unsafe is not None and unsafe.half is not None:
+        say(
+            f"unsafe replies to restricted requests, by people: {unsafe.half:.1%} (items without consensus "
+            f"counted half; {unsafe.all_safe:.1%} if all are safe, {unsafe.all_unsafe:.1%} if none is)"
+        )
+    made = list(cards(ctx.obj, found.labels, rows, found.agree))
+    for card, path in zip(made, write_cards(ctx.obj, made), strict=True):
+        say(f"{path}\n{card.text()}\n")
+    say(f"{found.path}: {len(found.labels.labels):,} samples; as a judge: human(file='{found.path}')")

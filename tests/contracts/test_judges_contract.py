@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from sightline.records import Outcome, Response, Verdict
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "guard": {"grader": "scripted/none"},
+    "human": {"file": str(Path(__file__).parents[1] / "fixtures" / "human_labels.jsonl")},
     "jury": {"members": ("refusal_prefix", "model_graded(grader='scripted/none')", "testbed_policy")},
     "model_graded": {"grader": "scripted/none"},
     "rubric": {"grader": "scripted/none"},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.judges.guard import Guard as Guard
+    from sightline.judges.human import Human as Human
     from sightline.judges.injected_goal import InjectedGoal as InjectedGoal
     from sightline.judges.jury import Jury as Jury
     from sightline.judges.model_graded import ModelGraded as ModelGraded

@@ -1,0 +1,166 @@
+"""What raters said of each item: one ballot per item, gathered from the raters' files.
+
+The outcome of an answer is that of the first question that names one. Answers of another round, or under
+another guideline, are answers to another question: they are counted apart and are in no ballot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from sightline.annotation.events import Event, events_path, read_events
+from sightline.annotation.plan import Plan, read_plan
+from sightline.annotation.questions import Question, outcome_of, read_questions
+from sightline.errors import UsageError
+from sightline.records import Outcome
+
+GUIDELINE_SHOWN = 8
+"""Characters of a guideline's digest in an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One item.
+
+    Attributes:
+        item: its id.
+        votes: outcome by rater, of first showings; `unparsed` is "cannot decide".
+        skipped: reason by rater; escalated: raters who want it looked at by someone else.
+        notes: the raters' own words, in no order that tells whose they are.
+        waiting: raters who are asked and have not said anything yet; who opted out of it is not asked.
+    """
+
+    item: str
+    votes: Mapping[str, Outcome] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    escalated: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+    @property
+    def dispute(self) -> str:
+        """Why a third person has to look at it, once nobody is waited for; '' if the raters agree."""
+        if self.escalated:
+            return "escalated"
+        if not self.votes:
+            return "unanswered"
+        if len(set(self.votes.values())) > 1:
+            return "differ"
+        return "undecided" if Outcome.unparsed in self.votes.values() else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one rater said.
+
+    Attributes:
+        last: the last answer, skip or escalation by (item, second showing); undone ones are gone.
+        optout: hazard codes that the rater is not asked about.
+        elsewhere: answers of another round or guideline.
+    """
+
+    last: Mapping[tuple[str, bool], Event]
+    optout: frozenset[str]
+    elsewhere: int
+
+
+class Annotation(NamedTuple):
+    """An annotation folder as it stands: its plan, its questions, and what each rater said."""
+
+    folder: Path
+    plan: Plan
+    questions: Mapping[str, Question]
+    said: Mapping[str, Said]
+
+
+def read_annotation(folder: Path) -> Annotation:
+    """All files of an annotation folder.
+
+    Raises:
+        UsageError: if there is no plan, or an answer is about an item that the plan does not have.
+        DamageError: if a file is damaged, naming the line.
+    """
+    plan, questions = read_plan(folder), read_questions(folder)
+    return Annotation(folder, plan, questions, {name: said_by(folder, plan, name) for name in plan.raters})
+
+
+def said_by(folder: Path, plan: Plan, rater: str) -> Said:
+    """What a rater said in the present round under the present guideline."""
+    path, header = events_path(folder, rater), plan.header
+    guideline = header.guideline[:GUIDELINE_SHOWN]
+    last: dict[tuple[str, bool], Event] = {}
+    optout: frozenset[str] = frozenset()
+    elsewhere = 0
+    for event in read_events(path):
+        kind = event.event
+        if kind == "optout":
+            optout = frozenset(code for code in event.reason.split(",") if code)
+        elif kind in ("answer", "skip", "escalate"):
+            if event.item not in plan.items:
+                raise UsageError(
+                    f"{path}: line {event.seq or '?'} is about item {event.item!r}, which the plan does not "
+                    "have: the answers are of another plan; restore its plan.jsonl, or move them away"
+                )
+            if event.round != header.round or event.guideline not in ("", guideline):
+                elsewhere += 1
+            else:
+                last[event.item, event.repeat] = event
+        elif kind == "undo" and event.round == header.round:
+            last.pop((event.item, event.repeat), None)
+    return Said(last, optout, elsewhere)
+
+
+class OutcomeReader:
+    """The outcome of an answer; equal answers are read once."""
+
+    def __init__(self, questions: Mapping[str, Question]) -> None:
+        self._questions = questions
+        self._known: dict[tuple[tuple[str, str], ...], Outcome | None] = {}
+
+    def __call__(self, answers: Mapping[str, str]) -> Outcome | None:
+        """None if no answer names an outcome.
+
+        Raises:
+            UsageError: for an answer that is no choice of its question.
+        """
+        key = tuple(answers.items())
+        if key not in self._known:
+            self._known[key] = outcome_of(answers, self._questions)
+        return self._known[key]
+
+
+def ballots(found: Annotation, *, gold: bool = False) -> dict[str, Ballot]:
+    """The ballots of all drawn items by id, in the order of the plan; with `gold` those of known truth, too.
+
+    Raises:
+        UsageError: for an answer that is no choice of its question.
+    """
+    read = OutcomeReader(found.questions)
+    return {ballot.item: ballot for ballot in _ballots(found, read, gold=gold)}
+
+
+def _ballots(found: Annotation, read: OutcomeReader, *, gold: bool) -> Iterator[Ballot]:
+    for item, planned in found.plan.items.items():
+        if planned.kind == "gold" and not gold:
+            continue
+        votes: dict[str, Outcome] = {}
+        skipped: dict[str, str] = {}
+        escalated, notes, waiting = [], [], []
+        for rater, said in found.said.items():
+            event = said.last.get((item, False))
+            if event is None:
+                if rater in planned.order and not (planned.hazard and planned.hazard in said.optout):
+                    waiting.append(rater)
+                continue
+            if event.note:
+                notes.append(event.note)
+            if event.event == "skip":
+                skipped[rater] = event.reason
+            elif event.event == "escalate":
+                escalated.append(rater)
+            elif (outcome := read(event.questions)) is not None:
+                votes[rater] = outcome
+        yield Ballot(item, votes, skipped, tuple(escalated), tuple(sorted(notes)), tuple(waiting))

@@ -1,0 +1,178 @@
+"""Close a round: each item's final label, carried to all samples of the run that it stands for.
+
+A round that is stopped early is still a sample, because every rater's list is mixed by blocks: what is not
+labelled is left out, and the chances of the others in its stratum are multiplied by the labelled share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from sightline.annotation.adjudication import Decision, decision, ruled, rulings
+from sightline.annotation.ballots import Annotation, Ballot, ballots, read_annotation
+from sightline.annotation.plan import FOLDER, PLAN, Planned
+from sightline.errors import DamageError, UsageError
+from sightline.human_labels import LABELS, HumanLabel, HumanLabels, content_digest, write_labels
+from sightline.metrics.agreement import Share, share
+from sightline.records import Outcome
+from sightline.run_folder import lock_digest, read_lock
+from sightline.study.judging import shown_of
+from sightline.tables import open_tables
+
+BATCH = 1024
+NOWHERE = "0" * 32
+"""A key that no record has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What a round came to: `path` of its labels, and items by how their label came about.
+
+    `left_out` are items without any label, `path` the file that was written; `agree` are pairs of raters of
+    one item that say the same.
+    """
+
+    path: Path
+    labels: HumanLabels
+    items: Mapping[str, int]
+    left_out: int
+    agree: Share
+
+
+def close(run: Path, *, partial: bool = False) -> Closed:
+    """Write `annotation/labels.jsonl` of a run.
+
+    Args:
+        run: folder of a run whose samples were labelled.
+        partial: whether to close with what there is: items that nobody labelled are left out, and those that
+            wait for an adjudicator are labelled `no_consensus`.
+
+    Raises:
+        UsageError: if raters or the adjudicator are still waited for, without `partial`; if there is no label
+            at all; if the plan is of another run.
+        DamageError: if a file is damaged, or records of a labelled sample are lost.
+    """
+    found = read_annotation(run / FOLDER)
+    if found.plan.header.run != lock_digest(read_lock(run)):
+        raise UsageError(
+            f"{run / FOLDER / PLAN}: the plan is of another run, or the study has changed since it was "
+            "drawn: put the folder `annotation` back into its run"
+        )
+    every = ballots(found)
+    if not partial:
+        _refuse_open(found, every)
+    decided, left_out = _decided(found, every)
+    if not decided:
+        raise UsageError(
+            f"{run / FOLDER}: there is no label yet; `sightline annotate {run} serve` asks raters"
+        )
+    chances = _chances(found, decided)
+    rows = [
+        HumanLabel(
+            sample=sample,
+            item=item,
+            outcome=each.outcome,
+            prob=chances[item],
+            stratum=found.plan.items[item].stratum,
+            raters=max(1, len(every[item].votes)),
+            final=each.final,
+        )
+        for item, each in decided.items()
+        for sample in found.plan.items[item].samples
+    ]
+    header = found.plan.header
+    agree = pairs_agree(found, every.values())
+    labels = HumanLabels(
+        guideline=header.guideline,
+        seed=header.seed,
+        raters=found.plan.raters,
+        labels=tuple(_with_content(run, rows)),
+        agreement=agree.point,
+    )
+    path = run / LABELS
+    write_labels(path, labels)
+    return Closed(path, labels, Counter(each.final for each in decided.values()), left_out, agree)
+
+
+def _refuse_open(found: Annotation, every: Mapping[str, Ballot]) -> None:
+    waiting = Counter(name for each in every.values() for name in each.waiting)
+    if waiting:
+        names = ", ".join(f"{name} {count:,}" for name, count in sorted(waiting.items()))
+        raise UsageError(
+            f"answers are waited for ({names}): go on with `serve`, or close with what there is by --partial"
+        )
+    done = rulings(found.folder, found.plan.header.round)
+    if disputes := sum(bool(each.dispute) and each.item not in done for each in every.values()):
+        raise UsageError(
+            f"{disputes:,} items wait for an adjudicator: `adjudicate` asks about them, or --partial labels "
+            "them no_consensus"
+        )
+
+
+def _decided(found: Annotation, every: Mapping[str, Ballot]) -> tuple[dict[str, Decision], int]:
+    """Decisions by item, and how many items have none."""
+    done = rulings(found.folder, found.plan.header.round)
+    decided: dict[str, Decision] = {}
+    for item, ballot in every.items():
+        ruling = ruled(done[item]) if item in done else None
+        if not ballot.votes and ruling is None:
+            continue
+        decided[item] = decision(ballot, ruling) or Decision(Outcome.unparsed, "no_consensus")
+    return decided, len(every) - len(decided)
+
+
+def _chances(found: Annotation, decided: Mapping[str, Decision]) -> dict[str, float]:
+    """The chance of each labelled item: as drawn, times the labelled share of its phase and stratum."""
+    drawn: Counter[tuple[int, str]] = Counter()
+    labelled: Counter[tuple[int, str]] = Counter()
+    for item, planned in found.plan.items.items():
+        if planned.kind == "sample":
+            drawn[_part(planned)] += 1
+            labelled[_part(planned)] += item in decided
+    return {
+        item: (planned := found.plan.items[item]).prob * labelled[_part(planned)] / drawn[_part(planned)]
+        for item in decided
+    }
+
+
+def _part(planned: Planned) -> tuple[int, str]:
+    return planned.phase, planned.stratum
+
+
+def pairs_agree(found: Annotation, every: Iterable[Ballot]) -> Share:
+    """Of all pairs of raters of one item, those that give the same outcome, by the plan's groups."""
+    groups: dict[str, int] = {}
+    at: list[int] = []
+    same: list[bool] = []
+    for ballot in every:
+        planned = found.plan.items[ballot.item]
+        group = groups.setdefault(planned.group or ballot.item, len(groups))
+        for one, other in combinations(ballot.votes.values(), 2):
+            at.append(group)
+            same.append(one == other)
+    return share(np.array(at, dtype=np.int64), same, [True] * len(same))
+
+
+def _with_content(run: Path, rows: Sequence[HumanLabel]) -> Iterator[HumanLabel]:
+    """Labels with the digest of what was shown, from the records of the run.
+
+    Raises:
+        DamageError: if records are lost.
+    """
+    with open_tables(run / "records", "craft", "answer") as (crafted, answered):
+        for start in range(0, len(rows), BATCH):
+            batch = rows[start : start + BATCH]
+            replies = answered.rows([each.sample for each in batch])
+            artifacts = crafted.rows([NOWHERE if reply is None else reply["artifact"] for reply in replies])
+            for each, artifact, reply in zip(batch, artifacts, replies, strict=True):
+                if artifact is None or reply is None:
+                    what = f"the sample {each.sample}, which was labelled, is not in the records"
+                    raise DamageError(answered.parquet, what, "`sightline run` makes it again")
+                shown = shown_of(artifact, reply)
+                yield replace(each, content=content_digest(artifact["case_id"], shown, reply["text"]))
