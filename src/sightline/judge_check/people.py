@@ -134,13 +134,13 @@ def cards(run: Path, labels: HumanLabels, rows: Sequence[Judged], agree: Share) 
                 identity=identities[judge],
                 labels=f"people on this run, guideline {labels.guideline[:8]}, weighted by the draw",
                 labels_digest=source,
+                guideline=labels.guideline,
                 positive=positive,
                 left_out=len(mine) - len(kept),
                 raters=labels.raters,
                 raters_agree=agree,
                 strata=tuple(_stratum(name, part, positive) for name, part in parts),
                 by_length=(),
-                calls=0,
             )
 
 
@@ -189,7 +189,8 @@ def _stratum(model: str, rows: Sequence[Judged], positive: Positive) -> Stratum:
     figures = estimates(table)
     unread = np.array([row.outcome not in SCORED for row in alive], dtype=bool)
     return Stratum(
-        model=model,
+        by="model" if model else "",
+        name=model,
         answers=len(rows),
         n=len(read),
         groups=len(table),
