@@ -40,7 +40,8 @@ def part(k, n):
 
 def card(judge=PHRASES, identity="", positive="unsafe", se=(45, 50), sp=(190, 200), **changed):
     stratum = Stratum(
-        model="",
+        by="",
+        name="",
         answers=250,
         n=250,
         groups=250,
@@ -65,7 +66,6 @@ def card(judge=PHRASES, identity="", positive="unsafe", se=(45, 50), sp=(190, 20
         raters_agree=part(9, 10),
         strata=(stratum,),
         by_length=(LengthErrors(shortest=1, longest=9, errors=part(1, 10)),),
-        calls=0,
         **changed,
     )
 
@@ -397,3 +397,13 @@ def test_python_gives_the_same_numbers_as_tables(tmp_path):
     assert [row["benchmark"] for row in pairs] == ["", "testbed_requests"]
     assert pairs[0]["agreement"] == found.side_by_side.agreements[0].agreement.point
     assert pairs[1]["tau_low"] == found.side_by_side.rankings[0].tau.low
+
+
+def test_cards_of_the_run_s_own_labels_are_read_too(tmp_path):
+    folder = run(tmp_path)
+    made = replace(card(identity=identity_of(folder, PHRASES)), of_ceiling=0.95)
+    path = folder / "annotation" / "cards" / "own.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(made.plain()))
+    assert cell(trust(folder)).source == "card"
+    assert "95 % of what two people reach (card)" in section(Tree(report.write(folder).read_text()).root)

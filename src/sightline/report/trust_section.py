@@ -183,6 +183,8 @@ def _judge(found: Standing, ceiling: float | None) -> JudgeLine:
         said = f"{_share(people.agreement)}, n = {people.agreement.n:,}"
         of = share_of_ceiling(people.agreement.point, ceiling)
         said += f"; {as_percent(of)} of what two people reach" if of is not None else ""
+    elif card is not None and card.of_ceiling is not None:
+        said = f"{as_percent(card.of_ceiling)} of what two people reach (card)"
     return JudgeLine(
         judge=found.judge,
         standing=_standing(found),
