@@ -1,4 +1,4 @@
-"""What is known of each judge's errors: cards in the run's folder, labels of people in the run, or nothing."""
+"""What is known of each judge's errors: cards in the folder of the run, labels of people, or nothing."""
 
 from __future__ import annotations
 
