@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +28,7 @@ from sightline import _lazy, cards, closure, registry, targets, whitebox
 from sightline.cases import Conversation
 from sightline.closure import PLUMBING, without_code
 from sightline.contracts import Craft, Decoding, NeedsTarget, ResolvesFiles
-from sightline.defending import NeedsHelpers
+from sightline.defending import NeedsHelpers, NeedsInside
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.identities import inner_of
@@ -38,7 +39,8 @@ from sightline.study.stage_code import STAGES, SURROGATES, stage_code
 from sightline.study.surrogates import EncoderSurrogate, open_surrogate
 
 METHODS = [(kind, name) for kind in cards.KINDS for name in shipped(kind)]
-NO_IMAGES = SimpleNamespace()
+NO_IMAGES = SimpleNamespace()from sightline.targets.defended import DefendedTarget
+
 
 
 @pytest.fixture(autouse=True)
@@ -321,7 +323,12 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
         if kind == "defense":
             if isinstance(method, NeedsHelpers) and hasattr(method, "model"):
                 method = dataclasses.replace(method, model="scripted/echo")
-            target = targets.open_target(f"defended/{registry.spec(method)}:scripted/echo", blobs)
+            bare = targets.open_target("scripted/echo", blobs)
+            if isinstance(method, NeedsInside):
+                bare.inside = lambda: bare
+                bare.write = lambda conversation, decoding, how: bare.generate(conversation, decoding)
+            opener = partial(targets.open_target, images=blobs)
+            target = DefendedTarget(method, bare, blobs, opener)
             asyncio.run(target.generate(Conversation.user("steps for x"), Decoding()))
         if kind == "judge":
             if isinstance(method, NeedsTarget):
@@ -329,7 +336,8 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
                     method = dataclasses.replace(method, grader="scripted/echo")
                 method = method.bind(lambda string: targets.open_target(string, blobs))
             item = case("steps for balopi", id="b/1")
-            asyncio.run(method.judge(item, item.conversation, Response(text="balopi : 1. stir")))
+            with suppress(UsageError):  # `human`, without labels of a run
+                asyncio.run(method.judge(item, item.conversation, Response(text="balopi : 1. stir")))
             _ = method.id
         if kind == "benchmark" and not method.needs_root:
             list(method.cases(OfficialRelease(None, blobs)))
