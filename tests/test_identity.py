@@ -37,10 +37,10 @@ from sightline.release import OfficialRelease
 from sightline.store import Blobs
 from sightline.study.stage_code import STAGES, SURROGATES, stage_code
 from sightline.study.surrogates import EncoderSurrogate, open_surrogate
+from sightline.targets.defended import DefendedTarget
 
 METHODS = [(kind, name) for kind in cards.KINDS for name in shipped(kind)]
-NO_IMAGES = SimpleNamespace()from sightline.targets.defended import DefendedTarget
-
+NO_IMAGES = SimpleNamespace()
 
 
 @pytest.fixture(autouse=True)
