@@ -306,6 +306,15 @@ def _forget_files() -> None:
                     value.cache_clear()
 
 
+def _itself(target: Any) -> Any:
+    return target
+
+
+async def _written(target: Any, conversation: Conversation, decoding: Decoding, how: Any) -> Response:
+    """What a target that only says things writes when it is looked into."""
+    return await target.generate(conversation, decoding)
+
+
 def _exercise(kind: str, name: str, blobs: Blobs) -> None:
     """Use a method once, in every preset, as far as it goes without a model."""
     presets = ["default", *registry.card(kind, name).presets]
@@ -325,8 +334,8 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
                 method = dataclasses.replace(method, model="scripted/echo")
             bare = targets.open_target("scripted/echo", blobs)
             if isinstance(method, NeedsInside):
-                bare.inside = lambda: bare
-                bare.write = lambda conversation, decoding, how: bare.generate(conversation, decoding)
+                bare.inside = partial(_itself, bare)
+                bare.write = partial(_written, bare)
             opener = partial(targets.open_target, images=blobs)
             target = DefendedTarget(method, bare, blobs, opener)
             asyncio.run(target.generate(Conversation.user("steps for x"), Decoding()))
