@@ -5,7 +5,7 @@
 
 A real server as a process of its own, killed at random points of the work; two clients at once repeat each
 request until it is confirmed. `lost`: confirmed events that are not in the files, or not as they were sent;
-`doubled`: rows of a request beyond its first; `unasked`: rows of no confirmed request. All three have to be 0.
+`doubled`: rows of a request beyond its first; `unasked`: rows of no confirmed request. All have to be 0.
 
 Then, without kills: seconds from a POST to its confirmation, with the row forced to disk (`save_p50_ms`,
 `save_p95_ms`; goal: 20 ms), of one rater alone and of two at once. `fsync_p50_ms`, `fsync_p95_ms`: what the
