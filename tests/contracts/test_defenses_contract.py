@@ -66,6 +66,12 @@ class Inner:
         self.stop = stop
         self.asked = []
 
+    def inside(self):
+        return self
+
+    async def write(self, conversation, decoding, how):
+        return await self.generate(conversation, decoding)
+
     async def generate(self, conversation, decoding):
         self.asked.append(conversation)
         if self.stop == "stop":
