@@ -21,6 +21,10 @@ else:
     Floats = Any  # `import sightline` must not load NumPy
 
 
+ANSWER = "answer"
+"""The purpose of a call that puts the request itself to the target."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steering:
     """Vectors that are added to what leaves the model's blocks, at every token or where a gate is open.
@@ -158,7 +162,7 @@ class Defending:
         self,
         conversation: Conversation,
         *,
-        purpose: str = "answer",
+        purpose: str = ANSWER,
         seed: int | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
@@ -171,7 +175,7 @@ class Defending:
 
         Args:
             conversation: what is asked.
-            purpose: names the call in the record.
+            purpose: names the call in the record; the first reply for the purpose `answer` is the raw one.
             seed: of sampling.
             temperature: 0 is greedy.
             max_tokens: new tokens, at most.

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blind import BLIND
 from shipped import shipped
 
 from sightline import registry
 from sightline.cases import Conversation, Image, Turn
 from sightline.contracts import Decoding
 from sightline.defending import NeedsHelpers
+from sightline.defenses._readers import READERS
 from sightline.digests import sha256_bytes
 from sightline.records import Cost, Response
 from sightline.store import Blobs, encode_png
@@ -74,6 +76,12 @@ class Inner:
         if self.stop == "stop":
             return Response(text="a cube", cost=Cost(calls_target=1, tokens_in=3, tokens_out=2))
         return Response(text="", stop=self.stop, error="why", cost=Cost(calls_target=1))
+
+
+@pytest.fixture(autouse=True)
+def _blind(monkeypatch):
+    """No test here needs the extra `ocr`."""
+    monkeypatch.setitem(READERS, "rapidocr", BLIND)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sightline.annotation.contents import Contents
+from sightline.annotation.coordination import coordination
 from sightline.annotation.desk import Desk
 from sightline.annotation.exposure import Limits, read_limits, record_limits
 from sightline.annotation.guideline import care_of, guideline_digest, read_guideline
@@ -240,7 +241,8 @@ def serve(
             record_limits(folder, held, now())
             door = Door(desk.secret, desk.sessions, tls=address.tls)
             host = shown_host(address, listening)
-            app = application(desk, door, host, tls=address.tls)
+            more = coordination(run, desk)
+            app = application(desk, door, host, coordination=more, tls=address.tls)
 
             def ready() -> None:
                 for line in urls(desk.secret, desk.sessions, host, tls=address.tls):
