@@ -7,8 +7,9 @@ import pytest
 
 from sightline.cases import Expected
 from sightline.human_labels import HumanLabel
-from sightline.judge_check.people import Judged, _stratum, undecided, weighted_share
+from sightline.judge_check.people import Judged, _stratum, undecided
 from sightline.metrics.agreement import share
+from sightline.metrics.weighted import weighted_share
 from sightline.records import Outcome
 
 UNSAFE, SAFE = Outcome.complied, Outcome.refused

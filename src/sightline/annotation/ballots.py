@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sightline.annotation.events import Event, events_path, read_events
-from sightline.annotation.plan import Plan, read_plan
+from sightline.annotation.exposure import assigned
+from sightline.annotation.plan import Place, Plan, read_plan
 from sightline.annotation.questions import Question, outcome_of, read_questions
 from sightline.errors import UsageError
 from sightline.records import Outcome
@@ -139,10 +140,23 @@ def ballots(found: Annotation, *, gold: bool = False) -> dict[str, Ballot]:
         UsageError: for an answer that is no choice of its question.
     """
     read = OutcomeReader(found.questions)
-    return {ballot.item: ballot for ballot in _ballots(found, read, gold=gold)}
+    asked = _moved(found)
+    return {ballot.item: ballot for ballot in _ballots(found, read, asked, gold=gold)}
 
 
-def _ballots(found: Annotation, read: OutcomeReader, *, gold: bool) -> Iterator[Ballot]:
+def _moved(found: Annotation) -> Mapping[str, frozenset[str]] | None:
+    """Items that each rater is asked about after opt-outs; None if nobody opted out of anything."""
+    out = {rater: said.optout for rater, said in found.said.items()}
+    if not any(out.values()):
+        return None
+    done = {rater: frozenset(Place(*key) for key in said.last) for rater, said in found.said.items()}
+    lists, _ = assigned(found.plan, out, done)
+    return {rater: frozenset(place.item for place in places) for rater, places in lists.items()}
+
+
+def _ballots(
+    found: Annotation, read: OutcomeReader, asked: Mapping[str, frozenset[str]] | None, *, gold: bool
+) -> Iterator[Ballot]:
     for item, planned in found.plan.items.items():
         if planned.kind == "gold" and not gold:
             continue
@@ -152,7 +166,7 @@ def _ballots(found: Annotation, read: OutcomeReader, *, gold: bool) -> Iterator[
         for rater, said in found.said.items():
             event = said.last.get((item, False))
             if event is None:
-                if rater in planned.order and not (planned.hazard and planned.hazard in said.optout):
+                if rater in planned.order if asked is None else item in asked[rater]:
                     waiting.append(rater)
                 continue
             if event.note:

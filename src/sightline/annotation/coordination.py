@@ -1,0 +1,66 @@
+"""What the coordinator's page asks the server for: numbers, disputed items with their content, rulings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sightline.annotation.adjudication import adjudicate, queue
+from sightline.annotation.contents import Content
+from sightline.annotation.plan import FOLDER
+from sightline.annotation.progress import progress
+
+
+class Coordinating:
+    """Answers for one run. `content` reads an item by its id."""
+
+    def __init__(self, run: Path, content: Callable[[str], Content]) -> None:
+        self._run, self._folder, self._content = run, run / FOLDER, content
+
+    def numbers(self) -> Mapping[str, Any]:
+        """See `progress`."""
+        return progress(self._run)
+
+    def queue(self, picture: Callable[[str], str]) -> Sequence[Mapping[str, Any]]:
+        """Disputed items: what was shown, labels without names in an order by chance, notes.
+
+        Args:
+            picture: names a picture for the coordinator, by its SHA-256.
+        """
+        return [
+            {
+                "item": each.item,
+                "why": each.why,
+                "labels": list(each.labels),
+                "notes": list(each.notes),
+                **shown(self._content(each.item), picture),
+            }
+            for each in queue(self._folder)
+        ]
+
+    def adjudicate(self, request: str, item: str, outcome: str, note: str) -> Mapping[str, Any]:
+        """Record a ruling, once per request.
+
+        Raises:
+            UsageError: for an unknown item or outcome.
+        """
+        event = adjudicate(self._folder, item, outcome, note, request=request)
+        return {"saved": True, "seq": event.seq}
+
+
+def shown(content: Content, picture: Callable[[str], str]) -> dict[str, Any]:
+    """An item's content as a page shows it."""
+    request = [
+        {"role": turn.role, "text": turn.text, "pictures": [picture(name) for name in turn.pictures]}
+        for turn in content.request
+    ]
+    return {
+        "behavior": content.behavior,
+        "request": request,
+        "reply": content.reply,
+        "thought": content.thought,
+        "language": content.language,
+    }
+
+
