@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import releases_labelled
@@ -53,7 +56,7 @@ def test_counts_by_hand() -> None:
     assert (found.positive, found.left_out, found.raters) == ("refused", 1, ("ann", "bob"))
     assert (found.raters_agree.k, found.raters_agree.n) == (19, 20)
     whole, one, two = found.strata
-    assert [each.model for each in found.strata] == ["", "one", "two"]
+    assert [(each.by, each.name) for each in found.strata] == [("", ""), ("model", "one"), ("model", "two")]
     assert (whole.answers, whole.n, whole.groups, whole.failed) == (20, 20, 20, 0)
     assert (whole.sensitivity.k, whole.sensitivity.n) == (6, 8)
     assert (whole.specificity.k, whole.specificity.n) == (11, 12)
@@ -137,6 +140,133 @@ def test_a_judge_that_wants_pictures_has_no_card() -> None:
         made(ANSWERS, judge)
 
 
+# --- What else a card says ------------------------------------------------------------------------
+
+
+def test_strata_are_what_answers_have_in_common() -> None:
+    """Ten answers of two attacks and two languages; one of them all in one category: no strata of it."""
+    answers = [
+        labelled(
+            n,
+            NO if n % 2 else YES,
+            Outcome.refused,
+            attack="a" if n < 4 else "",
+            language="de" if n < 3 else "en",
+            category="same",
+        )
+        for n in range(10)
+    ]
+    found = {(each.by, each.name): each for each in made(answers).strata}
+    assert list(found) == [
+        ("", ""),
+        ("language", "de"),
+        ("language", "en"),
+        ("attack", "a"),
+        ("attack", "(not said)"),
+    ]
+    hits = {name: (each.sensitivity.k, each.sensitivity.n) for (_, name), each in found.items()}
+    assert hits == {"": (5, 10), "de": (1, 3), "en": (4, 7), "a": (2, 4), "(not said)": (3, 6)}
+
+
+def test_raters_are_measured_by_their_yes_and_no() -> None:
+    """Twelve answers; the raters differ on two of them. Eleven verdicts of twelve are the label."""
+    both, apart = {"ann": True, "bob": True}, {"ann": True, "bob": False}
+    neither = {"ann": False, "bob": False}
+    answers = [
+        *(labelled(n, NO, Outcome.refused, votes=both) for n in range(4)),
+        *(labelled(n, NO, Outcome.refused, votes=apart) for n in range(4, 6)),
+        *(labelled(n, YES, Outcome.complied, votes=neither) for n in range(6, 11)),
+        labelled(11, YES, Outcome.refused, votes=both),
+    ]
+    found = made(answers)
+    # Coincidences: 10 yes-yes, 10 no-no, 2 and 2 mixed; n1 = n0 = 12: Do = 4 / 24, De = 2 x 144 / (24 x 23).
+    assert found.alpha.point == pytest.approx(1 - (4 / 24) / (288 / 552))
+    assert found.ceiling.point == pytest.approx(10 / 12)
+    assert found.of_ceiling == pytest.approx((4 + 2 * 0.5 + 5) / 12 / (10 / 12))
+    assert made(answers, positive="unsafe").alpha.point is None  # the votes are about refusals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moody(RefusalPrefix):
+    """Says something else the third time of two answers, of which one is asked about again; once down."""
+
+    asked: ClassVar[Counter[str]] = Counter()
+
+    async def judge(self, case: Case, shown: Conversation, response: Response) -> Verdict:
+        self.asked[case.id] += 1
+        if case.id == "c4" and self.asked[case.id] == 2:
+            raise TransientError("down")
+        turned = case.id in ("c2", "c5") and self.asked[case.id] == 3
+        return Verdict(outcome=Outcome.complied if turned else Outcome.refused, judge="x")
+
+
+def test_the_same_question_is_asked_again() -> None:
+    Moody.asked.clear()
+    answers = [labelled(n, NO, Outcome.refused) for n in range(40)]
+    found = made(answers, Moody(), repeat=3).repeated
+    assert found is not None
+    assert (found.times, found.failed) == (3, 1)
+    assert (found.changed.k, found.changed.n) == (1, 19)  # a judge by rule: 20 of 40 answers, every other one
+    assert sum(Moody.asked.values()) == 40 + 2 * 20
+    assert made(ANSWERS, repeat=3).repeated.changed.k == 0
+    assert made(ANSWERS).repeated is None
+    with pytest.raises(UsageError, match="repeat=0"):
+        made(ANSWERS, repeat=0)
+
+
+def test_length_effects_cost_and_grammar_stand_in_the_card() -> None:
+    found = made(ANSWERS)
+    assert (found.asked, found.cost.calls_judge, found.grammar) == (20, 0, "")
+    assert found.cost.seconds > 0
+    assert found.length_slope.point is None  # three errors: too few
+    long = [labelled(n, YES + " x" * (n % 7) * 20, Outcome.refused, model="m") for n in range(12)]
+    mixed = [labelled(n, YES + " x" * (n % 5) * 20, Outcome.complied) for n in range(12, 60)]
+    slope = made([*long, *mixed]).length_slope
+    assert slope.point is not None
+    assert slope.low < slope.point < slope.high
+    told = str(replace(found, models={"openai/a": "openai/a@1"}, grammar="one line", made="2026-11-28"))
+    assert "asks openai/a: openai/a@1" in told
+    assert "to be written: one line" in told
+    assert "made 2026-11-28" in told
+    assert "per 1,000 verdicts: " in told
+
+
+def test_another_guideline_voids_a_card() -> None:
+    found = replace(made(ANSWERS), guideline="a" * 64)
+    assert found.void_for(found.judge, found.identity, "a" * 64) == ""
+    assert "another guideline" in found.void_for(found.judge, found.identity, "b" * 64)
+
+
+def test_graders_and_guideline_of_a_release_are_in_its_card(tmp_path: Path) -> None:
+    folder = releases_labelled.msts(tmp_path / "MSTS")
+    (folder / "data/annotation_guidelines.pdf").write_bytes(b"frells are safe")
+    judge = "model_graded(grader='scripted/echo')"
+    found = sl.judge_card(judge, {"msts": folder, "msts(language='german')": folder}, repeat=2)
+    assert found.models == {"scripted/echo": found.models["scripted/echo"]}
+    assert found.grammar == "one last line: VERDICT <tag> <label>"
+    assert found.cost.calls_judge == found.asked
+    assert found.repeated.changed.n == min(200, found.strata[0].answers)
+    by = {(each.by, each.name) for each in found.strata}
+    assert {("language", "english"), ("language", "german"), ("category", "Other")} <= by
+    path = tmp_path / "card.json"
+    path.write_text(json.dumps(found.plain()), encoding="utf-8")
+    assert read_card(path.read_text(encoding="utf-8"), "x.json") == found
+    check = (
+        judge,
+        "--check",
+        path,
+        "--labels",
+        f"msts={folder}",
+        "--labels",
+        f"msts(language=german)={folder}",
+    )
+    status, said = run(*check)
+    assert (status, "holds" in said) == (0, True)
+    (folder / "data/annotation_guidelines.pdf").write_bytes(b"frells are unsafe")
+    status, said = run(*check)
+    assert (status, "another guideline" in said) == (1, True)
+
+
 # --- From the folder of a release to the command -------------------------------------------------
 
 
@@ -172,7 +302,10 @@ def test_the_command_writes_a_card_and_checks_it(folder: Path, tmp_path: Path) -
     status, said = run("refusal_prefix", "--labels", f"xstest={folder}", "--json", "--forgeries")
     assert json.loads(said)["forgeries"]["foreign_refusal"] == 20
     status, said = run("refusal_prefix", "--labels", f"xstest={folder}", "--json")
-    assert json.loads(said) == json.loads(path.read_text(encoding="utf-8"))
+    again, kept = json.loads(said), json.loads(path.read_text(encoding="utf-8"))
+    assert again.pop("cost")["calls_judge"] == kept.pop("cost")["calls_judge"] == 0
+    assert again == kept
+    assert re.fullmatch(r"2\d{3}-\d\d-\d\d", kept["made"])
     assert run("refusal_prefix", "--check", path) == (0, f"{path}: the card holds for this judge\n")
     status, said = run("refusal_prefix(phrases='xstest')", "--check", path)
     assert status == 1

@@ -35,12 +35,16 @@ def judge_check_command(
 def judge_card_command(
     judge: Annotated[str, typer.Argument(help="Judge, as NAME or NAME(setting=value).")],
     labels: Annotated[
-        str, typer.Option(metavar="BENCHMARK=FOLDER", help="A release with labels of people, such as xstest.")
-    ] = "",
+        list[str] | None,
+        typer.Option(metavar="BENCHMARK=FOLDER", help="A release with labels of people; may be repeated."),
+    ] = None,
     positive: Annotated[str, typer.Option(help="unsafe or refused; default: what labels are about.")] = "",
     forgeries: Annotated[
         bool, typer.Option("--forgeries", help="Also run judge-check and keep the flips of each class.")
     ] = False,
+    repeat: Annotated[
+        int, typer.Option(min=1, max=20, help="Ask the same so often: does the verdict change?")
+    ] = 1,
     out: Annotated[Path | None, typer.Option(help="Also write the card as JSON to this file.")] = None,
     check: Annotated[
         Path | None, typer.Option(help="A card made before: does it still hold for this judge?")
@@ -49,7 +53,8 @@ def judge_card_command(
 ) -> None:
     """How a judge agrees with what people said of the same answers: sensitivity, specificity, kappa and more.
 
-    A card is void for a judge with another id; with --check, exit status 1 says so.
+    A card is void for a judge with another id; with --check, exit status 1 says so. With --labels beside it,
+    the guideline of those who labelled has to be the same too.
 
     Example: `sightline judge-card refusal_prefix --labels xstest=FOLDER --out card.json`
     """
@@ -57,33 +62,36 @@ def judge_card_command(
     from sightline.store import write_atomically
     from sightline.terminal import say
 
-    if bool(labels) == (check is not None):
+    tables = dict(_table(each) for each in labels or ())
+    if not tables and check is None:
         raise UsageError("judge-card: give either --labels BENCHMARK=FOLDER or --check CARD.json")
     if check is not None:
-        _check(judge, check)
+        _check(judge, check, tables)
         return
-    benchmark, sign, folder = labels.rpartition("=")
-    if not (sign and benchmark and folder):
-        raise UsageError(f"--labels {labels!r}: write it as BENCHMARK=FOLDER, such as xstest=data/xstest")
     how: dict[str, Any] = {"positive": positive} if positive else {}
     if positive not in ("", "unsafe", "refused"):
         raise UsageError(f"--positive {positive!r}: write unsafe or refused")
-    card = judge_card(judge, benchmark, folder, forgeries=forgeries, **how)
+    card = judge_card(judge, tables, forgeries=forgeries, repeat=repeat, **how)
     shown = json.dumps(card.plain(), ensure_ascii=False)
     say(shown if as_json else card.text())
     if out is not None:
         write_atomically(out, f"{shown}\n".encode())
 
 
-def _check(judge: str, path: Path) -> None:
-    from sightline import registry
-    from sightline.api.judge_checks import ready
+def _table(labels: str) -> tuple[str, str]:
+    benchmark, sign, folder = labels.rpartition("=")
+    if not (sign and benchmark and folder):
+        raise UsageError(f"--labels {labels!r}: write it as BENCHMARK=FOLDER, such as xstest=data/xstest")
+    return benchmark, folder
+
+
+def _check(judge: str, path: Path, tables: dict[str, str]) -> None:
+    from sightline.api.judge_checks import card_void
     from sightline.documents import read_text
     from sightline.judge_check.card import read_card
     from sightline.terminal import say
 
-    asked = ready(judge)
-    why = read_card(read_text(path), str(path)).void_for(asked.id, registry.identity(asked))
+    why = card_void(read_card(read_text(path), str(path)), judge, tables or None)
     say(f"{path}: {why or 'the card holds for this judge'}")
     if why:
         raise typer.Exit(1)

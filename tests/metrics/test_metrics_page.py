@@ -17,6 +17,7 @@ MODULES = (
     "captions",
     "classification",
     "krippendorff",
+    "logit",
     "pictures",
     "safety",
     "texts",

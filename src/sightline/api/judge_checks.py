@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sightline import registry
 from sightline.api.pictures import store
-from sightline.contracts import Judge, NeedsTarget
+from sightline.contracts import Judge, NeedsTarget, Target
+from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.study.secret import keyed
 from sightline.targets import open_target
@@ -44,20 +47,23 @@ def check_judge(judge: str | Judge, *, items: int = 20) -> JudgeCheck:
 
 def judge_card(
     judge: str | Judge,
-    labels: str | LabelledBenchmark,
+    labels: str | LabelledBenchmark | Mapping[str, str | os.PathLike[str]],
     folder: str | os.PathLike[str] | None = None,
     *,
     positive: Positive | None = None,
     forgeries: bool = False,
+    repeat: int = 1,
 ) -> HumanCard:
     """How a judge agrees with what people said of the answers of a release.
 
     Args:
         judge: as a study names it, or an object.
-        labels: a benchmark whose release has labelled answers (`xstest`, `msts(...)`).
+        labels: a benchmark whose release has labelled answers (`xstest`, `msts(...)`); or several with their
+            folders, whose answers are taken together.
         folder: the release; by default the one below `$SIGHTLINE_DATA`.
         positive: `unsafe` or `refused`; by default what the labels are about.
         forgeries: whether to run `check_judge` as well and keep the flips of each class.
+        repeat: how often the same is asked, of up to 200 answers, to see whether the verdict changes.
 
     Returns:
         The card; `print` it, or keep `json.dumps(card.plain())`.
@@ -65,24 +71,67 @@ def judge_card(
     Raises:
         UsageError: for an unknown judge, a benchmark without labels, or rows that cannot be used.
     """
-    from sightline.benchmarks._labels import LabelledBenchmark
     from sightline.judge_check.labelled import card
 
-    found = registry.parse("benchmark", labels) if isinstance(labels, str) else labels
-    if not isinstance(found, LabelledBenchmark):
-        raise UsageError(
-            f"the release of {labels} has no labelled answers; docs/judges.md lists those that have"
-        )
-    asked, answers = ready(judge), found.labels(folder)
-    made = wait(card(asked, answers, registry.spec(found), positive=positive))
+    tables = _tables(labels, folder)
+    models: dict[str, str] = {}
+    asked = ready(judge, models)
+    answers = [answer for benchmark, where in tables for answer in benchmark.labels(where)]
+    named = ", ".join(registry.spec(benchmark) for benchmark, _ in tables)
+    made = replace(
+        wait(card(asked, answers, named, positive=positive, repeat=repeat)),
+        guideline=_guideline(tables),
+        models=models,
+        made=datetime.now(UTC).date().isoformat(),
+    )
     if not forgeries:
         return made
     flips = {each.name: each.flips for each in check_judge(judge).classes if each.flips}
     return replace(made, forgeries=flips)
 
 
-def ready(judge: str | Judge) -> Judge:
-    """The judge, able to ask its graders.
+def card_void(
+    card: HumanCard,
+    judge: str | Judge,
+    labels: str | LabelledBenchmark | Mapping[str, str | os.PathLike[str]] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> str:
+    """Why a card says nothing of a judge; '' if it holds. With `labels`, their guideline has to be the same.
+
+    Raises:
+        UsageError: as `judge_card`.
+    """
+    asked = ready(judge)
+    guideline = None if labels is None else _guideline(_tables(labels, folder))
+    return card.void_for(asked.id, registry.identity(asked), guideline)
+
+
+def _tables(
+    labels: str | LabelledBenchmark | Mapping[str, str | os.PathLike[str]],
+    folder: str | os.PathLike[str] | None,
+) -> list[tuple[LabelledBenchmark, str | os.PathLike[str] | None]]:
+    from sightline.benchmarks._labels import LabelledBenchmark
+
+    given = labels.items() if isinstance(labels, Mapping) else [(labels, folder)]
+    found = []
+    for name, where in given:
+        benchmark = registry.parse("benchmark", name) if isinstance(name, str) else name
+        if not isinstance(benchmark, LabelledBenchmark):
+            raise UsageError(
+                f"the release of {name} has no labelled answers; docs/judges.md lists those that have"
+            )
+        found.append((benchmark, where))
+    return found
+
+
+def _guideline(tables: Sequence[tuple[LabelledBenchmark, str | os.PathLike[str] | None]]) -> str:
+    """One digest of the guidelines that are published; '' if none is."""
+    found = [benchmark.guideline_digest(where) for benchmark, where in tables]
+    return found[0] if len(found) == 1 else digest(found) if any(found) else ""
+
+
+def ready(judge: str | Judge, opened: dict[str, str] | None = None) -> Judge:
+    """The judge, able to ask its graders; their ids are put into `opened`, by name.
 
     Raises:
         UsageError: for an unknown one, or what is none.
@@ -92,7 +141,14 @@ def ready(judge: str | Judge) -> Judge:
         raise UsageError(f"expected a judge or its name, not a {type(judge).__name__}")
     found, pictures = registry.checked(found), store()
     if isinstance(found, NeedsTarget):
-        found = found.bind(lambda name: open_target(name, pictures))
+
+        def opening(name: str) -> Target:
+            target = open_target(name, pictures)
+            if opened is not None:
+                opened[name] = target.id
+            return target
+
+        found = found.bind(opening)
     (made,) = keyed([found], pictures.folder.parent)
     return made
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from sightline.cases import Expected
 from sightline.contracts import Release
+from sightline.digests import sha256_bytes
 from sightline.errors import UsageError
 from sightline.readers import BadRows, TableBenchmark, found_release, where_to_look
 from sightline.records import Outcome
@@ -34,6 +35,7 @@ class LabelledAnswer:
         case_id: of the benchmark's case that it answers; a name of its own where there is no such case.
         response: the answer, verbatim.
         human: label by rater, as published and in the published order; empty if only `label` is published.
+        votes: by rater, whether that label is yes: harm, or a full refusal where labels are about refusals.
         label: the one that counts as published: adjudicated, or of the majority of the raters.
         detail: a finer published label, else ''.
         harmful: whether `label` says that the answer does harm; None where labels are about refusals alone.
@@ -45,6 +47,7 @@ class LabelledAnswer:
         expected: what a safe model does with the request; None if that is not known.
         category: the benchmark's own category, or '' where the table of answers does not say it.
         group: cluster of the case, for intervals.
+        language: of the answer, where the release says it.
     """
 
     case_id: str
@@ -61,6 +64,8 @@ class LabelledAnswer:
     expected: Expected | None = Expected.refuse
     category: str = ""
     group: str = ""
+    language: str = ""
+    votes: Mapping[str, bool] = field(default_factory=dict)
 
     def row(self) -> dict[str, str]:
         """A flat row for a table that `responses:` of a study reads; what people and judges said is kept."""
@@ -99,6 +104,20 @@ class LabelledBenchmark(TableBenchmark):
             RowProblem: by way of the row, for whatever is wrong with it.
         """
 
+    def guideline(self) -> str:
+        """Where the release has the guideline of those who labelled; '' if it is not published."""
+        return ""
+
+    def guideline_digest(self, root: str | os.PathLike[str] | None = None) -> str:
+        """Digest of that guideline; '' if it is not there.
+
+        Raises:
+            UsageError: as `labels`.
+        """
+        name = self.guideline()
+        with listed(self._where(root)) as release:
+            return sha256_bytes(release.data(name)) if name and release.exists(name) else ""
+
     def labels(self, root: str | os.PathLike[str] | None = None) -> list[LabelledAnswer]:
         """All labelled answers, in the order of the release.
 
@@ -108,11 +127,14 @@ class LabelledBenchmark(TableBenchmark):
         Raises:
             UsageError: if the release is not there, or for rows that cannot be used: all of them in one list.
         """
+        with listed(self._where(root)) as release:
+            return self._labels(release)
+
+    def _where(self, root: str | os.PathLike[str] | None) -> Path:
         where = Path(root) if root is not None else found_release(self.card)
         if where is None:
             raise UsageError(where_to_look(self.card, "name"))
-        with listed(where) as release:
-            return self._labels(release)
+        return where
 
     def _labels(self, release: OfficialRelease) -> list[LabelledAnswer]:
         bad, found = BadRows(), []
@@ -168,4 +190,5 @@ def _whole(answer: LabelledAnswer) -> LabelledAnswer:
         name: {whole(by): whole(label) for by, label in getattr(answer, name).items()}
         for name in ("human", "judges")
     }
+    said["votes"] = {whole(by): yes for by, yes in answer.votes.items()}
     return replace(answer, **texts, **said)

@@ -37,9 +37,21 @@ from sightline.taxonomy import hazard
 
 FOLDER = "data/behavior_datasets"
 PICTURES = ("data/multimodal_behavior_images", "multimodal_behavior_images")
+YES = {"0": False, "1": True}
 RATERS = ("human_0", "human_1", "human_2")
 NOT_JUDGES = frozenset(
-    {*RATERS, "test_case", "generation", "image_description", "model", "method", "experiment", "behavior_id"}
+    {
+        *RATERS,
+        "behavior",
+        "category",
+        "test_case",
+        "generation",
+        "image_description",
+        "model",
+        "method",
+        "experiment",
+        "behavior_id",
+    }
 )
 COUNTS = {
     "multimodal": (54, 36, 9, 4, 4, 3, 0),
@@ -131,12 +143,19 @@ class HarmBenchMultimodal(LabelledBenchmark):
             raise UsageError(
                 f"{release.root}: {table}: expected a mapping from behavior to a list of answers"
             )
+        requests = f"{FOLDER}/harmbench_behaviors_{kind}_all.csv"
+        categories = {}
+        if release.exists(requests):
+            named = [row for row in release.rows(requests, columns=("BehaviorID",)) if not row.fault]
+            categories = {
+                str(row.value("BehaviorID")): str(row.value("SemanticCategory", default="")) for row in named
+            }
         for behavior, entries in found.items():
             for number, entry in enumerate(entries, start=1):
                 where, odd = f"{release.root}: {table}, {behavior!r}", not isinstance(entry, Mapping)
                 fields: Mapping[str, Any] = {} if odd else entry
                 yield Row(where, "entry", number, fields, key="", fault="not a mapping" if odd else "").also(
-                    behavior=behavior
+                    behavior=behavior, category=categories.get(behavior, "")
                 )
 
     def labelled(self, row: Row) -> LabelledAnswer:
@@ -144,7 +163,7 @@ class HarmBenchMultimodal(LabelledBenchmark):
         human = said_of(row, RATERS)
         if len(human) < len(RATERS):
             raise row.problem(f"expected the labels {', '.join(RATERS)}; found {', '.join(human) or 'none'}")
-        harmful = by_majority(row, human, {"0": False, "1": True})
+        harmful = by_majority(row, human, YES)
         shown = row.value("test_case", default="")
         case = f"harmbench_multimodal/{row.word('behavior')}"
         return LabelledAnswer(
@@ -157,6 +176,8 @@ class HarmBenchMultimodal(LabelledBenchmark):
             model=row.text("experiment", default="") or row.text("model", default="").removesuffix(".json"),
             attack=row.text("method", default=""),
             prompt=str(shown[-1]) if isinstance(shown, list) and shown else str(shown),
-            judges=said_of(row, (name for name in row.fields if name not in {*NOT_JUDGES, "behavior"})),
+            judges=said_of(row, (name for name in row.fields if name not in NOT_JUDGES)),
+            category=row.value("category"),
             group=case,
+            votes={by: YES[said] for by, said in human.items()},
         )

@@ -135,6 +135,7 @@ class JBBBehaviors(LabelledBenchmark):
             judges=said_of(row, (name for name in names if name not in people)),
             expected=Expected.refuse if "/harmful/" in case else None,
             group=case,
+            votes={by: YES[said] for by, said in human.items() if said in YES},
         )
 
 

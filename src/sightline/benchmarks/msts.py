@@ -141,9 +141,21 @@ class MSTS(LabelledBenchmark):
         if judged and len(judged) != len(answers):
             release.warn(f"{table} has {len(judged)} rows for {len(answers)} answers: not matched")
             judged = []
+        hazards, prompts = {}, f"data/prompts/{self._table}.csv"
+        if release.exists(prompts):
+            named = [row for row in release.rows(prompts, columns=COLUMNS) if not row.fault]
+            hazards = {str(row.value("case_id")): str(row.value("hazard_category")) for row in named}
         for number, row in enumerate(answers):
             said = judged[number].fields if judged else {}
-            yield row.also(judges={name: str(each).strip() for name, each in said.items()})
+            case = "" if row.fault else str(row.value("case_id", default=""))
+            yield row.also(
+                judges={name: str(each).strip() for name, each in said.items()},
+                hazard=hazards.get(case, ""),
+            )
+
+    def guideline(self) -> str:
+        """The authors' file."""
+        return "data/annotation_guidelines.pdf"
 
     def labelled(self, row: Row) -> LabelledAnswer:
         """An answer; what counts is the adjudicated label, or that of the only annotator."""
@@ -171,7 +183,10 @@ class MSTS(LabelledBenchmark):
             model=row.word("model"),
             prompt=row.text("prompt_text"),
             judges=row.value("judges"),
+            category=row.value("hazard"),
             group=f"msts/{row.word('case_id')}",
+            language=self.language,
+            votes={by: said.startswith("2") for by, said in human.items()},
         )
 
     @property

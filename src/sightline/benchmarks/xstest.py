@@ -122,11 +122,13 @@ class XSTest(LabelledBenchmark):
     def labelled(self, row: Row) -> LabelledAnswer:
         """An answer; what counts is the final label."""
         number, kind = _number(row), row.word("type")
+        human = said_of(row, ("annotation_1", "annotation_2"))
         return LabelledAnswer(
             case_id=f"xstest/{number}",
             response=row.text("completion"),
             label=row.word("final_label"),
-            human=said_of(row, ("annotation_1", "annotation_2")),
+            human=human,
+            votes={by: OUTCOMES.get(said) is Outcome.refused for by, said in human.items()},
             outcome=row.one_of(OUTCOMES, "final_label"),
             model=row.word("model"),
             prompt=row.text("prompt"),

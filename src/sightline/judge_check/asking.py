@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from sightline.cases import Case, Conversation
-from sightline.contracts import Judge
+from sightline.contracts import CountsCalls, Judge, NeedsTarget
 from sightline.digests import digest
 from sightline.plain import plain_case, plain_conversation, plain_response, verdict_of
 from sightline.records import Response, Verdict
 from sightline.study.judging import Sample, verdict_on
 
 AT_ONCE = 16
+
+
+@runtime_checkable
+class HasGrammar(Protocol):
+    """A judge that says what its graders have to write."""
+
+    @property
+    def grammar(self) -> str:
+        """In one line."""
+        ...
+
+
+def asks_model(judge: Judge) -> bool:
+    """Whether a judge asks a model, and may say something else the next time."""
+    return isinstance(judge, NeedsTarget) and (not isinstance(judge, CountsCalls) or judge.calls > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,4 +60,7 @@ class Asking:
         shown = {"conversation": plain_conversation(asked.shown)}
         response = {"key": "", **plain_response(Response(text=asked.reply))}
         async with self._room:
-            return verdict_of(await verdict_on(self._judge, Sample(plain_case(asked.case), shown, response)))
+            began = time.perf_counter()
+            found = verdict_of(await verdict_on(self._judge, Sample(plain_case(asked.case), shown, response)))
+            spent = time.perf_counter() - began
+        return replace(found, cost=replace(found.cost, seconds=found.cost.seconds or spent))

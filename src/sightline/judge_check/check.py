@@ -7,9 +7,9 @@ from collections import Counter
 from typing import Literal
 
 from sightline import registry
-from sightline.contracts import CountsCalls, Judge, NeedsTarget
+from sightline.contracts import Judge
 from sightline.errors import UsageError, require
-from sightline.judge_check.asking import Asked, Asking
+from sightline.judge_check.asking import Asked, Asking, asks_model
 from sightline.judge_check.found import ClassFound, JudgeCheck
 from sightline.judge_check.items import KINDS, TARGET, Kind, Truth, both
 from sightline.judge_check.suite import DrawPicture, ForgeryClass, Pair, classes, pairs, suite_id
@@ -41,22 +41,21 @@ async def check(judge: Judge, *, items: int = ITEMS, draw: DrawPicture | None = 
         UsageError: if the judge decides none of the honest replies; the first reason is told.
     """
     require(2 <= items <= MOST_ITEMS, "items", items, f"2..{MOST_ITEMS} replies per class")
-    asking = Asking(judge)
+    asking, by_model = Asking(judge), asks_model(judge)
     own = registry.settings(judge).get("target")
     target = own if isinstance(own, str) and own else TARGET
     kind, right = await _fitting(asking, items, target)
-    asks_model = isinstance(judge, NeedsTarget) and (not isinstance(judge, CountsCalls) or judge.calls > 0)
     found = []
     for each in classes():
         these = pairs(kind, each, items, target, draw)
-        found.append(await _class(asking, each, these, must=each.must_hold and not asks_model))
+        found.append(await _class(asking, each, these, must=each.must_hold and not by_model))
     return JudgeCheck(
         judge=judge.id,
         suite=suite_id(),
         kind=kind,
         honest=items,
         honest_right=right,
-        asks_model=asks_model,
+        asks_model=by_model,
         classes=tuple(found),
     )
 

@@ -80,6 +80,11 @@ class Guard(Judge):
         return 1
 
     @property
+    def grammar(self) -> str:
+        """What a grader has to write."""
+        return f"nothing but the grammar of {self.guard}"
+
+    @property
     def id(self) -> str:
         """Guard with its hash, template's hash, model, what it is shown."""
         name = self.grader if self._target is None else self._target.id

@@ -138,6 +138,11 @@ class ModelGraded(Judge):
         """Calls per verdict, at most."""
         return len(self.graders)
 
+    @property
+    def grammar(self) -> str:
+        """What a grader has to write."""
+        return "one last line: VERDICT <tag> <label>"
+
     def bind(self, open_target: OpenTarget) -> ModelGraded:
         """The same judge with its graders opened, and a secret of its own until `keyed` gives it another.
 

@@ -72,6 +72,11 @@ class Rubric(Judge):
         return 1
 
     @property
+    def grammar(self) -> str:
+        """What a grader has to write."""
+        return "a line for every field: ANSWER <tag> <field> <value>"
+
+    @property
     def id(self) -> str:
         """Rubric with its hash, grader (once bound: with weights and settings), pictures shown or not."""
         name = self.grader if self._target is None else self._target.id
