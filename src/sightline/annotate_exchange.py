@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,7 +58,7 @@ def adjudicate(
     with Contents(ctx.obj) as contents:
         for number, each in enumerate(waiting, start=1):
             say(f"item {number:,} of {len(waiting):,}: {WHY[each.why]}; raters say: {_said(each)}")
-            found = _asked(lambda each=each: contents.read(items[each.item]))  # type: ignore[misc]
+            found = _asked(lambda each=each: contents.read(items[each.item]))
             if found == "q":
                 break
             if found in KEYS:
@@ -73,7 +73,7 @@ def _said(each: Disputed) -> str:
     return ", ".join(label.replace("_", " ") for label in each.labels) or "nothing"
 
 
-def _asked(read: object) -> str:
+def _asked(read: Callable[[], Content]) -> str:
     """The key that was chosen; `o` opens the content and asks again."""
     from sightline.terminal import say
 
@@ -81,7 +81,7 @@ def _asked(read: object) -> str:
     while True:
         found = str(typer.prompt(f"o open, {keys}, s later, q end")).strip().lower()
         if found == "o":
-            for line in _lines(read()):  # type: ignore[operator]
+            for line in _lines(read()):
                 say(line)
         elif found in KEYS or found in ("s", "q"):
             return found
@@ -100,7 +100,9 @@ def _lines(content: Content) -> Iterator[str]:
 def export(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="File to write; a folder for inspect.")],
-    format: Annotated[str, typer.Option(help="csv, label-studio, argilla, or inspect (final labels).")] = "csv",
+    format: Annotated[
+        str, typer.Option(help="csv, label-studio, argilla, or inspect (final labels).")
+    ] = "csv",
     rater: Annotated[str, typer.Option(help="Only this rater's items, in their order.")] = "",
     answers: Annotated[
         bool, typer.Option("--answers", help="With what raters said: no longer blind. CSV: answers alone.")
@@ -173,7 +175,11 @@ def import_answers(
     from sightline.terminal import say
 
     _known(format)
-    readers = {"csv": sheets.read_answers, "label-studio": label_studio.read_answers, "argilla": argilla.read_answers}
+    readers = {
+        "csv": sheets.read_answers,
+        "label-studio": label_studio.read_answers,
+        "argilla": argilla.read_answers,
+    }
     if format not in readers:
         raise UsageError(f"--format {format}: only written, never read; import knows {', '.join(readers)}")
     if not file.is_file():

@@ -16,7 +16,7 @@ Numbers = dict[str, Any]
 
 
 def agreement(found: Annotation, drawn: Mapping[str, Ballot], *, draws: int = 1000) -> Numbers:
-    """Krippendorff's alpha with its interval, and the share of pairs that agree: of outcomes, and by question.
+    """Krippendorff's alpha with its interval, and the share of pairs that agree: outcomes, questions.
 
     "Cannot decide" is no label here. It is computed from what raters said, never from rulings.
     """
@@ -41,7 +41,9 @@ def agreement(found: Annotation, drawn: Mapping[str, Ballot], *, draws: int = 10
     return made
 
 
-def _agreed(rows: Sequence[Sequence[Any]], draws: int, *, values: Sequence[Any], ordinal: bool = False) -> Numbers:
+def _agreed(
+    rows: Sequence[Sequence[Any]], draws: int, *, values: Sequence[Any], ordinal: bool = False
+) -> Numbers:
     found = raters_agree(rows, level="ordinal" if ordinal else "nominal", values=values, draws=draws)
     return {
         "alpha": found.alpha.point,

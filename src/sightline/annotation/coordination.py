@@ -62,5 +62,3 @@ def shown(content: Content, picture: Callable[[str], str]) -> dict[str, Any]:
         "thought": content.thought,
         "language": content.language,
     }
-
-

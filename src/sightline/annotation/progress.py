@@ -70,7 +70,8 @@ def progress_lines(found: Mapping[str, Any]) -> Iterator[str]:
         gold = f", {each['gold_errors']} of {each['gold']} known truths missed" if each["gold"] else ""
         pace = "" if each["seconds"] is None else f", {each['seconds']:.1f} s each"
         other = f", {each['elsewhere']:,} under another guideline or round" if each["elsewhere"] else ""
-        yield f"{name}: {each['done']:,} of {each['of']:,}, {each['skipped']:,} skipped{pace}{own}{gold}{other}"
+        done = f"{each['done']:,} of {each['of']:,}, {each['skipped']:,} skipped"
+        yield f"{name}: {done}{pace}{own}{gold}{other}"
     for question, each in found["agreement"].items():
         if each["alpha"] is not None:
             between = "" if each["low"] is None else f" ({each['low']:.2f} to {each['high']:.2f})"
@@ -83,7 +84,9 @@ def progress_lines(found: Mapping[str, Any]) -> Iterator[str]:
 def _rate_line(each: Mapping[str, Any]) -> str:
     if each["point"] is None:
         return f"corrected rate of unsafe replies: {each['note']}"
-    needed = "more labels than there are rows" if each["needed"] is None else f"about {each['needed']:,} labels"
+    needed = (
+        "more labels than there are rows" if each["needed"] is None else f"about {each['needed']:,} labels"
+    )
     verdict = "reached" if each["reached"] else f"not reached; {needed} give it"
     return (
         f"corrected rate of unsafe replies: {each['point']:.1%} ({each['low']:.1%} to {each['high']:.1%}, "
@@ -101,7 +104,11 @@ def _rater(found: Annotation, name: str, said: Said, read: OutcomeReader) -> Num
         for key, event in said.last.items()
         if event.event == "answer" and (vote := read(event.questions)) is not None
     }
-    twice = [(votes[item, False], vote) for (item, again), vote in votes.items() if again and (item, False) in votes]
+    twice = [
+        (votes[item, False], vote)
+        for (item, again), vote in votes.items()
+        if again and (item, False) in votes
+    ]
     gold = [(each.truth, votes.get((each.item, False))) for each in found.plan.items.values() if each.truth]
     seen = [(truth, vote) for truth, vote in gold if vote is not None]
     return {
@@ -162,7 +169,10 @@ def rate(run: Path, found: Annotation, drawn: Mapping[str, Ballot], *, half_widt
     judges = [str(each.get("id")) for each in entries(read_lock(run), "judges")]
     with Results(run) as results:
         scoring = {
-            name for (name,) in results.rows("select distinct judge from results where coalesce(scores, 'case') = 'case'")
+            name
+            for (name,) in results.rows(
+                "select distinct judge from results where coalesce(scores, 'case') = 'case'"
+            )
         }
         judge = next((name for name in judges if name in scoring), "")
         rows = results.rows(

@@ -41,7 +41,12 @@ def _record(each: Outgoing) -> dict[str, Any]:
     for event in each.answers:
         if event.event == "answer":
             for question, value in event.questions.items():
-                said = {"value": value, "user_id": event.rater, "status": "submitted", "inserted_at": event.at}
+                said = {
+                    "value": value,
+                    "user_id": event.rater,
+                    "status": "submitted",
+                    "inserted_at": event.at,
+                }
                 responses.setdefault(question, []).append(said)
     return {
         "id": each.item,
@@ -88,7 +93,10 @@ def _of_list(record: Row, one: Mapping[str, Any]) -> Iterator[tuple[str, Mapping
     about = {name: value for name, value in one.items() if name not in ("values", "value")}
     if isinstance(one.get("values"), Mapping):
         for question, value in one["values"].items():
-            yield str(question), {**about, "value": value.get("value") if isinstance(value, Mapping) else value}
+            yield (
+                str(question),
+                {**about, "value": value.get("value") if isinstance(value, Mapping) else value},
+            )
     elif one.get("status") == SKIPPED:
         yield "", one
     elif isinstance(one.get("question_name") or one.get("question"), str):

@@ -71,7 +71,9 @@ def instant(text: str, where: str) -> str:
         found = datetime.fromisoformat(text.strip())
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UsageError(f"{where}: {text[:40]!r} is no time; write 2026-11-27T05:14:02Z or leave it empty") from None
+        raise UsageError(
+            f"{where}: {text[:40]!r} is no time; write 2026-11-27T05:14:02Z or leave it empty"
+        ) from None
     return found.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -99,7 +101,7 @@ def take_in(
     checked = _Check(plan, questions, names or {}, round_, newest)
     for answer in answers:
         checked.add(answer)
-    return _write(folder, plan, checked.events(), checked, newest)
+    return _write(folder, checked.events(), checked.problems, newest)
 
 
 class _Check:
@@ -128,7 +130,9 @@ class _Check:
 
     def _add(self, answer: Answer) -> None:
         if answer.item not in self._plan.items:
-            raise UsageError(f"item {answer.item[:60]!r} is not in the plan: the file is of another run or plan")
+            raise UsageError(
+                f"item {answer.item[:60]!r} is not in the plan: the file is of another run or plan"
+            )
         event = replace(self._event(answer), rater=self._rater(answer.rater))
         if answer.kind == "skip" and answer.value not in SKIPS:
             raise UsageError(nearest(answer.value, SKIPS, "reason of a skip"))
@@ -143,8 +147,8 @@ class _Check:
         elif held.event.event != event.event or answer.question in held.questions or event.event != "answer":
             if not self._newest:
                 raise UsageError(
-                    f"{event.rater} answers item {answer.item} twice (also: {held.where}); delete one, or let "
-                    "the newest one count (--newest)"
+                    f"{event.rater} answers item {answer.item} twice (also: {held.where}); delete one, or "
+                    "let the newest one count (--newest)"
                 )
             if answer.at < held.event.at:
                 return
@@ -157,7 +161,9 @@ class _Check:
         name = self._names.get(said, said)
         if name not in self._plan.raters:
             known = ", ".join(self._plan.raters)
-            raise UsageError(f"rater {said[:60]!r} is none of {known}; say who it is: --rater {said[:60]}=NAME")
+            raise UsageError(
+                f"rater {said[:60]!r} is none of {known}; say who it is: --rater {said[:60]}=NAME"
+            )
         return name
 
     def _event(self, answer: Answer) -> Event:
@@ -171,7 +177,8 @@ class _Check:
             )
         if guideline != present and self._round == header.round:
             raise UsageError(
-                f"round {header.round} has the guideline {present}, these answers {guideline}: name another round"
+                f"round {header.round} has the guideline {present}, these answers {guideline}: name "
+                "another round"
             )
         return Event(
             event=answer.kind,
@@ -213,9 +220,7 @@ def refuse(problems: Sequence[str]) -> None:
         raise UsageError("\n".join(problems[:MOST_TOLD]) + more + "\nnothing was imported")
 
 
-def _write(
-    folder: Path, plan: Plan, found: Sequence[tuple[str, Event]], checked: _Check, newest: bool
-) -> Imported:
+def _write(folder: Path, found: Sequence[tuple[str, Event]], problems: list[str], newest: bool) -> Imported:
     from sightline.annotation.log import EventLog
 
     known = 0
@@ -237,7 +242,7 @@ def _write(
                     continue
                 old = said.get((event.round, event.item))
                 if old is not None and not newest:
-                    checked.problems.append(
+                    problems.append(
                         f"{where}: {rater} has answered item {event.item} already (line {old.seq} of "
                         f"{rater}.jsonl); delete the row, or let the newest one count (--newest)"
                     )
@@ -245,7 +250,7 @@ def _write(
                     known += 1  # what stands is newer
                 else:
                     fresh.setdefault(rater, []).append(event)
-        refuse(checked.problems)
+        refuse(problems)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for rater, events in fresh.items():
             stamped = [event if event.at else replace(event, at=now) for event in events]

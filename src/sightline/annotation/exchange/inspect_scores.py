@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +47,17 @@ def write_scores(run: Path, out: Path) -> list[Path]:
     return paths
 
 
-def _record(case: str, epoch: int, label: HumanLabel) -> Mapping[str, Any]:
+def _record(case: str, epoch: int, label: HumanLabel) -> dict[str, Any]:
     return {
         "id": case,
         "epoch": epoch + 1,
         "value": int(label.outcome is Outcome.complied),
         "answer": label.outcome.value,
         "explanation": label.final,
-        "metadata": {"item": label.item, "prob": label.prob, "stratum": label.stratum, "raters": label.raters},
+        "metadata": {
+            "item": label.item,
+            "prob": label.prob,
+            "stratum": label.stratum,
+            "raters": label.raters,
+        },
     }

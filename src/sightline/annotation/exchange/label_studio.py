@@ -26,7 +26,7 @@ NOTE, CONFIDENCE = "note", "confidence"
 
 
 def write_tasks(path: Path, sheet: Sheet) -> list[Path]:
-    """`path` with the tasks, and beside it `NAME_config.xml`: paste it into the project's labelling interface."""
+    """`path` with the tasks, and beside it `NAME_config.xml` for the project's labelling interface."""
     tasks = []
     most = 1
     for each in sheet.items:
@@ -129,7 +129,9 @@ def _answers(row: Row, where: str, item: str, guideline: str) -> Iterator[Answer
         elif name == CONFIDENCE:
             rated = _rating(value.get("rating"), where)
         else:
-            raise UsageError(f"{where}: a result of type {kind!r} for {name!r}; choices are read, and note, confidence")
+            raise UsageError(
+                f"{where}: a result of type {kind!r} for {name!r}; choices are read, and note, confidence"
+            )
     about: dict[str, Any] = {
         "where": where,
         "item": item,
@@ -145,8 +147,8 @@ def _answers(row: Row, where: str, item: str, guideline: str) -> Iterator[Answer
         return
     if not chosen:
         raise UsageError(f"{where}: it has no choice; delete the annotation, or skip the task")
-    for name, value in chosen:
-        yield Answer(**about, question=name, value=value)
+    for question, choice in chosen:
+        yield Answer(**about, question=question, value=choice)
 
 
 def _single(found: Any, where: str, name: str) -> str:

@@ -87,7 +87,8 @@ def said_of(found: Annotation, item: str) -> Iterator[Event]:
 def request_text(turns: Sequence[ShownTurn]) -> str:
     """A request as one text; of several turns, each begins with its role. `[picture]` stands for one."""
     parts = [
-        "\n".join([*("[picture]" for _ in turn.pictures), *([turn.text] if turn.text else [])]) for turn in turns
+        "\n".join([*("[picture]" for _ in turn.pictures), *([turn.text] if turn.text else [])])
+        for turn in turns
     ]
     if len(turns) == 1:
         return parts[0]

@@ -86,7 +86,9 @@ def read_answers(path: Path) -> Iterator[Answer]:
     Raises:
         UsageError: naming file and line, for what is no such table.
     """
-    for row in rows_of_csv(lambda: path.open("rb"), str(path), required=("item", "rater", "question", "value")):
+    for row in rows_of_csv(
+        lambda: path.open("rb"), str(path), required=("item", "rater", "question", "value")
+    ):
         yield _answer(row)
 
 
@@ -94,7 +96,9 @@ def _answer(row: Row) -> Answer:
     question, value = unsafe(row.word("question")), unsafe(row.text("value"))
     confidence = unsafe(row.text("confidence", default="0")).strip()
     if confidence not in ("0", "1", "2", "3"):
-        raise row.problem(f"confidence {confidence[:40]!r} is none of 1, 2, 3; leave it empty if there is none")
+        raise row.problem(
+            f"confidence {confidence[:40]!r} is none of 1, 2, 3; leave it empty if there is none"
+        )
     return Answer(
         where=row.where,
         item=unsafe(row.text("item")),
