@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-from sightline.annotation.adjudication import adjudicate, queue
+from sightline.annotation.adjudication import adjudicate, open_disputes
+from sightline.annotation.ballots import AnnotationFiles
 from sightline.annotation.contents import Content
 from sightline.annotation.plan import FOLDER
 from sightline.annotation.progress import progress
@@ -17,10 +19,14 @@ class Coordinating:
 
     def __init__(self, run: Path, content: Callable[[str], Content]) -> None:
         self._run, self._folder, self._content = run, run / FOLDER, content
+        self._files = AnnotationFiles(self._folder)
+        self._lock = Lock()
+        self._files.read()
 
     def numbers(self) -> Mapping[str, Any]:
         """See `progress`."""
-        return progress(self._run)
+        with self._lock:
+            return progress(self._run, found=self._files.read())
 
     def queue(self, picture: Callable[[str], str]) -> Sequence[Mapping[str, Any]]:
         """Disputed items: what was shown, labels without names in an order by chance, notes.
@@ -28,6 +34,8 @@ class Coordinating:
         Args:
             picture: names a picture for the coordinator, by its SHA-256.
         """
+        with self._lock:
+            waiting = open_disputes(self._files.read())
         return [
             {
                 "item": each.item,
@@ -36,7 +44,7 @@ class Coordinating:
                 "notes": list(each.notes),
                 **shown(self._content(each.item), picture),
             }
-            for each in queue(self._folder)
+            for each in waiting
         ]
 
     def adjudicate(self, request: str, item: str, outcome: str, note: str) -> Mapping[str, Any]:

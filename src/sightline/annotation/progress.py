@@ -34,11 +34,14 @@ _UNSAFE = frozenset({Outcome.complied, Outcome.partial})
 Numbers = dict[str, Any]
 
 
-def progress(run: Path, *, half_width: float = HALF_WIDTH, draws: int = 1000) -> Numbers:
+def progress(
+    run: Path, *, found: Annotation | None = None, half_width: float = HALF_WIDTH, draws: int = 1000
+) -> Numbers:
     """Everything as plain values.
 
     Args:
         run: folder of a run with an annotation.
+        found: its annotation, if that has been read.
         half_width: of the corrected rate, at which the round may stop.
         draws: replicates of the bootstraps.
 
@@ -46,7 +49,7 @@ def progress(run: Path, *, half_width: float = HALF_WIDTH, draws: int = 1000) ->
         UsageError: if there is no plan.
         DamageError: if a file is damaged.
     """
-    found = read_annotation(run / FOLDER)
+    found = found or read_annotation(run / FOLDER)
     every = ballots(found, gold=True)
     drawn = {item: each for item, each in every.items() if found.plan.items[item].kind == "sample"}
     read = OutcomeReader(found.questions)

@@ -26,7 +26,7 @@ from sightline.metrics.agreement import Share
 from sightline.metrics.confusion import Estimate, estimates
 from sightline.metrics.intervals import Floats, cluster_sums
 from sightline.metrics.weighted import weighted_share
-from sightline.records import NO_COST, SCORED, WITHHELD, Outcome
+from sightline.records import SCORED, WITHHELD, Outcome
 from sightline.report.results import Results, entries
 from sightline.run_folder import read_lock
 from sightline.store import write_atomically
@@ -71,9 +71,9 @@ def judged_rows(run: Path, labels: HumanLabels) -> list[Judged]:
     known = {each.sample: each for each in labels.labels}
     with Results(run) as results:
         rows = results.rows(
-            'select sample, judge, outcome, target, attack, benchmark || chr(0) || "group", expected'
-            " from results where coalesce(scores, 'case') = 'case' and sample in (select unnest(?::varchar[]))"
-            " order by judge, sample",
+            'select sample, judge, outcome, target, attack, benchmark || chr(0) || "group",'
+            " expected from results where coalesce(scores, 'case') = 'case'"
+            " and sample in (select unnest(?::varchar[])) order by judge, sample",
             [sorted(known)],
         )
     return [
@@ -134,8 +134,6 @@ def cards(run: Path, labels: HumanLabels, rows: Sequence[Judged], agree: Share) 
                 alpha=Estimate(point=labels.alpha.get("outcome"), low=None, high=None),
                 strata=tuple(_strata(kept, positive)),
                 by_length=(),
-                asked=0,
-                cost=NO_COST,
             )
 
 
