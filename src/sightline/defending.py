@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from sightline.cases import Conversation
+from sightline.cases import Conversation, Image
 from sightline.craft import Images
 from sightline.errors import UsageError
-from sightline.records import Response
+from sightline.records import Pixels, Response
 from sightline.rng import numpy_rng
 
 if TYPE_CHECKING:
@@ -102,6 +102,14 @@ class LooksInside(Protocol):
         ...
 
 
+class Pictures(Images, Protocol):
+    """The pictures of a run, and a place for those that a defense makes."""
+
+    def put_pixels(self, pixels: Pixels) -> Image:
+        """Keep uint8 RGB pixels (height x width x 3) as a PNG file."""
+        ...
+
+
 class Answers(Protocol):
     """What stands behind a defense: asks on its behalf, records and counts. `Defending` calls it."""
 
@@ -140,7 +148,7 @@ class Defending:
         defense: the name of the defense.
     """
 
-    images: Images
+    images: Pictures
     seed: int
     answers: Answers
     looks: LooksInside | None = None

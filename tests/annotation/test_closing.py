@@ -251,5 +251,5 @@ def test_files_that_grow_are_read_on_and_others_anew(folder: Path) -> None:
     log(folder, "ann", {"c": "partial"})  # another, shorter file
     assert set(files.read().said["ann"].last) == {("c", False)}
     path.write_bytes(b"[]\n" + whole)
-    with pytest.raises(DamageError, match="ann.jsonl"):
+    with pytest.raises(DamageError, match=r"ann\.jsonl"):
         AnnotationFiles(folder).read()

@@ -10,9 +10,10 @@ from run_folder import Shape, write_run
 
 from sightline.annotation.contents import Content, ShownTurn
 from sightline.annotation.coordination import Coordinating
-from sightline.annotation.events import Event, read_events
+from sightline.annotation.events import read_events
 from sightline.annotation.plan import Planned
 from sightline.annotation.progress import progress, progress_lines
+from sightline.annotation.refusals import RefusedError
 
 BOTH = {"ann": 0, "bo": 1}
 
@@ -111,4 +112,5 @@ def test_the_coordinator_s_page_gets_numbers_disputes_and_rulings(run: Path) -> 
     assert asked.adjudicate("r1", "i000", "complied", "") == asked.adjudicate("r1", "i000", "complied", "")
     assert len(list(read_events(folder / "adjudication.jsonl"))) == 1
     assert asked.numbers()["disputes"] == 0
-    assert Event(event="stop", rater="ann").event == "stop"
+    with pytest.raises(RefusedError, match="unknown outcome"):
+        asked.adjudicate("r2", "i000", "maybe", "")

@@ -39,7 +39,8 @@ def part(k, n):
 
 def card(judge=PHRASES, identity="", positive="unsafe", se=(45, 50), sp=(190, 200), **changed):
     stratum = Stratum(
-        model="",
+        by="",
+        name="",
         answers=250,
         n=250,
         groups=250,
@@ -64,7 +65,6 @@ def card(judge=PHRASES, identity="", positive="unsafe", se=(45, 50), sp=(190, 20
         raters_agree=part(9, 10),
         strata=(stratum,),
         by_length=(LengthErrors(shortest=1, longest=9, errors=part(1, 10)),),
-        calls=0,
         **changed,
     )
 

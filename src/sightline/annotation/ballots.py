@@ -95,7 +95,7 @@ def read_annotation(folder: Path) -> Annotation:
 
 
 class AnnotationFiles:
-    """The same folder, read again and again: of what has grown only the new lines, of what has not nothing."""
+    """The same folder, read again and again: of files that have grown only the new lines."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -157,8 +157,8 @@ class _Following:
                 if event.item not in items:
                     raise UsageError(
                         f"{self.path}: line {event.seq or '?'} is about item {event.item!r}, which the plan "
-                        "does not have: the answers are of another plan; restore its plan.jsonl, or move them "
-                        "away"
+                        "does not have: the answers are of another plan; restore its plan.jsonl, or move "
+                        "them away"
                     )
                 if event.round != header.round or event.guideline not in ("", guideline):
                     self._elsewhere += 1

@@ -12,6 +12,8 @@ from sightline.annotation.ballots import AnnotationFiles
 from sightline.annotation.contents import Content
 from sightline.annotation.plan import FOLDER
 from sightline.annotation.progress import progress
+from sightline.annotation.refusals import RefusedError
+from sightline.errors import DamageError, UsageError
 
 
 class Coordinating:
@@ -51,9 +53,15 @@ class Coordinating:
         """Record a ruling, once per request.
 
         Raises:
-            UsageError: for an unknown item or outcome.
+            RefusedError: for an unknown item or outcome.
         """
-        event = adjudicate(self._folder, item, outcome, note, request=request)
+        with self._lock:
+            try:
+                event = adjudicate(self._folder, item, outcome, note, request=request)
+            except DamageError:
+                raise
+            except UsageError as wrong:
+                raise RefusedError(400, str(wrong)) from None
         return {"saved": True, "seq": event.seq}
 
 
