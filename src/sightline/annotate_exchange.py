@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,7 +59,7 @@ def adjudicate(
     with Contents(ctx.obj) as contents:
         for number, each in enumerate(waiting, start=1):
             say(f"item {number:,} of {len(waiting):,}: {WHY[each.why]}; raters say: {_said(each)}")
-            found = _asked(lambda each=each: contents.read(items[each.item]))
+            found = _asked(partial(contents.read, items[each.item]))
             if found == "q":
                 break
             if found in KEYS:
