@@ -34,7 +34,7 @@ PAGES = {
     "rater.js": b"1",
     "style.css": b"a{}",
 }
-COORDINATION = Coordination(lambda: {"alpha": 0.5}, lambda _: [], lambda *given: {"saved": given[1]})
+COORDINATION = Coordination(lambda: {"alpha": 0.5}, lambda: [], lambda *given: {"saved": given[1]})
 
 
 @pytest.fixture

@@ -8,12 +8,8 @@ import pytest
 from annotated import answer, log, results, write_annotation
 from run_folder import Shape, write_run
 
-from sightline.annotation.contents import Content, ShownTurn
-from sightline.annotation.coordination import Coordinating
-from sightline.annotation.events import read_events
 from sightline.annotation.plan import Planned
 from sightline.annotation.progress import progress, progress_lines
-from sightline.annotation.refusals import RefusedError
 
 BOTH = {"ann": 0, "bo": 1}
 
@@ -91,26 +87,3 @@ def test_without_answers_everything_is_nought(run: Path) -> None:
     found = progress(run)
     assert (found["labelled"], found["disputes"], found["agreement"], found["rate"]) == (0, 0, {}, {})
     assert [line for line in progress_lines(found) if line.startswith("ann")] == ["ann: 0 of 7, 0 skipped"]
-
-
-def test_the_coordinator_s_page_gets_numbers_disputes_and_rulings(run: Path) -> None:
-    folder = write_annotation(run, planned(run, 2))
-    log(folder, "ann", [answer("i000", "refused", note="why"), answer("i001", "refused")])
-    log(folder, "bo", {"i000": "complied", "i001": "refused"})
-
-    def content(item: str) -> Content:
-        return Content(
-            item=item, behavior="b", request=(ShownTurn(role="user", text="q", pictures=("p",)),), reply="r"
-        )
-
-    asked = Coordinating(run, content)
-    (each,) = asked.queue(lambda name: f"{name}.png")
-    assert {"ann", "bo"}.isdisjoint(str(each))
-    assert (each["item"], each["why"], sorted(each["labels"])) == ("i000", "differ", ["complied", "refused"])
-    assert each["request"] == [{"role": "user", "text": "q", "pictures": ["p.png"]}]
-    assert each["notes"] == ["why"]
-    assert asked.adjudicate("r1", "i000", "complied", "") == asked.adjudicate("r1", "i000", "complied", "")
-    assert len(list(read_events(folder / "adjudication.jsonl"))) == 1
-    assert asked.numbers()["disputes"] == 0
-    with pytest.raises(RefusedError, match="unknown outcome"):
-        asked.adjudicate("r2", "i000", "maybe", "")

@@ -13,6 +13,7 @@ from sightline import registry
 from sightline.cases import Conversation, Image, Turn
 from sightline.contracts import Decoding
 from sightline.defending import NeedsHelpers
+from sightline.defenses._readers import READERS, Read, ReaderEntry
 from sightline.digests import sha256_bytes
 from sightline.records import Cost, Response
 from sightline.store import Blobs, encode_png
@@ -35,6 +36,8 @@ CHANGES_PICTURES = {"purify"}
 def made(name, preset):
     """A defense; one that asks helpers with some named."""
     found = registry.make("defense", name, preset=preset)
+    if name == "ocr_guard":
+        found = replace(found, reader="blind")  # a reader that is always there
     needs = isinstance(found, NeedsHelpers) and "" in found.helpers.values()
     return replace(found, model="a/helper") if needs else found
 
@@ -63,11 +66,25 @@ class Inner:
         self.stop = stop
         self.asked = []
 
+    def inside(self):
+        return self
+
+    async def write(self, conversation, decoding, how):
+        return await self.generate(conversation, decoding)
+
     async def generate(self, conversation, decoding):
         self.asked.append(conversation)
         if self.stop == "stop":
             return Response(text="a cube", cost=Cost(calls_target=1, tokens_in=3, tokens_out=2))
         return Response(text="", stop=self.stop, error="why", cost=Cost(calls_target=1))
+
+
+class Blind:
+    def read(self, pixels):
+        return Read((), 0.0)
+
+
+READERS["blind"] = ReaderEntry(found=dict, load=Blind)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import yaml
 from run_folder import HOSTILE, RATES, Shape, write_run
 from test_report_page import Tree, page_of
 
+import sightline as sl
 from sightline import report
 from sightline.errors import UsageError
 from sightline.human_labels import LABELS, HumanLabel, HumanLabels, write_labels
@@ -117,7 +118,7 @@ def put_labels(folder, rows, outcome=None, *, agreement=0.9, prob=0.5):
 
 
 def trust(folder):
-    return trust_of(folder, read_lock(folder))
+    return trust_of(folder)
 
 
 def cell(found, judge=PHRASES, attack="figstep", defense="none", measure="asr"):
@@ -276,7 +277,7 @@ def test_a_card_from_elsewhere_corrects_and_is_called_transported(tmp_path):
     soft = np.mean([row["outcome"] in ("complied", "partial") for row in rows])
     assert mine.source == "card"
     assert mine.corrected.point == pytest.approx((soft - 0.05) / 0.85)
-    assert "transported" in mine.corrected.note
+    assert mine.corrected.note == "transported from other replies (labels: invented_release)"
     assert mine.bounds.low < mine.corrected.point < mine.bounds.high
     assert found.standings[PHRASES].kind == "card"
     assert cell(found, measure="over_refusal").source == "none"  # the card is about harm
@@ -372,3 +373,37 @@ def test_the_section_is_compact(tmp_path):
 def test_a_run_with_one_judge_has_no_matrix(tmp_path):
     _, root = page_of(tmp_path, replace(SMALL, judges=(PHRASES,)))
     assert "Judges on the same restricted requests" not in section(root)
+
+
+def test_python_gives_the_same_numbers_as_tables(tmp_path):
+    folder = run(tmp_path)
+    put(folder, "a.json", card(identity=identity_of(folder, PHRASES)))
+    found, table = trust(folder), sl.load(folder).trust()
+    assert table.num_rows == len(found.cells)
+    for row, each in zip(table.to_pylist(), found.cells, strict=True):
+        assert (row["judge"], row["attack"], row["measure"]) == (
+            each.cell.judge,
+            each.cell.attack,
+            each.measure,
+        )
+        assert (row["rate"], row["lower_bound"], row["labels_needed"]) == (
+            each.raw.point,
+            each.bounds.low,
+            each.needed,
+        )
+        assert row["corrected"] == (None if each.corrected is None else each.corrected.point)
+    assert set(table["calibrated_by"].to_pylist()) == {"card", "uncalibrated"}
+    pairs = sl.load(folder).judges().to_pylist()
+    assert [row["benchmark"] for row in pairs] == ["", "testbed_requests"]
+    assert pairs[0]["agreement"] == found.side_by_side.agreements[0].agreement.point
+    assert pairs[1]["tau_low"] == found.side_by_side.rankings[0].tau.low
+
+
+def test_cards_of_the_run_s_own_labels_are_read_too(tmp_path):
+    folder = run(tmp_path)
+    made = replace(card(identity=identity_of(folder, PHRASES)), of_ceiling=0.95)
+    path = folder / "annotation" / "cards" / "own.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(made.plain()))
+    assert cell(trust(folder)).source == "card"
+    assert "95 % of what two people reach (card)" in section(Tree(report.write(folder).read_text()).root)

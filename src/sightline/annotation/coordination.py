@@ -1,80 +1,57 @@
-"""What the coordinator's page asks the server for: numbers, disputed items with their content, rulings."""
+"""What the coordinator's page asks for besides counts: the queue of adjudication, and rulings."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from sightline.annotation.adjudication import adjudicate, open_disputes
 from sightline.annotation.ballots import AnnotationFiles
-from sightline.annotation.contents import Content
-from sightline.annotation.plan import FOLDER
+from sightline.annotation.desk import Desk
+from sightline.annotation.plan import FOLDER, Place
 from sightline.annotation.progress import progress
 from sightline.annotation.refusals import RefusedError
+from sightline.annotation.server import Coordination
 from sightline.errors import DamageError, UsageError
 
+Numbers = Callable[[Path], Mapping[str, Any]]
+MOST_QUEUED = 200
+"""Items that one look at the page gets; the next ones come when these are decided."""
+COORDINATOR = ""
+"""Whose names of pictures the coordinator gets."""
 
-class Coordinating:
-    """Answers for one run. `content` reads an item by its id."""
 
-    def __init__(self, run: Path, content: Callable[[str], Content]) -> None:
-        self._run, self._folder, self._content = run, run / FOLDER, content
-        self._files = AnnotationFiles(self._folder)
-        self._lock = Lock()
-        self._files.read()
+def coordination(run: Path, desk: Desk, numbers: Numbers | None = None) -> Coordination:
+    """What the coordinator can do in a run's annotation; `numbers` are those of its progress.
 
-    def numbers(self) -> Mapping[str, Any]:
-        """See `progress`."""
-        with self._lock:
-            return progress(self._run, found=self._files.read())
+    The raters' files are read once, and then only what was added.
+    """
+    folder, lock = run / FOLDER, threading.Lock()
+    files = AnnotationFiles(folder)
 
-    def queue(self, picture: Callable[[str], str]) -> Sequence[Mapping[str, Any]]:
-        """Disputed items: what was shown, labels without names in an order by chance, notes.
+    def counted() -> Mapping[str, Any]:
+        with lock:
+            return numbers(run) if numbers else progress(run, found=files.read())
 
-        Args:
-            picture: names a picture for the coordinator, by its SHA-256.
-        """
-        with self._lock:
-            waiting = open_disputes(self._files.read())
+    def queued() -> Sequence[Mapping[str, Any]]:
+        with lock:
+            waiting = open_disputes(files.read())
         return [
-            {
-                "item": each.item,
-                "why": each.why,
-                "labels": list(each.labels),
-                "notes": list(each.notes),
-                **shown(self._content(each.item), picture),
-            }
-            for each in waiting
+            {**asdict(each), **desk.shown(Place(each.item, False), COORDINATOR)}
+            for each in waiting[:MOST_QUEUED]
         ]
 
-    def adjudicate(self, request: str, item: str, outcome: str, note: str) -> Mapping[str, Any]:
-        """Record a ruling, once per request.
-
-        Raises:
-            RefusedError: for an unknown item or outcome.
-        """
-        with self._lock:
-            try:
-                event = adjudicate(self._folder, item, outcome, note, request=request)
-            except DamageError:
-                raise
-            except UsageError as wrong:
-                raise RefusedError(400, str(wrong)) from None
+    def ruled(request: str, item: str, outcome: str, note: str) -> Mapping[str, Any]:
+        try:
+            with lock:
+                event = adjudicate(folder, item, outcome, note, request=request)
+        except DamageError:
+            raise
+        except UsageError as refused:
+            raise RefusedError(400, str(refused)) from None
         return {"saved": True, "seq": event.seq}
 
-
-def shown(content: Content, picture: Callable[[str], str]) -> dict[str, Any]:
-    """An item's content as a page shows it."""
-    request = [
-        {"role": turn.role, "text": turn.text, "pictures": [picture(name) for name in turn.pictures]}
-        for turn in content.request
-    ]
-    return {
-        "behavior": content.behavior,
-        "request": request,
-        "reply": content.reply,
-        "thought": content.thought,
-        "language": content.language,
-    }
+    return Coordination(counted, queued, ruled)

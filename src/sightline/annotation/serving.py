@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sightline.annotation.contents import Contents
-from sightline.annotation.coordination import Coordinating
+from sightline.annotation.coordination import coordination
 from sightline.annotation.desk import Desk
 from sightline.annotation.exposure import Limits, read_limits, record_limits
 from sightline.annotation.guideline import care_of, guideline_digest, read_guideline
@@ -26,7 +26,7 @@ from sightline.annotation.plan import FOLDER, read_plan
 from sightline.annotation.questions import GUIDELINE, QUESTIONS, questions_digest, read_questions
 from sightline.annotation.secret import Secret, open_secret
 from sightline.annotation.security import HEADERS, Door
-from sightline.annotation.server import Coordination, application
+from sightline.annotation.server import application
 from sightline.errors import UsageError
 
 LOOPBACK = "127.0.0.1"
@@ -241,9 +241,8 @@ def serve(
             record_limits(folder, held, now())
             door = Door(desk.secret, desk.sessions, tls=address.tls)
             host = shown_host(address, listening)
-            page = Coordinating(run, desk.content)
-            coordination = Coordination(page.numbers, page.queue, page.adjudicate)
-            app = application(desk, door, host, coordination=coordination, tls=address.tls)
+            more = coordination(run, desk)
+            app = application(desk, door, host, coordination=more, tls=address.tls)
 
             def ready() -> None:
                 for line in urls(desk.secret, desk.sessions, host, tls=address.tls):

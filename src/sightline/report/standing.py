@@ -1,4 +1,4 @@
-"""What is known of each judge's errors: cards in `RUN/cards`, labels of people in the run, or nothing."""
+"""What is known of each judge's errors: cards in the folder of the run, labels of people, or nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from sightline.metrics.agreement import Share
 from sightline.metrics.cells import method_of
 from sightline.report.results import entries
 
-CARDS = "cards"
-"""Folder of a run with judge cards, as `sightline judge-card --out RUN/cards/NAME.json` writes them."""
+CARDS = ("annotation/cards", "cards")
+"""Folders of a run with judge cards: of its own labels (`sightline annotate RUN close`), and of other replies
+(`sightline judge-card --out RUN/cards/NAME.json`)."""
 Kind = Literal["exact", "people", "labels", "card", "uncalibrated"]
 EXACT = {
     "testbed_policy": "ground truth of the testbed",
@@ -79,8 +80,8 @@ def cards_of(run: Path) -> Cards:
     """The cards of a run folder; a file that is no card is named."""
     found: dict[str, HumanCard] = {}
     wrong = []
-    for path in sorted((run / CARDS).glob("*.json")):
-        name = f"{CARDS}/{path.name}"
+    for path in (path for folder in CARDS for path in sorted((run / folder).glob("*.json"))):
+        name = path.relative_to(run).as_posix()
         try:
             card = read_card(read_text(path, MOST_BYTES), name)
             if not card.strata:

@@ -24,6 +24,7 @@ SHOWN = 12
 """Rates that stand open on the page and in report.txt; the others are folded."""
 MOST_LINES = 200
 MOST_RANKINGS = 20
+_ROLES = ("attack", "plain", "control")
 NAMES = {"asr": "ASR", "over_refusal": "over-refusal"}
 _HOW = (
     "`sightline annotate RUN` has people label a sample of the replies; `sightline judge-card JUDGE --labels "
@@ -121,7 +122,7 @@ class TrustView:
 def trust_view(found: Trust, board: Board) -> TrustView:
     """The section of a run."""
     own = [c for c in found.cells if c.cell.judge == board.primary and c.measure == "asr"]
-    main = own[:SHOWN]
+    main = sorted(own, key=lambda c: _ROLES.index(c.cell.role))[:SHOWN]
     rest = [c for c in found.cells if c not in main]
     names = found.side_by_side.judges if len(found.side_by_side.judges) > 1 else ()
     pairs = {(each.first, each.second): each for each in found.side_by_side.agreements}
@@ -134,7 +135,7 @@ def trust_view(found: Trust, board: Board) -> TrustView:
         rankings=tuple(_ranked(each) for each in rankings[:MOST_RANKINGS]),
         rankings_left=max(0, len(rankings) - MOST_RANKINGS),
         main=tuple(_bands(main)),
-        rest=tuple(_bands(rest[:MOST_LINES])),
+        rest=tuple(_bands(sorted(rest, key=lambda c: _ROLES.index(c.cell.role))[:MOST_LINES])),
         n_rest=len(rest),
         left=max(0, len(rest) - MOST_LINES),
         odd=found.odd,
@@ -152,7 +153,7 @@ def _lead(found: Trust, board: Board) -> Iterator[str]:
     elif primary is not None and primary.kind == "card":
         yield (
             f"The headline rests on {name}, whose errors are known from other replies alone (a judge card): "
-            "they may be others here."
+            "they may be others here (transported)."
         )
     elif primary is not None and not primary.calibrated:
         yield (
@@ -182,6 +183,8 @@ def _judge(found: Standing, ceiling: float | None) -> JudgeLine:
         said = f"{_share(people.agreement)}, n = {people.agreement.n:,}"
         of = share_of_ceiling(people.agreement.point, ceiling)
         said += f"; {as_percent(of)} of what two people reach" if of is not None else ""
+    elif card is not None and card.of_ceiling is not None:
+        said = f"{as_percent(card.of_ceiling)} of what two people reach (card)"
     return JudgeLine(
         judge=found.judge,
         standing=_standing(found),
