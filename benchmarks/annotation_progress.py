@@ -80,9 +80,9 @@ def main(n: int = 100_000) -> None:
         page = time.process_time() - start
     alpha = found["agreement"]["outcome"]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{n:,} items x {len(RATERS)} raters: alpha {alpha['alpha']:.3f} ({alpha['low']:.3f} to {alpha['high']:.3f})")
-    print(f"reading all and computing: {whole:.2f} s CPU; the page of a running server: {page:.2f} s CPU")
-    print(f"peak memory with the writing of these files: {memory} MB")
+    print(f"{n:,} items, {len(RATERS)} raters: alpha {alpha['alpha']:.3f}")
+    print(f"interval {alpha['low']:.3f} to {alpha['high']:.3f}; {memory} MB, writing these files included")
+    print(f"all read and computed: {whole:.2f} s CPU; page of a running server: {page:.2f} s CPU")
 
 
 if __name__ == "__main__":
