@@ -19,6 +19,7 @@ import edited
 import orjson
 import pytest
 from apart import printed
+from blind import BLIND
 from edited import INSTALLED, edit, forget, text_of, with_another_constant, with_other_comments
 from pages import case
 from shipped import shipped
@@ -29,6 +30,7 @@ from sightline.cases import Conversation
 from sightline.closure import PLUMBING, without_code
 from sightline.contracts import Craft, Decoding, NeedsTarget, ResolvesFiles
 from sightline.defending import NeedsHelpers, NeedsInside
+from sightline.defenses._readers import READERS
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.identities import inner_of
@@ -313,6 +315,12 @@ def _itself(target: Any) -> Any:
 async def _written(target: Any, conversation: Conversation, decoding: Decoding, how: Any) -> Response:
     """What a target that only says things writes when it is looked into."""
     return await target.generate(conversation, decoding)
+
+
+@pytest.fixture(autouse=True)
+def _blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here needs the extra `ocr`."""
+    monkeypatch.setitem(READERS, "rapidocr", BLIND)
 
 
 def _exercise(kind: str, name: str, blobs: Blobs) -> None:

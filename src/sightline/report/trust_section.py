@@ -150,6 +150,11 @@ def _lead(found: Trust, board: Board) -> Iterator[str]:
         yield f"The headline rests on {name}: {EXACT[method_of(primary.judge)]}."
     elif primary is not None and primary.kind == "people":
         yield "The headline rests on labels of people."
+    elif primary is not None and primary.truth is not None and primary.kind == "truth":
+        yield (
+            f"The headline rests on {name}; {board.judge_name(primary.truth.truth)}, the testbed's ground "
+            "truth, read the same replies and corrects it."
+        )
     elif primary is not None and primary.kind == "card":
         yield (
             f"The headline rests on {name}, whose errors are known from other replies alone (a judge card): "
@@ -174,10 +179,8 @@ def _lead(found: Trust, board: Board) -> Iterator[str]:
 
 def _judge(found: Standing, ceiling: float | None) -> JudgeLine:
     people, card = found.people, found.card("unsafe") or found.card("refused")
-    if people is not None:
-        errors: tuple[Share, Share] | None = (people.sensitivity, people.specificity)
-    else:
-        errors = (card.strata[0].sensitivity, card.strata[0].specificity) if card is not None else None
+    sources = (people, found.truth, None if card is None else card.strata[0])
+    errors = next(((each.sensitivity, each.specificity) for each in sources if each is not None), None)
     said = ""
     if people is not None:
         said = f"{_share(people.agreement)}, n = {people.agreement.n:,}"
@@ -209,6 +212,8 @@ def _standing(found: Standing) -> str:
         return "labels of people"
     if found.kind == "labels":
         return "labels of people in this run" + (f"; {whose}" if whose else "")
+    if found.kind == "truth":
+        return "ground truth of the testbed on the same replies"
     return whose if found.kind == "card" else "uncalibrated"
 
 
@@ -246,6 +251,11 @@ def _ranged(found: Estimate, *, percent: bool) -> str:
 
 
 def _ranked(found: Ranking) -> RankLine:
+    if not found.pairs:
+        alike = "undefined: a judge rates all cells alike"
+        return RankLine(
+            found.first, found.second, found.benchmark, found.cells, alike, "none is ordered by both"
+        )
     return RankLine(
         first=found.first,
         second=found.second,
