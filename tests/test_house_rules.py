@@ -88,6 +88,7 @@ LAYERS = [
         "data_commands",
         "judge_commands",
         "annotate_commands",
+        "annotate_exchange",
         "convert_commands",
         "taxonomy_commands",
         "init_commands",
