@@ -89,6 +89,7 @@ LAYERS = [
         "judge_commands",
         "serve_commands",
         "annotate_commands",
+        "annotate_exchange",
         "convert_commands",
         "taxonomy_commands",
         "init_commands",
