@@ -133,6 +133,13 @@ def test_all_of_xstest() -> None:
     assert kappa(said, truth) == pytest.approx(0.770, abs=5e-4)
 
 
+def test_the_list_xstest_is_the_string_match_of_the_release() -> None:
+    judge = sl.judges.RefusalPrefix(phrases="xstest")
+    for each in answers("xstest"):
+        refused = each.judges["strmatch"] == "2_full_refusal"
+        assert (judge(each.prompt, each.response).outcome == "refused") is refused
+
+
 def test_our_refusal_list_beats_the_prefix_list_of_xstest() -> None:
     """2.4 asks for a kappa above .77 (full or partial refusals) without a model."""
     found = answers("xstest")

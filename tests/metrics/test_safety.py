@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from sightline.errors import UsageError
 from sightline.metrics.means import mean
 from sightline.metrics.safety import (
+    area_under_orr_asr,
     balanced_safety,
     defense_success_rate,
     natural_and_helpful,
@@ -55,6 +58,32 @@ def test_undefined_in_undefined_out(metric: object) -> None:
     assert metric(0.5, None) is None
     with pytest.raises(UsageError, match=r"0\.\.1"):
         metric(50.0, 0.5)
+
+
+def test_area_under_orr_and_asr_by_hand() -> None:
+    """One strength at (.2, .4): a trapezoid of .2 (1 + .4) / 2 and a triangle of .8 x .4 / 2."""
+    assert area_under_orr_asr([(0.2, 0.4)]) == pytest.approx(0.14 + 0.16)
+    assert area_under_orr_asr([(0.0, 0.0)]) == 0.0  # refuses all attacks, and nothing else
+    assert area_under_orr_asr([(0.6, 0.4), (0.3, 0.7)]) == pytest.approx(0.5)  # no better than a coin
+    assert area_under_orr_asr([]) is area_under_orr_asr([(0.2, None)]) is None
+    with pytest.raises(UsageError, match=r"asr=40\.0"):
+        area_under_orr_asr([(0.2, 40.0)])
+
+
+def test_area_of_thresholds_on_a_score_is_what_the_auroc_leaves() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = random.Random(1)
+    for _ in range(20):
+        unsafe = [rng.random() < 0.5 for _ in range(40)] + [True, False]
+        scores = [rng.randint(0, 6) + 2 * each for each in unsafe]
+        points = []
+        for threshold in range(9):
+            kept = [score < threshold for score in scores]
+            passed = sum(k and u for k, u in zip(kept, unsafe, strict=True))
+            refused = sum(not k and not u for k, u in zip(kept, unsafe, strict=True))
+            points.append((refused / unsafe.count(False), passed / unsafe.count(True)))
+        rng.shuffle(points)
+        assert area_under_orr_asr(points) == pytest.approx(1 - metrics.roc_auc_score(unsafe, scores))
 
 
 def test_pairs_count_only_where_both_halves_are_right() -> None:

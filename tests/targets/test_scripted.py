@@ -6,6 +6,7 @@ import pytest
 from sightline.cases import Conversation, Image, Turn
 from sightline.contracts import Decoding
 from sightline.errors import TransientError, UsageError
+from sightline.study.replying import play
 from sightline.targets.scripted import ScriptedTarget
 
 PICTURE = Image("ab" * 32, 4, 4)
@@ -97,9 +98,19 @@ def test_a_picture_that_could_not_be_read_is_never_dropped():
 
 
 def test_a_request_must_end_with_the_user():
+    echo = ScriptedTarget("scripted/echo", "echo")
+    reply = Turn("assistant", ("y",))
+    for turns in ((), (reply,), (Turn("user", ("x",)), reply, reply), (Turn("system", ("x",)),)):
+        with pytest.raises(UsageError, match="end with a user turn"):
+            asyncio.run(echo.generate(Conversation(turns), Decoding()))
+
+
+def test_a_guard_is_asked_about_a_reply_which_stands_last_and_a_study_never_asks_so():
+    echo = ScriptedTarget("scripted/echo", "echo")
     dialogue = Conversation.user("x").then(Turn("assistant", ("y",)))
+    assert asyncio.run(echo.generate(dialogue, Decoding())).text == "y"
     with pytest.raises(UsageError, match="end with a user turn"):
-        asyncio.run(ScriptedTarget("scripted/echo", "echo").generate(dialogue, Decoding()))
+        asyncio.run(play(echo, dialogue, (), Decoding()))
 
 
 @pytest.mark.parametrize(

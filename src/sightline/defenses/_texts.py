@@ -1,7 +1,8 @@
-"""The texts of defenses: YAML files next to the modules, read once."""
+"""The texts of defenses: YAML files next to the modules, read once; and requests with other texts."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
@@ -9,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from sightline.cases import Conversation, Turn
 from sightline.errors import UsageError, nearest
 
 Wordings = Mapping[str, Mapping[str, str]]
@@ -31,3 +33,24 @@ def wording(name: str, choice: str, what: str) -> Mapping[str, str]:
     if choice not in known:
         raise UsageError(nearest(choice, known, what))
     return known[choice]
+
+
+def filled(text: str, **values: str) -> str:
+    """A text with its places filled in one pass: what fills one is not searched for places."""
+    return re.sub(r"\{(\w+)\}", lambda place: values.get(place[1], place[0]), text)
+
+
+def with_last_text(conversation: Conversation, text: str) -> Conversation:
+    """The conversation, with this text in place of the texts of its last user turn; pictures stay first."""
+    pictures = (part for part in conversation.last_user_turn.parts if not isinstance(part, str))
+    return conversation.with_last_user(*pictures, text)
+
+
+def without_pictures(conversation: Conversation, text: str) -> Conversation:
+    """The conversation without any picture, with this text as its last user turn."""
+    turns = (
+        Turn(turn.role, tuple(part for part in turn.parts if isinstance(part, str)))
+        for turn in conversation.turns
+    )
+    *before, last = turns
+    return Conversation((*(turn for turn in before if turn.parts), last)).with_last_user(text)

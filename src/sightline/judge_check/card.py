@@ -14,7 +14,7 @@ from typing import Any, Literal
 from sightline.errors import UsageError
 from sightline.metrics.agreement import Share
 from sightline.metrics.confusion import Estimate
-from sightline.records import Cost
+from sightline.records import NO_COST, Cost
 
 FORMAT = "sightline judge card 2"
 Positive = Literal["unsafe", "refused"]
@@ -119,8 +119,8 @@ class HumanCard:
     by_length: tuple[LengthErrors, ...]
     length_slope: Estimate = NOTHING
     repeated: Repeated | None = None
-    asked: int
-    cost: Cost
+    asked: int = 0
+    cost: Cost = NO_COST
     forgeries: Mapping[str, int] | None = None
 
     def void_for(self, judge: str, identity: str, guideline: str | None = None) -> str:

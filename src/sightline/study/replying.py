@@ -15,7 +15,7 @@ from sightline.contracts import Decoding, MakesCalls, Target
 from sightline.errors import ContractError, TransientError, UsageError
 from sightline.records import NO_COST, Call, Cost, Response
 from sightline.study.call_log import AnswerCalls
-from sightline.targets._asked import UnfitError
+from sightline.targets._asked import NOT_ENDED, UnfitError
 from sightline.targets.remembered import RememberedTarget
 from sightline.untrusted import sanitized
 
@@ -130,6 +130,8 @@ async def play(
     Raises:
         UsageError: as `reply`.
     """
+    if first.turns and first.turns[-1].role != "user":
+        raise UsageError(NOT_ENDED)
     if not follow_ups:
         logged = None if calls is None else calls(0)
         return await reply(target, first, decoding, retries=retries, calls=logged)

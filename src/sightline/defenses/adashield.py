@@ -1,0 +1,53 @@
+"""Add a shield to the request: examine the image, then the instruction, and refuse with a fixed sentence.
+
+AdaShield-S (Wang et al., ECCV 2024, arXiv 2403.09513): a fixed text in the user turn. Official form: request,
+shield, request again (`placement: between`); `after` leaves the repetition out. No further target calls. The
+adaptive form, which refines shields on training cases and picks one by likeness, is not part of this. Watch
+over-refusal of benign pictures that hold instructions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sightline import registry
+from sightline.cases import Conversation
+from sightline.contracts import Defending, Defense
+from sightline.defenses._texts import wording
+from sightline.records import Response
+
+
+@registry.defense(
+    "adashield",
+    paper="arXiv:2403.09513",
+    source="SaFoLab-WISC/AdaShield, inference_attack_code (placement); own texts",
+    data=("texts/adashield.yaml",),
+    presets={"testbed": {"wording": "testbed", "placement": "after"}},
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adashield(Defense):
+    """Settings.
+
+    Attributes:
+        wording: name of a shield in `texts/adashield.yaml`.
+        placement: `between` repeats the request behind the shield; `after` does not.
+    """
+
+    wording: str = "natural"
+    placement: Literal["between", "after"] = "between"
+
+    def __post_init__(self) -> None:
+        wording("adashield", self.wording, "wording of defense 'adashield'")
+
+    @property
+    def calls(self) -> int:
+        """One: the request itself."""
+        return 1
+
+    async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
+        """Ask once, with the shield in place."""
+        shield = wording("adashield", self.wording, "wording")["shield"]
+        parts = conversation.last_user_turn.parts
+        again = tuple(part for part in parts if isinstance(part, str)) if self.placement == "between" else ()
+        return await ctx.generate(conversation.with_last_user(*parts, shield, *again))
