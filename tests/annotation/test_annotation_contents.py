@@ -94,9 +94,7 @@ def test_a_script_is_shown_with_the_replies_in_between(tmp_path: Path) -> None:
 
 def test_the_language_of_a_reply_is_told_where_it_is_sure(tmp_path: Path) -> None:
     pytest.importorskip("py3langid")
-    german = (
-        "Das ist leider nicht m\u00f6glich, weil man daf\u00fcr einen Frell und zwei rote Glimber braucht."
-    )
+    german = "Das ist leider nicht m\u00f6glich, weil man einen Frell und zwei rote Glimber braucht."
     assert content(tmp_path / "a", Response(text=german)).language == "de"
     assert content(tmp_path / "b", Response(text="12 12 12")).language == ""
 
