@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ import edited
 import orjson
 import pytest
 from apart import printed
+from blind import BLIND
 from edited import INSTALLED, edit, forget, text_of, with_another_constant, with_other_comments
 from pages import case
 from shipped import shipped
@@ -27,7 +29,8 @@ from sightline import _lazy, cards, closure, registry, targets, whitebox
 from sightline.cases import Conversation
 from sightline.closure import PLUMBING, without_code
 from sightline.contracts import Craft, Decoding, NeedsTarget, ResolvesFiles
-from sightline.defending import NeedsHelpers
+from sightline.defending import NeedsHelpers, NeedsInside
+from sightline.defenses._readers import READERS
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.identities import inner_of
@@ -36,6 +39,7 @@ from sightline.release import OfficialRelease
 from sightline.store import Blobs
 from sightline.study.stage_code import STAGES, SURROGATES, stage_code
 from sightline.study.surrogates import EncoderSurrogate, open_surrogate
+from sightline.targets.defended import DefendedTarget
 
 METHODS = [(kind, name) for kind in cards.KINDS for name in shipped(kind)]
 NO_IMAGES = SimpleNamespace()
@@ -304,6 +308,21 @@ def _forget_files() -> None:
                     value.cache_clear()
 
 
+def _itself(target: Any) -> Any:
+    return target
+
+
+async def _written(target: Any, conversation: Conversation, decoding: Decoding, how: Any) -> Response:
+    """What a target that only says things writes when it is looked into."""
+    return await target.generate(conversation, decoding)
+
+
+@pytest.fixture(autouse=True)
+def _blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here needs the extra `ocr`."""
+    monkeypatch.setitem(READERS, "rapidocr", BLIND)
+
+
 def _exercise(kind: str, name: str, blobs: Blobs) -> None:
     """Use a method once, in every preset, as far as it goes without a model."""
     presets = ["default", *registry.card(kind, name).presets]
@@ -321,7 +340,12 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
         if kind == "defense":
             if isinstance(method, NeedsHelpers) and hasattr(method, "model"):
                 method = dataclasses.replace(method, model="scripted/echo")
-            target = targets.open_target(f"defended/{registry.spec(method)}:scripted/echo", blobs)
+            bare = targets.open_target("scripted/echo", blobs)
+            if isinstance(method, NeedsInside):
+                bare.inside = partial(_itself, bare)
+                bare.write = partial(_written, bare)
+            opener = partial(targets.open_target, images=blobs)
+            target = DefendedTarget(method, bare, blobs, opener)
             asyncio.run(target.generate(Conversation.user("steps for x"), Decoding()))
         if kind == "judge":
             if isinstance(method, NeedsTarget):
@@ -329,7 +353,8 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
                     method = dataclasses.replace(method, grader="scripted/echo")
                 method = method.bind(lambda string: targets.open_target(string, blobs))
             item = case("steps for balopi", id="b/1")
-            asyncio.run(method.judge(item, item.conversation, Response(text="balopi : 1. stir")))
+            with suppress(UsageError):  # `human`, without labels of a run
+                asyncio.run(method.judge(item, item.conversation, Response(text="balopi : 1. stir")))
             _ = method.id
         if kind == "benchmark" and not method.needs_root:
             list(method.cases(OfficialRelease(None, blobs)))

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from sightline import annotate_exchange
+from sightline.errors import AbsentExtraError
 
 annotate = typer.Typer(
     help="Let people label samples of a run, blind: draw a sample, serve it, look at it, use the labels.",
     no_args_is_help=True,
 )
+
+
+annotate.command()(annotate_exchange.adjudicate)
+annotate.command()(annotate_exchange.export)
+annotate.command("import")(annotate_exchange.import_answers)
 
 
 @annotate.callback()
@@ -32,7 +40,7 @@ def sample(
         typer.Option(
             help=(
                 "Columns that make a stratum, joined by commas: attack (its kind), column (its label in the "
-                "study), target, defense, benchmark, expected, category, hazard, verdict."
+                "study), target, defense, benchmark, expected, category, hazard, verdict, language."
             )
         ),
     ] = "attack,target,verdict",
@@ -104,6 +112,55 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _limit(what: str) -> Any:
+    return typer.Option(min=0, help=f"{what} 0: no limit. Default: as before.")
+
+
+@annotate.command()
+def serve(
+    ctx: typer.Context,
+    rater: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Serve this rater alone; can be repeated.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="0: any free one.")] = 0,
+    host: Annotated[
+        str, typer.Option(help="Another address than this machine's own; needs a certificate.")
+    ] = "127.0.0.1",
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate for --host (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    unsafe_run: Annotated[int | None, _limit("Unsafe-looking items in a row (25).")] = None,
+    benign_after: Annotated[int | None, _limit("Others that come after such a row (5).")] = None,
+    work_minutes: Annotated[int | None, _limit("Minutes of work up to a break (25).")] = None,
+    break_minutes: Annotated[int | None, _limit("Minutes of a break (5).")] = None,
+    day_minutes: Annotated[int | None, _limit("Minutes of work a day (120).")] = None,
+) -> None:
+    """Serve the pages on which people rate, on this machine, until Ctrl-C; prints an address for each person.
+
+    Answers are on disk before they are confirmed; the same command goes on where it stopped.
+
+    Example: `sightline annotate runs/quickstart serve`
+    """
+    from importlib.util import find_spec
+
+    for module in ("starlette", "uvicorn"):
+        if find_spec(module) is None:
+            raise AbsentExtraError("the pages of `sightline annotate`", "annotate", module)
+    from sightline.annotation.serving import Address
+    from sightline.annotation.serving import serve as serve_run
+    from sightline.terminal import say
+
+    limits = {
+        "unsafe_run": unsafe_run,
+        "benign_after": benign_after,
+        "work_minutes": work_minutes,
+        "break_minutes": break_minutes,
+        "day_minutes": day_minutes,
+    }
+    given = {name: value for name, value in limits.items() if value is not None}
+    address = Address(host=host, port=port, certificate=tls_cert, key=tls_key)
+    serve_run(ctx.obj, address, raters=rater or (), limits=given, say=say)
+
+
 @annotate.command()
 def status(ctx: typer.Context) -> None:
     """How far each rater is. For the coordinator: raters are not shown each other's work.
@@ -111,10 +168,13 @@ def status(ctx: typer.Context) -> None:
     Example: `sightline annotate runs/quickstart status`
     """
     from sightline.annotation.plan import FOLDER
+    from sightline.annotation.progress import progress, progress_lines
     from sightline.annotation.status import status_lines
     from sightline.terminal import say
 
     for line in status_lines(ctx.obj / FOLDER):
+        say(line)
+    for line in progress_lines(progress(ctx.obj)):
         say(line)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from sightline.cases import Conversation
+from sightline.cases import Conversation, Image
 from sightline.craft import Images
 from sightline.errors import UsageError
-from sightline.records import Response
+from sightline.records import Pixels, Response
 from sightline.rng import numpy_rng
 
 if TYPE_CHECKING:
@@ -21,25 +21,28 @@ else:
     Floats = Any  # `import sightline` must not load NumPy
 
 
+ANSWER = "answer"
+"""The purpose of a call that puts the request itself to the target."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steering:
-    """Vectors that are added to what leaves the model's blocks, where a gate says so.
+    """Vectors that are added to what leaves the model's blocks, at every token or where a gate is open.
 
-    With a the state of a layer: a + alpha * vector where a . gate + bias > 0. A layer that is in no mapping
-    is left alone; one without a gate is always changed.
+    With a the state of a token behind a block: a + alpha * vector; with a gate where a . gate + bias > 0.
+    Whoever wants to decide once, at the last token of the prompt, asks for `Defending.states` first.
 
     Attributes:
         vectors: by block, from 0; each of the model's width.
         gates: by block: a vector of the model's width and a bias.
         alpha: strength.
-        position: `last_prompt` decides at the last token of the prompt and then for the whole reply;
-            `every_step` decides at each token anew.
+        positions: `all` tokens, or those of the `reply`, beginning with the last one of the prompt.
     """
 
     vectors: Mapping[int, Floats]
-    gates: Mapping[int, tuple[Floats, float]]
+    gates: Mapping[int, tuple[Floats, float]] = field(default_factory=dict)
     alpha: float = 1.0
-    position: Literal["last_prompt", "every_step"] = "last_prompt"
+    positions: Literal["all", "reply"] = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,14 @@ class LooksInside(Protocol):
         ...
 
 
+class Pictures(Images, Protocol):
+    """The pictures of a run, and a place for those that a defense makes."""
+
+    def put_pixels(self, pixels: Pixels) -> Image:
+        """Keep uint8 RGB pixels (height x width x 3) as a PNG file."""
+        ...
+
+
 class Answers(Protocol):
     """What stands behind a defense: asks on its behalf, records and counts. `Defending` calls it."""
 
@@ -140,7 +151,7 @@ class Defending:
         defense: the name of the defense.
     """
 
-    images: Images
+    images: Pictures
     seed: int
     answers: Answers
     looks: LooksInside | None = None
@@ -151,7 +162,7 @@ class Defending:
         self,
         conversation: Conversation,
         *,
-        purpose: str = "answer",
+        purpose: str = ANSWER,
         seed: int | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
@@ -164,7 +175,7 @@ class Defending:
 
         Args:
             conversation: what is asked.
-            purpose: names the call in the record.
+            purpose: names the call in the record; the first reply for the purpose `answer` is the raw one.
             seed: of sampling.
             temperature: 0 is greedy.
             max_tokens: new tokens, at most.

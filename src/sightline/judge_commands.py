@@ -62,7 +62,10 @@ def judge_card_command(
     from sightline.store import write_atomically
     from sightline.terminal import say
 
-    tables = dict(_table(each) for each in labels or ())
+    named = [_table(each) for each in labels or ()]
+    tables = dict(named)
+    if len(tables) < len(named):
+        raise UsageError("--labels: a benchmark stands there twice; name each once, with its settings")
     if not tables and check is None:
         raise UsageError("judge-card: give either --labels BENCHMARK=FOLDER or --check CARD.json")
     if check is not None:

@@ -4,12 +4,14 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from run_folder import HOSTILE, RATES, Shape, write_run
 from test_report_page import Tree, page_of
 
+import sightline as sl
 from sightline import report
 from sightline.errors import UsageError
 from sightline.human_labels import LABELS, HumanLabel, HumanLabels, write_labels
@@ -39,7 +41,8 @@ def part(k, n):
 
 def card(judge=PHRASES, identity="", positive="unsafe", se=(45, 50), sp=(190, 200), **changed):
     stratum = Stratum(
-        model="",
+        by="",
+        name="",
         answers=250,
         n=250,
         groups=250,
@@ -64,7 +67,6 @@ def card(judge=PHRASES, identity="", positive="unsafe", se=(45, 50), sp=(190, 20
         raters_agree=part(9, 10),
         strata=(stratum,),
         by_length=(LengthErrors(shortest=1, longest=9, errors=part(1, 10)),),
-        calls=0,
         **changed,
     )
 
@@ -117,7 +119,7 @@ def put_labels(folder, rows, outcome=None, *, agreement=0.9, prob=0.5):
 
 
 def trust(folder):
-    return trust_of(folder, read_lock(folder))
+    return trust_of(folder)
 
 
 def cell(found, judge=PHRASES, attack="figstep", defense="none", measure="asr"):
@@ -159,7 +161,9 @@ def test_the_testbed_s_truth_is_exact_and_corrects_the_judges_beside_it(tmp_path
     truth, other = cell(found, "testbed_policy"), cell(found, PHRASES)
     assert (truth.source, truth.corrected, truth.settled) == ("exact", None, True)
     assert (other.source, other.corrected.point) == ("truth", truth.raw.point)
-    assert found.uncalibrated == {PHRASES}
+    assert (found.standings[PHRASES].kind, found.uncalibrated) == ("truth", frozenset())
+    assert other.bounds == (truth.raw.lower_bound, truth.raw.upper_bound)
+    assert found.standings[PHRASES].truth.sensitivity.n > 0
     root = Tree(report.write(folder).read_text()).root
     assert "uncalibrated" not in root.find("p", "lede")[0].text
     assert "The headline rests on testbed_policy: ground truth of the testbed." in section(root)
@@ -276,7 +280,7 @@ def test_a_card_from_elsewhere_corrects_and_is_called_transported(tmp_path):
     soft = np.mean([row["outcome"] in ("complied", "partial") for row in rows])
     assert mine.source == "card"
     assert mine.corrected.point == pytest.approx((soft - 0.05) / 0.85)
-    assert "transported" in mine.corrected.note
+    assert mine.corrected.note == "transported from other replies (labels: invented_release)"
     assert mine.bounds.low < mine.corrected.point < mine.bounds.high
     assert found.standings[PHRASES].kind == "card"
     assert cell(found, measure="over_refusal").source == "none"  # the card is about harm
@@ -372,3 +376,93 @@ def test_the_section_is_compact(tmp_path):
 def test_a_run_with_one_judge_has_no_matrix(tmp_path):
     _, root = page_of(tmp_path, replace(SMALL, judges=(PHRASES,)))
     assert "Judges on the same restricted requests" not in section(root)
+
+
+def test_python_gives_the_same_numbers_as_tables(tmp_path):
+    folder = run(tmp_path)
+    put(folder, "a.json", card(identity=identity_of(folder, PHRASES)))
+    found, table = trust(folder), sl.load(folder).trust()
+    assert table.num_rows == len(found.cells)
+    for row, each in zip(table.to_pylist(), found.cells, strict=True):
+        assert (row["judge"], row["attack"], row["measure"]) == (
+            each.cell.judge,
+            each.cell.attack,
+            each.measure,
+        )
+        assert (row["rate"], row["lower_bound"], row["labels_needed"]) == (
+            each.raw.point,
+            each.bounds.low,
+            each.needed,
+        )
+        assert row["corrected"] == (None if each.corrected is None else each.corrected.point)
+    assert set(table["calibrated_by"].to_pylist()) == {"card", "uncalibrated"}
+    pairs = sl.load(folder).judges().to_pylist()
+    assert [row["benchmark"] for row in pairs] == ["", "testbed_requests"]
+    assert pairs[0]["agreement"] == found.side_by_side.agreements[0].agreement.point
+    assert pairs[1]["tau_low"] == found.side_by_side.rankings[0].tau.low
+
+
+def test_cards_of_the_run_s_own_labels_are_read_too(tmp_path):
+    folder = run(tmp_path)
+    made = replace(card(identity=identity_of(folder, PHRASES)), of_ceiling=0.95)
+    path = folder / "annotation" / "cards" / "own.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(made.plain()))
+    assert cell(trust(folder)).source == "card"
+    assert "95 % of what two people reach (card)" in section(Tree(report.write(folder).read_text()).root)
+
+
+def test_the_testbed_s_truth_is_said_to_correct_a_primary_judge(tmp_path):
+    folder = run(tmp_path, replace(SMALL, judges=(PHRASES, "testbed_policy")))
+    root = Tree(report.write(folder).read_text()).root
+    assert (
+        "The headline rests on refusal_prefix; testbed_policy, the testbed's ground truth, read"
+        in section(root)
+    )
+    assert "uncalibrated" not in root.find("p", "lede")[0].text
+
+
+def test_judges_of_which_one_rates_all_cells_alike_have_no_ranking(tmp_path):
+    rates = {key: ({"refused": 1.0}, {"complied": 1.0}) for key in RATES}
+    folder = run(tmp_path, replace(SMALL, rates=rates))
+    assert "undefined: a judge rates all cells alike" in section(Tree(report.write(folder).read_text()).root)
+
+
+def test_a_judge_of_the_attacker_s_goal_is_marked_and_has_no_rates_here(tmp_path):
+    """Its rate is no share of restricted requests; there is nothing that people's outcomes could correct."""
+    folder = run(tmp_path, replace(SMALL, judges=("injected_goal(x)",)))
+    path = folder / "results.parquet"
+    table = pq.read_table(path)
+    column = pa.array(["attacker_goal"] * table.num_rows)
+    pq.write_table(table.set_column(table.column_names.index("scores"), "scores", column), path)
+    found = trust(folder)
+    assert (found.cells, found.side_by_side.judges) == ((), ())
+    root = Tree(report.write(folder).read_text()).root
+    assert "Judged by injected_goal, uncalibrated" in root.find("p", "lede")[0].text
+
+
+def test_the_judge_human_is_weighted_by_the_chances_of_the_draw(tmp_path):
+    """Its own rate is of the rows as drawn: 6 of 18. Weighted, 6 of chance .25 and 12 of .5: 24 of 48."""
+    folder = run(tmp_path, replace(SMALL, judges=(PHRASES, "human(labels@1)")))
+    mine = rows_of(folder, PHRASES, attack="text_only", defense="none", expected="refuse")[:18]
+    said = {row["sample"]: Outcome.complied if n < 6 else Outcome.refused for n, row in enumerate(mine)}
+    chances = {row["sample"]: 0.25 if n < 6 else 0.5 for n, row in enumerate(mine)}
+    path = folder / "results.parquet"
+    table = pq.read_table(path)
+    outcomes = [
+        said.get(row["sample"], Outcome.unparsed).value
+        if row["judge"].startswith("human")
+        else row["outcome"]
+        for row in table.to_pylist()
+    ]
+    column = pa.array(outcomes, table.schema.field("outcome").type)
+    pq.write_table(table.set_column(table.column_names.index("outcome"), "outcome", column), path)
+    put_labels(folder, mine, lambda n, row: said[row["sample"]], prob=lambda row: chances[row["sample"]])
+    found = trust(folder)
+    human = cell(found, "human(labels@1)", attack="text_only")
+    assert human.raw.point == pytest.approx(6 / 18)
+    assert human.corrected.point == pytest.approx((6 / 0.25) / (6 / 0.25 + 12 / 0.5))
+    assert "in the bounds alone" not in human.corrected.note
+    assert cell(found, PHRASES, attack="figstep").source == "none"  # nobody labelled them
+    assert found.standings["human(labels@1)"].kind == "people"
+    report.write(folder)

@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 NEED_TORCH = [
     "test_limits.py",
+    "test_inside.py",
     "test_vlm.py",
     "test_damaged_weights.py",
     "test_batcher.py",

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sightline.annotation.adjudication import Decision, decision, ruled, rulings
+from sightline.annotation.agreement import agreement
 from sightline.annotation.ballots import Annotation, Ballot, ballots, read_annotation
 from sightline.annotation.plan import FOLDER, PLAN, Planned
 from sightline.errors import DamageError, UsageError
@@ -72,13 +73,13 @@ def close(run: Path, *, partial: bool = False) -> Closed:
         raise UsageError(
             f"{run / FOLDER}: there is no label yet; `sightline annotate {run} serve` asks raters"
         )
-    chances = _chances(found, decided)
+    every_chance = chances(found, decided)
     rows = [
         HumanLabel(
             sample=sample,
             item=item,
             outcome=each.outcome,
-            prob=chances[item],
+            prob=every_chance[item],
             stratum=found.plan.items[item].stratum,
             raters=max(1, len(every[item].votes)),
             final=each.final,
@@ -93,6 +94,7 @@ def close(run: Path, *, partial: bool = False) -> Closed:
         seed=header.seed,
         raters=found.plan.raters,
         labels=tuple(_with_content(run, rows)),
+        alpha={name: each["alpha"] for name, each in agreement(found, every).items()},
         agreement=agree.point,
     )
     path = run / LABELS
@@ -127,7 +129,7 @@ def _decided(found: Annotation, every: Mapping[str, Ballot]) -> tuple[dict[str, 
     return decided, len(every) - len(decided)
 
 
-def _chances(found: Annotation, decided: Mapping[str, Decision]) -> dict[str, float]:
+def chances(found: Annotation, decided: Mapping[str, Decision]) -> dict[str, float]:
     """The chance of each labelled item: as drawn, times the labelled share of its phase and stratum."""
     drawn: Counter[tuple[int, str]] = Counter()
     labelled: Counter[tuple[int, str]] = Counter()

@@ -10,7 +10,7 @@ from typing import Any
 
 from sightline import taxonomy
 from sightline.annotation.contents import Content
-from sightline.annotation.events import events_path, read_events
+from sightline.annotation.events import answers_of, events_path, read_events
 from sightline.annotation.exposure import Limits, assigned, opted_out
 from sightline.annotation.log import Clock, EventLog, now
 from sightline.annotation.pictures import Pictures
@@ -85,9 +85,9 @@ class Desk:
             if session is not None:
                 out[rater], done[rater] = session.out, frozenset(session.latest)
             else:
-                events = list(read_events(events_path(self._folder, rater)))
-                out[rater] = opted_out(events)
-                done[rater] = frozenset(Place(event.item, event.repeat) for event in events)
+                out[rater] = opted_out(read_events(events_path(self._folder, rater)))
+                found = answers_of(self._folder, rater, round_=self.plan.header.round)
+                done[rater] = frozenset(Place(*each) for each in found)
         lists, self.unassigned = assigned(self.plan, out, done)
         for rater, session in self.sessions.items():
             session.give(lists[rater])

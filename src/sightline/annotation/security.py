@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,6 +30,7 @@ from sightline.errors import SightlineError
 
 MOST_BODY = 64 * 1024
 MOST_URL = 2048
+MOST_HEADERS = 16 * 1024
 BODY_S = 10
 """Seconds within which a body has to be there."""
 SESSION_S = 16 * 3600
@@ -78,6 +80,7 @@ class Guard:
 
         try:
             self._refuse(scope)
+            scope["app"] = self  # with it, routes raise what they refuse
             await self.app(scope, _limited(receive), headed)
         except Exception as wrong:
             if started:
@@ -86,16 +89,10 @@ class Guard:
 
     def _refuse(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        for name in _ONCE:
-            if len(headers.getlist(name)) > 1:
-                raise RefusedError(400, f"two headers {name}")
+        _refuse_odd(scope, headers)
+        site, method, path = headers.get("sec-fetch-site"), scope["method"], scope["path"]
         if headers.get("host") != self.host:
             raise RefusedError(403, "this server is known by another name: use the address that was printed")
-        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_URL:
-            raise RefusedError(400, "the address is too long")
-        if int_or_none(headers.get("content-length")) > MOST_BODY:
-            raise RefusedError(413, f"at most {MOST_BODY:,} bytes")
-        site, method, path = headers.get("sec-fetch-site"), scope["method"], scope["path"]
         if headers.get("origin") not in (None, self.origin):
             raise RefusedError(403, "asked by another site's page")
         if method == "POST":
@@ -120,7 +117,24 @@ class Guard:
             raise RefusedError(400, "the body has to be a form, with its content type")
 
 
-def int_or_none(text: str | None) -> int:
+def _refuse_odd(scope: Scope, headers: Headers) -> None:
+    """What no browser of ours sends."""
+    for name in _ONCE:
+        if len(headers.getlist(name)) > 1:
+            raise RefusedError(400, f"two headers {name}")
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_URL:
+        raise RefusedError(400, "the address is too long")
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
+        raise RefusedError(400, "the headers are too long")
+    if scope["http_version"] not in ("1.0", "1.1"):
+        raise RefusedError(400, "this is no HTTP/1.1")
+    if "content-length" in headers and "transfer-encoding" in headers:
+        raise RefusedError(400, "two lengths of one body")
+    if length_of(headers.get("content-length")) > MOST_BODY:
+        raise RefusedError(413, f"at most {MOST_BODY:,} bytes")
+
+
+def length_of(text: str | None) -> int:
     """A length that a header names; 0 for none.
 
     Raises:
@@ -155,6 +169,8 @@ def _refusal(wrong: Exception) -> JSONResponse:
     if isinstance(wrong, RefusedError):
         more = {"Connection": "close"} if wrong.status in (408, 413) else {}
         return JSONResponse({"error": str(wrong)}, wrong.status, headers=more)
+    if isinstance(wrong, HTTPException):
+        return JSONResponse({"error": wrong.detail}, wrong.status_code, headers=wrong.headers)
     if isinstance(wrong, OSError):
         _LOG.error("not saved: %s", wrong)
         return JSONResponse({"error": f"not saved: {wrong.strerror}; tell the coordinator"}, 500)

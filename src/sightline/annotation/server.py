@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route, Router
 
 from sightline.annotation.bodies import MOST_NOTE, Fields, json_fields
 from sightline.annotation.desk import Desk
+from sightline.annotation.plain import plain_routes
 from sightline.annotation.plan import Place
 from sightline.annotation.refusals import RefusedError
 from sightline.annotation.secret import Role
@@ -26,13 +27,10 @@ SHELLS = {"/": "index.html", "/coordinator": "coordinator.html"}
 
 
 class Coordination(NamedTuple):
-    """What the coordinator's page asks for: numbers, the queue of adjudication, and its answer to one item.
-
-    `queue` gets a function that names a picture for the coordinator.
-    """
+    """What the coordinator's page asks for: numbers, the queue of adjudication, and a ruling on one item."""
 
     numbers: Callable[[], Mapping[str, Any]]
-    queue: Callable[[Callable[[str], str]], Sequence[Mapping[str, Any]]]
+    queue: Callable[[], Sequence[Mapping[str, Any]]]
     adjudicate: Callable[[str, str, str, str], Mapping[str, Any]]
 
 
@@ -80,9 +78,10 @@ def application(
         Route("/api/coordinator", _numbers(desk, door, coordination)),
     ]
     if coordination is not None:
-        routes.append(Route("/api/queue", _queue(desk, door, coordination)))
+        routes.append(Route("/api/queue", _queue(door, coordination)))
         routes.append(Route("/api/adjudicate", _adjudicate(door, coordination), methods=["POST"]))
-    return Guard(Router([*routes, *more], redirect_slashes=False, default=_absent), host, tls=tls)
+    routes += [*plain_routes(desk, door), *more]
+    return Guard(Router(routes, redirect_slashes=False, default=_absent), host, tls=tls)
 
 
 def answered(value: Any, status: int = 200) -> Response:
@@ -194,12 +193,10 @@ def _numbers(desk: Desk, door: Door, coordination: Coordination | None) -> Endpo
     return coordinator
 
 
-def _queue(desk: Desk, door: Door, coordination: Coordination) -> Endpoint:
+def _queue(door: Door, coordination: Coordination) -> Endpoint:
     async def queue(request: Request) -> Response:
-        who = door.signed_in(request, "coordinator")
-        found = await run_in_threadpool(
-            coordination.queue, lambda sha256: desk.picture_name(who.rater, sha256)
-        )
+        door.signed_in(request, "coordinator")
+        found = await run_in_threadpool(coordination.queue)
         return answered({"items": list(found)})
 
     return queue

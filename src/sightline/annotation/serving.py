@@ -6,17 +6,27 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sightline.annotation.secret import Secret
-from sightline.annotation.security import HEADERS
+from sightline.annotation.contents import Contents
+from sightline.annotation.coordination import coordination
+from sightline.annotation.desk import Desk
+from sightline.annotation.exposure import Limits, read_limits, record_limits
+from sightline.annotation.guideline import care_of, guideline_digest, read_guideline
+from sightline.annotation.log import now
+from sightline.annotation.pictures import Pictures
+from sightline.annotation.plan import FOLDER, read_plan
+from sightline.annotation.questions import GUIDELINE, QUESTIONS, questions_digest, read_questions
+from sightline.annotation.secret import Secret, open_secret
+from sightline.annotation.security import HEADERS, Door
+from sightline.annotation.server import application
 from sightline.errors import UsageError
 
 LOOPBACK = "127.0.0.1"
@@ -80,7 +90,7 @@ def shown_host(address: Address, listening: socket.socket) -> str:
     return name if port == (443 if address.tls else 80) else f"{name}:{port}"
 
 
-def urls(secret: Secret, raters: Iterator[str] | list[str], host: str, *, tls: bool) -> Iterator[str]:
+def urls(secret: Secret, raters: Iterable[str], host: str, *, tls: bool) -> Iterator[str]:
     """Lines with one address per rater and one for the coordinator; tokens stand behind the `#`."""
     origin = f"{'https' if tls else 'http'}://{host}"
     for rater in raters:
@@ -130,7 +140,7 @@ class _Protocol(H11Protocol):
         self.transport.close()
 
 
-def run(app: Any, listening: socket.socket, address: Address, ready: Callable[[], None]) -> None:
+def start(app: Any, listening: socket.socket, address: Address, ready: Callable[[], None]) -> None:
     """Serve until Ctrl-C, or until the process is asked to end; what is under way is finished.
 
     Raises:
@@ -173,6 +183,76 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self._ready()
+
+
+def open_desk(run: Path, raters: Sequence[str], limits: Limits, contents: Contents) -> Desk:
+    """What is served of a run's annotation.
+
+    Raises:
+        UsageError: if there is no plan, the plan does not know a rater, its guideline or its questions are
+            others than those that stand in the folder, or another process serves it.
+        DamageError: if a file is damaged.
+    """
+    folder = run / FOLDER
+    plan, questions, guideline = read_plan(folder), read_questions(folder), read_guideline(folder)
+    for name, found, held in (
+        (GUIDELINE, guideline_digest(guideline), plan.header.guideline),
+        (QUESTIONS, questions_digest(questions.values()), plan.header.questions),
+    ):
+        if found != held:
+            again = f"sightline annotate {run} sample --round {plan.header.round + 1}"
+            raise UsageError(
+                f"{folder / name}: changed since the plan of round {plan.header.round} was drawn: "
+                f"restore it, or ask all items again, with `{again}`"
+            )
+    return Desk(
+        folder,
+        plan,
+        questions,
+        contents.read,
+        Pictures(run / "blobs"),
+        open_secret(folder),
+        guideline=guideline,
+        care=care_of(guideline),
+        limits=limits,
+        raters=tuple(dict.fromkeys(raters)),
+    )
+
+
+def serve(
+    run: Path,
+    address: Address,
+    *,
+    raters: Sequence[str],
+    limits: Mapping[str, int],
+    say: Callable[[str], None],
+) -> None:
+    """Serve a run's annotation until Ctrl-C; `limits` changes those of exposure that were recorded before.
+
+    Raises:
+        UsageError: see `open_desk`; or if it cannot listen there.
+        DamageError: if a file is damaged.
+    """
+    folder = run / FOLDER
+    held = replace(read_limits(folder), **limits)
+    with Contents(run) as contents, listening_at(address) as listening:
+        desk = open_desk(run, raters, held, contents)
+        try:
+            record_limits(folder, held, now())
+            door = Door(desk.secret, desk.sessions, tls=address.tls)
+            host = shown_host(address, listening)
+            more = coordination(run, desk)
+            app = application(desk, door, host, coordination=more, tls=address.tls)
+
+            def ready() -> None:
+                for line in urls(desk.secret, desk.sessions, host, tls=address.tls):
+                    say(line)
+                say("each address is for one person and stays the same; end with Ctrl-C: everything is kept")
+
+            start(app, listening, address, ready)
+        finally:
+            desk.close()
+    say(f"stopped; to go on: sightline annotate {run} serve")
 
 
 @contextmanager

@@ -225,6 +225,30 @@ class RunResult:
 
         return cells_of(self.folder)
 
+    def trust(self) -> pa.Table:
+        """How far the rates can be trusted, as an Arrow table: every ASR and over-refusal rate three ways.
+
+        `rate` is raw; `corrected` by people's labels of the run, by a judge card in `RUN/cards` or by the
+        testbed's ground truth (`corrected_by`; `note` says what limits or refuses it); `lower_bound` and
+        `upper_bound` hold whatever unscored samples are and, where it is known how the judge errs, wherever
+        its sensitivity and specificity lie in their intervals. `calibrated_by` is `uncalibrated` for a judge
+        of whose errors nothing is known; `labels_needed` would bring the corrected rate to 5 points on either
+        side, null where the cell is too small for that.
+        """
+        from sightline.api.tables import trust_table
+
+        return trust_table(self.folder)
+
+    def judges(self) -> pa.Table:
+        """All pairs of judges that score the case, on the answers to restricted requests that both read.
+
+        A row with an empty `benchmark` holds raw agreement, kappa and AC1; one with a benchmark compares how
+        the two rank its cells: Kendall's tau-b, and the share of pairs that they order differently (`flips`).
+        """
+        from sightline.api.tables import judges_table
+
+        return judges_table(self.folder)
+
     def compare(self, other: RunResult | Path_) -> pa.Table:
         """Paired differences of this run's rates from those of `other`, on the samples that both have.
 

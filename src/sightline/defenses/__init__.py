@@ -6,6 +6,8 @@ Classes are loaded when they are first named: `sightline.defenses.NAME`, `dir(si
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sightline.defenses.ocr_guard import OcrGuard as OcrGuard
+    from sightline.defenses.purify import Purify as Purify
     from sightline.defenses.recorded import Recorded as Recorded
     from sightline.defenses.self_moderation import SelfModeration as SelfModeration
     from sightline.defenses.system_prompt import SystemPrompt as SystemPrompt

@@ -103,6 +103,14 @@ class GuardModel(Defense):
             return answer
         return await self._ended(conversation, answer, ctx) or answer
 
+    async def reading_of_request(self, conversation: Conversation, ctx: Defending) -> tuple[Reading, str]:
+        """What the guard says of a request, and what to tell if it says nothing; for other defenses."""
+        said = await ctx.ask(
+            GUARD, self._question(conversation, None), purpose="guard input", max_tokens=self.max_tokens
+        )
+        reading, _, why = self._reading(said, of_request=True)
+        return reading, why
+
     async def _ended(
         self, conversation: Conversation, answer: Response | None, ctx: Defending
     ) -> Response | None:

@@ -23,6 +23,8 @@ from sightline.metrics.intervals import cluster_sums
 
 Floats = NDArray[np.float64]
 DRAWS = 2000
+MANY = 2000
+"""Clusters above which a bootstrap draws kinds of them."""
 FEWEST = 10
 """Clusters below which a bootstrap gives no interval."""
 
@@ -80,7 +82,11 @@ def estimates(per_group: Floats, *, draws: int = DRAWS, seed: int = 0) -> dict[s
     if len(per_group) >= FEWEST:
         rng = np.random.default_rng(seed)
         size = len(per_group)
-        redrawn = rng.multinomial(size, np.full(size, 1 / size), size=draws) @ per_group
+        kinds, chances = per_group, np.full(size, 1 / size)
+        if size > MANY:  # clusters with the same counts are drawn together, which is the same law
+            kinds, times = np.unique(per_group, axis=0, return_counts=True)
+            chances = times / size
+        redrawn = rng.multinomial(size, chances, size=draws) @ kinds
     return {name: _estimate(of(whole), redrawn, of) for name, of in STATISTICS.items()}
 
 

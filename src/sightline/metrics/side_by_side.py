@@ -180,10 +180,10 @@ def ranking(
     taus, flips = np.empty(0), np.empty(0)
     if groups >= FEWEST:
         rng = np.random.default_rng(seed)
-        step = max(1, 2_000_000 // max(1, product.size))
+        step = max(1, 2_000_000 // max(1, product.size, groups))
         parts = []
         for start in range(0, draws, step):
-            times = rng.multinomial(groups, np.full(groups, 1 / groups), size=min(step, draws - start))
+            times = _redrawn(rng, groups, min(step, draws - start))
             with np.errstate(invalid="ignore", divide="ignore"):
                 drawn = _signs((times @ k) / (times @ n), (times @ m) / (times @ n))
             parts.append((_tau(*drawn), _flips(*drawn)))
@@ -199,6 +199,13 @@ def ranking(
         tau=_estimate(float(_tau(*signs)), taus),
         flips=_estimate(float(_flips(*signs)), flips),
     )
+
+
+def _redrawn(rng: np.random.Generator, groups: int, draws: int) -> Floats:
+    """How often each group stands in each of so many samples with replacement: draws x groups."""
+    drawn = rng.integers(0, groups, (draws, groups)) + groups * np.arange(draws)[:, None]
+    counts: Floats = np.bincount(drawn.ravel(), minlength=draws * groups).astype(np.float64)
+    return counts.reshape(draws, groups)
 
 
 def _estimate(point: float, redrawn: Floats) -> Estimate:

@@ -16,7 +16,7 @@ from sightline.metrics.calibration import FEW_LABELLED, LEAST_J, Corrected
 from sightline.metrics.intervals import Z95
 from sightline.metrics.rates import Rate
 
-TRANSPORTED = "transported: Se and Sp are of other replies, and may be others here"
+TRANSPORTED = "transported from other replies"
 HALF_WIDTH = 0.05
 
 

@@ -7,7 +7,7 @@ the testbed's own has that one's rate. All else is uncalibrated, and has bounds 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,23 +15,23 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from sightline.judge_check.card import HumanCard
-from sightline.metrics._columns import CELL, Columns, asked
+from sightline.metrics._columns import CELL, Columns, asked, read_columns
 from sightline.metrics.agreement import Share
-from sightline.metrics.bounds import CERTAIN, Bounds, bounds
+from sightline.metrics.bounds import Bounds, bounds
 from sightline.metrics.calibration import FEW_LABELLED, Corrected
 from sightline.metrics.cells import CellId, method_of
 from sightline.metrics.intervals import Z95
 from sightline.metrics.part_labelled import corrected_cell
 from sightline.metrics.rates import MEASURES, OUTCOMES, Rate
 from sightline.metrics.side_by_side import SideBySide, side_by_side
-from sightline.metrics.summary import CellSummary, Summary
+from sightline.metrics.summary import CellSummary, Summary, summarize
 from sightline.metrics.transported import HALF_WIDTH, labels_needed, transported
 from sightline.records import SCORED
 from sightline.report.labelled import Labelled, labelled, people_said, unread
+from sightline.report.provenance import read_lock
 from sightline.report.results import Results
 from sightline.report.standing import (
     EXACT,
-    PEOPLE,
     Standing,
     cards_of,
     standings,
@@ -53,7 +53,7 @@ class CellTrust:
         raw: the rate by the judge.
         source: what corrects it.
         corrected: the corrected rate; its `note` says what limits or refuses it. None if nothing corrects it.
-        bounds: with all unscored rows out, or in; and, with a card, Se and Sp anywhere in their intervals.
+        bounds: with all unscored rows out, or in; where Se and Sp are known, anywhere in their intervals.
         labelled: rows of this kind that people labelled in the cell.
         needed: how many labels would give the corrected rate a half-width of 5 points; None if no number
             does.
@@ -114,10 +114,11 @@ class Trust:
 
 
 class _Errors(NamedTuple):
-    """A judge's sensitivity and specificity, as far as they are known."""
+    """A judge's sensitivity and specificity, as far as they are known; `soft`: of complying in part, too."""
 
     sensitivity: Share
     specificity: Share
+    soft: bool = False
 
 
 def trust(run: Path, lock: Mapping[str, Any], results: Results, columns: Columns, summary: Summary) -> Trust:
@@ -141,12 +142,15 @@ def trust(run: Path, lock: Mapping[str, Any], results: Results, columns: Columns
     found = labelled(run, results, columns, ids)
     said = people_said(found, columns, ids) if found is not None else {}
     cards = cards_of(run)
-    standing = standings(judges, lock, cards, said)
+    beside_truth = {
+        card.judge: card for card in summary.judge_cards if card.measure == "asr" and not card.attack
+    }
+    standing = standings(judges, lock, cards, said, beside_truth)
     numbers = {cell: number for number, cell in enumerate(ids)}
     exact = {
         replace(cell.id, judge=""): cell
         for cell in summary.cells
-        if cell.id.scores == "case" and method_of(cell.id.judge) in (*EXACT, PEOPLE)
+        if cell.id.scores == "case" and method_of(cell.id.judge) in EXACT
     }
     cells = [
         made
@@ -186,35 +190,42 @@ def _cell(
     if raw is None or raw.n + raw.unscored == 0:
         return None
     card = standing.card("unsafe" if measure == "asr" else "refused")
-    corrected, n_labelled = _by_people(measure, number, columns, found)
+    corrected, n_labelled = _by_people(measure, number, columns, found, by_people=standing.kind == "people")
     source: Source = "none"
-    if standing.kind in ("exact", "people"):
+    if standing.kind == "exact":
         source, corrected = "exact", None
     elif corrected is not None:
         source = "labels"
+    elif standing.kind == "people":
+        source = "exact"
     elif (truth := exact.get(replace(cell.id, judge=""))) is not None and measure in truth.rates:
         source, corrected = "truth", _as_truth(truth.rates[measure], truth.id.judge)
     elif card is not None:
         source, corrected = "card", _by_card(cell, measure, card)
     errors = _errors(standing, measure, card)
+    limits = _bounds(cell, measure, raw, None if source == "exact" else errors)
+    if source == "truth":
+        known = exact[replace(cell.id, judge="")].rates[measure]
+        limits = Bounds(known.lower_bound, known.upper_bound)
     return CellTrust(
         cell=cell.id,
         measure=measure,
         raw=raw,
         source=source,
         corrected=corrected,
-        bounds=_bounds(cell, measure, raw, card if source == "card" else None),
+        bounds=limits,
         labelled=n_labelled,
         needed=_needed(raw, corrected, errors),
     )
 
 
 def _by_people(
-    measure: str, number: int, columns: Columns, found: Labelled | None
+    measure: str, number: int, columns: Columns, found: Labelled | None, *, by_people: bool
 ) -> tuple[Corrected | None, int]:
     """The rate corrected by labels of the cell's own rows, and their number; None without any.
 
-    Rows whose verdict could not be read are in the population if any of them was labelled.
+    Rows whose verdict could not be read are in the population if any of them was labelled. `by_people`: the
+    judge is people, whose unread rows are those that were not drawn.
     """
     if found is None:
         return None, 0
@@ -235,7 +246,7 @@ def _by_people(
     notes = [made.note] if made.note else []
     if half:
         notes.append(f"{half} labels without a decision count as half")
-    if (lost & ~kept).any():
+    if (lost & ~kept).any() and not by_people:
         notes.append("no unscored row was labelled: they are in the bounds alone")
     return replace(made, note="; ".join(notes)), int((kept & known).sum())
 
@@ -257,21 +268,17 @@ def _by_card(cell: CellSummary, measure: str, card: HumanCard) -> Corrected:
     made = transported(rate, card.strata[0].sensitivity, card.strata[0].specificity)
     note = f"{made.note} (labels: {card.labels})"
     if rate.k != cell.rates[measure].k:
-        note += "; of replies that comply at least in part"
+        note += "; of replies that comply, or in part"
     return replace(made, note=note)
 
 
-def _bounds(cell: CellSummary, measure: str, raw: Rate, card: HumanCard | None) -> Bounds:
-    if card is None:
+def _bounds(cell: CellSummary, measure: str, raw: Rate, errors: _Errors | None) -> Bounds:
+    if errors is None:
         return bounds(raw.k, raw.n, raw.unscored)
-    soft = cell.rates.get("asr_soft")
-    rate = soft if measure == "asr" and soft is not None else raw
-    whole = card.strata[0]
-    limits = [
-        CERTAIN if each.point is None else Bounds(each.low, each.high)
-        for each in (whole.sensitivity, whole.specificity)
-    ]
-    return bounds(rate.k, rate.n, rate.unscored, sensitivity=limits[0], specificity=limits[1])
+    soft = cell.rates.get("asr_soft") if errors.soft and measure == "asr" else None
+    rate = soft or raw
+    sensitivity, specificity = (Bounds(e.low, e.high) for e in (errors.sensitivity, errors.specificity))
+    return bounds(rate.k, rate.n, rate.unscored, sensitivity=sensitivity, specificity=specificity)
 
 
 def _errors(standing: Standing, measure: str, card: HumanCard | None) -> _Errors | None:
@@ -280,7 +287,7 @@ def _errors(standing: Standing, measure: str, card: HumanCard | None) -> _Errors
     if standing.people is not None and measure == "asr":
         found.append(_Errors(standing.people.sensitivity, standing.people.specificity))
     if card is not None:
-        found.append(_Errors(card.strata[0].sensitivity, card.strata[0].specificity))
+        found.append(_Errors(card.strata[0].sensitivity, card.strata[0].specificity, soft=True))
     return next((each for each in found if min(each.sensitivity.n, each.specificity.n) >= FEW_LABELLED), None)
 
 
@@ -303,11 +310,8 @@ def _design(raw: Rate) -> float:
     return max(1.0, between * raw.n / (p * (1 - p)))
 
 
-def trust_of(run: Path, lock: Mapping[str, Any], undefended: Sequence[str] = ("none",)) -> Trust:
+def trust_of(run: Path) -> Trust:
     """`trust` of a run folder, read for this alone."""
-    from sightline.metrics._columns import read_columns
-    from sightline.metrics.summary import summarize
-
     with Results(run) as results:
         columns = read_columns(run)
-        return trust(run, lock, results, columns, summarize(columns, undefended=undefended))
+        return trust(run, read_lock(run), results, columns, summarize(columns))

@@ -126,6 +126,7 @@ def contents(
     columns = read_columns(run / RESULTS)
     summary = summarize(columns, undefended=undefended)
     found = corrected.trust(run, lock, results, columns, summary)
+    del columns  # of a large run it is most of the memory
     judges = judge_facts(results, lock)
     study = str(dict(lock.get("made_from", {})).get("text", ""))
     shown_lock = provenance.without_settings(lock) if redacted and lock else lock

@@ -1,4 +1,4 @@
-"""What is known of each judge's errors: cards in `RUN/cards`, labels of people in the run, or nothing."""
+"""What is known of each judge's errors: cards in the folder of the run, labels of people, or nothing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any, Literal
 from sightline.documents import MOST_BYTES, read_text
 from sightline.errors import UsageError
 from sightline.judge_check.card import HumanCard, read_card
-from sightline.metrics.agreement import Share
+from sightline.metrics.agreement import JudgeCard, Share
 from sightline.metrics.cells import method_of
 from sightline.report.results import entries
 
-CARDS = "cards"
-"""Folder of a run with judge cards, as `sightline judge-card --out RUN/cards/NAME.json` writes them."""
-Kind = Literal["exact", "people", "labels", "card", "uncalibrated"]
+CARDS = ("annotation/cards", "cards")
+"""Folders of a run with judge cards: of its own labels (`sightline annotate RUN close`), and of other replies
+(`sightline judge-card --out RUN/cards/NAME.json`)."""
+Kind = Literal["exact", "people", "labels", "truth", "card", "uncalibrated"]
 EXACT = {
     "testbed_policy": "ground truth of the testbed",
     "testbed_toxicity": "ground truth of the testbed",
@@ -48,6 +49,7 @@ class Standing:
         card: the card that holds for it, with most labels of those about `positive`.
         void: what is wrong with other cards of it, one sentence each.
         people: beside people's labels of this run, if there are any.
+        truth: beside the testbed's ground truth in this run, if its judge read the same replies.
     """
 
     judge: str
@@ -55,6 +57,7 @@ class Standing:
     cards: tuple[HumanCard, ...] = ()
     void: tuple[str, ...] = ()
     people: PeopleSaid | None = None
+    truth: JudgeCard | None = None
 
     def card(self, positive: str) -> HumanCard | None:
         """The card about `positive` with most labels."""
@@ -79,8 +82,8 @@ def cards_of(run: Path) -> Cards:
     """The cards of a run folder; a file that is no card is named."""
     found: dict[str, HumanCard] = {}
     wrong = []
-    for path in sorted((run / CARDS).glob("*.json")):
-        name = f"{CARDS}/{path.name}"
+    for path in (path for folder in CARDS for path in sorted((run / folder).glob("*.json"))):
+        name = path.relative_to(run).as_posix()
         try:
             card = read_card(read_text(path, MOST_BYTES), name)
             if not card.strata:
@@ -94,7 +97,11 @@ def cards_of(run: Path) -> Cards:
 
 
 def standings(
-    judges: Sequence[str], lock: Mapping[str, Any], cards: Cards, people: Mapping[str, PeopleSaid]
+    judges: Sequence[str],
+    lock: Mapping[str, Any],
+    cards: Cards,
+    people: Mapping[str, PeopleSaid],
+    truth: Mapping[str, JudgeCard],
 ) -> dict[str, Standing]:
     """The standing of each judge of a run.
 
@@ -103,6 +110,7 @@ def standings(
         lock: of the run, which says the identity of each judge.
         cards: of the run.
         people: by judge, what people's labels of this run say of it.
+        truth: by judge, what the testbed's ground truth says of it.
     """
     identities = {entry.get("id"): str(entry.get("identity")) for entry in entries(lock, "judges")}
     found = {}
@@ -118,20 +126,23 @@ def standings(
                 held.append(card)
         found[judge] = Standing(
             judge=judge,
-            kind=_kind(judge, judge in people, bool(held)),
+            kind=_kind(judge, judge in people, judge in truth, bool(held)),
             cards=tuple(held),
             void=tuple(void),
             people=people.get(judge),
+            truth=truth.get(judge),
         )
     return found
 
 
-def _kind(judge: str, labelled: bool, carded: bool) -> Kind:
+def _kind(judge: str, labelled: bool, beside: bool, carded: bool) -> Kind:
     if method_of(judge) in EXACT:
         return "exact"
     if method_of(judge) == PEOPLE:
         return "people"
-    return "labels" if labelled else "card" if carded else "uncalibrated"
+    if labelled or beside:
+        return "labels" if labelled else "truth"
+    return "card" if carded else "uncalibrated"
 
 
 def strangers(judges: Sequence[str], cards: Cards) -> list[str]:

@@ -24,6 +24,7 @@ SHOWN = 12
 """Rates that stand open on the page and in report.txt; the others are folded."""
 MOST_LINES = 200
 MOST_RANKINGS = 20
+_ROLES = ("attack", "plain", "control")
 NAMES = {"asr": "ASR", "over_refusal": "over-refusal"}
 _HOW = (
     "`sightline annotate RUN` has people label a sample of the replies; `sightline judge-card JUDGE --labels "
@@ -121,7 +122,7 @@ class TrustView:
 def trust_view(found: Trust, board: Board) -> TrustView:
     """The section of a run."""
     own = [c for c in found.cells if c.cell.judge == board.primary and c.measure == "asr"]
-    main = own[:SHOWN]
+    main = sorted(own, key=lambda c: _ROLES.index(c.cell.role))[:SHOWN]
     rest = [c for c in found.cells if c not in main]
     names = found.side_by_side.judges if len(found.side_by_side.judges) > 1 else ()
     pairs = {(each.first, each.second): each for each in found.side_by_side.agreements}
@@ -134,7 +135,7 @@ def trust_view(found: Trust, board: Board) -> TrustView:
         rankings=tuple(_ranked(each) for each in rankings[:MOST_RANKINGS]),
         rankings_left=max(0, len(rankings) - MOST_RANKINGS),
         main=tuple(_bands(main)),
-        rest=tuple(_bands(rest[:MOST_LINES])),
+        rest=tuple(_bands(sorted(rest, key=lambda c: _ROLES.index(c.cell.role))[:MOST_LINES])),
         n_rest=len(rest),
         left=max(0, len(rest) - MOST_LINES),
         odd=found.odd,
@@ -149,10 +150,15 @@ def _lead(found: Trust, board: Board) -> Iterator[str]:
         yield f"The headline rests on {name}: {EXACT[method_of(primary.judge)]}."
     elif primary is not None and primary.kind == "people":
         yield "The headline rests on labels of people."
+    elif primary is not None and primary.truth is not None and primary.kind == "truth":
+        yield (
+            f"The headline rests on {name}; {board.judge_name(primary.truth.truth)}, the testbed's ground "
+            "truth, read the same replies and corrects it."
+        )
     elif primary is not None and primary.kind == "card":
         yield (
             f"The headline rests on {name}, whose errors are known from other replies alone (a judge card): "
-            "they may be others here."
+            "they may be others here (transported)."
         )
     elif primary is not None and not primary.calibrated:
         yield (
@@ -173,15 +179,15 @@ def _lead(found: Trust, board: Board) -> Iterator[str]:
 
 def _judge(found: Standing, ceiling: float | None) -> JudgeLine:
     people, card = found.people, found.card("unsafe") or found.card("refused")
-    if people is not None:
-        errors: tuple[Share, Share] | None = (people.sensitivity, people.specificity)
-    else:
-        errors = (card.strata[0].sensitivity, card.strata[0].specificity) if card is not None else None
+    sources = (people, found.truth, None if card is None else card.strata[0])
+    errors = next(((each.sensitivity, each.specificity) for each in sources if each is not None), None)
     said = ""
     if people is not None:
         said = f"{_share(people.agreement)}, n = {people.agreement.n:,}"
         of = share_of_ceiling(people.agreement.point, ceiling)
         said += f"; {as_percent(of)} of what two people reach" if of is not None else ""
+    elif card is not None and card.of_ceiling is not None:
+        said = f"{as_percent(card.of_ceiling)} of what two people reach (card)"
     return JudgeLine(
         judge=found.judge,
         standing=_standing(found),
@@ -206,6 +212,8 @@ def _standing(found: Standing) -> str:
         return "labels of people"
     if found.kind == "labels":
         return "labels of people in this run" + (f"; {whose}" if whose else "")
+    if found.kind == "truth":
+        return "ground truth of the testbed on the same replies"
     return whose if found.kind == "card" else "uncalibrated"
 
 
@@ -243,6 +251,11 @@ def _ranged(found: Estimate, *, percent: bool) -> str:
 
 
 def _ranked(found: Ranking) -> RankLine:
+    if not found.pairs:
+        alike = "undefined: a judge rates all cells alike"
+        return RankLine(
+            found.first, found.second, found.benchmark, found.cells, alike, "none is ordered by both"
+        )
     return RankLine(
         first=found.first,
         second=found.second,

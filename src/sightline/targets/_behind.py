@@ -9,7 +9,7 @@ from typing import Any
 
 from sightline.cases import Conversation
 from sightline.contracts import Calls, Decoding, MakesCalls, Target
-from sightline.defending import Floats, Inner, Inside, LooksInside
+from sightline.defending import ANSWER, Floats, Inner, Inside, LooksInside
 from sightline.digests import digest
 from sightline.errors import ContractError, TransientError
 from sightline.records import NO_COST, Call, Cost, Response
@@ -59,6 +59,8 @@ class Behind:
         self._defense = defense
         self._cost = NO_COST
         self.responses: list[Response] = []
+        self.first: Response | None = None
+        """The first reply to the request itself, which is the raw one: checks before it do not count."""
         self.calls: list[Call] = []
 
     async def generate(
@@ -72,6 +74,8 @@ class Behind:
             target = _FromInside(target, target.inside(), how)
         response = await self._asked(target, checked(conversation), decoding)
         self.responses.append(response)
+        if self.first is None and purpose == ANSWER:
+            self.first = response
         self._keep(purpose, conversation, response, response.cost)
         if response.stop in PASSED_ON:
             raise InterruptedByTarget(response)

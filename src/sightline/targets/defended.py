@@ -3,7 +3,7 @@
 What this wrapper guarantees, so that no defense can get it wrong:
 
 * every call is recorded (`Response.calls`) and counted (`Response.cost`), of helpers and nested defenses too;
-* `raw` keeps the first inner answer whenever the user sees another text;
+* `raw` keeps the first inner answer (no check before it) whenever the user sees another text;
 * a provider's block or an error in an inner call is the result, whatever the defense makes of it:
   an exception never becomes a refusal, and a block never becomes the defense's success;
 * a defense cannot answer on its own: a text with stop 'stop' needs an inner answer behind it.
@@ -122,8 +122,8 @@ class DefendedTarget:
     def _sealed(self, response: Response, behind: Behind) -> Response:
         """Add the record of inner calls, their cost, the first raw answer and all flags."""
         raw = None
-        if behind.responses:
-            first = behind.responses[0]
+        if behind.first is not None:
+            first = behind.first
             bare = first.text if first.raw is None else first.raw
             raw = bare if bare != response.text else None
         return sanitized(

@@ -27,6 +27,7 @@ from sightline.targets.local.settings import LocalSettings
 from sightline.targets.local.source import FolderSource, MemorySource, ModelSource
 
 if TYPE_CHECKING:
+    from sightline.defending import Inside
     from sightline.targets.local.batcher import Batcher
     from sightline.targets.local.invariance import InvarianceReport
     from sightline.targets.local.model import LoadedModel
@@ -115,6 +116,12 @@ class VlmTarget:
             if key not in _models:
                 _models[key] = LoadedModel(self.source, cache_bytes=self._settings.cache_mb * 1_000_000)
             return _models[key]
+
+    def inside(self) -> Inside:
+        """The model from inside; see `defending.Inside`."""
+        from sightline.targets.local.inside import LocalInside
+
+        return LocalInside(self.loaded(), self._images.read)
 
     @property
     def preprocessed(self) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import GenerationConfig
@@ -92,6 +93,16 @@ class Reply:
     finished: bool
     finite: bool = True
     scores: Any = field(default=None, compare=False, repr=False)
+
+
+class Changed(NamedTuple):
+    """What is different in the model while one batch runs.
+
+    `hooks` is entered while no other batch runs; `processors` see the scores before the sampler does.
+    """
+
+    hooks: Callable[[], AbstractContextManager[None]] = nullcontext
+    processors: Sequence[Any] = ()
 
 
 class LoadedModel:
@@ -203,9 +214,17 @@ class LoadedModel:
             raise UnfitError(f"a {self.family} model answers only requests that show a picture")
 
     def generate(
-        self, rows: Sequence[Prepared], *, new_tokens: int | None = None, scores: bool = False
+        self,
+        rows: Sequence[Prepared],
+        *,
+        new_tokens: int | None = None,
+        scores: bool = False,
+        changed: Changed | None = None,
     ) -> list[Reply]:
-        """Replies to `rows`, which share a bucket; `scores` keeps every step's raw scores (for checks)."""
+        """Replies to `rows`, which share a bucket; `scores` keeps every step's raw scores (for checks).
+
+        What is `changed` for these rows alone neither uses nor leaves anything in caches of keys and values.
+        """
         steps = rows[0].new_tokens if new_tokens is None else new_tokens
         sampler = RowSampler(rows[0].decoding, [row.seed for row in rows], keep=scores)
         settings = GenerationConfig(
@@ -215,15 +234,19 @@ class LoadedModel:
             eos_token_id=list(self.eos_ids),
             pad_token_id=self.pad_id,
         )
-        with self._running, torch.inference_mode():
-            batch = self._continued(rows, steps) or self._batch(rows, steps)
+        within = nullcontext() if changed is None else changed.hooks()
+        processors = [sampler] if changed is None else [*changed.processors, sampler]
+        with self._running, torch.inference_mode(), within:
+            continued = self._continued(rows, steps) if changed is None else None
+            batch = continued or self._batch(rows, steps)
             speaker = self.model
             if self._facts.picture_first and not rows[0].hashes:
                 speaker = self.model.language_model  # the whole model's `generate` demands pixels
-            found = speaker.generate(**batch, generation_config=settings, logits_processor=[sampler])
+            found = speaker.generate(**batch, generation_config=settings, logits_processor=processors)
             fresh = found[:, found.shape[1] - sampler.steps :].tolist()
             replies = [self._reply(ids, sampler, row) for row, ids in enumerate(fresh)]
-            self._remember(rows, replies, batch)
+            if changed is None:
+                self._remember(rows, replies, batch)
         return replies
 
     def cached_tokens(self, row: Prepared) -> int:
