@@ -56,7 +56,7 @@ def close(run: Path, *, partial: bool = False) -> Closed:
     Raises:
         UsageError: if raters or the adjudicator are still waited for, without `partial`; if there is no label
             at all.
-        DamageError: if a file is damaged, or a labelled sample is not in the records: lost, or of another run.
+        DamageError: if a file is damaged, or a labelled sample is not in the records.
     """
     found = read_annotation(run / FOLDER)
     every = ballots(found)
