@@ -40,7 +40,7 @@ def sample(
         typer.Option(
             help=(
                 "Columns that make a stratum, joined by commas: attack (its kind), column (its label in the "
-                "study), target, defense, benchmark, expected, category, hazard, verdict."
+                "study), target, defense, benchmark, expected, category, hazard, verdict, language."
             )
         ),
     ] = "attack,target,verdict",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 import annotation_desk
@@ -13,6 +15,8 @@ import pytest
 from annotation_pages import EVIL, LONG, served
 from chromium import browser_or_skip
 
+from sightline.annotation.exposure import Pause
+from sightline.annotation.plan import Place
 from sightline.annotation.questions import write_questions
 from sightline.annotation.refusals import RefusedError
 
@@ -587,3 +591,79 @@ def test_the_plain_form_without_any_script(browser, tmp_path):
             ]
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_a_break_hides_the_item_and_ends_by_itself(browser, tmp_path, monkeypatch):
+    with opened(browser, tmp_path) as site:
+        kind, ends = type(site.desk.session("ann")), datetime.now().astimezone() + timedelta(seconds=4)
+        real = kind.pause
+
+        def resting(session: Any) -> Any:
+            return Pause("break", ends) if datetime.now().astimezone() < ends else real(session)
+
+        monkeypatch.setattr(kind, "pause", resting)
+        keys(browser, "1")
+        until(lambda: "A break" in text(browser, "panel"))
+        assert "glimber" not in browser.execute_script("return document.body.innerHTML")
+        keys(browser, "2", "b", "s")
+        until(lambda: at(browser) == "i1/false")
+        assert site.answers() == [("i0", "refused")]
+
+
+def test_subjects_that_are_left_out_are_not_shown(browser, tmp_path):
+    items = [
+        annotation_desk.item(f"i{number}", number, hazard="glimbers" if number == 0 else "")
+        for number in range(4)
+    ]
+    with opened(browser, tmp_path, items, consent=False, pictures=False) as site:
+        browser.find_element("css selector", "#consent-list input").click()
+        browser.find_element("id", "agree").click()
+        until(lambda: at(browser) == "i1/false")
+        assert [(each.event, each.reason) for each in site.events() if each.event == "optout"] == [
+            ("optout", "glimbers")
+        ]
+        keys(browser, "?")
+        browser.find_element("id", "subjects").click()
+        until(lambda: browser.find_element("id", "consent").is_displayed())
+        box = browser.find_element("css selector", "#consent-list input")
+        assert box.is_selected()
+        box.click()
+        browser.find_element("id", "agree").click()
+        until(lambda: at(browser) == "i0/false")
+
+
+def test_the_coordinator_decides_disputes_without_seeing_who_said_what(browser, tmp_path):
+    with served(tmp_path, 4, coordinator=True) as site:
+        for rater, said in (("ann", "refused"), ("bo", "complied")):
+            session = site.desk.session(rater)
+            session.consent(True, [])
+            for number in range(4):
+                outcome = said if number == 1 else "refused"
+                session.answer(
+                    Place(f"i{number}", False), {"outcome": outcome}, request=f"{rater}-request-{number}"
+                )
+        sized(browser, 1280, 800)
+        console(browser)
+        browser.get(site.coordinator())
+        box = until(lambda: browser.find_elements("css selector", "details.dispute"))[0]
+        assert "4" in text(browser, "numbers")
+        assert "#" not in browser.current_url
+        assert "glimber" not in browser.execute_script("return document.body.innerHTML")
+        box.find_element("css selector", "summary").click()
+        until(lambda: "U+202E" in box.text)
+        assert {each for each in ("refused", "complied") if each in box.text} == {"refused", "complied"}
+        assert browser.find_elements("css selector", "#injected, #queue script") == []
+        assert not {"ann", "bo"} & set(re.findall(r"\w+", box.text))
+        assert [each for each in browser.execute_script(RATIOS) if each[0] < 4.5] == []
+        box.find_element("css selector", "input[value=partial]").click()
+        box.find_element("css selector", "button.main").click()
+        until(lambda: "Saved: item 1 counts as partial." in text(browser, "said"))
+        until(lambda: "Nothing waits." in text(browser, "queue-note"))
+        assert b"partial" in (site.folder / "adjudication.jsonl").read_bytes()
+        assert console(browser) == []
+        # a rater's session does not open it
+        browser.delete_all_cookies()
+        browser.get("about:blank")
+        browser.get(f"{site.origin}/coordinator#t={site.desk.secret.token('rater', 'ann')}")
+        until(lambda: "The server says" in text(browser, "banner"))
+        assert browser.find_elements("css selector", "details.dispute") == []

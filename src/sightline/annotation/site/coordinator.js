@@ -78,6 +78,7 @@ function disputed(item, number) {
     try {
       await call("/api/adjudicate", { request, item: item.item, outcome, note: note.value });
       box.remove();
+      if (!byId("queue").childElementCount) await waiting();
       byId("said").textContent = `Saved: item ${number} counts as ${words(outcome)}.`;
       count();
       byId("title").focus();
@@ -106,19 +107,23 @@ async function look() {
   } catch (wrong) { failed(wrong); }
 }
 
+/** The disputes that wait, as many as the server gives at once; the next ones come when these are decided. */
+async function waiting() {
+  const found = await call("/api/queue").catch((wrong) => {
+    if (wrong instanceof Refused && wrong.status === 404) return null;
+    throw wrong;
+  });
+  byId("queue-part").hidden = !found;
+  if (!found) return;
+  byId("queue").replaceChildren(...found.items.map((item, at) => disputed(item, at + 1)));
+  count();
+}
+
 async function start() {
   try {
     await enter();
     await look();
-    const found = await call("/api/queue").catch((wrong) => {
-      if (wrong instanceof Refused && wrong.status === 404) return null;
-      throw wrong;
-    });
-    byId("queue-part").hidden = !found;
-    if (found) {
-      byId("queue").replaceChildren(...found.items.map((item, at) => disputed(item, at + 1)));
-      count();
-    }
+    await waiting();
   } catch (wrong) { failed(wrong); }
   setInterval(look, 30000);
 }
