@@ -2,11 +2,11 @@
 
 SmoothLLM (Robey et al. 2023) changes characters: `swap` replaces some, `patch` a stretch of them, `insert`
 adds some. SmoothVLM (Sun et al. 2024, no public code) changes pixels: here `mask` blackens some, `swap`
-replaces some by others of the picture, `random` by random colors. A judge by rule says of each copy's answer whether it is
-a refusal; the user gets the first answer on the majority's side, a tie counting as a refusal. The official
-code (arobey1/smooth-llm, lib/defenses.py) returns a random one of these, unseeded, and searches its prefixes
-anywhere in the answer. A request that is drawn to be read survives most of these changes, and too much change
-makes a model refuse what is harmless: report over-refusal beside it.
+replaces some by others of the picture, `random` by random colors. A judge by rule says of each copy's answer
+whether it is a refusal; the user gets the first answer on the majority's side, a tie counting as a refusal.
+The official code (arobey1/smooth-llm, lib/defenses.py) returns a random one of these, unseeded, and searches
+its prefixes anywhere in the answer. A request that is drawn to be read survives most of these changes, and
+too much change makes a model refuse what is harmless: report over-refusal beside it.
 """
 
 from __future__ import annotations
