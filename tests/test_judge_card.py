@@ -317,6 +317,7 @@ def test_the_command_writes_a_card_and_checks_it(folder: Path, tmp_path: Path) -
     [
         (["refusal_prefix"], "give either --labels BENCHMARK=FOLDER or --check"),
         (["refusal_prefix", "--labels", "xstest"], "write it as BENCHMARK=FOLDER"),
+        (["refusal_prefix", "--labels", "xstest=/a", "--labels", "xstest=/b"], "stands there twice"),
         (["refusal_prefix", "--labels", "siuo=/tmp"], "has no labelled answers"),
         (["refusal_prefix", "--labels", "xstest=/no/such/folder"], "/no/such/folder"),
         (["refusal_prefix", "--labels", "xstest=/tmp", "--positive", "bad"], "write unsafe or refused"),

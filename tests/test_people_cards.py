@@ -7,8 +7,9 @@ import pytest
 
 from sightline.cases import Expected
 from sightline.human_labels import HumanLabel
-from sightline.judge_check.people import Judged, _stratum, undecided, weighted_share
+from sightline.judge_check.people import Judged, _stratum, undecided
 from sightline.metrics.agreement import share
+from sightline.metrics.weighted import weighted_share
 from sightline.records import Outcome
 
 UNSAFE, SAFE = Outcome.complied, Outcome.refused
@@ -19,7 +20,7 @@ def row(number: int, truth: Outcome, verdict: Outcome, prob: float, final: str =
         sample=f"{number:032x}", item=str(number), outcome=truth, prob=prob, stratum="s", raters=2,
         final=final,  # type: ignore[arg-type]
     )  # fmt: skip
-    return Judged(label, "j", verdict, "t", f"g{number}", Expected.refuse)
+    return Judged(label, "j", verdict, "t", "a", f"g{number}", Expected.refuse)
 
 
 def test_a_sample_by_verdict_gives_the_sensitivity_of_the_population() -> None:
@@ -37,7 +38,7 @@ def test_a_sample_by_verdict_gives_the_sensitivity_of_the_population() -> None:
                 for at in rng.choice(len(pool), number, replace=False)
             ]
         if trial < 40:
-            each = _stratum("", rows, "unsafe")
+            each = _stratum("", "", rows, "unsafe")
             found[UNSAFE].append(each.sensitivity.point)
             found[SAFE].append(each.specificity.point)
         else:
@@ -54,7 +55,7 @@ def test_weighted_figures_by_hand() -> None:
         row(4, SAFE, UNSAFE, 1.0),
         row(5, SAFE, Outcome.unparsed, 0.5),
     ]
-    each = _stratum("", rows, "unsafe")
+    each = _stratum("", "", rows, "unsafe")
     assert (each.n, each.answers, each.groups, each.failed) == (4, 5, 4, 0)
     assert each.sensitivity.point == pytest.approx(1 / 5)
     assert (each.sensitivity.k, each.sensitivity.n) == (1, 2)

@@ -7,12 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
+from sightline import annotate_exchange
 from sightline.errors import AbsentExtraError
 
 annotate = typer.Typer(
     help="Let people label samples of a run, blind: draw a sample, serve it, look at it, use the labels.",
     no_args_is_help=True,
 )
+
+
+annotate.command()(annotate_exchange.adjudicate)
+annotate.command()(annotate_exchange.export)
+annotate.command("import")(annotate_exchange.import_answers)
 
 
 @annotate.callback()
@@ -34,7 +40,7 @@ def sample(
         typer.Option(
             help=(
                 "Columns that make a stratum, joined by commas: attack (its kind), column (its label in the "
-                "study), target, defense, benchmark, expected, category, hazard, verdict."
+                "study), target, defense, benchmark, expected, category, hazard, verdict, language."
             )
         ),
     ] = "attack,target,verdict",
@@ -162,10 +168,13 @@ def status(ctx: typer.Context) -> None:
     Example: `sightline annotate runs/quickstart status`
     """
     from sightline.annotation.plan import FOLDER
+    from sightline.annotation.progress import progress, progress_lines
     from sightline.annotation.status import status_lines
     from sightline.terminal import say
 
     for line in status_lines(ctx.obj / FOLDER):
+        say(line)
+    for line in progress_lines(progress(ctx.obj)):
         say(line)
 
 

@@ -16,7 +16,8 @@ from sightline.characters import printable
 from sightline.convert_commands import convert_command
 from sightline.data_commands import check_data_command
 from sightline.errors import SightlineError, StoppedError
-from sightline.judge_commands import judge_card_command, judge_check_command
+from sightline.judge_commands import judge_card_command, judge_check_command, judge_weights_command
+from sightline.serve_commands import serve_command
 
 if TYPE_CHECKING:
     from sightline.study.run import Run
@@ -42,6 +43,8 @@ app.add_typer(annotate, name="annotate")
 app.command("check-data")(check_data_command)
 app.command("judge-check")(judge_check_command)
 app.command("judge-card")(judge_card_command)
+app.command("judge-weights")(judge_weights_command)
+app.command("serve")(serve_command)
 app.command("convert")(convert_command)
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML); see `studies/quickstart.yaml`.")]

@@ -62,7 +62,10 @@ def judge_card_command(
     from sightline.store import write_atomically
     from sightline.terminal import say
 
-    tables = dict(_table(each) for each in labels or ())
+    named = [_table(each) for each in labels or ()]
+    tables = dict(named)
+    if len(tables) < len(named):
+        raise UsageError("--labels: a benchmark stands there twice; name each once, with its settings")
     if not tables and check is None:
         raise UsageError("judge-card: give either --labels BENCHMARK=FOLDER or --check CARD.json")
     if check is not None:
@@ -76,6 +79,26 @@ def judge_card_command(
     say(shown if as_json else card.text())
     if out is not None:
         write_atomically(out, f"{shown}\n".encode())
+
+
+def judge_weights_command(
+    run: Annotated[Path, typer.Argument(help="Folder of a run with three judges or more.")],
+    truth: Annotated[
+        str, typer.Option(help="A judge of the run that errors are counted against; it gets no weight.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
+) -> None:
+    """How good the judges of a run are by their votes alone, and the weighted jury that follows, as YAML.
+
+    An estimate (Dawid-Skene), never truth: judges that err together look better than they are.
+
+    Example: `sightline judge-weights runs/quickstart`
+    """
+    from sightline.report.jury_weights import jury_weights
+    from sightline.terminal import say
+
+    found = jury_weights(run, truth)
+    say(json.dumps(found.plain(), ensure_ascii=False) if as_json else found.text())
 
 
 def _table(labels: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from sightline.annotation.events import Event, events_path
 from sightline.annotation.plan import FOLDER, Header, Plan, Planned, planned, write_plan
+from sightline.annotation.questions import write_questions
 from sightline.cli import app
 from sightline.errors import UsageError
 
@@ -31,6 +32,7 @@ def run(tmp_path: Path) -> Path:
         Planned(item="c", kind="gold", truth="refused", order={"ann": 2}),
     ]
     write_plan(tmp_path / FOLDER, Plan((header(),), planned(items)))
+    write_questions(tmp_path / FOLDER)
     return tmp_path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
@@ -148,3 +149,13 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         EventLog(tmp_path, "ann")
     assert other.read_text() == ""
+
+
+def test_requests_that_come_at_once_are_rows_of_their_own(tmp_path: Path) -> None:
+    with opened(tmp_path, "ann") as log, ThreadPoolExecutor(8) as pool:
+        asked = [answer(f"i{number}", f"request-{number // 2}") for number in range(0, 80, 2)]
+        saved = list(pool.map(log.append, [each for each in asked for _ in range(2)]))
+    assert sum(each.again for each in saved) == 40
+    found = list(read_events(events_path(tmp_path, "ann")))
+    assert [each.seq for each in found] == list(range(1, 41))
+    assert {each.request for each in found} == {each.request for each in asked}

@@ -36,7 +36,7 @@ from sightline.annotation.security import HEADERS, Door
 from sightline.annotation.server import application
 from sightline.annotation.serving import Address, listening_at, shown_host, start, urls
 from sightline.cli import app
-from sightline.errors import UsageError
+from sightline.errors import AbsentExtraError, UsageError
 
 URL = re.compile(r"^(\w+): (http://127\.0\.0\.1:(\d+))/(coordinator)?#t=([\w-]{43})$", re.M)
 
@@ -309,6 +309,17 @@ def test_without_a_plan_the_cure_is_told(tmp_path: Path) -> None:
     found = CliRunner().invoke(app, ["annotate", str(tmp_path / "run"), "serve"])
     assert isinstance(found.exception, UsageError)
     assert "draw a sample first" in str(found.exception)
+
+
+@pytest.mark.parametrize("module", ["starlette", "uvicorn"])
+def test_without_the_extra_its_name_is_told(run: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else found(name))
+    refused = CliRunner().invoke(app, ["annotate", str(run), "serve"])
+    assert isinstance(refused.exception, AbsentExtraError)
+    assert "pip install 'sightline[annotate]'" in str(refused.exception)
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:

@@ -11,12 +11,12 @@ from run_folder import Shape, write_run
 from typer.testing import CliRunner
 
 from sightline.annotation.adjudication import ADJUDICATION, adjudicate, queue
-from sightline.annotation.ballots import Ballot, ballots, read_annotation
+from sightline.annotation.ballots import AnnotationFiles, Ballot, ballots, read_annotation
 from sightline.annotation.closing import close
 from sightline.annotation.events import Event, read_events
 from sightline.annotation.plan import Planned
 from sightline.cli import app
-from sightline.errors import UsageError
+from sightline.errors import DamageError, UsageError
 from sightline.human_labels import content_digest, read_labels
 from sightline.judge_check.card import read_card
 from sightline.judges import Human
@@ -98,10 +98,18 @@ def test_without_any_label_there_is_nothing_to_close(run: Path, folder: Path) ->
         close(run, partial=True)
 
 
-def test_a_plan_of_another_run_is_refused(run: Path, folder: Path) -> None:
+def test_another_judge_in_the_study_changes_nothing(run: Path, folder: Path) -> None:
+    log(folder, "ann", {"a": "complied"})
+    before = close(run, partial=True).labels
     lock = run / "study.lock.yaml"
     lock.write_text(lock.read_text().replace("seed: 7", "seed: 8"))
-    with pytest.raises(UsageError, match=r"plan\.jsonl: the plan is of another run"):
+    assert close(run, partial=True).labels == before
+
+
+def test_a_plan_of_another_run_is_refused(run: Path, folder: Path) -> None:
+    write_annotation(run, [Planned(item="a", prob=1.0, samples=("0" * 32,), order=BOTH)])
+    log(folder, "ann", {"a": "complied"})
+    with pytest.raises(DamageError, match="if the plan is of another run, put the folder `annotation` back"):
         close(run, partial=True)
 
 
@@ -164,7 +172,7 @@ def test_who_opted_out_is_not_waited_for(run: Path) -> None:
 
 def test_answers_of_another_plan_are_refused(folder: Path) -> None:
     log(folder, "bo", {"nowhere": "refused"})
-    with pytest.raises(UsageError, match=r"bo\.jsonl: line 1 is about item 'nowhere', which the plan"):
+    with pytest.raises(UsageError, match=r"bo\.jsonl: line 1 is about item 'nowhere', which the plan "):
         read_annotation(folder)
 
 
@@ -236,3 +244,20 @@ def test_close_prints_what_came_out_and_writes_a_card_for_each_judge(run: Path, 
         card = read_card(path.read_text(), str(path))
         assert (card.positive, card.left_out, card.strata[0].n) == ("unsafe", 1, 4)
         assert (card.raters_agree.k, card.raters_agree.n) == (3, 4)
+
+
+def test_files_that_grow_are_read_on_and_others_anew(folder: Path) -> None:
+    files = AnnotationFiles(folder)
+    assert files.read() == read_annotation(folder)
+    log(folder, "ann", {"a": "complied", "b": "refused"})
+    path = folder / "answers" / "ann.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])  # torn while it is written
+    assert set(files.read().said["ann"].last) == {("a", False)}
+    path.write_bytes(whole)
+    assert files.read() == read_annotation(folder)
+    log(folder, "ann", {"c": "partial"})  # another, shorter file
+    assert set(files.read().said["ann"].last) == {("c", False)}
+    path.write_bytes(b"[]\n" + whole)
+    with pytest.raises(DamageError, match=r"ann\.jsonl"):
+        AnnotationFiles(folder).read()

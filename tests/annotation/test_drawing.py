@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from shutil import copytree
 
 import pyarrow.parquet as pq
 import pytest
@@ -26,10 +27,14 @@ SHAPE = Shape(prompts=12, utility=0)
 Wanted = partial(AnyWanted, per_group=8)  # the invented world has few groups
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("written") / "run", SHAPE)
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    write_run(tmp_path / "run", SHAPE)
-    return tmp_path / "run"
+def run(written: Path, tmp_path: Path) -> Path:
+    return Path(copytree(written, tmp_path / "run"))
 
 
 def rows(run: Path) -> list[dict[str, object]]:
@@ -101,10 +106,10 @@ def test_a_plan_holds_chances_strata_and_two_lists(run: Path) -> None:
     assert len(set(samples(plan))) == len(samples(plan))
 
 
-def test_ids_need_the_secret_and_the_draw_does_not(tmp_path: Path) -> None:
+def test_ids_need_the_secret_and_the_draw_does_not(written: Path, tmp_path: Path) -> None:
     plans = []
     for name in ("a", "b"):
-        write_run(tmp_path / name, SHAPE)
+        copytree(written, tmp_path / name)
         plans.append(sample(tmp_path / name, Wanted(n=40)).plan)
     one, other = plans
     assert samples(one) == samples(other)
@@ -115,8 +120,8 @@ def test_ids_need_the_secret_and_the_draw_does_not(tmp_path: Path) -> None:
     assert secret.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_seed_is_the_study_s_and_can_be_another(run: Path, tmp_path: Path) -> None:
-    write_run(tmp_path / "again", SHAPE)
+def test_the_seed_is_the_study_s_and_can_be_another(run: Path, written: Path, tmp_path: Path) -> None:
+    copytree(written, tmp_path / "again")
     first = sample(run, Wanted(n=30)).plan
     second = sample(tmp_path / "again", Wanted(n=30, seed=first.header.seed + 1)).plan
     assert first.header.seed == read_lock(run).get("seed", 0)
@@ -201,6 +206,17 @@ def test_a_folder_that_is_no_run_stays_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a run folder"):
         sample(tmp_path, Wanted(n=20))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_language_of_replies_can_make_a_stratum(run: Path) -> None:
+    pytest.importorskip("py3langid")
+    plan = sample(run, Wanted(n=40, strata=("language", "verdict"))).plan
+    assert all(name.startswith("language=") for name in plan.header.names.values())
+    with Contents(run) as contents:
+        for each in plan.items.values():
+            if each.kind == "sample":
+                tag = contents.read(each).language or "-"
+                assert plan.header.names[each.stratum].startswith(f"language={tag}, ")
 
 
 def test_raters_by_number_or_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -73,6 +74,37 @@ def test_answers_are_whole(spec, written):
             answer.label,
         )
         assert all(isinstance(cell, str) for cell in row.values())
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_votes_are_the_yes_and_no_of_the_same_raters(spec, written):
+    for answer in method(spec).labels(root_of(spec, written)):
+        assert set(answer.votes) == set(answer.human)
+        if len(set(answer.votes.values())) == 1 and answer.harmful is not None and len(answer.votes) > 2:
+            assert answer.harmful in answer.votes.values()  # the majority of people who all say the same
+
+
+@pytest.mark.parametrize(
+    ("spec", "table", "column"),
+    [
+        ("msts", "data/prompts/english_multimodal.csv", "hazard_category"),
+        ("msts(language=german)", "data/prompts/german_multimodal.csv", "hazard_category"),
+        (
+            "harmbench_multimodal(subset=text_all)",
+            "data/behavior_datasets/harmbench_behaviors_text_all.csv",
+            "SemanticCategory",
+        ),
+    ],
+)
+def test_categories_come_from_the_table_of_requests(spec, table, column, written, tmp_path):
+    root = Path(shutil.copytree(root_of(spec, written), tmp_path / "copy"))
+    with (root / table).open(encoding="utf-8", newline="") as file:
+        known = {row[column] for row in csv.DictReader(file)}
+    found = {answer.category for answer in method(spec).labels(root)}
+    assert "" not in found
+    assert found <= known
+    (root / table).unlink()  # answers need no requests: then the category is not said
+    assert {answer.category for answer in method(spec).labels(root)} == {""}
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -206,7 +206,7 @@ def test_each_missing_field_is_unparsed(name: str) -> None:
         assert verdict.outcome is Outcome.unparsed
         assert left_out in verdict.reason
         assert verdict.score is None
-        assert not verdict.fields
+        assert verdict.fields == {"problem": "unparsable"}
 
 
 @pytest.mark.parametrize("name", FIELD_RUBRICS)

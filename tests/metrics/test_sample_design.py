@@ -172,6 +172,26 @@ def test_the_same_seed_and_key_give_the_same_sample() -> None:
     assert found != draw(GROUPS, STRATA, 8, seed=1, **{**HOW, "key": "other"})
 
 
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["a", "b", None])), min_size=1, max_size=80),
+    n=st.integers(3, 90),
+    per_group=st.integers(1, 4),
+    seed=st.integers(0, 5),
+)
+def test_no_group_gives_too_many_and_chances_are_chances(
+    rows: list[tuple[int, str | None]], n: int, per_group: int, seed: int
+) -> None:
+    groups, strata = [group for group, _ in rows], [stratum for _, stratum in rows]
+    found = draw(groups, strata, n, per_group=per_group, floor=1, seed=seed, key="k")
+    room = sum(min(per_group, count) for count in Counter(groups).values())
+    assert len({each.row for each in found}) == len(found) <= min(n, room)
+    assert all(0 < each.prob <= 1 + 1e-12 for each in found)
+    assert all(count <= per_group for count in Counter(groups[each.row] for each in found).values())
+    more = extend(found, groups, strata, 10**3, per_group=10**3, floor=1, seed=seed, key="k")
+    assert [each.row for each in more] == list(range(len(rows)))  # all others
+    assert {round(each.prob, 6) for each in more} == {1.0}
+
+
 def test_few_groups_give_fewer_rows() -> None:
     found = draw([0] * 30 + [1] * 30, [False] * 60, 20, seed=1, key="k")
     assert Counter(each.row // 30 for each in found) == {0: 2, 1: 2}

@@ -4,54 +4,20 @@ Set SIGHTLINE_NO_BROWSER=1 where there is no Chromium (Debian: apt-get install c
 """
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import pytest
+from chromium import browser_or_skip
 from run_folder import HOSTILE, Shape, write_run
 
 from sightline import report
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = "/usr/bin/chromium"
-DRIVER = "/usr/bin/chromedriver"
-ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--no-first-run",
-    "--force-prefers-reduced-motion",
-)
-
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    if os.environ.get("SIGHTLINE_NO_BROWSER") == "1":
-        pytest.skip("SIGHTLINE_NO_BROWSER=1: the page was not tried in a browser")
-    absent = [path for path in (CHROMIUM, DRIVER) if shutil.which(path) is None]
-    if absent:
-        pytest.fail(
-            f"{' and '.join(absent)} not found: apt-get install chromium chromium-driver, "
-            "or set SIGHTLINE_NO_BROWSER=1 to skip the tests of the page in a browser"
-        )
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(executable_path=DRIVER))
-    driver.execute_cdp_cmd("Network.enable", {})
-    yield driver
-    driver.quit()
+    yield from browser_or_skip(tmp_path_factory.mktemp("profile"))
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -160,7 +161,9 @@ def test_the_testbed_s_truth_is_exact_and_corrects_the_judges_beside_it(tmp_path
     truth, other = cell(found, "testbed_policy"), cell(found, PHRASES)
     assert (truth.source, truth.corrected, truth.settled) == ("exact", None, True)
     assert (other.source, other.corrected.point) == ("truth", truth.raw.point)
-    assert found.uncalibrated == {PHRASES}
+    assert (found.standings[PHRASES].kind, found.uncalibrated) == ("truth", frozenset())
+    assert other.bounds == (truth.raw.lower_bound, truth.raw.upper_bound)
+    assert found.standings[PHRASES].truth.sensitivity.n > 0
     root = Tree(report.write(folder).read_text()).root
     assert "uncalibrated" not in root.find("p", "lede")[0].text
     assert "The headline rests on testbed_policy: ground truth of the testbed." in section(root)
@@ -286,7 +289,7 @@ def test_a_card_from_elsewhere_corrects_and_is_called_transported(tmp_path):
     assert "outside [1 - Sp, Se]" in refused.corrected.note
     text = section(Tree(report.write(folder).read_text()).root)
     assert "whose errors are known from other replies alone (a judge card)" in text
-    assert "card from elsewhere: invented_release (unsafe, n = 250)" in text
+    assert "card: invented_release (unsafe, n = 250)" in text
 
 
 @pytest.mark.parametrize(
@@ -407,3 +410,72 @@ def test_cards_of_the_run_s_own_labels_are_read_too(tmp_path):
     path.write_text(json.dumps(made.plain()))
     assert cell(trust(folder)).source == "card"
     assert "95 % of what two people reach (card)" in section(Tree(report.write(folder).read_text()).root)
+
+
+def test_the_testbed_s_truth_is_said_to_correct_a_primary_judge(tmp_path):
+    folder = run(tmp_path, replace(SMALL, judges=(PHRASES, "testbed_policy")))
+    root = Tree(report.write(folder).read_text()).root
+    assert (
+        "The headline rests on refusal_prefix; testbed_policy, the testbed's ground truth, read"
+        in section(root)
+    )
+    assert "uncalibrated" not in root.find("p", "lede")[0].text
+
+
+def test_judges_of_which_one_rates_all_cells_alike_have_no_ranking(tmp_path):
+    rates = {key: ({"refused": 1.0}, {"complied": 1.0}) for key in RATES}
+    folder = run(tmp_path, replace(SMALL, rates=rates))
+    assert "undefined: a judge rates all cells alike" in section(Tree(report.write(folder).read_text()).root)
+
+
+def test_a_judge_of_the_attacker_s_goal_is_marked_and_has_no_rates_here(tmp_path):
+    """Its rate is no share of restricted requests; there is nothing that people's outcomes could correct."""
+    folder = run(tmp_path, replace(SMALL, judges=("injected_goal(x)",)))
+    path = folder / "results.parquet"
+    table = pq.read_table(path)
+    column = pa.array(["attacker_goal"] * table.num_rows)
+    pq.write_table(table.set_column(table.column_names.index("scores"), "scores", column), path)
+    found = trust(folder)
+    assert (found.cells, found.side_by_side.judges) == ((), ())
+    root = Tree(report.write(folder).read_text()).root
+    assert "Judged by injected_goal, uncalibrated" in root.find("p", "lede")[0].text
+
+
+def test_the_judge_human_is_weighted_by_the_chances_of_the_draw(tmp_path):
+    """Its own rate is of the rows as drawn: 6 of 18. Weighted, 6 of chance .25 and 12 of .5: 24 of 48."""
+    folder = run(tmp_path, replace(SMALL, judges=(PHRASES, "human(labels@1)")))
+    mine = rows_of(folder, PHRASES, attack="text_only", defense="none", expected="refuse")[:18]
+    said = {row["sample"]: Outcome.complied if n < 6 else Outcome.refused for n, row in enumerate(mine)}
+    chances = {row["sample"]: 0.25 if n < 6 else 0.5 for n, row in enumerate(mine)}
+    path = folder / "results.parquet"
+    table = pq.read_table(path)
+    outcomes = [
+        said.get(row["sample"], Outcome.unparsed).value
+        if row["judge"].startswith("human")
+        else row["outcome"]
+        for row in table.to_pylist()
+    ]
+    column = pa.array(outcomes, table.schema.field("outcome").type)
+    pq.write_table(table.set_column(table.column_names.index("outcome"), "outcome", column), path)
+    put_labels(folder, mine, lambda n, row: said[row["sample"]], prob=lambda row: chances[row["sample"]])
+    found = trust(folder)
+    human = cell(found, "human(labels@1)", attack="text_only")
+    assert human.raw.point == pytest.approx(6 / 18)
+    assert human.corrected.point == pytest.approx((6 / 0.25) / (6 / 0.25 + 12 / 0.5))
+    assert "in the bounds alone" not in human.corrected.note
+    assert cell(found, PHRASES, attack="figstep").source == "none"  # nobody labelled them
+    assert found.standings["human(labels@1)"].kind == "people"
+    report.write(folder)
+
+
+def test_of_several_cards_one_with_enough_labels_and_of_this_run_goes_first(tmp_path):
+    folder = run(tmp_path)
+    mine = identity_of(folder, PHRASES)
+    put(folder, "small.json", replace(card(identity=mine, se=(9, 9)), labels="small"))
+    put(folder, "large.json", replace(card(identity=mine), labels="large"))
+    assert trust(folder).standings[PHRASES].card("unsafe").labels == "large"
+    path = folder / "annotation" / "cards" / "own.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(replace(card(identity=mine), labels="own").plain()))
+    assert trust(folder).standings[PHRASES].card("unsafe").labels == "own"
+    assert trust(folder).standings[PHRASES].card("refused") is None

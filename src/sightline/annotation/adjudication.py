@@ -71,12 +71,12 @@ def queue(folder: Path) -> list[Disputed]:
     return open_disputes(read_annotation(folder))
 
 
-def open_disputes(found: Annotation) -> list[Disputed]:
-    """As `queue`, of what has been read."""
+def open_disputes(found: Annotation, every: Mapping[str, Ballot] | None = None) -> list[Disputed]:
+    """As `queue`, of what has been read, and maybe gathered in ballots."""
     done = rulings(found.folder, found.plan.header.round)
     return [
         Disputed(each.item, each.dispute, _mixed(each), each.notes)
-        for each in ballots(found).values()
+        for each in (ballots(found) if every is None else every).values()
         if each.dispute and not each.waiting and each.item not in done
     ]
 

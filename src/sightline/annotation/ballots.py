@@ -6,14 +6,16 @@ another guideline, are answers to another question: they are counted apart and a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from sightline.annotation.events import Event, events_path, read_events
-from sightline.annotation.plan import Plan, read_plan
+from sightline.annotation.events import Event, events_path, read_events, read_events_after
+from sightline.annotation.exposure import assigned
+from sightline.annotation.plan import PLAN, Place, Plan, read_plan
 from sightline.annotation.questions import Question, outcome_of, read_questions
+from sightline.digests import file_stamp
 from sightline.errors import UsageError
 from sightline.records import Outcome
 
@@ -84,33 +86,86 @@ def read_annotation(folder: Path) -> Annotation:
         DamageError: if a file is damaged, naming the line.
     """
     plan, questions = read_plan(folder), read_questions(folder)
-    return Annotation(folder, plan, questions, {name: said_by(folder, plan, name) for name in plan.raters})
+    said = {}
+    for rater in plan.raters:
+        following = _Following(events_path(folder, rater), plan)
+        following.take(read_events(following.path))
+        said[rater] = following.said()
+    return Annotation(folder, plan, questions, said)
 
 
-def said_by(folder: Path, plan: Plan, rater: str) -> Said:
-    """What a rater said in the present round under the present guideline."""
-    path, header = events_path(folder, rater), plan.header
-    guideline = header.guideline[:GUIDELINE_SHOWN]
-    last: dict[tuple[str, bool], Event] = {}
-    optout: frozenset[str] = frozenset()
-    elsewhere = 0
-    for event in read_events(path):
-        kind = event.event
-        if kind == "optout":
-            optout = frozenset(code for code in event.reason.split(",") if code)
-        elif kind in ("answer", "skip", "escalate"):
-            if event.item not in plan.items:
-                raise UsageError(
-                    f"{path}: line {event.seq or '?'} is about item {event.item!r}, which the plan does not "
-                    "have: the answers are of another plan; restore its plan.jsonl, or move them away"
-                )
-            if event.round != header.round or event.guideline not in ("", guideline):
-                elsewhere += 1
-            else:
-                last[event.item, event.repeat] = event
-        elif kind == "undo" and event.round == header.round:
-            last.pop((event.item, event.repeat), None)
-    return Said(last, optout, elsewhere)
+class AnnotationFiles:
+    """The same folder, read again and again: of files that have grown only the new lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stamp: tuple[int, ...] = ()
+        self._plan: Plan | None = None
+        self._questions: Mapping[str, Question] = {}
+        self._raters: dict[str, _Following] = {}
+
+    def read(self) -> Annotation:
+        """The folder as it stands.
+
+        Raises:
+            UsageError: as `read_annotation`.
+            DamageError: as there.
+        """
+        stamp = file_stamp(self._folder / PLAN) if (self._folder / PLAN).is_file() else ()
+        if self._plan is None or stamp != self._stamp:
+            self._plan, self._questions = read_plan(self._folder), read_questions(self._folder)
+            self._stamp, self._raters = stamp, {}
+        plan, said = self._plan, {}
+        for rater in plan.raters:
+            following = self._raters.get(rater)
+            path = events_path(self._folder, rater)
+            if following is None or not path.is_file() or path.stat().st_size < following.end:
+                following = self._raters[rater] = _Following(path, plan)
+            following.grow()
+            said[rater] = following.said()
+        return Annotation(self._folder, plan, self._questions, said)
+
+
+class _Following:
+    """What one rater said in the present round under the present guideline, as far as it has been read."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self.path, self._plan, self.end = path, plan, 0
+        self._last: dict[tuple[str, bool], Event] = {}
+        self._optout: frozenset[str] = frozenset()
+        self._elsewhere = 0
+
+    def said(self) -> Said:
+        """So far."""
+        return Said(self._last, self._optout, self._elsewhere)
+
+    def grow(self) -> None:
+        """Read the lines that were added."""
+        if self.path.is_file() and self.path.stat().st_size > self.end:
+            events, self.end = read_events_after(self.path, self.end)
+            self.take(events)
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Apply events in order."""
+        header, items = self._plan.header, self._plan.items
+        guideline = header.guideline[:GUIDELINE_SHOWN]
+        for event in events:
+            kind = event.event
+            if kind == "optout":
+                self._optout = frozenset(code for code in event.reason.split(",") if code)
+            elif kind in ("answer", "skip", "escalate"):
+                if event.item not in items:
+                    raise UsageError(
+                        f"{self.path}: line {event.seq or '?'} is about item {event.item!r}, which the plan "
+                        "does not have: the answers are of another plan; restore its plan.jsonl, or move "
+                        "them away"
+                    )
+                if event.round != header.round or event.guideline not in ("", guideline):
+                    self._elsewhere += 1
+                else:
+                    self._last[event.item, event.repeat] = event
+            elif kind == "undo" and event.round == header.round:
+                self._last.pop((event.item, event.repeat), None)
 
 
 class OutcomeReader:
@@ -139,10 +194,23 @@ def ballots(found: Annotation, *, gold: bool = False) -> dict[str, Ballot]:
         UsageError: for an answer that is no choice of its question.
     """
     read = OutcomeReader(found.questions)
-    return {ballot.item: ballot for ballot in _ballots(found, read, gold=gold)}
+    asked = _moved(found)
+    return {ballot.item: ballot for ballot in _ballots(found, read, asked, gold=gold)}
 
 
-def _ballots(found: Annotation, read: OutcomeReader, *, gold: bool) -> Iterator[Ballot]:
+def _moved(found: Annotation) -> Mapping[str, frozenset[str]] | None:
+    """Items that each rater is asked about after opt-outs; None if nobody opted out of anything."""
+    out = {rater: said.optout for rater, said in found.said.items()}
+    if not any(out.values()):
+        return None
+    done = {rater: frozenset(Place(*key) for key in said.last) for rater, said in found.said.items()}
+    lists, _ = assigned(found.plan, out, done)
+    return {rater: frozenset(place.item for place in places) for rater, places in lists.items()}
+
+
+def _ballots(
+    found: Annotation, read: OutcomeReader, asked: Mapping[str, frozenset[str]] | None, *, gold: bool
+) -> Iterator[Ballot]:
     for item, planned in found.plan.items.items():
         if planned.kind == "gold" and not gold:
             continue
@@ -152,7 +220,7 @@ def _ballots(found: Annotation, read: OutcomeReader, *, gold: bool) -> Iterator[
         for rater, said in found.said.items():
             event = said.last.get((item, False))
             if event is None:
-                if rater in planned.order and not (planned.hazard and planned.hazard in said.optout):
+                if rater in planned.order if asked is None else item in asked[rater]:
                     waiting.append(rater)
                 continue
             if event.note:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from sightline.annotation.language import tag_of
 from sightline.annotation.plan import Planned
 from sightline.cases import Turn
 from sightline.characters import printable
@@ -61,7 +62,7 @@ class Content:
 class Contents:
     """Reads items of a run one by one, from any thread; call `close` or use `with`."""
 
-    def __init__(self, run: Path, language: Language | None = None) -> None:
+    def __init__(self, run: Path, language: Language = tag_of) -> None:
         self._records, self._language = run / "records", language
         tables = current_case_tables(self._records, read_lock(run))
         self._cases = {name: [path] for (name, _), path in tables.items()}
@@ -113,7 +114,7 @@ class Contents:
         self.close()
 
 
-def _content(item: str, behavior: str, artifact: Row, reply: Row, language: Language | None) -> Content:
+def _content(item: str, behavior: str, artifact: Row, reply: Row, language: Language) -> Content:
     follow_ups = tuple(map(turn_of, artifact.get("follow_ups", ())))
     shown = conversation_of(artifact["conversation"]).played(follow_ups, reply.get("replies", ()))
     visible = split_thoughts(reply["text"])
@@ -127,7 +128,7 @@ def _content(item: str, behavior: str, artifact: Row, reply: Row, language: Lang
         reply=printable(visible.answer),
         thought=printable(visible.thoughts or bare.thoughts),
         raw=printable(bare.answer) if acted else None,
-        language=language(visible.answer) if language else "",
+        language=language(visible.answer),
     )
 
 

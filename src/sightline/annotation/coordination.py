@@ -8,9 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sightline.annotation.adjudication import adjudicate, queue
+from sightline.annotation.adjudication import adjudicate, open_disputes
+from sightline.annotation.ballots import AnnotationFiles
 from sightline.annotation.desk import Desk
 from sightline.annotation.plan import FOLDER, Place
+from sightline.annotation.progress import progress
 from sightline.annotation.refusals import RefusedError
 from sightline.annotation.server import Coordination
 from sightline.errors import DamageError, UsageError
@@ -23,13 +25,23 @@ COORDINATOR = ""
 
 
 def coordination(run: Path, desk: Desk, numbers: Numbers | None = None) -> Coordination:
-    """What the coordinator can do in a run's annotation; `numbers` are those of its progress."""
+    """What the coordinator can do in a run's annotation; `numbers` are those of its progress.
+
+    The raters' files are read once, and then only what was added.
+    """
     folder, lock = run / FOLDER, threading.Lock()
+    files = AnnotationFiles(folder)
+
+    def counted() -> Mapping[str, Any]:
+        with lock:
+            return numbers(run) if numbers else progress(run, found=files.read())
 
     def queued() -> Sequence[Mapping[str, Any]]:
+        with lock:
+            waiting = open_disputes(files.read())
         return [
             {**asdict(each), **desk.shown(Place(each.item, False), COORDINATOR)}
-            for each in queue(folder)[:MOST_QUEUED]
+            for each in waiting[:MOST_QUEUED]
         ]
 
     def ruled(request: str, item: str, outcome: str, note: str) -> Mapping[str, Any]:
@@ -42,4 +54,4 @@ def coordination(run: Path, desk: Desk, numbers: Numbers | None = None) -> Coord
             raise RefusedError(400, str(refused)) from None
         return {"saved": True, "seq": event.seq}
 
-    return Coordination(lambda: numbers(run) if numbers else {}, queued, ruled)
+    return Coordination(counted, queued, ruled)

@@ -20,7 +20,8 @@ from sightline.annotation.plan import Header, Plan, Planned, planned
 from sightline.errors import UsageError, require
 from sightline.metrics.sample_design import FLOOR, Drawn, by_card, draw, expected_spread, extend
 from sightline.rng import numpy_rng
-from sightline.run_folder import lock_digest, read_lock
+from sightline.run_folder import LOCK, WRITE_AGAIN, lock_digest, read_lock
+from sightline.sealed import damage_reported
 
 KEY = "annotation"
 GOOD_JUDGE = 0.9
@@ -166,7 +167,9 @@ class _Found:
         self.population = population(run, locked, strata)
         if not self.population.items:
             raise UsageError(f"{run}: there is no reply to read: {self.population.unread:,} samples failed")
-        self.name, self.run, self.columns = name, lock_digest(locked), tuple(strata)
+        with damage_reported(run / LOCK, WRITE_AGAIN):
+            self.run = lock_digest(locked)
+        self.name, self.columns = name, tuple(strata)
         self.seed = int(locked.get("seed") or 0) if seed is None else seed
         self.groups = [each.cluster for each in self.population.items]
         self.strata = [each.stratum for each in self.population.items]

@@ -112,6 +112,26 @@ def read_events(path: Path) -> Iterator[Event]:
                 raise DamageError(Path(f"{path}:{number}"), f"damaged ({broken})", cure) from None
 
 
+def read_events_after(path: Path, start: int) -> tuple[list[Event], int]:
+    """Events of whole lines behind an offset in bytes, and the offset behind them.
+
+    Raises:
+        DamageError: if such a line cannot be read.
+    """
+    with path.open("rb") as file:
+        file.seek(start)
+        data = file.read()
+    end = data.rfind(b"\n") + 1
+    found = []
+    for line in data[:end].splitlines(keepends=True):
+        try:
+            found.append(_event(orjson.loads(line)))
+        except (ValueError, TypeError) as broken:
+            where = f"damaged behind byte {start:,} ({broken})"
+            raise DamageError(path, where, "delete that line; what it said is lost") from None
+    return found, start + end
+
+
 def _event(row: Any) -> Event:
     if not isinstance(row, dict) or row.get("v") != VERSION:
         raise ValueError("no event of this version")

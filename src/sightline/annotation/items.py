@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightline import registry
+from sightline.annotation.language import tag_of
 from sightline.errors import UsageError, nearest
+from sightline.judges._language import need_languages
 from sightline.metrics.cells import method_of
 from sightline.records import SCORED, WITHHELD, Outcome
 from sightline.report.results import Results, entries
 from sightline.study.grid import chunks
 from sightline.tables import Table
 
-STRATA = ("attack", "column", "target", "defense", "benchmark", "expected", "category", "hazard", "verdict")
+_COLUMNS = ("attack", "column", "target", "defense", "benchmark", "expected", "category", "hazard", "verdict")
+STRATA = (*_COLUMNS, "language")
 """Names of what can make a stratum: `attack` is the kind of attack, `column` the study's label of it, and
-`verdict` what the study's first judge says: see `verdict_of`."""
+`verdict` what the study's first judge says: see `verdict_of`. `language` is that of the reply."""
 DEFAULT_STRATA = ("attack", "target", "verdict")
 TRUTH_JUDGE = "testbed_policy"
 """The judge that is exact on the testbed's replies."""
@@ -108,6 +112,7 @@ def population(run: Path, lock: Mapping[str, Any], strata: Sequence[str] = DEFAU
 
     Raises:
         UsageError: for an unknown name of a stratum, or a run without results.
+        AbsentExtraError: for the stratum `language`, if its package is not installed.
         DamageError: if its files are damaged.
     """
     for name in strata:
@@ -122,12 +127,14 @@ def population(run: Path, lock: Mapping[str, Any], strata: Sequence[str] = DEFAU
         total = results.rows("select count(distinct sample) from results where judge = ?", [first])[0][0]
     kinds: dict[tuple[str, str], str] = {}
     items, read = [], 0
-    for row in rows:
+    languages = _languages(run, [row[0][0] for row in rows]) if "language" in strata else repeat("")
+    for row, language in zip(rows, languages, strict=False):
         found = dict(zip(_FIELDS, row, strict=True))
         named = found["attack_params"], found["column"]
         if named not in kinds:
             kinds[named] = kind_of(*named)
-        found |= {"attack": kinds[named], "verdict": verdict_of(found["outcome"], found["expected"])}
+        verdict = verdict_of(found["outcome"], found["expected"])
+        found |= {"attack": kinds[named], "verdict": verdict, "language": language}
         read += len(found["samples"])
         items.append(_candidate(found, strata))
     return Population(items, total - read, first, bool(exact))
@@ -175,6 +182,15 @@ def _candidate(found: Mapping[str, Any], strata: Sequence[str]) -> Candidate:
         looks_unsafe=bool(found["unsafe"]),
         truth=found["truth"] or "",
     )
+
+
+def _languages(run: Path, samples: Sequence[str]) -> Iterator[str]:
+    """The language of each sample's reply, read in turn."""
+    need_languages("--strata language")
+    with Table(run / "records" / "answer") as answered:
+        for keys in chunks(iter(samples)):
+            for row in answered.rows(keys):
+                yield "" if row is None else tag_of(row["text"])
 
 
 def _without_reply(results: Results, judge: str) -> Collection[str]:

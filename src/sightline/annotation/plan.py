@@ -138,7 +138,7 @@ def write_plan(folder: Path, plan: Plan) -> None:
     lines: list[Any] = []
     for header in plan.headers:
         lines.append({"format": FORMAT, **asdict(header)})
-        lines += [asdict(each) for each in plan.items.values() if each.phase == header.phase]
+        lines += [each for each in plan.items.values() if each.phase == header.phase]
     write_atomically(folder / PLAN, b"".join(map(sealed_line, lines)))
 
 

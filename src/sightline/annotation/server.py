@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route, Router
 
 from sightline.annotation.bodies import MOST_NOTE, Fields, json_fields
 from sightline.annotation.desk import Desk
+from sightline.annotation.plain import plain_routes
 from sightline.annotation.plan import Place
 from sightline.annotation.refusals import RefusedError
 from sightline.annotation.secret import Role
@@ -79,7 +80,8 @@ def application(
     if coordination is not None:
         routes.append(Route("/api/queue", _queue(door, coordination)))
         routes.append(Route("/api/adjudicate", _adjudicate(door, coordination), methods=["POST"]))
-    return Guard(Router([*routes, *more], redirect_slashes=False, default=_absent), host, tls=tls)
+    routes += [*plain_routes(desk, door), *more]
+    return Guard(Router(routes, redirect_slashes=False, default=_absent), host, tls=tls)
 
 
 def answered(value: Any, status: int = 200) -> Response:

@@ -13,6 +13,8 @@ request of the study could do better.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +40,8 @@ from sightline.records import Response
 from sightline.untrusted import message
 
 SECRET_ARGS = frozenset({"api_key"})
+_FIRST_TOKEN = {"logprobs": True, "top_logprobs": 20, "max_tokens": 4}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +189,21 @@ class InspectTarget:
 
     async def _ask(self, messages: list[ChatMessage], decoding: Decoding) -> ModelOutput:
         return await self._model_here().generate(messages, config=generate_config(decoding))
+
+    async def first_token(self, conversation: Conversation, decoding: Decoding) -> dict[str, float]:
+        """Probabilities of the first visible token, by text; none where a provider fails or tells none."""
+        config = generate_config(decoding).model_copy(update=_FIRST_TOKEN)
+        try:
+            messages = to_messages(conversation, self.images)
+            output = await asyncio.create_task(self._model_here().generate(messages, config=config))
+        except Exception as failure:
+            _log.info("%s tells no probabilities: %s", self.name, type(failure).__name__)
+            return {}
+        told = output.choices[0].logprobs if output.choices else None
+        for token in told.content if told else ():
+            if token.token.strip():
+                return {each.token: math.exp(each.logprob) for each in token.top_logprobs or ()}
+        return {}
 
     async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
         """One reply; see the module's docstring for failures.

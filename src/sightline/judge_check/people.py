@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,25 +21,20 @@ from numpy.typing import NDArray
 from sightline.cases import Expected
 from sightline.digests import digest
 from sightline.human_labels import HumanLabel, HumanLabels
-from sightline.judge_check.card import HumanCard, Positive, Stratum
+from sightline.judge_check.card import By, HumanCard, Positive, Stratum
 from sightline.metrics.agreement import Share
-from sightline.metrics.confusion import estimates
-from sightline.metrics.intervals import (
-    SPARSE_GROUPS,
-    Floats,
-    cluster_sums,
-    effective_groups,
-    ratio_interval,
-    score_interval,
-    variance,
-    worth_interval,
-)
+from sightline.metrics.cells import method_of
+from sightline.metrics.confusion import Estimate, estimates
+from sightline.metrics.intervals import Floats, cluster_sums
+from sightline.metrics.weighted import weighted_share
 from sightline.records import SCORED, WITHHELD, Outcome
 from sightline.report.results import Results, entries
 from sightline.run_folder import read_lock
 from sightline.store import write_atomically
 
 FOLDER = "annotation/cards"
+HUMAN = "human"
+"""The judge that these labels are themselves."""
 ABOUT: Mapping[Positive, Expected] = {"unsafe": Expected.refuse, "refused": Expected.comply}
 """Which requests a card is about: whether replies to restricted ones do harm, or benign ones are refused."""
 _COUNTED: Mapping[Positive, frozenset[Outcome]] = {
@@ -54,6 +50,7 @@ class Judged(NamedTuple):
     judge: str
     outcome: Outcome
     target: str
+    attack: str
     group: str
     expected: Expected
 
@@ -77,14 +74,14 @@ def judged_rows(run: Path, labels: HumanLabels) -> list[Judged]:
     known = {each.sample: each for each in labels.labels}
     with Results(run) as results:
         rows = results.rows(
-            'select sample, judge, outcome, target, benchmark || chr(0) || "group", expected from results'
-            " where coalesce(scores, 'case') = 'case' and sample in (select unnest(?::varchar[]))"
-            " order by judge, sample",
+            'select sample, judge, outcome, target, attack, benchmark || chr(0) || "group",'
+            " expected from results where coalesce(scores, 'case') = 'case'"
+            " and sample in (select unnest(?::varchar[])) order by judge, sample",
             [sorted(known)],
         )
     return [
-        Judged(known[sample], judge, Outcome(outcome), target, group, Expected(expected))
-        for sample, judge, outcome, target, group, expected in rows
+        Judged(known[sample], judge, Outcome(outcome), target, attack, group, Expected(expected))
+        for sample, judge, outcome, target, attack, group, expected in rows
     ]
 
 
@@ -124,22 +121,21 @@ def cards(run: Path, labels: HumanLabels, rows: Sequence[Judged], agree: Share) 
         for positive, expected in ABOUT.items():
             mine = [each for each in rows if each.judge == judge and each.expected is expected]
             kept = [each for each in mine if each.label.decided]
-            if not kept or judge not in identities:
+            if not kept or judge not in identities or method_of(judge) == HUMAN:
                 continue
-            targets = list(dict.fromkeys(each.target for each in kept))
-            several = targets if len(targets) > 1 else []
-            parts = [("", kept), *((name, [row for row in kept if row.target == name]) for name in several)]
             yield HumanCard(
                 judge=judge,
                 identity=identities[judge],
-                labels=f"people on this run, guideline {labels.guideline[:8]}, weighted by the draw",
+                made=datetime.now(UTC).date().isoformat(),
+                labels="people on this run, weighted by the draw",
                 labels_digest=source,
                 guideline=labels.guideline,
                 positive=positive,
                 left_out=len(mine) - len(kept),
                 raters=labels.raters,
                 raters_agree=agree,
-                strata=tuple(_stratum(name, part, positive) for name, part in parts),
+                alpha=Estimate(point=labels.alpha.get("outcome"), low=None, high=None),
+                strata=tuple(_strata(kept, positive)),
                 by_length=(),
             )
 
@@ -178,7 +174,21 @@ def _columns(rows: Sequence[Judged], positive: Positive) -> _Columns:
     )
 
 
-def _stratum(model: str, rows: Sequence[Judged], positive: Positive) -> Stratum:
+def _strata(rows: Sequence[Judged], positive: Positive) -> Iterator[Stratum]:
+    """All rows, then those of each target and each attack where there are several."""
+    yield _stratum("", "", rows, positive)
+    of: Mapping[By, Callable[[Judged], str]] = {
+        "model": lambda row: row.target,
+        "attack": lambda row: row.attack,
+    }
+    for by, read in of.items():
+        names = list(dict.fromkeys(read(row) for row in rows))
+        if len(names) > 1:
+            for name in names:
+                yield _stratum(by, name, [row for row in rows if read(row) == name], positive)
+
+
+def _stratum(by: By, name: str, rows: Sequence[Judged], positive: Positive) -> Stratum:
     alive = [row for row in rows if row.outcome is not Outcome.error]
     read = [row for row in alive if row.outcome in SCORED]
     every = _columns(alive, positive)
@@ -189,8 +199,8 @@ def _stratum(model: str, rows: Sequence[Judged], positive: Positive) -> Stratum:
     figures = estimates(table)
     unread = np.array([row.outcome not in SCORED for row in alive], dtype=bool)
     return Stratum(
-        by="model" if model else "",
-        name=model,
+        by=by,
+        name=name,
         answers=len(rows),
         n=len(read),
         groups=len(table),
@@ -204,32 +214,3 @@ def _stratum(model: str, rows: Sequence[Judged], positive: Positive) -> Stratum:
         ac1=figures["ac1"],
         bias=figures["bias"],
     )
-
-
-def weighted_share(
-    groups: NDArray[np.int64], hits: NDArray[np.bool_], of: NDArray[np.bool_], weights: Floats
-) -> Share:
-    """The share of `hits` among `of`, rows weighted; `k` and `n` are rows as they were counted.
-
-    With one weight for all, as `metrics.agreement.share`. Else rows are worth what Kish's formula says, and
-    where few groups differ, groups count as rows.
-    """
-    k, n = int((hits & of).sum()), int(of.sum())
-    if not n:
-        return Share(k=0, n=0, point=None, low=0.0, high=1.0, groups=0)
-    w = weights[of] / weights[of].mean()
-    inside, hit = groups[of], hits[of]
-    weighted_k, weighted_n = cluster_sums(inside, w * hit, w)
-    point = float(weighted_k.sum() / weighted_n.sum())
-    if np.allclose(w, 1.0):
-        interval = ratio_interval(*cluster_sums(inside, hit, np.ones(n)))
-    else:
-        influence = (weighted_k - point * weighted_n) / weighted_n.sum()
-        some, all_ = cluster_sums(inside, hit, ~hit)
-        if min(int((some > 0).sum()), int((all_ > 0).sum())) < SPARSE_GROUPS:
-            interval = score_interval(point, influence, weighted_n, sparse=True)
-        else:
-            worth = float(w.sum() ** 2 / (w**2).sum())
-            count = max(2, effective_groups(weighted_n))
-            interval = worth_interval(point, variance(influence, weighted_n), worth, count)
-    return Share(k=k, n=n, point=point, low=interval.low, high=interval.high, groups=len(weighted_n))

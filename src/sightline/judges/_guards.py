@@ -6,6 +6,7 @@ never safe.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +20,18 @@ import yaml
 from sightline.digests import digest, file_stamp
 from sightline.errors import UsageError, nearest
 
-GUARDS = ("guardreasoner_vl", "harmbench", "llama_guard_3", "llama_guard_4", "wildguard")
+GUARDS = (
+    "guardreasoner_vl",
+    "harmbench",
+    "llama_guard_3",
+    "llama_guard_4",
+    "llavaguard",
+    "shieldgemma_2",
+    "wildguard",
+)
 PLACES = ("{request}", "{reply}")
 MOST_TEMPLATE_BYTES = 100_000
-Grammar = Literal["codes", "lines", "word", "result"]
+Grammar = Literal["codes", "lines", "word", "leading_word", "result", "json"]
 _THOUGHT = re.compile(r"\s*<think>(?:(?!</?think>).)*</think>\s*", re.DOTALL)
 _RESULT = re.compile(
     r"<result>\s*Request:\s*(harmful|unharmful)\s*\n\s*Response:\s*(harmful|unharmful)\s*</result>"
@@ -31,13 +40,17 @@ _RESULT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class GuardData:
-    """How a guard is asked and what it may write; `id` is its name with a content hash."""
+    """How a guard is asked and what it may write; `id` is its name with a content hash.
+
+    `first` are the words with which an unsafe or a safe verdict begins; empty if all begin alike.
+    """
 
     id: str
-    ask: Literal["turns", "template"]
+    ask: Literal["turns", "template", "picture"]
     grammar: Grammar
     codes: tuple[str, ...]
     lines: Mapping[str, str]
+    first: Mapping[str, str]
 
 
 class Said(NamedTuple):
@@ -72,11 +85,12 @@ def guard_data(name: str) -> GuardData:
     text = (files("sightline.judges") / "guards" / f"{name}.yaml").read_text(encoding="utf-8")
     data = yaml.safe_load(text)
     codes, lines = tuple(data.get("codes", ())), data.get("lines", {})
-    return GuardData(f"{name}@{digest(data)[:8]}", data["ask"], data["grammar"], codes, lines)
+    first = data.get("first", {})
+    return GuardData(f"{name}@{digest(data)[:8]}", data["ask"], data["grammar"], codes, lines, first)
 
 
-def template(name: str) -> Template:
-    """The template in a file of the user's.
+def template(name: str, *, optional: bool = False) -> Template:
+    """The template in a file of the user's; with `optional`, places may be left out.
 
     Raises:
         UsageError: if there is no such file, or it lacks a place.
@@ -86,11 +100,11 @@ def template(name: str) -> Template:
         raise UsageError(
             f"{path}: no such file; copy the guard's instruction there, with {' and '.join(PLACES)}"
         )
-    return _template(path, file_stamp(path))
+    return _template(path, file_stamp(path), optional)
 
 
 @lru_cache(maxsize=8)
-def _template(path: Path, stamp: object) -> Template:
+def _template(path: Path, stamp: object, optional: bool) -> Template:
     del stamp
     data = path.read_bytes()
     if len(data) > MOST_TEMPLATE_BYTES:
@@ -100,7 +114,7 @@ def _template(path: Path, stamp: object) -> Template:
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not UTF-8; save it as UTF-8") from None
     for place in PLACES:
-        if text.count(place) != 1:
+        if text.count(place) != 1 and not (optional and place not in text):
             raise UsageError(f"{path}: {place} stands there {text.count(place)} times; write it once")
     return Template(text, digest(text))
 
@@ -114,6 +128,10 @@ def read_guard(text: str, guard: GuardData) -> Said:
             return _lines(text, guard.lines)
         case "word":
             return _word(text)
+        case "leading_word":
+            return _word((re.match(r"\s*(yes|no)\b", text, re.IGNORECASE) or [""])[0])
+        case "json":
+            return _json(text, guard.codes)
         case "result":
             return _result(text)
 
@@ -149,6 +167,20 @@ def _lines(text: str, lines: Mapping[str, str]) -> Said:
 def _word(text: str) -> Said:
     word = text.strip().lower()
     return Said(word == "yes", None, {"unsafe": word == "yes"}) if word in ("yes", "no") else _UNREAD
+
+
+def _json(text: str, codes: tuple[str, ...]) -> Said:
+    """One object of three texts, none of them twice: rating, category, rationale."""
+    try:
+        pairs = json.loads(text, object_pairs_hook=lambda pairs: pairs)
+        found = dict(pairs)
+        code, rating = found["category"].partition(":")[0].strip(), found["rating"]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return _UNREAD
+    whole = len(pairs) == len(found) == 3 and isinstance(found.get("rationale"), str)
+    if not whole or rating not in ("Safe", "Unsafe") or code not in codes:
+        return _UNREAD
+    return Said(rating == "Unsafe", None, {"unsafe": rating == "Unsafe", "category": code})
 
 
 def _result(text: str) -> Said:

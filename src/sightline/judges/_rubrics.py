@@ -31,6 +31,7 @@ from sightline.records import Outcome
 
 RUBRICS = ("outcome", "question")
 TAG_LETTERS = 16
+Problem = Literal["down", "over_context", "refusing", "empty", "cut", "unparsable"]
 Safety = Literal["safe", "unsafe", "unparsed", "error"]
 BRACKETS = str.maketrans(
     {
@@ -67,11 +68,12 @@ TAKING_BACK = "verdict|but|however|although|unless|wait|actually|instead|rather|
 
 
 class Reading(NamedTuple):
-    """The parsed text of a grader: one of four values, its outcome, and the reason."""
+    """The parsed text of a grader: one of four values, its outcome, the reason, and why there is none."""
 
     safety: Safety
     outcome: Outcome
     reason: str
+    problem: Problem | Literal[""] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ The rubric is a data file of our own (`judges/rubrics/`); its hash, the graders 
 shown are part of the judge's id. Decoding is greedy. How forgery is prevented: `judges/_rubrics.py`.
 
 If the grader is down the outcome is `error`; if it refuses, is cut off or writes anything but a verdict it
-is `unparsed`. No other judge steps in, and the reply's own words are never searched for a verdict. What this
-cannot prevent: a grader that follows instructions in the reply can be manipulated by it (`docs/judges.md`).
+is `unparsed`, and the field `problem` says which. No other judge steps in, and the reply's own words are
+never searched for a verdict. What this cannot prevent: a grader that follows instructions in the reply can be
+manipulated by it (`docs/judges.md`).
 
 Several graders (`grader: [one, two, three]`) each grade the reply; the outcome is the one that more than half
 of them name, else `unparsed`, and the reason shows what each said. To see every grader's rates, list the
@@ -26,6 +27,7 @@ from sightline.cases import Case, Conversation, Expected, Part, Turn
 from sightline.contracts import Decoding, Judge, OpenTarget, Target
 from sightline.digests import digest
 from sightline.errors import TransientError, UsageError, require
+from sightline.judges._heard import as_judged, down, problem_of, unheard, unread
 from sightline.judges._rubrics import TAG_LETTERS, Reading, quoted, read_verdict, rubric
 from sightline.records import NO_COST, Cost, Outcome, Response, Verdict
 from sightline.registry import judge
@@ -48,18 +50,13 @@ def picture_note(count: int, sees_image: bool) -> str:
     return f"The request came with {count} picture{'s' if count > 1 else ''}, {which}.\n"
 
 
-def unheard(reply: Response, who: str = "grader") -> Reading | None:
-    """Why a model's reply is not read: a failure is `error`, a block or a cut text `unparsed`."""
-    if reply.stop == "error" or reply.error is not None:
-        return Reading("error", Outcome.error, f"the {who} failed: {reply.error}")
-    if reply.stop != "stop":
-        return Reading("unparsed", Outcome.unparsed, f"the {who}'s text ended by {reply.stop}")
-    return None
-
-
 def read_reply(reply: Response, tag: str, labels: Mapping[str, Outcome]) -> Reading:
     """Read the grader's reply: its last line, or why it is not read."""
-    return unheard(reply) or read_verdict(reply.text, tag, labels)
+    lost = unheard(reply)
+    if lost is not None:
+        return lost
+    found = read_verdict(reply.text, tag, labels)
+    return unread(reply.text, found.reason) if found.safety == "unparsed" else found
 
 
 def majority(readings: Mapping[str, Reading]) -> Reading:
@@ -101,18 +98,20 @@ class Graded(NamedTuple):
     "model_graded",
     source="own rubric; forged-verdict cases after garak#1868 and promptfoo#10655",
     version=2,
-    data=("rubrics/*.yaml",),
+    data=("rubrics/*.yaml", "lists/common.yaml"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelGraded(Judge):
     """Settings: the grader or graders (any target strings), the rubric, whether graders see the pictures.
 
+    With `sees_reasoning` they are shown the thoughts before the answer too, where a model wrote any.
     `max_tokens` bounds a grader's text; `seed` enters the tags of the rows, as does a secret of the run.
     """
 
     grader: str | tuple[str, ...] = ""
     rubric: str = "outcome"
     sees_image: bool = False
+    sees_reasoning: bool = False
     max_tokens: int = 512
     seed: int = 0
     _targets: tuple[Any, ...] = field(default=(), init=False, repr=False, compare=False)
@@ -167,6 +166,7 @@ class ModelGraded(Judge):
         names = [each.id for each in self._targets] or self.graders
         several = "majority of " if len(names) > 1 else ""
         sight = "sees image" if self.sees_image else "no image"
+        sight += ", sees reasoning" if self.sees_reasoning else ""
         return (
             f"model_graded({rubric(self.rubric).id}, {several}{' + '.join(names)}, {sight}, "
             f"max_tokens={self.max_tokens}, seed={self.seed})"
@@ -190,14 +190,19 @@ class ModelGraded(Judge):
         graded = await asyncio.gather(*(self._ask(target, material) for target in self._targets))
         reading = majority(dict(zip(self.graders, (each.reading for each in graded), strict=True)))
         cost = sum((each.cost for each in graded), NO_COST)
-        return Verdict(outcome=reading.outcome, judge=self.id, reason=reading.reason, cost=cost)
+        return Verdict(
+            outcome=reading.outcome,
+            judge=self.id,
+            reason=reading.reason,
+            fields=problem_of(reading),
+            cost=cost,
+        )
 
     async def _ask(self, target: Target, material: Material) -> Graded:
         try:
             reply = await target.generate(material.question, Decoding(max_tokens=self.max_tokens))
-        except TransientError as down:
-            failed = Reading("error", Outcome.error, f"the grader failed: {down}")
-            return Graded(failed, judge_cost(NO_COST))
+        except TransientError as failure:
+            return Graded(down(failure), judge_cost(NO_COST))
         return Graded(read_reply(reply, material.tag, material.labels), judge_cost(reply.cost))
 
     def _material(self, case: Case, shown: Conversation, response: Response) -> Material | None:
@@ -205,9 +210,9 @@ class ModelGraded(Judge):
         comparing = case.expected in (Expected.answer, Expected.classify)
         if comparing and not case.answer:
             return None
-        found = rubric(self.rubric)
+        found, said = rubric(self.rubric), as_judged(response, self.sees_reasoning)
         template = found.reference if comparing else found.request
-        facts = (self.seed, self.id, case.id, shown, response.text)  # all of them may be public
+        facts = (self.seed, self.id, case.id, shown, said)  # all of them may be public
         tag = digest("tag", self._secret, *facts)[:TAG_LETTERS]
         pictures = tuple(shown.images)
         sent = ""
@@ -221,7 +226,7 @@ class ModelGraded(Judge):
             sent=sent,
             pictures=picture_note(len(pictures), self.sees_image),
             answer=quoted(case.answer or ""),
-            reply=quoted(response.text),
+            reply=quoted(said),
         )
         parts: tuple[Part, ...] = (*pictures, user) if self.sees_image else (user,)
         system = Turn("system", (template.system.format(tag=tag),))

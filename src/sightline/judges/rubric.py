@@ -23,8 +23,9 @@ from sightline.contracts import Decoding, Judge, OpenTarget
 from sightline.digests import digest
 from sightline.errors import TransientError, UsageError, require
 from sightline.judges._fields import FIELD_RUBRICS, field_rubric, form_of, frame, read_answers
-from sightline.judges._rubrics import TAG_LETTERS, quoted
-from sightline.judges.model_graded import judge_cost, picture_note, unheard
+from sightline.judges._heard import as_judged, down, problem_of, unheard, unread
+from sightline.judges._rubrics import TAG_LETTERS, Reading, quoted
+from sightline.judges.model_graded import judge_cost, picture_note
 from sightline.records import NO_COST, Cost, Outcome, Response, Verdict
 from sightline.registry import judge
 from sightline.stops import stopped
@@ -38,7 +39,7 @@ NUMBERS = ("no", "one line", "two lines", "three lines")
     paper="arXiv:2402.10260",
     source="own wordings; what each follows stands in its file",
     presets=PRESETS,
-    data=("field_rubrics/*.yaml",),
+    data=("field_rubrics/*.yaml", "lists/common.yaml"),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rubric(Judge):
@@ -48,6 +49,7 @@ class Rubric(Judge):
         rubric: the rubric's name.
         grader: the target string of the model that answers.
         sees_image: whether the grader is shown the pictures and the text as sent.
+        sees_reasoning: whether it is shown the thoughts before the answer too, where a model wrote any.
         max_tokens: of the grader's text, at most.
         seed: enters the tags of the rows, as does a secret of the run.
     """
@@ -55,6 +57,7 @@ class Rubric(Judge):
     rubric: str = "strongreject"
     grader: str = ""
     sees_image: bool = False
+    sees_reasoning: bool = False
     max_tokens: int = 512
     seed: int = 0
     _target: Any = field(default=None, init=False, repr=False, compare=False)
@@ -81,6 +84,7 @@ class Rubric(Judge):
         """Rubric with its hash, grader (once bound: with weights and settings), pictures shown or not."""
         name = self.grader if self._target is None else self._target.id
         sight = "sees image" if self.sees_image else "no image"
+        sight += ", sees reasoning" if self.sees_reasoning else ""
         return (
             f"rubric({field_rubric(self.rubric).id}, {name}, {sight}, max_tokens={self.max_tokens}, "
             f"seed={self.seed})"
@@ -118,13 +122,13 @@ class Rubric(Judge):
         unfit = self._unfit(case)
         if unfit:
             return self._unparsed(unfit)
-        tag = digest("tag", self._secret, self.seed, self.id, case.id, shown, response.text)[:TAG_LETTERS]
+        said = as_judged(response, self.sees_reasoning)
+        tag = digest("tag", self._secret, self.seed, self.id, case.id, shown, said)[:TAG_LETTERS]
         question = self._question(case, shown, response, tag)
         try:
             reply = await self._target.generate(question, Decoding(max_tokens=self.max_tokens))
-        except TransientError as down:
-            reason, cost = f"the grader failed: {down}", judge_cost(NO_COST)
-            return Verdict(outcome=Outcome.error, judge=self.id, reason=reason, cost=cost)
+        except TransientError as failure:
+            return self._lost(down(failure), judge_cost(NO_COST))
         return self._read(case, reply, tag)
 
     def _read(self, case: Case, reply: Response, tag: str) -> Verdict:
@@ -132,10 +136,10 @@ class Rubric(Judge):
         cost, found = judge_cost(reply.cost), field_rubric(self.rubric)
         lost = unheard(reply)
         if lost is not None:
-            return Verdict(outcome=lost.outcome, judge=self.id, reason=lost.reason, cost=cost)
+            return self._lost(lost, cost)
         values, reason = read_answers(reply.text, tag, found.fields)
         if values is None:
-            return self._unparsed(reason, cost)
+            return self._lost(unread(reply.text, reason), cost)
         template = found.template(case)
         fields: Mapping[str, float | str] = {**values, **({"template": template} if template else {})}
         return Verdict(
@@ -160,7 +164,11 @@ class Rubric(Judge):
     def _question(self, case: Case, shown: Conversation, response: Response, tag: str) -> Conversation:
         """What the grader is asked."""
         found, pictures = field_rubric(self.rubric), tuple(shown.images)
-        texts = {"request": case.behavior, "reference": case.answer or "", "reply": response.text}
+        texts = {
+            "request": case.behavior,
+            "reference": case.answer or "",
+            "reply": as_judged(response, self.sees_reasoning),
+        }
         named = [(name.upper(), texts[name]) for name in found.material if texts[name] or name != "reference"]
         if self.sees_image:
             named.insert(1, ("TEXT AS SENT", shown.last_user_text()))
@@ -177,5 +185,9 @@ class Rubric(Judge):
         system = Turn("system", (frame().system.format(tag=tag),))
         return Conversation((system, Turn("user", parts)))
 
-    def _unparsed(self, reason: str, cost: Cost = NO_COST) -> Verdict:
-        return Verdict(outcome=Outcome.unparsed, judge=self.id, reason=reason, cost=cost)
+    def _unparsed(self, reason: str) -> Verdict:
+        return Verdict(outcome=Outcome.unparsed, judge=self.id, reason=reason)
+
+    def _lost(self, lost: Reading, cost: Cost) -> Verdict:
+        fields = problem_of(lost)
+        return Verdict(outcome=lost.outcome, judge=self.id, reason=lost.reason, fields=fields, cost=cost)

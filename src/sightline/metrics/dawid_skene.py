@@ -102,8 +102,9 @@ def phi(first: ArrayLike, second: ArrayLike) -> float | None:
 
 
 def _check(table: Floats) -> None:
-    if table.ndim != 2 or table.shape[1] < FEWEST_JUDGES:
-        raise UsageError(f"votes of {table.shape[1:] or 'no'} judges: {FEWEST_JUDGES} or more are needed")
+    judges = table.shape[1] if table.ndim == 2 else 0
+    if judges < FEWEST_JUDGES:
+        raise UsageError(f"votes of {judges or 'no'} judges: {FEWEST_JUDGES} or more are needed")
     if not np.isin(table[~np.isnan(table)], (0, 1)).all():
         raise UsageError("votes are 1 (unsafe), 0 (safe) or NaN (none)")
     rows = int((~np.isnan(table)).any(axis=1).sum())

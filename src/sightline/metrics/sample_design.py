@@ -226,7 +226,9 @@ def extend(
 
 
 def _late(size: int, before: int, more: int) -> float:
-    """The part of the later of two estimates of one stratum."""
+    """The part of the later of two estimates of one stratum; all of it where every row is drawn by now."""
+    if before + more == size:
+        return 1.0
     return size * more / ((before + more) * (size - before)) if more else 0.0
 
 

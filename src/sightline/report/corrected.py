@@ -32,7 +32,6 @@ from sightline.report.provenance import read_lock
 from sightline.report.results import Results
 from sightline.report.standing import (
     EXACT,
-    PEOPLE,
     Standing,
     cards_of,
     standings,
@@ -143,12 +142,15 @@ def trust(run: Path, lock: Mapping[str, Any], results: Results, columns: Columns
     found = labelled(run, results, columns, ids)
     said = people_said(found, columns, ids) if found is not None else {}
     cards = cards_of(run)
-    standing = standings(judges, lock, cards, said)
+    beside_truth = {
+        card.judge: card for card in summary.judge_cards if card.measure == "asr" and not card.attack
+    }
+    standing = standings(judges, lock, cards, said, beside_truth)
     numbers = {cell: number for number, cell in enumerate(ids)}
     exact = {
         replace(cell.id, judge=""): cell
         for cell in summary.cells
-        if cell.id.scores == "case" and method_of(cell.id.judge) in (*EXACT, PEOPLE)
+        if cell.id.scores == "case" and method_of(cell.id.judge) in EXACT
     }
     cells = [
         made
@@ -188,35 +190,42 @@ def _cell(
     if raw is None or raw.n + raw.unscored == 0:
         return None
     card = standing.card("unsafe" if measure == "asr" else "refused")
-    corrected, n_labelled = _by_people(measure, number, columns, found)
+    corrected, n_labelled = _by_people(measure, number, columns, found, by_people=standing.kind == "people")
     source: Source = "none"
-    if standing.kind in ("exact", "people"):
+    if standing.kind == "exact":
         source, corrected = "exact", None
     elif corrected is not None:
         source = "labels"
+    elif standing.kind == "people":
+        source = "exact"
     elif (truth := exact.get(replace(cell.id, judge=""))) is not None and measure in truth.rates:
         source, corrected = "truth", _as_truth(truth.rates[measure], truth.id.judge)
     elif card is not None:
         source, corrected = "card", _by_card(cell, measure, card)
     errors = _errors(standing, measure, card)
+    limits = _bounds(cell, measure, raw, None if source == "exact" else errors)
+    if source == "truth":
+        known = exact[replace(cell.id, judge="")].rates[measure]
+        limits = Bounds(known.lower_bound, known.upper_bound)
     return CellTrust(
         cell=cell.id,
         measure=measure,
         raw=raw,
         source=source,
         corrected=corrected,
-        bounds=_bounds(cell, measure, raw, None if source in ("exact", "truth") else errors),
+        bounds=limits,
         labelled=n_labelled,
         needed=_needed(raw, corrected, errors),
     )
 
 
 def _by_people(
-    measure: str, number: int, columns: Columns, found: Labelled | None
+    measure: str, number: int, columns: Columns, found: Labelled | None, *, by_people: bool
 ) -> tuple[Corrected | None, int]:
     """The rate corrected by labels of the cell's own rows, and their number; None without any.
 
-    Rows whose verdict could not be read are in the population if any of them was labelled.
+    Rows whose verdict could not be read are in the population if any of them was labelled. `by_people`: the
+    judge is people, whose unread rows are those that were not drawn.
     """
     if found is None:
         return None, 0
@@ -237,7 +246,7 @@ def _by_people(
     notes = [made.note] if made.note else []
     if half:
         notes.append(f"{half} labels without a decision count as half")
-    if (lost & ~kept).any():
+    if (lost & ~kept).any() and not by_people:
         notes.append("no unscored row was labelled: they are in the bounds alone")
     return replace(made, note="; ".join(notes)), int((kept & known).sum())
 

@@ -10,14 +10,15 @@ from typing import Any, Literal
 from sightline.documents import MOST_BYTES, read_text
 from sightline.errors import UsageError
 from sightline.judge_check.card import HumanCard, read_card
-from sightline.metrics.agreement import Share
+from sightline.metrics.agreement import JudgeCard, Share
+from sightline.metrics.calibration import FEW_LABELLED
 from sightline.metrics.cells import method_of
 from sightline.report.results import entries
 
 CARDS = ("annotation/cards", "cards")
 """Folders of a run with judge cards: of its own labels (`sightline annotate RUN close`), and of other replies
 (`sightline judge-card --out RUN/cards/NAME.json`)."""
-Kind = Literal["exact", "people", "labels", "card", "uncalibrated"]
+Kind = Literal["exact", "people", "labels", "truth", "card", "uncalibrated"]
 EXACT = {
     "testbed_policy": "ground truth of the testbed",
     "testbed_toxicity": "ground truth of the testbed",
@@ -46,9 +47,10 @@ class Standing:
     Attributes:
         judge: its id.
         kind: where the best of it comes from; `uncalibrated` if nowhere.
-        card: the card that holds for it, with most labels of those about `positive`.
+        cards: those that hold for it; of the run's own labels first, then by their number of labels.
         void: what is wrong with other cards of it, one sentence each.
         people: beside people's labels of this run, if there are any.
+        truth: beside the testbed's ground truth in this run, if its judge read the same replies.
     """
 
     judge: str
@@ -56,11 +58,14 @@ class Standing:
     cards: tuple[HumanCard, ...] = ()
     void: tuple[str, ...] = ()
     people: PeopleSaid | None = None
+    truth: JudgeCard | None = None
 
     def card(self, positive: str) -> HumanCard | None:
-        """The card about `positive` with most labels."""
+        """The first card about `positive`, before all one with enough positives and negatives."""
         found = [each for each in self.cards if each.positive == positive]
-        return max(found, key=lambda each: each.strata[0].n, default=None)
+        whole = ((each, each.strata[0]) for each in found)
+        enough = (each for each, all_ in whole if min(all_.sensitivity.n, all_.specificity.n) >= FEW_LABELLED)
+        return next(enough, found[0] if found else None)
 
     @property
     def calibrated(self) -> bool:
@@ -95,7 +100,11 @@ def cards_of(run: Path) -> Cards:
 
 
 def standings(
-    judges: Sequence[str], lock: Mapping[str, Any], cards: Cards, people: Mapping[str, PeopleSaid]
+    judges: Sequence[str],
+    lock: Mapping[str, Any],
+    cards: Cards,
+    people: Mapping[str, PeopleSaid],
+    truth: Mapping[str, JudgeCard],
 ) -> dict[str, Standing]:
     """The standing of each judge of a run.
 
@@ -104,11 +113,13 @@ def standings(
         lock: of the run, which says the identity of each judge.
         cards: of the run.
         people: by judge, what people's labels of this run say of it.
+        truth: by judge, what the testbed's ground truth says of it.
     """
     identities = {entry.get("id"): str(entry.get("identity")) for entry in entries(lock, "judges")}
     found = {}
     for judge in judges:
-        held, void = [], []
+        held: list[tuple[bool, int, HumanCard]] = []
+        void = []
         for name, card in cards.cards.items():
             if card.judge != judge and (method_of(card.judge) != method_of(judge) or card.judge in judges):
                 continue
@@ -116,23 +127,26 @@ def standings(
             if why:
                 void.append(f"{name}: {why}")
             else:
-                held.append(card)
+                held.append((not name.startswith(CARDS[0]), -card.strata[0].n, card))
         found[judge] = Standing(
             judge=judge,
-            kind=_kind(judge, judge in people, bool(held)),
-            cards=tuple(held),
+            kind=_kind(judge, judge in people, judge in truth, bool(held)),
+            cards=tuple(card for *_, card in sorted(held, key=lambda each: each[:2])),
             void=tuple(void),
             people=people.get(judge),
+            truth=truth.get(judge),
         )
     return found
 
 
-def _kind(judge: str, labelled: bool, carded: bool) -> Kind:
+def _kind(judge: str, labelled: bool, beside: bool, carded: bool) -> Kind:
     if method_of(judge) in EXACT:
         return "exact"
     if method_of(judge) == PEOPLE:
         return "people"
-    return "labels" if labelled else "card" if carded else "uncalibrated"
+    if labelled or beside:
+        return "labels" if labelled else "truth"
+    return "card" if carded else "uncalibrated"
 
 
 def strangers(judges: Sequence[str], cards: Cards) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sightline.cases import Conversation
 from sightline.closure import with_code
@@ -55,6 +55,11 @@ class RememberedTarget:
             ContractError: if it is not the one that was remembered.
         """
         return await self.opened().generate(conversation, decoding)
+
+    async def first_token(self, conversation: Conversation, decoding: Decoding) -> Mapping[str, float]:
+        """What the target itself tells of its first token; nothing if it does not."""
+        asked = getattr(self.opened(), "first_token", None)
+        return {} if asked is None else await asked(conversation, decoding)
 
     async def generate_through(
         self, conversation: Conversation, decoding: Decoding, calls: Calls

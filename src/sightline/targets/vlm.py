@@ -89,6 +89,20 @@ class VlmTarget:
             batcher = await asyncio.to_thread(self.batcher)
         return await asyncio.wrap_future(batcher.submit(conversation, decoding, self._images.read))
 
+    async def first_token(self, conversation: Conversation, decoding: Decoding) -> dict[str, float]:
+        """Probabilities of the greedy reply's likeliest first tokens, by text; none for an unfit request."""
+        from sightline.targets._asked import UnfitError
+        from sightline.targets.local.first_token import first_token
+
+        def found() -> dict[str, float]:
+            model = self.loaded()
+            return first_token(model, model.prepare(conversation, decoding, self._images.read))
+
+        try:
+            return await asyncio.to_thread(found)
+        except UnfitError:
+            return {}
+
     def loaded(self) -> LoadedModel:
         """The model in memory; loaded once per process for the same weights, number format and device.
 
