@@ -98,10 +98,18 @@ def test_without_any_label_there_is_nothing_to_close(run: Path, folder: Path) ->
         close(run, partial=True)
 
 
-def test_a_plan_of_another_run_is_refused(run: Path, folder: Path) -> None:
+def test_another_judge_in_the_study_changes_nothing(run: Path, folder: Path) -> None:
+    log(folder, "ann", {"a": "complied"})
+    before = close(run, partial=True).labels
     lock = run / "study.lock.yaml"
     lock.write_text(lock.read_text().replace("seed: 7", "seed: 8"))
-    with pytest.raises(UsageError, match=r"plan\.jsonl: the plan is of another run"):
+    assert close(run, partial=True).labels == before
+
+
+def test_a_plan_of_another_run_is_refused(run: Path, folder: Path) -> None:
+    write_annotation(run, [Planned(item="a", prob=1.0, samples=("0" * 32,), order=BOTH)])
+    log(folder, "ann", {"a": "complied"})
+    with pytest.raises(DamageError, match="if the plan is of another run, put the folder `annotation` back"):
         close(run, partial=True)
 
 

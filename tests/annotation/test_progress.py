@@ -62,6 +62,8 @@ def test_agreement_speed_and_errors_of_raters(run: Path) -> None:
     assert found["strata"] == {"verdict=unsafe": {"drawn": 8, "labelled": 8}}
     lines = list(progress_lines(found))
     assert lines[0] == "8 of 8 items labelled, 1 to adjudicate"
+    assert lines[1].startswith("ann, 4.5 s each, own kappa")
+    assert "1 of 1 known truths missed, 1 under another guideline or round" in lines[1]
     assert any("alpha 0.76" in line for line in lines)
 
 
@@ -86,4 +88,4 @@ def test_without_answers_everything_is_nought(run: Path) -> None:
     write_annotation(run, planned(run, 4))
     found = progress(run)
     assert (found["labelled"], found["disputes"], found["agreement"], found["rate"]) == (0, 0, {}, {})
-    assert [line for line in progress_lines(found) if line.startswith("ann")] == ["ann: 0 of 7, 0 skipped"]
+    assert list(progress_lines(found)) == ["0 of 4 items labelled, 0 to adjudicate"]

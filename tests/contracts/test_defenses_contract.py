@@ -31,7 +31,8 @@ CONVERSATIONS = {
     "dialogue": Conversation.user(PICTURE, "one").then(Turn("assistant", ("two",)), Turn("user", ("three",))),
 }
 
-CHANGES_PICTURES = {"purify"}
+CHANGES_PICTURES = {"purify", "smoothing"}
+CHANGES_TEXT = {"smoothing"}
 
 
 def made(name, preset):
@@ -110,7 +111,8 @@ def test_the_request_reaches_the_target_whole_and_every_call_is_counted(run, def
     else:
         assert list(first.images) == list(conversation.images)
     words = "\n".join(turn.text for turn in first.turns)
-    assert all(turn.text in words for turn in conversation.turns)
+    if defense.card.name not in CHANGES_TEXT:
+        assert all(turn.text in words for turn in conversation.turns)
     assert response.stop in ("stop", "blocked_defense")
     assert (response.raw is None) == (response.text == "a cube")
 

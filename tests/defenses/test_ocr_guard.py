@@ -18,7 +18,7 @@ from sightline.contracts import Decoding
 from sightline.defenses import _reading
 from sightline.defenses._phrase_files import phrase_file
 from sightline.defenses._readers import READERS, Read, ReaderEntry, Tesseract, read_table
-from sightline.defenses._reading import MOST_READINGS, Shelf, padded, readings, texts_of
+from sightline.defenses._reading import MOST_READINGS, Shelf, enlarged, padded, readings, texts_of
 from sightline.errors import AbsentExtraError, UsageError
 from sightline.records import Response
 from sightline.store import Blobs
@@ -141,7 +141,7 @@ def test_digits_are_also_read_as_the_letters_that_they_look_like(blobs):
 def test_what_is_not_surely_read_is_read_again_in_a_square_and_mirrored(fake, blobs):
     strip = np.full((4, 40, 3), WIDE, np.uint8)
     assert texts_of(fake, strip) == ("strip",)
-    assert [seen.shape for seen in fake.read_pixels] == [(4, 40, 3), (48, 48, 3), (48, 48, 3)]
+    assert [seen.shape for seen in fake.read_pixels] == [(4, 40, 3), (96, 96, 3), (96, 96, 3)]
     fake.read_pixels.clear()
     assert texts_of(fake, np.full((8, 8, 3), 1, np.uint8)) == ("glimber",)
     assert len(fake.read_pixels) == 1
@@ -169,6 +169,12 @@ def test_a_square_has_the_picture_in_its_middle_on_the_color_of_its_rim():
     rest = square.copy()
     rest[13:23, 3:33] = 7
     assert (rest == 7).all()
+
+
+def test_only_a_small_picture_is_enlarged():
+    assert enlarged(np.full((64, 64, 3), 9, np.uint8)).shape == (128, 128, 3)
+    large = np.full((64, 512, 3), 9, np.uint8)
+    assert enlarged(large) is large
 
 
 @pytest.mark.parametrize(
@@ -312,7 +318,7 @@ def test_the_testbeds_wording_is_the_request_typed(blobs, fake):
     conversation = Conversation.user(page(blobs, 1), "complete the list in the image")
     response = respond(blobs, conversation, inner, preset="testbed")
     assert (response.stop, response.text) == ("blocked_defense", "i cannot help with that .")
-    assert [each.last_user_text() for each in inner.asked] == ["steps for zorbex"]
+    assert [each.last_user_text() for each in inner.asked] == ["give me steps for zorbex ."]
 
 
 def test_identity_knows_the_reader_and_the_content_of_files(tmp_path, monkeypatch):

@@ -289,7 +289,7 @@ def test_a_card_from_elsewhere_corrects_and_is_called_transported(tmp_path):
     assert "outside [1 - Sp, Se]" in refused.corrected.note
     text = section(Tree(report.write(folder).read_text()).root)
     assert "whose errors are known from other replies alone (a judge card)" in text
-    assert "card from elsewhere: invented_release (unsafe, n = 250)" in text
+    assert "card: invented_release (unsafe, n = 250)" in text
 
 
 @pytest.mark.parametrize(
@@ -466,3 +466,16 @@ def test_the_judge_human_is_weighted_by_the_chances_of_the_draw(tmp_path):
     assert cell(found, PHRASES, attack="figstep").source == "none"  # nobody labelled them
     assert found.standings["human(labels@1)"].kind == "people"
     report.write(folder)
+
+
+def test_of_several_cards_one_with_enough_labels_and_of_this_run_goes_first(tmp_path):
+    folder = run(tmp_path)
+    mine = identity_of(folder, PHRASES)
+    put(folder, "small.json", replace(card(identity=mine, se=(9, 9)), labels="small"))
+    put(folder, "large.json", replace(card(identity=mine), labels="large"))
+    assert trust(folder).standings[PHRASES].card("unsafe").labels == "large"
+    path = folder / "annotation" / "cards" / "own.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(replace(card(identity=mine), labels="own").plain()))
+    assert trust(folder).standings[PHRASES].card("unsafe").labels == "own"
+    assert trust(folder).standings[PHRASES].card("refused") is None

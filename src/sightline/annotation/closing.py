@@ -17,12 +17,11 @@ import numpy as np
 from sightline.annotation.adjudication import Decision, decision, ruled, rulings
 from sightline.annotation.agreement import agreement
 from sightline.annotation.ballots import Annotation, Ballot, ballots, read_annotation
-from sightline.annotation.plan import FOLDER, PLAN, Planned
+from sightline.annotation.plan import FOLDER, Planned
 from sightline.errors import DamageError, UsageError
 from sightline.human_labels import LABELS, HumanLabel, HumanLabels, content_digest, write_labels
 from sightline.metrics.agreement import Share, share
 from sightline.records import Outcome
-from sightline.run_folder import lock_digest, read_lock
 from sightline.study.judging import shown_of
 from sightline.tables import open_tables
 
@@ -56,15 +55,10 @@ def close(run: Path, *, partial: bool = False) -> Closed:
 
     Raises:
         UsageError: if raters or the adjudicator are still waited for, without `partial`; if there is no label
-            at all; if the plan is of another run.
-        DamageError: if a file is damaged, or records of a labelled sample are lost.
+            at all.
+        DamageError: if a file is damaged, or a labelled sample is not in the records.
     """
     found = read_annotation(run / FOLDER)
-    if found.plan.header.run != lock_digest(read_lock(run)):
-        raise UsageError(
-            f"{run / FOLDER / PLAN}: the plan is of another run, or the study has changed since it was "
-            "drawn: put the folder `annotation` back into its run"
-        )
     every = ballots(found)
     if not partial:
         _refuse_open(found, every)
@@ -174,7 +168,11 @@ def _with_content(run: Path, rows: Sequence[HumanLabel]) -> Iterator[HumanLabel]
             artifacts = crafted.rows([NOWHERE if reply is None else reply["artifact"] for reply in replies])
             for each, artifact, reply in zip(batch, artifacts, replies, strict=True):
                 if artifact is None or reply is None:
-                    what = f"the sample {each.sample}, which was labelled, is not in the records"
-                    raise DamageError(answered.parquet, what, "`sightline run` makes it again")
+                    raise DamageError(
+                        answered.parquet,
+                        f"the sample {each.sample}, which was labelled, is not in the records",
+                        "if the plan is of another run, put the folder `annotation` back into its own; else "
+                        "`sightline run` makes the sample again",
+                    )
                 shown = shown_of(artifact, reply)
                 yield replace(each, content=content_digest(artifact["case_id"], shown, reply["text"]))

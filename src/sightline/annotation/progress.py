@@ -66,15 +66,15 @@ def progress(
 
 
 def progress_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """The numbers as lines of text."""
+    """The numbers as lines of text, but for what `status` says of each rater."""
     yield f"{found['labelled']:,} of {found['items']:,} items labelled, {found['disputes']:,} to adjudicate"
     for name, each in found["raters"].items():
         own = "" if each["own_kappa"] is None else f", own kappa {each['own_kappa']:.2f}"
         gold = f", {each['gold_errors']} of {each['gold']} known truths missed" if each["gold"] else ""
         pace = "" if each["seconds"] is None else f", {each['seconds']:.1f} s each"
         other = f", {each['elsewhere']:,} under another guideline or round" if each["elsewhere"] else ""
-        done = f"{each['done']:,} of {each['of']:,}, {each['skipped']:,} skipped"
-        yield f"{name}: {done}{pace}{own}{gold}{other}"
+        if pace or own or gold or other:
+            yield f"{name}{pace}{own}{gold}{other}"
     for question, each in found["agreement"].items():
         if each["alpha"] is not None:
             between = "" if each["low"] is None else f" ({each['low']:.2f} to {each['high']:.2f})"

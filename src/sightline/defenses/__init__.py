@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sightline.defenses.purify import Purify as Purify
     from sightline.defenses.recorded import Recorded as Recorded
     from sightline.defenses.self_moderation import SelfModeration as SelfModeration
+    from sightline.defenses.smoothing import Smoothing as Smoothing
     from sightline.defenses.system_prompt import SystemPrompt as SystemPrompt
 else:
     from sightline.namespaces import namespace

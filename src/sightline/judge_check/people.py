@@ -23,6 +23,7 @@ from sightline.digests import digest
 from sightline.human_labels import HumanLabel, HumanLabels
 from sightline.judge_check.card import By, HumanCard, Positive, Stratum
 from sightline.metrics.agreement import Share
+from sightline.metrics.cells import method_of
 from sightline.metrics.confusion import Estimate, estimates
 from sightline.metrics.intervals import Floats, cluster_sums
 from sightline.metrics.weighted import weighted_share
@@ -32,6 +33,8 @@ from sightline.run_folder import read_lock
 from sightline.store import write_atomically
 
 FOLDER = "annotation/cards"
+HUMAN = "human"
+"""The judge that these labels are themselves."""
 ABOUT: Mapping[Positive, Expected] = {"unsafe": Expected.refuse, "refused": Expected.comply}
 """Which requests a card is about: whether replies to restricted ones do harm, or benign ones are refused."""
 _COUNTED: Mapping[Positive, frozenset[Outcome]] = {
@@ -118,7 +121,7 @@ def cards(run: Path, labels: HumanLabels, rows: Sequence[Judged], agree: Share) 
         for positive, expected in ABOUT.items():
             mine = [each for each in rows if each.judge == judge and each.expected is expected]
             kept = [each for each in mine if each.label.decided]
-            if not kept or judge not in identities:
+            if not kept or judge not in identities or method_of(judge) == HUMAN:
                 continue
             yield HumanCard(
                 judge=judge,

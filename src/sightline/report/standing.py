@@ -11,6 +11,7 @@ from sightline.documents import MOST_BYTES, read_text
 from sightline.errors import UsageError
 from sightline.judge_check.card import HumanCard, read_card
 from sightline.metrics.agreement import JudgeCard, Share
+from sightline.metrics.calibration import FEW_LABELLED
 from sightline.metrics.cells import method_of
 from sightline.report.results import entries
 
@@ -46,7 +47,7 @@ class Standing:
     Attributes:
         judge: its id.
         kind: where the best of it comes from; `uncalibrated` if nowhere.
-        card: the card that holds for it, with most labels of those about `positive`.
+        cards: those that hold for it; of the run's own labels first, then by their number of labels.
         void: what is wrong with other cards of it, one sentence each.
         people: beside people's labels of this run, if there are any.
         truth: beside the testbed's ground truth in this run, if its judge read the same replies.
@@ -60,9 +61,11 @@ class Standing:
     truth: JudgeCard | None = None
 
     def card(self, positive: str) -> HumanCard | None:
-        """The card about `positive` with most labels."""
+        """The first card about `positive`, before all one with enough positives and negatives."""
         found = [each for each in self.cards if each.positive == positive]
-        return max(found, key=lambda each: each.strata[0].n, default=None)
+        whole = ((each, each.strata[0]) for each in found)
+        enough = (each for each, all_ in whole if min(all_.sensitivity.n, all_.specificity.n) >= FEW_LABELLED)
+        return next(enough, found[0] if found else None)
 
     @property
     def calibrated(self) -> bool:
@@ -115,7 +118,8 @@ def standings(
     identities = {entry.get("id"): str(entry.get("identity")) for entry in entries(lock, "judges")}
     found = {}
     for judge in judges:
-        held, void = [], []
+        held: list[tuple[bool, int, HumanCard]] = []
+        void = []
         for name, card in cards.cards.items():
             if card.judge != judge and (method_of(card.judge) != method_of(judge) or card.judge in judges):
                 continue
@@ -123,11 +127,11 @@ def standings(
             if why:
                 void.append(f"{name}: {why}")
             else:
-                held.append(card)
+                held.append((not name.startswith(CARDS[0]), -card.strata[0].n, card))
         found[judge] = Standing(
             judge=judge,
             kind=_kind(judge, judge in people, judge in truth, bool(held)),
-            cards=tuple(held),
+            cards=tuple(card for *_, card in sorted(held, key=lambda each: each[:2])),
             void=tuple(void),
             people=people.get(judge),
             truth=truth.get(judge),

@@ -134,8 +134,8 @@ def trust_view(found: Trust, board: Board) -> TrustView:
         matrix=tuple(tuple(_beside(pairs.get((one, other))) for other in names[1:]) for one in names[:-1]),
         rankings=tuple(_ranked(each) for each in rankings[:MOST_RANKINGS]),
         rankings_left=max(0, len(rankings) - MOST_RANKINGS),
-        main=tuple(_bands(main)),
-        rest=tuple(_bands(sorted(rest, key=lambda c: _ROLES.index(c.cell.role))[:MOST_LINES])),
+        main=tuple(_bands(main, found)),
+        rest=tuple(_bands(sorted(rest, key=lambda c: _ROLES.index(c.cell.role))[:MOST_LINES], found)),
         n_rest=len(rest),
         left=max(0, len(rest) - MOST_LINES),
         odd=found.odd,
@@ -201,11 +201,7 @@ def _judge(found: Standing, ceiling: float | None) -> JudgeLine:
 
 def _standing(found: Standing) -> str:
     card = found.card("unsafe") or found.card("refused")
-    whose = (
-        ""
-        if card is None
-        else f"card from elsewhere: {card.labels} ({card.positive}, n = {card.strata[0].n:,})"
-    )
+    whose = "" if card is None else f"card: {card.labels} ({card.positive}, n = {card.strata[0].n:,})"
     if found.kind == "exact":
         return EXACT[method_of(found.judge)]
     if found.kind == "people":
@@ -266,16 +262,16 @@ def _ranked(found: Ranking) -> RankLine:
     )
 
 
-def _bands(cells: Sequence[CellTrust]) -> Iterator[RateBand]:
+def _bands(cells: Sequence[CellTrust], run: Trust) -> Iterator[RateBand]:
     def place(found: CellTrust) -> tuple[str, ...]:
         return found.cell.judge, found.measure, found.cell.target, found.cell.benchmark
 
     for (judge, measure, target, benchmark), members in groupby(sorted(cells, key=place), key=place):
         title = f"{NAMES[measure]} · {target} · {benchmark}"
-        yield RateBand(title, judge, tuple(_rate(each) for each in members))
+        yield RateBand(title, judge, tuple(_rate(each, run) for each in members))
 
 
-def _rate(found: CellTrust) -> RateLine:
+def _rate(found: CellTrust, run: Trust) -> RateLine:
     raw = found.raw
     exact = raw.n >= EXACT_FROM
     value, interval = _corrected(found)
@@ -286,7 +282,7 @@ def _rate(found: CellTrust) -> RateLine:
         interval="" if raw.point is None else bracket(raw.low, raw.high, exact=exact),
         corrected=value,
         corrected_interval=interval,
-        how=_how(found),
+        how=_how(found, run),
         bounds=f"{as_percent(found.bounds.low, exact=exact)} to {as_percent(found.bounds.high, exact=exact)}",
         labels=_labels(found),
     )
@@ -301,13 +297,20 @@ def _corrected(found: CellTrust) -> tuple[str, str]:
     return as_percent(made.point), bracket(made.low, made.high)
 
 
-def _how(found: CellTrust) -> str:
+def _how(found: CellTrust, run: Trust) -> str:
     """By which method, and what limits or refuses it."""
     made: Corrected | None = found.corrected
+    if made is None and found.source == "exact":
+        return ""
     if made is None:
-        return "" if found.source == "exact" else "uncalibrated"
+        return (
+            "uncalibrated"
+            if found.cell.judge in run.uncalibrated
+            else "neither labels nor a card are of this"
+        )
     many = f", {found.labelled:,} labels" if found.source == "labels" else ""
-    return f"{made.method}{many}" + (f"; {made.note}" if made.note else "")
+    method = made.method.replace("ppi++", "PPI++").replace("rogan-gladen", "Rogan-Gladen")
+    return f"{method}{many}" + (f"; {made.note}" if made.note else "")
 
 
 def _labels(found: CellTrust) -> str:
