@@ -13,7 +13,7 @@ import typer
 from sightline import __version__, response_commands
 from sightline.annotate_commands import annotate
 from sightline.characters import printable
-from sightline.convert_commands import convert_command
+from sightline.convert_commands import convert_command, record_scores_command
 from sightline.data_commands import check_data_command
 from sightline.errors import SightlineError, StoppedError
 from sightline.judge_commands import judge_card_command, judge_check_command, judge_weights_command
@@ -46,6 +46,7 @@ app.command("judge-card")(judge_card_command)
 app.command("judge-weights")(judge_weights_command)
 app.command("serve")(serve_command)
 app.command("convert")(convert_command)
+app.command("record-scores")(record_scores_command)
 
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML); see `studies/quickstart.yaml`.")]
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, made by `sightline run`.")]

@@ -12,11 +12,14 @@ from typing import Any
 
 import annotation_desk
 import pytest
+from annotated import results, write_annotation
 from annotation_pages import EVIL, LONG, served
 from chromium import browser_or_skip
+from run_folder import Shape, write_run
 
 from sightline.annotation.exposure import Pause
-from sightline.annotation.plan import Place
+from sightline.annotation.plan import Place, Planned
+from sightline.annotation.progress import progress
 from sightline.annotation.questions import write_questions
 from sightline.annotation.refusals import RefusedError
 
@@ -667,3 +670,36 @@ def test_the_coordinator_decides_disputes_without_seeing_who_said_what(browser, 
         browser.get(f"{site.origin}/coordinator#t={site.desk.secret.token('rater', 'ann')}")
         until(lambda: "The server says" in text(browser, "banner"))
         assert browser.find_elements("css selector", "details.dispute") == []
+
+
+def test_the_coordinator_sees_the_numbers_of_a_run(browser, tmp_path):
+    run = write_run(tmp_path / "run", Shape(prompts=2, utility=0, defenses=("none",)))
+    rows = results(run, expected="refuse")
+    items = [
+        Planned(
+            item=f"i{at:03}",
+            prob=8 / len(rows),
+            stratum="s",
+            group=row["group"],
+            samples=(row["sample"],),
+            order={"ann": at, "bo": at},
+        )
+        for at, row in enumerate(rows[:8])
+    ]
+    write_annotation(run, items, names={"s": "verdict=unsafe"})
+    with served(run, coordinator=True, numbers=progress) as site:
+        for rater, refused in (("ann", 4), ("bo", 3)):
+            session = site.desk.session(rater)
+            session.consent(True, [])
+            for at in range(8):
+                said = {"outcome": "refused" if at < refused else "complied"}
+                session.answer(Place(f"i{at:03}", False), said, request=f"{rater}-request-{at}")
+        sized(browser, 1280, 800)
+        console(browser)
+        browser.get(site.coordinator())
+        until(lambda: "1 to decide" in text(browser, "queue-note"))
+        found = text(browser, "numbers")
+        for told in ("alpha", "verdict=unsafe", "ann", "bo", "disputes", "half width", "rate"):
+            assert told in found, found
+        assert "{" not in found, found
+        assert console(browser) == []

@@ -86,7 +86,9 @@ def application(
 
 def answered(value: Any, status: int = 200) -> Response:
     """A response of JSON."""
-    return Response(orjson.dumps(value), status, media_type="application/json")
+    return Response(
+        orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY), status, media_type="application/json"
+    )
 
 
 async def _absent(*_: Any) -> None:

@@ -23,6 +23,7 @@ from sightline.annotation.guideline import care_of, guideline_digest, read_guide
 from sightline.annotation.log import now
 from sightline.annotation.pictures import Pictures
 from sightline.annotation.plan import FOLDER, read_plan
+from sightline.annotation.progress import progress
 from sightline.annotation.questions import GUIDELINE, QUESTIONS, questions_digest, read_questions
 from sightline.annotation.secret import Secret, open_secret
 from sightline.annotation.security import HEADERS, Door
@@ -241,7 +242,7 @@ def serve(
             record_limits(folder, held, now())
             door = Door(desk.secret, desk.sessions, tls=address.tls)
             host = shown_host(address, listening)
-            more = coordination(run, desk)
+            more = coordination(run, desk, progress)
             app = application(desk, door, host, coordination=more, tls=address.tls)
 
             def ready() -> None:

@@ -13,10 +13,17 @@ function printed(value) {
   return String(value);
 }
 
+/** Whatever stands in a cell: intervals as "a to b", objects as "name: value" one after another. */
+function cell(value) {
+  if (plain(value)) return printed(value);
+  if (Array.isArray(value)) return value.map(cell).join(value.every(plain) ? " to " : "; ");
+  return Object.entries(value).map(([name, each]) => `${words(name)}: ${cell(each)}`).join("; ");
+}
+
 function table(caption, columns, rows) {
   const head = el("tr", {}, ...columns.map((name) => el("th", { scope: "col" }, shown(words(name)))));
   const body = rows.map(([first, ...rest]) => el("tr", {}, el("th", { scope: "row" }, shown(printed(first))),
-    ...rest.map((each) => el("td", {}, shown(plain(each) ? printed(each) : Array.isArray(each) && each.every(plain) ? each.map(printed).join(" to ") : JSON.stringify(each))))));
+    ...rest.map((each) => el("td", {}, shown(cell(each))))));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     el("table", {}, el("caption", {}, shown(caption)), el("thead", {}, head), el("tbody", {}, ...body)));
 }
@@ -33,7 +40,7 @@ export function numbers(found) {
       const listed = Array.isArray(value);
       const rows = inner.map(([key, each]) => [...(listed ? [] : [key]), ...columns.map((column) => each[column] ?? null)]);
       tables.push(table(words(name), [...(listed ? [] : [""]), ...columns], rows));
-    } else tables.push(table(words(name), ["", "value"], inner));
+    } else tables.push(table(words(name), ["", "value"], inner.map(([key, each]) => [words(key), each])));
   }
   return [...(singles.length ? [table("In all", ["", "value"], singles)] : []), ...tables];
 }
