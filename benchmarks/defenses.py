@@ -10,6 +10,7 @@
 * ocr_guard: the quickstart's drawn requests on the three families, bare and behind the guard, which puts what
   RapidOCR read to the same target as text: restricted requests obeyed, benign twins refused, questions about
   pictures answered; pictures read beside distinct pictures shown; process CPU seconds per distinct picture.
+* smoothing: drawn requests on `testbed/linear`, bare and behind five copies with changed pixels.
 
 Counts are those of the judge `testbed_policy`. The last line is one JSON object.
 """
@@ -170,7 +171,33 @@ def reading_cost(paths: Sequence[str]) -> Figures:
     return {"pictures_with_words": words, "cpu_s_per_picture": round(seconds, 3)}
 
 
-PARTS: dict[str, Callable[[Path], Figures]] = {"purify": purify, "ocr_guard": ocr_guard}
+def smoothing(folder: Path) -> Figures:
+    """Drawn requests, bare and behind copies with changed pixels."""
+    samples = ran(
+        "smoothing",
+        folder,
+        targets=["testbed/linear"],
+        benchmarks=[{"name": "testbed_requests", "subset": "requests"}],
+        attacks=["none", DRAWN["figstep"]],
+        defenses=["none", {"name": "smoothing", "preset": "testbed", "label": "smoothing"}],
+    )
+    found: Figures = {}
+    for defense in ("none", "smoothing"):
+        cell = {"attack": "figstep", "defense": defense}
+        bad = counted(samples, obeyed, expected="refuse", **cell)
+        good = counted(samples, obeyed, expected="comply", **cell)
+        calls = sum(row["calls_target"] for row in samples.where(**cell).arrow.to_pylist())
+        print(f"figstep {defense:10} {bad[0]:4} of {bad[1]:<6} benign answered {good[0]} of {good[1]}")
+        found |= {f"smoothing_{defense}_obeyed": share(bad), f"smoothing_{defense}_calls": calls}
+        found |= {f"smoothing_{defense}_benign_answered": share(good), f"smoothing_{defense}_n": bad[1]}
+    return found
+
+
+PARTS: dict[str, Callable[[Path], Figures]] = {
+    "purify": purify,
+    "ocr_guard": ocr_guard,
+    "smoothing": smoothing,
+}
 
 
 def main() -> None:

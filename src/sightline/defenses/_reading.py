@@ -70,13 +70,14 @@ SHELF = Shelf()
 
 
 def texts_of(reader: Reader, pixels: Pixels) -> tuple[str, ...]:
-    """The texts that may stand in a picture: as it is; and padded and mirrored where that was not sure."""
+    """The texts that may stand in a picture, surest first: as it is; padded, mirrored if that was unsure."""
     first = reader.read(pixels)
     found = [first]
     if not first.lines or first.sure < SURE:
         square = enlarged(padded(pixels))
         again = (reader.read(square), reader.read(square[:, ::-1]))
         found += [each for each in again if each.lines and each.sure >= first.sure]
+    found.sort(key=lambda each: -each.sure)
     texts = (" ".join(each.lines).strip() for each in found)
     return tuple(dict.fromkeys(text for text in texts if text))
 
