@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sightline as sl
 from sightline.errors import DamageError, UsageError
 from sightline.human_labels import (
     LABELS,
@@ -47,6 +48,20 @@ def test_a_file_is_read_as_it_was_written(tmp_path):
         .read_bytes()
         .startswith(b'{"format":"sightline human labels 1","guideline":"ab12"')
     )
+
+
+def test_the_front_door_gives_them_as_a_table(tmp_path):
+    (tmp_path / "results.parquet").touch()
+    run = sl.RunResult(tmp_path)
+    with pytest.raises(UsageError, match=r"sightline annotate .* sample"):
+        run.labels()
+    write_labels(tmp_path / LABELS, ALL)
+    rows = run.labels().to_pylist()
+    assert [(row["sample"], row["outcome"], row["decided"]) for row in rows] == [
+        ("0" * 32, "complied", True),
+        ("1" * 32, "unparsed", False),
+    ]
+    assert rows[0]["prob"] == 0.25
 
 
 @given(

@@ -13,6 +13,7 @@ import yaml
 from run_folder import Shape, write_run
 from typer.testing import CliRunner
 
+import sightline as sl
 from sightline.cli import app
 from sightline.errors import UsageError
 from sightline.judges.jury import Jury
@@ -60,6 +61,12 @@ def test_the_figures_are_those_of_the_votes(tmp_path: Path) -> None:
     assert found.phi[pair] == pytest.approx(phi(wrong[:, 1], wrong[:, 2]))
     assert len(found.phi) == 6
     assert "no person and no truth was asked" in found.text()
+
+
+def test_the_front_door_gives_the_same(tmp_path: Path) -> None:
+    folder, _ = run(tmp_path)
+    assert sl.load(folder).jury_weights() == jury_weights(folder)
+    assert sl.load(folder).jury_weights("testbed_policy").against == "testbed_policy"
 
 
 def test_errors_against_a_judge_of_the_run(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sightline.api.samples import Samples
+    from sightline.report.jury_weights import JuryWeights
 
     Entry = str | Mapping[str, Any]
     Path_ = str | os.PathLike[str]
@@ -248,6 +249,35 @@ class RunResult:
         from sightline.api.tables import judges_table
 
         return judges_table(self.folder)
+
+    def labels(self) -> pa.Table:
+        """What people finally said of samples of this run (`sightline annotate`), as an Arrow table.
+
+        `sample` is that of `samples()`; `prob` the chance with which the row was drawn; `decided` is false
+        where people did not agree and nobody decided.
+
+        Raises:
+            UsageError: if no round of annotation was closed.
+        """
+        from sightline.api.tables import labels_table
+
+        return labels_table(self.folder)
+
+    def jury_weights(self, truth: str = "") -> JuryWeights:
+        """Sensitivity and specificity of this run's judges, estimated from their votes alone (Dawid-Skene).
+
+        An estimate, never a truth: judges that err together look too good. `.text()` shows it, `.jury()` is
+        the weighted jury as a study writes it.
+
+        Args:
+            truth: id of a judge of the run that is taken for the truth, to count errors against.
+
+        Raises:
+            UsageError: for fewer than three judges with votes, or an unknown judge.
+        """
+        from sightline.report.jury_weights import jury_weights
+
+        return jury_weights(self.folder, truth)
 
     def compare(self, other: RunResult | Path_) -> pa.Table:
         """Paired differences of this run's rates from those of `other`, on the samples that both have.

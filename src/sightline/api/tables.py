@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from sightline.errors import UsageError
+from sightline.human_labels import LABELS, read_labels
 from sightline.metrics._columns import CELL, read_columns, result_table
 from sightline.metrics.cells import CellId
 from sightline.metrics.comparisons import Contrast, adjusted, paired
@@ -20,6 +21,17 @@ from sightline.metrics.summary import CellSummary, summarize
 MATCHED = ("benchmark", "target", "attack", "defense", "judge", "seen")
 MARK = "\0"
 """Stands between a judge's id and the number of its run while two runs are in one table."""
+
+
+LABELS_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("sample", "item", "outcome")),
+        ("decided", pa.bool_()),
+        *((name, pa.string()) for name in ("final", "stratum", "content")),
+        ("prob", pa.float64()),
+        ("raters", pa.int32()),
+    ]
+)
 
 
 def cells_of(folder: Path) -> pa.Table:
@@ -192,3 +204,16 @@ def _difference(contrast: Contrast) -> dict[str, Any]:
         "pairs": contrast.pairs,
         "unscored_pairs": contrast.unscored_pairs,
     }
+
+
+def labels_table(folder: Path) -> pa.Table:
+    """What people finally said of samples; see `RunResult.labels`."""
+    path = folder / LABELS
+    if not path.is_file():
+        raise UsageError(
+            f"{path} is missing: draw a sample with `sightline annotate {folder} sample`, and `close` it "
+            "when people have answered"
+        )
+    found = read_labels(path)
+    rows = [{**asdict(each), "outcome": each.outcome.value, "decided": each.decided} for each in found.labels]
+    return pa.Table.from_pylist(rows, schema=LABELS_SCHEMA)
