@@ -6,6 +6,11 @@ Classes are loaded when they are first named: `sightline.defenses.NAME`, `dir(si
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sightline.defenses.adashield import Adashield as Adashield
+    from sightline.defenses.coca import Coca as Coca
+    from sightline.defenses.consistency import Consistency as Consistency
+    from sightline.defenses.ecso import Ecso as Ecso
+    from sightline.defenses.guard_model import GuardModel as GuardModel
     from sightline.defenses.ocr_guard import OcrGuard as OcrGuard
     from sightline.defenses.purify import Purify as Purify
     from sightline.defenses.recorded import Recorded as Recorded
