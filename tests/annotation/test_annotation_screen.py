@@ -183,10 +183,13 @@ def test_undo_reaches_ten_items_back_and_no_further(browser, tmp_path):
         for number in range(11, 1, -1):
             keys(browser, "u")
             until(lambda here=number: at(browser) == f"i{here}/false")
-        keys(browser, "u")
-        assert at(browser) == "i2/false"
-        assert "Nothing to take back" in text(browser, "said")
+        # each confirmation is announced when it comes: the last one first
         until(lambda: sum(each.event == "undo" for each in site.events()) == 10)
+        until(lambda: "Taken back" in text(browser, "said"))
+        keys(browser, "u")
+        until(lambda: "Nothing to take back" in text(browser, "said"))
+        assert at(browser) == "i2/false"
+        assert sum(each.event == "undo" for each in site.events()) == 10
 
 
 def test_a_key_that_is_held_answers_once(browser, tmp_path):

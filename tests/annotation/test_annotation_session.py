@@ -70,7 +70,7 @@ def test_nothing_is_shown_or_saved_before_consent(tmp_path: Path) -> None:
 def test_what_is_shown_tells_nothing_of_where_it_came_from(served: Desk) -> None:
     shown = served.next("ann", 1)["items"][0]
     assert set(shown) == {
-        "item", "repeat", "place", "behavior", "request", "reply", "thought", "has_raw", "language",
+        "item", "repeat", "place", "behavior", "request", "reply", "thought", "language",
     }  # fmt: skip
     assert set(served.state("ann")["questions"][0]) == {"id", "text", "choices"}
     assert all(
@@ -272,7 +272,6 @@ def test_what_an_output_guard_replaced_is_shown_after_the_answer(tmp_path: Path)
     make(tmp_path / "annotation")
     found = desk(tmp_path / "annotation", read=reader(raw="Before the guard."))
     found.consent("ann", True, [])
-    assert found.next("ann", 1)["items"][0]["has_raw"]
     with pytest.raises(RefusedError, match="after the answer"):
         found.raw("ann", "i0")
     rate(found.session("ann"), "i0")

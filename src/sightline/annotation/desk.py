@@ -172,7 +172,6 @@ class Desk:
             "request": request,
             "reply": content.reply,
             "thought": content.thought,
-            "has_raw": content.raw is not None,
             "language": content.language,
         }
 

@@ -236,7 +236,8 @@ def _answer(desk: Desk, rater: str, fields: Fields) -> dict[str, Any]:
     }
     place, questions = _place(fields), fields.mapping("questions")
     _ready(desk, rater, fields)
-    return desk.session(rater).answer(place, questions, **asked)
+    saved = desk.session(rater).answer(place, questions, **asked)
+    return {**saved, "has_raw": desk.content(place.item).raw is not None}  # told now: it may sway an answer
 
 
 def _skip(desk: Desk, rater: str, fields: Fields) -> dict[str, Any]:

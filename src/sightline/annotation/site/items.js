@@ -43,7 +43,7 @@ function figure(ready, name) {
 
 /** An item, ready to be shown; `hold` is what the button of its pictures does. */
 export function prepared(item, hold) {
-  const ready = { item: item.item, repeat: Boolean(item.repeat), key: keyOf(item), has_raw: item.has_raw,
+  const ready = { item: item.item, repeat: Boolean(item.repeat), key: keyOf(item),
     urls: [], color: [], released: false, sheet: el("div", { class: "sheet", hidden: true }), left: [], right: [], note: "" };
   ready.left.push(el("h2", {}, "What is asked"), quote(item.behavior));
   const turns = el("div", { class: "turns" }), figures = el("div", { class: "figures" });

@@ -135,7 +135,7 @@ async function send() {
       if (first.said) say(first.said);
       if (!outbox.length && answer.done !== undefined) { Object.assign(state, { done: answer.done, today: answer.today }); count(); }
       if (answer.pause && !outbox.length) pauseNow(answer.pause); // what is sent later may end it
-      if (first.ready && first.ready.has_raw && first.path === "/api/answer") {
+      if (first.ready && answer.has_raw) {
         doneRaw = first.ready.item;
         say(`${first.said} This reply was changed before anyone saw it: press r to read what stood there.`);
       }
