@@ -62,6 +62,21 @@ def test_without_a_picture_nothing_further_is_asked_and_the_testbeds_tell_is_a_t
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "calls", "flags"),
+    [
+        ("it is a sunny thing . yes .", 2, ()),
+        ("it is a gloom thing . no .", 4, ("answered_again",)),
+        ("yes . no .", 4, ("tell_unparsed", "answered_again")),
+        ("no . it is a sunny thing .", 4, ("tell_unparsed", "answered_again")),
+    ],
+)
+def test_the_testbeds_models_decide_in_their_last_sentence(said, calls, flags):
+    response, _, _ = respond(ecso(preset="testbed"), "a", said, "page", "again")
+    assert len(response.calls) == calls
+    assert response.flags == flags
+
+
 def test_pictures_of_earlier_turns_are_left_out_of_the_second_answer():
     dialogue = Conversation.user(PICTURE).then(Turn("assistant", ("seen",)), Turn("user", (PICTURE, "x")))
     _, inner, _ = respond(ecso(), "bad", "no", "page", "again", conversation=dialogue)
