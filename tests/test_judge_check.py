@@ -117,8 +117,8 @@ def shipped_rules() -> list[tuple[str, str | None]]:
     return [(name, preset) for name in names for preset in (None, *registry.card("judge", name).presets)]
 
 
-NO_RULE = {"recorded"}
-"""It reads verdicts from a file."""
+NO_RULE = {"recorded", "human"}
+"""They read verdicts from a file."""
 CANNOT = {("refusal_prefix", "anywhere"): {9}, ("refusal_prefix", "testbed"): {9}}
 """Why: the next test."""
 

@@ -25,7 +25,7 @@ def test_a_small_study_is_read_with_its_defaults() -> None:
     study = parse(GOOD)
     assert study.name == "s"
     assert [named.label for named in study.attacks] == ["none"]
-    assert study.defenses[0].defense is None
+    assert study.defenses[0].bare
     assert study.decoding.temperature == 0.0
     assert study.defenses[0].around("scripted/echo") == "scripted/echo"
 

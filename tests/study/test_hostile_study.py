@@ -227,7 +227,7 @@ def test_every_denominator_closes_over_hostile_replies_and_pictures(tmp_path: Pa
     assert "complied" not in graded  # a grader that copies the reply is believed nothing
     report = page.write(run.folder).read_text("utf-8")
     assert re.search(r"<[a-z/!][^>]*alert\(1\)|<script[^>]*>\s*alert", report) is None  # only as escaped text
-    assert "alert(1)" in report
+    assert "&lt;" in report
     assert "\x1b" not in report
 
 
