@@ -23,7 +23,9 @@ def serve_command(
     host: Annotated[
         str, typer.Option(help=f"Another address than this machine's own; needs a key in ${KEY}.")
     ] = "127.0.0.1",
-    name: Annotated[str, typer.Option(help="Model name in replies; default: the target's.")] = "",
+    name: Annotated[
+        str, typer.Option(help="Model name in replies; default: the target with its defenses.")
+    ] = "",
     concurrency: Annotated[int, typer.Option(min=1, max=4096, help="Requests with the target at once.")] = 64,
     queue: Annotated[
         int, typer.Option(min=0, max=100_000, help="Requests that may wait; more get 429.")
@@ -70,7 +72,7 @@ def serve_command(
         blobs = Blobs(pictures or Path(scratch))
         service = Service(
             target=open_target(whole, blobs),
-            name=name or target,
+            name=name or whole,
             images=blobs,
             decoding=Decoding(max_tokens=max_tokens),
             key=key,

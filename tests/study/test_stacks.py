@@ -45,7 +45,9 @@ def test_a_list_is_a_stack_outermost_first_and_order_is_identity():
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
-        ([[]], "at least 1 item"),
+        ([[]], "a stack has at least one defense"),
+        ([{"stack": []}], "a stack has at least one defense"),
+        ([["self_moderation", ["system_prompt"]]], "a stack is one list"),
         ([["none", "self_moderation"]], "`none` and labels stand outside"),
         ([[{"name": "self_moderation", "label": "x"}]], "labels stand outside"),
         ([{"stack": ["self_moderation"], "rounds": 2}], "settings stand with the members"),
@@ -80,3 +82,11 @@ def test_a_stack_runs_and_is_in_the_lock(tmp_path):
         registry.spec(registry.make("defense", name)) for name in ("system_prompt", "self_moderation")
     ]
     assert sl.load(tmp_path / "run").report().exists()
+
+
+def test_judge_human_without_labels_is_refused_before_anything_is_made(tmp_path):
+    from sightline.study.run import Run
+
+    with pytest.raises(UsageError, match="judge human needs labels: write human"):
+        Run(study(judges=["human"]), tmp_path / "run").prepare()
+    assert not (tmp_path / "run").exists()

@@ -36,8 +36,14 @@ class Human(Judge):
 
     @property
     def id(self) -> str:
-        """The digest of the labels."""
-        return f"human({self.resolved().get('file', 'no labels')[:16]})"
+        """The digest of the labels.
+
+        Raises:
+            UsageError: without a file of labels, so that a study is refused before it is run.
+        """
+        if not self.file:
+            raise UsageError(f"judge human needs labels: {CURE}")
+        return f"human({self.resolved()['file'][:16]})"
 
     def resolved(self) -> Mapping[str, str]:
         """The digest of the labels; nothing where none are named."""

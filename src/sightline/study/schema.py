@@ -107,7 +107,14 @@ class AttackEntry(MethodEntry):
 
 def _stacked(value: Any) -> Any:
     """A list stands for defenses around each other, outermost first."""
-    return {"name": "", "stack": value} if isinstance(value, list | tuple) else _entry(value)
+    listed = value if isinstance(value, list | tuple) else None
+    inner = value.get("stack") if isinstance(value, dict) else listed
+    if isinstance(inner, list | tuple):
+        if not inner:
+            raise PydanticCustomError("stack", "a stack has at least one defense; the bare target is `none`")
+        if any(isinstance(each, list | tuple) for each in inner):
+            raise PydanticCustomError("stack", "a stack is one list: write the inner one's defenses into it")
+    return {"name": "", "stack": value} if listed is not None else _entry(value)
 
 
 class DefenseEntry(MethodEntry):
