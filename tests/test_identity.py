@@ -355,7 +355,7 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
             item = case("steps for balopi", id="b/1")
             with suppress(UsageError):  # `human`, without labels of a run
                 asyncio.run(method.judge(item, item.conversation, Response(text="balopi : 1. stir")))
-            _ = method.id
+                _ = method.id
         if kind == "benchmark" and not method.needs_root:
             list(method.cases(OfficialRelease(None, blobs)))
 
