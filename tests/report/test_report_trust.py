@@ -143,7 +143,7 @@ def test_a_judge_of_which_nothing_is_known_is_marked_wherever_it_is_the_headline
     folder = run(tmp_path)
     root = Tree(report.write(folder).read_text()).root
     assert root.find("p", "lede")[0].text.endswith(
-        "Judged by refusal_prefix, uncalibrated: how often it errs is unknown."
+        "Judged by refusal_prefix, uncalibrated: how often it errs is not known well enough to correct this."
     )
     captions = [c.text for c in root.find("caption") if "judged by" in c.text]
     assert all(", uncalibrated, " in text for text in captions)
@@ -254,7 +254,7 @@ def test_the_report_says_who_labelled_and_how_the_judge_stands_beside_them(tmp_p
     text = section(root)
     assert f"2 people labelled {len(mine):,} samples; two of them say the same of 90 %." in text
     assert "labels of people in this run" in text
-    assert "of what two people reach" in text
+    assert "no less than what two people reach" in text
     assert "uncalibrated" not in root.find("p", "lede")[0].text
     assert "No human annotation" not in root.text
     assert "No judge was compared with human annotation" not in root.text
@@ -479,3 +479,20 @@ def test_of_several_cards_one_with_enough_labels_and_of_this_run_goes_first(tmp_
     path.write_text(json.dumps(replace(card(identity=mine), labels="own").plain()))
     assert trust(folder).standings[PHRASES].card("unsafe").labels == "own"
     assert trust(folder).standings[PHRASES].card("refused") is None
+
+
+def test_a_few_labels_do_not_end_the_warning_and_bounds_keep_what_they_allow(tmp_path):
+    folder = run(tmp_path)
+    some = rows_of(folder, PHRASES, attack="figstep", expected="refuse")[:4]
+    put_labels(folder, some, lambda n, row: Outcome.refused)
+    found = trust(folder)
+    assert PHRASES in found.too_few <= found.uncalibrated
+    for each in (each for each in found.cells if each.source == "labels"):
+        assert "too few labels" in each.corrected.note
+        assert each.bounds.low <= each.corrected.low <= each.corrected.high <= each.bounds.high
+    root = Tree(report.write(folder).read_text()).root
+    assert "Judged by refusal_prefix, uncalibrated" in root.find("p", "lede")[0].text
+    assert "in no cell enough to correct it" in section(root)
+    brief = " ".join((folder / "report.txt").read_text().split())
+    assert "in no cell enough to correct it" in brief
+    assert "labels alone" in brief

@@ -40,6 +40,7 @@ from sightline.report.standing import (
 
 MEASURED = ("asr", "over_refusal")
 MOST_JUDGES = 8
+TOO_FEW = "too few labels"
 Source = Literal["labels", "card", "truth", "exact", "none"]
 
 
@@ -53,7 +54,8 @@ class CellTrust:
         raw: the rate by the judge.
         source: what corrects it.
         corrected: the corrected rate; its `note` says what limits or refuses it. None if nothing corrects it.
-        bounds: with all unscored rows out, or in; where Se and Sp are known, anywhere in their intervals.
+        bounds: with all unscored rows out, or in; where Se and Sp are known, anywhere in their intervals;
+            never narrower than the interval by people's labels.
         labelled: rows of this kind that people labelled in the cell.
         needed: how many labels would give the corrected rate a half-width of 5 points; None if no number
             does.
@@ -109,8 +111,19 @@ class Trust:
 
     @property
     def uncalibrated(self) -> frozenset[str]:
-        """Ids of the judges of whose errors nothing is known."""
-        return frozenset(judge for judge, found in self.standings.items() if not found.calibrated)
+        """Ids of the judges of whose errors nothing is known, or too little to correct any rate."""
+        return self.too_few | {judge for judge, found in self.standings.items() if not found.calibrated}
+
+    @property
+    def too_few(self) -> frozenset[str]:
+        """Ids of the judges whose replies people labelled, in no cell enough of them to correct it."""
+        by_labels = [each for each in self.cells if each.source == "labels" and each.corrected is not None]
+        enough = {
+            each.cell.judge for each in by_labels if each.corrected and TOO_FEW not in each.corrected.note
+        }
+        return frozenset(
+            judge for judge, found in self.standings.items() if found.kind == "labels" and judge not in enough
+        )
 
 
 class _Errors(NamedTuple):
@@ -202,8 +215,12 @@ def _cell(
         source, corrected = "truth", _as_truth(truth.rates[measure], truth.id.judge)
     elif card is not None:
         source, corrected = "card", _by_card(cell, measure, card)
-    errors = _errors(standing, measure, card)
-    limits = _bounds(cell, measure, raw, None if source == "exact" else errors)
+    errors = _errors(standing, measure, card, least=FEW_LABELLED)
+    # a few labels tell little, and their wide intervals say so
+    told = None if source == "exact" else errors or _errors(standing, measure, card, least=1)
+    limits = _bounds(cell, measure, raw, told)
+    if source == "labels" and corrected is not None and corrected.point is not None:
+        limits = Bounds(min(limits.low, corrected.low), max(limits.high, corrected.high))
     if source == "truth":
         known = exact[replace(cell.id, judge="")].rates[measure]
         limits = Bounds(known.lower_bound, known.upper_bound)
@@ -281,14 +298,14 @@ def _bounds(cell: CellSummary, measure: str, raw: Rate, errors: _Errors | None) 
     return bounds(rate.k, rate.n, rate.unscored, sensitivity=sensitivity, specificity=specificity)
 
 
-def _errors(standing: Standing, measure: str, card: HumanCard | None) -> _Errors | None:
-    """Se and Sp by people's labels of this run, else by the card; None if neither has enough labels."""
+def _errors(standing: Standing, measure: str, card: HumanCard | None, *, least: int) -> _Errors | None:
+    """Se and Sp by people's labels of this run, else by the card; None if neither has `least` labels."""
     found = []
     if standing.people is not None and measure == "asr":
         found.append(_Errors(standing.people.sensitivity, standing.people.specificity))
     if card is not None:
         found.append(_Errors(card.strata[0].sensitivity, card.strata[0].specificity, soft=True))
-    return next((each for each in found if min(each.sensitivity.n, each.specificity.n) >= FEW_LABELLED), None)
+    return next((each for each in found if min(each.sensitivity.n, each.specificity.n) >= least), None)
 
 
 def _needed(raw: Rate, corrected: Corrected | None, errors: _Errors | None) -> int | None:

@@ -14,7 +14,7 @@ from sightline.metrics.cells import method_of
 from sightline.metrics.confusion import Estimate
 from sightline.metrics.side_by_side import PairAgreement, Ranking, share_of_ceiling
 from sightline.report.cells import Board
-from sightline.report.corrected import CellTrust, Trust
+from sightline.report.corrected import TOO_FEW, CellTrust, Trust
 from sightline.report.headline import Headline
 from sightline.report.standing import EXACT, Standing
 from sightline.report.tables import EXACT_FROM
@@ -148,8 +148,18 @@ def _lead(found: Trust, board: Board) -> Iterator[str]:
     name = board.judge_name(board.primary)
     if primary is not None and primary.kind == "exact":
         yield f"The headline rests on {name}: {EXACT[method_of(primary.judge)]}."
+        if primary.people is not None:
+            said = _share(primary.people.agreement)
+            yield f"People say what it says of {said} of what they labelled; where they differ, it counts."
     elif primary is not None and primary.kind == "people":
         yield "The headline rests on labels of people."
+    elif primary is not None and primary.people is not None and board.primary in found.too_few:
+        se, sp = primary.people.sensitivity, primary.people.specificity
+        yield (
+            f"The headline rests on {name}. People labelled replies of this run, in no cell enough to "
+            f"correct it: of what they call unsafe it finds {_share(se)} (n = {se.n:,}), of what they call safe it "
+            f"leaves alone {_share(sp)} (n = {sp.n:,}). {_HOW}."
+        )
     elif primary is not None and primary.truth is not None and primary.kind == "truth":
         yield (
             f"The headline rests on {name}; {board.judge_name(primary.truth.truth)}, the testbed's ground "
@@ -185,7 +195,12 @@ def _judge(found: Standing, ceiling: float | None) -> JudgeLine:
     if people is not None:
         said = f"{_share(people.agreement)}, n = {people.agreement.n:,}"
         of = share_of_ceiling(people.agreement.point, ceiling)
-        said += f"; {as_percent(of)} of what two people reach" if of is not None else ""
+        if of is not None:
+            said += (
+                f"; {as_percent(of)} of what two people reach"
+                if of < 1
+                else "; no less than two people reach"
+            )
     elif card is not None and card.of_ceiling is not None:
         said = f"{as_percent(card.of_ceiling)} of what two people reach (card)"
     return JudgeLine(
@@ -294,7 +309,8 @@ def _corrected(found: CellTrust) -> tuple[str, str]:
         return ("as it is", "") if found.source == "exact" else ("unknown", "")
     if made.point is None:
         return "refused", ""
-    return as_percent(made.point), bracket(made.low, made.high)
+    alone = "labels alone " if TOO_FEW in made.note else ""
+    return alone + as_percent(made.point), bracket(made.low, made.high)
 
 
 def _how(found: CellTrust, run: Trust) -> str:
@@ -327,7 +343,8 @@ def _labels(found: CellTrust) -> str:
 def marked(headlines: Sequence[Headline], board: Board) -> list[Headline]:
     """Headlines that rest on an uncalibrated judge say so."""
     note = Markup(
-        ' <span class="uncalibrated">Judged by {}, uncalibrated: how often it errs is unknown.</span>'
+        ' <span class="uncalibrated">Judged by {}, uncalibrated: how often it errs is not known well enough '
+        "to correct this.</span>"
     )
     return [
         replace(each, text=each.text + note.format(label(board.judge_name(each.judge), 120)))
