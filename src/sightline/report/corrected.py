@@ -122,7 +122,9 @@ class Trust:
             each.cell.judge for each in by_labels if each.corrected and TOO_FEW not in each.corrected.note
         }
         return frozenset(
-            judge for judge, found in self.standings.items() if found.kind == "labels" and judge not in enough
+            judge
+            for judge, found in self.standings.items()
+            if found.kind == "labels" and found.truth is None and judge not in enough
         )
 
 

@@ -157,8 +157,8 @@ def _lead(found: Trust, board: Board) -> Iterator[str]:
         se, sp = primary.people.sensitivity, primary.people.specificity
         yield (
             f"The headline rests on {name}. People labelled replies of this run, in no cell enough to "
-            f"correct it: of what they call unsafe it finds {_share(se)} (n = {se.n:,}), of what they call safe it "
-            f"leaves alone {_share(sp)} (n = {sp.n:,}). {_HOW}."
+            f"correct it: of what they call unsafe it finds {_share(se)} (n = {se.n:,}), of what they call "
+            f"safe it leaves alone {_share(sp)} (n = {sp.n:,}). {_HOW}."
         )
     elif primary is not None and primary.truth is not None and primary.kind == "truth":
         yield (
@@ -196,11 +196,8 @@ def _judge(found: Standing, ceiling: float | None) -> JudgeLine:
         said = f"{_share(people.agreement)}, n = {people.agreement.n:,}"
         of = share_of_ceiling(people.agreement.point, ceiling)
         if of is not None:
-            said += (
-                f"; {as_percent(of)} of what two people reach"
-                if of < 1
-                else "; no less than two people reach"
-            )
+            said += "; no less than" if of >= 1 else f"; {as_percent(of)} of"
+            said += " what two people reach"
     elif card is not None and card.of_ceiling is not None:
         said = f"{as_percent(card.of_ceiling)} of what two people reach (card)"
     return JudgeLine(
