@@ -139,7 +139,9 @@ def write_plan(folder: Path, plan: Plan) -> None:
     for header in plan.headers:
         lines.append({"format": FORMAT, **asdict(header)})
         lines += [each for each in plan.items.values() if each.phase == header.phase]
-    write_atomically(folder / PLAN, b"".join(map(sealed_line, lines)))
+    path = folder / PLAN
+    write_atomically(path, b"".join(map(sealed_line, lines)))
+    path.chmod(0o600)  # it tells which sample an item is
 
 
 def read_plan(folder: Path) -> Plan:
