@@ -44,6 +44,7 @@ LAYERS = [
     {
         "craft",
         "defending",
+        "fitting",
         "contracts",
         "cards",
         "registry",
@@ -89,6 +90,7 @@ LAYERS = [
         "data_commands",
         "judge_commands",
         "serve_commands",
+        "fit_commands",
         "annotate_commands",
         "annotate_exchange",
         "convert_commands",
