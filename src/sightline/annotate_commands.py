@@ -190,6 +190,7 @@ def close(
     Example: `sightline annotate runs/quickstart close`
     """
     from sightline.annotation.closing import close as closed_round
+    from sightline.annotation.phases import unlabelled_line
     from sightline.judge_check.people import cards, judged_rows, undecided, write_cards
     from sightline.terminal import say
 
@@ -197,6 +198,8 @@ def close(
     rows = judged_rows(ctx.obj, found.labels)
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(found.items.items()))
     say(f"{sum(found.items.values()):,} items labelled ({counts}), {found.left_out:,} without a label")
+    if found.unlabelled:
+        say(unlabelled_line(found.unlabelled))
     unsafe = undecided(rows)
     if unsafe.all_safe is not None and unsafe.all_unsafe is not None and unsafe.half is not None:
         say(
