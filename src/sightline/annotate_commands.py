@@ -78,7 +78,8 @@ def sample(
 ) -> None:
     """Draw which replies people read: a sample in which every reply has a known chance, one order per rater.
 
-    Writes RUN/annotation/ with plan.jsonl, guideline.md (edit it before you start) and questions.yaml.
+    Writes RUN/annotation/ with plan.jsonl, guideline.md and questions.yaml. --guideline
+    brings your own; after a change of guideline.md, `sample --round 2` asks all items again.
 
     Example: `sightline annotate runs/quickstart sample --n 400 --raters ann,bo`
     """
