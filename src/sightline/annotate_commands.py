@@ -192,9 +192,14 @@ def close(
     """
     from sightline.annotation.closing import close as closed_round
     from sightline.annotation.phases import unlabelled_line
+    from sightline.annotation.plan import FOLDER, read_plan
+    from sightline.annotation.status import changed_guideline
     from sightline.judge_check.people import cards, judged_rows, undecided, write_cards
     from sightline.terminal import say
 
+    folder = ctx.obj / FOLDER
+    for line in changed_guideline(folder, read_plan(folder)):
+        say(line)
     found = closed_round(ctx.obj, partial=partial)
     rows = judged_rows(ctx.obj, found.labels)
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(found.items.items()))

@@ -10,8 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from sightline.annotation.events import Event, events_path
+from sightline.annotation.guideline import guideline_digest, write_guideline
 from sightline.annotation.plan import FOLDER, Header, Plan, Planned, planned, write_plan
 from sightline.annotation.questions import write_questions
+from sightline.annotation.status import changed_guideline
 from sightline.cli import app
 from sightline.errors import UsageError
 
@@ -59,7 +61,8 @@ def test_status_counts_each_rater_s_showings(run: Path) -> None:
         Event(event="undo", rater="ann", item="c"),
         Event(event="answer", rater="ann", item="c", round=2, questions={"outcome": "refused"}),
     )
-    assert printed(str(run), "status")[:3] == [
+    lines = [line for line in printed(str(run), "status") if not line.startswith("note: ")]
+    assert lines[:3] == [
         "2 items drawn, 1 with known truth; phase 1, round 1, 2 raters",
         "ann: 3 of 4 done (1 skipped)",
         "bo: 0 of 2 done",
@@ -69,3 +72,19 @@ def test_status_counts_each_rater_s_showings(run: Path) -> None:
 def test_status_without_a_plan_says_how_to_draw_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="draw a sample first, with `sightline annotate RUN sample`"):
         printed(str(tmp_path), "status")
+
+
+def test_a_guideline_that_changed_is_told_by_status(tmp_path: Path) -> None:
+    folder = tmp_path / "annotation"
+    write_guideline(folder)
+    text = (folder / "guideline.md").read_text("utf-8")
+    header = Header(
+        phase=1, run="r", seed=1, n=1, strata=("attack",), raters=("ann",),
+        guideline=guideline_digest(text), questions="q",
+    )  # fmt: skip
+    plan = Plan((header,), {})
+    assert list(changed_guideline(folder, plan)) == []
+    (folder / "guideline.md").write_text(f"{text}\nAnd more.\n", encoding="utf-8")
+    (note,) = changed_guideline(folder, plan)
+    assert "no longer that of round 1" in note
+    assert "sample --round 2" in note

@@ -29,7 +29,7 @@ def run(tmp_path: Path) -> Path:
 def test_raters_are_told_that_time_is_recorded_and_what_for() -> None:
     care = for_screen(care_of(shipped_guideline()))
     assert "measures your speed" not in care
-    assert "records when you answer and how long each item was on the screen" in care
+    assert "how long the item and its picture were on your screen" in care
     for page in ("index.html", "plain.html.j2"):
         consent = (SITE / page).read_text()
         assert "Recorded: your answers" in consent

@@ -117,7 +117,7 @@ def adjudicate(
     """
     plan = read_plan(folder)
     if item not in plan.items or plan.items[item].kind == "gold":
-        raise UsageError(f"item {item!r} is none of those that were drawn; `queue` lists what waits")
+        raise UsageError(f"item {item!r} is none of those that were drawn; `adjudicate` shows what waits")
     if outcome not in RULINGS:
         raise UsageError(nearest(outcome, RULINGS, "outcome"))
     path = folder / ADJUDICATION

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sightline.annotation.events import answers_of
+from sightline.annotation.guideline import guideline_digest, read_guideline
 from sightline.annotation.plan import Plan, read_plan
+from sightline.annotation.questions import GUIDELINE
 
 
 def status_lines(folder: Path) -> Iterator[str]:
@@ -19,8 +21,19 @@ def status_lines(folder: Path) -> Iterator[str]:
     """
     plan = read_plan(folder)
     yield _about(plan)
+    yield from changed_guideline(folder, plan)
     for rater in plan.raters:
         yield rater_line(folder, plan, rater)
+
+
+def changed_guideline(folder: Path, plan: Plan) -> Iterator[str]:
+    """A note if the guideline is another one than that of the plan's round."""
+    path, last = folder / GUIDELINE, plan.header
+    if not path.is_file() or guideline_digest(read_guideline(folder)) != last.guideline:
+        yield (
+            f"note: {path} is no longer that of round {last.round}, under which labels were given: restore "
+            f"it, or ask all items again with `sample --round {last.round + 1}`"
+        )
 
 
 def _about(plan: Plan) -> str:

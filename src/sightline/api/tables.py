@@ -63,6 +63,7 @@ def _numbers(rate: Rate) -> dict[str, Any]:
 def trust_table(folder: Path) -> pa.Table:
     """Rates three ways; see `RunResult.trust`."""
     from sightline.report.corrected import CellTrust, trust_of
+    from sightline.report.standing import UNCALIBRATED
 
     found = trust_of(folder)
 
@@ -83,7 +84,9 @@ def trust_table(folder: Path) -> pa.Table:
             "note": "" if made is None else made.note,
             "lower_bound": each.bounds.low,
             "upper_bound": each.bounds.high,
-            "calibrated_by": found.standings[each.cell.judge].kind,
+            "calibrated_by": UNCALIBRATED
+            if each.cell.judge in found.uncalibrated
+            else found.standings[each.cell.judge].kind,
             "corrected_by": each.source,
             "labelled": each.labelled,
             "labels_needed": each.needed,

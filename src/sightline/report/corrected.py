@@ -117,9 +117,13 @@ class Trust:
     @property
     def too_few(self) -> frozenset[str]:
         """Ids of the judges whose replies people labelled, in no cell enough of them to correct it."""
-        by_labels = [each for each in self.cells if each.source == "labels" and each.corrected is not None]
+        made = [
+            each for each in self.cells if each.corrected is not None and each.corrected.point is not None
+        ]
         enough = {
-            each.cell.judge for each in by_labels if each.corrected and TOO_FEW not in each.corrected.note
+            each.cell.judge
+            for each in made
+            if each.source == "card" or (each.corrected and TOO_FEW not in each.corrected.note)
         }
         return frozenset(
             judge
@@ -307,7 +311,8 @@ def _errors(standing: Standing, measure: str, card: HumanCard | None, *, least: 
         found.append(_Errors(standing.people.sensitivity, standing.people.specificity))
     if card is not None:
         found.append(_Errors(card.strata[0].sensitivity, card.strata[0].specificity, soft=True))
-    return next((each for each in found if min(each.sensitivity.n, each.specificity.n) >= least), None)
+    known = max if least == 1 else min  # of what has no label at all, anything is allowed
+    return next((each for each in found if known(each.sensitivity.n, each.specificity.n) >= least), None)
 
 
 def _needed(raw: Rate, corrected: Corrected | None, errors: _Errors | None) -> int | None:

@@ -170,6 +170,11 @@ class _Check:
         header = self._plan.header
         present = header.guideline[:GUIDELINE_SHOWN]
         guideline = answer.guideline[:GUIDELINE_SHOWN] or present
+        if not answer.guideline and header.round > 1 and self._round is None:
+            raise UsageError(
+                f"it does not say under which guideline it was answered, and this is round {header.round}: "
+                "add the column or field guideline, or name the round of the answers (--round)"
+            )
         if guideline != present and self._round is None:
             raise UsageError(
                 f"answered under the guideline {guideline}, the present one is {present}: answers under both "
