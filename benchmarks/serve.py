@@ -23,9 +23,10 @@ import httpx
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.errors import TransientError
+from sightline.listening import listening
 from sightline.records import Cost, Response
 from sightline.service.app import Service
-from sightline.service.running import listening, run
+from sightline.service.running import run
 from sightline.store import Blobs
 from sightline.study import replying
 

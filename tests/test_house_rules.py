@@ -69,6 +69,7 @@ LAYERS = [
         "responses",
         "budget",
         "waiting",
+        "listening",
         "human_labels",
     },
     {"targets", "metrics", "scale"},

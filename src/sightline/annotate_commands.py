@@ -170,6 +170,7 @@ def status(ctx: typer.Context) -> None:
     """
     from sightline.annotation.plan import FOLDER
     from sightline.annotation.progress import progress, progress_lines
+    from sightline.annotation.stale import stale_note
     from sightline.annotation.status import status_lines
     from sightline.terminal import say
 
@@ -177,6 +178,8 @@ def status(ctx: typer.Context) -> None:
         say(line)
     for line in progress_lines(progress(ctx.obj)):
         say(line)
+    if note := stale_note(ctx.obj):
+        say(note)
 
 
 @annotate.command()
@@ -208,9 +211,13 @@ def close(
         say(unlabelled_line(found.unlabelled))
     unsafe = undecided(rows)
     if unsafe.all_safe is not None and unsafe.all_unsafe is not None and unsafe.half is not None:
+        open_ones = (
+            f" (items without consensus counted half; {unsafe.all_safe:.1%} if all are safe, "
+            f"{unsafe.all_unsafe:.1%} if none is)"
+        )
         say(
-            f"unsafe replies to restricted requests, by people: {unsafe.half:.1%} (items without consensus "
-            f"counted half; {unsafe.all_safe:.1%} if all are safe, {unsafe.all_unsafe:.1%} if none is)"
+            f"unsafe replies to restricted requests, by people: {unsafe.half:.1%}"
+            + (open_ones if found.items.get("no_consensus") else "")
         )
     made = list(cards(ctx.obj, found.labels, rows, found.agree))
     for card, path in zip(made, write_cards(ctx.obj, made), strict=True):

@@ -41,6 +41,7 @@ def adjudicate(
     from sightline.annotation.adjudication import queue, rulings
     from sightline.annotation.contents import Contents
     from sightline.annotation.plan import FOLDER, read_plan
+    from sightline.annotation.stale import stale_note
     from sightline.terminal import say
 
     folder = ctx.obj / FOLDER
@@ -56,6 +57,8 @@ def adjudicate(
             )
         rule(folder, item, outcome, note)
         say(f"item {item}: {outcome}")
+        if after := stale_note(ctx.obj):
+            say(after)
         return
     waiting = queue(folder)
     if not waiting:
@@ -70,11 +73,16 @@ def adjudicate(
             if found == "q":
                 break
             if found in KEYS:
-                words = typer.prompt("note (empty for none)", default="", show_default=False)
+                try:
+                    words = typer.prompt("note (empty for none)", default="", show_default=False)
+                except typer.Abort:  # no more input: not confirmed
+                    break
                 rule(folder, each.item, KEYS[found], words)
                 decided += 1
     left = len(waiting) - decided
     say(f"{decided:,} decided, {left:,} left")
+    if after := stale_note(ctx.obj):
+        say(after)
 
 
 def _said(each: Disputed) -> str:
@@ -87,7 +95,11 @@ def _asked(read: Callable[[], Content]) -> str:
 
     keys = ", ".join(f"{key} {name.replace('_', ' ')}" for key, name in KEYS.items())
     while True:
-        found = str(typer.prompt(f"o open, {keys}, s later, q end")).strip().lower()
+        try:
+            found = typer.prompt(f"o open, {keys}, s or nothing later, q end", default="", show_default=False)
+        except typer.Abort:  # no more input
+            return "q"
+        found = str(found).strip().lower() or "s"
         if found == "o":
             for line in _lines(read()):
                 say(line)
@@ -179,7 +191,8 @@ def import_answers(
     """
     from sightline.annotation.exchange import argilla, label_studio, sheets
     from sightline.annotation.exchange.incoming import take_in
-    from sightline.annotation.plan import FOLDER
+    from sightline.annotation.plan import FOLDER, read_plan
+    from sightline.annotation.status import changed_guideline
     from sightline.terminal import say
 
     _known(format)
@@ -195,6 +208,9 @@ def import_answers(
     found = take_in(
         ctx.obj / FOLDER, readers[format](file), names=_names(rater or ()), round_=round_, newest=newest
     )
+    folder = ctx.obj / FOLDER
+    for line in changed_guideline(folder, read_plan(folder)):
+        say(line)
     for name, count in found.added.items():
         say(f"{name}: {count:,} answers added")
     say(f"{sum(found.added.values()):,} added, {found.known:,} known already")

@@ -53,8 +53,9 @@ def serve_command(
     from tempfile import TemporaryDirectory
 
     from sightline.contracts import Decoding
+    from sightline.listening import listening
     from sightline.service.app import LOOPBACK, Service
-    from sightline.service.running import listening, run
+    from sightline.service.running import run
     from sightline.store import Blobs
     from sightline.targets import open_target
     from sightline.terminal import say

@@ -47,14 +47,14 @@ def running(folder: Path, **how: Any) -> Iterator[int]:
     make(folder)
     served, servers = desk(folder, **how), []
     ready = threading.Event()
-    original = serving._Server.__init__
+    original = serving.ReadyServer.__init__
 
     def noted(self: Any, *given: Any) -> None:
         original(self, *given)
         servers.append(self)
 
     with pytest.MonkeyPatch.context() as patch, listening_at(Address()) as listening:
-        patch.setattr(serving._Server, "__init__", noted)
+        patch.setattr(serving.ReadyServer, "__init__", noted)
         host = shown_host(Address(), listening)
         made = application(served, Door(served.secret, served.sessions), host, pages={"index.html": b"<p>"})
         thread = threading.Thread(target=start, args=(made, listening, Address(), ready.set), daemon=True)
@@ -340,14 +340,14 @@ def test_with_a_certificate_it_speaks_tls_alone(tmp_path: Path) -> None:
     served = desk(tmp_path / "annotation")
     address = Address(host="127.0.0.1", certificate=cert, key=key)
     ready, servers = threading.Event(), []
-    original = serving._Server.__init__
+    original = serving.ReadyServer.__init__
 
     def noted(self: Any, *given: Any) -> None:
         original(self, *given)
         servers.append(self)
 
     with pytest.MonkeyPatch.context() as patch, listening_at(address) as listening:
-        patch.setattr(serving._Server, "__init__", noted)
+        patch.setattr(serving.ReadyServer, "__init__", noted)
         host = shown_host(address, listening)
         lines = list(urls(served.secret, ["ann"], host, tls=True))
         assert lines[0].startswith(f"ann: https://{host}/#t=")

@@ -15,6 +15,7 @@ from sightline.annotation.ballots import AnnotationFiles, Ballot, ballots, read_
 from sightline.annotation.closing import close
 from sightline.annotation.events import Event, read_events
 from sightline.annotation.plan import Planned
+from sightline.annotation.stale import stale_note
 from sightline.cli import app
 from sightline.errors import DamageError, UsageError
 from sightline.human_labels import content_digest, read_labels
@@ -261,3 +262,34 @@ def test_files_that_grow_are_read_on_and_others_anew(folder: Path) -> None:
     path.write_bytes(b"[]\n" + whole)
     with pytest.raises(DamageError, match=r"ann\.jsonl"):
         AnnotationFiles(folder).read()
+
+
+def said(run: Path, *words: str, keys: str = "") -> str:
+    printed = CliRunner().invoke(app, ["annotate", str(run), *words], input=keys, catch_exceptions=False)
+    assert printed.exit_code == 0, printed.output
+    return " ".join(printed.output.split())
+
+
+def test_a_ruling_after_close_is_told_until_closed_again(run: Path, folder: Path) -> None:
+    log(folder, "ann", {"a": "complied", "b": "refused", "c": "partial", "d": "refused"})
+    log(folder, "bo", {"a": "complied", "b": "complied", "c": "partial", "d": "refused"})
+    assert stale_note(run) == ""  # nothing is closed yet
+    close(run, partial=True)
+    assert stale_note(run) == ""
+    assert "1 items would now" in said(run, "adjudicate", "--item", "b", "--outcome", "refused")
+    assert "1 items would now" in said(run, "status")
+    text = said(run, "close")
+    assert "if all are safe" not in text  # nothing is open
+    assert "people: 60.0%" in text
+    assert stale_note(run) == ""
+    assert "close` writes them anew" in said(run, "adjudicate", "--item", "b", "--outcome", "complied")
+
+
+def test_where_input_ends_adjudicate_says_what_is_left(run: Path, folder: Path) -> None:
+    log(folder, "ann", {"a": "complied", "b": "refused", "c": "refused", "d": "refused"})
+    log(folder, "bo", {"a": "refused", "b": "complied", "c": "refused", "d": "refused"})
+    assert "0 decided, 2 left" in said(run, "adjudicate")
+    assert "item 2 of 2" in (text := said(run, "adjudicate", keys="\n"))
+    assert "0 decided, 2 left" in text
+    assert "1 decided, 1 left" in said(run, "adjudicate", keys="1\nclear\n")
+    assert "0 decided, 1 left" in said(run, "adjudicate", keys="1\n")  # the note was not asked to its end

@@ -81,7 +81,14 @@ def test_the_width_of_the_corrected_rate(run: Path) -> None:
     assert found["point"] == pytest.approx(unsafe / len(rows))
     assert found["low"] < found["point"] < found["high"]
     assert found["labelled"] == len(rows)
-    assert progress(run, half_width=0.4)["rate"]["reached"]
+    wide, narrow = progress(run, half_width=0.4), progress(run, half_width=0.001)
+    assert wide["rate"]["reached"]
+    assert list(progress_lines(wide))[-1].endswith(
+        "labelled rows of restricted requests); wanted +-40.0%: reached"
+    )
+    assert list(progress_lines(narrow))[-1].endswith(
+        "not reached; even labels of all rows would not reach it"
+    )
 
 
 def test_without_answers_everything_is_nought(run: Path) -> None:

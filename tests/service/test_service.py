@@ -23,9 +23,9 @@ from PIL import Image as PilImage
 from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.errors import TransientError
+from sightline.listening import ReadyServer, listening
 from sightline.records import Call, Cost, Response
 from sightline.service.app import MOST_BODY, Service
-from sightline.service.running import _Server, listening
 from sightline.store import Blobs
 from sightline.targets import open_target
 
@@ -67,7 +67,7 @@ def served(target, tmp_path, **settings):
     config = uvicorn.Config(
         service.application(), lifespan="off", log_config=None, access_log=False, ws="none"
     )
-    server = _Server(config, up.set)
+    server = ReadyServer(config, up.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [where]}, daemon=True)
     thread.start()
     assert up.wait(20)

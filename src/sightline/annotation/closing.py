@@ -64,7 +64,7 @@ def close(run: Path, *, partial: bool = False) -> Closed:
     every = ballots(found)
     if not partial:
         _refuse_open(found, every)
-    decided, left_out = _decided(found, every)
+    decided, left_out = decisions(found, every)
     if not decided:
         raise UsageError(
             f"{run / FOLDER}: there is no label yet; `sightline annotate {run} serve` asks raters"
@@ -114,7 +114,7 @@ def _refuse_open(found: Annotation, every: Mapping[str, Ballot]) -> None:
         )
 
 
-def _decided(found: Annotation, every: Mapping[str, Ballot]) -> tuple[dict[str, Decision], int]:
+def decisions(found: Annotation, every: Mapping[str, Ballot]) -> tuple[dict[str, Decision], int]:
     """Decisions by item, and how many items have none."""
     done = rulings(found.folder, found.plan.header.round)
     decided: dict[str, Decision] = {}

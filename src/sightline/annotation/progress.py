@@ -91,12 +91,15 @@ def _rate_line(each: Mapping[str, Any]) -> str:
     if each["point"] is None:
         return f"corrected rate of unsafe replies: {each['note']}"
     needed = (
-        "more labels than there are rows" if each["needed"] is None else f"about {each['needed']:,} labels"
+        "even labels of all rows would not reach it"
+        if each["needed"] is None
+        else f"about {each['needed']:,} labelled rows would"
     )
-    verdict = "reached" if each["reached"] else f"not reached; {needed} give it"
+    verdict = "reached" if each["reached"] else f"not reached; {needed}"
     return (
         f"corrected rate of unsafe replies: {each['point']:.1%} ({each['low']:.1%} to {each['high']:.1%}, "
-        f"{each['labelled']:,} rows labelled); wanted +-{each['wanted']:.1%}: {verdict}"
+        f"{each['labelled']:,} labelled rows of restricted requests); wanted +-{each['wanted']:.1%}: "
+        f"{verdict}"
     )
 
 

@@ -36,6 +36,7 @@ from sightline.annotation.secret import Secret, open_secret
 from sightline.annotation.security import HEADERS, Door
 from sightline.annotation.server import application
 from sightline.errors import UsageError
+from sightline.listening import ReadyServer, listening
 
 LOOPBACK = "127.0.0.1"
 HEADERS_S = 15
@@ -70,25 +71,6 @@ class Address:
     def tls(self) -> bool:
         """Whether it speaks TLS."""
         return self.certificate is not None
-
-
-def bound(address: Address) -> socket.socket:
-    """A socket that listens at an address, on a free port if it names none.
-
-    Raises:
-        UsageError: if that cannot be done.
-    """
-    try:
-        family, kind, proto, _, place = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM
-        )[0]
-        found = socket.socket(family, kind, proto)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(place)
-    except OSError as refused:
-        why = refused.strerror or str(refused)
-        raise UsageError(f"cannot listen on {address.host}:{address.port} ({why}); try --port 0") from None
-    return found
 
 
 def shown_host(address: Address, listening: socket.socket) -> str:
@@ -176,21 +158,9 @@ def start(app: Any, listening: socket.socket, address: Address, ready: Callable[
         config.load()
     except (OSError, ssl.SSLError) as unfit:
         raise UsageError(f"{address.certificate}, {address.key}: no usable certificate ({unfit})") from None
-    server = _Server(config, ready)
+    server = ReadyServer(config, ready)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
-
-
-class _Server(uvicorn.Server):
-    """Says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self._ready()
 
 
 def open_desk(run: Path, raters: Sequence[str], limits: Limits, contents: Contents) -> Desk:
@@ -268,7 +238,7 @@ def serve(
 @contextmanager
 def listening_at(address: Address) -> Iterator[socket.socket]:
     """A bound socket that is closed at the end."""
-    found = bound(address)
+    found = listening(address.host, address.port)
     try:
         yield found
     finally:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sightline import registry
-from sightline.cases import Case, Conversation, Expected
-from sightline.contracts import Defending, Defense, NeedsTarget
+from sightline.cases import Conversation
+from sightline.contracts import Defending, Defense
 from sightline.defenses._guarding import blocked
+from sightline.defenses._refusals import read_refusal, refusal_judge
 from sightline.defenses._texts import filled, with_last_text, without_pictures, wording
-from sightline.errors import UsageError
 from sightline.records import WITHHELD, Response
 
 _BARE = " \t\n.,;:!?\"'"
@@ -43,12 +43,7 @@ class Consistency(Defense):
 
     def __post_init__(self) -> None:
         wording("consistency", self.wording, "wording of defense 'consistency'")
-        judge = registry.inner_method("judge", self.refusals)
-        if isinstance(judge, NeedsTarget):
-            raise UsageError(
-                f"refusals: {self.refusals} asks a model; name a judge by rule, such as refusal_prefix"
-            )
-        object.__setattr__(self, "_judge", judge)
+        object.__setattr__(self, "_judge", refusal_judge(self.refusals))
 
     @property
     def inner(self) -> tuple[Any, ...]:
@@ -75,14 +70,4 @@ class Consistency(Defense):
         return answer
 
     async def _refused(self, conversation: Conversation, reply: Response) -> bool:
-        asked = conversation.last_user_text()
-        case = Case(
-            id="request",
-            conversation=conversation,
-            behavior=asked,
-            expected=Expected.refuse,
-            category="",
-            group="",
-        )
-        verdict = await self._judge.judge(case, conversation, reply)
-        return verdict.outcome in WITHHELD
+        return (await read_refusal(self._judge, conversation, reply)).outcome in WITHHELD

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from sightline import registry
-from sightline.cases import Case, Conversation, Expected, Image
-from sightline.contracts import Defending, Defense, NeedsTarget
+from sightline.cases import Conversation, Image
+from sightline.contracts import Defending, Defense
 from sightline.defenses._guarding import OnDoubt, Reading, blocked, failed, step_of
 from sightline.defenses._phrase_files import PhraseFile, phrase_file
 from sightline.defenses._readers import entry
 from sightline.defenses._reading import MOST_READINGS, SHELF, ReadingError, readings
+from sightline.defenses._refusals import read_refusal, refusal_judge
 from sightline.defenses._texts import filled, without_pictures, wording
 from sightline.defenses.guard_model import GUARD, GuardModel
 from sightline.errors import UsageError
@@ -77,12 +78,7 @@ class OcrGuard(Defense):
     def __post_init__(self) -> None:
         entry(self.reader)
         wording("ocr_guard", self.wording, "wording of defense 'ocr_guard'")
-        judge = registry.inner_method("judge", self.refusals)
-        if isinstance(judge, NeedsTarget):
-            raise UsageError(
-                f"refusals: {self.refusals} asks a model; name a judge by rule, such as refusal_prefix"
-            )
-        object.__setattr__(self, "_judge", judge)
+        object.__setattr__(self, "_judge", refusal_judge(self.refusals))
         if self.check == "guard":
             self._guarding()
         if (self.check == "rule") != bool(self.phrases):
@@ -171,17 +167,9 @@ class OcrGuard(Defense):
 
     async def _refused(self, typed: Conversation, reply: Response) -> Checked:
         """Whether the target refused what was read, typed."""
-        case = Case(
-            id="request",
-            conversation=typed,
-            behavior=typed.last_user_text(),
-            expected=Expected.refuse,
-            category="",
-            group="",
-        )
         if not reply.text.strip():
             return Checked("unparsed", "the target's reply to what was read is empty")
-        verdict = await self._judge.judge(case, typed, reply)
+        verdict = await read_refusal(self._judge, typed, reply)
         return Checked("unsafe" if verdict.outcome in WITHHELD else "safe")
 
     def _guarding(self) -> GuardModel:

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sightline import registry
-from sightline.cases import Case, Conversation, Expected, Part, Turn
-from sightline.contracts import Defending, Defense, NeedsTarget
+from sightline.cases import Conversation, Part, Turn
+from sightline.contracts import Defending, Defense
+from sightline.defenses._refusals import read_refusal, refusal_judge
 from sightline.errors import UsageError, require
 from sightline.records import WITHHELD, Outcome, Pixels, Response
 
@@ -76,12 +77,7 @@ class Smoothing(Defense):
         require(0 < self.pixel_share <= 1, "pixel_share", self.pixel_share, "above 0, at most 1")
         if self.text == self.pixels == "none":
             raise UsageError("defense 'smoothing' changes nothing: set text or pixels")
-        judge = registry.inner_method("judge", self.refusals)
-        if isinstance(judge, NeedsTarget):
-            raise UsageError(
-                f"refusals: {self.refusals} asks a model; name a judge by rule, such as refusal_prefix"
-            )
-        object.__setattr__(self, "_judge", judge)
+        object.__setattr__(self, "_judge", refusal_judge(self.refusals))
 
     @property
     def inner(self) -> tuple[Any, ...]:
@@ -100,7 +96,7 @@ class Smoothing(Defense):
         for number in range(self.copies):
             copy = self._changed(conversation, ctx, number)
             answer = await ctx.generate(copy, purpose=f"copy {number + 1}")
-            verdict = await self._judge.judge(_case(copy), copy, answer)
+            verdict = await read_refusal(self._judge, copy, answer)
             unread = unread or verdict.outcome in _UNDECIDED
             answers[verdict.outcome in WITHHELD].append(answer)
             if len(answers[True]) >= self.copies / 2 or len(answers[False]) > self.copies / 2:
@@ -133,12 +129,6 @@ class Smoothing(Defense):
                 shown.append(ctx.images.put_pixels(after))
             turns.append(Turn(turn.role, tuple(shown)))
         return Conversation(tuple(turns))
-
-
-def _case(asked: Conversation) -> Case:
-    """What a judge of refusals is told."""
-    text = asked.last_user_text()
-    return Case(id="copy", conversation=asked, behavior=text, expected=Expected.refuse, category="", group="")
 
 
 def _flagged(answer: Response, *flags: str) -> Response:

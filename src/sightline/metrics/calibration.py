@@ -39,6 +39,7 @@ from sightline.metrics.intervals import (
 )
 
 FEW_LABELLED = 10
+TOO_FEW = "too few labels"
 LEAST_J = 0.3
 """The least Se + Sp - 1 of a judge with which a rate is corrected by Rogan and Gladen's formula."""
 DRAWS = 2000
@@ -192,13 +193,14 @@ def corrected_share(
     positives, negatives = int((y[known] > 0).sum()), int((y[known] <= 0).sum())
     found = grouped(flags, groups, labels, inclusion)
     if min(positives, negatives) < FEW_LABELLED or int((found.labelled > 0).sum()) < 2:
-        return replace(labels_only(y, groups), note=_too_few(positives, negatives))
+        return replace(labels_only(y, groups), note=too_few(positives, negatives))
     return replace(ppi(found), labelled=int(known.sum()))
 
 
-def _too_few(positives: int, negatives: int) -> str:
+def too_few(positives: int, negatives: int) -> str:
+    """What to note of a rate that labels are too few to correct; begins with `TOO_FEW`."""
     return (
-        f"too few labels to correct by the judge: {positives} of the counted kind and {negatives} of the "
+        f"{TOO_FEW} to correct by the judge: {positives} of the counted kind and {negatives} of the "
         f"other, {FEW_LABELLED} of each are needed"
     )
 
@@ -264,7 +266,7 @@ def rogan_gladen(
     found = grouped(f, groups, labels)
     facts = {"labelled": int(known.sum()), "labelled_groups": int((found.labelled > 0).sum())}
     if min(positive.sum(), negative.sum()) < FEW_LABELLED:
-        return _refused(_too_few(int(positive.sum()), int(negative.sum())), facts)
+        return _refused(too_few(int(positive.sum()), int(negative.sum())), facts)
     hits, true, clear, false = cluster_sums(
         list(groups), f * positive, positive.astype(float), (1 - f) * negative, negative.astype(float)
     )

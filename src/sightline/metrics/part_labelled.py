@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import UsageError
-from sightline.metrics.calibration import FEW_LABELLED, Corrected
+from sightline.metrics.calibration import FEW_LABELLED, Corrected, too_few
 from sightline.metrics.intervals import (
     Floats,
     cluster_sums,
@@ -78,10 +78,7 @@ def corrected_cell(
     positives, negatives = int((truth[known] > 0.5).sum()), int((truth[known] < 0.5).sum())
     facts = _Facts(labelled=int(known.sum()), labelled_groups=int(asked.sum()))
     if min(positives, negatives) < FEW_LABELLED or facts["labelled_groups"] < 2:
-        few = (
-            f"too few labels to correct by the judge: {positives} of the counted kind and {negatives} of the "
-            f"other, {FEW_LABELLED} of each are needed"
-        )
+        few = too_few(positives, negatives)
         return _alone(w_labels[asked], weights[asked], float((w**2).sum()), few, facts)
     total = weights.sum()
     y_mean, f_mean, f_all = w_labels.sum() / total, w_flags.sum() / total, flagged.sum() / rows.sum()

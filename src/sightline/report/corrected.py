@@ -18,7 +18,7 @@ from sightline.judge_check.card import HumanCard
 from sightline.metrics._columns import CELL, Columns, asked, read_columns
 from sightline.metrics.agreement import Share
 from sightline.metrics.bounds import Bounds, bounds
-from sightline.metrics.calibration import FEW_LABELLED, Corrected
+from sightline.metrics.calibration import FEW_LABELLED, TOO_FEW, Corrected
 from sightline.metrics.cells import CellId, method_of
 from sightline.metrics.intervals import Z95
 from sightline.metrics.part_labelled import corrected_cell
@@ -40,7 +40,6 @@ from sightline.report.standing import (
 
 MEASURED = ("asr", "over_refusal")
 MOST_JUDGES = 8
-TOO_FEW = "too few labels"
 Source = Literal["labels", "card", "truth", "exact", "none"]
 
 

@@ -9,12 +9,12 @@ from itertools import groupby
 from markupsafe import Markup
 
 from sightline.metrics.agreement import Share
-from sightline.metrics.calibration import Corrected
+from sightline.metrics.calibration import TOO_FEW, Corrected
 from sightline.metrics.cells import method_of
 from sightline.metrics.confusion import Estimate
 from sightline.metrics.side_by_side import PairAgreement, Ranking, share_of_ceiling
 from sightline.report.cells import Board
-from sightline.report.corrected import TOO_FEW, CellTrust, Trust
+from sightline.report.corrected import CellTrust, Trust
 from sightline.report.headline import Headline
 from sightline.report.standing import EXACT, Standing
 from sightline.report.tables import EXACT_FROM

@@ -11,26 +11,9 @@ from typing import Any
 
 import uvicorn
 
-from sightline.errors import UsageError
+from sightline.listening import ReadyServer
 
 GRACE_S = 30
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0 is any free one.
-
-    Raises:
-        UsageError: if that cannot be done.
-    """
-    try:
-        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family, kind)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(place)
-    except OSError as refused:
-        why = refused.strerror or str(refused)
-        raise UsageError(f"cannot listen on {host}:{port} ({why}); try --port 0") from None
-    return found
 
 
 def run(app: Any, where: socket.socket, ready: Callable[[], None]) -> None:
@@ -49,22 +32,10 @@ def run(app: Any, where: socket.socket, ready: Callable[[], None]) -> None:
     before = signal.signal(signal.SIGTERM, _ended)  # uvicorn raises it again when all is answered
     try:
         with suppress(KeyboardInterrupt):
-            _Server(config, ready).run(sockets=[where])
+            ReadyServer(config, ready).run(sockets=[where])
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _ended(*_: object) -> None:
     """The server has ended; what the command prints afterwards still is to come."""
-
-
-class _Server(uvicorn.Server):
-    """Says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self._ready()
