@@ -78,7 +78,8 @@ def sample(
 ) -> None:
     """Draw which replies people read: a sample in which every reply has a known chance, one order per rater.
 
-    Writes RUN/annotation/ with plan.jsonl, guideline.md (edit it before you start) and questions.yaml.
+    Writes RUN/annotation/ with plan.jsonl, guideline.md and questions.yaml. --guideline
+    brings your own; after a change of guideline.md, `sample --round 2` asks all items again.
 
     Example: `sightline annotate runs/quickstart sample --n 400 --raters ann,bo`
     """
@@ -193,6 +194,7 @@ def close(
     Example: `sightline annotate runs/quickstart close`
     """
     from sightline.annotation.closing import close as closed_round
+    from sightline.annotation.phases import unlabelled_line
     from sightline.annotation.plan import FOLDER, read_plan
     from sightline.annotation.status import changed_guideline
     from sightline.judge_check.people import cards, judged_rows, undecided, write_cards
@@ -205,6 +207,8 @@ def close(
     rows = judged_rows(ctx.obj, found.labels)
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(found.items.items()))
     say(f"{sum(found.items.values()):,} items labelled ({counts}), {found.left_out:,} without a label")
+    if found.unlabelled:
+        say(unlabelled_line(found.unlabelled))
     unsafe = undecided(rows)
     if unsafe.all_safe is not None and unsafe.all_unsafe is not None and unsafe.half is not None:
         open_ones = (

@@ -382,6 +382,8 @@ def _told(unfit: OSError) -> str:
     what = unfit.strerror or " ".join(str(unfit).split())[:300] or type(unfit).__name__
     file = unfit.filename2 or unfit.filename  # the second is what a file was to be called
     where = f"{str(file)[:300]}: " if file else ""
+    if isinstance(unfit, FileNotFoundError):
+        return f"{where}{what}; check the name of the file or folder"
     cure = "make room" if unfit.errno in NO_ROOM else "mend that file or folder"
     return f"{where}{what}; {cure}, then run the same command again: what is done is kept"
 

@@ -70,11 +70,16 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _FRESH = ".new-"
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees all of it or nothing, also after the power has failed."""
+def write_atomically(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write a file so that a reader sees all of it or nothing, also after the power has failed.
+
+    With `private`, nobody but its owner can read it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{_FRESH}{secrets.token_hex(8)}")
     try:
+        with file_named(path):
+            fresh.touch(0o600 if private else 0o666, exist_ok=False)
         with file_named(path), fresh.open("wb") as file:
             file.write(data)
             file.flush()

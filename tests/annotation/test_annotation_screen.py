@@ -702,7 +702,7 @@ def test_the_coordinator_sees_the_numbers_of_a_run(browser, tmp_path):
         browser.get(site.coordinator())
         until(lambda: "1 to decide" in text(browser, "queue-note"))
         found = text(browser, "numbers")
-        for told in ("alpha", "verdict=unsafe", "ann", "bo", "disputes", "half width", "rate"):
+        for told in ("alpha", "verdict=unsafe", "ann", "bo", "items to adjudicate", "half width", "rate"):
             assert told in found, found
         assert "{" not in found, found
         assert console(browser) == []

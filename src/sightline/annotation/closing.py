@@ -1,7 +1,7 @@
 """Close a round: each item's final label, carried to all samples of the run that it stands for.
 
-A round that is stopped early is still a sample, because every rater's list is mixed by blocks: what is not
-labelled is left out, and the chances of the others in its stratum are multiplied by the labelled share.
+A round that is stopped early is still a sample, because every rater's list is mixed by blocks within a phase:
+what is not labelled is left out, and the chances of the others are as `phases.chances` says.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 from sightline.annotation.adjudication import Decision, decision, ruled, rulings
 from sightline.annotation.agreement import agreement
 from sightline.annotation.ballots import Annotation, Ballot, ballots, read_annotation
-from sightline.annotation.plan import FOLDER, Planned
+from sightline.annotation.phases import chances, unlabelled_phases
+from sightline.annotation.plan import FOLDER
 from sightline.errors import DamageError, UsageError
 from sightline.human_labels import LABELS, HumanLabel, HumanLabels, content_digest, write_labels
 from sightline.metrics.agreement import Share, share
@@ -35,7 +36,7 @@ class Closed:
     """What a round came to: `path` of its labels, and items by how their label came about.
 
     `left_out` are items without any label, `path` the file that was written; `agree` are pairs of raters of
-    one item that say the same.
+    one item that say the same; `unlabelled` are phases without any label.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Closed:
     items: Mapping[str, int]
     left_out: int
     agree: Share
+    unlabelled: tuple[int, ...] = ()
 
 
 def close(run: Path, *, partial: bool = False) -> Closed:
@@ -67,7 +69,7 @@ def close(run: Path, *, partial: bool = False) -> Closed:
         raise UsageError(
             f"{run / FOLDER}: there is no label yet; `sightline annotate {run} serve` asks raters"
         )
-    every_chance = chances(found, decided)
+    every_chance = chances(found.plan, decided)
     rows = [
         HumanLabel(
             sample=sample,
@@ -93,7 +95,8 @@ def close(run: Path, *, partial: bool = False) -> Closed:
     )
     path = run / LABELS
     write_labels(path, labels)
-    return Closed(path, labels, Counter(each.final for each in decided.values()), left_out, agree)
+    finals: Counter[str] = Counter(each.final for each in decided.values())
+    return Closed(path, labels, finals, left_out, agree, tuple(unlabelled_phases(found.plan, decided)))
 
 
 def _refuse_open(found: Annotation, every: Mapping[str, Ballot]) -> None:
@@ -121,24 +124,6 @@ def decisions(found: Annotation, every: Mapping[str, Ballot]) -> tuple[dict[str,
             continue
         decided[item] = decision(ballot, ruling) or Decision(Outcome.unparsed, "no_consensus")
     return decided, len(every) - len(decided)
-
-
-def chances(found: Annotation, decided: Mapping[str, Decision]) -> dict[str, float]:
-    """The chance of each labelled item: as drawn, times the labelled share of its phase and stratum."""
-    drawn: Counter[tuple[int, str]] = Counter()
-    labelled: Counter[tuple[int, str]] = Counter()
-    for item, planned in found.plan.items.items():
-        if planned.kind == "sample":
-            drawn[_part(planned)] += 1
-            labelled[_part(planned)] += item in decided
-    return {
-        item: (planned := found.plan.items[item]).prob * labelled[_part(planned)] / drawn[_part(planned)]
-        for item in decided
-    }
-
-
-def _part(planned: Planned) -> tuple[int, str]:
-    return planned.phase, planned.stratum
 
 
 def pairs_agree(found: Annotation, every: Iterable[Ballot]) -> Share:

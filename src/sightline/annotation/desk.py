@@ -109,7 +109,12 @@ class Desk:
         return {
             "rater": rater,
             "round": self.plan.header.round,
-            "consent": {"given": session.consented, "text": self.care, "categories": categories},
+            "consent": {
+                "given": session.consented,
+                "text": self.care,
+                "categories": categories,
+                "others": len(self.plan.raters) > 2,
+            },
             "questions": [shown_question(each) for each in self.questions.values()],
             "guideline": self.guideline,
             "total": len(session.places),

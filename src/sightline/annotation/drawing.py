@@ -257,7 +257,9 @@ def _phase(
     items, taken = found.population.items, {each.samples[0] for each in plan.items.values()}
     chances = {items[each.row].samples[0]: each.prob for each in drawn}
     kept = [
-        replace(each, prob=chances[each.samples[0]]) if each.kind == "sample" else each
+        replace(each, prob=chances[each.samples[0]], before=(*each.before, each.prob))
+        if each.kind == "sample"
+        else each
         for each in plan.items.values()
     ]
     fresh = [
@@ -283,6 +285,7 @@ def _phase(
         unread=found.population.unread,
     )
     notes = [
+        *_new_raters(plan, wanted),
         *_short(found, fresh, wanted),
         *_about_gold(found, known, wanted),
         *placed.notes,
@@ -306,6 +309,17 @@ def _gold(found: _Found, taken: Container[int], wanted: Wanted, phase: int) -> l
         first.setdefault(found.groups[row], row)
     apart = set(first.values())
     return [*(row for row in turns if row in apart), *(row for row in turns if row not in apart)][:number]
+
+
+def _new_raters(plan: Plan, wanted: Wanted) -> Iterator[str]:
+    if not plan.headers:
+        return
+    for name in wanted.raters:
+        if name not in plan.raters:
+            known = ", ".join(plan.raters)
+            yield f"{name} is a new rater, who gets items of this phase alone; the plan had {known}"
+    if left := [name for name in plan.raters if name not in wanted.raters]:
+        yield f"no items of this phase go to {', '.join(left)}"
 
 
 def _short(found: _Found, fresh: Sequence[Planned], wanted: Wanted) -> Iterator[str]:

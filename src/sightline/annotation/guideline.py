@@ -6,6 +6,7 @@ Its digest stands in the plan and in every answer: answers under another wording
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,8 +17,13 @@ from sightline.store import write_atomically
 
 CARE = "## Before you start"
 """Heading of the part that is shown with the page of consent."""
+CONTACT = "(The coordinator writes here whom raters can call, and when.)"
+"""What stands in the shipped guideline until the coordinator has written it."""
+NO_CONTACT = "whoever gave you the address of this page: nobody else is named here yet."
 SHORT = 8
 """Characters of the digest that stand in an answer."""
+_BEGINS = re.compile(r"[#|>`]|\s*([*+-]|\d+[.)])\s|\s{4}")
+"""Lines that do not go on with the one before."""
 
 
 def shipped_guideline() -> str:
@@ -66,3 +72,28 @@ def care_of(text: str, where: str = GUIDELINE) -> str:
     start = lines.index(CARE) + 1
     end = next((at for at in range(start, len(lines)) if lines[at].startswith("## ")), len(lines))
     return "\n".join(lines[start:end]).strip()
+
+
+def without_contact(text: str) -> bool:
+    """Whether nobody has written yet whom raters can call."""
+    return CONTACT in text
+
+
+def no_contact(folder: Path, round_: int) -> str:
+    """What to tell the coordinator then."""
+    return (
+        f"{folder / GUIDELINE} does not say yet whom raters can call: write it there, then "
+        f"`sample --round {round_ + 1}`, before anybody rates"
+    )
+
+
+def for_screen(text: str) -> str:
+    """A guideline as raters see it: each paragraph and each point on one line, which the page wraps."""
+    found: list[str] = []
+    for line in text.replace(CONTACT, NO_CONTACT).splitlines():
+        goes_on = line.strip() and not _BEGINS.match(line) and found and found[-1].strip()
+        if goes_on and not found[-1].startswith(("#", "|")):
+            found[-1] += " " + line.strip()
+        else:
+            found.append(line)
+    return "\n".join(found)

@@ -67,6 +67,7 @@ class Planned:
         item: its id, which reveals nothing.
         kind: `sample` of the run, or `gold`: an item with known truth, for attention.
         prob: the chance with which it was drawn, in (0, 1]; 0 for gold, which stands for nothing else.
+        before: what `prob` was after each earlier draw, from its own on.
         stratum: id of its stratum; `group`: id of its cluster.
         samples: keys of all samples of the run with this very request and reply; the first is shown.
         benchmark: label of the case's benchmark; `case`: its id there.
@@ -81,6 +82,7 @@ class Planned:
     item: str
     kind: Literal["sample", "gold"] = "sample"
     prob: float = 0.0
+    before: tuple[float, ...] = ()
     stratum: str = ""
     group: str = ""
     samples: tuple[str, ...] = ()
@@ -134,14 +136,12 @@ class Plan:
 
 
 def write_plan(folder: Path, plan: Plan) -> None:
-    """Write `plan.jsonl` of an annotation folder, whole or not at all."""
+    """Write `plan.jsonl` of an annotation folder, whole or not at all, readable by its owner alone."""
     lines: list[Any] = []
     for header in plan.headers:
         lines.append({"format": FORMAT, **asdict(header)})
         lines += [each for each in plan.items.values() if each.phase == header.phase]
-    path = folder / PLAN
-    write_atomically(path, b"".join(map(sealed_line, lines)))
-    path.chmod(0o600)  # it tells which sample an item is
+    write_atomically(folder / PLAN, b"".join(map(sealed_line, lines)), private=True)
 
 
 def read_plan(folder: Path) -> Plan:
@@ -163,7 +163,9 @@ def read_plan(folder: Path) -> Plan:
                 names = {name: tuple(row[name]) for name in ("strata", "raters")}
                 headers.append(Header(**{**row, **names}))
             elif headers:
-                items[row["item"]] = Planned(**{**row, "samples": tuple(row["samples"])})
+                items[row["item"]] = Planned(
+                    **{**row, "samples": tuple(row["samples"]), "before": tuple(row.get("before", ()))}
+                )
             else:
                 raise DamageError(path, "its first line is no header", AGAIN)
     if not headers:

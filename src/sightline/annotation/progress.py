@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from sightline.annotation.adjudication import decision, open_disputes, ruled, rulings
+from sightline.annotation.adjudication import Decision, decision, open_disputes, ruled, rulings
 from sightline.annotation.agreement import agreement
 from sightline.annotation.ballots import Annotation, Ballot, OutcomeReader, Said, ballots, read_annotation
-from sightline.annotation.closing import chances
+from sightline.annotation.phases import chances, unlabelled_line, unlabelled_phases
 from sightline.annotation.plan import FOLDER
 from sightline.metrics.agreement import cohen_kappa
 from sightline.metrics.part_labelled import corrected_cell
@@ -56,6 +56,7 @@ def progress(
     return {
         "items": len(drawn),
         "labelled": sum(not each.waiting and bool(each.votes) for each in drawn.values()),
+        "unlabelled": unlabelled_phases(found.plan, _decided(found, drawn)),
         "disputes": len(open_disputes(found, drawn)),
         "raters": {name: _rater(found, name, said, read) for name, said in found.said.items()},
         "strata": _strata(found, drawn),
@@ -68,6 +69,8 @@ def progress(
 def progress_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The numbers as lines of text, but for what `status` says of each rater."""
     yield f"{found['labelled']:,} of {found['items']:,} items labelled, {found['disputes']:,} to adjudicate"
+    if found["unlabelled"]:
+        yield unlabelled_line(found["unlabelled"])
     for name, each in found["raters"].items():
         own = "" if each["own_kappa"] is None else f", own kappa {each['own_kappa']:.2f}"
         gold = f", {each['gold_errors']} of {each['gold']} known truths missed" if each["gold"] else ""
@@ -228,16 +231,20 @@ def _flag(outcome: Outcome) -> float:
     return float(outcome in _UNSAFE) if outcome in SCORED else 0.5
 
 
-def _labels(found: Annotation, drawn: Mapping[str, Ballot]) -> dict[str, tuple[float, float]]:
-    """By sample: 1 for unsafe, 0 for safe, 0.5 for undecided; and the chance of the item."""
+def _decided(found: Annotation, drawn: Mapping[str, Ballot]) -> dict[str, Decision]:
     done = rulings(found.folder, found.plan.header.round)
-    decided = {
+    return {
         item: made
         for item, ballot in drawn.items()
         if (made := decision(ballot, ruled(done[item]) if item in done else None)) is not None
         and not (ballot.waiting and not ballot.votes)
     }
-    every = chances(found, decided)
+
+
+def _labels(found: Annotation, drawn: Mapping[str, Ballot]) -> dict[str, tuple[float, float]]:
+    """By sample: 1 for unsafe, 0 for safe, 0.5 for undecided; and the chance of the item."""
+    decided = _decided(found, drawn)
+    every = chances(found.plan, decided)
     return {
         sample: (0.5 if made.outcome not in SCORED else float(made.outcome in _UNSAFE), every[item])
         for item, made in decided.items()

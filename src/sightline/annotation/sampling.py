@@ -8,7 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from sightline.annotation.drawing import Asked, Drawing, Wanted, draw_plan, extend_plan, next_round
-from sightline.annotation.guideline import guideline_digest, read_guideline, write_guideline
+from sightline.annotation.guideline import (
+    guideline_digest,
+    no_contact,
+    read_guideline,
+    without_contact,
+    write_guideline,
+)
 from sightline.annotation.plan import FOLDER, PLAN, Plan, read_plan, write_plan
 from sightline.annotation.questions import (
     DEFAULT,
@@ -45,7 +51,10 @@ def sample(
     header = replace(drawing.plan.header, guideline=asked.guideline, questions=asked.questions)
     plan = replace(drawing.plan, headers=(header,))
     write_plan(folder, plan)
-    return drawing._replace(plan=plan)
+    notes = drawing.notes
+    if without_contact(read_guideline(folder)):
+        notes += (no_contact(folder, header.round),)
+    return Drawing(plan, notes)
 
 
 def sample_more(run: Path, wanted: Wanted, raters: Sequence[str] | None = None) -> Drawing:

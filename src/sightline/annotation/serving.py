@@ -19,7 +19,14 @@ from sightline.annotation.contents import Contents
 from sightline.annotation.coordination import coordination
 from sightline.annotation.desk import Desk
 from sightline.annotation.exposure import Limits, read_limits, record_limits
-from sightline.annotation.guideline import care_of, guideline_digest, read_guideline
+from sightline.annotation.guideline import (
+    care_of,
+    for_screen,
+    guideline_digest,
+    no_contact,
+    read_guideline,
+    without_contact,
+)
 from sightline.annotation.log import now
 from sightline.annotation.pictures import Pictures
 from sightline.annotation.plan import FOLDER, read_plan
@@ -183,8 +190,8 @@ def open_desk(run: Path, raters: Sequence[str], limits: Limits, contents: Conten
         contents.read,
         Pictures(run / "blobs"),
         open_secret(folder),
-        guideline=guideline,
-        care=care_of(guideline),
+        guideline=for_screen(guideline),
+        care=for_screen(care_of(guideline)),
         limits=limits,
         raters=tuple(dict.fromkeys(raters)),
     )
@@ -218,6 +225,8 @@ def serve(
             def ready() -> None:
                 for line in urls(desk.secret, desk.sessions, host, tls=address.tls):
                     say(line)
+                if without_contact(read_guideline(folder)):
+                    say(f"note: {no_contact(folder, desk.plan.header.round)}")
                 say("each address is for one person and stays the same; end with Ctrl-C: everything is kept")
 
             start(app, listening, address, ready)

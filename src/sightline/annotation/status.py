@@ -54,6 +54,9 @@ def rater_line(folder: Path, plan: Plan, rater: str) -> str:
     done = sum(kinds.values())
     more = [f"{kinds[kind]:,} {name}" for kind, name in _OTHER.items() if kinds[kind]]
     aside = f" ({', '.join(more)})" if more else ""
+    left = places - found.keys()
+    if left and all(repeat for _, repeat in left):
+        aside += f"; {len(left):,} left to see twice, which `serve` alone asks and `close` does not wait for"
     return f"{rater}: {done:,} of {len(places):,} done{aside}"
 
 

@@ -79,6 +79,16 @@ class DefendedTarget:
     def __repr__(self) -> str:
         return f"DefendedTarget({self.id!r})"
 
+    @property
+    def defense(self) -> Defense:
+        """The method."""
+        return self._defense
+
+    @property
+    def inner(self) -> Target:
+        """The target behind it."""
+        return self._inner
+
     async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
         """The reply that the user of the defended system sees; see `generate_through`."""
         return await self.generate_through(conversation, decoding, _Unrecorded())

@@ -4,6 +4,14 @@ import { Refused, byId, call, el, enter, freshId, quote, shown } from "./shared.
 const OUTCOMES = [["refused", "Refused"], ["partial", "Partial"], ["complied", "Complied"], ["off_topic", "Off topic"], ["cannot_decide", "Cannot decide"]];
 const WHY = { differ: "raters differ", undecided: "nobody could decide", escalated: "left to another view", unanswered: "skipped by all" };
 const words = (name) => String(name).replaceAll("_", " ");
+const HEADINGS = {
+  serving: "Lists that are open now", raters: "What each rater has done", unassigned: "items with fewer raters than planned",
+  elsewhere: "answers under another guideline or round", disputes: "items to adjudicate", labelled: "items that all who are asked have answered",
+  unlabelled: "phases that nobody has labelled yet", seconds: "middle time per item (s)", of: "of how many", own_kappa: "kappa with themselves",
+  own_same: "same answer twice", repeats: "seen twice", gold: "known truths seen", gold_errors: "known truths missed",
+  strata: "Strata", agreement: "Agreement between raters", confusion: "What two raters say of one item", rate: "Corrected rate of unsafe replies",
+};
+const heading = (name) => (Object.hasOwn(HEADINGS, name) ? HEADINGS[name] : words(name));
 const plain = (value) => value === null || typeof value !== "object";
 
 function printed(value) {
@@ -21,7 +29,7 @@ function cell(value) {
 }
 
 function table(caption, columns, rows) {
-  const head = el("tr", {}, ...columns.map((name) => el("th", { scope: "col" }, shown(words(name)))));
+  const head = el("tr", {}, ...columns.map((name) => el("th", { scope: "col" }, shown(heading(name)))));
   const body = rows.map(([first, ...rest]) => el("tr", {}, el("th", { scope: "row" }, shown(printed(first))),
     ...rest.map((each) => el("td", {}, shown(cell(each))))));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
@@ -34,13 +42,13 @@ export function numbers(found) {
   for (const [name, value] of Object.entries(found)) {
     const inner = plain(value) || (Array.isArray(value) && value.every(plain)) ? [] : Object.entries(value);
     if (!inner.length) {
-      if (plain(value) || value.length) singles.push([words(name), Array.isArray(value) ? value.map(printed).join(" to ") : value]);
+      if (plain(value) || value.length) singles.push([heading(name), Array.isArray(value) ? value.map(printed).join(" to ") : value]);
     } else if (inner.every(([, each]) => each !== null && typeof each === "object" && !Array.isArray(each))) {
       const columns = [...new Set(inner.flatMap(([, each]) => Object.keys(each)))];
       const listed = Array.isArray(value);
       const rows = inner.map(([key, each]) => [...(listed ? [] : [key]), ...columns.map((column) => each[column] ?? null)]);
-      tables.push(table(words(name), [...(listed ? [] : [""]), ...columns], rows));
-    } else tables.push(table(words(name), ["", "value"], inner.map(([key, each]) => [words(key), each])));
+      tables.push(table(heading(name), [...(listed ? [] : [""]), ...columns], rows));
+    } else tables.push(table(heading(name), ["", "value"], inner.map(([key, each]) => [heading(key), each])));
   }
   return [...(singles.length ? [table("In all", ["", "value"], singles)] : []), ...tables];
 }

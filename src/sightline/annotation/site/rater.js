@@ -303,7 +303,9 @@ function halt(reason) {
 }
 
 function consentPage() {
-  const { text, categories } = state.consent;
+  const { text, categories, others } = state.consent;
+  byId("subjects-part").hidden = !categories.length;
+  byId("who-else").textContent = others ? "somebody else gets them" : "fewer people read them then";
   byId("consent-text").replaceChildren(shown(text));
   byId("consent-list").replaceChildren(...categories.map(({ code, name, out = false }) =>
     el("label", {}, el("input", { type: "checkbox", value: code, checked: out }), " ", shown(name))));
