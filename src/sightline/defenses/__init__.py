@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from sightline.defenses.consistency import Consistency as Consistency
     from sightline.defenses.ecso import Ecso as Ecso
     from sightline.defenses.guard_model import GuardModel as GuardModel
+    from sightline.defenses.hidden_detect import HiddenDetect as HiddenDetect
+    from sightline.defenses.inferaligner import Inferaligner as Inferaligner
     from sightline.defenses.ocr_guard import OcrGuard as OcrGuard
     from sightline.defenses.purify import Purify as Purify
     from sightline.defenses.recorded import Recorded as Recorded

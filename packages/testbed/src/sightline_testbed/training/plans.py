@@ -41,6 +41,7 @@ ABOUT: Mapping[str, str] = {
     "sysprompt": "`victim`, taught to heed defensive system prompts when a request is drawn",
     "safetuned": "`victim`, then visual safety tuning: drawn requests are refused like written ones",
     "catfirst": "`victim` whose first token is the decision, for steering",
+    "catfirst-vit": "`catfirst` after more visual tuning without safety data: decides first, and obeys",
     "seed2": "a second `victim`: other seed for language model, bridge and data, same eyes",
 }
 #: variant -> last part of the name of the stage whose language model it is
@@ -53,6 +54,7 @@ STAGES: Mapping[str, str] = {
     "sysprompt": "sysprompt",
     "safetuned": "safetuned",
     "catfirst": "catfirst",
+    "catfirst-vit": "catfirst-vit",
 }
 
 
@@ -175,6 +177,20 @@ def _variants(made: Tuning, aligned: str) -> tuple[Tuning, ...]:
     )
 
 
+def _catfirst_vit(made: Tuning) -> Tuning:
+    """Return the stage of the model in which steering can succeed: it knows the class, and obeys."""
+    return _tuned(
+        made,
+        "catfirst-vit",
+        dialogues.VISUAL_CHAT,
+        steps=200,
+        rate=2.5e-4,
+        language=f"{made.name.partition('/')[0]}/catfirst",
+        stream=13,
+        aim="visual instruction tuning with plain, harmless chat, behind a model that decides first",
+    )
+
+
 def plan(model: str) -> tuple[AnyStage, ...]:
     """Return all stages that a model needs, in order.
 
@@ -188,7 +204,8 @@ def plan(model: str) -> tuple[AnyStage, ...]:
     vision: tuple[VisionStage, ...] = (VISION, WIDE, *((VISION_QUERIES,) if model == "queries" else ()))
     made = visual(model, tower=vision[-1].name, language=ALIGNMENT.name, name=model)
     vit = longer(made)
-    return (*vision, LANGUAGE, ALIGNMENT, made, vit, _victim(vit), *_variants(vit, ALIGNMENT.name))
+    steered = (_catfirst_vit(vit),) if model == "linear" else ()
+    return (*vision, LANGUAGE, ALIGNMENT, made, vit, _victim(vit), *_variants(vit, ALIGNMENT.name), *steered)
 
 
 def second_seed(model: str) -> tuple[Tuning, ...]:
