@@ -157,10 +157,10 @@ class HiddenDetect(Fits):
 
     async def _leaning(self, shown: Conversation, ctx: Fitting, tokens: Sequence[int]) -> Floats:
         defending = ctx.defending(shown)
-        found = leaning(await defending.inside.lens(await defending.states(shown)), tokens)
-        if not np.isfinite(found).all():
+        scores = await defending.inside.lens(await defending.states(shown))
+        if not np.isfinite(scores).all():
             raise UsageError("the model's scores are not finite; run it in float32")
-        return found
+        return leaning(scores, tokens)
 
 
 def leaning(scores: Floats, tokens: Sequence[int]) -> Floats:

@@ -174,20 +174,16 @@ def _variants(made: Tuning, aligned: str) -> tuple[Tuning, ...]:
             # without it, the classes of the training topics are learned by heart, and those of others guessed
             weight_decay=0.3,
         ),
-    )
-
-
-def _catfirst_vit(made: Tuning) -> Tuning:
-    """Return the stage of the model in which steering can succeed: it knows the class, and obeys."""
-    return _tuned(
-        made,
-        "catfirst-vit",
-        dialogues.VISUAL_CHAT,
-        steps=200,
-        rate=2.5e-4,
-        language=f"{made.name.partition('/')[0]}/catfirst",
-        stream=13,
-        aim="visual instruction tuning with plain, harmless chat, behind a model that decides first",
+        _tuned(
+            made,
+            "catfirst-vit",
+            dialogues.VISUAL_CHAT,
+            steps=200,
+            rate=2.5e-4,
+            language=f"{made.name.partition('/')[0]}/catfirst",
+            stream=13,
+            aim="visual instruction tuning with plain, harmless chat, behind a model that decides first",
+        ),
     )
 
 
@@ -204,8 +200,7 @@ def plan(model: str) -> tuple[AnyStage, ...]:
     vision: tuple[VisionStage, ...] = (VISION, WIDE, *((VISION_QUERIES,) if model == "queries" else ()))
     made = visual(model, tower=vision[-1].name, language=ALIGNMENT.name, name=model)
     vit = longer(made)
-    steered = (_catfirst_vit(vit),) if model == "linear" else ()
-    return (*vision, LANGUAGE, ALIGNMENT, made, vit, _victim(vit), *_variants(vit, ALIGNMENT.name), *steered)
+    return (*vision, LANGUAGE, ALIGNMENT, made, vit, _victim(vit), *_variants(vit, ALIGNMENT.name))
 
 
 def second_seed(model: str) -> tuple[Tuning, ...]:
