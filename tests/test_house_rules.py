@@ -44,6 +44,7 @@ LAYERS = [
     {
         "craft",
         "defending",
+        "fitting",
         "contracts",
         "cards",
         "registry",
@@ -90,6 +91,7 @@ LAYERS = [
         "judge_commands",
         "serve_commands",
         "gate_commands",
+        "fit_commands",
         "annotate_commands",
         "annotate_exchange",
         "convert_commands",
