@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from sightline.attacks.conversation.bap_text import BapText as BapText
     from sightline.attacks.conversation.best_of_n import BestOfN as BestOfN
     from sightline.attacks.conversation.chain import Chain as Chain
+    from sightline.attacks.conversation.checker_injection import CheckerInjection as CheckerInjection
     from sightline.attacks.conversation.crescendo import Crescendo as Crescendo
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
     from sightline.attacks.conversation.ideator import Ideator as Ideator
+    from sightline.attacks.conversation.known_prompt import KnownPrompt as KnownPrompt
     from sightline.attacks.conversation.modality_switch import ModalitySwitch as ModalitySwitch
     from sightline.attacks.conversation.pair import Pair as Pair
     from sightline.attacks.conversation.sasp import SASP as SASP
