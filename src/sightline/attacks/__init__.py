@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from sightline.attacks.typographic.jood import JOOD as JOOD
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
     from sightline.attacks.typographic.mml import MML as MML
+    from sightline.attacks.typographic.ocr_style_search import OcrStyleSearch as OcrStyleSearch
     from sightline.attacks.typographic.query_relevant import QueryRelevant as QueryRelevant
     from sightline.attacks.typographic.si_attack import SIAttack as SIAttack
     from sightline.attacks.typographic.visual_roleplay import VisualRoleplay as VisualRoleplay

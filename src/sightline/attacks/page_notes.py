@@ -32,7 +32,6 @@ class NoteStyle:
     font: str
     font_px: int
     place: Place
-    padding_px: int = 2
 
     def check(self) -> None:
         """Make sure that this can be drawn. Raises UsageError naming the setting."""
@@ -72,9 +71,8 @@ def noted_page(page: Pixels, sentence: str, style: NoteStyle) -> Pixels:
         UsageError: if the font cannot draw it, or the picture is too small.
     """
     height, width = page.shape[:2]
-    look = TextStyle(
-        font=font_files.find_font(style.font), font_px=style.font_px, padding_px=style.padding_px
-    )
+    padding = max(1, style.font_px // 10)
+    look = TextStyle(font=font_files.find_font(style.font), font_px=style.font_px, padding_px=padding)
     strip = text_strip(sentence, look, width)
     if style.place == "below":
         return stacked([page, strip], WHITE)

@@ -117,6 +117,7 @@ _SWITCH = {"drawn_by": "figstep(preset='testbed')", "opening": "what is a glimbe
 #: one empty item leaves room for a sentence at the page's foot
 _FOOT = {"attack": "figstep(preset='testbed', items=1)", "font_px": 9}
 _CHECKER = {**_FOOT, "checker": "testbed", "place": "foot"}
+_STYLES = {**_FIGSTEP, "font_px": 10, "wrap_chars": 9}
 _KNOWN = {
     **_FOOT,
     "defense": "adashield(preset='testbed')",
@@ -157,6 +158,11 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "testbed": _CHECKER,
         "testbed_neutral": {**_CHECKER, "words": "neutral"},
         "testbed_typed": {**_CHECKER, "shown": "typed"},
+    },
+    "ocr_style_search": {
+        "testbed": _STYLES,
+        "testbed_plain": {**_STYLES, "styles": "plain"},
+        "testbed_rapidocr": {**_STYLES, "reader": "rapidocr"},
     },
     "known_prompt": {
         "testbed": _KNOWN,

@@ -3,8 +3,8 @@
 Defenses that ask a model about the request or the reply (guards, `ecso`, `self_moderation`, `consistency`,
 the text check of `ocr_guard`) show it the attacker's own picture. A sentence that is drawn there speaks to
 it: the visual form of an injected instruction (Greshake et al., "Not what you've signed up for",
-arXiv:2302.12173; no code is followed here). Nothing else of the inner attack changes: what the defense takes away and this gets
-back is the sentence's doing.
+arXiv:2302.12173; no code is followed here). Nothing else of the inner attack changes: what the defense takes
+away and this gets back is the sentence's doing.
 
 The sentences of `texts/checker_injection.yaml` are our own, by what a checker asks (`checker`); `file` names
 others. They are tried in their order on the target, with `oracle: defended` on the defended one, until the
