@@ -47,7 +47,7 @@ def coordination(run: Path, desk: Desk, numbers: Numbers | None = None) -> Coord
     def ruled(request: str, item: str, outcome: str, note: str) -> Mapping[str, Any]:
         try:
             with lock:
-                event = adjudicate(folder, item, outcome, note, request=request)
+                event = adjudicate(folder, item, outcome, note, request=request, found=files.read())
         except DamageError:
             raise
         except UsageError as refused:
