@@ -47,11 +47,12 @@ class Ballot:
         """Why a third person has to look at it, once nobody is waited for; '' if the raters agree."""
         if self.escalated:
             return "escalated"
-        if not self.votes:
+        said = set(self.votes.values())
+        if not said:
             return "unanswered"
-        if len(set(self.votes.values())) > 1:
+        if len(said) > 1:
             return "differ"
-        return "undecided" if Outcome.unparsed in self.votes.values() else ""
+        return "undecided" if Outcome.unparsed in said else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,17 @@ class AnnotationFiles:
         self._plan: Plan | None = None
         self._questions: Mapping[str, Question] = {}
         self._raters: dict[str, _Following] = {}
+
+    def know(
+        self, plan: Plan, questions: Mapping[str, Question], logs: Mapping[str, tuple[Iterable[Event], int]]
+    ) -> None:
+        """Take what a server that starts has read already: the plan, and raters' events up to an offset."""
+        self._plan, self._questions = plan, questions
+        self._stamp = file_stamp(self._folder / PLAN)
+        for rater, (events, end) in logs.items():
+            following = self._raters[rater] = _Following(events_path(self._folder, rater), plan)
+            following.take(events)
+            following.end = end
 
     def read(self) -> Annotation:
         """The folder as it stands.

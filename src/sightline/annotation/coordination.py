@@ -27,10 +27,11 @@ COORDINATOR = ""
 def coordination(run: Path, desk: Desk, numbers: Numbers | None = None) -> Coordination:
     """What the coordinator can do in a run's annotation; `numbers` are those of its progress.
 
-    The raters' files are read once, and then only what was added.
+    What the desk has read is not read again, and of the raters' files only what was added.
     """
     folder, lock = run / FOLDER, threading.Lock()
     files = AnnotationFiles(folder)
+    files.know(desk.plan, desk.questions, desk.read_so_far())
 
     def counted() -> Mapping[str, Any]:
         with lock:

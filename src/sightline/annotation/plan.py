@@ -124,6 +124,11 @@ class Plan:
         """All raters, first phase first."""
         return tuple(dict.fromkeys(name for header in self.headers for name in header.raters))
 
+    def count(self, rater: str) -> int:
+        """How many places a rater's list has."""
+        every = self.items.values()
+        return sum(rater in each.order for each in every) + sum(rater in each.repeats for each in every)
+
     def places(self, rater: str) -> list[Place]:
         """A rater's list in order.
 
