@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sightline import registry
+from sightline.closure import without_code
 from sightline.contracts import Scores, converses, scores_of
 from sightline.digests import digest
 from sightline.errors import ContractError
@@ -25,8 +26,11 @@ from sightline.shards import Row
 from sightline.study.case_table import CaseTable
 from sightline.study.config import Study
 from sightline.study.context import RunContext, StudyTarget
+from sightline.study.fitted import cases_used, seen
 from sightline.study.grid import Column, cell_name
 from sightline.study.judging import Answers, Sample, verdict_key
+from sightline.study.named import NamedAttack
+from sightline.study.surrogates import adapts
 from sightline.tables import GROUP_ROWS, Table, open_tables
 
 NOT_RESULTS = frozenset({"sample", "artifact", "target_hash", "seconds", "craft_seconds", "error"})
@@ -145,14 +149,15 @@ def _batches(answers: Answers, judged: Table) -> Iterator[tuple[list[Row], dict[
     run = answers.run
     readers = [_Reader(judge.id, registry.identity(judge), scores_of(judge)) for judge in run.judges]
     for target in run.targets:
+        used = cases_used(target)
         for case_table, column in run.cells(target):
             constant = _cell_columns(run.study, case_table, column, target)
             for batch in answers.of_cell(case_table, column, target.target):
-                yield list(_rows(batch, readers, judged)), constant
+                yield list(_rows(batch, readers, judged, used)), constant
 
 
 def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: StudyTarget) -> dict[str, Any]:
-    named, threat = column.named, column.named.attack.card.threat
+    named = column.named
     return {
         "study": study.name,
         "cell": cell_name(case_table.source, target.name, column.named, target.defense),
@@ -165,7 +170,7 @@ def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: S
         "crafted_on": column.crafted_on,
         "made_on_target": _made_on(column, target),
         "attack_params": registry.spec(column.named.attack),
-        "oracle": named.oracle if converses(named.attack) else threat.oracle if threat else "none",
+        "oracle": _oracle(named),
         "defense": target.defense.label,
         "benchmark": case_table.source.label,
         "release": case_table.release[:16],
@@ -173,7 +178,7 @@ def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: S
 
 
 def _made_on(column: Column, target: StudyTarget) -> bool | None:
-    """Whether an attack looked into the model that answers, or talked to it, bare or behind its defense.
+    """Whether an attack looked into the model that answers or talked to it, bare or behind its defense.
 
     None if it did neither with any model.
     """
@@ -181,10 +186,24 @@ def _made_on(column: Column, target: StudyTarget) -> bool | None:
         return None
     talked = column.talkers.target if column.talkers is not None else None
     itself = talked is not None and f":{target.target.id}".endswith(f":{talked.id}")
-    return itself or target.name in models_of(column.crafted_on)
+    answers = f":{without_code(target.target.id)}"
+    names = zip(column.surrogates, column.named.surrogates, strict=True)
+    known = (without_code(each.id) for each, name in names if adapts([name]))
+    through = any(answers.endswith(f":{identity}") for identity in known)
+    return itself or through or target.name in models_of(column.crafted_on)
 
 
-def _rows(batch: list[Sample], readers: list[_Reader], judged: Table) -> Iterator[Row]:
+def _oracle(named: NamedAttack) -> str:
+    """What an attack asks while it is made: one through a defense has the defended target for its oracle."""
+    threat = named.attack.card.threat
+    if converses(named.attack) or named.oracle != "none":
+        return named.oracle
+    return threat.oracle if threat else "none"
+
+
+def _rows(
+    batch: list[Sample], readers: list[_Reader], judged: Table, used: frozenset[str] | None
+) -> Iterator[Row]:
     for judge, identity, scores in readers:
         verdicts = judged.rows([verdict_key(sample, judge, identity) for sample in batch])
         for sample, verdict in zip(batch, verdicts, strict=True):
@@ -192,10 +211,10 @@ def _rows(batch: list[Sample], readers: list[_Reader], judged: Table) -> Iterato
                 raise ContractError(
                     f"case {sample.case['id']} has no verdict by {judge}: run the judge stage first"
                 )
-            yield _row(sample, verdict, scores)
+            yield _row(sample, verdict, scores, used)
 
 
-def _row(sample: Sample, verdict: Row, scores: Scores) -> Row:
+def _row(sample: Sample, verdict: Row, scores: Scores, used: frozenset[str] | None) -> Row:
     case, artifact, response = sample.case, sample.artifact, sample.response
     crafting = cost_of(artifact.get("cost"))
     cost = cost_of(response.get("cost")) + cost_of(verdict.get("cost")) + crafting
@@ -224,7 +243,7 @@ def _row(sample: Sample, verdict: Row, scores: Scores) -> Row:
         "tokens_out": cost.tokens_out,
         "flops": cost.flops,
         "seconds": cost.seconds,
-        "seen": artifact.get("in_training_set"),
+        "seen": seen(case, artifact, used),
         "craft_shared": artifact.get("shared", False),
         "craft_calls": crafting.calls_target + crafting.calls_aux,
         "craft_calls_aux": crafting.calls_aux,

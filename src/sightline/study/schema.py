@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from sightline.budget import Budget
 from sightline.cases import Expected
 from sightline.errors import UsageError
+from sightline.gating.limits import Limits
 
 
 def _entry(value: Any) -> Any:
@@ -93,7 +94,8 @@ class AttackEntry(MethodEntry):
 
     `then` are attacks that go on with what it made; `grid` makes a column of every combination of settings.
     `oracle` says whether an attack that asks the target talks to the bare one or to the defended one of each
-    cell; `talks_to` names one target for all, whose script the others are shown.
+    cell; `talks_to` names one target for all, whose script the others are shown. An attack on gradients with
+    `oracle: defended` is crafted on the defended target of each cell.
     """
 
     surrogate: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
@@ -221,3 +223,4 @@ class StudyFile(BaseModel):
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
     retries: Annotated[int, Field(ge=0, le=20)] = 5
     timeout: Annotated[int, Field(ge=1, le=600)] | None = None
+    gate: Limits | None = None
