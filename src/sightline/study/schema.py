@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from sightline.budget import Budget
 from sightline.cases import Expected
 from sightline.errors import UsageError
+from sightline.gating.limits import Limits
 
 
 def _entry(value: Any) -> Any:
@@ -93,7 +94,8 @@ class AttackEntry(MethodEntry):
 
     `then` are attacks that go on with what it made; `grid` makes a column of every combination of settings.
     `oracle` says whether an attack that asks the target talks to the bare one or to the defended one of each
-    cell; `talks_to` names one target for all, whose script the others are shown.
+    cell; `talks_to` names one target for all, whose script the others are shown. An attack on gradients with
+    `oracle: defended` is crafted on the defended target of each cell.
     """
 
     surrogate: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
@@ -198,6 +200,23 @@ class DecodingEntry(BaseModel):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
+class TrainEntry(BaseModel):
+    """A training as written in a study: a recipe, what it trains, and on which benchmarks.
+
+    `base` is a target or the label of an entry above: then each of its seeds is trained further. What comes
+    out are targets of the study; with `checkpoints`, so is every checkpoint.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    recipe: str
+    base: str
+    rows: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    label: str | None = None
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    checkpoints: bool = False
+    leakage: Literal["refuse", "allow"] = "refuse"
+
+
 class StudyFile(BaseModel):
     """The study file's schema."""
 
@@ -207,6 +226,7 @@ class StudyFile(BaseModel):
     responses: Annotated[ResponsesEntry, BeforeValidator(_files)] | None = None
     benchmarks: Annotated[list[Annotated[BenchmarkEntry, BeforeValidator(_entry)]], Field(min_length=1)] = []
     targets: Annotated[list[str], Field(min_length=1)] = []
+    train: list[TrainEntry] = []
     attacks: Annotated[list[Annotated[AttackEntry, BeforeValidator(_entry)]], Field(min_length=1)] = [
         AttackEntry(name="none")
     ]
@@ -221,3 +241,4 @@ class StudyFile(BaseModel):
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
     retries: Annotated[int, Field(ge=0, le=20)] = 5
     timeout: Annotated[int, Field(ge=1, le=600)] | None = None
+    gate: Limits | None = None
