@@ -132,7 +132,7 @@ def purified(pixels: Pixels, steps: Mapping[str, float], rng: Generator) -> Pixe
     """A picture (uint8 RGB, height x width x 3) after the steps that change something; its size stays."""
     picture = PilImage.fromarray(np.ascontiguousarray(pixels))
     for name in _RANGES:
-        value = steps[name]
+        value = steps.get(name, _NOTHING[name])
         if value != _NOTHING[name]:
             picture = _STEPS[name](picture, value, rng)
     return np.asarray(picture, dtype=np.uint8)
