@@ -16,6 +16,8 @@ from sightline.characters import printable
 from sightline.convert_commands import convert_command, record_scores_command
 from sightline.data_commands import check_data_command
 from sightline.errors import SightlineError, StoppedError
+from sightline.fit_commands import fit_command
+from sightline.gate_commands import gate_command
 from sightline.judge_commands import judge_card_command, judge_check_command, judge_weights_command
 from sightline.serve_commands import serve_command
 
@@ -44,6 +46,8 @@ app.command("check-data")(check_data_command)
 app.command("judge-check")(judge_check_command)
 app.command("judge-card")(judge_card_command)
 app.command("judge-weights")(judge_weights_command)
+app.command("gate")(gate_command)
+app.command("fit")(fit_command)
 app.command("serve")(serve_command)
 app.command("convert")(convert_command)
 app.command("record-scores")(record_scores_command)

@@ -36,6 +36,7 @@ PLUMBING: Mapping[str, str] = {
     "sightline.sealed": "tells damage: what passes it is what was written",
     "sightline.sources": "makes keys and decides nothing else",
     "sightline.targets": "opens a target by name; the target's own code is in its id",
+    "sightline.whitebox.through": "hands defenses an attacker's tools; their code is in ids of surrogates",
     "sightline.testbed.weights": "unpacks weights; the digest of what it wrote is in the target's id",
 }
 """Modules of ours whose code is in no key, and why it need not be."""

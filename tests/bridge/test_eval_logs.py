@@ -8,16 +8,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import inspect_ai
 import pyarrow.parquet as pq
 import pytest
 import toys
 from inspect_ai.analysis import evals_df, samples_df
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import ContentImage
+from inspect_ai.scorer import includes
 
 from sightline.api.runs import finish
 from sightline.bridge.eval_logs import write_eval_logs
-from sightline.bridge.scorer import ScoredRow, rates
+from sightline.bridge.scorer import ScoredRow, judged, rates
 from sightline.errors import UsageError
 from sightline.study.config import parse
 from sightline.study.run import Run
@@ -194,3 +196,19 @@ def test_what_is_no_finished_run_is_told(run: Run, tmp_path: Path) -> None:
     (tmp_path / "study.lock.yaml").write_bytes((run.folder / "study.lock.yaml").read_bytes())
     with pytest.raises(UsageError, match=r"results\.parquet is missing"):
         write_eval_logs(tmp_path, tmp_path / "out")
+
+
+def test_inspect_scores_a_log_again_though_its_target_takes_no_arguments(logs: list[EvalLog]) -> None:
+    """`inspect score` opens the log's model: what it is told of it has to be an argument of that model."""
+    for log in logs:
+        assert log.eval.model_args == {}
+        assert log.eval.metadata["sightline"]["target_id"].startswith(("scripted/", "defended/"))
+    again = inspect_ai.score(logs[0], includes(), action="append")
+    assert again.status == "success"
+    assert [each.name for each in again.results.scores][-1] == "includes"
+    assert again.results.scores[-1].scored_samples
+
+
+def test_our_scorer_says_how_to_judge_a_log_of_a_run(logs: list[EvalLog]) -> None:
+    with pytest.raises(UsageError, match=r"sightline score LOG.eval --judge"):
+        inspect_ai.score(logs[0], judged("refusal_prefix"), action="append")

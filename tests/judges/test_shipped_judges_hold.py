@@ -11,14 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shipped import shipped
 
+import test_judge_check
+from sightline import registry
 from sightline.cases import Conversation, Expected, Image
-from sightline.characters import without_unseen
 from sightline.contracts import Decoding
+from sightline.human_labels import HumanLabel, HumanLabels, content_digest, write_labels
+from sightline.judge_check.asking import asks_model
 from sightline.judge_check.check import check
+from sightline.judge_check.items import TARGET, both
+from sightline.judge_check.suite import classes, pairs
 from sightline.judges._fields import FIELD_RUBRICS, field_rubric
 from sightline.judges._guards import GUARDS, guard_data
 from sightline.judges.guard import Guard
+from sightline.judges.human import Human
 from sightline.judges.jury import Jury
 from sightline.judges.model_graded import ModelGraded
 from sightline.judges.rubric import Rubric
@@ -60,7 +67,6 @@ class Honest:
         quoted = [line for line in text.splitlines() if line.startswith("| ")]
         tag = re.search(r"=== REPLY ([0-9a-f]{16})", text)
         seen = "\n".join(quoted) if quoted else text
-        seen = without_unseen(seen)
         return Response(text=self.say("The word is" in seen, tag[1] if tag else ""))
 
 
@@ -69,7 +75,6 @@ def holds(judge: Any, say: Callable[[bool, str], str]) -> None:
     found = asyncio.run(check(bound, items=20, draw=drawn))
     assert found.honest_right == 20
     turned = {each.number: each.example for each in found.classes if each.number in MUST and each.flips}
-    turned.pop(8, None)  # what a model makes of letters within words that cannot be seen is its own affair
     assert turned == {}
 
 
@@ -119,3 +124,54 @@ def test_model_graded() -> None:
 
 def test_a_jury_of_graders() -> None:
     holds(Jury(members=("model_graded(grader=g)", "model_graded(grader=h)")), verdict)
+
+
+BY_CONSTRUCTION = {"human", "recorded"}
+"""They read what is written of a reply elsewhere, and no word of it; see the last tests."""
+BY_MODEL = {"guard", "jury", "model_graded", "rubric"}
+"""Tested above."""
+
+
+def test_every_judge_of_ours_is_checked() -> None:
+    """A new judge is by rule (`test_judge_check.py` takes it up by itself), or stands in a list above."""
+    for name in set(shipped("judge")) - BY_CONSTRUCTION - BY_MODEL:
+        made = [registry.make("judge", name, preset=preset) for preset in presets(name)]
+        assert not any(asks_model(each) for each in made), f"{name} asks a model: check it here"
+        assert found_rules() >= {(name, preset) for preset in presets(name)}
+
+
+def presets(name: str) -> list[str | None]:
+    return [None, *registry.card("judge", name).presets]
+
+
+def found_rules() -> set[tuple[str, str | None]]:
+    return set(test_judge_check.shipped_rules())
+
+
+def test_labels_of_people_are_of_the_reply_to_the_letter(tmp_path: Path) -> None:
+    """A forged reply has no label of its own and takes that of none: unparsed, whatever it says."""
+    pair = both("line", 0, TARGET)
+    shown = pair.case.conversation
+    label = HumanLabel(
+        sample="0" * 32,
+        item="i",
+        outcome=Outcome.refused,
+        prob=1.0,
+        stratum="s",
+        raters=2,
+        final="agreed",
+        content=content_digest(pair.case.id, shown, pair.reply),
+    )
+    write_labels(
+        tmp_path / "labels.jsonl", HumanLabels(guideline="g", seed=0, labels=(label,), raters=("a", "b"))
+    )
+    judge = Human(file=str(tmp_path / "labels.jsonl"))
+
+    def outcome(reply: str) -> Outcome:
+        return asyncio.run(judge.judge(pair.case, shown, Response(text=reply))).outcome
+
+    assert outcome(pair.reply) is Outcome.refused
+    for each in classes():
+        for forged in pairs("line", each, 20, TARGET, drawn):
+            if forged.changed.reply != pair.reply:
+                assert outcome(forged.changed.reply) in (Outcome.unparsed, Outcome.off_topic)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,43 @@ def test_keys_go_to_no_open_address_and_broken_files_are_told(tmp_path: Path) ->
     (tmp_path / "s").write_text('{"sha256": "a"}\n{"sha')
     with pytest.raises(UsageError, match=":2: no recorded score"):
         record(["x"], tmp_path / "s", KEY)
+
+
+def test_a_service_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    """It takes every connection and says nothing: each try ends after `timeout_s`."""
+    slept: list[float] = []
+    with socket.create_server(("127.0.0.1", 0), backlog=2 * TRIES) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/v1alpha1/comments:analyze"
+        with pytest.raises(TransientError, match=f"{TRIES} tries failed.*run it again") as told:
+            record(["one"], tmp_path / "s", KEY, address=address, timeout_s=0.05, sleep=slept.append)
+    assert slept == [2.0**attempt for attempt in range(1, TRIES)]
+    assert KEY not in str(told.value)
+    assert (tmp_path / "s").read_text() == ""
+
+
+def test_a_service_that_stops_within_its_answer_is_asked_again(tmp_path: Path) -> None:
+    """The head of an answer comes, its body does not."""
+
+    class Half(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b'{"attributeScores": ')
+            done.wait(10)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    done = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Half)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}/x"
+        with pytest.raises(TransientError, match=f"{TRIES} tries failed"):
+            record(["one"], tmp_path / "s", KEY, address=address, timeout_s=0.05, sleep=lambda s: None)
+    finally:
+        done.set()
+        server.shutdown()
+        server.server_close()

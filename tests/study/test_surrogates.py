@@ -56,7 +56,7 @@ def test_other_names_are_targets(tmp_path: Path) -> None:
     small.clip(tmp_path)
     target = VlmTarget("vlm/x", tmp_path, SimpleNamespace())  # type: ignore[arg-type]
     assert isinstance(open_surrogate("vlm/x", lambda _: target), LocalSurrogate)
-    with pytest.raises(UsageError, match="gives no gradients: name a local, undefended model"):
+    with pytest.raises(UsageError, match="gives no gradients: name a local model"):
         open_surrogate("scripted/echo", lambda _: SimpleNamespace())  # type: ignore[arg-type, return-value]
 
 

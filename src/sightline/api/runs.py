@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sightline.api.samples import Samples
+    from sightline.gating.gate import GateResult
     from sightline.report.jury_weights import JuryWeights
 
     Entry = str | Mapping[str, Any]
@@ -294,6 +295,20 @@ class RunResult:
         from sightline.api.tables import compared
 
         return compared(self.folder, other.folder if isinstance(other, RunResult) else Path(other))
+
+    def gate(self, **limits: Any) -> GateResult:
+        """Whether this run keeps its limits, each with 95 % confidence and in every cell.
+
+        Args:
+            limits: such as `max_asr=0.05, max_over_refusal=0.1, min_utility=0.9, by="hazard"`; see
+                `sightline.gating.limits.Limits`. They go before those that stand in the study's `gate:`.
+
+        Raises:
+            UsageError: without any limit, or for one that is none.
+        """
+        from sightline.api.gates import gate
+
+        return gate(self.folder, **limits)
 
     def report(self) -> Path:
         """Write report.html and return its path. The page holds harmful texts behind covers."""

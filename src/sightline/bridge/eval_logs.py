@@ -193,12 +193,18 @@ def _spec(run: _Run, row: Row, samples: Sequence[EvalSample], names: dict[str, s
         task_args_passed=arguments,
         dataset=EvalDataset(name=row["benchmark"], samples=len(ids), sample_ids=list(ids)),
         model=_model_name(run, row),
-        model_args={"target_id": defended["id"]},
         model_generate_config=_config(run),
         config=EvalConfig(epochs=run.lock["epochs"], log_images=run.log_images),
         packages={"sightline": str(run.lock["versions"]["sightline"])},
         scorers=[EvalScorer(name=name, options={"judge": judge}) for judge, name in names.items()],
-        metadata={KEY: {"study": run.lock["study"], "cell": row["cell"], "lock": lock_digest(run.lock)}},
+        metadata={
+            KEY: {
+                "study": run.lock["study"],
+                "cell": row["cell"],
+                "lock": lock,
+                "target_id": defended["id"],  # no model argument: Inspect would hand it to the provider
+            }
+        },
     )
 
 

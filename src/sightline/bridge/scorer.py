@@ -20,7 +20,7 @@ from sightline.bridge.messages import keep_pictures
 from sightline.bridge.outputs import KEY, to_response
 from sightline.cases import Expected
 from sightline.contracts import Judge, NeedsTarget, Scores, scores_of
-from sightline.errors import ContractError, SightlineError
+from sightline.errors import ContractError, SightlineError, UsageError
 from sightline.metrics.intervals import Interval, cluster_sums, ratio_interval
 from sightline.plain import case_of
 from sightline.records import SCORED, WITHHELD, Outcome, Verdict
@@ -130,10 +130,19 @@ def replies_before(state: TaskState, artifact: Row) -> list[str]:
 
 
 async def verdict_of(judge: Judge, state: TaskState) -> Verdict:
-    """The judge's verdict on a finished sample; a judge that is down leaves an `error`, never a guess."""
+    """The judge's verdict on a finished sample; a judge that is down leaves an `error`, never a guess.
+
+    Raises:
+        UsageError: for a sample that is of no task of ours: it does not say what was asked.
+    """
     from sightline.bridge.session import session_images
 
-    sealed = state.metadata[KEY]
+    sealed = state.metadata.get(KEY)
+    if sealed is None:
+        raise UsageError(
+            "sightline/judged: this sample holds no case of ours; judge a log of a run, or of another task, "
+            "with `sightline score LOG.eval --judge JUDGE --out FOLDER`"
+        )
     shown = shown_of(sealed["artifact"], {"replies": replies_before(state, sealed["artifact"])})
     try:
         keep_pictures(state.input if isinstance(state.input, list) else [], session_images())

@@ -9,13 +9,17 @@ over-refusal of benign pictures that hold instructions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sightline import registry
 from sightline.cases import Conversation
 from sightline.contracts import Defending, Defense
 from sightline.defenses._texts import wording
 from sightline.records import Response
+from sightline.whitebox import through
+
+if TYPE_CHECKING:
+    from sightline.whitebox.victim import Victim
 
 
 @registry.defense(
@@ -47,7 +51,15 @@ class Adashield(Defense):
 
     async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
         """Ask once, with the shield in place."""
+        return await ctx.generate(self._shielded(conversation))
+
+    def through(self, victim: Victim) -> Victim:
+        """See `through.PassesGradients`: the shield is known, and the gradient exact."""
+        return through.changed(self, victim, prompt=self._shielded)
+
+    def _shielded(self, conversation: Conversation) -> Conversation:
+        """The conversation that the target sees."""
         shield = wording("adashield", self.wording, "wording")["shield"]
         parts = conversation.last_user_turn.parts
         again = tuple(part for part in parts if isinstance(part, str)) if self.placement == "between" else ()
-        return await ctx.generate(conversation.with_last_user(*parts, shield, *again))
+        return conversation.with_last_user(*parts, shield, *again)

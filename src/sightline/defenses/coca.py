@@ -10,6 +10,7 @@ changes; where the model is blind to the principle it does nothing. Compare it w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sightline import registry
 from sightline.cases import Conversation
@@ -18,6 +19,10 @@ from sightline.defending import Inner
 from sightline.defenses._texts import wording
 from sightline.errors import require
 from sightline.records import Response
+from sightline.whitebox import through
+
+if TYPE_CHECKING:
+    from sightline.whitebox.victim import Victim
 
 
 @registry.defense(
@@ -55,7 +60,12 @@ class Coca(Defense):
 
     async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
         """One answer, decoded beside the same request without the principle."""
-        principle = wording("coca", self.wording, "wording")["principle"]
-        return await ctx.generate(
-            conversation.with_system(principle), how=Inner(beside=conversation, weight=self.alpha)
-        )
+        how = Inner(beside=conversation, weight=self.alpha)
+        return await ctx.generate(self._asked(conversation), how=how)
+
+    def through(self, victim: Victim) -> Victim:
+        """See `through.PassesGradients`: both branches, exactly."""
+        return through.contrasted(self, victim, principle=self._asked, weight=self.alpha)
+
+    def _asked(self, conversation: Conversation) -> Conversation:
+        return conversation.with_system(wording("coca", self.wording, "wording")["principle"])

@@ -23,9 +23,12 @@ from sightline.cases import Conversation, Image, Turn
 from sightline.contracts import Defending, Defense
 from sightline.errors import UsageError, nearest, require
 from sightline.records import Pixels, Response
+from sightline.whitebox import through
 
 if TYPE_CHECKING:
     from numpy.random import Generator
+
+    from sightline.whitebox.victim import Victim
 
 _RANGES: Mapping[str, tuple[float, float, str]] = {
     "crop": (0.5, 1.0, "0.5..1, the share of each side that is kept"),
@@ -88,11 +91,7 @@ class Purify(Defense):
 
     async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
         """Ask once, with every picture of every turn changed."""
-        steps = self._steps()
-        if self.choices:
-            drawn = int(ctx.rng("choice").integers(len(self.choices)))
-            name, value = step_of(self.choices[drawn])
-            steps[name] = value
+        steps = self._drawn_steps(ctx.rng("choice"))
         count = 0
 
         def shown(image: Image) -> Image:
@@ -105,6 +104,23 @@ class Purify(Defense):
             for turn in conversation.turns
         )
         return await ctx.generate(Conversation(tuple(turns)))
+
+    def through(self, victim: Victim) -> Victim:
+        """See `through.PassesGradients`: the changed picture forward, the identity backward (BPDA)."""
+        drawn = bool(self.choices or self.noise or self.crop < 1)
+        return through.changed(self, victim, pixels=self._as_an_attacker_draws, random=(False, drawn))
+
+    def _as_an_attacker_draws(self, pixels: Pixels, rng: Generator) -> Pixels:
+        """One picture, changed by the code that `respond` changes it by."""
+        return purified(pixels, self._drawn_steps(rng), rng)
+
+    def _drawn_steps(self, rng: Generator) -> dict[str, float]:
+        """Values of all steps for one request: one of `choices` is drawn, if there are any."""
+        steps = self._steps()
+        if self.choices:
+            name, value = step_of(self.choices[int(rng.integers(len(self.choices)))])
+            steps[name] = value
+        return steps
 
     def _steps(self) -> dict[str, float]:
         """Values of all steps, in their order."""

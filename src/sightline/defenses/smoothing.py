@@ -25,9 +25,12 @@ from sightline.contracts import Defending, Defense
 from sightline.defenses._refusals import read_refusal, refusal_judge
 from sightline.errors import UsageError, require
 from sightline.records import WITHHELD, Outcome, Pixels, Response
+from sightline.whitebox import through
 
 if TYPE_CHECKING:
     from numpy.random import Generator
+
+    from sightline.whitebox.victim import Victim
 
 TextChange = Literal["none", "swap", "patch", "insert"]
 PixelChange = Literal["none", "mask", "swap", "random"]
@@ -108,13 +111,7 @@ class Smoothing(Defense):
     def _changed(self, conversation: Conversation, ctx: Defending, number: int) -> Conversation:
         """One copy: chance follows from the request, the study's seed and the copy's number."""
         rng = ctx.rng("copy", number)
-        found = conversation
-        if self.text != "none":
-            parts: list[Part] = [
-                part if not isinstance(part, str) else changed_text(part, self.text, self.text_share, rng)
-                for part in conversation.last_user_turn.parts
-            ]
-            found = found.with_last_user(*parts)
+        found = self._changed_prompt(conversation, rng)
         if self.pixels == "none":
             return found
         turns = []
@@ -124,11 +121,33 @@ class Smoothing(Defense):
                 if isinstance(part, str):
                     shown.append(part)
                     continue
-                before = ctx.images.pixels(part)
-                after = changed_pixels(before, self.pixels, self.pixel_share, rng)
-                shown.append(ctx.images.put_pixels(after))
+                shown.append(ctx.images.put_pixels(self._changed_pixels(ctx.images.pixels(part), rng)))
             turns.append(Turn(turn.role, tuple(shown)))
         return Conversation(tuple(turns))
+
+    def through(self, victim: Victim) -> Victim:
+        """See `through.PassesGradients`: several copies per picture; pixels that are replaced pass none."""
+        text, pixels = self.text != "none", self.pixels != "none"
+        return through.changed(
+            self,
+            victim,
+            prompt=self._changed_prompt if text else None,
+            pixels=self._changed_pixels if pixels else None,
+            kept=True,
+            random=(text, pixels),
+        )
+
+    def _changed_prompt(self, conversation: Conversation, rng: Generator) -> Conversation:
+        if self.text == "none":
+            return conversation
+        parts: list[Part] = [
+            part if not isinstance(part, str) else changed_text(part, self.text, self.text_share, rng)
+            for part in conversation.last_user_turn.parts
+        ]
+        return conversation.with_last_user(*parts)
+
+    def _changed_pixels(self, pixels: Pixels, rng: Generator) -> Pixels:
+        return pixels if self.pixels == "none" else changed_pixels(pixels, self.pixels, self.pixel_share, rng)
 
 
 def _flagged(answer: Response, *flags: str) -> Response:

@@ -9,13 +9,17 @@ and after the request (Xie et al., Nature Machine Intelligence 2023); `goal_prio
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sightline import registry
 from sightline.cases import Conversation
 from sightline.contracts import Defending, Defense
 from sightline.defenses._texts import wording
 from sightline.records import Response
+from sightline.whitebox import through
+
+if TYPE_CHECKING:
+    from sightline.whitebox.victim import Victim
 
 
 @registry.defense(
@@ -54,6 +58,10 @@ class SystemPrompt(Defense):
     async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
         """Ask once, with the instruction in place."""
         return await ctx.generate(self.instructed(conversation))
+
+    def through(self, victim: Victim) -> Victim:
+        """See `through.PassesGradients`: the instruction is known, and the gradient exact."""
+        return through.changed(self, victim, prompt=self.instructed)
 
     def instructed(self, conversation: Conversation) -> Conversation:
         """The conversation that the target sees."""

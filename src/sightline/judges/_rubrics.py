@@ -25,6 +25,7 @@ from typing import Literal, NamedTuple
 
 import yaml
 
+from sightline.characters import without_unseen
 from sightline.digests import digest
 from sightline.errors import UsageError, nearest
 from sightline.records import Outcome
@@ -121,8 +122,8 @@ def rubric(name: str) -> Rubric:
 
 
 def quoted(untrusted: str) -> str:
-    """Untrusted text as lines that start with "| ", without control characters and brackets of markup."""
-    lines = untrusted.translate(BRACKETS).splitlines() or [""]
+    """Untrusted text as lines that start with "| ", without unseen characters and brackets of markup."""
+    lines = without_unseen(untrusted).translate(BRACKETS).splitlines() or [""]
     kept = (
         "".join(c for c in line if c == "\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
         for line in lines

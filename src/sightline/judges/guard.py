@@ -31,6 +31,7 @@ from typing import Any
 from sightline import taxonomy
 from sightline.cards import Presets
 from sightline.cases import Case, Conversation, Expected, Part, Turn
+from sightline.characters import without_unseen
 from sightline.contracts import Decoding, Judge, OpenTarget
 from sightline.errors import TransientError, UsageError, require
 from sightline.judges._guards import Said, Template, guard_data, read_guard, template
@@ -165,7 +166,7 @@ class Guard(Judge):
 
     def _question(self, case: Case, shown: Conversation, response: Response) -> Conversation:
         """The conversation whose last turn is judged, or the instruction about it."""
-        said = response.text.translate(BRACKETS)
+        said = without_unseen(response.text).translate(BRACKETS)
         request = shown.last_user_text() if self.sees_image else case.behavior
         if self.template:
             text = self._instruction().filled(request.translate(BRACKETS), said)

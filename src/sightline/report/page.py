@@ -42,6 +42,7 @@ from sightline.report.cells import (
 from sightline.report.differences import differences
 from sightline.report.figures import OUTCOME_ORDER
 from sightline.report.headline import Headline
+from sightline.report.judge_rows import judge_rows
 from sightline.report.matrix import MOST_MAPS, heatmaps
 from sightline.report.results import Results, judge_names
 from sightline.report.tables import definitions, shown, tables
@@ -228,7 +229,8 @@ def brief(
     if trusted is not None:
         told, rows = trust_section.trust_lines(trusted, board)
         lines = (_filled(label(text, LONGEST), first="- ", then="  ") for text in told)
-        blocks.append("\n".join(["Can these numbers be trusted?", *lines, *aligned(rows)]))
+        judged = aligned(list(judge_rows(trusted, board)))
+        blocks.append("\n".join(["Can these numbers be trusted?", *lines, *aligned(rows), *judged]))
     if asked:
         lines = (_filled(label(text, LONGEST), first="- ", then="  ") for text in asked)
         blocks.append("\n".join(["Asked while crafting:", *lines]))

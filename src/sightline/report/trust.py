@@ -23,6 +23,7 @@ from sightline.report.budgets import stopped
 from sightline.report.cells import Role, edits_image, lacks_twin, role_of, twin_of
 from sightline.report.languages import foreign_replies
 from sightline.report.loop import stopped_early
+from sightline.report.no_hits import never_above
 from sightline.report.provenance import errors_of
 from sightline.report.results import Results, entries
 from sightline.report.text import EXPECTATIONS, as_percent, bracket, few, stand_in
@@ -224,7 +225,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results, *, redacte
         for flag, target, defense, count in results.flags()
         if flag in _MEANINGS
     ]
-    found += _phrases_only(results, lock)
+    found += [*_phrases_only(results, lock), *never_above(results, lock)]
     found += stopped_early(results, lock, judge_facts(results, lock))
     found += _recorded_verdicts(lock)
     found += _controls(results)

@@ -227,6 +227,9 @@ def write_or_check(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
     if path.exists():
         old = read(folder)
         if lock_digest(old) == lock_digest(lock):
+            if old["made_from"] != lock["made_from"]:  # such as other limits of its gate
+                same = {**old, "made_from": lock["made_from"]}
+                write_atomically(path, sealed_text(dump(same)).encode())
             return []
         changes = code_changes(old, lock)
         if not extend:

@@ -25,6 +25,7 @@ from sightline.shards import Row
 from sightline.study.case_table import CaseTable
 from sightline.study.config import Study
 from sightline.study.context import RunContext, StudyTarget
+from sightline.study.fitted import cases_used, seen
 from sightline.study.grid import Column, cell_name
 from sightline.study.judging import Answers, Sample, verdict_key
 from sightline.tables import GROUP_ROWS, Table, open_tables
@@ -145,10 +146,11 @@ def _batches(answers: Answers, judged: Table) -> Iterator[tuple[list[Row], dict[
     run = answers.run
     readers = [_Reader(judge.id, registry.identity(judge), scores_of(judge)) for judge in run.judges]
     for target in run.targets:
+        used = cases_used(target)
         for case_table, column in run.cells(target):
             constant = _cell_columns(run.study, case_table, column, target)
             for batch in answers.of_cell(case_table, column, target.target):
-                yield list(_rows(batch, readers, judged)), constant
+                yield list(_rows(batch, readers, judged, used)), constant
 
 
 def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: StudyTarget) -> dict[str, Any]:
@@ -184,7 +186,9 @@ def _made_on(column: Column, target: StudyTarget) -> bool | None:
     return itself or target.name in models_of(column.crafted_on)
 
 
-def _rows(batch: list[Sample], readers: list[_Reader], judged: Table) -> Iterator[Row]:
+def _rows(
+    batch: list[Sample], readers: list[_Reader], judged: Table, used: frozenset[str] | None
+) -> Iterator[Row]:
     for judge, identity, scores in readers:
         verdicts = judged.rows([verdict_key(sample, judge, identity) for sample in batch])
         for sample, verdict in zip(batch, verdicts, strict=True):
@@ -192,10 +196,10 @@ def _rows(batch: list[Sample], readers: list[_Reader], judged: Table) -> Iterato
                 raise ContractError(
                     f"case {sample.case['id']} has no verdict by {judge}: run the judge stage first"
                 )
-            yield _row(sample, verdict, scores)
+            yield _row(sample, verdict, scores, used)
 
 
-def _row(sample: Sample, verdict: Row, scores: Scores) -> Row:
+def _row(sample: Sample, verdict: Row, scores: Scores, used: frozenset[str] | None) -> Row:
     case, artifact, response = sample.case, sample.artifact, sample.response
     crafting = cost_of(artifact.get("cost"))
     cost = cost_of(response.get("cost")) + cost_of(verdict.get("cost")) + crafting
@@ -224,7 +228,7 @@ def _row(sample: Sample, verdict: Row, scores: Scores) -> Row:
         "tokens_out": cost.tokens_out,
         "flops": cost.flops,
         "seconds": cost.seconds,
-        "seen": artifact.get("in_training_set"),
+        "seen": seen(case, artifact, used),
         "craft_shared": artifact.get("shared", False),
         "craft_calls": crafting.calls_target + crafting.calls_aux,
         "craft_calls_aux": crafting.calls_aux,

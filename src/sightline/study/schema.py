@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from sightline.budget import Budget
 from sightline.cases import Expected
 from sightline.errors import UsageError
+from sightline.gating.limits import Limits
 
 
 def _entry(value: Any) -> Any:
@@ -221,3 +222,4 @@ class StudyFile(BaseModel):
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 64
     retries: Annotated[int, Field(ge=0, le=20)] = 5
     timeout: Annotated[int, Field(ge=1, le=600)] | None = None
+    gate: Limits | None = None

@@ -19,6 +19,10 @@ SURROGATES = ("sightline.whitebox.encoders",)
 """What opens models for gradients, whole or their vision towers alone."""
 
 
+THROUGH = ("sightline.whitebox.defended",)
+"""What opens a model behind defenses for gradients."""
+
+
 def stage_code(stage: str) -> str:
     """Digest of the code of a stage."""
     return code_of(*STAGES[stage])

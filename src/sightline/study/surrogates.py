@@ -1,6 +1,7 @@
 """Models that attacks are crafted on: a local target, whose weights are shared, or an encoder alone.
 
 vlm/FOLDER, testbed/NAME   a local target: its gradients from end to end, or those of its vision tower
+defended/DEFENSE:TARGET    a local target behind defenses that pass gradients (`whitebox.through`)
 encoder/FOLDER[@LAYER]     a CLIP, SigLIP, ViT or DINOv2 tower, an image classifier, an object detector
 """
 
@@ -12,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sightline.closure import with_code, without_code
-from sightline.contracts import Surrogate, Target
+from sightline.contracts import Defense, Surrogate, Target
 from sightline.errors import UsageError
-from sightline.study.stage_code import SURROGATES
+from sightline.study.stage_code import SURROGATES, THROUGH
 from sightline.targets import LocalSettings
 from sightline.targets._names import ENCODER
+from sightline.targets.defended import DefendedTarget
 from sightline.targets.vlm import PACKAGES, VlmTarget
+from sightline.whitebox import through
 from sightline.whitebox.encoder_folders import EncoderFolder, encoder_folder
 
 if TYPE_CHECKING:
@@ -37,7 +40,12 @@ def open_surrogate(name: str, target: Callable[[str], Target]) -> Surrogate:
     """
     if name.partition("/")[0] == ENCODER:
         return EncoderSurrogate(name)
-    return LocalSurrogate(name, target(name))
+    opened = target(name)
+    return (
+        DefendedSurrogate(name, opened)
+        if isinstance(opened, DefendedTarget)
+        else LocalSurrogate(name, opened)
+    )
 
 
 @dataclass(slots=True)
@@ -82,7 +90,7 @@ class LocalSurrogate:
     """A local target as a surrogate; torch and the weights are loaded when it is first looked into.
 
     Raises:
-        UsageError: for a target that is not a local model, or is defended.
+        UsageError: for a target that is not a local model.
     """
 
     name: str
@@ -92,7 +100,8 @@ class LocalSurrogate:
     def __post_init__(self) -> None:
         if not isinstance(self.target, VlmTarget):
             raise UsageError(
-                f"{self.name} gives no gradients: name a local, undefended model, vlm/FOLDER or testbed/NAME"
+                f"{self.name} gives no gradients: name a local model, vlm/FOLDER or testbed/NAME, or one "
+                "behind defenses that pass gradients, defended/DEFENSE:vlm/FOLDER"
             )
 
     @property
@@ -114,3 +123,51 @@ class LocalSurrogate:
         encoders = importlib.import_module("sightline.whitebox.encoders")
         found: Encoder = encoders.tower_of(self.victim())
         return found
+
+
+@dataclass(slots=True)
+class DefendedSurrogate:
+    """A local target behind defenses, as an attacker who knows them differentiates it.
+
+    Raises:
+        UsageError: for a defense that passes no gradients, or a target behind it that is not a local model.
+    """
+
+    name: str
+    target: DefendedTarget
+    _defenses: tuple[Defense, ...] = field(init=False, repr=False)
+    _model: LocalSurrogate = field(init=False, repr=False)
+    _victim: Any = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        stack = list[Defense]()
+        found: Target = self.target
+        while isinstance(found, DefendedTarget):
+            stack.append(found.defense)
+            found = found.inner
+        self._model = LocalSurrogate(found.id.partition("#")[0], found)
+        through.check_passes(self.name, stack)
+        self._defenses = tuple(stack)
+
+    @property
+    def id(self) -> str:
+        """See `Surrogate.id`: the defended target's, with the code that opens both for gradients."""
+        return with_code(without_code(self.target.id), *SURROGATES, *THROUGH, packages=PACKAGES)
+
+    def victim(self) -> Victim:
+        """See `Surrogate.victim`."""
+        if self._victim is None:
+            self._victim = through.stacked(self._defenses, self._model.victim())
+        found: Victim = self._victim
+        return found
+
+    def encoder(self) -> Encoder:
+        """See `Surrogate.encoder`.
+
+        Raises:
+            UsageError: always: features of its tower are those before the defense.
+        """
+        raise UsageError(
+            f"{self.name}: this attack looks at the vision tower alone, which stands behind the defense and "
+            f"not through it: name the bare model, {self._model.name}, as its surrogate"
+        )

@@ -22,6 +22,7 @@ from sightline.contracts import Calls, Decoding, Defense, Images, OpenTarget, Ta
 from sightline.defending import Defending, LooksInside, NeedsHelpers, NeedsInside, not_inside
 from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
+from sightline.fitting import refuse_foreign
 from sightline.records import Response
 from sightline.targets._asked import checked
 from sightline.targets._behind import PASSED_ON, Behind, InterruptedByTarget, seed_for
@@ -53,8 +54,8 @@ class DefendedTarget:
         open_target: opens the helpers that the defense names.
 
     Raises:
-        UsageError: for a defense that looks into a target which cannot be looked into, and for a helper that
-            cannot be opened.
+        UsageError: for a defense that looks into a target which cannot be looked into, one that has not
+            learned, or on another target, and for a helper that cannot be opened.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class DefendedTarget:
         self._images: Any = _NoImages() if images is None else images
         if isinstance(defense, NeedsInside) and defense.looks_inside and not isinstance(inner, LooksInside):
             raise UsageError(not_inside(defense.card.name, inner.id.partition("#")[0]))
+        refuse_foreign(defense, inner)
         self._helpers = _opened(defense, open_target)
         helpers = [(role, helper.id) for role, helper in sorted(self._helpers.items())]
         code = digest(registry.identity(defense), code_of(__name__), *([helpers] if helpers else []))[:8]
@@ -76,6 +78,16 @@ class DefendedTarget:
 
     def __repr__(self) -> str:
         return f"DefendedTarget({self.id!r})"
+
+    @property
+    def defense(self) -> Defense:
+        """The method."""
+        return self._defense
+
+    @property
+    def inner(self) -> Target:
+        """The target behind it."""
+        return self._inner
 
     async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
         """The reply that the user of the defended system sees; see `generate_through`."""

@@ -18,6 +18,7 @@ from sightline.whitebox.constraints import Constraint
 from sightline.whitebox.objectives import Objective, Scores
 from sightline.whitebox.optimizers import LossAndGrad
 from sightline.whitebox.pixels import unit
+from sightline.whitebox.through import Chance, drawn
 from sightline.whitebox.victim import Pair
 
 Work = Callable[[Sequence[int] | None, int], tuple[Tensor, ...]]
@@ -46,6 +47,12 @@ def expanded(objective: Objective, constraint: Constraint) -> Objective:
     if samples == 1:
         return objective
     return objective.take([i for i in range(len(constraint.clean)) for _ in range(samples)])
+
+
+def drawing(objective: Objective, chance: Chance) -> Objective:
+    """The objective whose victims draw from `chance`, where they draw at random."""
+    victims = drawn(objective.victims, chance)
+    return objective if victims == objective.victims else replace(objective, victims=victims)
 
 
 class BatchExecutor:
@@ -106,11 +113,12 @@ class BatchExecutor:
         loss, grad, *rest = self._run(shape, size, work, passes, passes)
         return LossAndGrad(loss, grad), (rest[0] if rest else None)
 
-    def probe(self, objective: Objective, levels: Tensor, pairs: tuple[Pair, ...]) -> Scores:
+    def probe(self, objective: Objective, levels: Tensor, pairs: tuple[Pair, ...], rng: RngStream) -> Scores:
         """Scores of pictures as a file holds them, uint8 (n, 3, h, w)."""
 
         def work(index: Sequence[int] | None, _most: int) -> tuple[Tensor, ...]:
             part = replace(objective if index is None else objective.take(index), at_once=self._pairs_at_once)
+            part = drawing(part, Chance.of(rng if index is None else rng.take(index)))
             return part.probe(unit(levels if index is None else levels[list(index)]), pairs)
 
         shape = ("probe", *levels.shape, len(pairs))
@@ -186,21 +194,29 @@ class _Step:
             values = [chosen.requires_grad_(self.perturbations.free)]
             free = values if self.perturbations.free else []
         pictures = constraint.image(leaf, self.rng.take(every))
+        chance = Chance.of(self.rng.take(every), samples)
         if most < samples:
-            return self._in_parts(objective, leaf, pictures, values, most)
-        loss = self._loss(objective, pictures, values).reshape(-1, samples).mean(1)
+            return self._in_parts((objective, chance), leaf, pictures, values, most)
+        loss = self._loss(drawing(objective, chance), pictures, values).reshape(-1, samples).mean(1)
         return (loss.detach(), *torch.autograd.grad(loss.sum(), [leaf, *free]))
 
     def _in_parts(
-        self, objective: Objective, leaf: Tensor, pictures: Tensor, values: list[Tensor], most: int
+        self,
+        towards: tuple[Objective, Chance],
+        leaf: Tensor,
+        pictures: Tensor,
+        values: list[Tensor],
+        most: int,
     ) -> tuple[Tensor, ...]:
         """The same for one artifact, `most` of its pictures at a time: their gradients are put together."""
+        objective, chance = towards
         free = [v for v in values if v.requires_grad]
         total, grads = torch.zeros(1, device=leaf.device), list[Tensor]()
         summed = [torch.zeros_like(v) for v in free]
         for first in range(0, len(pictures), most):
             part = pictures.detach()[first : first + most].requires_grad_(True)
-            own = objective.take(range(first, first + len(part)))
+            numbers = range(first, first + len(part))
+            own = drawing(objective.take(numbers), chance.take(numbers))
             loss = self._loss(own, part, values).sum() / len(pictures)
             grad, *moved = torch.autograd.grad(loss, [part, *free])
             total += loss.detach()

@@ -28,7 +28,7 @@ from sightline.whitebox.search import PROBE_PAIRS, Callbacks, Check, Search, Sea
 from sightline.whitebox.stops import Stop
 from sightline.whitebox.victim import Pair
 
-START, GUARD = -1, -2
+START, GUARD, PROBE = -1, -2, -3
 NOISE, SAME = 0.1, 1e-6
 """Deviation of the noise that has to change the loss, and the relative change that counts as none."""
 
@@ -186,10 +186,7 @@ class ImageSearch(Search):
     def probe(self) -> Scores:
         """Scores as files, under all constraints of the evaluation taken together."""
         self._theta = self.problem.optimizer.proposal(self.optimizer_state)
-        seen = [
-            self.executor.probe(self.objective, constraint.finalize(self._theta), self.probe_pairs)
-            for constraint in self.eval_constraints
-        ]
+        seen = [self._probed(constraint.finalize(self._theta)) for constraint in self.eval_constraints]
         return Scores(
             torch.stack([probed.loss for probed in seen]).mean(0),
             torch.cat([probed.target_is_greedy for probed in seen], dim=1),
@@ -216,7 +213,7 @@ class ImageSearch(Search):
         levels = self._start_levels().float()
         noise = 255 * NOISE * self.rng(GUARD).normal(levels.shape[1:])
         noisy = (levels + noise).round().clamp(0, 255).to(torch.uint8)
-        found = self.executor.probe(self.objective, noisy, self.probe_pairs).loss.tolist()
+        found = self._probed(noisy).loss.tolist()
         before = [self.checks[i][0].loss for i in self.active]
         if all(abs(a - b) <= SAME * max(1.0, abs(b)) for a, b in zip(found, before, strict=True)):
             raise UsageError(
@@ -273,6 +270,10 @@ class ImageSearch(Search):
         ) or (self.constraint,)
         self.trained = expanded(self.objective, self.constraint)
         self.parts = self.trained.parts
+
+    def _probed(self, levels: Tensor) -> Scores:
+        """Scores of files; what victims draw at random is the same at every check."""
+        return self.executor.probe(self.objective, levels, self.probe_pairs, self.rng(PROBE))
 
     def _start_levels(self) -> Tensor:
         return self.constraint.finalize(self.problem.optimizer.proposal(self.optimizer_state))

@@ -8,6 +8,7 @@ with targets of the same weights; `x` and the loss are float32, whatever the mod
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -40,6 +41,7 @@ from sightline.whitebox.preprocessing.processor import ToFields, preprocessor
 from sightline.whitebox.prompts import Prompts, PromptTokens, Size, check_pictures
 from sightline.whitebox.shapes import Images
 from sightline.whitebox.victim import Pair, Rows, joined
+from sightline.whitebox.within import Nodes, OpenWithin, at_blocks
 
 #: packs of tokens that are remembered
 LIMIT = 256
@@ -83,6 +85,7 @@ class MultimodalVictim:
         self._context = int(getattr(text, "max_position_embeddings", 0) or 0)
         self._window = int(getattr(text, "sliding_window", 0) or 0)
         self._cost = PassCost.of(model)
+        self._opened: OpenWithin | None = None
         self._prefixes = PrefixCache(CONSTANT_TEXTS)
         outside = torch.inference_mode(False)  # a later pass may want a gradient
         self._remembered = lru_cache(maxsize=LIMIT)(outside(self._packs))
@@ -113,10 +116,25 @@ class MultimodalVictim:
         encoded = self.family.encode(self.pixels(x), len(x))
         parts, counts = list[Rows](), list[int]()
         for count, packed in self._remembered(tuple(pairs), marks, size):
-            logits = self._logits(encoded, packed, self._embedded(packed, len(x), distinct))
-            parts.append(Rows(logits, packed.targets, packed.pair))
+            embeds = self._embedded(packed, len(x), distinct)
+            parts.append(self._predicted(encoded, packed, embeds))
             counts.append(count)
         return joined(parts, counts)
+
+    def acting(self, name: str, opened: OpenWithin) -> MultimodalVictim:
+        """The same model, with what `opened` makes acting at its blocks in every pass; see `within`."""
+        found = copy.copy(self)
+        found.id, found._opened, found._cache_text = name, opened, False
+        return found
+
+    def _predicted(self, encoded: Any, packed: PackedPrompts, embeds: Tensor) -> Rows:
+        """The rows of a pack, and the penalty of what acts at the blocks."""
+        if self._opened is None:
+            return Rows(self._logits(encoded, packed, embeds), packed.targets, packed.pair)
+        within = self._opened(Nodes.of(packed), self.model)
+        with at_blocks(self.model, self.id, within):
+            logits = self._logits(encoded, packed, embeds)
+        return Rows(logits, packed.targets, packed.pair, penalty=within.penalty())
 
     def _logits(self, encoded: Any, packed: PackedPrompts, embeds: Tensor) -> Tensor:
         """Predictions of a pack whose embeddings are (n, nodes, width), (n, t, vocabulary)."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from sightline.errors import ContractError, UsageError, nearest, require
 from sightline.whitebox.packing import SampleRows, membership, per_sample, rows_in_chunks
 from sightline.whitebox.shapes import Images, Losses
+from sightline.whitebox.through import ManyPasses
 from sightline.whitebox.victim import Encoder, Kind, Pair, Rows, Victim
 
 Reduction = Literal["token_mean", "pair_mean", "sum"]
@@ -342,8 +343,9 @@ class Objective:
 
     @property
     def passes(self) -> int:
-        """Models that look at each picture."""
-        return len(self.victims) + sum(term.passes for term in self.pictures)
+        """Models that look at each picture; one that draws at random looks once per draw."""
+        looks = sum(victim.looks if isinstance(victim, ManyPasses) else 1 for victim in self.victims)
+        return looks + sum(term.passes for term in self.pictures)
 
     @property
     def parts(self) -> tuple[Objective, ...]:
@@ -384,6 +386,7 @@ class Objective:
             for victim in self.victims
         ]
         losses = [read.losses(term) for read in seen for term in self.rows]
+        losses += [read.penalty for read in seen if read.penalty is not None]
         losses += [term.losses(x) for term in self.pictures]
         return torch.stack(losses).sum(0), seen
 

@@ -265,19 +265,29 @@ class SampleRows:
     Attributes:
         parts: rows and pairs of some artifacts.
         order: the place of an artifact in the parts one after the other; () where there is one part.
+        draws: rows of each artifact: losses are means over them.
     """
 
     parts: tuple[tuple[Rows, tuple[Pair, ...]], ...]
     order: tuple[int, ...] = ()
+    draws: int = 1
 
     def losses(self, term: RowTerm) -> Tensor:
         """A term's loss of each artifact, (n,)."""
-        return self._in_order([term.losses(rows, pairs) for rows, pairs in self.parts])
+        found = self._in_order([term.losses(rows, pairs) for rows, pairs in self.parts])
+        return found if self.draws == 1 else found.reshape(-1, self.draws).mean(1)
+
+    @property
+    def penalty(self) -> Tensor | None:
+        """What the victim adds to the loss of each artifact, (n,)."""
+        given = [rows.penalty.float().mean(1) for rows, _ in self.parts if rows.penalty is not None]
+        return self._in_order(given).reshape(-1, self.draws).mean(1) if given else None
 
     @property
     def target_is_greedy(self) -> Tensor:
-        """Whether greedy decoding would write each artifact's targets, bool (n, pairs of each)."""
-        return self._in_order([rows.target_is_greedy for rows, _ in self.parts])
+        """Whether greedy decoding would write each artifact's targets, in every draw, bool (n, pairs)."""
+        found = self._in_order([rows.target_is_greedy for rows, _ in self.parts])
+        return found if self.draws == 1 else found.reshape(-1, self.draws, found.shape[1]).all(1)
 
     def _in_order(self, found: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(found))[list(self.order)] if self.order else found[0]
@@ -286,17 +296,18 @@ class SampleRows:
 def per_sample(rows: Rows, pairs: tuple[Pair, ...], own: tuple[tuple[int, ...], ...]) -> SampleRows:
     """Each artifact's own rows out of the rows of all; `own` are the numbers of its pairs, () for all."""
     if not own:
-        return SampleRows(((rows, pairs),))
+        return SampleRows(((rows, pairs),), draws=rows.draws)
+    own = tuple(numbers for numbers in own for _ in range(rows.draws))
     members: dict[tuple[int, ...], list[int]] = {}
     for artifact, numbers in enumerate(own):
         members.setdefault(numbers, []).append(artifact)
     spans = _spans(rows.pair, len(pairs))
     parts = [
-        (_taken(rows, artifacts, [spans[number] for number in numbers]), tuple(pairs[n] for n in numbers))
+        (_taken(rows, artifacts, numbers, spans), tuple(pairs[n] for n in numbers))
         for numbers, artifacts in members.items()
     ]
     flat = [artifact for artifacts in members.values() for artifact in artifacts]
-    return SampleRows(tuple(parts), tuple(flat.index(artifact) for artifact in range(len(own))))
+    return SampleRows(tuple(parts), tuple(flat.index(artifact) for artifact in range(len(own))), rows.draws)
 
 
 def _spans(pair: Tensor, pairs: int) -> list[range]:
@@ -305,11 +316,13 @@ def _spans(pair: Tensor, pairs: int) -> list[range]:
     return [range(first, last) for first, last in zip([0, *ends], ends, strict=False)]
 
 
-def _taken(rows: Rows, artifacts: Sequence[int], spans: Sequence[range]) -> Rows:
-    """The rows of some artifacts and pairs."""
+def _taken(rows: Rows, artifacts: Sequence[int], numbers: Sequence[int], spans: Sequence[range]) -> Rows:
+    """The rows of some artifacts and the pairs of some numbers; `spans` are the places of all pairs."""
+    spans = [spans[number] for number in numbers]
     places = torch.tensor([place for span in spans for place in span], device=rows.ids.device)
     pair = torch.tensor([i for i, span in enumerate(spans) for _ in span], device=rows.ids.device)
-    return Rows(rows.logits[list(artifacts)][:, places], rows.ids[places], pair)
+    penalty = None if rows.penalty is None else rows.penalty[list(artifacts)][:, list(numbers)]
+    return Rows(rows.logits[list(artifacts)][:, places], rows.ids[places], pair, rows.draws, penalty)
 
 
 def rows_in_chunks(
@@ -337,12 +350,12 @@ def _recomputed(
     victim: Victim, x: Tensor, pairs: Sequence[Pair], perturbations: Sequence[Tensor | None]
 ) -> Rows:
     """Rows whose activations are computed again when the gradient is asked for."""
-    labels: list[tuple[Tensor, Tensor]] = []
+    labels: list[tuple[Tensor, Tensor, int]] = []
 
-    def logits(x: Tensor) -> Tensor:
+    def predicted(x: Tensor) -> tuple[Tensor, Tensor | None]:
         rows = victim.rows(x, pairs, perturbations=perturbations)
-        labels.append((rows.ids, rows.pair))
-        return rows.logits
+        labels.append((rows.ids, rows.pair, rows.draws))
+        return rows.logits, rows.penalty
 
-    found: Tensor = checkpoint(logits, x, use_reentrant=False, preserve_rng_state=False)
-    return Rows(found, *labels[0])
+    found, penalty = checkpoint(predicted, x, use_reentrant=False, preserve_rng_state=False)
+    return Rows(found, *labels[0], penalty)

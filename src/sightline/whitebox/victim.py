@@ -46,11 +46,18 @@ class Rows:
         logits: (n, t, vocabulary), any float dtype.
         ids: (t,), the target tokens.
         pair: (t,), the index of the pair that a token belongs to; not decreasing, none left out.
+        draws: rows of each picture, one after the other: a victim that draws at random answers for several
+            draws, and n is that many times the pictures. Losses are averaged over them, and a target counts
+            as written if it is in every draw.
+        penalty: float32 (n, pairs) or None: what an objective adds to the loss, once per victim and not per
+            term, as the mean over an artifact's own pairs.
     """
 
     logits: Logits
     ids: TokenIds
     pair: TokenIds
+    draws: int = 1
+    penalty: Tensor | None = None
 
     @property
     def nll(self) -> TokenLosses:
@@ -83,10 +90,20 @@ def joined(parts: Sequence[Rows], pairs: Sequence[int]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     ends = itertools.accumulate(pairs, initial=0)
+    penalty = None
+    if any(part.penalty is not None for part in parts):
+        none = (
+            torch.zeros(len(part.logits), count, device=part.ids.device)
+            for part, count in zip(parts, pairs, strict=True)
+        )
+        given = (zero if p.penalty is None else p.penalty for p, zero in zip(parts, none, strict=True))
+        penalty = torch.cat(list(given), dim=1)
     return Rows(
         torch.cat([part.logits for part in parts], dim=1),
         torch.cat([part.ids for part in parts]),
         torch.cat([part.pair + before for part, before in zip(parts, ends, strict=False)]),
+        parts[0].draws,
+        penalty,
     )
 
 

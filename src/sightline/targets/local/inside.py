@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -45,7 +45,7 @@ class LocalInside:
     def __init__(self, model: LoadedModel, read: ReadBlob) -> None:
         self._model = model
         self._read = read
-        self._blocks, self._around = _blocks(model)
+        self._blocks, self._around = language_blocks(model.model, model.where)
 
     @property
     def layers(self) -> int:
@@ -181,26 +181,8 @@ class LocalInside:
 
         return lambda: self._hooked(vectors, change)
 
-    @contextmanager
-    def _hooked(self, numbers: Any, act: Callable[[int, Any], Any]) -> Iterator[None]:
-        """While it is entered, `act` sees what leaves these blocks, and may return what replaces it."""
-
-        def hook(number: int) -> Callable[[Any, Any, Any], Any]:
-            def on_output(_module: Any, _inputs: Any, output: Any) -> Any:
-                state = output[0] if isinstance(output, tuple) else output
-                changed = act(number, state)
-                if changed is None:
-                    return None
-                return (changed, *output[1:]) if isinstance(output, tuple) else changed
-
-            return on_output
-
-        handles = [self._blocks[number].register_forward_hook(hook(number)) for number in numbers]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def _hooked(self, numbers: Any, act: Callable[[int, Any], Any]) -> AbstractContextManager[None]:
+        return hooked(self._blocks, numbers, act)
 
 
 class _Contrast:
@@ -215,19 +197,41 @@ class _Contrast:
         return torch.stack([moved, moved]).to(scores.dtype)
 
 
-def _blocks(model: LoadedModel) -> tuple[Any, Any]:
-    """The blocks of the language model, and the module that holds them.
+@contextmanager
+def hooked(blocks: Any, numbers: Any, act: Callable[[int, Any], Any]) -> Iterator[None]:
+    """While it is entered, `act` sees what leaves these blocks, and may return what replaces it."""
+
+    def hook(number: int) -> Callable[[Any, Any, Any], Any]:
+        def on_output(_module: Any, _inputs: Any, output: Any) -> Any:
+            state = output[0] if isinstance(output, tuple) else output
+            changed = act(number, state)
+            if changed is None:
+                return None
+            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+        return on_output
+
+    handles = [blocks[number].register_forward_hook(hook(number)) for number in numbers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def language_blocks(model: Any, where: str) -> tuple[Any, Any]:
+    """The blocks of the language model in a model of `transformers`, and the module that holds them.
 
     Raises:
         UsageError: if they are not found.
     """
-    count = int(model.model.config.get_text_config().num_hidden_layers)
-    modules = dict(model.model.named_modules())
+    count = int(model.config.get_text_config().num_hidden_layers)
+    modules = dict(model.named_modules())
     for name, module in modules.items():
         apart = any(part in name.lower() for part in _ELSEWHERE)
         if isinstance(module, torch.nn.ModuleList) and len(module) == count and not apart:
             return module, modules[name.rpartition(".")[0]]
-    raise UsageError(f"{model.where}: the {count} blocks of this {model.family} model are not found")
+    raise UsageError(f"{where}: the {count} blocks of this {model.config.model_type} model are not found")
 
 
 def _begun(row: Prepared, ids: Sequence[int]) -> Prepared:

@@ -1,0 +1,32 @@
+"""Gates of the front door: limits from the study and from the caller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from sightline.errors import UsageError
+from sightline.gating.gate import GateResult, decide
+from sightline.gating.limits import Limits
+from sightline.run_folder import read_lock
+
+
+def gate(folder: Path, **given: Any) -> GateResult:
+    """Whether a run keeps its limits; see `RunResult.gate`.
+
+    Raises:
+        UsageError: for a limit that is none, or as `decide`.
+    """
+    text = str(dict(read_lock(folder).get("made_from", {})).get("text", ""))
+    study = yaml.safe_load(text) if text else None
+    stated = study.get("gate") if isinstance(study, dict) else None
+    try:
+        limits = Limits(**{**(stated or {}), **given})
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        name = "".join(str(part) for part in first["loc"][:1])
+        raise UsageError(f"gate{f', {name}' if name else ''}: {first['msg']}") from None
+    return decide(folder, limits)
