@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,8 +7,9 @@ from behind import respond
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sightline as sl
 from sightline import registry
-from sightline.cases import Conversation
+from sightline.cases import Conversation, Expected
 from sightline.defenses._likeness import FLOOR, divergence, likeness, trigrams
 from sightline.errors import UsageError
 from sightline.records import Response
@@ -136,3 +138,24 @@ def test_a_providers_block_is_neither_a_refusal_nor_an_answer_to_compare(stop, b
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(UsageError):
         jailguard(**wrong)
+
+
+def test_it_learns_the_thresholds_that_one_benign_case_of_twenty_is_above(tmp_path):
+    file = tmp_path / "state.json"
+    made = jailguard(preset="testbed", copies=2)
+    cases = [case for case in sl.benchmarks.TestbedRequests()() if not any(case.conversation.images)][:12]
+    state = made.fit("testbed/linear", cases, file)
+    benign = [case for case in cases if case.expected is Expected.comply]
+    assert set(state.facts) == {"text"}  # no picture was seen: its setting stays
+    scores = []
+    for case in benign:
+        reply = replace(made, text_threshold=0.0, image_threshold=0.0)("testbed/linear").ask(case)
+        (flag,) = [each for each in reply.flags if ":" in each]
+        scores.append(float(flag.partition(":")[2]))
+    assert state.number("text") == pytest.approx(max(scores), rel=1e-2)  # of six none may be above
+    assert all(line.startswith("text: threshold") for line in state.told)
+    fitted = replace(made, state=str(file))
+    assert fitted._threshold("text") == state.number("text")
+    assert fitted._threshold("picture") == made.image_threshold
+    with pytest.raises(UsageError, match="there are none"):
+        made.fit("testbed/linear", [case for case in cases if case not in benign], file)

@@ -7,10 +7,12 @@ divergence between two rows is the score. Also an attack: all copies are refused
 if it passes. Likeness is ours (runs of three letters; the paper's word vectors are a download), so the
 paper's thresholds, .025 for pictures and .02 for text, are **not verified for it**: fit them. Short answers
 take few values: look at the AUC of the flag `jailguard:SCORE`. A request that is drawn to be read survives.
+`sightline fit` finds the thresholds above which one benign case of twenty lies.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from PIL import Image as PilImage
 
 from sightline import registry
 from sightline.cases import Conversation, Image
-from sightline.contracts import Defending, Defense
+from sightline.contracts import Defending
 from sightline.defenses._guarding import REFUSAL, blocked
 from sightline.defenses._likeness import divergence
 from sightline.defenses._pictures import redrawn
@@ -27,6 +29,7 @@ from sightline.defenses._refusals import read_refusal, refusal_judge
 from sightline.defenses.purify import purified
 from sightline.defenses.smoothing import TextChange, changed_text
 from sightline.errors import UsageError, require
+from sightline.fitting import ALARMS, Example, Fits, Fitting, Learned, State, auc, threshold_at
 from sightline.records import WITHHELD, Pixels, Response
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ SHARES = {"rotate": 0.34, "blur": 0.45, "posterize": 0.21}
     },
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Jailguard(Defense):
+class Jailguard(Fits):
     """Settings.
 
     Attributes:
@@ -66,6 +69,7 @@ class Jailguard(Defense):
         all_refused: whether a request is an attack, too, if all copies are refused.
         refusals: the judge by rule that says what is a refusal: `name` or `name(setting=value)`.
         refusal: what the user sees instead of an answer.
+        state: a file of `sightline fit`, whose thresholds take the place of the two settings.
     """
 
     copies: int = 8
@@ -80,6 +84,7 @@ class Jailguard(Defense):
     all_refused: bool = True
     refusals: str = "refusal_prefix"
     refusal: str = REFUSAL
+    state: str = ""
     _judge: Any = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -108,8 +113,7 @@ class Jailguard(Defense):
     async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
         """Answer copies, compare the answers, answer the request."""
         score, refused = await self.looked_at(conversation, ctx)
-        shows = any(True for _ in conversation.images)
-        threshold = self.image_threshold if shows else self.text_threshold
+        threshold = self._threshold("picture" if any(True for _ in conversation.images) else "text")
         flag = f"jailguard:{score:.3g}"
         if self.all_refused and refused:
             return blocked(None, self.refusal, flag, "jailguard_all_refused")
@@ -117,6 +121,42 @@ class Jailguard(Defense):
             return blocked(None, self.refusal, flag)
         answer = await ctx.generate(conversation)
         return replace(answer, flags=(*answer.flags, flag))
+
+    @property
+    def must_learn(self) -> bool:
+        """No: the settings hold thresholds."""
+        return False
+
+    async def learn(self, examples: Sequence[Example], ctx: Fitting) -> Learned:
+        """The thresholds above which one benign case of twenty lies, for each form of which there are any."""
+        facts: dict[str, float] = {}
+        told = []
+        for form in ("picture", "text"):
+            scores: dict[bool, list[float]] = {True: [], False: []}
+            for each in (each for each in examples if each.form == form):
+                score, _ = await self.looked_at(each.shown, ctx.defending(each.shown))
+                scores[each.harmful].append(score)
+            if not scores[False]:
+                continue
+            facts[form] = threshold_at(scores[False], ALARMS)
+            told.append(f"{form}: threshold {facts[form]:.3g} nats, {len(scores[False])} benign cases")
+            if scores[True]:
+                told[-1] += f", AUC against {len(scores[True])} others {auc(scores[True], scores[False]):.3f}"
+        if not facts:
+            raise UsageError("defense 'jailguard' learns from benign cases: there are none")
+        return Learned(facts=facts, told=tuple(told))
+
+    def check_state(self, state: State) -> None:
+        """See `Fits.check_state`."""
+        for form in {"picture", "text"} & state.facts.keys() or {"picture"}:
+            state.number(form)
+
+    def _threshold(self, form: str) -> float:
+        """Above which a request of this form is an attack."""
+        state = self.learned() if self.state else None
+        if state is not None and form in state.facts:
+            return state.number(form)
+        return self.image_threshold if form == "picture" else self.text_threshold
 
     async def looked_at(self, conversation: Conversation, ctx: Defending) -> tuple[float, bool]:
         """How unlike the answers to changed copies are, in nats, and whether all of them are refusals."""
