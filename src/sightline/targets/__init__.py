@@ -2,6 +2,7 @@
 
 vlm/FOLDER-or-id           local Hugging Face model (never downloaded unasked)
 testbed/NAME[@VARIANT]     the small models that come with Sightline
+swapped/FOLDER:TARGET      one of these with the vision tower of a folder, such as FARE's or TeCoA's
 replay/TABLE[#TARGET]      answers that are stored already
 scripted/FILE              rules in a YAML file; `scripted/echo` says what it is asked
 defended/DEFENSE:TARGET    any target behind a defense; nests
@@ -30,6 +31,7 @@ _MODULES = {
     **dict.fromkeys((*INSPECT_PROVIDERS, "inspect"), _BRIDGE),
     "vlm": "sightline.targets.vlm",
     "testbed": "sightline.targets.vlm",
+    "swapped": "sightline.targets.vlm",
     "replay": "sightline.targets.replay",
     "scripted": "sightline.targets.scripted",
     "recorded": "sightline.targets.recorded",
@@ -90,11 +92,11 @@ def open_target(
             open_target, images=images, local=local, model_args=model_args, retries=retries, timeout=timeout
         )
         return DefendedTarget(defense, again(inner), images, again)
-    if kind in ("vlm", "testbed"):
+    if kind in ("vlm", "testbed", "swapped"):
         from sightline.targets import vlm
 
-        opener = vlm.open_vlm if kind == "vlm" else vlm.open_testbed
-        return opener(name, rest, images, local)
+        openers = {"vlm": vlm.open_vlm, "testbed": vlm.open_testbed, "swapped": vlm.open_swapped}
+        return openers[kind](name, rest, images, local)
     if kind == "replay":
         from sightline.targets.replay import ReplayTarget
 

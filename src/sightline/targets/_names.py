@@ -9,7 +9,7 @@ from sightline.errors import UsageError, nearest
 
 DEEPEST = 50
 """Of defenses around each other."""
-OURS = ("vlm", "testbed", "replay", "scripted", "defended", "recorded")
+OURS = ("vlm", "testbed", "swapped", "replay", "scripted", "defended", "recorded")
 #: what attacks may be crafted on, though it answers nothing
 ENCODER = "encoder"
 
