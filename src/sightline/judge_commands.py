@@ -86,6 +86,9 @@ def judge_weights_command(
     truth: Annotated[
         str, typer.Option(help="A judge of the run that errors are counted against; it gets no weight.")
     ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the figures for a jury by rule dawid_skene to this file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
 ) -> None:
     """How good the judges of a run are by their votes alone, and the weighted jury that follows, as YAML.
@@ -98,7 +101,10 @@ def judge_weights_command(
     from sightline.terminal import say
 
     found = jury_weights(run, truth)
-    say(json.dumps(found.plain(), ensure_ascii=False) if as_json else found.text())
+    if out is not None:
+        found.write(out)
+    fitted = "" if out is None else str(out)
+    say(json.dumps(found.plain(), ensure_ascii=False) if as_json else found.text(fitted))
 
 
 def _table(labels: str) -> tuple[str, str]:

@@ -90,6 +90,7 @@ def test_the_command_prints_a_jury_that_a_study_can_hold(tmp_path: Path) -> None
     Jury(members=("refusal_prefix", "testbed_policy"), rule="weighted", weights=weights)
     plain = json.loads(CliRunner().invoke(app, ["judge-weights", str(folder), "--json"]).output)
     assert len(plain["phi"]) == 6
+    assert [each["votes"] > 0 for each in plain["estimated"]] == [True] * 4
 
 
 def test_too_few_judges_are_refused(tmp_path: Path) -> None:

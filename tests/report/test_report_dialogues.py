@@ -74,4 +74,4 @@ def test_an_attack_that_adapts_to_a_defense_has_a_sentence_of_its_own(tmp_path: 
     finish(run)
     page = write(tmp_path / "run").read_text("utf-8")
     assert "Attacks that adapt to a defense of" in page
-    assert "which talks to it, is" in page
+    assert "which knows it, is" in page

@@ -132,7 +132,7 @@ def test_adaptive_attacks_that_are_level_are_named() -> None:
     (story,) = headlines_of(of(rows("none", 0, defense="guard"), *shown, beside))
     (detail,) = (each.striptags().replace("\u00a0", " ") for each in story.details)
     assert detail.startswith(
-        "Defense guard: ASR of toy_00 (tied with toy_01, toy_02, toy_03 and 2 more), which talks to it, is "
+        "Defense guard: ASR of toy_00 (tied with toy_01, toy_02, toy_03 and 2 more), which knows it, is "
     )
 
 

@@ -32,6 +32,7 @@ from sightline.study.config import NamedAttack
 from sightline.study.grid import Column, chunks
 from sightline.study.progress import Progress, Silent
 from sightline.study.schema import BudgetEntry
+from sightline.study.surrogates import adapts
 
 TARGET_SETTINGS = ("targets", "target")
 
@@ -194,7 +195,7 @@ class _Crafting:
             surrogates=names,
             series=card.name,
             budget=budget,
-            oracle=asked.oracle,
+            oracle="defended" if adapts(names) else asked.oracle,
             talks_to=asked.talks_to,
             roles=asked.names,
         )

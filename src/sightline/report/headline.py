@@ -266,7 +266,7 @@ def _defended(board: Board, bare: Cell, defended: Cell, cells: Sequence[Cell]) -
 
 
 def _adaptive(target: str, cells: Sequence[Cell]) -> tuple[Markup, tuple[Markup, ...]]:
-    """What attacks reach that talk to the defended target itself: by defense, beside the plain request."""
+    """What attacks reach that know the defense: by defense, beside the plain request."""
     reached: dict[str, Cell] = {}
     for cell in cells:
         if cell.role is Role.attack and cell.success is not None and cell.success.point is not None:
@@ -274,7 +274,7 @@ def _adaptive(target: str, cells: Sequence[Cell]) -> tuple[Markup, tuple[Markup,
             if best is None or best.success is None or cell.success.point > (best.success.point or 0):
                 reached[cell.defense] = cell
     plain = {cell.defense: cell.success for cell in cells if cell.role is Role.plain}
-    says = Markup("Defense <strong>{}</strong>: ASR of {}, which talks to it, is {} (n\u00a0=\u00a0{})")
+    says = Markup("Defense <strong>{}</strong>: ASR of {}, which knows it, is {} (n\u00a0=\u00a0{})")
     found = []
     for defense, cell in reached.items():
         n = cell.success.n if cell.success else 0

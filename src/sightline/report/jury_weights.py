@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import yaml
 from numpy.typing import NDArray
 
 from sightline.errors import UsageError
+from sightline.judges._fitted import FORMAT
 from sightline.metrics.dawid_skene import dawid_skene, phi
 from sightline.report.provenance import read_lock
 from sightline.report.results import Results, entries, judge_names
+from sightline.store import write_atomically
 
 Floats = NDArray[np.float64]
 _VOTES = {"complied": 1.0, "partial": 1.0, "refused": 0.0, "off_topic": 0.0}
@@ -24,10 +27,14 @@ _VOTES = {"complied": 1.0, "partial": 1.0, "refused": 0.0, "off_topic": 0.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:
-    """A judge as the votes show it; `usable` if it says more than a coin."""
+    """A judge, with the identity of its code and files, as the votes show it.
+
+    It is `usable` if it says more than a coin.
+    """
 
     judge: str
     spec: str
+    identity: str
     votes: int
     sensitivity: float
     specificity: float
@@ -52,19 +59,35 @@ class JuryWeights:
     prevalence: float
     converged: bool
 
-    def jury(self) -> dict[str, Any]:
-        """The weighted jury as a study writes it."""
+    def jury(self, fitted: str = "") -> dict[str, Any]:
+        """The jury as a study writes it: `weighted`, or by rule `dawid_skene` with the file `fitted`."""
         usable = [each for each in self.judges if each.usable]
         weights = [[round(each.sensitivity, 4), round(each.specificity, 4)] for each in usable]
         members = [each.spec for each in usable]
-        return {"judges": [{"name": "jury", "members": members, "rule": "weighted", "weights": weights}]}
+        how = (
+            {"rule": "dawid_skene", "fitted": fitted} if fitted else {"rule": "weighted", "weights": weights}
+        )
+        return {"judges": [{"name": "jury", "members": members, **how}]}
 
     def plain(self) -> dict[str, Any]:
-        """Everything as an object that JSON can hold."""
+        """Everything as an object that JSON can hold: `judges` is the jury, `estimated` each judge."""
         pairs = [[*pair, value] for pair, value in self.phi.items()]
-        return {**asdict(self), "judges": [asdict(each) for each in self.judges], "phi": pairs, **self.jury()}
+        estimated = [asdict(each) for each in self.judges]
+        return {**asdict(self), "estimated": estimated, "phi": pairs, **self.jury()}
 
-    def text(self) -> str:
+    def write(self, path: Path) -> None:
+        """Write the figures for `jury(rule=dawid_skene, fitted=FILE)`.
+
+        Raises:
+            UsageError: if fewer than two judges are usable, or the estimation did not come to rest.
+        """
+        if sum(each.usable for each in self.judges) < 2 or not self.converged:
+            raise UsageError(f"{path} was not written: too few usable judges, or an estimate without rest")
+        judges = [asdict(each) for each in self.judges]
+        head = {"format": FORMAT, "rows": self.rows, "prevalence": self.prevalence, "converged": True}
+        write_atomically(path, orjson.dumps({**head, "judges": judges}, option=orjson.OPT_INDENT_2) + b"\n")
+
+    def text(self, fitted: str = "") -> str:
         """The figures as comments, and the jury as YAML."""
         lines = [
             f"Estimated from the votes of {len(self.judges)} judges on {self.rows:,} restricted requests",
@@ -83,7 +106,7 @@ class JuryWeights:
         ]
         if sum(each.usable for each in self.judges) < 2:
             return "\n".join([*(f"# {line}" for line in lines), "# Too few usable judges for a jury."])
-        written = yaml.safe_dump(self.jury(), sort_keys=False, allow_unicode=True, width=100)
+        written = yaml.safe_dump(self.jury(fitted), sort_keys=False, allow_unicode=True, width=100)
         return "\n".join([*(f"# {line}" for line in lines), written.rstrip()])
 
     def __str__(self) -> str:
@@ -105,7 +128,9 @@ def jury_weights(run: Path, truth: str = "") -> JuryWeights:
         known = results.rows(
             "select distinct judge from results where coalesce(scores, 'case') = 'case' order by judge"
         )
-        specs = {str(entry.get("id")): str(entry.get("spec", "")) for entry in entries(lock, "judges")}
+        listed = entries(lock, "judges")
+        specs = {str(entry.get("id")): str(entry.get("spec", "")) for entry in listed}
+        identities = {str(entry.get("id")): str(entry.get("identity") or "") for entry in listed}
         order = {judge: place for place, judge in enumerate(specs)}
         judges = sorted((row[0] for row in known), key=lambda judge: order.get(judge, len(order)))
         names = judge_names(judges, lock)
@@ -130,6 +155,7 @@ def jury_weights(run: Path, truth: str = "") -> JuryWeights:
             Weight(
                 judge=names[judge],
                 spec=specs.get(judge, judge),
+                identity=identities.get(judge, ""),
                 votes=int(np.count_nonzero(~np.isnan(own[:, place]))),
                 sensitivity=float(found.sensitivity[place]),
                 specificity=float(found.specificity[place]),

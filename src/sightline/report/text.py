@@ -80,7 +80,7 @@ def label(text: object, limit: int = 80) -> str:
 ORACLES = {
     "none": "attacks without target queries",
     "undefended": "attacks that query the undefended target",
-    "defended": "adaptive attacks that query the defended target",
+    "defended": "adaptive attacks that query the defended target, or look into it",
     "unknown": "recorded attacks; what they asked while they were made is unknown",
 }
 ACCESS = {

@@ -13,6 +13,7 @@ from sightline.errors import UsageError
 from sightline.study.named import NamedAttack, NamedDefense
 from sightline.study.roles import calls_of, missing_role, oracle_of, refuse_strangers, refuse_target
 from sightline.study.schema import AttackEntry, StudyFile
+from sightline.study.surrogates import adapts, check_known
 
 Settings = Mapping[str, Any]
 
@@ -82,7 +83,7 @@ class AttackColumns:
         roles = {role: self.file.roles[role] for role in needed if role != TARGET}
         column = replace(column, roles=roles)
         if TARGET not in needed:
-            yield column
+            yield from self._looking(entry, column)
         elif entry.talks_to is not None:
             oracle = oracle_of(entry.talks_to)
             if entry.oracle not in (None, oracle):
@@ -101,6 +102,19 @@ class AttackColumns:
             for target in self.file.targets:
                 yield replace(column, oracle="undefended", talks_to=target, answered_by=(target, None))
 
+    def _looking(self, entry: AttackEntry, column: NamedAttack) -> Iterator[NamedAttack]:
+        """The column, or one for each target behind each defense, through which it is crafted."""
+        if entry.oracle != "defended":
+            yield replace(column, oracle="defended") if adapts(column.surrogates) else column
+            return
+        for target, defense in product(self.file.targets, self.defenses):
+            yield replace(
+                column,
+                surrogates=(defense.around(target),),
+                oracle="none" if defense.bare else "defended",
+                answered_by=(target, defense.label),
+            )
+
     def _check(self, entry: AttackEntry, attack: Attack, index: int) -> None:
         """Make sure that the keys of an entry fit its attack.
 
@@ -112,7 +126,14 @@ class AttackColumns:
             return self.complain(("attacks", index, *key), what)
 
         name, needed = entry.name, calls_of(attack)
-        if attack.card.surrogate and not entry.surrogate:
+        adaptive = attack.card.surrogate and entry.oracle == "defended" and TARGET not in needed
+        if adaptive and entry.surrogate:
+            raise wrong(
+                f"{name} with oracle defended is crafted on each target behind each defense: leave "
+                "`surrogate` out, or name a defended one (defended/DEFENSE:TARGET) and leave `oracle` out",
+                "surrogate",
+            )
+        if attack.card.surrogate and not entry.surrogate and not adaptive:
             raise wrong(
                 f"{name} is crafted on a model's gradients: add `surrogate:` with a local target, such "
                 "as testbed/linear, or encoder/FOLDER (or a list of them)"
@@ -126,8 +147,9 @@ class AttackColumns:
         if TARGET in needed and entry.oracle == "none":
             what = f"{name} asks the target: its oracle is undefended or defended"
             raise wrong(what, "oracle")
-        if TARGET not in needed and entry.oracle not in (None, "none"):
+        if TARGET not in needed and entry.oracle not in (None, "none") and not adaptive:
             raise wrong(f"{name} asks no target: its oracle is none; leave it out", "oracle")
+        self._check_known(entry, index, adaptive)
         bare = all(each.bare for each in self.defenses)
         if entry.oracle == "defended" and entry.talks_to is None and bare:
             what = (
@@ -139,6 +161,18 @@ class AttackColumns:
             if role != TARGET and role not in self.file.roles:
                 strangers = [each for each in self.file.roles if each not in needed]
                 raise wrong(missing_role(name, role, strangers))
+
+    def _check_known(self, entry: AttackEntry, index: int, adaptive: bool) -> None:
+        """Make sure that the defenses through which an attack is crafted pass gradients."""
+        names = entry.surrogate
+        if adaptive:
+            names = tuple(each.around(target) for target in self.file.targets for each in self.defenses)
+        for name in names:
+            try:
+                check_known(name)
+            except UsageError as wrong:
+                key = "oracle" if adaptive else "surrogate"
+                raise self.complain(("attacks", index, key), str(wrong)) from None
 
 
 def check_roles(file: StudyFile, columns: Sequence[NamedAttack]) -> None:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sightline import registry
+from sightline.closure import without_code
 from sightline.contracts import Scores, converses, scores_of
 from sightline.digests import digest
 from sightline.errors import ContractError
@@ -28,6 +29,8 @@ from sightline.study.context import RunContext, StudyTarget
 from sightline.study.fitted import cases_used, seen
 from sightline.study.grid import Column, cell_name
 from sightline.study.judging import Answers, Sample, verdict_key
+from sightline.study.named import NamedAttack
+from sightline.study.surrogates import adapts
 from sightline.tables import GROUP_ROWS, Table, open_tables
 
 NOT_RESULTS = frozenset({"sample", "artifact", "target_hash", "seconds", "craft_seconds", "error"})
@@ -154,7 +157,7 @@ def _batches(answers: Answers, judged: Table) -> Iterator[tuple[list[Row], dict[
 
 
 def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: StudyTarget) -> dict[str, Any]:
-    named, threat = column.named, column.named.attack.card.threat
+    named = column.named
     return {
         "study": study.name,
         "cell": cell_name(case_table.source, target.name, column.named, target.defense),
@@ -167,7 +170,7 @@ def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: S
         "crafted_on": column.crafted_on,
         "made_on_target": _made_on(column, target),
         "attack_params": registry.spec(column.named.attack),
-        "oracle": named.oracle if converses(named.attack) else threat.oracle if threat else "none",
+        "oracle": _oracle(named),
         "defense": target.defense.label,
         "benchmark": case_table.source.label,
         "release": case_table.release[:16],
@@ -175,7 +178,7 @@ def _cell_columns(study: Study, case_table: CaseTable, column: Column, target: S
 
 
 def _made_on(column: Column, target: StudyTarget) -> bool | None:
-    """Whether an attack looked into the model that answers, or talked to it, bare or behind its defense.
+    """Whether an attack looked into the model that answers or talked to it, bare or behind its defense.
 
     None if it did neither with any model.
     """
@@ -183,7 +186,19 @@ def _made_on(column: Column, target: StudyTarget) -> bool | None:
         return None
     talked = column.talkers.target if column.talkers is not None else None
     itself = talked is not None and f":{target.target.id}".endswith(f":{talked.id}")
-    return itself or target.name in models_of(column.crafted_on)
+    answers = f":{without_code(target.target.id)}"
+    names = zip(column.surrogates, column.named.surrogates, strict=True)
+    known = (without_code(each.id) for each, name in names if adapts([name]))
+    through = any(answers.endswith(f":{identity}") for identity in known)
+    return itself or through or target.name in models_of(column.crafted_on)
+
+
+def _oracle(named: NamedAttack) -> str:
+    """What an attack asks while it is made: one through a defense has the defended target for its oracle."""
+    threat = named.attack.card.threat
+    if converses(named.attack) or named.oracle != "none":
+        return named.oracle
+    return threat.oracle if threat else "none"
 
 
 def _rows(

@@ -94,7 +94,8 @@ class AttackEntry(MethodEntry):
 
     `then` are attacks that go on with what it made; `grid` makes a column of every combination of settings.
     `oracle` says whether an attack that asks the target talks to the bare one or to the defended one of each
-    cell; `talks_to` names one target for all, whose script the others are shown.
+    cell; `talks_to` names one target for all, whose script the others are shown. An attack on gradients with
+    `oracle: defended` is crafted on the defended target of each cell.
     """
 
     surrogate: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()

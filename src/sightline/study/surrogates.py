@@ -8,16 +8,17 @@ encoder/FOLDER[@LAYER]     a CLIP, SigLIP, ViT or DINOv2 tower, an image classif
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sightline import registry
 from sightline.closure import with_code, without_code
 from sightline.contracts import Defense, Surrogate, Target
 from sightline.errors import UsageError
 from sightline.study.stage_code import SURROGATES, THROUGH
 from sightline.targets import LocalSettings
-from sightline.targets._names import ENCODER
+from sightline.targets._names import ENCODER, split_defended
 from sightline.targets.defended import DefendedTarget
 from sightline.targets.vlm import PACKAGES, VlmTarget
 from sightline.whitebox import through
@@ -25,6 +26,9 @@ from sightline.whitebox.encoder_folders import EncoderFolder, encoder_folder
 
 if TYPE_CHECKING:
     from sightline.whitebox.victim import Encoder, Victim
+
+DEFENDED = "defended/"
+"""Begins the string of a target behind a defense."""
 
 
 def open_surrogate(name: str, target: Callable[[str], Target]) -> Surrogate:
@@ -46,6 +50,24 @@ def open_surrogate(name: str, target: Callable[[str], Target]) -> Surrogate:
         if isinstance(opened, DefendedTarget)
         else LocalSurrogate(name, opened)
     )
+
+
+def adapts(names: Sequence[str]) -> bool:
+    """Whether an attack that is crafted on these knows a defense."""
+    return any(name.strip().startswith(DEFENDED) for name in names)
+
+
+def check_known(name: str) -> None:
+    """Make sure that the defenses of a surrogate string pass gradients; nothing is opened.
+
+    Raises:
+        UsageError: for one that passes none, or is unknown.
+    """
+    stack, inner = list[Defense](), name.strip()
+    while inner.startswith(DEFENDED):
+        spec, inner = split_defended(inner.removeprefix(DEFENDED))
+        stack.append(registry.parse("defense", spec))
+    through.check_passes(name, stack)
 
 
 @dataclass(slots=True)
