@@ -160,8 +160,10 @@ def test_it_works_on_the_testbed(blobs, asked):
     assert replies[0] == replies[1]
 
 
-def test_inspect_asks_it_too():
-    from sightline.bridge import inspect_registry
+def test_inspect_asks_it_too(tower, model, blobs):
+    from inspect_ai.model import GenerateConfig, get_model
 
-    assert inspect_registry.__all__.count("swapped") == 1
-    assert inspect_registry.swapped.__doc__.startswith("`swapped/TOWER:vlm/FOLDER`")
+    asked = Conversation.user("what is red")
+    ours = asyncio.run(open_(tower, model, blobs).generate(asked, Decoding(max_tokens=4))).text
+    through = get_model(f"swapped/{tower}:vlm/{model}", config=GenerateConfig(max_tokens=4, temperature=0.0))
+    assert asyncio.run(through.generate("what is red")).completion == ours

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.defenses.adashield import Adashield as Adashield
+    from sightline.defenses.cider import Cider as Cider
     from sightline.defenses.coca import Coca as Coca
     from sightline.defenses.consistency import Consistency as Consistency
     from sightline.defenses.ecso import Ecso as Ecso
