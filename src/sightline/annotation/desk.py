@@ -10,7 +10,7 @@ from typing import Any
 
 from sightline import taxonomy
 from sightline.annotation.contents import Content
-from sightline.annotation.events import answers_of, events_path, read_events
+from sightline.annotation.events import Event, answers_of, events_path, read_events
 from sightline.annotation.exposure import Limits, assigned, opted_out
 from sightline.annotation.log import Clock, EventLog, now
 from sightline.annotation.pictures import Pictures
@@ -71,6 +71,10 @@ class Desk:
             self._logs.append(log)
             self.sessions[rater] = RaterSession(plan, questions, log, limits=limits or Limits(), clock=clock)
         self._assign()
+
+    def read_so_far(self) -> dict[str, tuple[tuple[Event, ...], int]]:
+        """Events of the raters who are served, and how far their files were read."""
+        return {log.rater: (tuple(log.events), log.end) for log in self._logs}
 
     def close(self) -> None:
         """Let other processes write the files."""
