@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sightline.cases import Conversation
 from sightline.closure import with_code
 from sightline.contracts import Decoding, Images
+from sightline.errors import UsageError
 from sightline.records import Response
 from sightline.targets import tuned
 from sightline.targets._asked import checked
