@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import sightline as sl
 from sightline import registry, whitebox
 from sightline.cases import Conversation, Image, Turn
 from sightline.defenses.purify import purified
@@ -240,3 +241,10 @@ def test_a_defended_surrogate_is_its_own_model(opener):
     assert behind.id.startswith("defended/purify(jpeg=50)@")
     with pytest.raises(UsageError, match="name the bare model, testbed/linear"):
         behind.encoder()
+
+
+def test_a_model_behind_a_defense_is_a_surrogate_and_no_reader_of_a_suffix(bare):
+    model = sl.open_model("testbed/linear").behind(defense("purify", jpeg=50))
+    assert model.surrogate.id.startswith("defended/purify(jpeg=50)@")
+    with pytest.raises(UsageError, match="not crafted through a defense"):
+        whitebox.SuffixReader(defense("purify").through(bare), whitebox.TokenSuffix(length=2))
