@@ -129,6 +129,7 @@ class Results:
         self.run = run
         self.path = path
         self._db = duckdb.connect(config=_SETTINGS)
+        self._db.execute("set enable_progress_bar = false")
         with damage_reported(path, RESULTS_AGAIN):
             found = self._db.read_parquet(literal(path))
             later = {**_LATER, "scores": _FORMER_SCORES} if "reads" in found.columns else _LATER
