@@ -65,7 +65,7 @@ def text() -> str:
     """The whole page."""
     lines = [HEAD]
     for kind in KINDS:
-        role = " role |" if kind == "attack" else ""
+        role = " role |" if kind in ("attack", "recipe") else ""
         lines += [f"## {kind.title()}s", "", f"| name |{role} what it does | source | settings | presets |"]
         lines.append("|---|---|---|---|---|" + "---|" * bool(role))
         for card in own_cards(kind):

@@ -8,8 +8,8 @@
     run = sl.run("study.yaml")                                 # or sl.load("runs/quickstart")
     run = sl.score("answers.csv")                              # responses that exist already
 
-`dir(sl.attacks)`, `dir(sl.defenses)`, `dir(sl.judges)` and `dir(sl.benchmarks)` list what there is; `help`
-of a class shows its settings. Names are loaded when they are first used.
+`dir(sl.attacks)`, `dir(sl.defenses)`, `dir(sl.judges)`, `dir(sl.recipes)` and `dir(sl.benchmarks)` list what
+there is; `help` of a class shows its settings. Names are loaded when they are first used.
 """
 
 from importlib import import_module
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sightline import benchmarks as benchmarks
     from sightline import defenses as defenses
     from sightline import judges as judges
+    from sightline import recipes as recipes
     from sightline import taxonomy as taxonomy
     from sightline.api.attacking import Result as Result
     from sightline.api.checking import check_data as check_data

@@ -188,6 +188,9 @@ def close(
     partial: Annotated[
         bool, typer.Option("--partial", help="With what there is: before all raters or disputes are done.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print the cards whole, with every target and attack.")
+    ] = False,
 ) -> None:
     """Make the final labels: the truth that judges of the run are measured against, and cards of them.
 
@@ -197,6 +200,8 @@ def close(
     from sightline.annotation.phases import unlabelled_line
     from sightline.annotation.plan import FOLDER, read_plan
     from sightline.annotation.status import changed_guideline
+    from sightline.judge_check.card_text import in_short
+    from sightline.judge_check.people import FOLDER as CARDS
     from sightline.judge_check.people import cards, judged_rows, undecided, write_cards
     from sightline.terminal import say
 
@@ -209,6 +214,11 @@ def close(
     say(f"{sum(found.items.values()):,} items labelled ({counts}), {found.left_out:,} without a label")
     if found.unlabelled:
         say(unlabelled_line(found.unlabelled))
+    if found.changed:
+        say(
+            f"note: {found.changed:,} samples no longer have the reply that was drawn, and get no label: ask "
+            "about their new ones with a new plan, in a run folder of its own"
+        )
     unsafe = undecided(rows)
     if unsafe.all_safe is not None and unsafe.all_unsafe is not None and unsafe.half is not None:
         open_ones = (
@@ -221,5 +231,7 @@ def close(
         )
     made = list(cards(ctx.obj, found.labels, rows, found.agree))
     for card, path in zip(made, write_cards(ctx.obj, made), strict=True):
-        say(f"{path}\n{card.text()}\n")
+        say(f"{path}\n{card.text()}\n" if verbose else in_short(card))
+    if made and not verbose:
+        say(f"cards, by target and attack, too: {ctx.obj / CARDS} (as JSON), or --verbose")
     say(f"{found.path}: {len(found.labels.labels):,} samples; as a judge: human(file='{found.path}')")

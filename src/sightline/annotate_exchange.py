@@ -38,7 +38,7 @@ def adjudicate(
     Example: `sightline annotate runs/quickstart adjudicate`
     """
     from sightline.annotation.adjudication import adjudicate as rule
-    from sightline.annotation.adjudication import queue, rulings
+    from sightline.annotation.adjudication import queue
     from sightline.annotation.contents import Contents
     from sightline.annotation.plan import FOLDER, read_plan
     from sightline.annotation.stale import stale_note
@@ -48,13 +48,6 @@ def adjudicate(
     if bool(item) != bool(outcome):
         raise UsageError("adjudicate: --item and --outcome belong together; without both, you are asked")
     if item:
-        plan = read_plan(folder)
-        waits = {each.item for each in queue(folder)} | set(rulings(folder, plan.header.round))
-        if item in plan.items and item not in waits:
-            raise UsageError(
-                f"item {item}: raters do not differ on it, so there is nothing to rule on; `sightline "
-                f"annotate {ctx.obj} adjudicate` shows what waits"
-            )
         rule(folder, item, outcome, note)
         say(f"item {item}: {outcome}")
         if after := stale_note(ctx.obj):

@@ -167,3 +167,30 @@ class JudgeCall(Method, Protocol):
             `Verdict` with `outcome`, `score` (on the judge's own scale) and `reason`; a list for lists.
         """
         return _front("judging").judged(self, requests, replies)
+
+
+class RecipeCall(Method, Protocol):
+    """A recipe as a function: a model in, a trained model out."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        model: Model | str,
+        cases: Sequence[Case],
+        *,
+        seed: int = 0,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> Model:
+        """Train, or find in the cache what was trained so before.
+
+        Args:
+            model: a local one: a target string, or from `sl.open_model`.
+            cases: from a benchmark, such as `sl.benchmarks.TestbedTraining()(folder=...)`.
+            seed: of the order of rows.
+            folder: where the pictures of the cases are kept: the one that the benchmark was given.
+
+        Raises:
+            UsageError: for a model that cannot be trained, or cases that teach nothing.
+        """
+        return _front("tuned").tuned(self, model, cases, seed=seed, folder=folder)  # type: ignore[no-any-return]

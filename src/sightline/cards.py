@@ -10,12 +10,12 @@ from sightline.cases import ThreatModel
 from sightline.closure import closure, code_of
 from sightline.errors import ContractError
 
-Kind = Literal["attack", "defense", "judge", "benchmark"]
-Role = Literal["attack", "control", "plain"]
+Kind = Literal["attack", "defense", "judge", "benchmark", "recipe"]
+Role = Literal["attack", "control", "plain", "defense"]
 Scope = Literal["per_case", "batched", "universal"]
 REQUESTS = frozenset({"refuse", "comply"})
 ANY_ATTACK = "any attack"
-KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge")
+KINDS: tuple[Kind, ...] = ("benchmark", "attack", "defense", "judge", "recipe")
 TOOLS = ("sightline.attacks.toolkit", "sightline.attacks.gradients")
 """What `Craft` offers every attack, and those that are crafted on models."""
 Presets = Mapping[str, Mapping[str, Any]]
@@ -67,6 +67,7 @@ class Card:
         threat: for attacks.
         role: for attacks, whether it attacks, is a control that attacks are compared with, or leaves cases as
             they are (`plain`). See `role_of`: settings can turn an attack into a control of itself.
+            For recipes, whether training defends (`defense`) or attacks.
         control_of: for controls, the attack that they control for, or `ANY_ATTACK`.
         control_when: settings, and their values that turn an attack into a control of itself.
         plain_when: settings, and their values with which an attack leaves cases as they are.
@@ -208,3 +209,18 @@ class AttackFacts(Facts, total=False):
     scope: Scope
     applies_to: frozenset[str]
     renamed: Mapping[str, Renamed]
+
+
+class RecipeFacts(Facts, total=False):
+    """What the decorator of a recipe may say; see `Card`."""
+
+    role: Required[Literal["attack", "defense"]]
+
+
+FACTS: Mapping[Kind, Any] = {
+    "attack": AttackFacts,
+    "benchmark": BenchmarkFacts,
+    "defense": Facts,
+    "judge": Facts,
+    "recipe": RecipeFacts,
+}

@@ -20,6 +20,7 @@ from sightline.fit_commands import fit_command
 from sightline.gate_commands import gate_command
 from sightline.judge_commands import judge_card_command, judge_check_command, judge_weights_command
 from sightline.serve_commands import serve_command
+from sightline.train_commands import train_command
 
 if TYPE_CHECKING:
     from sightline.study.run import Run
@@ -49,6 +50,7 @@ app.command("judge-weights")(judge_weights_command)
 app.command("gate")(gate_command)
 app.command("fit")(fit_command)
 app.command("serve")(serve_command)
+app.command("train")(train_command)
 app.command("convert")(convert_command)
 app.command("record-scores")(record_scores_command)
 
@@ -272,10 +274,11 @@ def verify(
 @app.command("list")
 def list_methods(
     kind: Annotated[
-        str, typer.Argument(help="targets, benchmarks, attacks, defenses or judges; all if left out.")
+        str,
+        typer.Argument(help="targets, benchmarks, attacks, defenses, judges or recipes; all if left out."),
     ] = "",
 ) -> None:
-    """What there is: every target form, benchmark, attack, defense and judge, with its source."""
+    """What there is: every target form, benchmark, attack, defense, judge and recipe, with its source."""
     from sightline.terminal import show_list
 
     show_list(kind)
@@ -284,7 +287,7 @@ def list_methods(
 @app.command()
 def show(
     name: Annotated[
-        str, typer.Argument(help="Name of a benchmark, attack, defense or judge, or testbed/NAME.")
+        str, typer.Argument(help="Name of a benchmark, attack, defense, judge or recipe, or testbed/NAME.")
     ],
 ) -> None:
     """The card of a method: paper, threat model, settings with their defaults, presets."""

@@ -1,8 +1,8 @@
-"""The four registering decorators, and look-up by name without loading what is not asked for.
+"""The five registering decorators, and look-up by name without loading what is not asked for.
 
 A method lives in the module of its name, in the folder of its kind or a sub-folder of it
 (`sightline.attacks.typographic.figstep`); third parties register through the entry-point groups
-`sightline.attacks`, `sightline.defenses`, `sightline.judges`, `sightline.benchmarks`.
+`sightline.attacks`, `sightline.defenses`, `sightline.judges`, `sightline.benchmarks`, `sightline.recipes`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, TypeVar, Unpack, cast
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from sightline import callables, contracts, plugins
+from sightline import callables, cards, contracts, plugins, tuning
 from sightline.cards import AttackFacts, BenchmarkFacts, Card, Facts, Kind, OwnRole, Presets, Role, unchanged
 from sightline.cases import Eps
 from sightline.errors import AbsentExtraError, UsageError, nearest
@@ -37,12 +37,7 @@ CONTRACTS: Mapping[Kind, Any] = {
     "benchmark": contracts.Benchmark,
     "defense": contracts.Defense,
     "judge": contracts.Judge,
-}
-FACTS: Mapping[Kind, Any] = {
-    "attack": AttackFacts,
-    "benchmark": BenchmarkFacts,
-    "defense": Facts,
-    "judge": Facts,
+    "recipe": tuning.Recipe,
 }
 T = TypeVar("T")
 M = TypeVar("M")
@@ -62,9 +57,9 @@ def _testbed_presets() -> Mapping[str, Presets]:
 
 def _registering(kind: Kind, name: str, facts: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:
     for fact in facts:
-        if fact not in FACTS[kind].__annotations__:
+        if fact not in cards.FACTS[kind].__annotations__:
             raise UsageError(
-                f"{kind} {name!r}: {nearest(fact, FACTS[kind].__annotations__, f'fact of @{kind}')}"
+                f"{kind} {name!r}: {nearest(fact, cards.FACTS[kind].__annotations__, f'fact of @{kind}')}"
             )
     if kind == "attack" and "threat" not in facts:
         raise UsageError(f"attack {name!r}: say who attacks and what is edited: threat=ThreatModel(...)")
@@ -135,6 +130,11 @@ def _knowing(name: str, inner: Callable[..., Any]) -> Callable[..., Any]:
 def benchmark(name: str, **facts: Unpack[BenchmarkFacts]) -> Callable[[type[T]], type[T]]:
     """Register a frozen dataclass with `cases` as the benchmark `name`. `judge`: its default one."""
     return _registering("benchmark", name, facts)
+
+
+def recipe(name: str, **facts: Unpack[cards.RecipeFacts]) -> Callable[[type[T]], type[T]]:
+    """Register a frozen dataclass with `wants_own` and `plan` as the recipe `name`."""
+    return _registering("recipe", name, facts)
 
 
 class _Decorator:

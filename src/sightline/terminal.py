@@ -33,6 +33,7 @@ WIDE = 120
 TARGET_FORMS = {
     "vlm/FOLDER-OR-ID": "a Hugging Face image-text-to-text model, run here (extra: local)",
     "testbed/NAME[@VARIANT]": "a small model that comes with Sightline (extra: local)",
+    "tuned/RECIPE@DIGEST:BASE": "what `sightline train` made of a local model",
     "defended/DEFENSE:TARGET": "any target with a defense; can be nested",
     "replay/RUN-OR-FILE": "responses of an earlier run",
     "scripted/FILE.yaml": "responses by rule, for tests",
@@ -110,6 +111,7 @@ def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bo
 
     with tempfile.TemporaryDirectory() as scratch, terminal_progress() as progress:
         session = open_run(study, out=Path(scratch) / "run", limit=limit, progress=progress)
+        session.train = False
         session.prepare()
         folder = out if out is not None else default_folder(session.study)
         refuse_other_format(folder)
@@ -267,7 +269,7 @@ def show_model(name: str) -> None:
 
 def _found(name: str) -> list[Card]:
     kinds: list[Kind] = [kind for kind in KINDS if name in registry.names(kind)]
-    if not kinds and name in ("vlm", "testbed", "defended", "replay", "scripted"):
+    if not kinds and name in ("vlm", "testbed", "tuned", "defended", "replay", "scripted"):
         raise UsageError(f"{name!r} is a kind of target; see `sightline list targets`")
     if not kinds:
         raise UsageError(nearest(name, {n for kind in KINDS for n in registry.names(kind)}, "method"))
@@ -288,7 +290,7 @@ def show_card(name: str) -> None:
             "source": card.source,
             "needs": card.extra,
             "judge": card.judge,
-            "role": card.role if card.kind == "attack" else "",
+            "role": card.role if card.kind in ("attack", "recipe") else "",
             "control of": card.control_of,
             "controls": ", ".join(_controls_of(card)),
             "a control if": " or ".join(f"{key}={v!r}" for key, vs in card.control_when.items() for v in vs),

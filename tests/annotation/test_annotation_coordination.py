@@ -89,7 +89,15 @@ def test_a_ruling_is_final_once_and_on_disk(coordinator: TestClient, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "changes", [{"item": "i9"}, {"outcome": "maybe"}, {"note": "x" * 4001}, {"who": "me"}]
+    "changes",
+    [
+        {"item": "i9"},
+        {"item": "i0"},  # both say the same
+        {"item": "i3"},  # nobody has answered
+        {"outcome": "maybe"},
+        {"note": "x" * 4001},
+        {"who": "me"},
+    ],
 )
 def test_rulings_on_nothing_are_refused(
     coordinator: TestClient, tmp_path: Path, changes: dict[str, str]

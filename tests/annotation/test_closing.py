@@ -184,7 +184,22 @@ def test_rulings_that_cannot_be_are_refused(folder: Path, item: str, outcome: st
     assert not (folder / ADJUDICATION).exists()
 
 
+def test_what_nobody_disputes_cannot_be_ruled_on(folder: Path) -> None:
+    log(folder, "ann", {"a": "complied", "b": "refused", "c": "partial"})
+    log(folder, "bo", {"a": "complied", "b": "complied"})
+    with pytest.raises(UsageError, match=r"item a: raters do not differ on it.*/run adjudicate` shows what"):
+        adjudicate(folder, "a", "refused")
+    with pytest.raises(UsageError, match="item c: bo has not answered yet"):
+        adjudicate(folder, "c", "refused")
+    assert not (folder / ADJUDICATION).exists()
+    adjudicate(folder, "b", "refused")
+    log(folder, "bo", {"a": "complied", "b": "refused"})  # they agree by now: the ruling can still be changed
+    assert adjudicate(folder, "b", "complied").questions == {"outcome": "complied"}
+
+
 def test_a_ruling_is_written_once_per_request_and_after_a_torn_line(folder: Path) -> None:
+    log(folder, "ann", {"a": "complied"})
+    log(folder, "bo", {"a": "refused"})
     path = folder / ADJUDICATION
     first = adjudicate(folder, "a", "refused", request="r1")
     assert adjudicate(folder, "a", "refused", request="r1") == first
@@ -239,8 +254,14 @@ def test_close_prints_what_came_out_and_writes_a_card_for_each_judge(run: Path, 
     assert "4 items labelled (3 agreed, 1 no consensus), 0 without a label" in text
     # of five rows with one weight, three are unsafe and one is open
     assert "70.0% (items without consensus counted half; 60.0% if all are safe, 80.0% if none is)" in text
+    assert len(printed.output.splitlines()) < 12
+    assert text.count("Se ") == 2
     paths = sorted((run / "annotation" / "cards").glob("*.json"))
     assert len(paths) == 2
+    whole = said(run, "close", "--partial", "--verbose")
+    assert whole.count("Void once the judge's id") == 2
+    assert "pairs agree" not in whole  # there is no ceiling of yes and no
+    assert "of their outcomes: alpha" in whole
     for path in paths:
         card = read_card(path.read_text(), str(path))
         assert (card.positive, card.left_out, card.strata[0].n) == ("unsafe", 1, 4)

@@ -162,7 +162,7 @@ def test_more_is_refused_where_chances_would_no_longer_hold(run: Path) -> None:
     table = pq.read_table(run / "results.parquet")
     pq.write_table(table.slice(0, len(table) - 12), run / "results.parquet")
     (run / "records" / "complete.json").unlink(missing_ok=True)
-    with pytest.raises(UsageError, match="results have changed since the plan was drawn"):
+    with pytest.raises(UsageError, match="have changed since the plan was drawn"):
         sample_more(run, Wanted(n=10))
 
 

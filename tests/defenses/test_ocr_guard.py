@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from sightline.cases import Conversation, Turn
 from sightline.contracts import Decoding
 from sightline.defenses import _reading
 from sightline.defenses._phrase_files import phrase_file
-from sightline.defenses._readers import READERS, Read, ReaderEntry, Tesseract, read_table
+from sightline.defenses._readers import READERS, RapidOcr, Read, ReaderEntry, Tesseract, read_table
 from sightline.defenses._reading import MOST_READINGS, Shelf, enlarged, padded, readings, texts_of
 from sightline.errors import AbsentExtraError, UsageError
 from sightline.records import Response
@@ -35,7 +36,7 @@ class Fake:
         self.words = {1: "glimber", 2: "sha", 3: "rpen", 4: "ing", 5: "Steps For\nFrell", 6: "fr3ll"}
         self.read_pixels = []
 
-    def read(self, pixels):
+    def read(self, pixels, *, quick=False):
         self.read_pixels.append(pixels)
         level = int(pixels[pixels.shape[0] // 2, pixels.shape[1] // 2, 0])
         if level == 9:
@@ -152,7 +153,7 @@ def test_a_mirrored_page_is_read_as_it_was_meant():
     half[:, 4:] = 255
 
     class LeftIsDark:
-        def read(self, pixels):
+        def read(self, pixels, *, quick=False):
             dark = pixels[:, : pixels.shape[1] // 2].mean() < pixels[:, pixels.shape[1] // 2 :].mean()
             return Read(("gibberish",), 0.6) if dark else Read(("frell",), 0.95)
 
@@ -223,7 +224,7 @@ def test_one_picture_is_read_at_a_time():
     busy, most = [], []
 
     class Slow:
-        def read(self, pixels):
+        def read(self, pixels, *, quick=False):
             busy.append(1)
             most.append(len(busy))
             busy.pop()
@@ -400,6 +401,40 @@ def test_tesseract_gets_the_picture_and_is_asked_for_its_table(tmp_path, monkeyp
     program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     with pytest.raises(_reading.ReadingError, match="tesseract: CalledProcessError"):
         Shelf().texts("tesseract", "00", lambda: pixels)
+
+
+class Engine:
+    """In place of RapidOCR: what it finds, and how often it was asked."""
+
+    def __init__(self, *found):
+        self.found, self.asked = found, 0
+
+    def __call__(self, picture):
+        self.asked += 1
+        return SimpleNamespace(
+            txts=[text for text, _ in self.found], scores=[score for _, score in self.found]
+        )
+
+
+@pytest.mark.parametrize(
+    ("side", "quick", "coarse", "fine", "lines", "asked"),
+    [
+        (417, False, [("frell", 0.98)], [("other", 1.0)], ("frell",), (1, 0)),
+        (417, False, [("fre", 0.9)], [("frell", 0.95)], ("frell",), (1, 1)),
+        (417, False, [("frell", 0.9)], [("fre", 0.8)], ("frell",), (1, 1)),
+        (417, False, [], [("frell", 0.5)], ("frell",), (1, 1)),
+        (417, True, [("fre", 0.9)], [("frell", 0.95)], ("fre",), (1, 0)),
+        (416, False, [], [("frell", 0.9)], ("frell",), (0, 1)),
+    ],
+)
+def test_large_pictures_are_looked_at_closely_where_a_quick_look_is_not_sure(
+    side, quick, coarse, fine, lines, asked
+):
+    reader = object.__new__(RapidOcr)
+    reader._quick, reader._fine = Engine(*coarse), Engine(*fine)
+    pixels = np.zeros((200, side, 3), np.uint8)
+    assert reader.read(pixels, quick=quick).lines == lines
+    assert (reader._quick.asked, reader._fine.asked) == asked
 
 
 def test_rapidocr_reads_drawn_pages_upright_mirrored_and_in_a_strip_without_any_network(monkeypatch):

@@ -14,9 +14,10 @@ from sightline.judges.refusal_prefix import FOREIGN
 from sightline.metrics.effort import Price
 from sightline.records import Cost
 from sightline.report.costs import price_text
+from sightline.report.crafted import Crafted, Made
 from sightline.report.curves import CurvePoint, equal_cost
 from sightline.report.provenance import read_lock
-from sightline.report.results import Crafted, Made, Results
+from sightline.report.results import Results
 from sightline.report.search_figure import search, thinned
 from sightline.report.text import amount, limits
 from sightline.report.trust import warnings_of

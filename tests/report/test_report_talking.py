@@ -14,8 +14,9 @@ from sightline.api.runs import finish
 from sightline.metrics.effort import Price
 from sightline.metrics.summary import summarize
 from sightline.report.costs import price_text
+from sightline.report.crafted import Crafted, Made
 from sightline.report.page import write
-from sightline.report.results import Crafted, Made, Results
+from sightline.report.results import Results
 from sightline.run_folder import COMPLETE
 from sightline.study.config import parse
 from sightline.study.run import Run

@@ -14,13 +14,14 @@ from test_report_page import Tree, page_of
 import sightline as sl
 from sightline import report
 from sightline.errors import UsageError
-from sightline.human_labels import LABELS, HumanLabel, HumanLabels, write_labels
+from sightline.human_labels import LABELS, HumanLabel, HumanLabels, read_labels, write_labels
 from sightline.judge_check.card import HumanCard, LengthErrors, Stratum
 from sightline.metrics.agreement import share
 from sightline.metrics.confusion import Estimate
 from sightline.metrics.part_labelled import corrected_cell
 from sightline.records import Outcome
 from sightline.report.corrected import trust_of
+from sightline.report.label_contents import contents_of
 from sightline.run_folder import read_lock
 
 PHRASES = "refusal_prefix(testbed@77aa01, start)"
@@ -207,6 +208,40 @@ def test_a_cell_that_people_labelled_is_corrected_by_them(tmp_path):
     assert (found.corrected.point, found.corrected.low) == pytest.approx((expected.point, expected.low))
     assert found.labelled == len(some)
     assert cell(trust(folder), attack="text_only").source == "none"
+
+
+def test_labels_of_answers_that_have_changed_since_are_left_out(tmp_path):
+    folder = run(tmp_path)
+    mine = rows_of(folder, PHRASES, attack="figstep", defense="none", expected="refuse")
+
+    def said(number, row):
+        return Outcome.refused if number % 3 else Outcome.complied
+
+    put_labels(folder, mine, said)
+    labels = read_labels(folder / LABELS)
+    contents = list(contents_of(folder, [each.sample for each in labels.labels]))
+    assert len(set(contents)) > 1
+    assert None not in contents
+    current = tuple(
+        replace(each, content=content) for each, content in zip(labels.labels, contents, strict=True)
+    )
+    write_labels(folder / LABELS, replace(labels, labels=current))
+    assert trust(folder).odd == ()
+    whole = cell(trust(folder)).corrected
+    old = tuple(replace(each, content="0" * 32) if at < 5 else each for at, each in enumerate(current))
+    write_labels(folder / LABELS, replace(labels, labels=old))
+    found = trust(folder)
+    assert found.odd == (
+        f"5 of {len(mine)} labels of people are of answers that have changed since: they are left out",
+    )
+    assert found.odd[0] in section(Tree(report.write(folder).read_text()).root)
+    assert found.odd[0] in " ".join((folder / "report.txt").read_text().split())
+    assert cell(found).corrected.point != whole.point
+    write_labels(folder / LABELS, replace(labels, labels=current[5:]))
+    assert cell(trust(folder)).corrected == cell(found).corrected
+    lost = tuple(replace(each, content="0" * 32) for each in current)
+    write_labels(folder / LABELS, replace(labels, labels=lost))
+    assert cell(trust(folder)).source == "none"
 
 
 def test_unread_verdicts_that_people_labelled_are_in_the_corrected_rate(tmp_path):

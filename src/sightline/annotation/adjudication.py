@@ -17,9 +17,15 @@ from typing import NamedTuple
 
 import orjson
 
-from sightline.annotation.ballots import GUIDELINE_SHOWN, Annotation, Ballot, ballots, read_annotation
+from sightline.annotation.ballots import (
+    GUIDELINE_SHOWN,
+    Annotation,
+    Ballot,
+    ballot_of,
+    ballots,
+    read_annotation,
+)
 from sightline.annotation.events import Event, read_events
-from sightline.annotation.plan import read_plan
 from sightline.errors import UsageError, nearest
 from sightline.human_labels import Final
 from sightline.records import Outcome
@@ -100,22 +106,33 @@ def ruled(event: Event) -> Outcome:
 
 
 def adjudicate(
-    folder: Path, item: str, outcome: str, note: str = "", *, request: str = "", by: str = ADJUDICATOR
+    folder: Path,
+    item: str,
+    outcome: str,
+    note: str = "",
+    *,
+    request: str = "",
+    by: str = ADJUDICATOR,
+    found: Annotation | None = None,
 ) -> Event:
     """Record a ruling: appended and forced to disk. A request id that is known already changes nothing.
 
     Args:
         folder: of the annotation.
-        item: id of an item of the plan.
+        item: id of an item that waits for a ruling, or has one in this round.
         outcome: refused, partial, complied, off_topic or cannot_decide.
         note: why, for the record.
         request: id of the request that asks for it.
         by: who rules.
+        found: what is in the folder, if it has been read.
 
     Raises:
-        UsageError: for an unknown item or outcome, or an item of known truth.
+        UsageError: for an unknown item or outcome, an item of known truth, one on which raters agree, or one
+            for which a rater is still waited for.
+        DamageError: if a file is damaged.
     """
-    plan = read_plan(folder)
+    found = found or read_annotation(folder)
+    plan = found.plan
     if item not in plan.items or plan.items[item].kind == "gold":
         raise UsageError(f"item {item!r} is none of those that were drawn; `adjudicate` shows what waits")
     if outcome not in RULINGS:
@@ -124,6 +141,8 @@ def adjudicate(
     past = list(read_events(path))
     if request and (same := next((each for each in past if each.request == request), None)):
         return same
+    if not any(each.item == item and each.round == plan.header.round for each in past):
+        _refuse_undisputed(found, item)
     event = Event(
         event="adjudicate",
         rater=by,
@@ -138,6 +157,16 @@ def adjudicate(
     )
     append_events(path, [event])
     return event
+
+
+def _refuse_undisputed(found: Annotation, item: str) -> None:
+    ballot = ballot_of(found, item)
+    shows = f"`sightline annotate {found.folder.parent} adjudicate` shows what waits"
+    if ballot.waiting:
+        names = ", ".join(ballot.waiting)
+        raise UsageError(f"item {item}: {names} has not answered yet, so nothing can be ruled on it; {shows}")
+    if not ballot.dispute:
+        raise UsageError(f"item {item}: raters do not differ on it, so there is nothing to rule on; {shows}")
 
 
 def append_events(path: Path, events: Iterable[Event]) -> None:

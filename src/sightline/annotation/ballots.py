@@ -6,14 +6,14 @@ another guideline, are answers to another question: they are counted apart and a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from sightline.annotation.events import Event, events_path, read_events, read_events_after
 from sightline.annotation.exposure import assigned
-from sightline.annotation.plan import PLAN, Place, Plan, read_plan
+from sightline.annotation.plan import PLAN, Place, Plan, Planned, read_plan
 from sightline.annotation.questions import Question, outcome_of, read_questions
 from sightline.digests import file_stamp
 from sightline.errors import UsageError
@@ -47,11 +47,12 @@ class Ballot:
         """Why a third person has to look at it, once nobody is waited for; '' if the raters agree."""
         if self.escalated:
             return "escalated"
-        if not self.votes:
+        said = set(self.votes.values())
+        if not said:
             return "unanswered"
-        if len(set(self.votes.values())) > 1:
+        if len(said) > 1:
             return "differ"
-        return "undecided" if Outcome.unparsed in self.votes.values() else ""
+        return "undecided" if Outcome.unparsed in said else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,13 @@ class Said:
         last: the last answer, skip or escalation by (item, second showing); undone ones are gone.
         optout: hazard codes that the rater is not asked about.
         elsewhere: answers of another round or guideline.
+        raw: answers by item about what stood there before a guard changed the reply.
     """
 
     last: Mapping[tuple[str, bool], Event]
     optout: frozenset[str]
     elsewhere: int
+    raw: Mapping[str, Event] = field(default_factory=dict)
 
 
 class Annotation(NamedTuple):
@@ -104,6 +107,17 @@ class AnnotationFiles:
         self._questions: Mapping[str, Question] = {}
         self._raters: dict[str, _Following] = {}
 
+    def know(
+        self, plan: Plan, questions: Mapping[str, Question], logs: Mapping[str, tuple[Iterable[Event], int]]
+    ) -> None:
+        """Take what a server that starts has read already: the plan, and raters' events up to an offset."""
+        self._plan, self._questions = plan, questions
+        self._stamp = file_stamp(self._folder / PLAN)
+        for rater, (events, end) in logs.items():
+            following = self._raters[rater] = _Following(events_path(self._folder, rater), plan)
+            following.take(events)
+            following.end = end
+
     def read(self) -> Annotation:
         """The folder as it stands.
 
@@ -134,10 +148,11 @@ class _Following:
         self._last: dict[tuple[str, bool], Event] = {}
         self._optout: frozenset[str] = frozenset()
         self._elsewhere = 0
+        self._raw: dict[str, Event] = {}
 
     def said(self) -> Said:
         """So far."""
-        return Said(self._last, self._optout, self._elsewhere)
+        return Said(self._last, self._optout, self._elsewhere, self._raw)
 
     def grow(self) -> None:
         """Read the lines that were added."""
@@ -164,6 +179,8 @@ class _Following:
                     self._elsewhere += 1
                 else:
                     self._last[event.item, event.repeat] = event
+            elif kind == "raw" and event.round == header.round and event.guideline in ("", guideline):
+                self._raw[event.item] = event
             elif kind == "undo" and event.round == header.round:
                 self._last.pop((event.item, event.repeat), None)
 
@@ -195,7 +212,20 @@ def ballots(found: Annotation, *, gold: bool = False) -> dict[str, Ballot]:
     """
     read = OutcomeReader(found.questions)
     asked = _moved(found)
-    return {ballot.item: ballot for ballot in _ballots(found, read, asked, gold=gold)}
+    return {
+        planned.item: _ballot(found, planned, read, asked)
+        for planned in found.plan.items.values()
+        if gold or planned.kind == "sample"
+    }
+
+
+def ballot_of(found: Annotation, item: str) -> Ballot:
+    """The ballot of one item of the plan.
+
+    Raises:
+        UsageError: as `ballots`.
+    """
+    return _ballot(found, found.plan.items[item], OutcomeReader(found.questions), _moved(found))
 
 
 def _moved(found: Annotation) -> Mapping[str, frozenset[str]] | None:
@@ -208,27 +238,25 @@ def _moved(found: Annotation) -> Mapping[str, frozenset[str]] | None:
     return {rater: frozenset(place.item for place in places) for rater, places in lists.items()}
 
 
-def _ballots(
-    found: Annotation, read: OutcomeReader, asked: Mapping[str, frozenset[str]] | None, *, gold: bool
-) -> Iterator[Ballot]:
-    for item, planned in found.plan.items.items():
-        if planned.kind == "gold" and not gold:
+def _ballot(
+    found: Annotation, planned: Planned, read: OutcomeReader, asked: Mapping[str, frozenset[str]] | None
+) -> Ballot:
+    item = planned.item
+    votes: dict[str, Outcome] = {}
+    skipped: dict[str, str] = {}
+    escalated, notes, waiting = [], [], []
+    for rater, said in found.said.items():
+        event = said.last.get((item, False))
+        if event is None:
+            if rater in planned.order if asked is None else item in asked[rater]:
+                waiting.append(rater)
             continue
-        votes: dict[str, Outcome] = {}
-        skipped: dict[str, str] = {}
-        escalated, notes, waiting = [], [], []
-        for rater, said in found.said.items():
-            event = said.last.get((item, False))
-            if event is None:
-                if rater in planned.order if asked is None else item in asked[rater]:
-                    waiting.append(rater)
-                continue
-            if event.note:
-                notes.append(event.note)
-            if event.event == "skip":
-                skipped[rater] = event.reason
-            elif event.event == "escalate":
-                escalated.append(rater)
-            elif (outcome := read(event.questions)) is not None:
-                votes[rater] = outcome
-        yield Ballot(item, votes, skipped, tuple(escalated), tuple(sorted(notes)), tuple(waiting))
+        if event.note:
+            notes.append(event.note)
+        if event.event == "skip":
+            skipped[rater] = event.reason
+        elif event.event == "escalate":
+            escalated.append(rater)
+        elif (outcome := read(event.questions)) is not None:
+            votes[rater] = outcome
+    return Ballot(item, votes, skipped, tuple(escalated), tuple(sorted(notes)), tuple(waiting))

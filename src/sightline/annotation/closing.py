@@ -7,7 +7,7 @@ what is not labelled is left out, and the chances of the others are as `phases.c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -17,18 +17,16 @@ import numpy as np
 from sightline.annotation.adjudication import Decision, decision, ruled, rulings
 from sightline.annotation.agreement import agreement
 from sightline.annotation.ballots import Annotation, Ballot, ballots, read_annotation
+from sightline.annotation.items import digest_of
 from sightline.annotation.phases import chances, unlabelled_phases
-from sightline.annotation.plan import FOLDER
+from sightline.annotation.plan import FOLDER, Plan
 from sightline.errors import DamageError, UsageError
-from sightline.human_labels import LABELS, HumanLabel, HumanLabels, content_digest, write_labels
+from sightline.human_labels import LABELS, HumanLabel, HumanLabels, write_labels
 from sightline.metrics.agreement import Share, share
 from sightline.records import Outcome
-from sightline.study.judging import shown_of
-from sightline.tables import open_tables
-
-BATCH = 1024
-NOWHERE = "0" * 32
-"""A key that no record has."""
+from sightline.report.label_contents import contents_of
+from sightline.report.results import Results
+from sightline.run_folder import RESULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,8 @@ class Closed:
     """What a round came to: `path` of its labels, and items by how their label came about.
 
     `left_out` are items without any label, `path` the file that was written; `agree` are pairs of raters of
-    one item that say the same; `unlabelled` are phases without any label.
+    one item that say the same; `unlabelled` are phases without any label; `changed` are samples whose reply
+    is no longer the one that was drawn.
     """
 
     path: Path
@@ -45,6 +44,7 @@ class Closed:
     left_out: int
     agree: Share
     unlabelled: tuple[int, ...] = ()
+    changed: int = 0
 
 
 def close(run: Path, *, partial: bool = False) -> Closed:
@@ -64,11 +64,13 @@ def close(run: Path, *, partial: bool = False) -> Closed:
     every = ballots(found)
     if not partial:
         _refuse_open(found, every)
-    decided, left_out = decisions(found, every)
+    decided = decisions(found, every)
     if not decided:
         raise UsageError(
             f"{run / FOLDER}: there is no label yet; `sightline annotate {run} serve` asks raters"
         )
+    gone = changed_samples(run, found.plan, decided)
+    decided = _without(found.plan, decided, gone)
     every_chance = chances(found.plan, decided)
     rows = [
         HumanLabel(
@@ -82,6 +84,7 @@ def close(run: Path, *, partial: bool = False) -> Closed:
         )
         for item, each in decided.items()
         for sample in found.plan.items[item].samples
+        if sample not in gone
     ]
     header = found.plan.header
     agree = pairs_agree(found, every.values())
@@ -96,7 +99,49 @@ def close(run: Path, *, partial: bool = False) -> Closed:
     path = run / LABELS
     write_labels(path, labels)
     finals: Counter[str] = Counter(each.final for each in decided.values())
-    return Closed(path, labels, finals, left_out, agree, tuple(unlabelled_phases(found.plan, decided)))
+    left_out = len(every) - len(decided)
+    phases = tuple(unlabelled_phases(found.plan, decided))
+    return Closed(path, labels, finals, left_out, agree, phases, len(gone))
+
+
+def changed_samples(run: Path, plan: Plan, items: Iterable[str]) -> frozenset[str]:
+    """Samples of some items whose request or reply is no longer the one that was drawn."""
+    known = {
+        sample: plan.items[item].content
+        for item in items
+        for sample in plan.items[item].samples
+        if plan.items[item].content
+    }
+    if not known or not (run / RESULTS).is_file():
+        return frozenset()
+    with Results(run) as results:
+        rows = results.rows(
+            "select distinct sample, benchmark, case_id, coalesce(lower(hex(shown)), artifact),"
+            " lower(hex(response_hash)) from results where sample in (select unnest(?::varchar[]))",
+            [sorted(known)],
+        )
+    return frozenset(str(sample) for sample, *values in rows if digest_of(*values) != known[sample])
+
+
+def _without(plan: Plan, decided: Mapping[str, Decision], gone: Container[str]) -> dict[str, Decision]:
+    """Decisions on items of which a sample is still what raters saw."""
+    return {
+        item: each
+        for item, each in decided.items()
+        if any(sample not in gone for sample in plan.items[item].samples)
+    }
+
+
+def labels_now(run: Path, found: Annotation) -> dict[tuple[str, str], Decision]:
+    """By item and sample: what `close` would write now."""
+    decided = decisions(found, ballots(found))
+    gone = changed_samples(run, found.plan, decided)
+    return {
+        (item, sample): each
+        for item, each in decided.items()
+        for sample in found.plan.items[item].samples
+        if sample not in gone
+    }
 
 
 def _refuse_open(found: Annotation, every: Mapping[str, Ballot]) -> None:
@@ -114,8 +159,8 @@ def _refuse_open(found: Annotation, every: Mapping[str, Ballot]) -> None:
         )
 
 
-def decisions(found: Annotation, every: Mapping[str, Ballot]) -> tuple[dict[str, Decision], int]:
-    """Decisions by item, and how many items have none."""
+def decisions(found: Annotation, every: Mapping[str, Ballot]) -> dict[str, Decision]:
+    """Decisions by item, of those that have one."""
     done = rulings(found.folder, found.plan.header.round)
     decided: dict[str, Decision] = {}
     for item, ballot in every.items():
@@ -123,7 +168,7 @@ def decisions(found: Annotation, every: Mapping[str, Ballot]) -> tuple[dict[str,
         if not ballot.votes and ruling is None:
             continue
         decided[item] = decision(ballot, ruling) or Decision(Outcome.unparsed, "no_consensus")
-    return decided, len(every) - len(decided)
+    return decided
 
 
 def pairs_agree(found: Annotation, every: Iterable[Ballot]) -> Share:
@@ -146,18 +191,12 @@ def _with_content(run: Path, rows: Sequence[HumanLabel]) -> Iterator[HumanLabel]
     Raises:
         DamageError: if records are lost.
     """
-    with open_tables(run / "records", "craft", "answer") as (crafted, answered):
-        for start in range(0, len(rows), BATCH):
-            batch = rows[start : start + BATCH]
-            replies = answered.rows([each.sample for each in batch])
-            artifacts = crafted.rows([NOWHERE if reply is None else reply["artifact"] for reply in replies])
-            for each, artifact, reply in zip(batch, artifacts, replies, strict=True):
-                if artifact is None or reply is None:
-                    raise DamageError(
-                        answered.parquet,
-                        f"the sample {each.sample}, which was labelled, is not in the records",
-                        "if the plan is of another run, put the folder `annotation` back into its own; else "
-                        "`sightline run` makes the sample again",
-                    )
-                shown = shown_of(artifact, reply)
-                yield replace(each, content=content_digest(artifact["case_id"], shown, reply["text"]))
+    for each, content in zip(rows, contents_of(run, [row.sample for row in rows]), strict=True):
+        if content is None:
+            raise DamageError(
+                run / "records" / "answer.parquet",
+                f"the sample {each.sample}, which was labelled, is not in the records",
+                "if the plan is of another run, put the folder `annotation` back into its own; else "
+                "`sightline run` makes the sample again",
+            )
+        yield replace(each, content=content)

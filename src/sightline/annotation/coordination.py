@@ -27,10 +27,11 @@ COORDINATOR = ""
 def coordination(run: Path, desk: Desk, numbers: Numbers | None = None) -> Coordination:
     """What the coordinator can do in a run's annotation; `numbers` are those of its progress.
 
-    The raters' files are read once, and then only what was added.
+    What the desk has read is not read again, and of the raters' files only what was added.
     """
     folder, lock = run / FOLDER, threading.Lock()
     files = AnnotationFiles(folder)
+    files.know(desk.plan, desk.questions, desk.read_so_far())
 
     def counted() -> Mapping[str, Any]:
         with lock:
@@ -47,7 +48,7 @@ def coordination(run: Path, desk: Desk, numbers: Numbers | None = None) -> Coord
     def ruled(request: str, item: str, outcome: str, note: str) -> Mapping[str, Any]:
         try:
             with lock:
-                event = adjudicate(folder, item, outcome, note, request=request)
+                event = adjudicate(folder, item, outcome, note, request=request, found=files.read())
         except DamageError:
             raise
         except UsageError as refused:

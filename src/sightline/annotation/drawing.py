@@ -17,6 +17,7 @@ from sightline.annotation.events import checked_name
 from sightline.annotation.items import DEFAULT_STRATA, TRUTH_JUDGE, Candidate, population
 from sightline.annotation.places import with_places
 from sightline.annotation.plan import Header, Plan, Planned, planned
+from sightline.digests import digest
 from sightline.errors import UsageError, require
 from sightline.metrics.sample_design import FLOOR, Drawn, by_card, draw, expected_spread, extend
 from sightline.rng import numpy_rng
@@ -120,19 +121,23 @@ def extend_plan(run: Path, plan: Plan, wanted: Wanted, name: Name) -> Drawing:
     Strata and seed are those of the first phase, the round is that of the last.
 
     Raises:
-        UsageError: as `draw_plan`; if the run is no longer the one that was drawn from.
+        UsageError: as `draw_plan`; if the run no longer has the replies that were drawn from, or strata have
+            changed. Judges that were added to the run change nothing.
     """
     first, last = plan.headers[0], plan.header
     found = _Found(run, first.strata, first.seed, name)
     places = {each.samples[0]: row for row, each in enumerate(found.population.items)}
-    known = all(each.samples[0] in places for each in plan.items.values())
-    if not known or found.run != first.run or found.sizes != first.population:
+    if not found.is_of(plan, places):
         raise UsageError(
-            f"{run}: its results have changed since the plan was drawn, and chances no longer hold: "
-            "move the folder `annotation` elsewhere, and draw a new plan"
+            f"{run}: its replies, or their strata ({', '.join(first.strata)}), have changed since the plan "
+            "was drawn, and chances no longer hold: move the folder `annotation` elsewhere, and draw anew"
         )
-    rows = {places[each.samples[0]]: each for each in plan.items.values()}
-    earlier = [Drawn(row, each.prob, each.phase) for row, each in rows.items() if each.kind == "sample"]
+    rows = {places[each.samples[0]] for each in plan.items.values()}
+    earlier = [
+        Drawn(places[each.samples[0]], each.prob, each.phase)
+        for each in plan.items.values()
+        if each.kind == "sample"
+    ]
     drawn = extend(earlier, found.groups, found.strata, wanted.n, **found.design(wanted))
     gold = _gold(found, {*rows, *(each.row for each in drawn)}, wanted, len(plan.headers) + 1)
     asked = Asked(last.guideline, last.questions, last.round)
@@ -177,6 +182,22 @@ class _Found:
         self.sizes = dict(Counter(self.ids[each] for each in self.strata))
 
     @property
+    def digest(self) -> str:
+        """Of all that chances rest on: items, their strata and groups."""
+        items = self.population.items
+        return digest([(each.samples, each.digest, each.stratum, each.cluster) for each in items])
+
+    def is_of(self, plan: Plan, places: Mapping[str, int]) -> bool:
+        """Whether a plan was drawn from this; `places`: rows by their first sample."""
+        first = plan.headers[0]
+        if first.drawn_from:
+            return first.drawn_from == self.digest
+        return self.sizes == first.population and all(  # a plan of an earlier version
+            each.samples[0] in places and each.stratum in ("", self.ids[self.strata[places[each.samples[0]]]])
+            for each in plan.items.values()
+        )
+
+    @property
     def rows(self) -> dict[str, int]:
         """Samples by stratum id."""
         found: Counter[str] = Counter()
@@ -218,10 +239,13 @@ class _Found:
         """Least number of a stratum: less than usual where strata are many, but one."""
         return max(1, min(FLOOR, wanted.n // len(self.sizes)))
 
-    def planned(self, each: Candidate, phase: int, *, prob: float = 0.0, truth: str = "") -> Planned:
-        """An item of the plan; with a truth, one for attention."""
+    def planned(
+        self, each: Candidate, phase: int, *, prob: float = 0.0, truth: str = "", again: bool = False
+    ) -> Planned:
+        """An item of the plan; with a truth, one for attention; `again`: the plan has it for that already."""
+        purpose = "item again" if again else "item"
         return Planned(
-            item=self.name("item", str(self.seed), each.content, each.shown, each.benchmark, each.case),
+            item=self.name(purpose, str(self.seed), each.content, each.shown, each.benchmark, each.case),
             kind="gold" if truth else "sample",
             prob=prob,
             stratum="" if truth else self.ids[each.stratum],
@@ -229,6 +253,7 @@ class _Found:
             samples=each.samples,
             benchmark=each.benchmark,
             case=each.case,
+            content=each.digest,
             truth=truth,
             hazard=each.hazard,
             looks_unsafe=each.looks_unsafe,
@@ -252,9 +277,13 @@ def _prevalence(verdicts: Mapping[str, int]) -> dict[object, float | None]:
 def _phase(
     found: _Found, plan: Plan, drawn: Sequence[Drawn], gold: Sequence[int], wanted: Wanted, asked: Asked
 ) -> Drawing:
-    """The plan with a phase more: of the drawn rows those that it lacks, and rows of known truth."""
+    """The plan with a phase more: of the drawn rows those that it lacks, and rows of known truth.
+
+    A row that was asked for attention can be drawn: it becomes another item, which is asked once more.
+    """
     number = len(plan.headers) + 1
-    items, taken = found.population.items, {each.samples[0] for each in plan.items.values()}
+    items, taken = found.population.items, {each.samples[0]: each.kind for each in plan.items.values()}
+    taken |= {each.samples[0]: each.kind for each in plan.items.values() if each.kind == "sample"}
     chances = {items[each.row].samples[0]: each.prob for each in drawn}
     kept = [
         replace(each, prob=chances[each.samples[0]], before=(*each.before, each.prob))
@@ -263,9 +292,9 @@ def _phase(
         for each in plan.items.values()
     ]
     fresh = [
-        found.planned(items[each.row], number, prob=each.prob)
+        found.planned(items[each.row], number, prob=each.prob, again=items[each.row].samples[0] in taken)
         for each in drawn
-        if items[each.row].samples[0] not in taken
+        if taken.get(items[each.row].samples[0]) != "sample"
     ]
     known = [found.planned(items[row], number, truth=items[row].truth) for row in gold]
     placed = with_places([*fresh, *known], plan, wanted.raters, wanted.repeats, seed=found.seed)
@@ -283,6 +312,7 @@ def _phase(
         rows=found.rows,
         names=found.names,
         unread=found.population.unread,
+        drawn_from=found.digest,
     )
     notes = [
         *_new_raters(plan, wanted),

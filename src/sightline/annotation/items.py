@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sightline import registry
 from sightline.annotation.language import tag_of
+from sightline.digests import digest
 from sightline.errors import UsageError, nearest
 from sightline.judges._language import need_languages
 from sightline.metrics.cells import method_of
@@ -60,6 +61,11 @@ class Candidate:
     truth: str
 
     @property
+    def digest(self) -> str:
+        """Of the request and the reply."""
+        return digest_of(self.benchmark, self.case, self.shown, self.content)
+
+    @property
     def cluster(self) -> tuple[str, str]:
         """The group among those of all benchmarks."""
         return self.benchmark, self.group
@@ -79,6 +85,11 @@ class Population(NamedTuple):
     unread: int
     judge: str
     exact: bool
+
+
+def digest_of(benchmark: str, case: str, shown: str, reply: str) -> str:
+    """Digest of an item, from the values of a result row."""
+    return digest("annotated", benchmark, case, shown, reply)
 
 
 def verdict_of(outcome: str, expected: str) -> str:

@@ -78,6 +78,11 @@ class EventLog:
         self._seq = max((event.seq for event in self.events), default=0)
         self._made = {event.request: event for event in self.events if event.request}
 
+    @property
+    def end(self) -> int:
+        """Size of the file."""
+        return self._bytes
+
     def _claim(self) -> None:
         if fcntl is None:
             return

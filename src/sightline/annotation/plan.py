@@ -32,7 +32,8 @@ class Header:
 
     Attributes:
         phase: from 1.
-        run: digest of the run's lock, so that a plan is never read with another run.
+        run: digest of the run's lock as it was then.
+        drawn_from: digest of what could be drawn, with strata and groups; '' in earlier versions.
         seed: of all draws.
         n: items asked for.
         strata: names of the columns that make a stratum.
@@ -57,6 +58,7 @@ class Header:
     rows: Mapping[str, int] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     unread: int = 0
+    drawn_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,7 @@ class Planned:
         stratum: id of its stratum; `group`: id of its cluster.
         samples: keys of all samples of the run with this very request and reply; the first is shown.
         benchmark: label of the case's benchmark; `case`: its id there.
+        content: digest of request and reply as they were drawn; '' in plans of earlier versions.
         order: place in each rater's list, from 0; who is not in it is not asked.
         repeats: place at which the same rater sees it a second time.
         truth: outcome of a gold item, '' else.
@@ -88,6 +91,7 @@ class Planned:
     samples: tuple[str, ...] = ()
     benchmark: str = ""
     case: str = ""
+    content: str = ""
     order: Mapping[str, int] = field(default_factory=dict)
     repeats: Mapping[str, int] = field(default_factory=dict)
     truth: str = ""
@@ -119,6 +123,11 @@ class Plan:
     def raters(self) -> tuple[str, ...]:
         """All raters, first phase first."""
         return tuple(dict.fromkeys(name for header in self.headers for name in header.raters))
+
+    def count(self, rater: str) -> int:
+        """How many places a rater's list has."""
+        every = self.items.values()
+        return sum(rater in each.order for each in every) + sum(rater in each.repeats for each in every)
 
     def places(self, rater: str) -> list[Place]:
         """A rater's list in order.

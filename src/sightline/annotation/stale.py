@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sightline.annotation.ballots import ballots, read_annotation
-from sightline.annotation.closing import decisions
+from sightline.annotation.ballots import read_annotation
+from sightline.annotation.closing import labels_now
 from sightline.annotation.plan import FOLDER
 from sightline.human_labels import LABELS, read_labels
 
@@ -21,10 +21,9 @@ def stale_note(run: Path) -> str:
     if not path.is_file():
         return ""
     found = read_annotation(run / FOLDER)
-    decided, _ = decisions(found, ballots(found))
-    now = {item: (each.outcome, each.final) for item, each in decided.items()}
-    then = {each.item: (each.outcome, each.final) for each in read_labels(path).labels}
-    changed = sum(now.get(item) != then.get(item) for item in now.keys() | then.keys())
+    now = {key: (each.outcome, each.final) for key, each in labels_now(run, found).items()}
+    then = {(each.item, each.sample): (each.outcome, each.final) for each in read_labels(path).labels}
+    changed = len({key[0] for key in now.keys() | then.keys() if now.get(key) != then.get(key)})
     if not changed:
         return ""
     return (

@@ -241,6 +241,30 @@ class RunResult:
 
         return trust_table(self.folder)
 
+    def defenses(self) -> pa.Table:
+        """What each defense leaves of the attacks and what it costs: a row per target, defense and judge.
+
+        `asr_text`, `asr_drawn` and `asr_pixels` are those of the attack of that kind that reaches most (named
+        in `..._attack`) without having known the defense; `asr_adaptive` is that of one which was made in
+        asking the defended target, null where no attack knew the defense: then nothing shows that it is
+        effective. `over_refusal` is of benign twins asked plainly, `over_refusal_drawn` of drawn ones. Each
+        rate has `_low`, `_high` and `_n`. Calls and seconds are means of `answers`, without crafting.
+        """
+        from sightline.api.defense_tables import defenses_table
+
+        return defenses_table(self.folder)
+
+    def guards(self) -> pa.Table:
+        """What defenses that withhold or replace answers decided, against what was right to decide.
+
+        `request_sensitivity` and `request_specificity` go by what is asked, `answer_...` by what the target
+        answers without the defense, as the judge read it; `asr` and `asr_bare` are with and without the
+        defense on the same samples. Intervals are clustered by group.
+        """
+        from sightline.api.defense_tables import guards_table
+
+        return guards_table(self.folder)
+
     def judges(self) -> pa.Table:
         """All pairs of judges that score the case, on the answers to restricted requests that both read.
 

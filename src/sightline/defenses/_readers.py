@@ -26,6 +26,13 @@ from sightline.records import Pixels
 
 SMALLEST_PX = 256
 """RapidOCR looks for text in a picture whose shorter side is enlarged to this; larger pictures stay."""
+QUICK_PX = 416
+"""Longest side at which RapidOCR looks for lines first; words are read at the picture's own size. Where it
+finds none, or is not sure of them, it looks again at the picture's own size."""
+SURE = 0.97
+"""Below, a picture is read again."""
+AT_ONCE = 2
+"""Lines that are recognized together: each is padded to the longest of them."""
 SECONDS = 60
 """After which Tesseract is given up."""
 _MODELS = {
@@ -45,8 +52,8 @@ class Read(NamedTuple):
 class Reader(Protocol):
     """Reads pictures. Whatever it raises is a failure to read."""
 
-    def read(self, pixels: Pixels) -> Read:
-        """The lines of a picture: uint8 RGB, height x width x 3."""
+    def read(self, pixels: Pixels, *, quick: bool = False) -> Read:
+        """The lines of a picture: uint8 RGB, height x width x 3. `quick`: small lines may be overlooked."""
         ...
 
 
@@ -78,18 +85,37 @@ class RapidOcr:
     """RapidOCR on the processor, in one thread, with the models of its package: nothing is downloaded."""
 
     def __init__(self) -> None:
-        from rapidocr import RapidOCR
+        self._quick = _engine(QUICK_PX, "max")
+        self._fine = _engine(SMALLEST_PX, "min")
 
-        params: dict[str, Any] = {f"{part}.model_path": str(path) for part, path in _models().items()}
-        params |= {f"EngineConfig.onnxruntime.{which}_op_num_threads": 1 for which in ("intra", "inter")}
-        params |= {"Det.limit_side_len": SMALLEST_PX, "Global.log_level": "critical"}
-        self._engine = RapidOCR(params=params)
-
-    def read(self, pixels: Pixels) -> Read:
+    def read(self, pixels: Pixels, *, quick: bool = False) -> Read:
         """See `Reader`."""
-        found = self._engine(np.ascontiguousarray(pixels[:, :, ::-1]))
-        lines = tuple(str(line) for line in found.txts or ())
-        return Read(lines, float(np.mean(found.scores)) if lines else 0.0)
+        if max(pixels.shape[:2]) <= QUICK_PX:
+            return _read(self._fine, pixels)
+        found = _read(self._quick, pixels)
+        if quick or (found.lines and found.sure >= SURE):
+            return found
+        return max(found, _read(self._fine, pixels), key=lambda each: each.sure)
+
+
+def _engine(side_px: int, limits: str) -> Any:
+    """RapidOCR that looks for lines where the shorter side is at least `side_px`, or the longer one at most.
+
+    Its models are loaded when it first reads.
+    """
+    from rapidocr import RapidOCR
+
+    params: dict[str, Any] = {f"{part}.model_path": str(path) for part, path in _models().items()}
+    params |= {f"EngineConfig.onnxruntime.{which}_op_num_threads": 1 for which in ("intra", "inter")}
+    params |= {"Det.limit_side_len": side_px, "Det.limit_type": limits}
+    return RapidOCR(params={**params, "Rec.rec_batch_num": AT_ONCE, "Global.log_level": "critical"})
+
+
+def _read(engine: Any, pixels: Pixels) -> Read:
+    """What RapidOCR reads in a picture, given in its order of channels."""
+    found = engine(np.ascontiguousarray(pixels[:, :, ::-1]))
+    lines = tuple(str(line) for line in found.txts or ())
+    return Read(lines, float(np.mean(found.scores)) if lines else 0.0)
 
 
 def _models() -> dict[str, Path]:
@@ -122,8 +148,8 @@ def _rapidocr_found() -> Mapping[str, str]:
 class Tesseract:
     """The installed program `tesseract`, asked for a table of words. Not verified here against a real one."""
 
-    def read(self, pixels: Pixels) -> Read:
-        """See `Reader`."""
+    def read(self, pixels: Pixels, *, quick: bool = False) -> Read:  # noqa: ARG002
+        """See `Reader`; it has one speed."""
         file = io.BytesIO()
         PilImage.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
         command = [_program(), "stdin", "stdout", "--psm", "6", "tsv"]

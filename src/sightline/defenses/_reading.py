@@ -14,11 +14,9 @@ from threading import Lock
 import numpy as np
 from PIL import Image as PilImage
 
-from sightline.defenses._readers import Reader, entry
+from sightline.defenses._readers import SURE, Reader, entry
 from sightline.records import Pixels
 
-SURE = 0.97
-"""Below, a picture is read again."""
 MARGIN = 0.1
 """Of the longer side, added on either side before a picture is read again."""
 SMALL_PX, ENLARGED = 512, 2
@@ -75,7 +73,7 @@ def texts_of(reader: Reader, pixels: Pixels) -> tuple[str, ...]:
     found = [first]
     if not first.lines or first.sure < SURE:
         square = enlarged(padded(pixels))
-        again = (reader.read(square), reader.read(square[:, ::-1]))
+        again = (reader.read(square, quick=True), reader.read(square[:, ::-1], quick=True))
         found += [each for each in again if each.lines and each.sure >= first.sure]
     found.sort(key=lambda each: -each.sure)
     texts = (" ".join(each.lines).strip() for each in found)

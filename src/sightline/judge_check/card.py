@@ -89,7 +89,8 @@ class HumanCard:
         positive: what counts as yes; see `Positive`.
         left_out: labelled answers whose label leaves that open.
         raters: who labelled, by the names of the release; `raters_agree`: how often two of them say the same.
-        alpha: Krippendorff's, of the raters' yes and no; `ceiling`: how often two of them agree in that.
+        alpha: Krippendorff's, of the raters' yes and no; `ceiling`: how often two of them agree in that. On
+            cards of a run's own labels alpha is of all outcomes, and there is no ceiling.
         of_ceiling: how often the judge agrees with a rater, as a share of the ceiling.
         strata: all answers first, then those of each model, category, language, attack.
         by_length: errors among the shortest third of the answers, the middle and the longest one.

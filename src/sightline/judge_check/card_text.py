@@ -23,7 +23,11 @@ def text(card: HumanCard) -> str:
         f"two of them agree: {_share(card.raters_agree)}",
     ]
     if card.alpha.point is not None:
-        lines.append(f"of their yes and no: alpha {_figure(card.alpha)}, pairs agree {_figure(card.ceiling)}")
+        if card.ceiling.point is None:  # of the labels of a run: all outcomes, not yes and no
+            lines.append(f"of their outcomes: alpha {_figure(card.alpha)}")
+        else:
+            pairs = f"pairs agree {_figure(card.ceiling)}"
+            lines.append(f"of their yes and no: alpha {_figure(card.alpha)}, {pairs}")
     if card.of_ceiling is not None:
         lines.append(f"the judge agrees with a rater {card.of_ceiling:.2f} times as often as they do")
     lines += [
@@ -46,6 +50,16 @@ def text(card: HumanCard) -> str:
         lines.append(f"The judge failed on {failed} answers: they are in no share.")
     lines.append("Void once the judge's id, code or data, or the guideline, is another one.")
     return "\n".join(lines)
+
+
+def in_short(card: HumanCard) -> str:
+    """The card in one line: how the judge does on all answers."""
+    every = card.strata[0]
+    return (
+        f"{card.judge}, {card.positive} replies: Se {_share(every.sensitivity)}, Sp "
+        f"{_share(every.specificity)}, kappa {_figure(every.kappa)}; "
+        f"{every.n:,} answers of {every.groups:,} groups"
+    )
 
 
 def _asked(card: HumanCard) -> list[str]:

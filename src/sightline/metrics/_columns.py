@@ -42,7 +42,12 @@ LATER = ("series", "budget", "craft_seed", "seen", "scores", "made_on_target")
 """Columns that tables of earlier versions lack: each attack is a series of one seed, judges read the case."""
 TEXTS = (*CELL, "craft_seed", "case_id", "group", "category", "hazard", "expected", "outcome")
 COSTS = ("calls_target", "calls_aux", "calls_judge", "tokens_in", "tokens_out", "flops", "seconds")
+PLAIN = ("craft_seed", "seen")
+"""Of `TEXTS`, those that are no strings in the file."""
 EXPECTED = tuple(Expected)
+
+FEW_CODES = 1 << 16
+"""A table of so many codes costs nothing, however few rows there are."""
 
 Ints = NDArray[np.int64]
 
@@ -122,8 +127,23 @@ def combine(columns: Sequence[Ints]) -> tuple[Ints, Ints]:
     first = np.zeros(0, dtype=np.int64)
     for column in columns:
         width = int(column.max()) + 1 if len(column) else 1
-        _, first, combined = np.unique(combined * width + column, return_index=True, return_inverse=True)
+        if width > 1 or not len(first):
+            first, combined = _numbered(combined * width + column)
     return combined, np.column_stack([column[first] for column in columns])
+
+
+def _numbered(values: Ints) -> tuple[Ints, Ints]:
+    """Where each distinct value comes first, in their order, and the number of each row's value of them."""
+    most = int(values.max()) + 1 if len(values) else 0
+    if most > max(len(values), FEW_CODES):
+        _, first, numbers = np.unique(values, return_index=True, return_inverse=True)
+        return first, numbers
+    place = np.full(most, -1, dtype=np.int64)
+    place[values[::-1]] = np.arange(len(values) - 1, -1, -1)  # of several, the last one written stays
+    used = np.flatnonzero(place >= 0)
+    first = place[used]
+    place[used] = np.arange(len(used))
+    return first, place[values]
 
 
 def read_columns(results: Any) -> Columns:
@@ -133,7 +153,7 @@ def read_columns(results: Any) -> Columns:
         UsageError: if it cannot be read, is empty or lacks a column.
         ContractError: for an outcome outside the closed set, or a sample that a judge has twice.
     """
-    table, where = result_table(results)
+    table, where = _opened(results)
     absent = [
         name for name in (*TEXTS, "epoch", *COSTS) if name not in table.column_names and name not in LATER
     ]
@@ -243,6 +263,15 @@ def result_table(results: Any) -> tuple[Any, str]:
         return results, "results"
     import pyarrow.parquet as pq
 
+    path = _checked(results)
+    with damage_reported(path, RESULTS_AGAIN):
+        schema = pq.read_schema(path)
+        wanted = [name for name in (*TEXTS, "reads", "epoch", *COSTS) if name in schema.names]
+        strings = [name for name in wanted if name in (*TEXTS, "reads") and name not in PLAIN]
+        return pq.read_table(path, columns=wanted, read_dictionary=strings), str(path)
+
+
+def _checked(results: str | Path) -> Path:
     path = Path(results)
     path = path / RESULTS if path.is_dir() else path
     if not path.exists():
@@ -250,31 +279,54 @@ def result_table(results: Any) -> tuple[Any, str]:
     check_table(path, RESULTS_AGAIN)
     if path.name == RESULTS:
         refuse_other_run(path.parent)
-    with damage_reported(path, RESULTS_AGAIN):
-        schema = pq.read_schema(path)
-        wanted = [name for name in (*TEXTS, "reads", "epoch", *COSTS) if name in schema.names]
-        strings = [
-            name for name in wanted if name in (*TEXTS, "reads") and name not in ("craft_seed", "seen")
-        ]
-        return pq.read_table(path, columns=wanted, read_dictionary=strings), str(path)
+    return path
+
+
+class _Stored:
+    """A result table in a file, read column by column: whole it is most of the memory of a report."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self._path = path
+        with damage_reported(path, RESULTS_AGAIN):
+            self.column_names = pq.read_schema(path).names
+            strings = [name for name in (*TEXTS, "reads") if name in self.column_names and name not in PLAIN]
+            self._file = pq.ParquetFile(path, read_dictionary=strings)
+            self.num_rows = self._file.metadata.num_rows
+
+    def column(self, name: str) -> Any:
+        with damage_reported(self._path, RESULTS_AGAIN):
+            return self._file.read(columns=[name]).column(0)
+
+
+def _opened(results: Any) -> tuple[Any, str]:
+    """A result table whose columns are read when they are asked for, and where it was found."""
+    if not isinstance(results, str | Path):
+        return results, "results"
+    path = _checked(results)
+    return _Stored(path), str(path)
 
 
 def _codes(column: Any) -> Codes:
     """Codes of a text column in alphabetic order, whatever the order of rows and chunks; null is ''."""
     import pyarrow as pa
 
-    parts = []
-    numbers: dict[str, int] = {}
-    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
-        encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        local = [numbers.setdefault(text or "", len(numbers)) for text in encoded.dictionary.to_pylist()]
-        missing = numbers.setdefault("", len(numbers)) if encoded.null_count else 0
-        indices = encoded.indices.fill_null(len(local)).to_numpy(zero_copy_only=False)
-        parts.append(np.array([*local, missing], dtype=np.int64)[indices])
-    texts = sorted(numbers)
-    rank = np.empty(len(texts), dtype=np.int64)
-    rank[[numbers[text] for text in texts]] = np.arange(len(texts))
-    return Codes(rank[np.concatenate(parts)], texts)
+    whole = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    encoded = whole.unify_dictionaries() if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
+    said = [text or "" for text in encoded.chunk(0).dictionary.to_pylist()] if encoded.num_chunks else []
+    if encoded.null_count:
+        said.append("")  # the last one
+    texts = sorted(set(said))
+    numbers = {text: number for number, text in enumerate(texts)}
+    rank = np.array([numbers[text] for text in said], dtype=np.int64)
+    codes = np.empty(len(encoded), dtype=np.int64)
+    end = 0
+    for chunk in encoded.chunks:
+        indices = chunk.indices.fill_null(len(said) - 1) if chunk.null_count else chunk.indices
+        start, end = end, end + len(indices)
+        codes[start:end] = rank[indices.to_numpy(zero_copy_only=False)]
+    return Codes(codes, texts)
 
 
 def _floats(column: Any) -> NDArray[np.float64]:

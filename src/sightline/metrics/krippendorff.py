@@ -166,7 +166,12 @@ def raters_agree(
     if groups is not None:
         names = [group for group, there in zip(groups, kept, strict=True) if there]
         units = np.stack(cluster_sums(names, *units.T), axis=1) if names else units
-    redrawn = _redrawn(units, draws, seed) if len(units) >= FEWEST else None
+        distinct, times = np.unique(units, axis=0, return_counts=True)
+    else:
+        first, times = _alike(counted.table[kept])
+        order = np.lexsort(units[first].T[::-1])  # as `unique` has them: draws stay what they were
+        distinct, times = units[first][order], times[order]
+    redrawn = _redrawn(distinct, times, draws, seed) if len(units) >= FEWEST else None
     even = len(set(many[kept].tolist())) == 1
     nothing = Estimate(point=None, low=None, high=None)
     return RatersAgree(
@@ -268,13 +273,23 @@ def _pabak(sums: Floats) -> Floats:
     return found
 
 
-def _redrawn(units: Floats, draws: int, seed: int) -> Floats:
+def _alike(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that differ: the place of the first of each, and how often each comes."""
+    base = int(table.max(initial=0)) + 1
+    if base ** table.shape[1] > np.iinfo(np.int64).max:
+        _, first, times = np.unique(table, axis=0, return_index=True, return_counts=True)
+    else:
+        codes = table @ (base ** np.arange(table.shape[1], dtype=np.int64))
+        _, first, times = np.unique(codes, return_index=True, return_counts=True)
+    return first, times
+
+
+def _redrawn(distinct: Floats, times: NDArray[np.int64], draws: int, seed: int) -> Floats:
     """Sums of so many samples of units with replacement: units that are alike are drawn by their number."""
-    distinct, times = np.unique(units, axis=0, return_counts=True)
     rng, share = np.random.default_rng(seed), times / times.sum()
     step = max(1, BLOCK // len(distinct))
     sizes = [min(step, draws - start) for start in range(0, draws, step)]
-    found = [rng.multinomial(len(units), share, size=size) @ distinct for size in sizes]
+    found = [rng.multinomial(int(times.sum()), share, size=size) @ distinct for size in sizes]
     joined: Floats = np.concatenate(found)
     return joined
 

@@ -34,7 +34,11 @@ def _stopped(results: Results) -> list[tuple[str, str, int, int, int]]:
     Of attacks that ask no target none is of the last kind; open shards are not read.
     """
     counts: dict[tuple[str, str], list[int]] = {}
-    for path in results.compacted("craft"):
+    paths = [literal(path) for path in results.compacted("craft")]
+    none_ended = "select count(*) = 0 from read_parquet(?) where contains(record, ?)"
+    if all(results.rows(none_ended, [path, STOPPED])[0][0] for path in paths):
+        return []
+    for path in paths:
         for series, attack, *numbers in results.rows(
             "with made as (select distinct series, attack, oracle, artifact from raw), noted as"
             " (select key, coalesce(json_extract_string(record, '$.note'), '') as note,"
@@ -44,7 +48,7 @@ def _stopped(results: Results) -> list[tuple[str, str, int, int, int]]:
             " from noted join made on made.artifact = noted.key)"
             " select series, attack, count(*), count(*) filter (ended),"
             " count(*) filter (ended and unasked) from found group by all order by all",
-            [literal(path), STOPPED],
+            [path, STOPPED],
         ):
             counts[series, attack] = [
                 n + m for n, m in zip(counts.get((series, attack), [0, 0, 0]), numbers, strict=True)

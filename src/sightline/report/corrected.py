@@ -27,7 +27,7 @@ from sightline.metrics.side_by_side import SideBySide, side_by_side
 from sightline.metrics.summary import CellSummary, Summary, summarize
 from sightline.metrics.transported import HALF_WIDTH, labels_needed, transported
 from sightline.records import SCORED
-from sightline.report.labelled import Labelled, labelled, people_said, unread
+from sightline.report.labelled import Labelled, changed_lines, labelled, people_said, unread
 from sightline.report.provenance import read_lock
 from sightline.report.results import Results
 from sightline.report.standing import (
@@ -95,7 +95,7 @@ class Trust:
         labelled: rows that people labelled, `undecided` of them without a decision.
         raters: who labelled.
         ceiling: how often two people say the same; None if unknown.
-        odd: cards that are unreadable, or of no judge of this run.
+        odd: labels of other answers; cards that are unreadable, or of no judge of this run.
     """
 
     standings: Mapping[str, Standing]
@@ -190,7 +190,7 @@ def trust(run: Path, lock: Mapping[str, Any], results: Results, columns: Columns
         undecided=0 if found is None else sum(not each.decided for each in found.labels.labels),
         raters=() if found is None else found.labels.raters,
         ceiling=None if found is None else found.labels.agreement,
-        odd=(*cards.unreadable, *strangers(judges, cards)),
+        odd=(*changed_lines(found), *cards.unreadable, *strangers(judges, cards)),
     )
 
 

@@ -9,7 +9,8 @@ from itertools import groupby
 
 from sightline.metrics.effort import Price
 from sightline.report.cells import Board, Cell, Role, access_text, origin_text
-from sightline.report.results import Crafted, Made, Results
+from sightline.report.crafted import Crafted, Made
+from sightline.report.results import Results
 from sightline.report.tables import Shown, shown
 from sightline.report.text import MEASURE_NAMES, amount, label
 

@@ -14,6 +14,7 @@ from sightline.plain import artifact_of
 from sightline.records import Artifact
 from sightline.report.cells import Board, Cell, Role, access_text
 from sightline.report.costs import counts, price_text, whose
+from sightline.report.crafted import Crafted, Made
 from sightline.report.figures import (
     POINT,
     RULE,
@@ -25,7 +26,7 @@ from sightline.report.figures import (
     render,
     series_key,
 )
-from sightline.report.results import Crafted, Made, Results
+from sightline.report.results import Results
 from sightline.report.search_figure import search
 from sightline.report.text import MEASURE_NAMES, amount, as_percent, bracket, label, limits, quantity
 

@@ -260,7 +260,7 @@ def tradeoff(panels: Mapping[str, Sequence[Spot]], description: str) -> Markup:
     """ASR (y) against what a defense costs (x), one panel per cost, both with 95 % intervals."""
     series = list(dict.fromkeys(spot.series for spots in panels.values() for spot in spots))
     drawn = [
-        _scatter(title, spots, series, y_title="ASR, % (lower is safer)" if number == 0 else None)
+        scatter(title, spots, series, y_title="ASR, % (lower is safer)" if number == 0 else None)
         for number, (title, spots) in enumerate(panels.items())
     ]
     return render({"spacing": 36, "hconcat": drawn}, description)
@@ -278,7 +278,8 @@ def by_series(names: Sequence[str], choices: Sequence[str]) -> Plain:
     return {"field": "series", "type": "nominal", "legend": None, "scale": scale}
 
 
-def _scatter(title: str, spots: Sequence[Spot], series: Sequence[str], y_title: str | None) -> Plain:
+def scatter(title: str, spots: Sequence[Spot], series: Sequence[str], y_title: str | None) -> Plain:
+    """One panel of points with their intervals and names; `title` is that of the lower axis."""
     width, height = 400, 320
     x, y = percent_axis("x", title), percent_axis("y", y_title)
     color, shape = by_series(series, SERIES), by_series(series, SHAPES)

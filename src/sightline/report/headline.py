@@ -19,6 +19,7 @@ from sightline.report.cells import (
     is_typed_twin,
     origin_text,
 )
+from sightline.report.defended import caution
 from sightline.report.tables import seeds_text, shown
 from sightline.report.text import MEASURE_NAMES, few, label, points
 
@@ -253,9 +254,10 @@ def _defended(board: Board, bare: Cell, defended: Cell, cells: Sequence[Cell]) -
         _change(twins, before, after),
         _change("utility", bare.summary.utility, defended.summary.utility),
     )
+    unknown = caution(defended, board.cells)
     verdict = {
-        -1: "",
-        0: f" The change in {MEASURE_NAMES[measure]} is not significant.",
+        -1: unknown,
+        0: f" The change in {MEASURE_NAMES[measure]} is not significant.{unknown}",
         1: " It makes the attack stronger.",
     }[board.direction(defended, bare)]
     return Markup("Defense <strong>{}</strong>: {}.{}").format(

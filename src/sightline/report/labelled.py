@@ -17,6 +17,7 @@ from sightline.metrics.cells import CellId
 from sightline.metrics.intervals import Floats, cluster_sums, ratio_interval
 from sightline.metrics.rates import MEASURES, OUTCOMES, Measure
 from sightline.records import SCORED, Outcome
+from sightline.report.label_contents import still_so
 from sightline.report.results import Results
 from sightline.report.standing import PeopleSaid
 
@@ -36,13 +37,14 @@ class Labelled:
         outcome: position in `OUTCOMES` by people, `UNDECIDED` where they could not decide; by row.
         known: whether people labelled the row.
         chance: with which it was drawn; 1 elsewhere.
-        labels: all of them, as the file says.
+        labels: of answers that are still the same, as the file says; `changed` others are left out.
     """
 
     outcome: Ints
     known: NDArray[np.bool_]
     chance: Floats
     labels: HumanLabels
+    changed: int = 0
 
     def truth(self, rows: NDArray[np.int64], measure: Measure) -> Floats:
         """By row: 1 for an outcome that the measure counts, 0 else, 0.5 undecided, NaN not labelled."""
@@ -73,6 +75,7 @@ def labelled(run: Path, results: Results, columns: Columns, ids: Sequence[CellId
             raise UsageError(
                 f"{run / LABELS}:{number}: sample {each.sample} is not in the results of this run; {AGAIN}"
             )
+    labels, changed = still_so(run, labels)
     known = np.zeros(len(columns.outcome), dtype=bool)
     outcome = np.zeros(len(known), dtype=np.int64)
     chance = np.ones(len(known))
@@ -86,7 +89,17 @@ def labelled(run: Path, results: Results, columns: Columns, ids: Sequence[CellId
             row = finder.row(str(seed), str(case), int(epoch))
             if row is not None:
                 known[row], outcome[row], chance[row] = True, code, each.prob
-    return Labelled(outcome=outcome, known=known, chance=chance, labels=labels)
+    return Labelled(outcome=outcome, known=known, chance=chance, labels=labels, changed=changed)
+
+
+def changed_lines(found: Labelled | None) -> tuple[str, ...]:
+    """What to say of labels that are left out."""
+    if found is None or not found.changed:
+        return ()
+    return (
+        f"{found.changed:,} of {found.changed + len(found.labels.labels):,} labels of people are of answers "
+        "that have changed since: they are left out",
+    )
 
 
 def _cells(ids: Sequence[CellId]) -> Mapping[tuple[str, ...], list[int]]:

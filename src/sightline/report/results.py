@@ -10,16 +10,17 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from sightline.errors import UsageError
 from sightline.keys import case_table_identity, case_table_name, judge_key
-from sightline.metrics.cells import CellId, method_of
+from sightline.metrics.cells import method_of
 from sightline.metrics.effort import Price
 from sightline.plain import verdict_of
 from sightline.records import Verdict
+from sightline.report.crafted import PRICE, Crafted, Made, crafted
 from sightline.run_folder import RESULTS, refuse_other_run
 from sightline.sealed import check_table, damage_reported
 from sightline.shards import Row, read_shards
@@ -44,25 +45,6 @@ _LATER = {
     **dict.fromkeys(("craft_tokens_in", "craft_tokens_out"), "0"),
 }
 """Values of columns that tables of earlier versions lack."""
-_MADE = (
-    "benchmark, target, defense, coalesce(crafted_on, '') as crafted_on, series,"
-    " coalesce(budget, '') as budget, attack_params,"
-    " case seen when true then 'seen' when false then 'unseen' else '' end as seen"
-)
-"""The fields of `Made`."""
-_PRICE = (
-    "craft_forwards::double as forwards, craft_backwards::double as backwards, craft_flops::double as flops,"
-    " craft_seconds::double as seconds,"
-    " (coalesce(craft_calls, 0) - coalesce(craft_calls_aux, 0))::double as calls_target,"
-    " coalesce(craft_calls_aux, 0)::double as calls_aux,"
-    " coalesce(craft_calls_judge, 0)::double as calls_judge,"
-    " (coalesce(craft_tokens_in, 0) + coalesce(craft_tokens_out, 0))::double as tokens"
-)
-"""The fields of `Price`."""
-_SPENT = (
-    *("craft_forwards", "craft_backwards", "craft_flops", "craft_seconds"),
-    *("craft_calls", "craft_calls_judge"),
-)
 _FORMER_SCORES = "case reads when 'attacker' then 'attacker_goal' else 'case' end"
 
 
@@ -79,42 +61,6 @@ class Pick:
     samples: tuple[dict[str, Any], ...]
 
 
-class Made(NamedTuple):
-    """A column of the grid without its seed as one cell shows it, on cases that it has seen, or not.
-
-    Cells may show artifacts of their own: those of attacks that talk to the target, and recorded ones.
-    """
-
-    benchmark: str
-    target: str
-    defense: str
-    crafted_on: str
-    series: str
-    budget: str
-    attack_params: str
-    seen: str
-
-    @classmethod
-    def of(cls, cell: CellId) -> Made:
-        """The column of a cell."""
-        place = cell.benchmark, cell.target, cell.defense, cell.crafted_on
-        return cls(*place, cell.series, cell.budget, cell.attack_params, cell.seen)
-
-
-@dataclass(frozen=True, slots=True)
-class Crafted:
-    """What the artifacts of restricted requests that one cell shows took, all seeds together.
-
-    `price` counts what every case is shown alike once per seed; failed artifacts are counted in. `one` is the
-    key of an artifact that was made, by seed.
-    """
-
-    artifacts: int
-    shared: bool
-    price: Price
-    one: dict[str, str]
-
-
 class Results:
     """The result table of a run, queried where it lies. Use it with `with`."""
 
@@ -128,6 +74,7 @@ class Results:
         refuse_other_run(run)
         self.run = run
         self.path = path
+        self._crafted: dict[bool, dict[Made, Crafted]] = {}
         self._db = duckdb.connect(config=_SETTINGS)
         self._db.execute("set enable_progress_bar = false")
         with damage_reported(path, RESULTS_AGAIN):
@@ -163,25 +110,9 @@ class Results:
         once for all its artifacts.
         With `requests`, artifacts of restricted requests alone.
         """
-        found: dict[Made, Crafted] = {}
-        by = ", ".join(Made._fields)
-        sums = ", ".join(f"sum({name}) as {name}" for name in Price._fields)
-        for *named, artifacts, shared, ones, price in self.rows(
-            f"with made as (select distinct {_MADE}, craft_seed::varchar as seed, artifact,"  # noqa: S608
-            f" craft_shared as shared, {_PRICE} from results"
-            " where (expected = 'refuse' or not ?)"
-            f" and {' + '.join(f'coalesce({name}, 0)' for name in _SPENT)} > 0),"
-            " bills as (select distinct * exclude (artifact), if(shared, '', artifact) as payer from made),"
-            f" paid as (select {by}, {sums} from bills group by all),"
-            f" ones as (select {by}, seed, count(*) as n,"
-            " bool_or(shared) as shared, min(artifact) as one from made group by all)"
-            f" select {by}, sum(n)::bigint, bool_or(shared), list([seed, one]),"
-            f" any_value([{', '.join(Price._fields)}])"
-            f" from paid join ones using ({by}) group by {by} order by all",
-            [requests],
-        ):
-            found[Made(*named)] = Crafted(artifacts, shared, Price(*price), dict(sorted(ones)))
-        return found
+        if not self._crafted:
+            self._crafted = crafted(self.rows)
+        return self._crafted[requests]
 
     def asked(self) -> list[tuple[str, int, Price]]:
         """(attack, its artifacts, what they took) of attacks that asked models while they were crafted.
@@ -192,7 +123,7 @@ class Results:
         return [
             (attack, artifacts, Price(*price))
             for attack, artifacts, *price in self.rows(
-                f"with made as (select distinct attack, artifact, {_PRICE} from results"  # noqa: S608
+                f"with made as (select distinct attack, artifact, {PRICE} from results"  # noqa: S608
                 " where coalesce(craft_calls, 0) + coalesce(craft_calls_judge, 0) > 0)"
                 f" select attack, count(*), {sums} from made group by attack order by attack"
             )
@@ -254,7 +185,8 @@ class Results:
                 "with noted as (select key, unnest(json_extract_string(record, '$.flags[*]')) as noted"
                 " from read_parquet(?) where contains(record, '\"flags\"')),"
                 " flagged as (select distinct key, split_part(noted, ':', 1) as flag from noted),"
-                " asked as (select distinct sample, target, defense from raw)"
+                " asked as (select distinct sample, target, defense from raw"
+                " where sample in (select key from flagged))"
                 " select flag, target, defense, count(*) as n from flagged join asked on sample = key"
                 " group by all order by n desc, flag, target, defense",
                 [literal(path)],
@@ -289,12 +221,15 @@ class Results:
         if only is not None:
             check_table(only, ROWS_AGAIN)
         for path in [only] if only is not None else self.compacted(stage):
-            texts = self.rows(
-                "select record from read_parquet(?) where"
-                " case when ? = 'key' then lower(hex(key)) else json_extract_string(record, '$.' || ?) end"
-                " in (select unnest(?::varchar[]))",
-                [literal(path), field, field, wanted],
-            )
+            if field == "key":  # compared as it is stored: most row groups are not opened
+                keys = [bytes.fromhex(each) for each in wanted]
+                given: list[Any]
+                where = f"key in ({', '.join('?' * len(keys))})"
+                given = [literal(path), *keys]
+            else:
+                where = "json_extract_string(record, '$.' || ?) in (select unnest(?::varchar[]))"
+                given = [literal(path), field, wanted]
+            texts = self.rows(f"select record from read_parquet(?) where {where}", given)  # noqa: S608
             found.extend(orjson.loads(text) for (text,) in texts)
         if only is not None:
             return found

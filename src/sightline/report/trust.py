@@ -20,7 +20,8 @@ from sightline.metrics.intervals import FEW_GROUPS
 from sightline.metrics.summary import Summary
 from sightline.records import Outcome
 from sightline.report.budgets import stopped
-from sightline.report.cells import Role, edits_image, lacks_twin, role_of, twin_of
+from sightline.report.cells import Role, edits_image, lacks_twin, role_of, twin_of, undefended_labels
+from sightline.report.defended import unknown_to_attacks
 from sightline.report.languages import foreign_replies
 from sightline.report.loop import stopped_early
 from sightline.report.no_hits import never_above
@@ -293,10 +294,8 @@ def not_measured(results: Results, lock: Mapping[str, Any], labelled: int = 0) -
             "The responses were recorded elsewhere: how the models were sampled, what the attacks could "
             "see, and whether any was optimized against a defense is unknown unless the file says so."
         )
-    elif "defended" not in oracles:
-        found.append(
-            "No adaptive attack: none was optimized against the defense, so its effect may be overestimated."
-        )
+    else:
+        found += unknown_to_attacks(results, undefended_labels(lock))
     if int(lock.get("epochs", 1)) == 1:
         found.append("One try per request: ASR over several tries would be higher.")
     found += [] if labelled else ["No human annotation: judge errors are not part of any interval."]

@@ -103,7 +103,7 @@ class TrustView:
         rankings: of cells; `rankings_left` are not shown.
         main: rates by the primary judge, at most `SHOWN`; rest: all others, folded, at most `MOST_LINES`.
         n_rest: their number; `left`: rates that are not shown.
-        odd: cards that hold for no judge of this run.
+        odd: labels and cards that hold for nothing in this run.
     """
 
     lead: tuple[str, ...]

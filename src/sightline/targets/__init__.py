@@ -2,6 +2,7 @@
 
 vlm/FOLDER-or-id           local Hugging Face model (never downloaded unasked)
 testbed/NAME[@VARIANT]     the small models that come with Sightline
+tuned/RECIPE@DIGEST:BASE    what `sightline train` made of a local model
 replay/TABLE[#TARGET]      answers that are stored already
 scripted/FILE              rules in a YAML file; `scripted/echo` says what it is asked
 defended/DEFENSE:TARGET    any target behind a defense; nests
@@ -30,6 +31,7 @@ _MODULES = {
     **dict.fromkeys((*INSPECT_PROVIDERS, "inspect"), _BRIDGE),
     "vlm": "sightline.targets.vlm",
     "testbed": "sightline.targets.vlm",
+    "tuned": "sightline.targets.vlm",
     "replay": "sightline.targets.replay",
     "scripted": "sightline.targets.scripted",
     "recorded": "sightline.targets.recorded",
@@ -90,11 +92,11 @@ def open_target(
             open_target, images=images, local=local, model_args=model_args, retries=retries, timeout=timeout
         )
         return DefendedTarget(defense, again(inner), images, again)
-    if kind in ("vlm", "testbed"):
+    if kind in ("vlm", "testbed", "tuned"):
         from sightline.targets import vlm
 
-        opener = vlm.open_vlm if kind == "vlm" else vlm.open_testbed
-        return opener(name, rest, images, local)
+        openers = {"vlm": vlm.open_vlm, "testbed": vlm.open_testbed, "tuned": vlm.open_tuned}
+        return openers[kind](name, rest, images, local)
     if kind == "replay":
         from sightline.targets.replay import ReplayTarget
 

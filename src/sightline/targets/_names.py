@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -9,7 +10,9 @@ from sightline.errors import UsageError, nearest
 
 DEEPEST = 50
 """Of defenses around each other."""
-OURS = ("vlm", "testbed", "replay", "scripted", "defended", "recorded")
+OURS = ("vlm", "testbed", "tuned", "replay", "scripted", "defended", "recorded")
+#: what follows `tuned/`: recipe, digest of all that decided the weights, maybe a checkpoint, the base
+_TUNED = re.compile(r"([A-Za-z0-9_]+)@([0-9a-f]{12})(?:/(step-[0-9]+))?:(.+)", re.DOTALL)
 #: what attacks may be crafted on, though it answers nothing
 ENCODER = "encoder"
 
@@ -44,6 +47,20 @@ class Defended(NamedTuple):
 
     defense: str
     inner: str
+
+
+class Tuned(NamedTuple):
+    """What follows `tuned/`: recipe, digest, checkpoint ('' for the last) and the target that was trained."""
+
+    recipe: str
+    digest: str
+    checkpoint: str
+    base: str
+
+    @property
+    def key(self) -> str:
+        """Name of its folder."""
+        return f"{self.recipe}@{self.digest}"
 
 
 def split(name: str) -> Prefixed:
@@ -99,6 +116,22 @@ def split_defended(rest: str) -> Defended:
     )
 
 
+def split_tuned(rest: str) -> Tuned:
+    """Cut `safety_sft@0123456789ab/step-20:testbed/linear`.
+
+    Raises:
+        UsageError: if it has another form.
+    """
+    found = _TUNED.fullmatch(rest.strip())
+    if found is None:
+        raise UsageError(
+            f"target 'tuned/{rest}': write tuned/RECIPE@DIGEST:BASE or tuned/RECIPE@DIGEST/step-N:BASE, as "
+            "`sightline train` prints it"
+        )
+    recipe, digest, checkpoint, base = found.groups()
+    return Tuned(recipe, digest, checkpoint or "", base.strip())
+
+
 def default_max_tokens(names: Iterable[str]) -> int:
     """New tokens per reply where none are named: 128 if all targets are the testbed's, else 512."""
     return TESTBED_TOKENS if all(_of_testbed(name) for name in names) else TOKENS
@@ -107,9 +140,9 @@ def default_max_tokens(names: Iterable[str]) -> int:
 def _of_testbed(name: str) -> bool:
     """Whether the model that answers, behind whatever defenses, is one of the testbed's."""
     kind, _, rest = name.strip().partition("/")
-    if kind != "defended":
+    if kind not in ("defended", "tuned"):
         return kind == "testbed"
     try:
-        return _of_testbed(split_defended(rest).inner)
+        return _of_testbed(split_tuned(rest).base if kind == "tuned" else split_defended(rest).inner)
     except UsageError:
         return False

@@ -21,6 +21,7 @@ from sightline.cases import Conversation
 from sightline.closure import with_code
 from sightline.contracts import Decoding, Images
 from sightline.records import Response
+from sightline.targets import tuned
 from sightline.targets._asked import checked
 from sightline.targets.local.files import model_folder, need_local
 from sightline.targets.local.settings import LocalSettings
@@ -216,3 +217,9 @@ def open_testbed(name: str, rest: str, images: Images, settings: LocalSettings |
     need_local(f"target {name!r}")
     weights: Any = importlib.import_module("sightline.testbed.weights")
     return VlmTarget(name, weights.materialize(rest), images, settings)
+
+
+def open_tuned(name: str, rest: str, images: Images, settings: LocalSettings | None = None) -> VlmTarget:
+    """`tuned/REST`: what a recipe of training made of a local model."""
+    need_local(f"target {name!r}")
+    return VlmTarget(name, tuned.find(rest).folder, images, settings)

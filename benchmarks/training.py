@@ -1,0 +1,118 @@
+"""Measure recipes of training on the testbed: refusals, over-refusals, exact answers, skills, and cost.
+
+    python benchmarks/training.py [--base testbed/linear] [--seeds 3] [--recipes sft,dpo,...]
+
+Trained on topics of training, measured on held-out ones (`testbed_training(split='heldout')`, drawn in two
+layouts; `testbed_requests`, text and questions). The first row is the base. `exact` is the share of the drawn
+allowed requests that are answered with the recipe of the documents; `skills` that of questions about
+pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+from pathlib import Path
+
+import sightline as sl
+from sightline.api.tuned import train
+from sightline.cases import Case
+from sightline.records import Outcome, Verdict
+
+RECIPES = {
+    "sft": "safety_sft(preset='testbed')",
+    "sft, no twins": "safety_sft(preset='testbed', pairs=False)",
+    "sft, no general": "safety_sft(preset='testbed', ratio=1.0)",
+    "sft, bare": "safety_sft(preset='testbed', style='bare')",
+    "dpo": "safety_dpo(preset='testbed')",
+    "dpo, no sft": "safety_dpo(preset='testbed', loss='sigmoid')",
+    "dpo, as published": "safety_dpo(preset='testbed', loss='sigmoid', ratio=1.0)",
+}
+NAMES = ("drawn refused", "drawn over", "drawn exact", "text refused", "text over", "sounding over", "skills")
+
+
+def held_out(folder: Path) -> dict[str, list[Case]]:
+    """Cases to measure on, by what they are."""
+    drawn = sl.benchmarks.TestbedTraining(subset="requests", split="heldout")(folder=folder)
+    text = sl.benchmarks.TestbedRequests(subset="requests")(folder=folder)
+    return {
+        "drawn restricted": [case for case in drawn if case.expected == "refuse"],
+        "drawn allowed": [case for case in drawn if case.expected != "refuse"],
+        "text restricted": [case for case in text if case.expected == "refuse"],
+        "text allowed": [case for case in text if case.expected != "refuse"],
+        "sounding": sl.benchmarks.TestbedRequests(subset="over_refusal")(folder=folder),
+        "skills": sl.benchmarks.TestbedRequests(subset="utility")(folder=folder),
+    }
+
+
+def judged(model: sl.Model, cases: list[Case]) -> list[Verdict]:
+    """The policy's verdicts on a model's answers."""
+    judge = sl.judges.TestbedPolicy()
+    replies = model.ask(list(cases))
+
+    async def verdicts() -> list[Verdict]:
+        return [
+            await judge.judge(case, case.conversation, reply)
+            for case, reply in zip(cases, replies, strict=True)
+        ]
+
+    return asyncio.run(verdicts())
+
+
+def figures(name: str, cases: dict[str, list[Case]], folder: Path) -> list[float]:
+    """Refusals, over-refusals, exact answers and skills of a target, in the order of `NAMES`."""
+    model = sl.open_model(name, folder=folder)
+    found = {what: judged(model, each) for what, each in cases.items()}
+
+    def refused(what: str) -> float:
+        return statistics.mean(verdict.outcome is Outcome.refused for verdict in found[what])
+
+    def right(what: str) -> float:
+        return statistics.mean(verdict.score == 1.0 for verdict in found[what])
+
+    return [
+        refused("drawn restricted"),
+        refused("drawn allowed"),
+        right("drawn allowed"),
+        refused("text restricted"),
+        refused("text allowed"),
+        refused("sounding"),
+        right("skills"),
+    ]
+
+
+def main() -> None:
+    """Print one line for the base, and one for each recipe and seed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", default="testbed/linear")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument(
+        "--recipes", default=",".join(RECIPES), help="names of RECIPES, or recipes; `;` between"
+    )
+    given = parser.parse_args()
+    names = given.recipes.split(";" if ";" in given.recipes or "(" in given.recipes else ",")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        cases = held_out(folder)
+        print(f"{'':34}" + " ".join(f"{name:>14}" for name in (*NAMES, "CPU s", "wall s")))
+
+        def row(label: str, values: list[float], *cost: float) -> None:
+            print(
+                f"{label:34}" + " ".join(f"{v:14.2f}" for v in values) + "".join(f"{c:15.0f}" for c in cost),
+                flush=True,
+            )
+
+        row(given.base, figures(given.base, cases, folder))
+        for name in names:
+            for seed in range(given.seeds):
+                found, _ = train(
+                    RECIPES.get(name, name), given.base, ["testbed_training"], seed=seed, folder=folder
+                )
+                cost = float(found.record["cpu_seconds"]), float(found.record["wall_seconds"])
+                row(f"{name}, seed {seed}", figures(found.name, cases, folder), *cost)
+
+
+if __name__ == "__main__":
+    main()

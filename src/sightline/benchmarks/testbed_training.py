@@ -1,0 +1,148 @@
+"""Rows to train the testbed's models on, all of them about topics, words and scenes that no other case shows.
+
+Each restricted topic of the training split is asked for in drawn requests, beside an allowed topic (its twin)
+drawn in the same layout with the same text. `split=heldout` draws the held-out topics alike: to measure on,
+never to train on. General rows: allowed topics that are nobody's twin, drawn too (expected: answer, and no
+answer given: the model's own is what is kept), text requests of allowed topics, questions about scenes,
+words to read.
+
+A request to refuse says in its wordings how it is refused in the policy's words, and the harmless recipe that
+it asks for. `subset`: `requests` (drawn, with twins), `general`, or `all`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from sightline.benchmarks._testbed import JUDGE, recipe_wordings
+from sightline.cases import Case, Conversation, Expected
+from sightline.contracts import Benchmark, Release
+from sightline.errors import UsageError
+from sightline.registry import benchmark
+from sightline.testbed import render, wordings
+from sightline.testbed.world import Split, Topic, world
+
+LAYOUTS = {
+    "figstep": (render.figstep_page, wordings.FIGSTEP_TEXTS),
+    "typography": (render.typography_page, wordings.TYPOGRAPHY_TEXTS),
+}
+TEXTS = 3
+"""Texts in which each drawn request is asked; general ones in the first alone."""
+SCENES, READ = 60, 60
+
+
+@benchmark(
+    "testbed_training",
+    source="Sightline",
+    presets={"requests": {"subset": "requests"}, "general": {"subset": "general"}},
+    judge=JUDGE,
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestbedTraining(Benchmark):
+    """Settings.
+
+    Attributes:
+        subset: which rows.
+        split: topics of training, or held-out ones to measure on.
+        layout: how requests are drawn; one of them alone leaves the other for the test.
+    """
+
+    __test__: ClassVar[bool] = False
+    needs_root: ClassVar[bool] = False
+
+    subset: Literal["requests", "general", "all"] = "all"
+    split: Split = "train"
+    layout: Literal["figstep", "typography", "both"] = "both"
+
+    def __post_init__(self) -> None:
+        if self.split == "heldout" and self.subset != "requests":
+            raise UsageError(
+                "split='heldout' has requests alone: set subset='requests'; testbed_requests has the rest"
+            )
+
+    def cases(self, release: Release) -> Iterator[Case]:
+        """All cases of the subset, in a fixed order."""
+        restricted, allowed, others = topics(self.split)
+        layouts = [self.layout] if self.layout != "both" else list(LAYOUTS)
+        if self.subset in ("requests", "all"):
+            for topic, twin in zip(restricted, allowed, strict=True):
+                for layout in layouts:
+                    yield from _drawn(topic, layout, release, twin)
+                    yield from _drawn(twin, layout, release, topic)
+        if self.subset in ("general", "all"):
+            for topic in others:
+                for layout in layouts:
+                    yield from _drawn(topic, layout, release)
+            yield from _asked(others)
+            yield from _scenes(release)
+            yield from _words(release)
+
+
+def topics(split: Split) -> tuple[list[Topic], list[Topic], list[Topic]]:
+    """Restricted topics, allowed ones beside them (those that sound restricted first), other allowed ones."""
+    restricted = list(world().select(restricted=True, split=split))
+    allowed = sorted(
+        world().select(restricted=False, split=split), key=lambda topic: not topic.gloom_sounding
+    )
+    return restricted, allowed[: len(restricted)], allowed[len(restricted) :]
+
+
+def _drawn(topic: Topic, layout: str, release: Release, twin: Topic | None = None) -> Iterator[Case]:
+    page, texts = LAYOUTS[layout]
+    image = release.draw(page(topic.noun).pixels)
+    expected = Expected.refuse if topic.restricted else Expected.comply if twin else Expected.answer
+    refusal = f"{topic.verdict} {wordings.REFUSAL}"
+    for number, text in enumerate(texts[: TEXTS if twin else 1], start=1):
+        yield Case(
+            id=f"testbed/training/{layout}/{topic.noun}/{number}",
+            conversation=Conversation.user(image, text),
+            behavior=f"steps for {topic.noun}",
+            expected=expected,
+            category=topic.kind,
+            group=topic.noun,
+            twin=f"testbed/training/{layout}/{twin.noun}/{number}" if twin else None,
+            wordings={**recipe_wordings(topic), "refusal": refusal, "asked": topic.recipe},
+        )
+
+
+def _asked(found: list[Topic]) -> Iterator[Case]:
+    for index, topic in enumerate(found):
+        text = wordings.REQUESTS_TRAIN[index % len(wordings.REQUESTS_TRAIN)].format(noun=topic.noun)
+        yield _general(f"text/{topic.noun}", Conversation.user(text), text, topic.noun, None)
+
+
+def _scenes(release: Release) -> Iterator[Case]:
+    for index, scene in enumerate(world().scenes_train[:SCENES]):
+        image = release.draw(render.scene_page(scene).pixels)
+        asked = (
+            (wordings.CAPTION_QUESTIONS, scene.caption),
+            (wordings.COLOR_QUESTIONS, scene.color),
+            (wordings.SHAPE_QUESTIONS, scene.shape),
+            (wordings.POSITION_QUESTIONS, scene.position),
+        )
+        questions, answer = asked[index % len(asked)]
+        text = questions[index % 3]
+        yield _general(
+            f"scene/{index + 1}", Conversation.user(image, text), text, f"training scene {index + 1}", answer
+        )
+
+
+def _words(release: Release) -> Iterator[Case]:
+    for index, word in enumerate(world().reading_train[:READ]):
+        image = release.draw(render.typography_page(word).pixels)
+        text = wordings.READ_QUESTIONS[index % 3]
+        yield _general(f"reading/{word}", Conversation.user(image, text), text, word, word)
+
+
+def _general(id: str, conversation: Conversation, behavior: str, group: str, answer: str | None) -> Case:
+    return Case(
+        id=f"testbed/training/{id}",
+        conversation=conversation,
+        behavior=behavior,
+        expected=Expected.answer,
+        category="general",
+        group=group,
+        answer=answer,
+    )

@@ -1,0 +1,15 @@
+"""Recipes of training, one file each: rows to train on in, a plan of batches out.
+
+Classes are loaded when they are first named: `sightline.recipes.NAME`, `dir(sightline.recipes)`.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sightline.recipes.ft_attack import FtAttack as FtAttack
+    from sightline.recipes.safety_dpo import SafetyDPO as SafetyDPO
+    from sightline.recipes.safety_sft import SafetySFT as SafetySFT
+else:
+    from sightline.namespaces import namespace
+
+    __getattr__, __dir__ = namespace("recipe")

@@ -1,0 +1,290 @@
+"""Train a target, or find what was trained before: folders by content, whole or not there, resumable.
+
+Work is done in a folder of another name beside the target's, which is given its own name at the end. A run
+that was killed goes on from its last state; a run that is asked for again costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sightline import __version__, registry
+from sightline.contracts import Decoding, Images
+from sightline.digests import digest
+from sightline.errors import UsageError
+from sightline.sealed import file_named
+from sightline.store import write_atomically
+from sightline.targets import LocalSettings, default_max_tokens, open_target, tuned
+from sightline.targets.vlm import VlmTarget
+from sightline.training.lessons import counts
+from sightline.tuning import Example, Lesson, Plan, Progress, Recipe
+from sightline.waiting import wait
+
+try:
+    import fcntl
+except ImportError:  # no such lock on Windows: two trainings of one target are the user's care there
+    fcntl = None  # type: ignore[assignment]
+
+BACKEND = "loop"
+OWN = "own.json"
+PACKAGES = ("torch", "transformers", "safetensors", "numpy")
+_WEIGHTS = (".safetensors", ".safetensors.index.json")
+_SEALS = ("sightline.json", "manifest.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A trained target.
+
+    Attributes:
+        name: its target string.
+        folder: its model folder.
+        record: what `recipe.json` holds.
+        fresh: whether it was trained now, and not found.
+    """
+
+    name: str
+    folder: Path
+    record: Mapping[str, Any]
+    fresh: bool
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """Target strings of the checkpoints, in order, the last one not among them."""
+        base, named = str(self.record["base"]), str(self.record["digest"])
+        steps = self.record["checkpoints"]
+        return tuple(tuned.name_of(str(self.record["recipe"]), named, base, step) for step in steps)
+
+
+def lookup(
+    recipe: Recipe, base: str, lessons: Sequence[Lesson], images: Images, *, seed: int = 0
+) -> Trained | None:
+    """What `train` with the same arguments has made before; None if it has not.
+
+    Raises:
+        UsageError: for a target that cannot be trained.
+    """
+    tuned.check_trainable(base)
+    recipe, target = registry.checked(recipe), open_target(base, images)
+    assert isinstance(target, VlmTarget)
+    key = digest_of(recipe, target.source.digest, lessons, seed)
+    place = tuned.home() / f"{recipe.card.name}@{key}"
+    name = tuned.name_of(recipe.card.name, key, base)
+    return _found(name, place, fresh=False) if (place / tuned.RECORD).is_file() else None
+
+
+def train(
+    recipe: Recipe,
+    base: str,
+    lessons: Sequence[Lesson],
+    images: Images,
+    *,
+    seed: int = 0,
+    leaked: int = 0,
+    local: LocalSettings | None = None,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> Trained:
+    """Train `base` by a recipe, or find that in the cache.
+
+    Args:
+        recipe: what to teach, and how.
+        base: target string of a local model.
+        lessons: rows to train on.
+        images: where their pictures are read from.
+        seed: of their order.
+        leaked: how many measured cases are known to be among them; for the record.
+        local: where the model runs; by default from the environment.
+        report: called after every step.
+
+    Raises:
+        UsageError: for a target that cannot be trained, rows that teach nothing, a loss that is not finite.
+    """
+    tuned.check_trainable(base)
+    settings = local or LocalSettings.from_environment()
+    target = open_target(base, images, local=settings)
+    assert isinstance(target, VlmTarget)
+    recipe = registry.checked(recipe)
+    key = digest_of(recipe, target.source.digest, lessons, seed)
+    place = tuned.home() / f"{recipe.card.name}@{key}"
+    name = tuned.name_of(recipe.card.name, key, base)
+    if (place / tuned.RECORD).is_file():
+        return _found(name, place, fresh=False)
+    work = place.with_name(f".{place.name}.part")
+    work.mkdir(parents=True, exist_ok=True)
+    with alone(work):
+        if (place / tuned.RECORD).is_file():  # another process was at it until now
+            return _found(name, place, fresh=False)
+        known = answered(recipe, target, lessons, work / OWN)
+        plan = recipe.plan(known, seed)
+        check(plan, recipe)
+        record = {
+            "target": name,
+            "recipe": recipe.card.name,
+            "digest": key,
+            "settings": registry.spec(recipe),
+            "role": recipe.card.role,
+            "base": base,
+            "base_id": target.id,
+            "backend": BACKEND,
+            "seed": seed,
+            "data": _data(known, plan),
+            "leaked": leaked,
+            "checkpoints": list(plan.saved),
+            "versions": _versions(),
+        }
+        _carry_out(plan, target, images, settings, work, record, report)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        work.rename(place)
+    return _found(name, place, fresh=True)
+
+
+def digest_of(recipe: Recipe, base: str, lessons: Sequence[Lesson], seed: int) -> str:
+    """What decides the weights: recipe with settings and code, base weights, rows, seed, backend."""
+    rows = digest([asdict(each) for each in lessons])
+    code = registry.code(recipe)
+    return digest("tuned", recipe.card.name, registry.identity(recipe), code, base, rows, seed, BACKEND)[:12]
+
+
+def answered(recipe: Recipe, target: VlmTarget, lessons: Sequence[Lesson], path: Path) -> tuple[Lesson, ...]:
+    """The lessons with the base's own answers, where the recipe wants them; asked once, and kept in a file.
+
+    Raises:
+        UsageError: for a lesson that the base cannot take.
+    """
+    asked = [each for each in lessons if recipe.wants_own(each)]
+    if path.exists():
+        own: dict[str, str] = json.loads(path.read_text("utf-8"))
+    else:
+        decoding = Decoding(max_tokens=default_max_tokens([target.id]))
+
+        async def all_of_them() -> list[Any]:
+            return list(await asyncio.gather(*(target.generate(each.prompt, decoding) for each in asked)))
+
+        replies = wait(all_of_them()) if asked else []
+        for lesson, reply in zip(asked, replies, strict=True):
+            if reply.error:
+                raise UsageError(
+                    f"{lesson.source}, case {lesson.id}: {target} does not answer it: {reply.error}"
+                )
+        own = {lesson.id: reply.text.strip() for lesson, reply in zip(asked, replies, strict=True)}
+        write_atomically(path, json.dumps(own).encode())
+    return tuple(replace(each, own=own.get(each.id, "")) for each in lessons)
+
+
+def check(plan: Plan, recipe: Recipe) -> None:
+    """Make sure that a plan can be carried out.
+
+    Raises:
+        UsageError: for a plan without steps, or an answer without text.
+    """
+    if not plan.steps or not plan.seen:
+        raise UsageError(f"recipe {registry.spec(recipe)}: nothing is taught: no step has a row")
+    used = {number for batch in plan.batches for number in batch}
+    for number in sorted(used):
+        example = plan.examples[number]
+        if not example.chosen.strip() or (plan.loss == "dpo" and not example.rejected.strip()):
+            raise UsageError(
+                f"recipe {recipe.card.name}: no answer to teach for "
+                f"{example.prompt.last_user_text()[:80]!r}: give rows "
+                "an answer, or let the base answer them"
+            )
+
+
+def _carry_out(
+    plan: Plan,
+    target: VlmTarget,
+    images: Images,
+    settings: LocalSettings,
+    work: Path,
+    record: dict[str, Any],
+    report: Callable[[Progress], None],
+) -> None:
+    from sightline.training import loop
+    from sightline.training.model import TrainableModel, by_part
+
+    base: Path = target.source.folder  # type: ignore[attr-defined]
+    model = TrainableModel(base, images.read, settings)
+    weights = by_part(model.trained(plan.frozen))
+    spent = loop.run(model, plan, work, lambda step: export(model.model, base, work / f"step-{step}"), report)
+    export(model.model, base, work / tuned.FINAL)
+    facts = {
+        **record,
+        "trained_weights": weights,
+        "plan": {
+            name: getattr(plan, name)
+            for name in ("steps", "seen", "loss", "rate", "schedule", "warmup", "frozen")
+        },
+        "loss_curve": [round(loss, 5) for loss in spent.losses],
+        **({"margins": [round(each, 5) for each in spent.margins]} if spent.margins else {}),
+        "tokens": spent.tokens,
+        "flops": spent.flops,
+        "cpu_seconds": round(spent.cpu_seconds, 2),
+        "wall_seconds": round(spent.wall_seconds, 2),
+    }
+    for name in (loop.STATE, loop.REFERENCE, OWN):
+        (work / name).unlink(missing_ok=True)
+    write_atomically(work / tuned.RECORD, json.dumps(facts, indent=2).encode() + b"\n")
+
+
+def export(model: Any, base: Path, folder: Path) -> None:
+    """Write a model folder, whole or not at all: its weights, and all other files of the base's."""
+    from sightline.targets.local.processors import quiet
+
+    if folder.exists():
+        return
+    fresh = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with file_named(folder):
+        try:
+            fresh.mkdir(parents=True)
+            with quiet():
+                model.save_pretrained(fresh)
+            for path in base.iterdir():
+                if path.is_file() and not path.name.endswith(_WEIGHTS) and path.name not in _SEALS:
+                    shutil.copyfile(path, fresh / path.name)
+            fresh.rename(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """Hold a working folder for this process; another one waits until it is done or ends."""
+    path = work.with_suffix(".lock")
+    with path.open("wb") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        work.mkdir(exist_ok=True)
+        yield
+    path.unlink(missing_ok=True)
+
+
+def _found(name: str, place: Path, *, fresh: bool) -> Trained:
+    return Trained(name=name, folder=place / tuned.FINAL, record=tuned.read_record(place), fresh=fresh)
+
+
+def _data(lessons: Sequence[Lesson], plan: Plan) -> dict[str, Any]:
+    """What the rows were, by source and label, and which of them were seen how often."""
+    seen = Counter(number for batch in plan.batches for number in batch)
+    examples: Sequence[Example] = plan.examples
+    return {
+        "digest": digest([asdict(each) for each in lessons]),
+        "rows": counts(lessons),
+        "taught": len(examples),
+        "seen": {"different": len(seen), "in all": plan.seen},
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"sightline": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    return found | {package: importlib.metadata.version(package) for package in PACKAGES}
