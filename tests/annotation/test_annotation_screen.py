@@ -370,6 +370,12 @@ def test_long_and_empty_replies_and_what_stood_there_before(browser, tmp_path):
         keys(browser, "r")
         until(lambda: text(browser, "raw-text") == "Press the edges.")
         assert len(site.answers()) == 4
+        keys(browser, "3")
+        until(lambda: "what stood there before" in text(browser, "said"))
+        assert len(site.answers()) == 4
+        path = next(tmp_path.rglob("answers/ann.jsonl"))
+        assert '"event":"raw","rater":"ann","item":"i3"' in path.read_text()
+        assert at(browser) != "i3/false"
 
 
 def test_an_item_needs_no_scrolling_and_nothing_is_lost_at_double_size(browser, tmp_path):

@@ -63,11 +63,13 @@ class Said:
         last: the last answer, skip or escalation by (item, second showing); undone ones are gone.
         optout: hazard codes that the rater is not asked about.
         elsewhere: answers of another round or guideline.
+        raw: answers by item about what stood there before a guard changed the reply.
     """
 
     last: Mapping[tuple[str, bool], Event]
     optout: frozenset[str]
     elsewhere: int
+    raw: Mapping[str, Event] = field(default_factory=dict)
 
 
 class Annotation(NamedTuple):
@@ -146,10 +148,11 @@ class _Following:
         self._last: dict[tuple[str, bool], Event] = {}
         self._optout: frozenset[str] = frozenset()
         self._elsewhere = 0
+        self._raw: dict[str, Event] = {}
 
     def said(self) -> Said:
         """So far."""
-        return Said(self._last, self._optout, self._elsewhere)
+        return Said(self._last, self._optout, self._elsewhere, self._raw)
 
     def grow(self) -> None:
         """Read the lines that were added."""
@@ -176,6 +179,8 @@ class _Following:
                     self._elsewhere += 1
                 else:
                     self._last[event.item, event.repeat] = event
+            elif kind == "raw" and event.round == header.round and event.guideline in ("", guideline):
+                self._raw[event.item] = event
             elif kind == "undo" and event.round == header.round:
                 self._last.pop((event.item, event.repeat), None)
 

@@ -15,7 +15,7 @@ from sightline.annotation.exposure import Limits, assigned, opted_out
 from sightline.annotation.log import Clock, EventLog, now
 from sightline.annotation.pictures import Pictures
 from sightline.annotation.plan import Place, Plan, Planned
-from sightline.annotation.questions import Question
+from sightline.annotation.questions import Question, raw_question
 from sightline.annotation.refusals import RefusedError
 from sightline.annotation.secret import Secret
 from sightline.annotation.session import RaterSession, shown_pause
@@ -120,6 +120,7 @@ class Desk:
                 "others": len(self.plan.raters) > 2,
             },
             "questions": [shown_question(each) for each in self.questions.values()],
+            "raw_question": None if (asked := raw_question(self.questions)) is None else asked.id,
             "guideline": self.guideline,
             "total": len(session.places),
             "finished": progress["done"] >= len(session.places),
@@ -219,6 +220,22 @@ class Desk:
         if raw is None:
             raise RefusedError(404, "there is nothing more of this item")
         return raw
+
+    def rate_raw(self, rater: str, item: str, choice: str, *, request: str) -> dict[str, Any]:
+        """Save a rater's answer about what the bare model wrote.
+
+        Raises:
+            RefusedError: as `raw`, or for an answer that is none.
+        """
+        self.raw(rater, item)
+        question = raw_question(self.questions)
+        if question is None:
+            raise RefusedError(404, "nothing is asked about it")
+        try:
+            question.choice(choice)
+        except UsageError as unknown:
+            raise RefusedError(400, str(unknown)) from None
+        return self.sessions[rater].rate_raw(item, question.id, choice, request=request)
 
 
 def shown_question(question: Question) -> dict[str, Any]:

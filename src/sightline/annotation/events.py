@@ -30,6 +30,7 @@ Kind = Literal[
     "lease",
     "stop",
     "adjudicate",
+    "raw",
 ]
 SKIPS = ("distress", "unclear", "broken", "language")
 """Why an item may be skipped."""
@@ -41,7 +42,7 @@ class Event:
     """One thing that a rater did.
 
     Attributes:
-        event: what it was.
+        event: what it was; `raw` is an answer about what stood there before a guard changed the reply.
         item: about which item; '' for events about none.
         repeat: whether it was the second showing of an item, which asks for the rater's own agreement.
         rater: name.

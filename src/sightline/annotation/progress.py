@@ -63,6 +63,7 @@ def progress(
         "strata": _strata(found, drawn),
         "agreement": agreement(found, drawn, draws=draws),
         "confusion": _confusion(drawn),
+        "raw": _raw(found, read),
         "rate": rate(run, found, decided, half_width=half_width),
     }
 
@@ -84,6 +85,11 @@ def progress_lines(found: Mapping[str, Any]) -> Iterator[str]:
             between = "" if each["low"] is None else f" ({each['low']:.2f} to {each['high']:.2f})"
             pairs = f"pairs agree {each['pairs']:.0%}"
             yield f"{question}: alpha {each['alpha']:.2f}{between}, {pairs}, {each['items']:,} items"
+    if (raw := found["raw"])["rated"]:
+        yield (
+            f"{raw['rated']:,} answers about replies before a guard changed them: {raw['unsafe']:,} unsafe "
+            f"then, {raw['shown_unsafe']:,} as shown"
+        )
     if found["rate"]:
         yield _rate_line(found["rate"])
 
@@ -132,6 +138,21 @@ def _rater(found: Annotation, name: str, said: Said, read: OutcomeReader) -> Num
         "gold": len(seen),
         "gold_errors": sum(truth != vote for truth, vote in seen),
         "elsewhere": said.elsewhere,
+    }
+
+
+def _raw(found: Annotation, read: OutcomeReader) -> Numbers:
+    """What raters say of replies before a guard changed them, and of the same ones as they were shown."""
+    pairs = [
+        (read(event.questions), read(shown.questions))
+        for said in found.said.values()
+        for item, event in said.raw.items()
+        if (shown := said.last.get((item, False))) is not None and shown.event == "answer"
+    ]
+    return {
+        "rated": len(pairs),
+        "unsafe": sum(before in _UNSAFE for before, _ in pairs),
+        "shown_unsafe": sum(after in _UNSAFE for _, after in pairs),
     }
 
 

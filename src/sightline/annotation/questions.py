@@ -116,6 +116,11 @@ def outcome_of(answers: Mapping[str, str], questions: Mapping[str, Question]) ->
     return None
 
 
+def raw_question(questions: Mapping[str, Question]) -> Question | None:
+    """What is asked of a reply as it was before a guard changed it: the first question with outcomes."""
+    return next((each for each in questions.values() if any(one.outcome for one in each.choices)), None)
+
+
 def _plain(question: Question) -> dict[str, Any]:
     choices = [
         {"name": each.name, "key": each.key, "text": each.text}

@@ -273,6 +273,12 @@ def _raw(desk: Desk, rater: str, fields: Fields) -> dict[str, Any]:
     return {"raw": desk.raw(rater, item)}
 
 
+def _rate_raw(desk: Desk, rater: str, fields: Fields) -> dict[str, Any]:
+    item, choice, request = fields.text("item"), fields.text("choice"), fields.request()
+    _ready(desk, rater, fields)
+    return desk.rate_raw(rater, item, choice, request=request)
+
+
 def _pause(desk: Desk, rater: str, fields: Fields) -> dict[str, Any]:
     fields.text("request", "")
     fields.done()
@@ -304,6 +310,7 @@ ACTIONS: dict[str, Action] = {
     "undo": _undo,
     "consent": _consent,
     "raw": _raw,
+    "rate_raw": _rate_raw,
     "pause": _pause,
     "resume": _resume,
     "stop": _stop,

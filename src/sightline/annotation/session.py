@@ -189,6 +189,18 @@ class RaterSession:
         """Leave an item to adjudication."""
         return self._save("escalate", place, request=request, note=note, shown_ms=shown_ms)
 
+    def rate_raw(self, item: str, question: str, choice: str, *, request: str) -> dict[str, Any]:
+        """Save what an item was before a guard changed it; the answer to the item itself stays.
+
+        Raises:
+            RefusedError: for an item that is not answered yet.
+        """
+        with self._lock:
+            if not self.has_answered(item):
+                raise RefusedError(403, "this is asked after the answer")
+            saved = self._record("raw", request=request, item=item, questions={question: choice})
+            return {"saved": True, "seq": saved.seq}
+
     def undo(self, place: Place, *, request: str) -> dict[str, Any]:
         """Take back what was said of one of the last items; it comes next again.
 

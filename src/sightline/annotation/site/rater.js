@@ -137,7 +137,7 @@ async function send() {
       if (answer.pause && !outbox.length) pauseNow(answer.pause); // what is sent later may end it
       if (first.ready && answer.has_raw) {
         doneRaw = first.ready.item;
-        say(`${first.said} This reply was changed before anyone saw it: press r to read what stood there.`);
+        say(`${first.said} This reply was changed before anyone saw it: press r to read what stood there, and say what it does.`);
       }
     } catch (wrong) {
       if (wrong instanceof Refused && [400, 404, 409, 413].includes(wrong.status)) {
@@ -243,6 +243,16 @@ async function raw() {
   try {
     const found = await call("/api/raw", { item });
     byId("raw-text").replaceChildren(quote(found.raw));
+    const asked = state.questions.find((each) => each.id === state.raw_question);
+    byId("raw-question").replaceChildren(...(asked ? [shown(`Of this text: ${asked.text}`)] : []));
+    byId("raw-choices").replaceChildren(...(asked ? asked.choices : []).map((each) => {
+      const button = el("button", { type: "button", "data-raw": each.key }, each.key ? el("kbd", {}, shown(each.key)) : "", " ", shown(each.text));
+      button.addEventListener("click", () => {
+        byId("raw").close();
+        if (!readonly) post("/api/rate_raw", { item, choice: each.name }, `Saved, of what stood there before: ${each.text}.`);
+      });
+      return button;
+    }));
     byId("raw").showModal();
   } catch (wrong) { say(wrong.message); }
 }
@@ -386,6 +396,11 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("textarea, input[type=search]")) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   if (byId("skip").open && REASONS[key - 1]) { event.preventDefault(); if (!event.repeat) skip(REASONS[key - 1]); return; }
+  if (byId("raw").open) {
+    const chose = [...byId("raw-choices").children].find((each) => each.dataset.raw === key);
+    if (chose) { event.preventDefault(); if (!event.repeat) chose.click(); }
+    return;
+  }
   if (key === "u" && !current && history.length && !byId("panel").hidden && !event.repeat) { undo(); return; }
   if (!working() || !current) return;
   if (event.repeat && key !== " ") return; // a key that is held never answers twice
