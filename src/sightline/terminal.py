@@ -111,6 +111,7 @@ def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bo
 
     with tempfile.TemporaryDirectory() as scratch, terminal_progress() as progress:
         session = open_run(study, out=Path(scratch) / "run", limit=limit, progress=progress)
+        session.train = False
         session.prepare()
         folder = out if out is not None else default_folder(session.study)
         refuse_other_format(folder)
