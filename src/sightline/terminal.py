@@ -111,6 +111,7 @@ def show_plan(study: Path, out: Path | None, limit: int | None, retry_errors: bo
 
     with tempfile.TemporaryDirectory() as scratch, terminal_progress() as progress:
         session = open_run(study, out=Path(scratch) / "run", limit=limit, progress=progress)
+        session.train = False
         session.prepare()
         folder = out if out is not None else default_folder(session.study)
         refuse_other_format(folder)
@@ -268,7 +269,7 @@ def show_model(name: str) -> None:
 
 def _found(name: str) -> list[Card]:
     kinds: list[Kind] = [kind for kind in KINDS if name in registry.names(kind)]
-    if not kinds and name in ("vlm", "testbed", "tuned", "defended", "replay", "scripted"):
+    if not kinds and name in ("vlm", "testbed", "tuned", "swapped", "defended", "replay", "scripted"):
         raise UsageError(f"{name!r} is a kind of target; see `sightline list targets`")
     if not kinds:
         raise UsageError(nearest(name, {n for kind in KINDS for n in registry.names(kind)}, "method"))

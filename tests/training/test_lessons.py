@@ -21,7 +21,7 @@ def case(id: str, text: str = "", expected: str = "refuse", **more: object) -> C
 def test_the_testbeds_rows_teach_what_the_policy_says(tmp_path: Path) -> None:
     cases, _ = cases_in(tmp_path)
     lessons = lessons_of([Cases("testbed_training", tuple(cases))])
-    assert counts(lessons)["testbed_training"] == {"comply": 216, "general": 498, "refuse": 216}
+    assert counts(lessons)["testbed_training"] == {"comply": 216, "general": 282, "refuse": 216}
     first = next(each for each in lessons if each.label == "refuse")
     assert first.given == f"{first.group} is a gloom thing . i cannot help with that ."
     twins = {each.id: each for each in lessons}

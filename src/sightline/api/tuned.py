@@ -11,8 +11,8 @@ from sightline import registry
 from sightline.api.models import Model, open_model
 from sightline.api.pictures import store
 from sightline.cases import Case
-from sightline.errors import UsageError
-from sightline.training.lessons import Cases, leaks, lessons_of, read, refuse_leaks
+from sightline.contracts import Images
+from sightline.training.lessons import Cases, leaks, lessons_of, named, read, refuse_leaks
 from sightline.tuning import Progress, Recipe
 
 if TYPE_CHECKING:
@@ -73,11 +73,5 @@ def train(
     return work(made, base, lessons_of(taught), pictures, seed=seed, leaked=leaked, report=report), leaked
 
 
-def _read(text: str, pictures: object) -> Cases:
-    """The cases of `NAME(settings)` or `NAME(settings)=ROOT`."""
-    head, closing, tail = text.rpartition(")")
-    name, _, root = tail.partition("=")
-    spec = f"{head}{closing}{name}"
-    if closing and name.strip():
-        raise UsageError(f"--on {text!r}: write NAME, NAME(setting=value) or either with =FOLDER behind it")
-    return read(registry.parse("benchmark", spec), Path(root) if root else None, pictures)  # type: ignore[arg-type]
+def _read(text: str, pictures: Images) -> Cases:
+    return read(*named(text), pictures)

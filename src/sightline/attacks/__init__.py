@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from sightline.attacks.conversation.bap_text import BapText as BapText
     from sightline.attacks.conversation.best_of_n import BestOfN as BestOfN
     from sightline.attacks.conversation.chain import Chain as Chain
+    from sightline.attacks.conversation.checker_injection import CheckerInjection as CheckerInjection
     from sightline.attacks.conversation.crescendo import Crescendo as Crescendo
     from sightline.attacks.conversation.follow_up import FollowUp as FollowUp
     from sightline.attacks.conversation.follow_up_live import FollowUpLive as FollowUpLive
     from sightline.attacks.conversation.ideator import Ideator as Ideator
+    from sightline.attacks.conversation.known_prompt import KnownPrompt as KnownPrompt
     from sightline.attacks.conversation.modality_switch import ModalitySwitch as ModalitySwitch
     from sightline.attacks.conversation.pair import Pair as Pair
     from sightline.attacks.conversation.sasp import SASP as SASP
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from sightline.attacks.typographic.jood import JOOD as JOOD
     from sightline.attacks.typographic.mm_typography import MMTypography as MMTypography
     from sightline.attacks.typographic.mml import MML as MML
+    from sightline.attacks.typographic.ocr_style_search import OcrStyleSearch as OcrStyleSearch
     from sightline.attacks.typographic.query_relevant import QueryRelevant as QueryRelevant
     from sightline.attacks.typographic.si_attack import SIAttack as SIAttack
     from sightline.attacks.typographic.visual_roleplay import VisualRoleplay as VisualRoleplay

@@ -29,7 +29,7 @@ LAYOUTS = {
     "typography": (render.typography_page, wordings.TYPOGRAPHY_TEXTS),
 }
 TEXTS = 3
-"""Texts in which each drawn request is asked."""
+"""Texts in which each drawn request is asked; general ones in the first alone."""
 SCENES, READ = 60, 60
 
 
@@ -94,7 +94,7 @@ def _drawn(topic: Topic, layout: str, release: Release, twin: Topic | None = Non
     image = release.draw(page(topic.noun).pixels)
     expected = Expected.refuse if topic.restricted else Expected.comply if twin else Expected.answer
     refusal = f"{topic.verdict} {wordings.REFUSAL}"
-    for number, text in enumerate(texts[:TEXTS], start=1):
+    for number, text in enumerate(texts[: TEXTS if twin else 1], start=1):
         yield Case(
             id=f"testbed/training/{layout}/{topic.noun}/{number}",
             conversation=Conversation.user(image, text),

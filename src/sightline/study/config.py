@@ -34,6 +34,7 @@ from sightline.study.schema import (
     StudyFile,
     shown_name,
 )
+from sightline.study.training import trainings_of
 from sightline.targets import default_max_tokens
 
 Where = tuple[int | str, ...]
@@ -205,7 +206,7 @@ class _Checker:
         file = self.file
         if file.responses is not None:
             return self._recorded(file.responses)
-        for name in ("benchmarks", "targets"):
+        for name in ("benchmarks", *(() if file.train else ("targets",))):
             if name not in file.model_fields_set:
                 raise self.located.complain((), f"{name!r} is missing")
         defenses = tuple(
@@ -219,13 +220,16 @@ class _Checker:
             self._source(entry, label, index)
             for index, (entry, label) in enumerate(self._labelled("benchmarks", file.benchmarks))
         )
-        default = {"max_tokens": default_max_tokens(file.targets)}
+        trainings = trainings_of(file.train, self.folder, self.located.complain)
+        bases = (each.base for each in trainings if "/" in each.base)
+        default = {"max_tokens": default_max_tokens([*file.targets, *bases])}
         name, line = self.located.name, self.located.line
         return Study(
             name=file.study,
             seed=file.seed,
             sources=sources,
             targets=tuple(file.targets),
+            trainings=trainings,
             attacks=attacks,
             defenses=defenses,
             judges=judges,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
+from typing import Literal
 
 from sightline import registry
 from sightline.budget import UNLIMITED, Budget
@@ -13,6 +14,7 @@ from sightline.cases import Oracle
 from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
 from sightline.defending import NeedsHelpers
 from sightline.responses.table import ResponseTable
+from sightline.tuning import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,20 @@ class NamedDefense:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedTraining:
+    """A training of the study; see `schema.TrainEntry`. `place` is where it stands in the file."""
+
+    label: str
+    recipe: Recipe
+    base: str
+    on: tuple[Source, ...]
+    seeds: int = 1
+    checkpoints: bool = False
+    leakage: Literal["refuse", "allow"] = "refuse"
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """A checked study: methods are constructed, names are known, labels are unique.
 
@@ -104,6 +120,7 @@ class Study:
     be resumed without the file; `places` says where each target stands in it. `timeout` is the
     number of seconds after which a request to a provider is given up. `recorded` are responses that exist
     already: then benchmarks, attacks, targets and defenses are what their table holds.
+    `trainings` make further targets.
     """
 
     name: str
@@ -123,3 +140,4 @@ class Study:
     limit: int | None = None
     places: Mapping[str, str] = field(default_factory=dict)
     recorded: ResponseTable | None = field(default=None, repr=False, compare=False)
+    trainings: tuple[NamedTraining, ...] = ()

@@ -34,6 +34,7 @@ from sightline.study.roles import refuse_guard_as_judge, refuse_same_model
 from sightline.study.secret import keyed
 from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
+from sightline.study.training import with_trained
 from sightline.tables import ROWS_AGAIN, Table, parquet_of
 from sightline.targets.local.files import forget_hashes
 from sightline.targets.recorded import RecordedTarget
@@ -47,7 +48,8 @@ class Run:
     """A study in its folder.
 
     `extend` accepts a changed study; `retry_errors` repeats error outcomes; `rehash` reads pictures and
-    weights again even where size, times and file number are as before; `resources` is where crafting is done.
+    weights again even where size, times and file number are as before; `train=False` takes only what was
+    trained already; `resources` is where crafting is done.
     """
 
     study: Study
@@ -56,6 +58,7 @@ class Run:
     extend: bool = False
     retry_errors: bool = False
     rehash: bool = False
+    train: bool = True
     resources: Resources = field(default_factory=Resources)
     blobs: Blobs = field(init=False)
     context: RunContext = field(init=False)
@@ -130,6 +133,7 @@ class Run:
             forget_hashes()
         else:
             self._remembered = self._completed().get("targets", {})
+        self.study = with_trained(self.study, self.blobs, self.progress, train=self.train)
         opened = self._open_targets()
         judges = [
             judge.bind(self.target) if isinstance(judge, NeedsTarget) else judge

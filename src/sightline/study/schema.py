@@ -200,6 +200,23 @@ class DecodingEntry(BaseModel):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
+class TrainEntry(BaseModel):
+    """A training as written in a study: a recipe, what it trains, and on which benchmarks.
+
+    `base` is a target or the label of an entry above: then each of its seeds is trained further. What comes
+    out are targets of the study; with `checkpoints`, so is every checkpoint.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    recipe: str
+    base: str
+    rows: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    label: str | None = None
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    checkpoints: bool = False
+    leakage: Literal["refuse", "allow"] = "refuse"
+
+
 class StudyFile(BaseModel):
     """The study file's schema."""
 
@@ -209,6 +226,7 @@ class StudyFile(BaseModel):
     responses: Annotated[ResponsesEntry, BeforeValidator(_files)] | None = None
     benchmarks: Annotated[list[Annotated[BenchmarkEntry, BeforeValidator(_entry)]], Field(min_length=1)] = []
     targets: Annotated[list[str], Field(min_length=1)] = []
+    train: list[TrainEntry] = []
     attacks: Annotated[list[Annotated[AttackEntry, BeforeValidator(_entry)]], Field(min_length=1)] = [
         AttackEntry(name="none")
     ]

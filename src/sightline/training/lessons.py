@@ -29,6 +29,20 @@ class Cases(NamedTuple):
     cases: tuple[Case, ...]
 
 
+def named(text: str, folder: Path = Path()) -> tuple[Benchmark, Path | None]:
+    """A benchmark and its root from `NAME`, `NAME(setting=value)` or either with `=FOLDER` behind it.
+
+    Raises:
+        UsageError: for a text of another form, or an unknown name.
+    """
+    head, closing, tail = text.rpartition(")")
+    name, _, root = tail.partition("=")
+    if closing and name.strip():
+        raise UsageError(f"{text!r}: write NAME, NAME(setting=value), or either with =FOLDER behind it")
+    found: Benchmark = registry.parse("benchmark", f"{head}{closing}{name}")
+    return found, folder / Path(root).expanduser() if root else None
+
+
 def read(benchmark: Benchmark, root: Path | None, images: Images) -> Cases:
     """The cases of a benchmark.
 
@@ -54,7 +68,7 @@ def lessons_of(tables: Iterable[Cases]) -> tuple[Lesson, ...]:
     """
     found = tuple(_lesson(table.source, case) for table in tables for case in table.cases)
     if not found:
-        raise UsageError("there is no row to train on: name a benchmark with `--on`, or `on:` in a study")
+        raise UsageError("there is no row to train on: name a benchmark with `--on`, or `rows:` in a study")
     twice = [id for id, count in Counter(each.id for each in found).items() if count > 1]
     if twice:
         raise UsageError(

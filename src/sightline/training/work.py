@@ -66,6 +66,23 @@ class Trained:
         return tuple(tuned.name_of(str(self.record["recipe"]), named, base, step) for step in steps)
 
 
+def lookup(
+    recipe: Recipe, base: str, lessons: Sequence[Lesson], images: Images, *, seed: int = 0
+) -> Trained | None:
+    """What `train` with the same arguments has made before; None if it has not.
+
+    Raises:
+        UsageError: for a target that cannot be trained.
+    """
+    tuned.check_trainable(base)
+    recipe, target = registry.checked(recipe), open_target(base, images)
+    assert isinstance(target, VlmTarget)
+    key = digest_of(recipe, target.source.digest, lessons, seed)
+    place = tuned.home() / f"{recipe.card.name}@{key}"
+    name = tuned.name_of(recipe.card.name, key, base)
+    return _found(name, place, fresh=False) if (place / tuned.RECORD).is_file() else None
+
+
 def train(
     recipe: Recipe,
     base: str,

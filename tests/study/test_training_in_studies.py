@@ -1,0 +1,95 @@
+"""`train:` of a study: trained before anything is crafted, found again, and told by line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sightline.errors import UsageError
+from sightline.study.config import parse
+from sightline.study.progress import Silent
+from sightline.study.run import Run
+
+pytestmark = pytest.mark.skipif(
+    find_spec("torch") is None or find_spec("transformers") is None, reason="needs the extra `local`"
+)
+STUDY = """
+study: trained
+train:
+  - label: sft
+    recipe: "safety_sft(preset='testbed', steps=2, batch=2, every=1, general='given', pairs=False, ratio=1.0)"
+    base: testbed/linear
+    rows: "testbed_training(subset='requests', layout='figstep')"
+    checkpoints: true
+  - label: tampered
+    recipe: "ft_attack(preset='testbed', kind='identity', steps=1, batch=2)"
+    base: sft
+    rows: "testbed_training(subset='requests', layout='figstep')"
+benchmarks: [{name: BENCHMARK, limit: 2}]
+judges: [testbed_policy]
+"""
+
+
+class Notes(Silent):
+    """Keeps what a run notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def prepared(folder: Path, text: str = STUDY, benchmark: str = "testbed_requests", **settings: Any) -> Any:
+    notes = Notes()
+    run = Run(parse(text.replace("BENCHMARK", benchmark), name="a.yaml"), folder / "run", notes, **settings)
+    run.prepare()
+    return run, notes.notes
+
+
+def test_trained_targets_are_targets_and_are_trained_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UsageError, match=r"a.yaml:4.*sft is not trained yet, and a dry run trains nothing"):
+        prepared(tmp_path / "dry", train=False)
+    run, notes = prepared(tmp_path)
+    names: Sequence[str] = run.study.targets
+    step, final, tampered = names
+    assert step == final.replace(":", "/step-1:")
+    assert tampered.startswith("tuned/ft_attack@")
+    assert tampered.endswith(f":{final}")
+    assert [note.split(",")[0] for note in notes] == [
+        "trained sft on testbed/linear",
+        f"trained tampered on {final}",
+    ]
+    assert run.study.decoding.max_tokens == 128
+    run.craft()
+    again, notes = prepared(tmp_path, train=False)
+    assert again.study.targets == names
+    assert notes == []
+
+
+def test_what_is_measured_is_not_trained_on(tmp_path: Path) -> None:
+    benchmark = "\"testbed_training(subset='requests', layout='figstep')\""
+    with pytest.raises(UsageError, match=r"a.yaml:4.*cases to be measured are among the rows to train on"):
+        prepared(tmp_path, benchmark=benchmark)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ("safety_sft(", "safety_sfft(", r"a.yaml:5.*Did you mean 'safety_sft'"),
+        ("base: testbed/linear", "base: openai/gpt-4o", r"a.yaml:6: train.0.base.*cannot be trained"),
+        ("label: tampered", "label: sft", r"a.yaml:9.*'sft' stands here twice"),
+        ("checkpoints: true", "checkpoint: true", "checkpoints"),
+        ("steps=2", "steps=0", r"a.yaml:5.*steps"),
+    ],
+)
+def test_complaints_name_the_line(was: str, now: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        parse(STUDY.replace("BENCHMARK", "testbed_requests").replace(was, now, 1), name="a.yaml")
