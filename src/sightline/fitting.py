@@ -163,6 +163,11 @@ class Fits(Defense, Protocol):
         """The file."""
         ...
 
+    @property
+    def must_learn(self) -> bool:
+        """Whether nothing but a state makes it work; else its settings do where none is named."""
+        return True
+
     async def learn(self, examples: Sequence[Example], ctx: Fitting) -> Learned:
         """What follows from the examples.
 
@@ -223,7 +228,7 @@ def refuse_foreign(defense: Defense, target: Target) -> None:
     Raises:
         UsageError: naming file and cure.
     """
-    if not isinstance(defense, Fits):
+    if not isinstance(defense, Fits) or not (defense.state or defense.must_learn):
         return
     state = defense.learned()
     if _content(state.target) != _content(target.id):

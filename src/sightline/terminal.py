@@ -269,7 +269,7 @@ def show_model(name: str) -> None:
 
 def _found(name: str) -> list[Card]:
     kinds: list[Kind] = [kind for kind in KINDS if name in registry.names(kind)]
-    if not kinds and name in ("vlm", "testbed", "tuned", "defended", "replay", "scripted"):
+    if not kinds and name in ("vlm", "testbed", "tuned", "swapped", "defended", "replay", "scripted"):
         raise UsageError(f"{name!r} is a kind of target; see `sightline list targets`")
     if not kinds:
         raise UsageError(nearest(name, {n for kind in KINDS for n in registry.names(kind)}, "method"))

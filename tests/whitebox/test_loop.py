@@ -13,6 +13,7 @@ from planted import SIZE, WIDTH, Look, Toy, pair, plant
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from sightline import registry
 from sightline.budget import Budget, SpentError
 from sightline.cases import Conversation, Eps, Image
 from sightline.errors import UsageError
@@ -51,6 +52,7 @@ def kinds() -> dict[str, Problem]:
     look = Look()
     drive_off = FeatureDistance.to_picture(look, unit(PLANTED.clean), sign=-1, metric="l2_squared")
     ball = LinfBall(clean=PLANTED.clean, eps=Eps(16), init="ball")
+    noisy = registry.make("defense", "purify", jpeg=0, noise=8.0).through(Toy(1))
     return {
         "universal": problem(sampler=WithoutReplacement(POOL, 2), probe=POOL[:2]),
         "stopping": problem(stop=all_targets_greedy),
@@ -65,6 +67,7 @@ def kinds() -> dict[str, Problem]:
             constraint=Spectrum(inner=ball, draws_per_step=2),
             optimizer=CommonWeakness(alpha=3.2 / 255),
         ),
+        "drawn": problem(objective=Objective(victims=(noisy,), rows=(TargetNLL(),))),
         "features": problem(objective=Objective(pictures=(drive_off,)), sampler=FixedPairs()),
         "adversary": problem(sampler=Rotating(POOL), adversary=PromptAdversary(alpha=0.02, every=2, until=9)),
     }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import sightline as sl
 from sightline import registry, whitebox
 from sightline.cases import Conversation, Image, Turn
 from sightline.defenses.purify import purified
@@ -14,6 +15,7 @@ from sightline.store import Blobs
 from sightline.study.surrogates import open_surrogate
 from sightline.targets import open_target
 from sightline.whitebox import through
+from sightline.whitebox.compute import RngStream
 from sightline.whitebox.through import DRAWS, Chance
 
 SIZE = 64
@@ -240,3 +242,18 @@ def test_a_defended_surrogate_is_its_own_model(opener):
     assert behind.id.startswith("defended/purify(jpeg=50)@")
     with pytest.raises(UsageError, match="name the bare model, testbed/linear"):
         behind.encoder()
+
+
+def test_a_model_behind_a_defense_is_a_surrogate_and_no_reader_of_a_suffix(bare):
+    model = sl.open_model("testbed/linear").behind(defense("purify", jpeg=50))
+    assert model.surrogate.id.startswith("defended/purify(jpeg=50)@")
+    with pytest.raises(UsageError, match="not crafted through a defense"):
+        whitebox.SuffixReader(defense("purify").through(bare), whitebox.TokenSuffix(length=2))
+
+
+def test_chance_is_of_every_picture_that_a_constraint_makes():
+    chance = Chance.of(RngStream(seed=3, keys=(4, 9), place=(2, 0)), samples=2)
+    assert chance.pictures == ((4, 0), (4, 1), (9, 0), (9, 1))
+    assert chance.take([3]).for_picture(0, 1).random() == chance.for_picture(3, 1).random()
+    drawn = {chance.for_picture(number, draw).random() for number in range(4) for draw in range(2)}
+    assert len(drawn | {chance.for_prompts(draw).random() for draw in range(2)}) == 10

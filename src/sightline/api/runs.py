@@ -288,6 +288,33 @@ class RunResult:
 
         return labels_table(self.folder)
 
+    def languages(self, most: int | None = None) -> pa.Table:
+        """The language of the reply of every answered sample, as an Arrow table.
+
+        `language` is an ISO 639 code, `und` where it cannot be told (short, empty or mixed replies); `sure`
+        is 0 to 1. Replies are tagged when this is called, each distinct one once. Needs extra `languages`.
+
+        Args:
+            most: tag so many samples alone, drawn by their keys.
+
+        Raises:
+            UsageError: if the extra is not installed.
+        """
+        from sightline.api.spoken import languages_table
+
+        return languages_table(self.folder, most)
+
+    def languages_judged(self, most: int | None = None) -> pa.Table:
+        """Rates of every judge by the language of the replies, as an Arrow table; see `languages`.
+
+        ASR, over-refusal and, of judges of the attacker's goal, targeted ASR, over all cells together, with
+        95 % intervals clustered by group. A refusal list that does not know a language takes its refusals for
+        compliance.
+        """
+        from sightline.api.spoken import judged_table
+
+        return judged_table(self.folder, most)
+
     def jury_weights(self, truth: str = "") -> JuryWeights:
         """Sensitivity and specificity of this run's judges, estimated from their votes alone (Dawid-Skene).
 

@@ -23,7 +23,7 @@ from sightline import registry
 from sightline.bridge.scorer import judged, outcome_rates
 from sightline.bridge.solver import replay
 
-__all__ = ["defended", "judged", "outcome_rates", "replay", "scripted", "tasks", "testbed", "vlm"]
+__all__ = ["defended", "judged", "outcome_rates", "replay", "scripted", "swapped", "tasks", "testbed", "vlm"]
 
 
 @modelapi(name="vlm")
@@ -40,6 +40,14 @@ def testbed() -> type[ModelAPI]:
     from sightline.bridge.provider import TestbedAPI
 
     return TestbedAPI
+
+
+@modelapi(name="swapped")
+def swapped() -> type[ModelAPI]:
+    """`swapped/TOWER:vlm/FOLDER`: a local model with the vision tower of another folder."""
+    from sightline.bridge.provider import SwappedAPI
+
+    return SwappedAPI
 
 
 @modelapi(name="scripted")

@@ -117,6 +117,12 @@ class TestbedAPI(SightlineAPI):
     kind = "testbed"
 
 
+class SwappedAPI(SightlineAPI):
+    """A local model with another vision tower."""
+
+    kind = "swapped"
+
+
 class ScriptedAPI(SightlineAPI):
     """A list of rules, for tests and demonstrations."""
 

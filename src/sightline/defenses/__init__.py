@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sightline.defenses.adashield import Adashield as Adashield
+    from sightline.defenses.cider import Cider as Cider
     from sightline.defenses.coca import Coca as Coca
     from sightline.defenses.consistency import Consistency as Consistency
     from sightline.defenses.ecso import Ecso as Ecso
     from sightline.defenses.guard_model import GuardModel as GuardModel
+    from sightline.defenses.jailguard import Jailguard as Jailguard
+    from sightline.defenses.mllm_protector import MllmProtector as MllmProtector
     from sightline.defenses.ocr_guard import OcrGuard as OcrGuard
     from sightline.defenses.purify import Purify as Purify
     from sightline.defenses.recorded import Recorded as Recorded

@@ -54,3 +54,14 @@ def without_pictures(conversation: Conversation, text: str) -> Conversation:
     )
     *before, last = turns
     return Conversation((*(turn for turn in before if turn.parts), last)).with_last_user(text)
+
+
+def deciding_word(said: str, texts: Mapping[str, str]) -> str | None:
+    """Which of the words `safe` and `unsafe` of a wording a reply is; None for any other reply.
+
+    The whole reply is that word or, where the texts say `reads: last`, its last sentence and no other one.
+    """
+    sentences = re.split(r"[.\n]", said) if texts.get("reads") == "last" else [said]
+    words = [bare for each in sentences if (bare := each.strip(" \t\n\"'*.!").casefold())]
+    found = [word for word in words if word in (texts["safe"], texts["unsafe"])]
+    return found[0] if len(found) == 1 and words[-1] == found[0] else None

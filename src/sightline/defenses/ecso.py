@@ -10,15 +10,13 @@ yes nor no is flagged `tell_unparsed` and, as in the paper, treated like a no; `
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sightline import registry
 from sightline.cases import Conversation, Turn
 from sightline.contracts import Defending, Defense
 from sightline.defenses._guarding import OnDoubt, failed
-from sightline.defenses._texts import filled, with_last_text, without_pictures, wording
+from sightline.defenses._texts import deciding_word, filled, with_last_text, without_pictures, wording
 from sightline.errors import require
 from sightline.records import Response
 
@@ -64,7 +62,7 @@ class Ecso(Defense):
             return answer
         texts = wording("ecso", self.wording, "wording")
         said = (await ctx.generate(self._tell(conversation, answer, texts["tell"]), purpose="tell")).text
-        word = _word(said, texts)
+        word = deciding_word(said, texts)
         if word is None:
             if self.on_unparsed == "error":
                 return failed(answer, f"the reply to `tell` is neither yes nor no: {said[:80]!r}", UNPARSED)
@@ -86,14 +84,3 @@ class Ecso(Defense):
         reply = answer.text[: self.reply_letters]
         text = filled(question, request=conversation.last_user_text(), reply=reply)
         return with_last_text(conversation, text)
-
-
-def _word(said: str, texts: Mapping[str, str]) -> str | None:
-    """Which of the two words that decide a reply is; None for any other reply.
-
-    The whole reply is that word or, where the texts say `reads: last`, its last sentence and no other one.
-    """
-    sentences = re.split(r"[.\n]", said) if texts.get("reads") == "last" else [said]
-    words = [bare for each in sentences if (bare := each.strip(" \t\n\"'*.!").casefold())]
-    found = [word for word in words if word in (texts["safe"], texts["unsafe"])]
-    return found[0] if len(found) == 1 and words[-1] == found[0] else None

@@ -50,6 +50,7 @@ _RANDOMISED = ("jpeg=30", "jpeg=50", "jpeg=70", "scale=0.5", "scale=0.7", "bits=
     source="Sightline",
     presets={
         "jpeg50": {"jpeg": 50},
+        "jpeg50_blur": {"jpeg": 50, "blur": 0.5},
         "randomised": {"jpeg": 0, "crop": 0.95, "choices": _RANDOMISED},
     },
 )
@@ -127,19 +128,19 @@ class Purify(Defense):
         return {name: float(getattr(self, name)) for name in _RANGES}
 
 
-def step_of(choice: str) -> tuple[str, float]:
-    """`jpeg=30` as name and value.
+def step_of(choice: str, defense: str = "purify") -> tuple[str, float]:
+    """`jpeg=30` as name and value; `defense` names the one whose setting it is.
 
     Raises:
         UsageError: for another form, an unknown step, or a value out of its range.
     """
     name, _, said = (part.strip() for part in choice.partition("="))
     if name not in _RANGES:
-        raise UsageError(nearest(name, _RANGES, "step in 'choices' of defense 'purify'"))
+        raise UsageError(nearest(name, _RANGES, f"step of defense {defense!r}"))
     try:
         value = float(said)
     except ValueError:
-        raise UsageError(f"choices of defense 'purify': write {name}=NUMBER, not {choice!r}") from None
+        raise UsageError(f"steps of defense {defense!r}: write {name}=NUMBER, not {choice!r}") from None
     _check(name, value)
     return name, value
 
@@ -148,7 +149,7 @@ def purified(pixels: Pixels, steps: Mapping[str, float], rng: Generator) -> Pixe
     """A picture (uint8 RGB, height x width x 3) after the steps that change something; its size stays."""
     picture = PilImage.fromarray(np.ascontiguousarray(pixels))
     for name in _RANGES:
-        value = steps[name]
+        value = steps.get(name, _NOTHING[name])
         if value != _NOTHING[name]:
             picture = _STEPS[name](picture, value, rng)
     return np.asarray(picture, dtype=np.uint8)

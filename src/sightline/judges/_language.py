@@ -82,10 +82,16 @@ def need_languages(what: str) -> None:
 def language_of(text: str) -> Language:
     """The language of a text, by its first characters. Needs the extra `languages`."""
     read = " ".join(_WORD.findall(text[:_LETTERS_READ]))
-    code, sure = _identifier().classify(read)
+    code, sure = identified(read)
     if not read or sure < LEAST_SURE:
-        return Language("", float(sure))
-    return Language({"en": "english", **LANGUAGES}.get(code, str(code)), float(sure))
+        return Language("", sure)
+    return Language({"en": "english", **LANGUAGES}.get(code, code), sure)
+
+
+def identified(words: str) -> tuple[str, float]:
+    """ISO 639 code and probability of a text of words alone, by py3langid."""
+    code, sure = _identifier().classify(words)
+    return str(code), float(sure)
 
 
 @cache

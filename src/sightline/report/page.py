@@ -26,6 +26,7 @@ from sightline.report import (
     headline,
     matrix,
     provenance,
+    spoken,
     third_party,
     trust,
     trust_section,
@@ -112,7 +113,7 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
     """
     lock = provenance.read_lock(run)
     with Results(run) as results:
-        values = contents(run, lock, results, redacted=redacted)
+        values = spoken.added(contents(run, lock, results, redacted=redacted), results, lock)
     path = out if out is not None else run / (SHARED if redacted else REPORT)
     write_atomically(path, render(values).encode("utf-8", "replace"))
     text = brief(values["board"], values["headlines"], values["warnings"], values["asked"], values["trusted"])

@@ -146,7 +146,7 @@ def refuse_same_model(named: Sequence[NamedAttack], scoring: Sequence[Judge], ta
 def refuse_guard_as_judge(
     defenses: Sequence[NamedDefense], targets: Sequence[str], scoring: Sequence[Judge], target: OpenTarget
 ) -> None:
-    """Make sure that no helper of a defense is a model that scores: it would grade its own work.
+    """Make sure that no helper or trained head of a defense is a model that scores: it would grade itself.
 
     Raises:
         UsageError: naming both.
@@ -168,6 +168,19 @@ def refuse_guard_as_judge(
             raise UsageError(
                 f"defense {defense!r} asks {helper}, which a judge that scores asks, too ({same}): it would "
                 "grade its own work; name another"
+            )
+    folders = {
+        found: judge.card.name
+        for judge in scoring
+        for name, found in registry.resolved(judge).items()
+        if name.rpartition(".")[2] == "folder"
+    }
+    for each in stacked if folders else ():
+        same = folders.get(registry.resolved(each).get("head", ""))
+        if same is not None:
+            raise UsageError(
+                f"defense {each.card.name!r} reads answers with a trained head which a judge that scores, "
+                f"{same!r}, reads, too: it would grade its own work; name another"
             )
 
 

@@ -3,6 +3,7 @@
 vlm/FOLDER-or-id           local Hugging Face model (never downloaded unasked)
 testbed/NAME[@VARIANT]     the small models that come with Sightline
 tuned/RECIPE@DIGEST:BASE    what `sightline train` made of a local model
+swapped/FOLDER:TARGET      one of these with the vision tower of a folder, such as FARE's or TeCoA's
 replay/TABLE[#TARGET]      answers that are stored already
 scripted/FILE              rules in a YAML file; `scripted/echo` says what it is asked
 defended/DEFENSE:TARGET    any target behind a defense; nests
@@ -32,6 +33,7 @@ _MODULES = {
     "vlm": "sightline.targets.vlm",
     "testbed": "sightline.targets.vlm",
     "tuned": "sightline.targets.vlm",
+    "swapped": "sightline.targets.vlm",
     "replay": "sightline.targets.replay",
     "scripted": "sightline.targets.scripted",
     "recorded": "sightline.targets.recorded",
@@ -92,10 +94,15 @@ def open_target(
             open_target, images=images, local=local, model_args=model_args, retries=retries, timeout=timeout
         )
         return DefendedTarget(defense, again(inner), images, again)
-    if kind in ("vlm", "testbed", "tuned"):
+    if kind in ("vlm", "testbed", "tuned", "swapped"):
         from sightline.targets import vlm
 
-        openers = {"vlm": vlm.open_vlm, "testbed": vlm.open_testbed, "tuned": vlm.open_tuned}
+        openers = {
+            "vlm": vlm.open_vlm,
+            "testbed": vlm.open_testbed,
+            "tuned": vlm.open_tuned,
+            "swapped": vlm.open_swapped,
+        }
         return openers[kind](name, rest, images, local)
     if kind == "replay":
         from sightline.targets.replay import ReplayTarget

@@ -10,7 +10,7 @@ from sightline.errors import UsageError, nearest
 
 DEEPEST = 50
 """Of defenses around each other."""
-OURS = ("vlm", "testbed", "tuned", "replay", "scripted", "defended", "recorded")
+OURS = ("vlm", "testbed", "tuned", "swapped", "replay", "scripted", "defended", "recorded")
 #: what follows `tuned/`: recipe, digest of all that decided the weights, maybe a checkpoint, the base
 _TUNED = re.compile(r"([A-Za-z0-9_]+)@([0-9a-f]{12})(?:/(step-[0-9]+))?:(.+)", re.DOTALL)
 #: what attacks may be crafted on, though it answers nothing

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sightline.cases import Conversation
 from sightline.closure import with_code
 from sightline.contracts import Decoding, Images
+from sightline.errors import UsageError
 from sightline.records import Response
 from sightline.targets import tuned
 from sightline.targets._asked import checked
@@ -223,3 +224,23 @@ def open_tuned(name: str, rest: str, images: Images, settings: LocalSettings | N
     """`tuned/REST`: what a recipe of training made of a local model."""
     need_local(f"target {name!r}")
     return VlmTarget(name, tuned.find(rest).folder, images, settings)
+
+
+def open_swapped(name: str, rest: str, images: Images, settings: LocalSettings | None = None) -> VlmTarget:
+    """`swapped/TOWER:TARGET`: a local model with the vision tower of the folder TOWER.
+
+    Raises:
+        UsageError: for another form, or an inner target that is no local model.
+    """
+    from sightline.targets.local.tower_swap import SwappedSource
+
+    tower, colon, inner = rest.partition(":")
+    kind, _, place = inner.strip().partition("/")
+    openers = {"vlm": open_vlm, "testbed": open_testbed, "tuned": open_tuned}
+    if not colon or not tower.strip() or not place or kind not in openers:
+        raise UsageError(f"target {name!r}: write swapped/TOWER_FOLDER:vlm/FOLDER, or testbed/NAME behind it")
+    need_local(f"target {name!r}")
+    found = settings or LocalSettings.from_environment()
+    folder = model_folder(tower.strip(), allow_download=found.allow_download)
+    model = openers[kind](inner.strip(), place, images, found)
+    return VlmTarget(name, SwappedSource(model.source, folder), images, found)

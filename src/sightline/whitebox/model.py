@@ -48,7 +48,7 @@ LIMIT = 256
 #: constant texts whose keys and values are remembered, and the fewest tokens that are worth it
 CONSTANT_TEXTS, FEWEST = 16, 8
 #: kinds of targets that are models with weights at hand
-_WHITE = ("vlm", "testbed", "tuned")
+_WHITE = ("vlm", "testbed", "tuned", "swapped")
 #: a larger model's weights are not kept three times
 QUICKENED_PARAMETERS = 1_000_000_000
 #: prompts that `check_tokens` compares

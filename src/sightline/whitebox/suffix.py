@@ -114,7 +114,7 @@ class SuffixReader:
         if not isinstance(victim, MultimodalVictim):
             raise UsageError(
                 f"{victim.id} has no tokens to attack: a text attack needs a multimodal model, "
-                "as `open_victim` opens it"
+                "as `open_victim` opens it, and is not crafted through a defense"
             )
         self.victim, self.suffix, self.prompts = victim, suffix, victim.prompts
         self.id, self.device = victim.id, victim.device
