@@ -17,7 +17,7 @@ from sightline.contracts import Decoding
 from sightline.defending import NeedsHelpers
 from sightline.defenses._readers import READERS
 from sightline.digests import digest, sha256_bytes
-from sightline.fitting import Fits, Learned, write_state
+from sightline.fitting import Learned, write_state
 from sightline.records import Cost, Response
 from sightline.store import Blobs, encode_png
 from sightline.targets.defended import DefendedTarget
@@ -60,8 +60,9 @@ def learned(found):
 
 def made(name, preset):
     """A defense; one that asks helpers with some named, one that learns with a state."""
-    found = registry.make("defense", name, preset=preset)
-    if isinstance(found, Fits):
+    given = {"compares": "picture"} if name == "cider" else {}
+    found = registry.make("defense", name, preset=preset, **given)
+    if name in LEARNED:
         found = learned(found)
     needs = isinstance(found, NeedsHelpers) and "" in found.helpers.values()
     return replace(found, model="a/helper") if needs else found
