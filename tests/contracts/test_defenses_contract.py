@@ -65,7 +65,8 @@ def made(name, preset):
     if name in LEARNED:
         found = learned(found)
     needs = isinstance(found, NeedsHelpers) and "" in found.helpers.values()
-    return replace(found, model="a/helper") if needs else found
+    setting = "detector" if name == "mllm_protector" else "model"
+    return replace(found, **{setting: "a/helper"}) if needs else found
 
 
 def methods():
