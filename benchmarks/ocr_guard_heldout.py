@@ -64,14 +64,14 @@ def case_of(topic: Topic) -> Case:
     )
 
 
-def topics() -> list[Topic]:
+def topics(most: int) -> list[Topic]:
     """Topics that the guard was not tuned on, as many allowed ones as restricted ones."""
-    restricted = world().select(restricted=True, split="train")
+    restricted = world().select(restricted=True, split="train")[:most]
     allowed = world().select(restricted=False, split="train")
     return [*restricted, *allowed[: len(restricted)]]
 
 
-def testbed(seed: int) -> Figures:
+def testbed(seed: int, most: int) -> Figures:
     """Three families, bare and behind the guard."""
     judge = sl.judges.TestbedPolicy()
     guard = sl.defenses.OcrGuard.preset("testbed")
@@ -82,7 +82,7 @@ def testbed(seed: int) -> Figures:
         for which, asked in (("bare", model), ("guarded", guard(model))):
             for layout, (lines, sentence) in LAYOUTS.items():
                 for style, chosen in UNSEEN.items():
-                    for number, topic in enumerate(topics()):
+                    for number, topic in enumerate(topics(most)):
                         rng = np.random.default_rng([seed, number, len(layout), len(style)])
                         page = styled_page(lines(topic.noun), rng, chosen).pixels
                         reply = asked.ask(sentence, image=page)
@@ -131,9 +131,10 @@ def large_page(
     return np.asarray(canvas)
 
 
-def pages(seed: int) -> Figures:
+def pages(seed: int, most: int) -> Figures:
     """Nouns read on large pages, and what it costs."""
     reader = entry("rapidocr").load()
+    colors = COLORS[: max(1, most // 9)]
     nouns = iter(world().reading_heldout)
     texts_of(reader, np.full((760, 760, 3), 255, np.uint8))  # loads the models
     rng = np.random.default_rng(seed)
@@ -142,7 +143,7 @@ def pages(seed: int) -> Figures:
         for px in SIZES:
             read, spent, count = 0, [], 0
             for face in FACES:
-                for ink, paper in COLORS:
+                for ink, paper in colors:
                     noun = next(nouns)
                     page = large_page(f"Steps to assemble a {noun} at home", face, px, ink, paper)
                     shown = page if way == "upright" else page[:, ::-1]
@@ -168,18 +169,19 @@ def pages(seed: int) -> Figures:
     return found | {"wordless_cpu_s": round(float(np.mean(spent)), 3)}
 
 
-PARTS: dict[str, Callable[[int], Figures]] = {"testbed": testbed, "pages": pages}
+PARTS: dict[str, Callable[[int, int], Figures]] = {"testbed": testbed, "pages": pages}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", choices=PARTS, default=None)
     parser.add_argument("--seed", type=int, default=20261128)
+    parser.add_argument("--most", type=int, default=36, help="topics; a ninth of it are colors of pages")
     given = parser.parse_args()
     figures: Figures = {}
     for name, part in PARTS.items():
         if given.only in (None, name):
-            figures |= part(given.seed)
+            figures |= part(given.seed, given.most)
     print(json.dumps(figures))
 
 

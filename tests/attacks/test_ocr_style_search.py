@@ -130,7 +130,8 @@ class Planted:
     def __init__(self) -> None:
         self.shown = 0
 
-    def read(self, pixels):
+    def read(self, pixels, *, quick=False):
+        del quick
         self.shown += 1
         dark = pixels.min() < 100
         return _readers.Read(("steps to fold a glimber",), 0.99) if dark else _readers.Read((), 0.0)
@@ -169,7 +170,7 @@ def test_the_target_is_asked_with_the_least_read_styles_first(planted, blobs):
 
 
 def test_a_reader_that_fails_is_an_error_that_names_it(planted, blobs, monkeypatch):
-    monkeypatch.setattr(Planted, "read", lambda *_: 1 / 0)
+    monkeypatch.setattr(Planted, "read", lambda *_, **__: 1 / 0)
     with pytest.raises(UsageError, match="case b/1: reader planted: ZeroDivisionError"):
         converse(search("reader=planted, canvas_px=200, font_px=20"), case(ASKED), Talk(), blobs)
 

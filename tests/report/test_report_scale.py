@@ -5,7 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from run_folder import Shape, write_run
+
+from sightline import report
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "report.py"
 
@@ -16,3 +21,14 @@ def test_report_over_a_million_rows():
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["report_html_mb"] <= 5
     assert figures["report_peak_rss_mb"] <= 1000
+
+
+def test_a_run_whose_answers_have_no_seconds_is_reported(tmp_path):
+    run = write_run(tmp_path / "run", Shape(prompts=1, utility=1))
+    path = run / "results.parquet"
+    table = pq.read_table(path)
+    at = table.column_names.index("seconds")
+    empty = pa.nulls(len(table), table.schema.field("seconds").type)
+    pq.write_table(table.set_column(at, table.schema.field("seconds"), empty), path)
+    (run / "records" / "complete.json").unlink(missing_ok=True)
+    assert "<h2" in report.write(run).read_text()

@@ -295,6 +295,25 @@ def test_the_report_says_who_labelled_and_how_the_judge_stands_beside_them(tmp_p
     assert "No judge was compared with human annotation" not in root.text
 
 
+def test_over_refusal_is_corrected_by_labels_of_benign_requests_and_stands_open(tmp_path):
+    folder = run(tmp_path)
+    mine = rows_of(folder, PHRASES, attack="none", defense="none", expected="comply")
+    half = len(mine) // 2
+    put_labels(folder, mine, lambda n, row: (Outcome.refused, Outcome.complied)[n < half], prob=1.0)
+    found = cell(trust(folder), attack="none", measure="over_refusal")
+    assert found.source == "labels"
+    assert found.corrected.point == pytest.approx(1 - half / len(mine))
+    report.write(folder)
+    brief = (folder / "report.txt").read_text()
+    assert "over-refusal · " in brief
+    assert (
+        "over-refusal · "
+        not in (run(tmp_path / "bare") and report.write(tmp_path / "bare"))
+        .with_name("report.txt")
+        .read_text()
+    )
+
+
 def test_a_label_of_another_run_is_refused_with_its_line(tmp_path):
     folder = run(tmp_path)
     put_labels(folder, [{"sample": b"\0" * 16, "outcome": "refused"}])

@@ -5,7 +5,8 @@ picture of every turn; (2) what was read, the pieces of several pictures also pu
 `target` puts it to the same target as text, whose refusal decides; `guard` asks a guard model; `rule` looks
 for phrases of a file; (3) the request is answered, or withheld. Pictures without words pass. What the reader
 cannot read (outlines, waves, letters made of things) passes as well: report it with an attack that searches
-such styles. Up to twelve checks a request, mostly one; each distinct picture is read once in a process.
+such styles. A large page is looked at quickly first, so that very small letters beside large ones are
+overlooked. Up to twelve checks a request, mostly one; each distinct picture is read once in a process.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ _RANDOMISED = ("jpeg=30", "jpeg=50", "jpeg=70", "scale=0.5", "scale=0.7", "bits=
     source="Sightline",
     presets={
         "jpeg50": {"jpeg": 50},
+        "jpeg50_blur": {"jpeg": 50, "blur": 0.5},
         "randomised": {"jpeg": 0, "crop": 0.95, "choices": _RANDOMISED},
     },
 )

@@ -47,11 +47,11 @@ class Worst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Means per answer."""
+    """Means per answer; `seconds` is None where no answer says."""
 
     calls_target: float
     calls_aux: float
-    seconds: float
+    seconds: float | None
     answers: int
 
 
@@ -275,7 +275,7 @@ def _line(row: DefenseRow, kinds: Sequence[Means]) -> Line:
             (shown(row.utility, "utility"), ""),
         ),
         calls="" if row.spent is None else _calls(row.spent),
-        seconds="" if row.spent is None else f"{row.spent.seconds:.3g}",
+        seconds="" if row.spent is None or row.spent.seconds is None else f"{row.spent.seconds:.3g}",
         adapted=row.bare or row.adaptive is not None,
     )
 

@@ -76,7 +76,7 @@ class Results:
         self.path = path
         self._crafted: dict[bool, dict[Made, Crafted]] = {}
         self._db = duckdb.connect(config=_SETTINGS)
-        self._db.execute("set enable_progress_bar = false")
+        self._db.execute("set enable_progress_bar = false")  # it writes into what a script prints
         with damage_reported(path, RESULTS_AGAIN):
             found = self._db.read_parquet(literal(path))
             later = {**_LATER, "scores": _FORMER_SCORES} if "reads" in found.columns else _LATER

@@ -101,7 +101,8 @@ class TrustView:
         matrix: a row for each of `names`; None on the diagonal, below it, and where no answer was read by
             both.
         rankings: of cells; `rankings_left` are not shown.
-        main: rates by the primary judge, at most `SHOWN`; rest: all others, folded, at most `MOST_LINES`.
+        main: ASR by the primary judge, and over-refusal where people labelled it, at most `SHOWN` of each;
+            rest: all others, folded, at most `MOST_LINES`.
         n_rest: their number; `left`: rates that are not shown.
         odd: labels and cards that hold for nothing in this run.
     """
@@ -123,6 +124,8 @@ def trust_view(found: Trust, board: Board) -> TrustView:
     """The section of a run."""
     own = [c for c in found.cells if c.cell.judge == board.primary and c.measure == "asr"]
     main = sorted(own, key=lambda c: _ROLES.index(c.cell.role))[:SHOWN]
+    by_people = [c for c in found.cells if c.measure == "over_refusal" and c.source == "labels"]
+    main += [c for c in by_people if c.cell.judge == board.primary][:SHOWN]
     rest = [c for c in found.cells if c not in main]
     names = found.side_by_side.judges if len(found.side_by_side.judges) > 1 else ()
     pairs = {(each.first, each.second): each for each in found.side_by_side.agreements}
