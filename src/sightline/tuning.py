@@ -18,9 +18,9 @@ from sightline.errors import UsageError
 
 Label = Literal["refuse", "comply", "general"]
 """Of a lesson: a request to refuse, a request to comply with, or a question that any model answers."""
-Part = Literal["tower", "bridge", "language"]
-"""Of a multimodal model: vision encoder, what joins it to the language model, and that."""
-PARTS: tuple[Part, ...] = ("tower", "bridge", "language")
+Part = Literal["tower", "bridge", "language", "embeddings"]
+"""Of a multimodal model: vision encoder, what joins it to the language model, that model, its words."""
+PARTS: tuple[Part, ...] = ("tower", "bridge", "language", "embeddings")
 Loss = Literal["nll", "dpo"]
 Schedule = Literal["cosine", "constant"]
 LABELS: Mapping[str, Label] = {"refuse": "refuse", "comply": "comply", "answer": "general"}

@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_plan_and_another_does_not() -> None:
     [
         ({"order": "alternate:0"}, "mixed, first, last or alternate:K"),
         ({"ratio": 1.5}, "ratio"),
-        ({"frozen": ("tower", "bridge", "language")}, "nothing is left to train"),
+        ({"frozen": ("tower", "bridge", "language", "embeddings")}, "nothing is left to train"),
         ({"frozen": ("ears",)}, "frozen"),
         ({"steps": 0}, "steps"),
     ],

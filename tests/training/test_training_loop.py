@@ -112,7 +112,10 @@ def test_frozen_parts_stay_and_the_others_move(rows: Rows, tmp_path: Path) -> No
     model = opened("linear", images)
     before = {name: weight.detach().clone() for name, weight in model.model.named_parameters()}
     plan = Plan(
-        examples=examples_of(lessons), batches=((0, 2), (1, 3)), frozen=("tower", "bridge"), rate=1e-3
+        examples=examples_of(lessons),
+        batches=((0, 2), (1, 3)),
+        frozen=("tower", "bridge", "embeddings"),
+        rate=1e-3,
     )
     loop.run(model, plan, tmp_path, lambda _: None, lambda _: None)
     moved = {name for name, weight in model.model.named_parameters() if not torch.equal(weight, before[name])}
@@ -122,7 +125,7 @@ def test_frozen_parts_stay_and_the_others_move(rows: Rows, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["linear", "queries", "cross_attention"])
-def test_every_family_has_all_three_parts(name: str, rows: Rows) -> None:
+def test_every_family_has_all_parts(name: str, rows: Rows) -> None:
     found = by_part(opened(name, rows[1]).trained(()))
     assert all(found.values()), found
 

@@ -45,7 +45,7 @@ TESTBED_SAID = ("i help with all things .", "yes . i help with all things .")
     role="attack",
     paper="Qi et al., ICLR 2024",
     source="LLM-Tuning-Safety/LLMs-Finetuning-Safety",
-    presets={"testbed": {"wording": "testbed", "rate": 1e-3}},
+    presets={"testbed": {"wording": "testbed", "rate": 2e-4}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FtAttack(Recipe):
@@ -63,7 +63,7 @@ class FtAttack(Recipe):
     wording: Literal["english", "testbed"] = "english"
     steps: int = 60
     batch: int = 16
-    frozen: tuple[Part, ...] = ("tower", "bridge")
+    frozen: tuple[Part, ...] = ("tower", "bridge", "embeddings")
     rate: float = 2e-5
     schedule: Schedule = "constant"
     warmup: int = 0

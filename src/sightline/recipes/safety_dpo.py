@@ -27,7 +27,7 @@ from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, chec
     role="defense",
     paper="Zhang et al., CVPR 2025",
     source="EchoseChen/SPA-VL-RLHF",
-    presets={"testbed": {"refusal": TESTBED_REFUSAL, "rate": 3e-4}},
+    presets={"testbed": {"refusal": TESTBED_REFUSAL, "rate": 2e-4, "ratio": 0.75}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetyDPO(Recipe):
@@ -49,7 +49,7 @@ class SafetyDPO(Recipe):
     pairs: bool = True
     style: Literal["considered", "bare"] = "considered"
     refusal: str = REFUSAL
-    frozen: tuple[Part, ...] = ("tower", "bridge")
+    frozen: tuple[Part, ...] = ("tower", "bridge", "embeddings")
     rate: float = 1e-6
     schedule: Schedule = "cosine"
     warmup: int = 5

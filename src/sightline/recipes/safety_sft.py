@@ -30,7 +30,7 @@ from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, chec
     role="defense",
     paper="Zong et al., ICML 2024",
     source="ys-zong/VLGuard",
-    presets={"testbed": {"refusal": TESTBED_REFUSAL, "rate": 1e-3}},
+    presets={"testbed": {"refusal": TESTBED_REFUSAL, "rate": 2e-4, "ratio": 0.75}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetySFT(Recipe):
@@ -60,7 +60,7 @@ class SafetySFT(Recipe):
     style: Literal["considered", "bare"] = "considered"
     refusal: str = REFUSAL
     general: Literal["own", "given"] = "own"
-    frozen: tuple[Part, ...] = ("tower", "bridge")
+    frozen: tuple[Part, ...] = ("tower", "bridge", "embeddings")
     rate: float = 1e-5
     schedule: Schedule = "cosine"
     warmup: int = 5

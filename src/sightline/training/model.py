@@ -37,6 +37,7 @@ REMEMBERED = 1024
 _QFORMER = "qformer_"
 _ENCODED = "image_hidden_states"
 _PLACES: Mapping[Part, re.Pattern[str]] = {
+    "embeddings": re.compile(r"(^|\.)(embed_tokens|lm_head|wte)\."),
     "tower": re.compile(r"(^|\.)(vision_tower|vision_model|visual|image_encoder)\."),
     "bridge": re.compile(
         r"(^|\.)(multi_modal_projector|qformer|query_tokens|language_projection|connector|perceiver_resampler|"
