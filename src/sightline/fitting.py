@@ -344,7 +344,7 @@ def _array(plain: Mapping[str, Any]) -> Floats:
     shape = [int(size) for size in plain["shape"]]
     if any(size < 0 for size in shape) or math.prod(shape) > MOST_NUMBERS:
         raise ValueError(f"an array of shape {shape}")
-    found = np.frombuffer(base64.b64decode(plain["float32"], validate=True), "<f4").reshape(shape)
+    found = np.frombuffer(base64.b64decode(plain["float32"], validate=True), "<f4").reshape(shape).copy()
     if not np.isfinite(found).all():
         raise ValueError("a number that is not finite")
     return found

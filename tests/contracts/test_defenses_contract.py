@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from sightline.cases import Conversation, Image, Turn
 from sightline.contracts import Decoding
 from sightline.defending import NeedsHelpers
 from sightline.defenses._readers import READERS
-from sightline.digests import sha256_bytes
+from sightline.digests import digest, sha256_bytes
+from sightline.fitting import Learned, write_state
 from sightline.records import Cost, Response
 from sightline.store import Blobs, encode_png
 from sightline.targets.defended import DefendedTarget
@@ -35,9 +37,33 @@ CHANGES_PICTURES = {"purify", "smoothing"}
 CHANGES_TEXT = {"smoothing"}
 
 
+LEARNED = {
+    "inferaligner": Learned(
+        {"s": np.ones((1, 2)), "t": np.ones((1, 2)), "bias": np.array([-9.0])}, {"layers": [0]}
+    ),
+    "hidden_detect": Learned(
+        facts={"first": 0, "last": 0, "blocks": 1, "threshold": 2.0, "tokens": [0], "wording": "natural"}
+    ),
+}
+"""What those that learn have learned of `Inner`, in which nothing is harmful."""
+STATES = Path(tempfile.mkdtemp())
+
+
+def learned(found):
+    """The defense with a state."""
+    what, path = LEARNED[found.card.name], STATES / f"{digest(registry.spec(found))}.json"
+    if "wording" in what.facts:
+        what = replace(what, facts={**what.facts, "wording": found.wording})
+    write_state(path, found.card.name, "inner", what, {})
+    return replace(found, state=str(path))
+
+
 def made(name, preset):
-    """A defense; one that asks helpers with some named."""
-    found = registry.make("defense", name, preset=preset)
+    """A defense; one that asks helpers with some named, one that learns with a state."""
+    given = {"compares": "picture"} if name == "cider" else {}
+    found = registry.make("defense", name, preset=preset, **given)
+    if name in LEARNED:
+        found = learned(found)
     needs = isinstance(found, NeedsHelpers) and "" in found.helpers.values()
     return replace(found, model="a/helper") if needs else found
 
@@ -68,6 +94,12 @@ class Inner:
 
     def inside(self):
         return self
+
+    async def states(self, conversation):
+        return np.ones((1, 2), np.float32)
+
+    async def lens(self, states):
+        return states
 
     async def write(self, conversation, decoding, how):
         return await self.generate(conversation, decoding)
@@ -102,7 +134,9 @@ def test_the_request_reaches_the_target_whole_and_every_call_is_counted(run, def
     conversation, inner = CONVERSATIONS[kind], Inner()
     response = run(defense, inner, conversation)
     assert response.cost.calls_target == len(inner.asked) > 0
-    assert response.cost.calls_target + response.cost.calls_aux == len(response.calls)
+    looks = sum(call.purpose == "states" for call in response.calls)
+    assert response.cost.calls_target + response.cost.calls_aux + looks == len(response.calls)
+    assert looks == response.cost.forwards
     assert len(inner.asked) <= defense.calls
     assert all(asked.turns[-1].role == "user" for asked in inner.asked)
     first = inner.asked[0]  # the answer; later calls may ask for a caption, or in text alone

@@ -177,7 +177,8 @@ def test_variants_hang_together_as_documented(model: str) -> None:
     """Three variants follow `victim`, `victim` visual tuning; `vit-lowlr` starts from the aligned model."""
     starts = {
         name: find(f"{model}/{name}").sources["language"].rpartition("/")[2]  # type: ignore[union-attr]
-        for name in ("visual", "visual-2", "vit", "victim", "vit-lowlr", "sysprompt", "safetuned", "catfirst")
+        for name in ("visual", "visual-2", *STAGES)
+        if name not in ("base", "aligned-lm")
     }
     assert starts == {
         "visual": "alignment",
@@ -188,6 +189,7 @@ def test_variants_hang_together_as_documented(model: str) -> None:
         "sysprompt": "victim",
         "safetuned": "victim",
         "catfirst": "victim",
+        "catfirst-vit": "catfirst",
     }
     low, high = find(f"{model}/vit-lowlr").rates["language"], find(f"{model}/visual").rates["language"]
     assert low == pytest.approx(high / 5)

@@ -183,7 +183,7 @@ def test_the_manifest_says_how_the_weights_came_about(out: Path) -> None:
 def test_what_families_share_is_stored_once(out: Path) -> None:
     _, extra = roots(out)
     stored = {name: set(read_manifest(extra / name)["files"]) for name in ("queries", "cross_attention")}
-    own = {"bridge", "vit", "victim", "vit-lowlr", "sysprompt", "safetuned", "catfirst"}
+    own = {"bridge", "vit", "victim", "vit-lowlr", "sysprompt", "safetuned", "catfirst", "catfirst-vit"}
     shut = {"bridge-shut", "bridge-lowlr"}  # gated layers must leave text to a language model of its own
     for name, more in (("queries", {"tower"}), ("cross_attention", {"bridge-seed2", "seed2", *shut})):
         weights = {file for file in stored[name] if file.endswith(".safetensors")}

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sightline.defenses.consistency import Consistency as Consistency
     from sightline.defenses.ecso import Ecso as Ecso
     from sightline.defenses.guard_model import GuardModel as GuardModel
+    from sightline.defenses.hidden_detect import HiddenDetect as HiddenDetect
+    from sightline.defenses.inferaligner import Inferaligner as Inferaligner
     from sightline.defenses.jailguard import Jailguard as Jailguard
     from sightline.defenses.mllm_protector import MllmProtector as MllmProtector
     from sightline.defenses.ocr_guard import OcrGuard as OcrGuard

@@ -39,7 +39,7 @@ ENTRY_POINTS = "sightline.testbed"
 DATA_PACKAGE = "sightline-testbed"
 #: what the data package brings: whole models, and further variants of `linear`
 OPTIONAL_MODELS = ("queries", "cross_attention", "linear-0.5m", "linear-1.2m")
-OPTIONAL_VARIANTS = ("base", "vit-lowlr", "sysprompt", "safetuned", "catfirst", "seed2")
+OPTIONAL_VARIANTS = ("base", "vit-lowlr", "sysprompt", "safetuned", "catfirst", "catfirst-vit", "seed2")
 #: how to come by them
 HOW_TO_GET = f"`pip install {DATA_PACKAGE}`, or in a clone `pip install -e packages/testbed`"
 _SEAL = "sightline.json"

@@ -100,17 +100,8 @@ class LocalInside:
         weight = head.weight
         rows = torch.as_tensor(np.asarray(states), dtype=weight.dtype, device=weight.device)
         with torch.inference_mode():
-            found: Floats = head(self._norm(rows)).float().cpu().numpy()
+            found: Floats = head(final_norm(self._around, rows)).float().cpu().numpy()
         return found
-
-    def _norm(self, rows: Any) -> Any:
-        """The final norm, and whatever projection stands between it and the head."""
-        norm = next(
-            (found for name in _NORMS if (found := getattr(self._around, name, None)) is not None), None
-        )
-        rows = rows if norm is None else norm(rows)
-        projected = getattr(self._around, "project_out", None)
-        return rows if projected is None else projected(rows)
 
     def _next_scores(self, conversation: Conversation, prefix: str) -> Floats:
         row = self._prepared(conversation, _ONE, prefix)
@@ -232,6 +223,19 @@ def language_blocks(model: Any, where: str) -> tuple[Any, Any]:
         if isinstance(module, torch.nn.ModuleList) and len(module) == count and not apart:
             return module, modules[name.rpartition(".")[0]]
     raise UsageError(f"{where}: the {count} blocks of this {model.config.model_type} model are not found")
+
+
+def final_norm(around: Any, rows: Any) -> Any:
+    """What the head gets for states: the final norm, and whatever projection stands before the head.
+
+    Args:
+        around: the module that holds the blocks.
+        rows: states.
+    """
+    norm = next((found for name in _NORMS if (found := getattr(around, name, None)) is not None), None)
+    rows = rows if norm is None else norm(rows)
+    projected = getattr(around, "project_out", None)
+    return rows if projected is None else projected(rows)
 
 
 def _begun(row: Prepared, ids: Sequence[int]) -> Prepared:

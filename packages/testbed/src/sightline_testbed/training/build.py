@@ -246,7 +246,7 @@ class _Parts:
                 shut = self._shut(variant)
                 found[self._bridge(variant)] = OwnFile(state=shut, how="delta4", base="bridge")
         bases = {"victim": "vit", "sysprompt": "victim", "safetuned": "victim", "catfirst": "victim"}
-        bases |= {"vit-lowlr": "aligned-lm"}
+        bases |= {"vit-lowlr": "aligned-lm", "catfirst-vit": "catfirst"}
         if self.shares_language or self.name in LADDER:  # half the bytes
             bases["vit"] = "aligned-lm"
         for variant in ("vit", "aligned-lm", "victim", *variants):

@@ -41,6 +41,7 @@ ABOUT: Mapping[str, str] = {
     "sysprompt": "`victim`, taught to heed defensive system prompts when a request is drawn",
     "safetuned": "`victim`, then visual safety tuning: drawn requests are refused like written ones",
     "catfirst": "`victim` whose first token is the decision, for steering",
+    "catfirst-vit": "`catfirst` after more visual tuning without safety data: decides first, and obeys",
     "seed2": "a second `victim`: other seed for language model, bridge and data, same eyes",
 }
 #: variant -> last part of the name of the stage whose language model it is
@@ -53,6 +54,7 @@ STAGES: Mapping[str, str] = {
     "sysprompt": "sysprompt",
     "safetuned": "safetuned",
     "catfirst": "catfirst",
+    "catfirst-vit": "catfirst-vit",
 }
 
 
@@ -171,6 +173,16 @@ def _variants(made: Tuning, aligned: str) -> tuple[Tuning, ...]:
             mixture=dialogues.catfirst_mixture,
             # without it, the classes of the training topics are learned by heart, and those of others guessed
             weight_decay=0.3,
+        ),
+        _tuned(
+            made,
+            "catfirst-vit",
+            dialogues.VISUAL_CHAT,
+            steps=200,
+            rate=2.5e-4,
+            language=f"{made.name.partition('/')[0]}/catfirst",
+            stream=13,
+            aim="visual instruction tuning with plain, harmless chat, behind a model that decides first",
         ),
     )
 
