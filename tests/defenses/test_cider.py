@@ -159,3 +159,17 @@ def test_the_encoders_weights_are_part_of_the_identity(folder, tmp_path):
     assert registry.resolved(made)["encoder"].partition("#")[2]
     with pytest.raises(UsageError, match="no such folder"):
         registry.identity(cider(encoder=str(tmp_path / "absent")))
+
+
+def test_a_study_needs_no_state(tmp_path):
+    """Of defenses that must learn, one without a state is refused; these have thresholds as settings."""
+    study = sl.Study(
+        "s",
+        benchmarks=[{"name": "testbed_requests", "subset": "requests", "limit": 2}],
+        targets=["testbed/linear"],
+        defenses=[{"name": "cider", "preset": "testbed"}, {"name": "jailguard", "preset": "testbed"}],
+        judges=["testbed_policy"],
+    )
+    rows = study.run(out=tmp_path / "run", quiet=True).samples().arrow.to_pylist()
+    assert len(rows) == 4
+    assert all(row["stop"] != "error" for row in rows)

@@ -15,7 +15,8 @@ from sightline.targets._names import split_defended
 def cases_used(target: StudyTarget) -> frozenset[str] | None:
     """Digests of what the cases ask that the defenses of a target have learned from; None if none learns."""
     stack = (*target.defense.stack, *_defenses_in(target.name))
-    states = [each.learned() for each in stack if isinstance(each, Fits)]
+    learning = [each for each in stack if isinstance(each, Fits)]
+    states = [each.learned() for each in learning if each.state or each.must_learn]
     return frozenset(key for state in states for key in state.cases) if states else None
 
 
