@@ -16,6 +16,8 @@ from sightline.cases import Conversation, Image, Turn
 from sightline.contracts import Decoding
 from sightline.defending import NeedsHelpers
 from sightline.defenses._readers import READERS
+from sightline.defenses._texts import wording
+from sightline.defenses.cider import Cider
 from sightline.digests import digest, sha256_bytes
 from sightline.fitting import Learned, write_state
 from sightline.records import Cost, Response
@@ -33,8 +35,8 @@ CONVERSATIONS = {
     "dialogue": Conversation.user(PICTURE, "one").then(Turn("assistant", ("two",)), Turn("user", ("three",))),
 }
 
-CHANGES_PICTURES = {"purify", "smoothing"}
-CHANGES_TEXT = {"smoothing"}
+CHANGES_PICTURES = {"purify", "smoothing", "jailguard"}
+CHANGES_TEXT = {"smoothing", "jailguard"}
 
 
 LEARNED = {
@@ -78,12 +80,16 @@ def methods():
 
 
 class Guard:
-    """A helper that finds everything safe, in the grammar of Llama Guard."""
+    """A helper that finds everything safe, in the grammar of Llama Guard or in the words of a wording."""
 
     id = "guard"
 
+    def __init__(self, defense):
+        asked = defense.card.name == "mllm_protector"
+        self.safe = wording("mllm_protector", defense.wording, "wording")["safe"] if asked else "safe"
+
     async def generate(self, conversation, decoding):
-        return Response(text="safe", cost=Cost(calls_target=1, tokens_in=3, tokens_out=1))
+        return Response(text=self.safe, cost=Cost(calls_target=1, tokens_in=3, tokens_out=1))
 
 
 class Inner:
@@ -114,8 +120,9 @@ class Inner:
 
 @pytest.fixture(autouse=True)
 def _blind(monkeypatch):
-    """No test here needs the extra `ocr`."""
+    """No test here needs the extra `ocr`, nor the tower of a model."""
     monkeypatch.setitem(READERS, "rapidocr", BLIND)
+    monkeypatch.setattr(Cider, "_drop", lambda *_: 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +132,7 @@ def run(tmp_path_factory):
     for pixels in PIXELS:
         blobs.put_pixels(pixels)
     return lambda defense, inner, conversation: asyncio.run(
-        DefendedTarget(defense, inner, blobs, lambda name: Guard()).generate(conversation, Decoding())
+        DefendedTarget(defense, inner, blobs, lambda name: Guard(defense)).generate(conversation, Decoding())
     )
 
 
