@@ -37,6 +37,8 @@ CONVERSATIONS = {
 
 CHANGES_PICTURES = {"purify", "smoothing", "jailguard"}
 CHANGES_TEXT = {"smoothing", "jailguard"}
+DETECTED = {"mllm_protector", "eta"}
+"""Those with a detector, which answers in the words of their wording."""
 
 
 LEARNED = {
@@ -67,7 +69,7 @@ def made(name, preset):
     if name in LEARNED:
         found = learned(found)
     needs = isinstance(found, NeedsHelpers) and "" in found.helpers.values()
-    setting = "detector" if name == "mllm_protector" else "model"
+    setting = "detector" if name in DETECTED else "model"
     return replace(found, **{setting: "a/helper"}) if needs else found
 
 
@@ -85,7 +87,7 @@ class Guard:
     id = "guard"
 
     def __init__(self, defense):
-        asked = defense.card.name == "mllm_protector"
+        asked = defense.card.name in DETECTED
         self.safe = wording("mllm_protector", defense.wording, "wording")["safe"] if asked else "safe"
 
     async def generate(self, conversation, decoding):

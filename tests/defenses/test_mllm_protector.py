@@ -80,8 +80,8 @@ def test_a_trained_head_reads_request_and_answer_or_the_answer_alone(form, read,
 def test_a_label_can_mean_harm_and_a_long_answer_counts_by_its_worst_part(head):
     long = " ".join(["calm"] * 16 + ["gloom"] * 16)
     windows = [by_hand(head, " ".join(part)) for part in (["calm"] * 16, ["gloom"] * 16)]
-    lowest = asyncio.run(protector(head=str(head))._head().chance(long))
-    highest = asyncio.run(protector(head=str(head), means="harmful")._head().chance(long))
+    lowest = asyncio.run(protector(head=str(head))._reader._head().chance(long))
+    highest = asyncio.run(protector(head=str(head), means="harmful")._reader._head().chance(long))
     assert lowest <= min(windows) + 1e-6
     assert highest >= max(windows) - 1e-6
     response, _, _ = respond(

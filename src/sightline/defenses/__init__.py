@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sightline.defenses.coca import Coca as Coca
     from sightline.defenses.consistency import Consistency as Consistency
     from sightline.defenses.ecso import Ecso as Ecso
+    from sightline.defenses.eta import Eta as Eta
     from sightline.defenses.guard_model import GuardModel as GuardModel
     from sightline.defenses.hidden_detect import HiddenDetect as HiddenDetect
     from sightline.defenses.inferaligner import Inferaligner as Inferaligner

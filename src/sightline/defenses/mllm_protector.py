@@ -12,20 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from sightline import registry
-from sightline.cases import Conversation, Turn
+from sightline.cases import Conversation
 from sightline.contracts import Defending, Defense
-from sightline.defenses._guarding import OnDoubt, Reading, blocked, failed, step_of
-from sightline.defenses._heads import TextHead
-from sightline.defenses._texts import deciding_word, filled, without_pictures, wording
-from sightline.errors import UsageError, require
-from sightline.judges._rubrics import BRACKETS
+from sightline.defenses._detecting import SAID, Detector, Form, Means
+from sightline.defenses._guarding import OnDoubt, blocked, failed, step_of
+from sightline.errors import require
 from sightline.records import Response
 
-DETECTOR, DETOXIFIER = "detector", "detoxifier"
-_SAID = frozenset({"stop", "length"})
+DETOXIFIER = "detoxifier"
 
 
 @registry.defense(
@@ -56,11 +52,11 @@ class MllmProtector(Defense):
 
     head: str = ""
     label: str = ""
-    means: Literal["harmless", "harmful"] = "harmless"
+    means: Means = "harmless"
     threshold: float = 0.5
     detector: str = ""
     detoxifier: str = ""
-    form: Literal["as_trained", "as_released"] = "as_trained"
+    form: Form = "as_trained"
     wording: str = "natural"
     max_tokens: int = 512
     on_unparsed: OnDoubt = "error"
@@ -69,9 +65,7 @@ class MllmProtector(Defense):
     def __post_init__(self) -> None:
         require(0 < self.threshold < 1, "threshold", self.threshold, "above 0, below 1")
         require(4 <= self.max_tokens <= 8192, "max_tokens", self.max_tokens, "4..8192 tokens")
-        wording("mllm_protector", self.wording, "wording of defense 'mllm_protector'")
-        if self.head and self.detector:
-            raise UsageError("defense 'mllm_protector': set head (a folder) or detector (a target), not both")
+        self._reader.check()
 
     @property
     def calls(self) -> int:
@@ -81,8 +75,7 @@ class MllmProtector(Defense):
     @property
     def helpers(self) -> Mapping[str, str]:
         """The models that are asked to detect and to rewrite."""
-        found = {} if self.head else {DETECTOR: self.detector}
-        return found | ({DETOXIFIER: self.detoxifier} if self.detoxifier else {})
+        return {**self._reader.helpers, **({DETOXIFIER: self.detoxifier} if self.detoxifier else {})}
 
     @property
     def helper_calls(self) -> int:
@@ -95,72 +88,42 @@ class MllmProtector(Defense):
         Raises:
             UsageError: for a folder that holds none.
         """
-        return {"head": self._head().digest} if self.head else {}
+        return self._reader.resolved()
 
     async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
         """Answer, have the answer read, and rewrite or refuse a harmful one."""
         answer = await ctx.generate(conversation)
-        reading, flag, why = await self._read(conversation, answer, ctx)
-        answer = replace(answer, flags=(*answer.flags, f"detector:{flag}"))
-        step = step_of(reading, on_unparsed=self.on_unparsed, on_failure=self.on_failure)
+        found = await self._reader.read(conversation, answer, ctx)
+        answer = replace(answer, flags=(*answer.flags, f"detector:{found.word}"))
+        step = step_of(found.reading, on_unparsed=self.on_unparsed, on_failure=self.on_failure)
         if step == "pass":
             return answer
         if step == "error":
-            return failed(answer, f"the detector of 'mllm_protector': {why}")
-        if reading == "unsafe" and self.detoxifier:
+            return failed(answer, f"the detector of 'mllm_protector': {found.why}")
+        if found.reading == "unsafe" and self.detoxifier:
             return await self._rewritten(conversation, answer, ctx)
-        return blocked(answer, self._texts()["refusal"])
-
-    async def _read(
-        self, conversation: Conversation, answer: Response, ctx: Defending
-    ) -> tuple[Reading, str, str]:
-        """What the detector says; a word for the flag, and what to tell if it says nothing."""
-        texts = self._texts()
-        if self.head:
-            text = self._filled("head", conversation, answer)
-            chance = await self._head().chance(text)
-            harmless = chance if self.means == "harmless" else 1 - chance
-            return "unsafe" if harmless < self.threshold else "safe", f"{harmless:.3g}", ""
-        said = await ctx.ask(DETECTOR, self._asked(conversation, answer), purpose="detect")
-        if said.stop not in _SAID:
-            return "failed", "failed", said.error or f"stopped by {said.stop}"
-        word = deciding_word(said.text, texts)
-        if word is None:
-            return "unparsed", "unparsed", f"its reply is neither word: {said.text[:80]!r}"
-        return ("safe" if word == texts["safe"] else "unsafe"), word, ""
-
-    def _asked(self, conversation: Conversation, answer: Response) -> Conversation:
-        """The question to the detector: beside the answer, or as a turn behind it; in text alone."""
-        question = self._texts()[self._form("detect")]
-        if "{reply}" in question:
-            return Conversation.user(self._filled("detect", conversation, answer))
-        reply = answer.text.translate(BRACKETS)
-        request = conversation.last_user_text().translate(BRACKETS)
-        return without_pictures(Conversation.user(request), request).then(
-            Turn("assistant", (reply,)), Turn("user", (question,))
-        )
+        return blocked(answer, self._reader.texts["refusal"])
 
     async def _rewritten(self, conversation: Conversation, answer: Response, ctx: Defending) -> Response:
         """What the detoxifier makes of a harmful answer; a refusal, or an error, if it fails."""
-        question = Conversation.user(self._filled("rewrite", conversation, answer))
+        question = Conversation.user(self._reader.about("rewrite", conversation, answer))
         said = await ctx.ask(DETOXIFIER, question, purpose="rewrite", max_tokens=self.max_tokens)
-        if said.stop in _SAID and said.text.strip():
+        if said.stop in SAID and said.text.strip():
             return replace(answer, text=said.text, stop=said.stop, flags=(*answer.flags, "detoxified"))
-        why = said.error or ("an empty text" if said.stop in _SAID else f"stopped by {said.stop}")
+        why = said.error or ("an empty text" if said.stop in SAID else f"stopped by {said.stop}")
         if self.on_failure == "error":
             return failed(answer, f"the detoxifier of 'mllm_protector': {why}", "detoxifier_failed")
-        return blocked(answer, self._texts()["refusal"], "detoxifier_failed")
+        return blocked(answer, self._reader.texts["refusal"], "detoxifier_failed")
 
-    def _filled(self, name: str, conversation: Conversation, answer: Response) -> str:
-        """A text of the wording about request and answer, which hold no token of a chat template."""
-        request, reply = (text.translate(BRACKETS) for text in (conversation.last_user_text(), answer.text))
-        return filled(self._texts()[self._form(name)], request=request, reply=reply)
-
-    def _form(self, name: str) -> str:
-        return name if self.form == "as_trained" else f"{name}_released"
-
-    def _texts(self) -> Mapping[str, str]:
-        return wording("mllm_protector", self.wording, "wording")
-
-    def _head(self) -> TextHead:
-        return TextHead(self.head, self.label, "least" if self.means == "harmless" else "most")
+    @property
+    def _reader(self) -> Detector:
+        return Detector(
+            defense=self.card.name,
+            head=self.head,
+            target=self.detector,
+            label=self.label,
+            means=self.means,
+            threshold=self.threshold,
+            form=self.form,
+            wording=self.wording,
+        )
