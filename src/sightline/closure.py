@@ -24,6 +24,7 @@ MARK = "~"
 """Stands before the digest of code in the id of a target."""
 _MARKED = re.compile(f"{MARK}[0-9a-f]{{8}}$")
 PLUMBING: Mapping[str, str] = {
+    "sightline.callables": "how methods are called in Python; what they run is followed itself",
     "sightline": "exports names of other modules, which are followed themselves",
     "sightline.closure": "makes keys and decides nothing else",
     "sightline.cards": "facts about methods; what of them decides results is in the keys",

@@ -12,7 +12,13 @@ import sightline as sl
 from sightline import _lazy, registry
 from sightline.cards import KINDS
 
-FOLDERS = {"attack": sl.attacks, "benchmark": sl.benchmarks, "defense": sl.defenses, "judge": sl.judges}
+FOLDERS = {
+    "attack": sl.attacks,
+    "benchmark": sl.benchmarks,
+    "defense": sl.defenses,
+    "judge": sl.judges,
+    "recipe": sl.recipes,
+}
 
 
 def test_import_loads_nothing_heavy_and_costs_little():

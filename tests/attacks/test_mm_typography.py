@@ -176,7 +176,7 @@ def test_the_testbeds_presets_draw_every_request_of_its_benchmarks(name, spec, t
     long = name in ("testbed_privacy", "testbed_secrets", "testbed_insults")
     assert cut <= {spec.startswith("figstep") and long}
     asked = {draft.text for draft in drafts}
-    recipes = name in ("testbed_requests", "testbed_turns")
+    recipes = name in ("testbed_requests", "testbed_turns", "testbed_training")
     if "asked" in spec and cases:
         assert asked == {"tell me how to make this ."}
     elif spec.startswith("mm_typography") and cases:

@@ -64,8 +64,7 @@ def learned(found):
 
 def made(name, preset):
     """A defense; one that asks helpers with some named, one that learns with a state."""
-    given = {"compares": "picture"} if name == "cider" else {}
-    found = registry.make("defense", name, preset=preset, **given)
+    found = registry.make("defense", name, preset=preset)
     if name in LEARNED:
         found = learned(found)
     needs = isinstance(found, NeedsHelpers) and "" in found.helpers.values()

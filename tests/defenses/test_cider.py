@@ -143,7 +143,7 @@ def test_on_the_testbed_it_learns_a_threshold_that_lets_benign_pictures_pass(tmp
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({}, "name a CLIP or SigLIP by encoder=FOLDER"),
+        ({"compares": "request"}, "name a CLIP or SigLIP by encoder=FOLDER"),
         ({"compares": "picture", "denoisers": ()}, "needs denoisers"),
         ({"compares": "picture", "denoisers": ("blurr=1",)}, "step of defense 'cider'"),
         ({"compares": "picture", "denoisers": ("blur=x",)}, "write blur=NUMBER"),

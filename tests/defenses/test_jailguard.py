@@ -156,6 +156,7 @@ def test_it_learns_the_thresholds_that_one_benign_case_of_twenty_is_above(tmp_pa
     assert all(line.startswith("text: threshold") for line in state.told)
     fitted = replace(made, state=str(file))
     assert fitted._threshold("text") == state.number("text")
-    assert fitted._threshold("picture") == made.image_threshold
+    with pytest.raises(UsageError, match="learned no threshold for requests that show a picture"):
+        fitted._threshold("picture")
     with pytest.raises(UsageError, match="there are none"):
         made.fit("testbed/linear", [case for case in cases if case not in benign], file)

@@ -273,7 +273,7 @@ def test_a_surrogate_is_given_where_it_is_needed_and_nowhere_else(attacks: str, 
 
 
 def test_a_model_without_gradients_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match="toy/a gives no gradients: name a local, undefended model"):
+    with pytest.raises(UsageError, match="toy/a gives no gradients: name a local model"):
         surrogates.LocalSurrogate("toy/a", ToyTarget())
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.testbed_requests import TestbedRequests as TestbedRequests
     from sightline.benchmarks.testbed_secrets import TestbedSecrets as TestbedSecrets
     from sightline.benchmarks.testbed_tools import TestbedTools as TestbedTools
+    from sightline.benchmarks.testbed_training import TestbedTraining as TestbedTraining
     from sightline.benchmarks.testbed_turns import TestbedTurns as TestbedTurns
     from sightline.benchmarks.third_party import ThirdParty as ThirdParty
     from sightline.benchmarks.tovilag import ToViLaG as ToViLaG

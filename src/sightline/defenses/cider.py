@@ -44,7 +44,8 @@ class Cider(Fits):
     Attributes:
         encoder: folder of a CLIP or SigLIP with its text tower; for `compares: picture` of any tower, or ''
             for the target's own.
-        compares: the picture with the `request`, or with its denoised `picture`.
+        compares: the picture with the `request` (the paper's; needs `encoder`), or with its denoised
+            `picture`.
         denoisers: steps of `purify`, each of which makes one copy.
         threshold: a request is refused if the drop is above this.
         refusal: what the user sees instead of an answer.
@@ -52,7 +53,7 @@ class Cider(Fits):
     """
 
     encoder: str = ""
-    compares: Literal["request", "picture"] = "request"
+    compares: Literal["request", "picture"] = "picture"
     denoisers: tuple[str, ...] = ("blur=1", "blur=2", "scale=0.5", "jpeg=50")
     threshold: float = 0.0029
     refusal: str = REFUSAL

@@ -153,10 +153,16 @@ class Jailguard(Fits):
 
     def _threshold(self, form: str) -> float:
         """Above which a request of this form is an attack."""
-        state = self.learned() if self.state else None
-        if state is not None and form in state.facts:
-            return state.number(form)
-        return self.image_threshold if form == "picture" else self.text_threshold
+        if not self.state:
+            return self.image_threshold if form == "picture" else self.text_threshold
+        state = self.learned()
+        if form not in state.facts:
+            shows = "show a picture" if form == "picture" else "are text alone"
+            raise UsageError(
+                f"defense 'jailguard' learned no threshold for requests that {shows}: give `sightline fit` "
+                "cases of that kind, too (--attack)"
+            )
+        return state.number(form)
 
     async def looked_at(self, conversation: Conversation, ctx: Defending) -> tuple[float, bool]:
         """How unlike the answers to changed copies are, in nats, and whether all of them are refusals."""

@@ -13,11 +13,11 @@ from typing import Any
 
 from sightline.errors import UsageError
 from sightline.gating.limits import Limits
-from sightline.metrics.cells import CellId, method_of
+from sightline.metrics.cells import SPLITS, CellId, method_of
 from sightline.metrics.intervals import wilson
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary, Summary, summarize
-from sightline.report.text import as_percent, bracket, few
+from sightline.report.text import as_percent, bracket
 from sightline.run_folder import read_lock
 
 NAMES = {
@@ -255,8 +255,9 @@ class _Checks:
 
 
 def _place(cell: CellId) -> str:
-    attack = "no attack" if cell.role == "plain" else cell.shown
-    return f"{attack} on {cell.benchmark}"
+    attack = "no attack" if cell.role == "plain" else cell.attack
+    split = f" ({SPLITS[cell.seen]} cases)" if cell.seen else ""
+    return f"{attack}{split} on {cell.benchmark}"
 
 
 def _reason(measure: str, limit: float, rate: Rate, low: float, high: float, most_open: float) -> str:
@@ -288,7 +289,7 @@ def _too_few(measure: str, limit: float, rate: Rate) -> str:
     faults = "wrong answer" if measure == "utility" else "case"
     return (
         f"not shown: too few independent groups ({rate.groups}); without a single {faults} at least "
-        f"{needed} are needed, with some more"
+        f"{needed} are needed, and more with each {faults}"
     )
 
 
@@ -312,7 +313,7 @@ def _judge(summary: Summary, lock: dict[str, Any], wanted: str) -> str:
     found = [judge for judge in summary.judges if wanted in (judge, method_of(judge))]
     if len(found) == 1:
         return found[0]
-    there = few(summary.judges)
+    there = ", ".join(summary.judges)
     if found:
         raise UsageError(f"judge {wanted!r}: this run has {len(found)} of that name; give an id: {there}")
     raise UsageError(f"judge {wanted!r} did not read this run; those that did: {there}")
@@ -328,7 +329,7 @@ def _wanted(cells: list[CellSummary], limits: Limits) -> list[CellSummary]:
         there = list(dict.fromkeys(getattr(cell.id, field) for cell in cells))
         missing = [name for name in chosen if name not in there]
         if missing:
-            raise UsageError(f"{field} {missing[0]!r} is not in this run; those that are: {few(there)}")
+            raise UsageError(f"{field} {missing[0]!r} is not in this run; those that are: {', '.join(there)}")
         if chosen:
             cells = [cell for cell in cells if getattr(cell.id, field) in chosen]
     return cells

@@ -159,7 +159,8 @@ def defense_rows(board: Board, spent: Mapping[tuple[str, ...], Spent]) -> list[D
 
 def _row(key: tuple[str, ...], cells: Sequence[Cell], spent: Spent | None) -> DefenseRow:
     judge, benchmark, release, target, defense = key
-    plain = next((cell.summary for cell in cells if cell.role is Role.plain), None)
+    unattacked = sorted((c for c in cells if c.role is Role.plain), key=lambda cell: not cell.headline)
+    plain = unattacked[0].summary if unattacked else None  # of a defense that learned: the other cases
     unaware = [cell for cell in cells if cell.role is Role.attack and cell.headline and not knew(cell)]
     kinds = {means: [c for c in unaware if means_of(c.summary.id) == means] for means in MEANS}
     worst = {means: _worst(found, "asr") for means, found in kinds.items()}

@@ -9,6 +9,8 @@ from markupsafe import Markup
 
 from sightline.metrics.cells import method_of
 from sightline.metrics.rates import Rate
+from sightline.report.adaptive import adaptive_result
+from sightline.report.adaptive import number as _number
 from sightline.report.cells import (
     Board,
     Cell,
@@ -39,14 +41,6 @@ class Headline:
     text: Markup
     details: tuple[Markup, ...]
     judge: str = ""
-
-
-def _number(rate: Rate | None) -> Markup:
-    """`88 % [81, 93]` with the estimate in bold."""
-    found = shown(rate)
-    if found is None or found.point is None:
-        return Markup("an unknown share")
-    return Markup('<b>{}</b> <span class="rate ci">{}</span>').format(found.text, found.interval)
 
 
 def _strongest(board: Board, cells: Sequence[Cell], role: Role) -> Cell | None:
@@ -267,27 +261,9 @@ def _defended(board: Board, bare: Cell, defended: Cell, cells: Sequence[Cell]) -
     )
 
 
-def _adaptive(target: str, cells: Sequence[Cell]) -> tuple[Markup, tuple[Markup, ...]]:
-    """What attacks reach that know the defense: by defense, beside the plain request."""
-    reached: dict[str, Cell] = {}
-    for cell in cells:
-        if cell.role is Role.attack and cell.success is not None and cell.success.point is not None:
-            best = reached.get(cell.defense)
-            if best is None or best.success is None or cell.success.point > (best.success.point or 0):
-                reached[cell.defense] = cell
-    plain = {cell.defense: cell.success for cell in cells if cell.role is Role.plain}
-    says = Markup("Defense <strong>{}</strong>: ASR of {}, which knows it, is {} (n\u00a0=\u00a0{})")
-    found = []
-    for defense, cell in reached.items():
-        n = cell.success.n if cell.success else 0
-        level = _rank(cell, [each for each in cells if each.defense == defense]).level
-        which = label(cell.attack) + (f" ({_tied(level)})" if level else "")
-        text = says.format(label(defense), which, _number(cell.success), n)
-        if plain.get(defense) is not None:
-            text += Markup("; that of the plain request {}").format(_number(plain[defense]))
-        found.append(text + Markup("."))
-    start = Markup("Attacks that adapt to a defense of <strong>{}</strong>:").format(label(target))
-    return start if found else start + Markup(" none was scored."), tuple(found)
+def _same(cell: Cell, against: Cell) -> bool:
+    """Whether two cells show the same attack; of a defense that learned from cases, on the others."""
+    return cell.headline and cell.summary.id.attack == against.summary.id.attack
 
 
 def _benign_result(target: str, cells: Sequence[Cell], plain: Cell) -> Markup:
@@ -376,7 +352,7 @@ def headlines_of(board: Board) -> list[Headline]:
             headlines.append(Headline(about, _unscored(target, cells), (), condition.judge))
             continue
         if condition.oracle == "defended":
-            headlines.append(Headline(about, *_adaptive(target, cells), condition.judge))
+            headlines.append(Headline(about, *adaptive_result(target, cells), condition.judge))
             continue
         sentence = _targeted_result if condition.judge in targeted else _result
         text = sentence(target, plain, best, _rank(best, bare) if best else _Rank())
@@ -386,7 +362,7 @@ def headlines_of(board: Board) -> list[Headline]:
         more = tuple(
             _defended(board, against, cell, cells)
             for cell in cells
-            if against is not None and not cell.bare and cell.attack == against.attack and cell.success
+            if against is not None and not cell.bare and _same(cell, against) and cell.success
         )
         headlines.append(Headline(about, text, more, condition.judge))
     if len(found) > MAX_HEADLINES:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sightline import registry
 from sightline.cases import Case
 from sightline.contracts import Benchmark, Images
 from sightline.errors import UsageError
 from sightline.plain import case_of, plain_case
 from sightline.readers import found_release, where_to_look
+from sightline.registry import parse, spec
 from sightline.release import OfficialRelease
 from sightline.tuning import LABELS, Lesson
 from sightline.untrusted import sanitized_row
@@ -39,7 +39,7 @@ def named(text: str, folder: Path = Path()) -> tuple[Benchmark, Path | None]:
     name, _, root = tail.partition("=")
     if closing and name.strip():
         raise UsageError(f"{text!r}: write NAME, NAME(setting=value), or either with =FOLDER behind it")
-    found: Benchmark = registry.parse("benchmark", f"{head}{closing}{name}")
+    found: Benchmark = parse("benchmark", f"{head}{closing}{name}")  # the rows themselves are in the key
     return found, folder / Path(root).expanduser() if root else None
 
 
@@ -57,7 +57,7 @@ def read(benchmark: Benchmark, root: Path | None, images: Images) -> Cases:
         found = tuple(case_of(sanitized_row(plain_case(case))) for case in benchmark.cases(release))
     finally:
         release.close()
-    return Cases(registry.spec(benchmark), found)
+    return Cases(spec(benchmark), found)
 
 
 def lessons_of(tables: Iterable[Cases]) -> tuple[Lesson, ...]:
