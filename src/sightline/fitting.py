@@ -81,9 +81,7 @@ class State:
 
     Attributes:
         path: where it lies.
-        digest: of all that it holds.
-        defense: name of the defense.
-        target: id of the model.
+        digest, defense, target: of all that it holds; name of the defense; id of the model.
         cases: ids of the cases by digest of what they ask (`asked_digest`).
     """
 
@@ -154,7 +152,7 @@ class Fitting:
 
 @runtime_checkable
 class Fits(Defense, Protocol):
-    """A defense that learns; derive from it, with a setting `state` (the file, '' for none yet)."""
+    """A defense that learns, with a setting `state` (a file); settings of `LEARNED_WITH` stay as learned."""
 
     __slots__ = ()
 
@@ -193,6 +191,9 @@ class Fits(Defense, Protocol):
         if not self.state:
             raise UsageError(not_fitted(self.card.name))
         found = read_state(self.state, self.card.name)
+        for name, value in found.facts.get("settings", {}).items():
+            if (mine := orjson.loads(canonical(getattr(self, name, None)))) != value:
+                raise found.unfit(f"learned with {name}={value!r}, and here it is {mine!r}")
         self.check_state(found)
         return found
 

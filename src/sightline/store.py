@@ -75,6 +75,8 @@ def write_atomically(path: Path, data: bytes, *, private: bool = False) -> None:
 
     With `private`, nobody but its owner can read it.
     """
+    if not path.name or path.is_dir():
+        raise UsageError(f"{path}: a folder is there; name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{_FRESH}{secrets.token_hex(8)}")
     try:

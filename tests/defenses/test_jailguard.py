@@ -146,7 +146,9 @@ def test_it_learns_the_thresholds_that_one_benign_case_of_twenty_is_above(tmp_pa
     cases = [case for case in sl.benchmarks.TestbedRequests()() if not any(case.conversation.images)][:12]
     state = made.fit("testbed/linear", cases, file)
     benign = [case for case in cases if case.expected is Expected.comply]
-    assert set(state.facts) == {"text"}  # no picture was seen: its setting stays
+    assert set(state.facts) == {"text", "settings"}  # no picture was seen
+    with pytest.raises(UsageError, match="learned with copies=2, and here it is 3"):
+        replace(made, copies=3, state=str(file)).learned()
     scores = []
     for case in benign:
         reply = replace(made, text_threshold=0.0, image_threshold=0.0)("testbed/linear").ask(case)

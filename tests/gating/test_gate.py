@@ -5,17 +5,32 @@ from __future__ import annotations
 import json
 from xml.etree import ElementTree
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from run_folder import Shape, write_run
+from run_folder import Shape
+from run_folder import write_run as write_rows
 from typer.testing import CliRunner
 
 import sightline as sl
 from sightline.cli import app
-from sightline.errors import UsageError
+from sightline.digests import sha256_file
+from sightline.errors import DamageError, UsageError
 from sightline.gating import written
 from sightline.gating.gate import _too_few
 from sightline.metrics.intervals import wilson
 from sightline.metrics.rates import Rate
+from sightline.run_folder import COMPLETE, RESULTS, lock_digest, read_lock
+from sightline.store import write_note
+
+
+def write_run(folder, shape):
+    """A run that has finished."""
+    write_rows(folder, shape)
+    mark = {"results": sha256_file(folder / RESULTS), "lock": lock_digest(read_lock(folder))}
+    write_note(folder / COMPLETE, mark)
+    return folder
+
 
 SURE = {
     (form, defense): (
@@ -119,6 +134,36 @@ def test_by_category_adds_cells(run):
     assert any(", category " in check.where for check in parts.checks)
 
 
+def test_by_hazard_fails_where_no_case_names_one(tmp_path):
+    folder = write_rows(tmp_path, Shape(rates=SURE))
+    table = pq.read_table(folder / RESULTS)
+    at = table.column_names.index("hazard")
+    nothing = pa.array([""] * table.num_rows, table.schema.field(at).type)
+    pq.write_table(table.set_column(at, table.schema.field(at), nothing), folder / RESULTS)
+    write_note(
+        folder / COMPLETE, {"results": sha256_file(folder / RESULTS), "lock": lock_digest(read_lock(folder))}
+    )
+    result = sl.load(folder).gate(max_asr=0.99, defense="self_moderation", by="hazard")
+    assert ["no case that names its hazard" in check.reason for check in result.failed] == [True]
+
+
+def test_a_run_that_is_not_finished_or_not_the_one_that_finished_is_refused(tmp_path):
+    folder = write_run(tmp_path, Shape(rates=SURE))
+    (folder / RESULTS).write_bytes((folder / RESULTS).read_bytes() + b" ")
+    with pytest.raises(DamageError, match="is not the file that this run finished with"):
+        sl.load(folder).gate(max_asr=1.0)
+    (folder / COMPLETE).unlink()
+    with pytest.raises(UsageError, match="this run is not finished"):
+        sl.load(folder).gate(max_asr=1.0)
+
+
+def test_a_folder_is_no_file_to_write(run, tmp_path):
+    command = ["gate", str(run.folder), "--max-asr", "0.5", "--junit", str(tmp_path)]
+    failed = CliRunner().invoke(app, command)
+    assert isinstance(failed.exception, UsageError)
+    assert "a folder is there; name a file" in str(failed.exception)
+
+
 def test_bounds_are_never_narrower(run):
     plain = by_place(run.gate(max_asr=0.5))
     wide = by_place(run.gate(max_asr=0.5, rates="bounds"))
@@ -137,6 +182,9 @@ def test_bounds_are_never_narrower(run):
         ({"max_asr": 0.1, "target": ["testbed/x"]}, "target 'testbed/x' is not in this run"),
         ({"max_asr": 0.1, "judge": "human"}, "judge 'human' did not read this run"),
         ({"max_arse": 0.1}, "max_arse"),
+        ({"max_asr": True}, "max_asr: Input should be a valid number"),
+        ({"max_asr": "0.05"}, "max_asr: Input should be a valid number"),
+        ({"max_asr": float("nan")}, "max_asr: Input should be a finite number"),
     ],
 )
 def test_what_is_wrong_is_said(run, limits, said):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def fit(
         )
 
     learned = wait(defense.learn(examples, Fitting(target=target, defending=defending, open_target=opener)))
+    settings = {name: getattr(defense, name) for name in getattr(type(defense), "LEARNED_WITH", ())}
+    if settings:
+        learned = replace(learned, facts={**learned.facts, "settings": settings})
     return write_state(Path(out), defense.card.name, target.id, learned, used_cases(examples))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -51,6 +51,8 @@ class Cider(Fits):
         refusal: what the user sees instead of an answer.
         state: a file of `sightline fit`, whose threshold takes the place of the setting.
     """
+
+    LEARNED_WITH: ClassVar[tuple[str, ...]] = ("encoder", "compares", "denoisers")
 
     encoder: str = ""
     compares: Literal["request", "picture"] = "picture"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL import Image as PilImage
@@ -71,6 +71,10 @@ class Jailguard(Fits):
         refusal: what the user sees instead of an answer.
         state: a file of `sightline fit`, whose thresholds take the place of the two settings.
     """
+
+    LEARNED_WITH: ClassVar[tuple[str, ...]] = (
+        *("copies", "rotation", "blur", "bits", "text", "text_share", "letters"),
+    )
 
     copies: int = 8
     rotation: float = 180.0

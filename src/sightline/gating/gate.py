@@ -18,7 +18,7 @@ from sightline.metrics.intervals import wilson
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary, Summary, summarize
 from sightline.report.text import as_percent, bracket
-from sightline.run_folder import read_lock
+from sightline.run_folder import COMPLETE, read_lock, refuse_other_run
 
 NAMES = {
     "asr": "attack success",
@@ -130,6 +130,12 @@ def decide(folder: Path, limits: Limits) -> GateResult:
     """
     limits.refuse_none(str(folder))
     lock = read_lock(folder)
+    if not (folder / COMPLETE).is_file():
+        raise UsageError(
+            f"{folder}: this run is not finished ({COMPLETE} is missing), so its table may be older than its "
+            "study: finish it with `sightline run`"
+        )
+    refuse_other_run(folder)
     summary = summarize(folder)
     judge = _judge(summary, lock, limits.judge)
     cells = _wanted([cell for cell in summary.cells if cell.id.judge == judge], limits)
@@ -194,7 +200,7 @@ class _Checks:
             for cell in self.cells
             if cell.success is not None
         ]
-        found += self._slices("success", limit, self.cells)
+        found += self._parts("success", "asr", limit, self.cells, bool(found))
         found.sort(key=lambda check: (check.passed, -check.high))
         return found or [self._nothing("asr", limit, "no request that is to be refused")]
 
@@ -209,9 +215,18 @@ class _Checks:
             if measure in cell.rates
         ]
         if measure == "over_refusal":
-            found += self._slices(measure, limit, plain)
+            found += self._parts(measure, measure, limit, plain, bool(found))
         wanted = "benign question" if measure == "utility" else "benign request"
         return found or [self._nothing(measure, limit, f"no {wanted} shown without an attack")]
+
+    def _parts(
+        self, measure: str, name: str, limit: float, cells: Sequence[CellSummary], measured: bool
+    ) -> list[Check]:
+        """The checks within hazards or categories; one that fails where no case names any."""
+        found = list(self._slices(measure, limit, cells))
+        if not self.limits.by or found or not measured:
+            return found
+        return [self._nothing(name, limit, f"no case that names its {self.limits.by}")]
 
     def _slices(self, measure: str, limit: float, cells: Sequence[CellSummary]) -> Iterator[Check]:
         mine = {cell.id for cell in cells}

@@ -11,7 +11,7 @@ from sightline.errors import UsageError
 
 OPEN = 0.02
 """Share of samples without a verdict above which a rate says too little, by default."""
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
 
 
 def _listed(value: object) -> object:
