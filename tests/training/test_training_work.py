@@ -150,3 +150,18 @@ def test_a_trained_folder_holds_no_pickle_and_all_that_its_base_had(rows: Rows) 
     names = {path.name for path in found.folder.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+
+
+@pytest.mark.usefixtures("_home")
+def test_a_folder_that_was_changed_is_told(rows: Rows) -> None:
+    found = trained(rows)
+    weights = next(found.folder.glob("*.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DamageError, match="its files are not those that were trained"):
+        open_target(found.name, rows[1])
+    weights.write_bytes(whole)
+    record = found.folder.parent / tuned.RECORD
+    record.write_text(record.read_text("utf-8").replace('"seed": ', '"seed": 1'), "utf-8")
+    with pytest.raises(DamageError, match="is not what was written"):
+        open_target(found.name, rows[1])

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sightline import registry
 from sightline.attacks.font_files import find_font
 from sightline.contracts import TARGET, CountsCalls, Judge, NeedsTarget, Recalls
+from sightline.defending import NeedsHelpers
 from sightline.keys import judge_key
 from sightline.shards import Row
 from sightline.study.config import NamedAttack
@@ -65,7 +66,7 @@ def plan(run: RunContext, folder: Path, *, retry_errors: bool = False) -> Plan:
         cells=sum(len(list(run.cells(target))) for target in run.targets),
         cases=sum(sum(case_table.expected.values()) for case_table in run.case_tables),
         artifacts=Share("artifacts", run.artifacts, there),
-        targets=tuple(asked.targets.values()),
+        targets=(*asked.targets.values(), *asked.helpers.values()),
         judges=tuple(
             Share(f"judge {judge.card.name}", samples, found, grader_calls(judge) * (samples - found))
             for judge, found in zip(run.judges, asked.verdicts, strict=True)
@@ -103,6 +104,7 @@ class _Asked:
 
     def __init__(self, run: RunContext, retry_errors: bool) -> None:
         self.targets: dict[str, Share] = {}
+        self.helpers: dict[str, Share] = {}
         self.verdicts = [0] * len(run.judges)
         self._run, self._retry_errors = run, retry_errors
         self._judges = [(judge.id, registry.identity(judge)) for judge in run.judges]
@@ -129,6 +131,18 @@ class _Asked:
             before.calls + calls,
             None if most is None else (before.tokens or 0) + calls * most,
         )
+
+        if calls and (helping := asked.defense.helper_calls):
+            models = {
+                name
+                for each in asked.defense.stack
+                if isinstance(each, NeedsHelpers)
+                for name in each.helpers.values()
+            }
+            name = f"helpers of {asked.defense.label}: {', '.join(sorted(models))}"
+            before = self.helpers.get(name, Share(name, 0, 0))
+            more = before.calls + (rows - there) * helping
+            self.helpers[name] = Share(name, before.rows + rows, before.there + there, more)
 
     def _count_verdicts(self, found: Sequence[Row], judged: Table) -> None:
         for number, (judge, identity) in enumerate(self._judges):

@@ -14,11 +14,15 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sightline.digests import digest
 from sightline.errors import DamageError, UsageError
 from sightline.store import cache_folder
 from sightline.targets._names import Tuned, split, split_tuned
+from sightline.targets.local.files import weights_digest
 
 RECORD = "recipe.json"
+SEAL = "sealed"
+"""Key of the record's own digest."""
 FINAL = "final"
 TRAINABLE = ("vlm", "testbed", "tuned")
 """Kinds of targets whose weights are at hand."""
@@ -65,6 +69,8 @@ def find(rest: str) -> TunedFolder:
         there = sorted((each.name for each in place.iterdir() if each.name.startswith("step-")), key=_number)
         kept = f"there are {', '.join(there)}" if there else "it kept none"
         raise UsageError(f"target 'tuned/{rest}': no checkpoint {named.checkpoint!r}; {kept}")
+    if record["weights"].get(folder.name) != weights_digest(folder):
+        raise DamageError(folder, "its files are not those that were trained", _AGAIN)
     return TunedFolder(folder, record)
 
 
@@ -80,6 +86,8 @@ def read_record(place: Path) -> dict[str, Any]:
         raise DamageError(place / RECORD, "cannot be read", _AGAIN) from None
     if not isinstance(found, dict):
         raise DamageError(place / RECORD, "holds no record", _AGAIN)
+    if found.get(SEAL) != digest({name: value for name, value in found.items() if name != SEAL}):
+        raise DamageError(place / RECORD, "is not what was written", _AGAIN)
     return found
 
 

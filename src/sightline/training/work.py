@@ -25,6 +25,7 @@ from sightline.errors import UsageError
 from sightline.sealed import file_named
 from sightline.store import write_atomically
 from sightline.targets import LocalSettings, default_max_tokens, open_target, tuned
+from sightline.targets.local.files import weights_digest
 from sightline.targets.vlm import VlmTarget
 from sightline.training.lessons import counts
 from sightline.tuning import Example, Lesson, Plan, Progress, Recipe
@@ -233,7 +234,11 @@ def _carry_out(
     }
     for name in (loop.STATE, loop.REFERENCE, OWN):
         (work / name).unlink(missing_ok=True)
-    write_atomically(work / tuned.RECORD, json.dumps(facts, indent=2).encode() + b"\n")
+    folders = sorted(each.name for each in work.iterdir() if each.is_dir() and not each.name.startswith("."))
+    facts["weights"] = {name: weights_digest(work / name) for name in folders}
+    plain = json.loads(json.dumps(facts))
+    whole = {**plain, tuned.SEAL: digest(plain)}
+    write_atomically(work / tuned.RECORD, json.dumps(whole, indent=2).encode() + b"\n")
 
 
 def export(model: Any, base: Path, folder: Path) -> None:
