@@ -1,16 +1,23 @@
 import asyncio
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
+import tiny_encoders as small
+import torch
 from behind import ASKED, Told, respond
 
 import sightline as sl
 from sightline import registry
+from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.defenses.eta import first_sentence
 from sightline.errors import UsageError
 from sightline.records import Cost, Response
+from sightline.store import Blobs
+from sightline.targets import LocalSettings
 from sightline.targets.defended import DefendedTarget
+from sightline.whitebox.encoders import open_encoder
 
 
 @dataclass
@@ -145,6 +152,63 @@ def test_it_needs_the_model_from_inside():
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(UsageError):
         made(**settings)
+
+
+CPU = LocalSettings(device="cpu")
+UNSAFE = "a red face"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    found = tmp_path_factory.mktemp("clip")
+    small.clip(found)
+    return found
+
+
+def near(folder, pixels, text):
+    """The cosine of a picture with a text, by the encoder itself."""
+    encoder = open_encoder(f"encoder/{folder}", local=CPU)
+    x = torch.stack([torch.from_numpy(each.copy()).permute(2, 0, 1).float() / 255 for each in pixels])
+    with torch.no_grad():
+        rows, (other,) = encoder.features(x, "projected"), encoder.texts([text])
+        return torch.nn.functional.cosine_similarity(rows, other[None], dim=1).numpy()
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_an_encoder_has_to_find_the_picture_near_the_sentence(above, folder, tmp_path):
+    pixels = [np.full((32, 32, 3), level, np.uint8) for level in (30, 220)]
+    blobs = Blobs(tmp_path)
+    asked = Conversation.user(*map(blobs.put_pixels, pixels), "steps")
+    highest = float(near(folder, pixels, UNSAFE).max())
+    made_ = made(
+        encoder=str(folder), unsafe=UNSAFE, nearness=highest + (1e-4 if above else -1e-4), sentences=1
+    )
+    inner = Begun(["gloom"], parts={"Well,": [("a .", "stop"), ("b .", "stop")]})
+    target = DefendedTarget(made_, inner, blobs, lambda name: Detecting())
+    response = asyncio.run(target.generate(asked, Decoding(max_tokens=90)))
+    assert response.text in ({"gloom"} if above else {"Well, a .", "Well, b ."})
+    assert ("answered_again" in response.flags) is not above
+
+
+def test_of_harmless_sentences_the_one_nearest_to_the_pictures_is_kept(folder, tmp_path):
+    pixels = [np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8) for seed in (1, 2)]
+    blobs = Blobs(tmp_path)
+    asked = Conversation.user(*map(blobs.put_pixels, pixels), "steps")
+    said = ["a red face", "a blue house", "the old tree"]
+    means = [float(near(folder, pixels, f" {each}").mean()) for each in said]
+    parts = {"Well,": [(each, "stop") for each in said]}
+    made_ = made(encoder=str(folder), unsafe=UNSAFE, nearness=-1.0, candidates=3)
+    target = DefendedTarget(made_, Begun(["gloom"], parts=parts), blobs, lambda name: Detecting())
+    response = asyncio.run(target.generate(asked, Decoding(max_tokens=90)))
+    assert response.text == f"Well, {said[int(np.argmax(means))]}"
+    assert sorted(means)[-1] - sorted(means)[-2] > 1e-4
+
+
+def test_a_request_without_a_picture_is_left_to_the_answer(folder):
+    inner = Begun(["gloom"])
+    target = DefendedTarget(made(encoder=str(folder)), inner, None, lambda name: Detecting())
+    response = asyncio.run(target.generate(Conversation.user("steps"), Decoding(max_tokens=90)))
+    assert (response.text, inner.written) == ("gloom", [])
 
 
 def test_on_the_testbed_a_drawn_request_that_was_obeyed_is_written_anew():

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
+from sightline.cards import Card
 from sightline.cases import Conversation, Turn
 from sightline.contracts import Defending
 from sightline.defenses._guarding import Reading
@@ -40,24 +41,32 @@ class Detected(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Detects(Protocol):
+    """The settings of a defense that has a detector; see those that do for what each says."""
+
+    card: ClassVar[Card]
+
+    @property
+    def head(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def means(self) -> Means: ...
+    @property
+    def threshold(self) -> float: ...
+    @property
+    def detector(self) -> str: ...
+    @property
+    def form(self) -> Form: ...
+    @property
+    def wording(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Detector:
-    """Reads answers, as the settings of a defense say; see there.
+    """Reads answers, as the settings of a defense say."""
 
-    Attributes:
-        defense: its name, for messages.
-        head: folder of a trained classifier; '' asks the helper of role `detector`.
-        target: its target string, which the defense names as a helper.
-    """
-
-    defense: str
-    head: str
-    target: str
-    label: str
-    means: Means
-    threshold: float
-    form: Form
-    wording: str
+    settings: Detects
 
     def check(self) -> None:
         """Make sure of what can be known before a run.
@@ -65,16 +74,15 @@ class Detector:
         Raises:
             UsageError: for an unknown wording, or both a head and a helper.
         """
-        wording("mllm_protector", self.wording, f"wording of defense {self.defense!r}")
-        if self.head and self.target:
-            raise UsageError(
-                f"defense {self.defense!r}: set head (a folder) or detector (a target), not both"
-            )
+        name = self.settings.card.name
+        wording("mllm_protector", self.settings.wording, f"wording of defense {name!r}")
+        if self.settings.head and self.settings.detector:
+            raise UsageError(f"defense {name!r}: set head (a folder) or detector (a target), not both")
 
     @property
     def helpers(self) -> Mapping[str, str]:
         """The helper, where one is asked."""
-        return {} if self.head else {ROLE: self.target}
+        return {} if self.settings.head else {ROLE: self.settings.detector}
 
     def resolved(self) -> Mapping[str, str]:
         """The digest of the trained head.
@@ -82,21 +90,21 @@ class Detector:
         Raises:
             UsageError: for a folder that holds none.
         """
-        return {"head": self._head().digest} if self.head else {}
+        return {"head": self._head().digest} if self.settings.head else {}
 
     @property
     def texts(self) -> Mapping[str, str]:
         """The wording."""
-        return wording("mllm_protector", self.wording, "wording")
+        return wording("mllm_protector", self.settings.wording, "wording")
 
     async def read(
         self, conversation: Conversation, answer: Response, ctx: Defending, purpose: str = "detect"
     ) -> Detected:
         """What it says of an answer."""
-        if self.head:
+        if self.settings.head:
             chance = await self._head().chance(self.about("head", conversation, answer))
-            harmless = chance if self.means == "harmless" else 1 - chance
-            reading: Reading = "unsafe" if harmless < self.threshold else "safe"
+            harmless = chance if self.settings.means == "harmless" else 1 - chance
+            reading: Reading = "unsafe" if harmless < self.settings.threshold else "safe"
             return Detected(reading, harmless, f"{harmless:.3g}", "")
         said = await ctx.ask(ROLE, self._asked(conversation, answer), purpose=purpose)
         if said.stop not in SAID:
@@ -124,7 +132,8 @@ class Detector:
         )
 
     def _form(self, name: str) -> str:
-        return name if self.form == "as_trained" else f"{name}_released"
+        return name if self.settings.form == "as_trained" else f"{name}_released"
 
     def _head(self) -> TextHead:
-        return TextHead(self.head, self.label, "least" if self.means == "harmless" else "most")
+        worst: Literal["least", "most"] = "least" if self.settings.means == "harmless" else "most"
+        return TextHead(self.settings.head, self.settings.label, worst)

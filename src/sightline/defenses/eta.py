@@ -18,10 +18,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from sightline import registry
 from sightline.cases import Conversation
 from sightline.contracts import Defending, Defense
-from sightline.defending import Inner
+from sightline.defending import Floats, Inner
 from sightline.defenses._detecting import Detector, Form, Means
 from sightline.defenses._guarding import OnDoubt, failed, step_of
 from sightline.errors import require
@@ -135,29 +137,38 @@ class Eta(Defense):
         step = step_of(found.reading, on_unparsed=self.on_unparsed, on_failure=self.on_failure)
         if step == "error":
             return failed(answer, f"the detector of 'eta': {found.why}")
-        pictures = [ctx.images.pixels(image) for image in conversation.images] if self.encoder else []
-        if step == "pass" or (self.encoder and not await self._looks_harmful(pictures)):
+        if step == "pass":
             return answer
-        return await self._written(conversation, answer, pictures, ctx)
+        rows: list[Floats] = []
+        if self.encoder:
+            rows = await self._rows([ctx.images.pixels(image) for image in conversation.images])
+            if not await self._looks_harmful(rows):
+                return answer
+        return await self._written(conversation, answer, rows, ctx)
 
-    async def _looks_harmful(self, pictures: Sequence[Pixels]) -> bool:
-        """Whether a picture is near the sentence."""
-        near = [await self._near(each, [self.unsafe]) for each in pictures]
-        return any(found[0] >= self.nearness for found in near)
-
-    async def _near(self, picture: Pixels, texts: Sequence[str]) -> list[float]:
-        """Cosines of a picture with texts."""
+    async def _rows(self, pictures: Sequence[Pixels]) -> list[Floats]:
+        """The encoder's vectors of pictures, which may differ in size."""
         from sightline.whitebox.vectors import vectors_of
 
-        def cosines() -> list[float]:
+        def looked() -> list[Floats]:
             vectors = vectors_of(self.encoder)
-            (row,) = vectors.pictures([picture], "projected")
-            return [float(row @ each) for each in vectors.texts(texts)]
+            return [vectors.pictures([each], "projected")[0] for each in pictures]
 
-        return await asyncio.to_thread(cosines)
+        return await asyncio.to_thread(looked)
+
+    async def _looks_harmful(self, rows: Sequence[Floats]) -> bool:
+        """Whether a picture is near the sentence."""
+        return bool(rows) and float(np.max(await self._near(rows, [self.unsafe]))) >= self.nearness
+
+    async def _near(self, rows: Sequence[Floats], texts: Sequence[str]) -> Floats:
+        """Cosines of pictures with texts: pictures x texts."""
+        from sightline.whitebox.vectors import vectors_of
+
+        found: Floats = np.stack(rows) @ (await asyncio.to_thread(vectors_of(self.encoder).texts, texts)).T
+        return found
 
     async def _written(
-        self, conversation: Conversation, answer: Response, pictures: Sequence[Pixels], ctx: Defending
+        self, conversation: Conversation, answer: Response, rows: Sequence[Floats], ctx: Defending
     ) -> Response:
         """A new reply, one sentence after the other."""
         text, last = self.begins, answer
@@ -182,31 +193,20 @@ class Eta(Defense):
                 after = step_of(read.reading, on_unparsed=self.on_unparsed, on_failure=self.on_failure)
                 if after == "error":
                     return failed(answer, f"the detector of 'eta': {read.why}")
-                near = [
-                    (await self._near(each, [candidate[len(text) :] or candidate]))[0] for each in pictures
-                ]
-                scores.append(read.harmless + sum(near) / max(1, len(near)))
+                scores.append(read.harmless)
+            if rows:
+                near = await self._near(rows, [each[len(text) :] or each for each in cut])
+                scores = (np.array(scores) + near.mean(0)).tolist()
             best = max(range(len(cut)), key=scores.__getitem__)
-            whole = cut[best] == drawn[best].text and drawn[best].stop == "stop"
-            last = drawn[best]
-            if whole or cut[best] == text:
-                text = cut[best]
-                break
+            last, done = drawn[best], cut[best] == text
             text = cut[best]
+            if done or (text == last.text and last.stop == "stop"):
+                break
         return replace(last, text=text, stop="stop", flags=(*answer.flags, "answered_again"))
 
     @property
     def _reader(self) -> Detector:
-        return Detector(
-            defense=self.card.name,
-            head=self.head,
-            target=self.detector,
-            label=self.label,
-            means=self.means,
-            threshold=self.threshold,
-            form=self.form,
-            wording=self.wording,
-        )
+        return Detector(self)
 
 
 def first_sentence(text: str, begun: str) -> str:

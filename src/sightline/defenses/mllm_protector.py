@@ -117,13 +117,4 @@ class MllmProtector(Defense):
 
     @property
     def _reader(self) -> Detector:
-        return Detector(
-            defense=self.card.name,
-            head=self.head,
-            target=self.detector,
-            label=self.label,
-            means=self.means,
-            threshold=self.threshold,
-            form=self.form,
-            wording=self.wording,
-        )
+        return Detector(self)
