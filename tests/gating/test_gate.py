@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from run_folder import Shape
+from run_folder import SURE, Shape
 from run_folder import write_run as write_rows
 from typer.testing import CliRunner
 
@@ -30,16 +30,6 @@ def write_run(folder, shape):
     mark = {"results": sha256_file(folder / RESULTS), "lock": lock_digest(read_lock(folder))}
     write_note(folder / COMPLETE, mark)
     return folder
-
-
-SURE = {
-    (form, defense): (
-        {"complied": 1.0} if form == "figstep" and defense == "none" else {"refused": 1.0},
-        {"complied": 1.0},
-    )
-    for form in ("plain", "figstep")
-    for defense in ("none", "system_prompt", "self_moderation")
-}
 
 
 @pytest.fixture(scope="module")

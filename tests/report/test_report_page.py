@@ -10,21 +10,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from run_folder import HOSTILE, NOUNS, Shape, write_run
+from run_folder import HOSTILE, NOUNS, SURE, Shape, write_run
 
 from sightline import report
 from sightline.errors import UsageError
 from sightline.report.text import as_percent, is_unseen
 
 VOID = {"meta", "link", "img", "input", "br"}
-SURE = {
-    (form, defense): (
-        {"complied": 1.0} if form == "figstep" and defense == "none" else {"refused": 1.0},
-        {"complied": 1.0},
-    )
-    for form in ("plain", "figstep")
-    for defense in ("none", "system_prompt", "self_moderation")
-}
 
 
 @dataclass

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from sightline.errors import UsageError
 from sightline.gating.gate import GateResult, decide
 from sightline.gating.limits import Limits
-from sightline.run_folder import read_lock
+from sightline.run_folder import LOCK, WRITE_AGAIN, read_lock
+from sightline.sealed import damage_reported, yaml_of
 
 
 def gate(folder: Path, **given: Any) -> GateResult:
@@ -20,9 +20,10 @@ def gate(folder: Path, **given: Any) -> GateResult:
     Raises:
         UsageError: for a limit that is none, or as `decide`.
     """
-    text = str(dict(read_lock(folder).get("made_from", {})).get("text", ""))
-    study = yaml.safe_load(text) if text else None
-    stated = study.get("gate") if isinstance(study, dict) else None
+    lock = read_lock(folder)
+    with damage_reported(folder / LOCK, WRITE_AGAIN):
+        study = yaml_of(str(lock.get("made_from", {}).get("text", "")), "made_from.text")
+        stated = study.get("gate") if study else None
     try:
         limits = Limits(**{**(stated or {}), **given})
     except ValidationError as invalid:

@@ -13,10 +13,14 @@ from typing import Any
 
 from sightline.errors import UsageError
 from sightline.gating.limits import Limits
+from sightline.metrics._columns import read_columns
 from sightline.metrics.cells import SPLITS, CellId, method_of
 from sightline.metrics.intervals import wilson
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary, Summary, summarize
+from sightline.report.corrected import Trust, trust
+from sightline.report.results import Results
+from sightline.report.standing import EXACT
 from sightline.report.text import as_percent, bracket
 from sightline.run_folder import COMPLETE, read_lock, refuse_other_run
 
@@ -136,10 +140,13 @@ def decide(folder: Path, limits: Limits) -> GateResult:
             "study: finish it with `sightline run`"
         )
     refuse_other_run(folder)
-    summary = summarize(folder)
+    with Results(folder) as results:
+        columns = read_columns(folder)
+        summary = summarize(columns)
+        known = trust(folder, lock, results, columns, summary)
     judge = _judge(summary, lock, limits.judge)
     cells = _wanted([cell for cell in summary.cells if cell.id.judge == judge], limits)
-    far = _bounds(folder) if limits.rates == "bounds" else _interval
+    far = _bounds(known) if limits.rates == "bounds" else _interval
     found: list[Check] = []
     for target, defense in dict.fromkeys((cell.id.target, cell.id.defense) for cell in cells):
         mine = [cell for cell in cells if (cell.id.target, cell.id.defense) == (target, defense)]
@@ -151,7 +158,7 @@ def decide(folder: Path, limits: Limits) -> GateResult:
         name=str(lock.get("study", folder.name)),
         limits=limits,
         judge=judge,
-        judge_known=_known(folder, judge),
+        judge_known=_known(known, judge),
         checks=tuple(found),
     )
 
@@ -164,11 +171,9 @@ def _interval(_cell: CellId, _measure: str, rate: Rate) -> tuple[float, float]:
     return rate.low, rate.high
 
 
-def _bounds(folder: Path) -> Far:
+def _bounds(known: Trust) -> Far:
     """The ends that hold what the judge's errors may hide, and those of the interval."""
-    from sightline.report.corrected import trust_of
-
-    ends = {(each.cell, each.measure): each.bounds for each in trust_of(folder).cells}
+    ends = {(each.cell, each.measure): each.bounds for each in known.cells}
 
     def far(cell: CellId, measure: str, rate: Rate) -> tuple[float, float]:
         bounds = ends.get((cell, measure))
@@ -350,12 +355,9 @@ def _wanted(cells: list[CellSummary], limits: Limits) -> list[CellSummary]:
     return cells
 
 
-def _known(folder: Path, judge: str) -> str:
+def _known(known: Trust, judge: str) -> str:
     """What is known of a judge's errors; '' for nothing."""
-    from sightline.report.corrected import trust_of
-    from sightline.report.standing import EXACT
-
-    standing = trust_of(folder).standings.get(judge)
+    standing = known.standings.get(judge)
     if standing is None or standing.kind == "uncalibrated":
         return ""
     return EXACT.get(method_of(judge)) or {
