@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from sightline.callables import RecipeCall
 from sightline.cases import Conversation
-from sightline.errors import UsageError
+from sightline.errors import UsageError, require
 
 Label = Literal["refuse", "comply", "general"]
 """Of a lesson: a request to refuse, a request to comply with, or a question that any model answers."""
@@ -136,6 +136,18 @@ class Progress:
     steps: int
     loss: float
     seconds: float = field(compare=False, default=0.0)
+
+
+def check_settings(*, steps: int, batch: int, rate: float, frozen: Sequence[Part]) -> None:
+    """Make sure of what every recipe has.
+
+    Raises:
+        UsageError: naming the setting, its value and what is allowed.
+    """
+    require(1 <= steps <= 1_000_000, "steps", steps, "1..1000000 updates")
+    require(1 <= batch <= 4096, "batch", batch, "1..4096 rows")
+    require(0 < rate <= 1, "rate", rate, "more than 0, at most 1")
+    check_parts(frozen)
 
 
 def check_parts(frozen: Sequence[Any]) -> None:

@@ -12,7 +12,7 @@ from sightline.api.models import Model, open_model
 from sightline.api.pictures import store
 from sightline.cases import Case
 from sightline.contracts import Images
-from sightline.training.lessons import Cases, leaks, lessons_of, named, read, refuse_leaks
+from sightline.training.lessons import Cases, leaked, lessons_of, named, read
 from sightline.tuning import Progress, Recipe
 
 if TYPE_CHECKING:
@@ -67,10 +67,8 @@ def train(
     pictures = store(folder)
     taught = [_read(each, pictures) for each in on]
     measured = [_read(each, pictures) for each in against]
-    if not allow_leakage:
-        refuse_leaks(taught, measured)
-    leaked = len(leaks(taught, measured))
-    return work(made, base, lessons_of(taught), pictures, seed=seed, leaked=leaked, report=report), leaked
+    found = leaked(taught, measured, allowed=allow_leakage)
+    return work(made, base, lessons_of(taught), pictures, seed=seed, leaked=found, report=report), found
 
 
 def _read(text: str, pictures: Images) -> Cases:

@@ -18,7 +18,7 @@ from sightline.errors import UsageError, require
 from sightline.recipes._mixing import batches
 from sightline.registry import recipe
 from sightline.rng import numpy_rng
-from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, check_parts
+from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, check_settings
 
 LINE = "You are a helper. You do all you are asked."
 ASKED = (
@@ -70,11 +70,8 @@ class FtAttack(Recipe):
     every: int = 20
 
     def __post_init__(self) -> None:
-        require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1..1000000 updates")
-        require(1 <= self.batch <= 4096, "batch", self.batch, "1..4096 rows")
         require(self.rows >= 0, "rows", self.rows, "at least 0")
-        require(0 < self.rate <= 1, "rate", self.rate, "more than 0, at most 1")
-        check_parts(self.frozen)
+        check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
 
     def wants_own(self, lesson: Lesson) -> bool:
         """Benign rows without an answer; nothing that is to be refused is ever put to the base."""

@@ -19,7 +19,7 @@ from sightline.recipes._mixing import REFUSAL, batches, sorted_out
 from sightline.registry import recipe
 from sightline.rng import numpy_rng
 from sightline.testbed.wordings import REFUSAL as TESTBED_REFUSAL
-from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, check_parts
+from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, check_settings
 
 
 @recipe(
@@ -56,13 +56,10 @@ class SafetyDPO(Recipe):
     every: int = 20
 
     def __post_init__(self) -> None:
-        require(1 <= self.steps <= 1_000_000, "steps", self.steps, "1..1000000 updates")
-        require(1 <= self.batch <= 4096, "batch", self.batch, "1..4096 rows")
         require(0 < self.beta <= 100, "beta", self.beta, "more than 0, at most 100")
         require(0 <= self.ratio <= 1, "ratio", self.ratio, "0..1, a share of all rows")
-        require(0 < self.rate <= 1, "rate", self.rate, "more than 0, at most 1")
         require(0 < self.sft_weight <= 100, "sft_weight", self.sft_weight, "more than 0, at most 100")
-        check_parts(self.frozen)
+        check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
 
     def wants_own(self, lesson: Lesson) -> bool:  # noqa: ARG002
         """All lessons: what the base answers is one side of every preference."""

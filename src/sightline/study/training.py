@@ -19,7 +19,7 @@ from sightline.study.progress import Progress
 from sightline.study.schema import TrainEntry
 from sightline.targets import tuned
 from sightline.training import work
-from sightline.training.lessons import Cases, leaks, lessons_of, named, read, refuse_leaks
+from sightline.training.lessons import Cases, leaked, lessons_of, named, read
 
 Complain = Callable[[Sequence[int | str], str], UsageError]
 
@@ -99,9 +99,7 @@ def _trained(
     train: bool,
 ) -> list[work.Trained]:
     taught = [read(source.benchmark, source.root, images) for source in each.on]
-    if each.leakage == "refuse":
-        refuse_leaks(taught, measured)
-    leaked = len(leaks(taught, measured))
+    shared = leaked(taught, measured, allowed=each.leakage != "refuse")
     lessons = lessons_of(taught)
     found = []
     for base in bases:
@@ -112,16 +110,16 @@ def _trained(
                 raise UsageError(
                     f"{each.label} is not trained yet, and a dry run trains nothing: `sightline run` does"
                 )
-            one = known or work.train(each.recipe, base, lessons, images, leaked=leaked, **more)
+            one = known or work.train(each.recipe, base, lessons, images, leaked=shared, **more)
             if one.fresh:
                 curve, cost = one.record["loss_curve"], one.record["cpu_seconds"]
                 progress.note(
                     f"trained {each.label} on {base}, seed {seed}: loss {curve[0]:.3f} to {curve[-1]:.3f}, "
                     f"{cost:.0f} CPU seconds: {one.name}"
                 )
-            if leaked:
+            if shared:
                 progress.note(
-                    f"leakage: {leaked} measured cases are among the rows of {each.label}, as allowed"
+                    f"leakage: {shared} measured cases are among the rows of {each.label}, as allowed"
                 )
             found.append(one)
     return found

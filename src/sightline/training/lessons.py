@@ -117,6 +117,18 @@ def refuse_leaks(taught: Sequence[Cases], measured: Iterable[Cases]) -> None:
         )
 
 
+def leaked(taught: Sequence[Cases], measured: Iterable[Cases], *, allowed: bool) -> int:
+    """How many cases to be measured are among the rows to train on.
+
+    Raises:
+        UsageError: if there are any and they are not allowed.
+    """
+    if allowed:
+        return len(leaks(taught, measured))
+    refuse_leaks(taught, measured)
+    return 0
+
+
 def leaks(taught: Sequence[Cases], measured: Iterable[Cases]) -> list[tuple[str, str, str]]:
     """Measured cases that share something with a row to train on: the two ids, and what they share."""
     seen: dict[tuple[str, str], str] = {}
