@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import orjson
 
@@ -155,11 +155,11 @@ class Fits(Defense, Protocol):
     """A defense that learns, with a setting `state` (a file); settings of `LEARNED_WITH` stay as learned."""
 
     __slots__ = ()
+    LEARNED_WITH: ClassVar[tuple[str, ...]] = ()
 
     @property
     def state(self) -> str:
         """The file."""
-        ...
 
     @property
     def must_learn(self) -> bool:

@@ -13,28 +13,20 @@ from sightline.api.attacking import Result
 from sightline.api.models import Model, decoding_of, opened
 from sightline.api.reading import read
 from sightline.cases import Case, Conversation, Expected
-from sightline.contracts import Decoding, Defense, Target
+from sightline.contracts import Defense
 from sightline.defending import Defending, LooksInside, NeedsInside, not_inside
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.fitting import Example, Fits, Fitting, State, used_cases, write_state
 from sightline.plain import case_of, plain_case
-from sightline.records import Response
 from sightline.targets import open_target
 from sightline.targets._behind import Behind, seed_for
+from sightline.targets.defended import Unrecorded
 from sightline.untrusted import sanitized_row
 from sightline.waiting import wait
 
 LEARNED_FROM = frozenset({Expected.refuse, Expected.comply, Expected.answer})
 """Expectations that say whether a case is harmful."""
-
-
-class _Calls:
-    """Asks, and keeps nothing. Satisfies `contracts.Calls`."""
-
-    async def ask(self, target: Target, conversation: Conversation, decoding: Decoding) -> Response:
-        """See `Calls.ask`."""
-        return await target.generate(conversation, decoding)
 
 
 def fit(
@@ -57,14 +49,14 @@ def fit(
         return Defending(
             images=asked.pictures,
             seed=seed_for(decoding, conversation),
-            answers=Behind(target, helpers, decoding, _Calls(), defense.card.name),
+            answers=Behind(target, helpers, decoding, Unrecorded(), defense.card.name),
             looks=target if isinstance(target, LooksInside) else None,
             target=name,
             defense=defense.card.name,
         )
 
     learned = wait(defense.learn(examples, Fitting(target=target, defending=defending, open_target=opener)))
-    settings = {name: getattr(defense, name) for name in getattr(type(defense), "LEARNED_WITH", ())}
+    settings = {name: getattr(defense, name) for name in defense.LEARNED_WITH}
     if settings:
         learned = replace(learned, facts={**learned.facts, "settings": settings})
     return write_state(Path(out), defense.card.name, target.id, learned, used_cases(examples))

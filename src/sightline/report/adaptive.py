@@ -6,19 +6,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from sightline.metrics.rates import Rate
 from sightline.report.cells import Cell, Role
 from sightline.report.defended import knew
-from sightline.report.tables import shown
+from sightline.report.tables import number
 from sightline.report.text import few, label
-
-
-def number(rate: Rate | None) -> Markup:
-    """`88 % [81, 93]` with the estimate in bold."""
-    found = shown(rate)
-    if found is None or found.point is None:
-        return Markup("an unknown share")
-    return Markup('<b>{}</b> <span class="rate ci">{}</span>').format(found.text, found.interval)
 
 
 def adaptive_result(target: str, cells: Sequence[Cell]) -> tuple[Markup, tuple[Markup, ...]]:

@@ -10,7 +10,6 @@ from markupsafe import Markup
 from sightline.metrics.cells import method_of
 from sightline.metrics.rates import Rate
 from sightline.report.adaptive import adaptive_result
-from sightline.report.adaptive import number as _number
 from sightline.report.cells import (
     Board,
     Cell,
@@ -22,7 +21,7 @@ from sightline.report.cells import (
     origin_text,
 )
 from sightline.report.defended import caution
-from sightline.report.tables import seeds_text, shown
+from sightline.report.tables import number, seeds_text, shown
 from sightline.report.text import MEASURE_NAMES, few, label, points
 
 MAX_HEADLINES = 4
@@ -107,7 +106,7 @@ def _nothing_gained(best: Cell, rank: _Rank, measure: str) -> Markup:
         label(best.attack),
         _origin(best),
         ", " * bool(rank.level) + _tied(rank.level),
-        _number(rate),
+        number(rate),
         rate.n if rate else 0,
     )
 
@@ -118,15 +117,15 @@ def _targeted_result(target: str, plain: Cell | None, best: Cell | None, rank: _
     says = Markup("targeted ASR on {} is {} (n\u00a0=\u00a0{})")
     start = Markup("")
     if plain is not None and (base := plain.success) is not None:
-        start = Markup("Without an attack, ") + says.format(subject, _number(base), base.n)
+        start = Markup("Without an attack, ") + says.format(subject, number(base), base.n)
     if best is None or (rate := best.success) is None:
         return start + Markup("; no attack was scored.")
     if _no_more(plain, best):
         return start + _nothing_gained(best, rank, "targeted ASR")
     which = Markup("<strong>{}</strong>").format(label(best.attack)) + _origin(best) + rank.told
     if not start:
-        return Markup("With {}, ").format(which) + says.format(subject, _number(rate), rate.n) + Markup(".")
-    return start + Markup("; with {} it is {} (n\u00a0=\u00a0{}).").format(which, _number(rate), rate.n)
+        return Markup("With {}, ").format(which) + says.format(subject, number(rate), rate.n) + Markup(".")
+    return start + Markup("; with {} it is {} (n\u00a0=\u00a0{}).").format(which, number(rate), rate.n)
 
 
 def _result(target: str, plain: Cell | None, best: Cell | None, rank: _Rank) -> Markup:
@@ -138,7 +137,7 @@ def _result(target: str, plain: Cell | None, best: Cell | None, rank: _Rank) -> 
         if method_of(plain.condition.judge) == "recorded":  # a file's verdicts do not tell refusals
             verb, share = ("complies with", asr)
         start = Markup("Without an attack, {} {} {} of restricted requests (n\u00a0=\u00a0{})").format(
-            subject, verb, _number(share), asr.n if asr else 0
+            subject, verb, number(share), asr.n if asr else 0
         )
     if best is None or (rate := best.success) is None:
         return start + Markup("; no attack was scored.")
@@ -148,9 +147,9 @@ def _result(target: str, plain: Cell | None, best: Cell | None, rank: _Rank) -> 
     which += rank.told if plain is not None else rank.told.rstrip(",")
     if plain is None:
         return Markup("With {}, {} complies with {} of restricted requests (n\u00a0=\u00a0{}); ").format(
-            which, subject, _number(rate), rate.n
+            which, subject, number(rate), rate.n
         ) + Markup("the plain request was not measured.")
-    complies = Markup("with {} ASR is {} (n\u00a0=\u00a0{})").format(which, _number(rate), rate.n)
+    complies = Markup("with {} ASR is {} (n\u00a0=\u00a0{})").format(which, number(rate), rate.n)
     return start + Markup("; {}.").format(complies)
 
 
@@ -169,16 +168,16 @@ def _explanation(board: Board, best: Cell, plain: Cell | None) -> Markup:
     name = label(best.attack)
     if plain is not None and board.direction(best, plain) <= 0:
         if _no_more(plain, best):
-            return Markup("The plain request reaches {}.").format(_number(plain.success))
+            return Markup("The plain request reaches {}.").format(number(plain.success))
         return Markup("This is not significantly more than the plain request reaches ({}).").format(
-            _number(plain.success)
+            number(plain.success)
         )
     left = board.over_control(best)
     if left is None:
         return Markup("No control was run with {}, so its own effect is unknown.").format(name)
     control = next(cell for cell in board.cells if cell.summary.id == left.base)
     text = _CONTROLS[is_typed_twin(left.base, left.cell)].format(
-        label(control.attack), _number(control.success)
+        label(control.attack), number(control.success)
     )
     rest = Markup("<b>{}</b> [{}, {}]").format(points(left.point), points(left.low), points(left.high))
     if left.low <= 0:
@@ -215,7 +214,7 @@ def _largest_effect(board: Board, best: Cell, bare: Sequence[Cell]) -> Markup:
         "exceed its strongest control, {}."
     ).format(
         label(cell.attack),
-        _number(cell.success),
+        number(cell.success),
         points(found.point),
         points(found.low),
         points(found.high),
@@ -226,7 +225,7 @@ def _largest_effect(board: Board, best: Cell, bare: Sequence[Cell]) -> Markup:
 def _change(name: str, before: Rate | None, after: Rate | None) -> Markup:
     if shown(before) is None or shown(after) is None:
         return Markup("{} not measured").format(name)
-    return Markup("{} {} → {}").format(name, _number(before), _number(after))
+    return Markup("{} {} → {}").format(name, number(before), number(after))
 
 
 def _defended(board: Board, bare: Cell, defended: Cell, cells: Sequence[Cell]) -> Markup:
@@ -270,7 +269,7 @@ def _benign_result(target: str, cells: Sequence[Cell], plain: Cell) -> Markup:
     """The result of a study without restricted requests."""
     utility, accuracy = plain.summary.rates.get("utility"), plain.summary.accuracy
     parts = [
-        Markup("{} {} of {} correctly (n\u00a0=\u00a0{})").format(verb, _number(found), what, found.n)
+        Markup("{} {} of {} correctly (n\u00a0=\u00a0{})").format(verb, number(found), what, found.n)
         for verb, what, found in (
             ("classifies", "items", accuracy),
             ("answers", "questions", utility),
@@ -297,7 +296,7 @@ def _utility_lost(board: Board, plain: Cell, cells: Sequence[Cell]) -> Markup:
         return Markup("")
     _, worst, left = min(attacks, key=lambda found: found[0])
     text = Markup(" Under <strong>{}</strong>{} it answers {} (n\u00a0=\u00a0{})").format(
-        label(worst.attack), _origin(worst), _number(left), left.n
+        label(worst.attack), _origin(worst), number(left), left.n
     )
     over = board.over_control(worst, "utility")
     changes = [("no attack", board.between(worst, plain, "utility"))]

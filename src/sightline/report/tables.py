@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 
+from markupsafe import Markup
+
 from sightline.metrics.cells import limits_of
 from sightline.metrics.intervals import SPARSE_GROUPS
 from sightline.metrics.rates import MEASURES, Rate
@@ -137,6 +139,14 @@ def shown(rate: Rate | None, name: str = "asr") -> Shown | None:
     n = rate.n if rate.point is not None else rate.unscored
     interval = bracket(rate.low, rate.high, exact=exact)
     return Shown(rate.point, rate.low, rate.high, n, text, interval, COLORS[name])
+
+
+def number(rate: Rate | None) -> Markup:
+    """`88 % [81, 93]` with the estimate in bold."""
+    found = shown(rate)
+    if found is None or found.point is None:
+        return Markup("an unknown share")
+    return Markup('<b>{}</b> <span class="rate ci">{}</span>').format(found.text, found.interval)
 
 
 def _extras(cell: Cell) -> tuple[str, ...]:

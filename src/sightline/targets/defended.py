@@ -29,7 +29,7 @@ from sightline.targets._behind import PASSED_ON, Behind, InterruptedByTarget, se
 from sightline.untrusted import sanitized
 
 
-class _Unrecorded:
+class Unrecorded:
     """Asks, and keeps nothing. Satisfies `contracts.Calls`."""
 
     async def ask(self, target: Target, conversation: Conversation, decoding: Decoding) -> Response:
@@ -91,7 +91,7 @@ class DefendedTarget:
 
     async def generate(self, conversation: Conversation, decoding: Decoding) -> Response:
         """The reply that the user of the defended system sees; see `generate_through`."""
-        return await self.generate_through(conversation, decoding, _Unrecorded())
+        return await self.generate_through(conversation, decoding, Unrecorded())
 
     async def generate_through(
         self, conversation: Conversation, decoding: Decoding, calls: Calls
