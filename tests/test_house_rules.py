@@ -80,7 +80,7 @@ LAYERS = [
     {"testbed"},
     {"sightline_testbed"},
     {"attacks", "defenses", "judges", "benchmarks", "image_sources", "recipes"},
-    {"study", "report", "annotation", "judge_check", "gating", "comparing"},
+    {"study", "report", "annotation", "judge_check", "gating", "comparing", "exports"},
     {"data_check"},
     {"bridge"},
     {"console"},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -31,6 +33,11 @@ def runs(tmp_path_factory):
     write_finished(folder / "former", Shape(rates=obeyed))
     write_finished(folder / "later", Shape(rates=SAFER))
     return folder
+
+
+@pytest.fixture(scope="module")
+def standard(tmp_path_factory):
+    return write_finished(tmp_path_factory.mktemp("standard"), Shape())
 
 
 def edited(folder, change):
@@ -76,9 +83,8 @@ def test_in_python_the_same_table_comes_out(runs):
         ("attacks", "identity", "other settings"),
     ],
 )
-def test_what_is_not_the_same_instrument_is_left_out_and_told(tmp_path, section, key, told):
-    one = write_finished(tmp_path / "one", Shape())
-    other = write_finished(tmp_path / "other", Shape())
+def test_what_is_not_the_same_instrument_is_left_out_and_told(standard, tmp_path, section, key, told):
+    one, other = standard, Path(shutil.copytree(standard, tmp_path / "other"))
     chosen = []
 
     def change(lock):
@@ -98,9 +104,8 @@ def test_what_is_not_the_same_instrument_is_left_out_and_told(tmp_path, section,
     assert chosen[0] not in {getattr(each.cell, field) for each in found.contrasts}
 
 
-def test_a_changed_target_or_defense_is_what_is_compared(tmp_path):
-    one = write_finished(tmp_path / "one", Shape())
-    other = write_finished(tmp_path / "other", Shape())
+def test_a_changed_target_or_defense_is_what_is_compared(standard, tmp_path):
+    one, other = standard, Path(shutil.copytree(standard, tmp_path / "other"))
 
     def change(lock):
         for entry in lock["targets"]:
@@ -115,23 +120,20 @@ def test_a_changed_target_or_defense_is_what_is_compared(tmp_path):
     assert any(each.cell.defense == "self_moderation" for each in found.contrasts)
 
 
-def test_single_targets_of_other_names_are_compared_with_each_other(tmp_path):
-    one = write_finished(tmp_path / "one", Shape())
-    other = write_finished(tmp_path / "other", Shape(targets=("testbed/queries",)))
+def test_single_targets_of_other_names_are_compared_with_each_other(standard, tmp_path):
+    one, other = standard, write_finished(tmp_path / "other", Shape(targets=("testbed/queries",)))
     found = compare(one, other)
     assert found.matched == ("target: testbed/linear → testbed/queries",)
     assert not any("target" in line for line in found.left_out)
 
 
-def test_what_only_one_run_has_is_told(tmp_path):
-    one = write_finished(tmp_path / "one", Shape())
-    other = write_finished(tmp_path / "other", Shape(defenses=("none", "system_prompt")))
+def test_what_only_one_run_has_is_told(standard, tmp_path):
+    one, other = standard, write_finished(tmp_path / "other", Shape(defenses=("none", "system_prompt")))
     assert "defense self_moderation: only in the former run" in compare(one, other).left_out
 
 
-def test_an_unfinished_run_is_refused(tmp_path):
-    one = write_finished(tmp_path / "one", Shape())
-    other = write_finished(tmp_path / "other", Shape())
+def test_an_unfinished_run_is_refused(standard, tmp_path):
+    one, other = standard, Path(shutil.copytree(standard, tmp_path / "other"))
     (other / COMPLETE).unlink()
     with pytest.raises(UsageError, match="not finished"):
         compare(one, other)
