@@ -81,6 +81,7 @@ LAYERS = [
     {"sightline_testbed"},
     {"attacks", "defenses", "judges", "benchmarks", "image_sources", "recipes"},
     {"study", "report", "annotation", "judge_check", "gating", "comparing", "exports"},
+    {"leaderboard"},
     {"data_check"},
     {"bridge"},
     {"console"},

@@ -1,4 +1,4 @@
-"""`sightline compare`: runs beside each other, such as a model before and after."""
+"""`sightline compare` and `sightline leaderboard`: runs beside each other."""
 
 from __future__ import annotations
 
@@ -42,3 +42,33 @@ def compare_command(
             say(json.dumps(written.plain(each), ensure_ascii=False))
         else:
             say(("\n" if number else "") + written.text(each, everything=everything))
+
+
+def leaderboard_command(
+    folder: Annotated[Path, typer.Argument(help="Folder whose folders are runs, such as runs.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the site; default FOLDER/leaderboard.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Read all records and pictures of every run.")
+    ] = True,
+) -> None:
+    """A static site from many runs: systems in the order of the highest attack success rate.
+
+    Runs stand in one table where cases, judge and decoding are the same. A row is self-reported, recomputed
+    (answers, verdicts and pictures hold together) or reproduced (a second run of the same study found the
+    same results). Numbers from elsewhere may stand in FOLDER/external.yaml, each with its evidence; see
+    docs/compare.md.
+
+    Example: `sightline leaderboard runs --out site`
+    """
+    from sightline.leaderboard import site
+    from sightline.leaderboard.entries import boards, read
+    from sightline.terminal import say
+
+    found = read(folder, check=check)
+    paths = site.write(found, out if out is not None else folder / "leaderboard")
+    for condition, entries in boards(found).items():
+        say(f"{condition.benchmark}, judge {entries[0].judge}: {len(entries)} systems")
+    for line in found.left_out:
+        say(f"left out: {line}")
+    for path in paths:
+        say(str(path))
