@@ -24,10 +24,10 @@ from sightline.study.results import results_digest
 STUDY = """
 study: small
 benchmarks: [{name: testbed_requests, subset: requests, limit: 6}]
-targets: [testbed/linear]
+targets: [scripted/typographic]
 attacks: [none, {name: figstep, preset: testbed}]
 defenses: [none, {name: system_prompt, preset: testbed}]
-judges: [testbed_policy]
+judges: [refusal_prefix]
 decoding: {max_tokens: 24}
 """
 
@@ -165,7 +165,7 @@ def test_a_folder_without_runs_is_refused(tmp_path):
 def test_the_command_writes_the_site(runs, tmp_path):
     told = CliRunner().invoke(app, ["leaderboard", str(runs), "--out", str(tmp_path / "site")])
     assert told.exit_code == 0, told.output
-    assert "testbed_requests, judge testbed_policy: 4 systems" in told.output
+    assert "testbed_requests, judge refusal_prefix: 4 systems" in told.output
     text = Path(tmp_path / "site" / "index.html").read_text("utf-8")
     assert "no attack knew this defense" in text
     assert "reproduced" in text

@@ -13,7 +13,7 @@ from typing import Any
 
 from sightline import __version__
 from sightline.digests import digest
-from sightline.exports.rates import LOWER_IS_BETTER, Line, Rates, distinct
+from sightline.exports.rates import LOWER_IS_BETTER, Line, Rates
 from sightline.metrics.rates import MEASURES
 
 SCHEMA = "0.2.2"
@@ -33,7 +33,7 @@ def files(
     stamp = str(int(time.time() if now is None else now))
     found = {}
     lines = rates.by_primary()
-    for target, defense in distinct([(line.cell.id.target, line.cell.id.defense) for line in lines]):
+    for target, defense in dict.fromkeys((line.cell.id.target, line.cell.id.defense) for line in lines):
         mine = [line for line in lines if (line.cell.id.target, line.cell.id.defense) == (target, defense)]
         name = digest(target, defense, str(rates.lock.get("study")))[:12]
         record = _record(rates, target, defense, mine, stamp)
@@ -47,7 +47,7 @@ def files(
 
 def _record(rates: Rates, target: str, defense: str, lines: list[Line], stamp: str) -> dict[str, Any]:
     study = str(rates.lock.get("study", ""))
-    entry = next(
+    entry: Mapping[str, Any] = next(
         (e for e in rates.lock.get("targets", ()) if (e["target"], e["defense"]) == (target, defense)), {}
     )
     return {

@@ -31,6 +31,7 @@ STANDINGS: Mapping[Standing, str] = {
 }
 OUTSIDE = "external.yaml"
 MOST_FAULTS = 3
+SAME_CLOCK = "another folder has the same clock readings: a copy of it, or answers that were remembered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _reproduced(entries: Sequence[Entry], marks: Mapping[str, tuple[str, str]], 
             found.append(
                 replace(
                     each,
-                    why="another folder has the same clock readings: a copy of it, or answers remembered",
+                    why=SAME_CLOCK,
                 )
             )
         else:
