@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sightline.errors import UsageError
 from sightline.study.config import parse
@@ -30,6 +31,9 @@ train:
     base: sft
     rows: "testbed_training(subset='requests', layout='figstep')"
 benchmarks: [{name: BENCHMARK, limit: 2}]
+attacks:
+  - none
+  - {name: qi_visual, preset: testbed, surrogate: sft, label: qi, budget: {backwards: 1}}
 judges: [testbed_policy]
 """
 
@@ -68,6 +72,14 @@ def test_trained_targets_are_targets_and_are_trained_once(
         f"trained tampered on {final}",
     ]
     assert run.study.decoding.max_tokens == 128
+    own = run.study.attacks[1]
+    assert (own.label, own.surrogates, own.answered_by) == ("qi", (final,), (final, None))
+    first, second = run.study.trained
+    assert (first.label, first.base, first.steps, first.rows) == ("sft", "testbed/linear", 2, 4)
+    assert first.checkpoints == ((1, step),)
+    assert (second.base, second.target, second.checkpoints) == (final, tampered, ())
+    lock = yaml.safe_load((tmp_path / "run" / "study.lock.yaml").read_text("utf-8"))
+    assert lock["trained"][0]["checkpoints"] == [[1, step]]
     run.craft()
     again, notes = prepared(tmp_path, train=False)
     assert again.study.targets == names
@@ -87,6 +99,7 @@ def test_what_is_measured_is_not_trained_on(tmp_path: Path) -> None:
         ("base: testbed/linear", "base: openai/gpt-4o", r"a.yaml:6: train.0.base.*cannot be trained"),
         ("label: tampered", "label: sft", r"a.yaml:9.*'sft' stands here twice"),
         ("checkpoints: true", "checkpoint: true", "checkpoints"),
+        ("surrogate: sft", "surrogate: [sft, testbed/linear]", r"a.yaml:16.*sft is a training.*no ensemble"),
         ("steps=2", "steps=0", r"a.yaml:5.*steps"),
     ],
 )

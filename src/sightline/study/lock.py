@@ -152,12 +152,17 @@ def resolve(run: RunContext) -> Plain:
             }
             for judge in run.judges
         ],
+        **({"trained": [_plain(asdict(each)) for each in study.trained]} if study.trained else {}),
         **({"responses": asdict(study.recorded.facts)} if study.recorded is not None else {}),
         "stages": {stage: stage_code(stage) for stage in STAGES},
         "versions": versions(),
         "code": _code(run),
         "made_from": {"folder": str(study.folder.resolve()), "limit": study.limit, "text": study.text},
     }
+
+
+def _plain(run: Plain) -> Plain:
+    return {**run, "checkpoints": [list(each) for each in run["checkpoints"]]}
 
 
 def dump(lock: Plain) -> str:
@@ -227,9 +232,11 @@ def write_or_check(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
     if path.exists():
         old = read(folder)
         if lock_digest(old) == lock_digest(lock):
-            if old["made_from"] != lock["made_from"]:  # such as other limits of its gate
-                same = {**old, "made_from": lock["made_from"]}
-                write_atomically(path, sealed_text(dump(same)).encode())
+            told = {name: lock[name] for name in ("made_from", "trained") if name in lock}
+            if any(
+                old.get(name) != value for name, value in told.items()
+            ):  # such as other limits of its gate
+                write_atomically(path, sealed_text(dump({**old, **told})).encode())
             return []
         changes = code_changes(old, lock)
         if not extend:

@@ -95,7 +95,8 @@ class AttackEntry(MethodEntry):
     `then` are attacks that go on with what it made; `grid` makes a column of every combination of settings.
     `oracle` says whether an attack that asks the target talks to the bare one or to the defended one of each
     cell; `talks_to` names one target for all, whose script the others are shown. An attack on gradients with
-    `oracle: defended` is crafted on the defended target of each cell.
+    `oracle: defended` is crafted on the defended target of each cell. `surrogate` may be the label of a
+    training: then the attack is crafted on each target that it makes, and shown to that one alone.
     """
 
     surrogate: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
@@ -215,6 +216,11 @@ class TrainEntry(BaseModel):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     checkpoints: bool = False
     leakage: Literal["refuse", "allow"] = "refuse"
+
+    @property
+    def shown(self) -> str:
+        """Its label, by default the recipe's name."""
+        return self.label or self.recipe.partition("(")[0]
 
 
 class StudyFile(BaseModel):

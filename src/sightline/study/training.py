@@ -6,7 +6,7 @@ label: a defense and the attack on it by fine-tuning are two rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from sightline import registry
 from sightline.contracts import Images
 from sightline.errors import UsageError
-from sightline.study.named import NamedTraining, Source, Study
+from sightline.study.named import NamedAttack, NamedTraining, Source, Study, TrainedRun
 from sightline.study.progress import Progress
 from sightline.study.schema import TrainEntry
 from sightline.targets import tuned
@@ -35,7 +35,7 @@ def trainings_of(
     found: list[NamedTraining] = []
     for index, entry in enumerate(entries):
         labels = [each.label for each in found]
-        label = entry.label or entry.recipe.partition("(")[0]
+        label = entry.shown
         if label in labels:
             raise complain(("train", index), f"{label!r} stands here twice; give each its own `label:`")
         where = "recipe"
@@ -77,17 +77,53 @@ def with_trained(study: Study, images: Images, progress: Progress, *, train: boo
         return study
     measured = [read(source.benchmark, source.root, images) for source in study.sources]
     made: dict[str, list[str]] = {}
-    names: list[str] = []
+    runs: list[TrainedRun] = []
     for each in study.trainings:
         try:
             found = _trained(each, made.get(each.base, [each.base]), measured, images, progress, train)
         except UsageError as wrong:
             raise UsageError(f"{each.place}: {wrong}") from None
         made[each.label] = [one.name for one in found]
-        names += [
-            name for one in found for name in (*(one.checkpoints if each.checkpoints else ()), one.name)
-        ]
-    return replace(study, targets=tuple(dict.fromkeys((*study.targets, *names))))
+        runs += [_run_of(each, one) for one in found]
+    names = [name for run in runs for name in (*(name for _, name in run.checkpoints), run.target)]
+    return replace(
+        study,
+        targets=tuple(dict.fromkeys((*study.targets, *names))),
+        attacks=tuple(column for attack in study.attacks for column in _on_trained(attack, made)),
+        trained=tuple(runs),
+    )
+
+
+def _run_of(named: NamedTraining, one: work.Trained) -> TrainedRun:
+    record, seen = one.record, one.record["data"]["seen"]
+    kept = zip(record["checkpoints"], one.checkpoints, strict=True) if named.checkpoints else ()
+    return TrainedRun(
+        label=named.label,
+        role=str(record["role"]),
+        base=str(record["base"]),
+        seed=int(record["seed"]),
+        target=one.name,
+        steps=int(record["plan"]["steps"]),
+        checkpoints=tuple((int(step), name) for step, name in kept),
+        rows=int(seen["in all"]),
+        taught=int(seen["different"]),
+        cpu_seconds=float(record["cpu_seconds"]),
+        tokens=int(record["tokens"]),
+        flops=float(record["flops"]),
+    )
+
+
+def _on_trained(attack: NamedAttack, made: Mapping[str, Sequence[str]]) -> Iterator[NamedAttack]:
+    """The column; or one for each target that a training made, which is crafted on it and shown to it alone.
+
+    Several have the name of their series with the number of the target behind it.
+    """
+    targets = made.get(attack.surrogates[0], ()) if len(attack.surrogates) == 1 else ()
+    if not targets:
+        yield attack
+    for number, target in enumerate(targets):
+        mark = f" [model {number}]" if len(targets) > 1 else ""
+        yield replace(attack, label=f"{attack.label}{mark}", surrogates=(target,), answered_by=(target, None))
 
 
 def _trained(
