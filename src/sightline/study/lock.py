@@ -157,7 +157,12 @@ def resolve(run: RunContext) -> Plain:
         "stages": {stage: stage_code(stage) for stage in STAGES},
         "versions": versions(),
         "code": _code(run),
-        "made_from": {"folder": str(study.folder.resolve()), "limit": study.limit, "text": study.text},
+        "made_from": {
+            "folder": str(study.folder.resolve()),
+            "limit": study.limit,
+            **({"quick": True} if study.quick else {}),
+            "text": study.text,
+        },
     }
 
 
@@ -208,8 +213,9 @@ def study_of(folder: Path) -> Study:
     with damage_reported(folder / LOCK, WRITE_AGAIN):
         made_from = lock["made_from"]
         text, origin, limit = str(made_from["text"]), Path(made_from["folder"]), made_from["limit"]
+        quickly = bool(made_from.get("quick", False))
     try:
-        return parse(text, name=str(folder / LOCK), folder=origin, limit=limit)
+        return parse(text, name=str(folder / LOCK), folder=origin, limit=limit, quickly=quickly)
     except UsageError as wrong:
         if not any(f"unknown {kind} '" in str(wrong) for kind in cards.KINDS):
             raise

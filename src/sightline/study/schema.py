@@ -12,6 +12,7 @@ from sightline.budget import Budget
 from sightline.cases import Expected
 from sightline.errors import UsageError
 from sightline.gating.limits import Limits
+from sightline.study.quick import checked_block
 
 
 def _entry(value: Any) -> Any:
@@ -55,6 +56,7 @@ class MethodEntry(BaseModel):
 Entry = Annotated[MethodEntry, BeforeValidator(_entry)]
 Count = Annotated[int, Field(gt=0)]
 Amount = Annotated[float, Field(gt=0)]
+Levels = Annotated[list[Any], Field(min_length=1)]
 
 
 class BudgetEntry(BaseModel):
@@ -103,7 +105,7 @@ class AttackEntry(MethodEntry):
     oracle: Literal["none", "undefended", "defended"] | None = None
     talks_to: str | None = None
     then: Annotated[tuple[Entry, ...], BeforeValidator(_several)] = ()
-    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    grid: dict[str, Levels] = {}
     budget: BudgetEntry | None = None
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
 
@@ -205,7 +207,8 @@ class TrainEntry(BaseModel):
     """A training as written in a study: a recipe, what it trains, and on which benchmarks.
 
     `base` is a target or the label of an entry above: then each of its seeds is trained further. What comes
-    out are targets of the study; with `checkpoints`, so is every checkpoint.
+    out are targets of the study; with `checkpoints`, so is every checkpoint. `grid` makes a training of every
+    combination of settings, see `study.train_grid`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -216,6 +219,7 @@ class TrainEntry(BaseModel):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     checkpoints: bool = False
     leakage: Literal["refuse", "allow"] = "refuse"
+    grid: dict[str, Levels | Annotated[dict[str, Any], Field(min_length=1)]] = {}
 
     @property
     def shown(self) -> str:
@@ -248,3 +252,4 @@ class StudyFile(BaseModel):
     retries: Annotated[int, Field(ge=0, le=20)] = 5
     timeout: Annotated[int, Field(ge=1, le=600)] | None = None
     gate: Limits | None = None
+    quick: Annotated[dict[str, Any] | None, BeforeValidator(checked_block)] = None
