@@ -59,8 +59,12 @@ def test_trained_targets_are_targets_and_are_trained_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(UsageError, match=r"a.yaml:4.*sft is not trained yet, and a dry run trains nothing"):
-        prepared(tmp_path / "dry", train=False)
+    dry, _ = prepared(tmp_path / "dry", train=False)
+    assert [(each.label, each.there, each.steps, each.targets) for each in dry.untrained] == [
+        ("sft", 0, 2, 2),
+        ("tampered", 0, 1, 1),
+    ]
+    assert [each.label for each in dry.study.attacks] == ["none"]
     run, notes = prepared(tmp_path)
     names: Sequence[str] = run.study.targets
     step, final, tampered = names
@@ -83,6 +87,7 @@ def test_trained_targets_are_targets_and_are_trained_once(
     run.craft()
     again, notes = prepared(tmp_path, train=False)
     assert again.study.targets == names
+    assert [each.runs - each.there for each in again.untrained] == [0, 0]
     assert notes == []
 
 

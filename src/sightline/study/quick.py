@@ -23,7 +23,7 @@ def checked_block(value: Any) -> Any:
     strangers = [name for name in KEPT if name in value]
     if strangers:
         what = f"a quick form keeps the study's own {strangers[0]!r}; leave it out"
-        raise PydanticCustomError("quick", what)  # type: ignore[arg-type]  # a text, and no template
+        raise PydanticCustomError("quick", what)
     return value
 
 
