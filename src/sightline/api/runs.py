@@ -251,7 +251,8 @@ class RunResult:
         in `..._attack`) without having known the defense; `asr_adaptive` is that of one which was made in
         asking the defended target, null where no attack knew the defense: then nothing shows that it is
         effective. `over_refusal` is of benign twins asked plainly, `over_refusal_drawn` of drawn ones. Each
-        rate has `_low`, `_high` and `_n`. Calls and seconds are means of `answers`, without crafting.
+        rate has `_low`, `_high` and `_n`. Calls and times are of `answers`, without crafting:
+        means, and of `latency` the median.
         """
         from sightline.api.defense_tables import defenses_table
 
