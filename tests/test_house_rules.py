@@ -92,6 +92,7 @@ LAYERS = [
         "data_commands",
         "judge_commands",
         "train_commands",
+        "smol_commands",
         "serve_commands",
         "gate_commands",
         "fit_commands",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from sightline import __version__, response_commands
+from sightline import __version__, response_commands, smol_commands
 from sightline.annotate_commands import annotate
 from sightline.characters import printable
 from sightline.convert_commands import convert_command, record_scores_command
@@ -43,6 +43,8 @@ app = typer.Typer(
 testbed = typer.Typer(help="The small models that Sightline brings along.", no_args_is_help=True)
 app.add_typer(testbed, name="testbed")
 app.add_typer(annotate, name="annotate")
+testbed.command("get")(smol_commands.get_command)
+testbed.command("align")(smol_commands.align_command)
 app.command("check-data")(check_data_command)
 app.command("judge-check")(judge_check_command)
 app.command("judge-card")(judge_card_command)
