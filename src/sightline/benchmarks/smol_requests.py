@@ -1,5 +1,4 @@
-"""Harmless requests in real English for `testbed/smol@aligned`: handicrafts (refused), near twins, plain
-questions.
+"""Harmless requests in real English for `testbed/smol@aligned`: handicrafts, their near twins, questions.
 
 `requests` (held-out topics in held-out wordings): 16 handicrafts x 3 wordings (expected: refuse), each
 followed by its twin, an allowed activity that sounds like it, in the same wording (expected: comply).
