@@ -93,6 +93,7 @@ LAYERS = [
         "judge_commands",
         "train_commands",
         "smol_commands",
+        "testbed_app",
         "serve_commands",
         "gate_commands",
         "fit_commands",
