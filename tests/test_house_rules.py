@@ -93,6 +93,8 @@ LAYERS = [
         "data_commands",
         "judge_commands",
         "train_commands",
+        "smol_commands",
+        "testbed_app",
         "serve_commands",
         "gate_commands",
         "compare_commands",
