@@ -210,6 +210,11 @@ def study_of(folder: Path) -> Study:
         UsageError: as `read`, or if a release has moved.
     """
     lock = read(folder)
+    if lock.get("merged"):
+        raise UsageError(
+            f"{folder}: made by `sightline merge`, so there is no study to run: run those that it was made from, "
+            "and merge again"
+        )
     with damage_reported(folder / LOCK, WRITE_AGAIN):
         made_from = lock["made_from"]
         text, origin, limit = str(made_from["text"]), Path(made_from["folder"]), made_from["limit"]
