@@ -164,9 +164,10 @@ def _union(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], section: st
                 if key not in _PLACES and plain.get(key) != former.get(key)
             )
             if unlike:
+                what = f"{section.removesuffix('s')} {' behind '.join(name)}"
                 raise UsageError(
-                    f"{other} and {run} cannot be merged: {section.removesuffix('s')} "
-                    f"{' behind '.join(name)} is not the same in both ({', '.join(unlike)}); give one of them another label and run it again"
+                    f"{other} and {run} cannot be merged: {what} is not the same in both "
+                    f"({', '.join(unlike)}); give one of them another label and run it again"
                 )
     return [entry for entry, _ in known.values()]
 
