@@ -209,7 +209,7 @@ def _records(runs: Sequence[Path], stage: str, work: Path) -> None:
 
 
 def _table(runs: Sequence[Path], name: str, work: Path) -> tuple[int, int, int]:
-    """The result tables as one: rows, those that were there twice, and of these those with another outcome."""
+    """The result tables as one: rows, rows that were there twice, and those of them with another outcome."""
     known: dict[tuple[bytes, str], str] = {}
     twice = unlike = 0
     fresh = work / f"{RESULTS}.new"

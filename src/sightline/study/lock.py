@@ -212,8 +212,8 @@ def study_of(folder: Path) -> Study:
     lock = read(folder)
     if lock.get("merged"):
         raise UsageError(
-            f"{folder}: made by `sightline merge`, so there is no study to run: run those that it was made from, "
-            "and merge again"
+            f"{folder}: made by `sightline merge`, so there is no study to run: run those that it was made "
+            "from, and merge again"
         )
     with damage_reported(folder / LOCK, WRITE_AGAIN):
         made_from = lock["made_from"]
