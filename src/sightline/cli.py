@@ -90,6 +90,9 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME in this folder.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most N cases per benchmark.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be done.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The study's quick form, by its block `quick:`.")
+    ] = False,
     extend: Annotated[
         bool, typer.Option("--extend", help="Go on in the folder of a run whose study has changed.")
     ] = False,
@@ -112,7 +115,7 @@ def run(
     from sightline.terminal import say, show_counts, show_plan, show_results
 
     if dry_run:
-        show_plan(study, out, limit, retry_errors)
+        show_plan(study, out, limit, retry_errors, quick)
         return
     from sightline.api.runs import finish
     from sightline.study.run import open_run
@@ -127,6 +130,7 @@ def run(
             retry_errors=retry_errors,
             rehash=rehash,
             ray=ray,
+            quick=quick,
         )
         session.prepare()
         counts = finish(session)

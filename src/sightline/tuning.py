@@ -106,6 +106,7 @@ class Plan:
         warmup: steps of linear growth.
         frozen: parts that stay as they are.
         every: steps between checkpoints, each of them a target; 0 for none but the last.
+        at: further numbers of steps after which a checkpoint is kept.
         robust: of `features`: the attack.
         system: a line that the trained target puts before every conversation, '' for none.
     """
@@ -121,6 +122,7 @@ class Plan:
     weight_decay: float = 0.0
     frozen: tuple[Part, ...] = ()
     every: int = 0
+    at: tuple[int, ...] = ()
     robust: Robust | None = None
     system: str = ""
 
@@ -132,7 +134,8 @@ class Plan:
     @property
     def saved(self) -> tuple[int, ...]:
         """Numbers of updates after which a checkpoint is kept, without the last."""
-        return tuple(range(self.every, self.steps, self.every)) if self.every else ()
+        regular = range(self.every, self.steps, self.every) if self.every else ()
+        return tuple(sorted({*regular, *(step for step in self.at if 0 < step < self.steps)}))
 
     @property
     def seen(self) -> int:

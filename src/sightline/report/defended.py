@@ -33,6 +33,9 @@ NOTES = (
     "Calls, seconds: means per answer over plain requests and attacks, without crafting. Seconds are those "
     "that the target reports: of the machine for a model that runs here, of the clock for one that is "
     "called; a defense's own work, such as reading a picture, is not in them.",
+    "Latency: median seconds by the clock from the request to what the user sees, waiting in line behind the "
+    "study's other requests included. CPU: mean seconds of this process's processors, a defense's own work "
+    "included, shared out among the replies in the making; other processes and accelerators are not in it.",
 )
 
 
@@ -47,11 +50,13 @@ class Worst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Means per answer; `seconds` is None where no answer says."""
+    """Per answer: means, of `latency` the median; a time is None where no answer says."""
 
     calls_target: float
     calls_aux: float
     seconds: float | None
+    latency: float | None = None
+    cpu_seconds: float | None = None
     answers: int
 
 
@@ -194,26 +199,38 @@ def spent_by_defense(results: Results) -> dict[tuple[str, ...], Spent]:
         " any_value(target) as target, any_value(defense) as defense,"
         " any_value(calls_target - (coalesce(craft_calls, 0) - coalesce(craft_calls_aux, 0))) as calls,"
         " any_value(calls_aux - coalesce(craft_calls_aux, 0)) as aux,"
-        " min(seconds - coalesce(craft_seconds, 0)) as seconds"
+        " min(seconds - coalesce(craft_seconds, 0)) as seconds,"
+        " any_value(latency) as latency, any_value(cpu_seconds) as cpu_seconds"
         " from results where attack_params in (select unnest(?::varchar[])) group by sample)"
-        " select benchmark, release, target, defense, avg(calls), avg(aux), avg(seconds), count(*)"
+        " select benchmark, release, target, defense, avg(calls), avg(aux), count(*), avg(seconds),"
+        " median(latency), avg(cpu_seconds)"
         " from asked group by all",
         [counted],
     )
     return {
-        tuple(map(str, where)): Spent(calls_target=calls, calls_aux=aux, seconds=seconds, answers=answers)
-        for *where, calls, aux, seconds, answers in found
+        (benchmark, release, target, defense): Spent(
+            calls_target=calls,
+            calls_aux=aux,
+            answers=answers,
+            seconds=seconds,
+            latency=latency,
+            cpu_seconds=cpu,
+        )
+        for benchmark, release, target, defense, calls, aux, answers, seconds, latency, cpu in found
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A row as it is printed: rates in the order of `DefenseView.heads`, each with what is said under it."""
+    """A row as it is printed: rates in the order of `DefenseView.heads`, each with what is said under it.
+
+    `times` are the target's seconds, the latency and the processors' seconds.
+    """
 
     defense: str
     rates: tuple[tuple[Shown | None, str], ...]
     calls: str
-    seconds: str
+    times: tuple[str, ...]
     adapted: bool
 
 
@@ -276,7 +293,7 @@ def _line(row: DefenseRow, kinds: Sequence[Means]) -> Line:
             (shown(row.utility, "utility"), ""),
         ),
         calls="" if row.spent is None else _calls(row.spent),
-        seconds="" if row.spent is None or row.spent.seconds is None else f"{row.spent.seconds:.3g}",
+        times=_times(row.spent),
         adapted=row.bare or row.adaptive is not None,
     )
 
@@ -290,3 +307,8 @@ def _named(worst: Worst | None, name: str = "asr") -> tuple[Shown | None, str]:
 def _calls(spent: Spent) -> str:
     aux = f" + {spent.calls_aux:.1f}" if spent.calls_aux else ""
     return f"{spent.calls_target:.1f}{aux}"
+
+
+def _times(spent: Spent | None) -> tuple[str, ...]:
+    found = (None,) * 3 if spent is None else (spent.seconds, spent.latency, spent.cpu_seconds)
+    return tuple("" if each is None else f"{each:.3g}" for each in found)
