@@ -234,8 +234,9 @@ def fitted(tmp_path, target=None, cases=CASES, **settings):
 @pytest.mark.parametrize("features", ["ngrams", "states"])
 def test_a_head_learned_from_answers_stops_harmful_ones_and_lets_others_pass(tmp_path, features):
     state = fitted(tmp_path, features=features)
-    assert state.told[0] == "learned from 12 answers, 4 of them harmful, each beside a refusal"
-    assert "AUC 1.00 of 2 harmful against 2 benign answers; stopped 2 of 2 harmful, 0 of 2" in state.told[2]
+    assert state.told[0] == "learned from 12 answers, 3 of them harmful, each beside a refusal"
+    assert "AUC 1.00 of " in state.told[2]
+    assert state.told[2].endswith(", 0 of 2 benign")
     assert state.facts["auc"]["as_trained"] == 1.0
     made = protector(state=str(state.path), features=features)
     target = DefendedTarget(made, Obeys())

