@@ -27,7 +27,7 @@ from sightline.cases import Conversation
 from sightline.contracts import Defending
 from sightline.defending import Floats
 from sightline.defenses._detecting import SAID, Detected, Detector, Form, Means
-from sightline.defenses._guarding import OnDoubt, blocked, failed, step_of
+from sightline.defenses._guarding import OnDoubt, Reading, blocked, failed, step_of
 from sightline.defenses._learned_head import Head, hashed, learned
 from sightline.defenses._refusals import read_refusal, refusal_judge
 from sightline.errors import UsageError, require
@@ -166,7 +166,8 @@ class MllmProtector(Fits):
             f"threshold {threshold:.4f}, from {len(benign)} benign answers",
         ]
         aucs = {}
-        for form in ("as_trained", "as_released"):
+        forms: tuple[Form, ...] = ("as_trained", "as_released")
+        for form in forms:
             chances = head.chance(await self._features(tested, ctx, form))
             aucs[form], line = _told(tested, chances, threshold)
             lines.append(f"{form}, {line}")
@@ -209,7 +210,7 @@ class MllmProtector(Fits):
             if not each.harmless
         ]
 
-    async def _features(self, answers: Sequence[Answered], ctx: Fitting, form: str) -> Floats:
+    async def _features(self, answers: Sequence[Answered], ctx: Fitting, form: Form) -> Floats:
         """What the head reads of answers: (n, d)."""
         reader = replace(self, form=form)._reader
         texts = [reader.about("head", each.example.shown, Response(text=each.text)) for each in answers]
@@ -237,7 +238,7 @@ class MllmProtector(Fits):
                 f"weights for {state.arrays['weights'].shape[0]} numbers, the model has {len(seen)}"
             )
         chance = float(Head(state.arrays["weights"], state.number("bias")).chance(seen[None])[0])
-        reading = "unsafe" if chance < state.number("threshold") else "safe"
+        reading: Reading = "unsafe" if chance < state.number("threshold") else "safe"
         return Detected(reading, chance, f"{chance:.3g}", "")
 
     async def respond(self, conversation: Conversation, ctx: Defending) -> Response:

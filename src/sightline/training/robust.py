@@ -80,7 +80,7 @@ class RobustTower:
     def tokens(self, count: int) -> int:
         """Patch vectors of so many pictures, which stand for tokens where costs are counted."""
         config = self.tower.model.config
-        return count * (config.image_size // config.patch_size) ** 2
+        return count * (int(config.image_size) // int(config.patch_size)) ** 2
 
     def _pictures(self, examples: Sequence[Example]) -> Tensor:
         images = [next(iter(each.prompt.images)) for each in examples]
