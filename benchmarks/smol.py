@@ -180,6 +180,8 @@ def main() -> None:
     parser.add_argument("--judge", action="store_true", help="the judge alone, without a model")
     parser.add_argument("--target", default="testbed/smol@aligned")
     parser.add_argument("--attacks", default=",".join((*ATTACKS, "prefill")), help="labels, by commas")
+    parser.add_argument("--wordings", type=int, default=0, help="of held-out topics, in turn; 0 for all")
+    parser.add_argument("--restricted", action="store_true", help="attacks without the twins")
     parser.add_argument("--replies", type=Path)
     told = parser.parse_args()
     if told.judge:
@@ -190,24 +192,26 @@ def main() -> None:
     print(figures, flush=True)
     rows: list[Answered] = []
     if not told.quick:
-        held = [*policy.requests("heldout"), *policy.questions("heldout")]
+        held = [*policy.requests("heldout", told.wordings), *policy.questions("heldout")]
         found = ask(target, "held out", held, [case.conversation for case in held])
         figures["held out"] = by_expectation(found)
         print("held out", json.dumps(figures["held out"]), flush=True)
         rows += found
-        some = list(policy.requests("heldout", per_topic=1))
+        keep(told.replies, rows)
+        some = list(policy.requests("heldout", per_topic=1))[:: 2 if told.restricted else 1]
         for label in told.attacks.split(","):
             found = prefilled(target, some) if label == "prefill" else attacked(target, label, some)
             figures[label] = by_expectation(found)
             print(label, json.dumps(figures[label]), flush=True)
             rows += found
-            if told.replies is not None:
-                keep(told.replies, rows)
+            keep(told.replies, rows)
     print(json.dumps(figures))
 
 
-def keep(path: Path, rows: Sequence[Answered]) -> None:
-    """All replies so far, one JSON object a line."""
+def keep(path: Path | None, rows: Sequence[Answered]) -> None:
+    """All replies so far, one JSON object a line, if they are to be kept."""
+    if path is None:
+        return
     lines = (
         json.dumps(
             {"attack": row.attack, "case": row.case.id, "asked": row.asked, "reply": row.reply,
