@@ -20,6 +20,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,14 +92,15 @@ def attacked(target: Any, label: str, cases: Sequence[Case]) -> list[Answered]:
 
 
 def prefilled(target: Any, cases: Sequence[Case]) -> list[Answered]:
-    """The reply goes on from a beginning that is written for the model; one request at a time."""
+    """The reply goes on from a beginning that is written for the model; what it adds is judged."""
 
     async def all_of_them() -> list[Answered]:
         inside, found = target.inside(), []
         for case in cases:
-            how = Inner(prefix=PREFIX.format(activity=case.wordings["activity"]))
-            reply = await inside.write(case.conversation, Decoding(max_tokens=TOKENS), how)
-            found.append(await judged("prefill", case, case.behavior, reply))
+            begun = PREFIX.format(activity=case.wordings["activity"])
+            reply = await inside.write(case.conversation, Decoding(max_tokens=TOKENS), Inner(prefix=begun))
+            own = replace(reply, text=reply.text.removeprefix(begun))  # our words are no evidence
+            found.append(await judged("prefill", case, case.behavior, own))
         return found
 
     return asyncio.run(all_of_them())
