@@ -34,12 +34,12 @@ _WIDTH, _HEIGHT = 250, 200
 
 def section(found: Training | None) -> dict[str, Any]:
     """What `training.html.j2` prints."""
-    shown = found is not None
     return {
+        "training": found,
         "trained": views(found) if found else [],
         "trained_curves": curves(found) if found else [],
         "trained_frontier": frontier(found) if found else [],
-        "trained_notes": NOTES if shown else (),
+        "trained_notes": NOTES if found else (),
     }
 
 
