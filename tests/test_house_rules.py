@@ -92,6 +92,8 @@ LAYERS = [
         "data_commands",
         "judge_commands",
         "train_commands",
+        "smol_commands",
+        "testbed_app",
         "serve_commands",
         "gate_commands",
         "fit_commands",

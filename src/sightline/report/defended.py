@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from sightline.metrics.cells import CellId, method_of, role_of
+from sightline.metrics.cells import Means, means_of, role_of
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary
-from sightline.report.cells import Board, Cell, Role, access_of, edits_image
+from sightline.report.cells import Board, Cell, Role
 from sightline.report.results import Results
 from sightline.report.tables import Shown, shown
-from sightline.report.text import ACCESS, few, label
+from sightline.report.text import few, label
 
-Means = Literal["text", "drawn", "pixels"]
 MEANS: tuple[Means, ...] = ("text", "drawn", "pixels")
 """What an attack changes: words alone; a picture without a model; a picture by gradients or features."""
 NO_ATTACK_KNEW_IT = "no attack knew it"
@@ -82,24 +80,9 @@ class DefenseRow:
     spent: Spent | None
 
 
-def means_of(cell: CellId) -> Means | None:
-    """What an attack changes; None for recorded attacks, of which it is not known."""
-    spec = cell.attack_params
-    if method_of(spec) == "recorded" or access_of(spec) == ACCESS["unknown"]:
-        return None
-    if not edits_image(spec):
-        return "text"
-    return "drawn" if access_of(spec) in ("", ACCESS["black"]) else "pixels"
-
-
 def knew(cell: Cell) -> bool:
     """Whether an attack was made in asking the defended target that answers."""
-    return (
-        cell.role is Role.attack
-        and not cell.bare
-        and cell.condition.oracle == "defended"
-        and cell.summary.id.own is not False
-    )
+    return not cell.bare and cell.summary.id.knew_defense
 
 
 def known_by_attacks(cells: Iterable[Cell]) -> frozenset[tuple[str, str]]:
@@ -167,7 +150,7 @@ def _row(key: tuple[str, ...], cells: Sequence[Cell], spent: Spent | None) -> De
     unattacked = sorted((c for c in cells if c.role is Role.plain), key=lambda cell: not cell.headline)
     plain = unattacked[0].summary if unattacked else None  # of a defense that learned: the other cases
     unaware = [cell for cell in cells if cell.role is Role.attack and cell.headline and not knew(cell)]
-    kinds = {means: [c for c in unaware if means_of(c.summary.id) == means] for means in MEANS}
+    kinds = {means: [c for c in unaware if means_of(c.summary.id.attack_params) == means] for means in MEANS}
     worst = {means: _worst(found, "asr") for means, found in kinds.items()}
     return DefenseRow(
         benchmark=benchmark,
