@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from sightline.cases import Expected
 from sightline.metrics.intervals import paired_difference
 from sightline.metrics.power import minimal_difference
 from sightline.metrics.rates import MEASURES
@@ -48,22 +49,23 @@ def _pairs(
 ) -> list[tuple[float, float, float]]:
     """By group: successes of the first side, of the second, and pairs; by the primary judge."""
     measure = MEASURES[str(said["primary"])]
+    kinds = [measure.expected.value] if measure.expected is not None else [each.value for each in Expected]
     sides = [_side(str(name), said, lock, board) for name in said["contrast"]]
     chosen = (
         'select case_id, benchmark, epoch, "group" as grouped,'
         " (outcome in (select unnest(?::varchar[])))::int as hit from results"
-        " where judge = ? and expected = ? and benchmark = ?"
+        " where judge = ? and expected in (select unnest(?::varchar[])) and benchmark = ?"
         " and outcome in (select unnest(?::varchar[])) and seen is distinct from true"
         " and target in (select unnest(?::varchar[])) and defense in (select unnest(?::varchar[]))"
         " and (attack in (select unnest(?::varchar[])) or series in (select unnest(?::varchar[])))"
     )
-    benchmark = str(said.get("benchmark") or "") or _first(measure.expected.value, board, results)
+    benchmark = str(said.get("benchmark") or "") or _first(kinds, board, results)
     values: list[Any] = []
     for side in sides:
         values += [
             sorted(outcome.value for outcome in measure.counted),
             board.primary,
-            measure.expected.value,
+            kinds,
             benchmark,
             sorted(outcome.value for outcome in measure.of),
             side["target"],
@@ -80,9 +82,10 @@ def _pairs(
     return [(float(a), float(b), float(n)) for a, b, n in found]
 
 
-def _first(expected: str, board: Board, results: Results) -> str:
-    """The first benchmark with cases of a kind, in the order of the cells."""
-    rows = results.rows("select distinct benchmark from results where expected = ?", [expected])
+def _first(expected: Sequence[str], board: Board, results: Results) -> str:
+    """The first benchmark with cases of these kinds, in the order of the cells."""
+    asked = "select distinct benchmark from results where expected in (select unnest(?::varchar[]))"
+    rows = results.rows(asked, [list(expected)])
     names = {name for (name,) in rows}
     return next((c.condition.benchmark for c in board.cells if c.condition.benchmark in names), "")
 

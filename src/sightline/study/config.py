@@ -92,8 +92,8 @@ def load(path: Path, *, limit: int | None = None, releases: bool = True, quickly
         raise UsageError(f"{path}: no such study file; `studies/quickstart.yaml` is an example") from None
     except OSError as unreadable:
         raise UsageError(f"{path}: cannot be read: {unreadable}") from None
-    given = {"limit": limit, "releases": releases, "quickly": quickly}
-    return parse(text, name=str(path), folder=path.parent, **given)
+    name, folder = str(path), path.parent
+    return parse(text, name=name, folder=folder, limit=limit, releases=releases, quickly=quickly)
 
 
 def parse(

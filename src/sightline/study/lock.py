@@ -243,11 +243,11 @@ def write_or_check(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
     if path.exists():
         old = read(folder)
         if lock_digest(old) == lock_digest(lock):
-            told = {name: lock[name] for name in ("made_from", "trained") if name in lock}
+            latest: Plain = {name: lock[name] for name in ("made_from", "trained") if name in lock}
             if any(
-                old.get(name) != value for name, value in told.items()
+                old.get(name) != value for name, value in latest.items()
             ):  # such as other limits of its gate
-                write_atomically(path, sealed_text(dump({**old, **told})).encode())
+                write_atomically(path, sealed_text(dump({**old, **latest})).encode())
             return []
         changes = code_changes(old, lock)
         if not extend:

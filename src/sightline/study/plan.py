@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sightline import registry
 from sightline.attacks.font_files import find_font
+from sightline.cases import Expected
 from sightline.contracts import TARGET, CountsCalls, Judge, NeedsTarget, Recalls
 from sightline.defending import NeedsHelpers
 from sightline.keys import judge_key
@@ -177,13 +178,14 @@ def planned_lines(found: Hypothesis | None, case_tables: Sequence[CaseTable]) ->
     """For a dry run: the hypothesis, and which differences the study's groups can show."""
     if found is None:
         return
-    wanted = MEASURES[found.primary].expected.value
+    kind = MEASURES[found.primary].expected
+    wanted = [kind.value] if kind is not None else [each.value for each in Expected]
     tables = [each for each in case_tables if not found.benchmark or each.source.label == found.benchmark]
-    table = next((each for each in tables if each.expected.get(wanted)), None)
+    table = next((each for each in tables if any(each.expected.get(one) for one in wanted)), None)
     if table is None:
-        yield f"hypothesis: {told(found)}: no case of the study is of its kind ({wanted})"
+        yield f"hypothesis: {told(found)}: no case of the study is of its kind ({', '.join(wanted)})"
         return
-    groups = len({row["group"] for row in table.rows() if row["expected"] == wanted})
+    groups = len({row["group"] for row in table.rows() if row["expected"] in wanted})
     least = minimal_difference(groups)
     yield (
         f"hypothesis: {told(found)}. {groups} groups of {table.source.label} show differences from "
