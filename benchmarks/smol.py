@@ -5,9 +5,9 @@
 
 Speed: 16 requests in one batch on one thread, 48 new tokens each, tokens per second of processor time.
 Refusal: the held-out requests and twins of `smol_requests` (16 topics, 3 wordings) and its questions.
-Attacks: one wording per topic, twins too, so that an attack which only confuses the model shows; `prefill` begins the
-reply for the model, as whoever runs the weights can. Intervals are 95 %, over topics. `--replies` keeps all
-replies, to label them.
+Attacks: one wording per topic, twins too, so that an attack which only confuses the model shows; `prefill`
+begins the reply for the model, as whoever runs the weights can. Intervals are 95 %, over topics. `--replies`
+keeps all replies, to label them.
 
 The last line is one JSON object.
 """

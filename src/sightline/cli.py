@@ -13,6 +13,7 @@ import typer
 from sightline import __version__, response_commands
 from sightline.annotate_commands import annotate
 from sightline.characters import printable
+from sightline.compare_commands import compare_command, leaderboard_command, merge_command
 from sightline.convert_commands import convert_command, record_scores_command
 from sightline.data_commands import check_data_command
 from sightline.errors import SightlineError, StoppedError
@@ -48,6 +49,9 @@ app.command("judge-check")(judge_check_command)
 app.command("judge-card")(judge_card_command)
 app.command("judge-weights")(judge_weights_command)
 app.command("gate")(gate_command)
+app.command("compare")(compare_command)
+app.command("merge")(merge_command)
+app.command("leaderboard")(leaderboard_command)
 app.command("fit")(fit_command)
 app.command("serve")(serve_command)
 app.command("train")(train_command)

@@ -132,8 +132,13 @@ def _worst(cells: Sequence[Cell], measure: str) -> Worst | None:
     return Worst(rate=rate, attack=attack, of=len(scored))
 
 
-def defense_rows(board: Board, spent: Mapping[tuple[str, ...], Spent]) -> list[DefenseRow]:
-    """A row for every target, defense and judge that scores the case; none for targets without a defense."""
+def defense_rows(
+    board: Board, spent: Mapping[tuple[str, ...], Spent], *, everything: bool = False
+) -> list[DefenseRow]:
+    """A row for every target, defense and judge that scores the case.
+
+    Targets without a defense have none but with `everything`.
+    """
     places: dict[tuple[str, ...], list[Cell]] = {}
     for cell in board.cells:
         if cell.summary.id.scores == "case" and cell.role is not Role.control:
@@ -142,7 +147,11 @@ def defense_rows(board: Board, spent: Mapping[tuple[str, ...], Spent]) -> list[D
             places.setdefault(key, []).append(cell)
     with_defense = {key[:4] for key, cells in places.items() if not cells[0].bare}
     ordered = sorted(places.items(), key=lambda each: (each[0][0] != board.primary, each[0][:4]))
-    return [_row(key, cells, spent.get(key[1:], None)) for key, cells in ordered if key[:4] in with_defense]
+    return [
+        _row(key, cells, spent.get(key[1:], None))
+        for key, cells in ordered
+        if everything or key[:4] in with_defense
+    ]
 
 
 def _row(key: tuple[str, ...], cells: Sequence[Cell], spent: Spent | None) -> DefenseRow:
