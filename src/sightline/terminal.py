@@ -273,6 +273,7 @@ def show_list(what: str) -> None:
 
 def _list_testbed() -> None:
     """The testbed's models that are installed, and how to get the others."""
+    from sightline.testbed.smol import places
     from sightline.testbed.weights import HOW_TO_GET, OPTIONAL_MODELS, find, names, roots
 
     table = Table("model", "what it is", title="testbed models", title_justify="left", box=None)
@@ -284,6 +285,8 @@ def _list_testbed() -> None:
     if len(roots()) == 1:
         others = f"{', '.join(OPTIONAL_MODELS)} and more variants of linear"
         console.print(f"{others}: {HOW_TO_GET}", markup=False, highlight=False)
+    real = f"testbed/{places.MODEL}: a real small language model, text alone: {places.GET}"
+    console.print(real, markup=False, highlight=False)
 
 
 def show_model(name: str) -> None:
@@ -295,8 +298,13 @@ def show_model(name: str) -> None:
     Raises:
         UsageError: for an unknown name, or one whose package is not installed.
     """
+    from sightline.testbed.smol import places
     from sightline.testbed.weights import find
 
+    if places.is_ours(name):
+        say(f"testbed/{name} (target): SmolLM2-135M-Instruct, text alone; docs/testbed_smol.md")
+        say(str(places.find(name)))
+        return
     found = find(name)
     config = json.loads((found.folder / "config.json").read_text("utf-8"))
     card = found.folder / "CARD.md"
