@@ -110,7 +110,7 @@ def show_plan(
     """Exact counts of what a run does and of what is already there, without a request to any target."""
     from sightline.report.page import aligned
     from sightline.run_folder import refuse_other_format
-    from sightline.study.plan import plan
+    from sightline.study.plan import plan, planned_lines
     from sightline.study.run import default_folder, open_run
     from sightline.study.training_plan import shares
 
@@ -122,6 +122,7 @@ def show_plan(
         refuse_other_format(folder)
         found = plan(session.context, folder, retry_errors=retry_errors)
         later = shares(session.context, session.untrained)
+        hypothesized = list(planned_lines(session.study.hypothesis, session.context.case_tables))
     say(f"{found.cells:,} cells, {found.cases:,} cases; existing rows: in {folder}")
     rows = [["", "rows", "existing", "to do", "max calls", "max response tokens"]]
     rows += [
@@ -129,7 +130,7 @@ def show_plan(
     ]
     for line in (*aligned(rows), *(f"note: {note}" for note in found.notes)):
         say(line)
-    for line in _trainings(session.untrained):
+    for line in (*_trainings(session.untrained), *hypothesized):
         say(line)
 
 
