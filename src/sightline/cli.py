@@ -96,9 +96,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME in this folder.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most N cases per benchmark.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be done.")] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="The study's quick form, by its block `quick:`.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The form that `quick:` makes of it.")] = False,
     extend: Annotated[
         bool, typer.Option("--extend", help="Go on in the folder of a run whose study has changed.")
     ] = False,

@@ -18,6 +18,7 @@ from sightline.errors import UsageError, nearest
 from sightline.readers import found_release, where_to_look
 from sightline.study import quick
 from sightline.study.attack_columns import AttackColumns, check_roles
+from sightline.study.hypothesis import hypothesis_of
 from sightline.study.located import Located, Where, parse_yaml
 from sightline.study.named import NamedAttack as NamedAttack
 from sightline.study.named import NamedDefense as NamedDefense
@@ -124,7 +125,9 @@ def parse(
     elif quickly:
         raise located.complain((), "there is no quick form: `quick:` would hold what differs in it")
     study = _Checker(file, located, text, folder, limit, releases).study()
-    return replace(study, quick=quickly)
+    stated = file.hypothesis
+    claim = None if stated is None else hypothesis_of(stated, study, located.complain)
+    return replace(study, quick=quickly, hypothesis=claim)
 
 
 def _valid(plain: Mapping[str, Any], located: Located) -> StudyFile:
