@@ -4,5 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-NEED_TORCH = ["test_training_loop.py", "test_training_work.py"]
+NEED_TORCH = [
+    f"test_{name}.py"
+    for name in ("training_loop", "training_work", "trl_backend", "lora", "losses", "rollouts")
+]
 collect_ignore = NEED_TORCH if find_spec("torch") is None or find_spec("transformers") is None else []

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sightline.recipes.ft_attack import FtAttack as FtAttack
     from sightline.recipes.safety_dpo import SafetyDPO as SafetyDPO
+    from sightline.recipes.safety_kto import SafetyKTO as SafetyKTO
+    from sightline.recipes.safety_rl import SafetyRL as SafetyRL
     from sightline.recipes.safety_sft import SafetySFT as SafetySFT
 else:
     from sightline.namespaces import namespace

@@ -12,6 +12,7 @@ from sightline.budget import Budget
 from sightline.cases import Expected
 from sightline.errors import UsageError
 from sightline.gating.limits import Limits
+from sightline.tuning import Backend
 
 
 def _entry(value: Any) -> Any:
@@ -215,6 +216,7 @@ class TrainEntry(BaseModel):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     checkpoints: bool = False
     leakage: Literal["refuse", "allow"] = "refuse"
+    backend: Backend = "loop"
 
 
 class StudyFile(BaseModel):

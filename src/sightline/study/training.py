@@ -20,6 +20,7 @@ from sightline.study.schema import TrainEntry
 from sightline.targets import tuned
 from sightline.training import work
 from sightline.training.lessons import Cases, leaked, lessons_of, named, read
+from sightline.tuning import Rewarded
 
 Complain = Callable[[Sequence[int | str], str], UsageError]
 
@@ -60,6 +61,7 @@ def trainings_of(
                 seeds=entry.seeds,
                 checkpoints=entry.checkpoints,
                 leakage=entry.leakage,
+                backend=entry.backend,
                 place=str(complain(("train", index), label)),
             )
         )
@@ -75,6 +77,8 @@ def with_trained(study: Study, images: Images, progress: Progress, *, train: boo
     """
     if not study.trainings:
         return study
+    for each in study.trainings:
+        _refuse_own_judge(each, study)
     measured = [read(source.benchmark, source.root, images) for source in study.sources]
     made: dict[str, list[str]] = {}
     names: list[str] = []
@@ -88,6 +92,23 @@ def with_trained(study: Study, images: Images, progress: Progress, *, train: boo
             name for one in found for name in (*(one.checkpoints if each.checkpoints else ()), one.name)
         ]
     return replace(study, targets=tuple(dict.fromkeys((*study.targets, *names))))
+
+
+def _refuse_own_judge(each: NamedTraining, study: Study) -> None:
+    """Make sure that a model is not measured by the judge alone that it was taught to please.
+
+    Raises:
+        UsageError: naming the judge.
+    """
+    if not isinstance(each.recipe, Rewarded):
+        return
+    judge = registry.parse("judge", each.recipe.reward).card.name
+    if {other.card.name for other in study.judges} == {judge}:
+        raise UsageError(
+            f"{each.place}: {each.label} is rewarded by {judge!r}, the only judge that reports: it would be "
+            f"measured by what it was taught to please. Name another one in `judges:`, beside it or in its "
+            f"place, or in `reward=`"
+        )
 
 
 def _trained(
@@ -104,7 +125,7 @@ def _trained(
     found = []
     for base in bases:
         for seed in range(each.seeds):
-            more: dict[str, Any] = {"seed": seed}
+            more: dict[str, Any] = {"seed": seed, "backend": each.backend}
             known = work.lookup(each.recipe, base, lessons, images, **more)
             if known is None and not train:
                 raise UsageError(

@@ -98,6 +98,7 @@ def _lesson(source: str, case: Case) -> Lesson:
         given=(case.wordings.get(REFUSAL) if label == "refuse" else "") or case.answer or "",
         refusal=case.wordings.get(REFUSAL, ""),
         asked=case.wordings.get(ASKED, ""),
+        case=case,
     )
 
 
