@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from sightline.callables import RecipeCall
-from sightline.cases import Case, Conversation
+from sightline.cases import Case, Conversation, Eps
 from sightline.errors import UsageError, require
 
 Label = Literal["refuse", "comply", "general"]
@@ -21,7 +21,7 @@ Label = Literal["refuse", "comply", "general"]
 Part = Literal["tower", "bridge", "language", "embeddings"]
 """Of a multimodal model: vision encoder, what joins it to the language model, that model, its words."""
 PARTS: tuple[Part, ...] = ("tower", "bridge", "language", "embeddings")
-Loss = Literal["nll", "dpo", "kto", "grpo", "rloo"]
+Loss = Literal["nll", "dpo", "kto", "grpo", "rloo", "features"]
 Schedule = Literal["cosine", "constant"]
 Backend = Literal["loop", "trl"]
 """Who carries a plan out: ours, for all families and losses, or TRL's trainers (extra `train`)."""
@@ -44,6 +44,8 @@ class Lesson:
         own: the answer of the base model before training, '' if it was not asked.
         refusal: a refusal in the words of this case, '' if the data give none.
         asked: for the testbed's invented requests, the harmless recipe that is asked for.
+        response, rating, critique, refinement: an answer with the feedback that the data give on it: 1 to 4,
+            what is good or bad in it, how to mend it; '' if they give none.
         case: whose replies judges read; not part of what identifies the lesson, which the others say.
     """
 
@@ -57,6 +59,10 @@ class Lesson:
     own: str = ""
     refusal: str = ""
     asked: str = ""
+    response: str = ""
+    rating: str = ""
+    critique: str = ""
+    refinement: str = ""
     case: Case | None = field(default=None, compare=False, repr=False)
 
 
@@ -119,14 +125,34 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Robust:
+    """How pictures are attacked while a tower is trained against it, and what of the tower may not move.
+
+    Attributes:
+        eps: bound of the change of every value.
+        alpha: size of a step of the attack.
+        steps: of the attack on each batch.
+        features: `patches`, what the language model reads, or the `pooled` vector.
+        seed: of random starts.
+    """
+
+    eps: Eps
+    alpha: Eps
+    steps: int
+    features: Literal["patches", "pooled"]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All that a backend needs to know.
 
     Attributes:
         examples: what is taught.
         batches: for every step the numbers of its examples.
-        loss: `nll`, `dpo` or `kto`, see `training.losses`; `grpo` or `rloo`, see `training.rollouts`.
-        beta: of all but `nll`.
+        loss: `nll`, `dpo` or `kto`, see `training.losses`; `grpo` or `rloo`, see `training.rollouts`;
+            `features`: how far attacked pictures move the tower's features; answers are not looked at.
+        beta: of all but `nll` and `features`.
         weights: with `kto`, of desirable and of undesirable answers.
         nll_weight: with `dpo`, the weight of the chosen answers' `nll`, which is added.
         rate: peak learning rate of AdamW.
@@ -135,6 +161,9 @@ class Plan:
         frozen: parts that stay as they are.
         lora: adapters that are trained in place of the weights.
         every: steps between checkpoints, each of them a target; 0 for none but the last.
+        at: further numbers of steps after which a checkpoint is kept.
+        robust: of `features`: the attack.
+        system: a line that the trained target puts before every conversation, '' for none.
         sampling: of losses of rewards.
         warm: with `sampling`, first steps, which are of `nll`.
         warm_rate: their learning rate.
@@ -154,6 +183,9 @@ class Plan:
     frozen: tuple[Part, ...] = ()
     lora: Lora | None = None
     every: int = 0
+    at: tuple[int, ...] = ()
+    robust: Robust | None = None
+    system: str = ""
     sampling: Sampling | None = None
     warm: int = 0
     warm_rate: float = 0.0
@@ -167,7 +199,8 @@ class Plan:
     @property
     def saved(self) -> tuple[int, ...]:
         """Numbers of updates after which a checkpoint is kept, without the last."""
-        return tuple(range(self.every, self.steps, self.every)) if self.every else ()
+        regular = range(self.every, self.steps, self.every) if self.every else ()
+        return tuple(sorted({*regular, *(step for step in self.at if 0 < step < self.steps)}))
 
     @property
     def seen(self) -> int:

@@ -1,4 +1,7 @@
-"""The backend `loop`: AdamW over a plan's batches, resumable, the same numbers again after a kill."""
+"""The backend `loop`: AdamW over a plan's batches, resumable, the same numbers again after a kill.
+
+Losses are in `losses`, `rollouts` (of rewards) and `robust` (`features`).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from sightline.errors import UsageError
 from sightline.targets.local.model import SMALL_PARAMETERS
 from sightline.training.losses import Reference, asked, objective
 from sightline.training.model import TrainableModel
+from sightline.training.robust import RobustTower, robust_tower
 from sightline.training.rollouts import Rollouts, check_signal
 from sightline.training.states import Spent, load_state, save_state
 from sightline.tuning import Example, Plan, Progress
@@ -49,6 +53,7 @@ def run(
     """
     with on_few_threads(model):
         reference = Reference(model, plan, work / REFERENCE) if plan.loss in ("dpo", "kto") else None
+        tower = None if plan.robust is None else robust_tower(model, plan.robust)
         weights = model.trained(plan.frozen, plan.lora)
         optimizer = torch.optim.AdamW(
             list(weights.values()), lr=plan.rate, betas=BETAS, weight_decay=plan.weight_decay
@@ -62,7 +67,7 @@ def run(
             if rollouts is not None and step >= plan.warm:
                 _sampled(rollouts, plan, step, optimizer, spent)
             else:
-                _one(model, plan, step, reference, optimizer, spent)
+                _one(model, plan, step, reference, tower, optimizer, spent)
             spent.step = step + 1
             if rollouts is not None:
                 check_signal(plan, spent)
@@ -78,20 +83,31 @@ def run(
 
 
 def _one(
-    model: TrainableModel, plan: Plan, step: int, reference: Reference | None, optimizer: Any, spent: Spent
+    model: TrainableModel,
+    plan: Plan,
+    step: int,
+    reference: Reference | None,
+    tower: RobustTower | None,
+    optimizer: Any,
+    spent: Spent,
 ) -> None:
     """One update."""
     examples = [plan.examples[number] for number in plan.batches[step]]
     with flops_of(count=not spent.flops_per_token) as counted:
-        known = None if reference is None else reference.at(step)
-        loss, margin = objective(model, plan, examples, known)
+        if tower is not None:
+            (loss, clean), margin = tower.loss(plan, step), None
+            spent.clean.append(clean)
+        else:
+            known = None if reference is None else reference.at(step)
+            loss, margin = objective(model, plan, examples, known)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
     value = float(loss.detach())
     norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], CLIP)
     check_finite(plan, step, value, float(norm))
     optimizer.step()
-    spent.count(tokens_of(model, plan, examples), value, counted)
+    tokens = tokens_of(model, plan, examples) if tower is None else tower.tokens(len(examples))
+    spent.count(tokens, value, counted)
     if margin is not None:
         spent.margins.append(margin)
 

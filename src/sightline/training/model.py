@@ -17,18 +17,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, GenerationConfig
+from transformers import GenerationConfig
 
-from sightline.cases import Conversation
+from sightline.cases import Conversation, Image
 from sightline.contracts import Decoding
 from sightline.errors import UsageError
+from sightline.records import Pixels
+from sightline.store import decode_picture
 from sightline.targets.local.families import facts_of
 from sightline.targets.local.loading import load_weights
 from sightline.targets.local.model import SMALL_PARAMETERS
 from sightline.targets.local.processors import Fields, ReadBlob, padded, quiet
 from sightline.targets.local.sampling import RowSampler
 from sightline.targets.local.settings import LocalSettings
-from sightline.targets.local.source import KIND, FolderSource
+from sightline.targets.local.source import FolderSource, kind_of
 from sightline.training import lora
 from sightline.tuning import PARTS, Lora, Part
 from sightline.whitebox.prompts import Prompts
@@ -80,18 +82,19 @@ class TrainableModel:
     """The model in a folder, with gradients for its weights.
 
     Raises:
-        UsageError: if the folder cannot be loaded as an image-text-to-text model.
+        UsageError: if the folder cannot be loaded as an image-text-to-text or a language model.
     """
 
     def __init__(self, folder: Path, read: ReadBlob, settings: LocalSettings) -> None:
         source = FolderSource(folder, settings)
         config = source.config()
-        self.folder, self._read = folder, read
+        self.folder, self.settings, self._read = folder, settings, read
         self.route = source.route(config, CACHE_BYTES)
         device = settings.present_device()
         with torch.inference_mode(False):
+            kind, what = kind_of(config)
             self.model: Any = load_weights(
-                AutoModelForImageTextToText, folder, KIND, dtype="float32", device=device, config=config
+                kind, folder, what, dtype="float32", device=device, config=config
             ).eval()
         if device == "cpu" and self.model.num_parameters() < SMALL_PARAMETERS:
             with quiet():
@@ -104,6 +107,10 @@ class TrainableModel:
         self.context = int(getattr(text, "max_position_embeddings", 0) or 0)
         self._pad = int(self.route.tokenizer.pad_token_id or 0)
         self._remembered = lru_cache(maxsize=REMEMBERED)(self._encode)
+
+    def picture(self, image: Image) -> Pixels:
+        """The pixels of a picture, uint8 (height, width, 3)."""
+        return decode_picture(self._read(image.sha256))
 
     def linear_layers(self, frozen: Sequence[Part]) -> list[str]:
         """Names of the linear layers that adapters belong to: all of the parts trained, but the words'."""
@@ -253,11 +260,12 @@ class TrainableModel:
         return found
 
     def _sums(self, rows: Sequence[Encoded]) -> Tensor:
-        logits = self._logits(rows)
+        first = min(row.length - row.answer - 1 for row in rows) if self._facts.text_only else 0
+        logits = self._logits(rows, first)
         numbers, places, ids = list[int](), list[int](), list[Tensor]()
         for number, row in enumerate(rows):
             numbers += [number] * row.answer
-            places += range(row.length - row.answer - 1, row.length - 1)
+            places += range(row.length - row.answer - 1 - first, row.length - 1 - first)
             ids.append(row.tokens["input_ids"][0, row.length - row.answer :])
         at = torch.tensor(numbers, device=self.device)
         read = logits[at, torch.tensor(places, device=self.device)].float()
@@ -276,12 +284,15 @@ class TrainableModel:
             fields[key] = torch.cat([row.pictures[key] for row in rows if key in row.pictures])
         return fields
 
-    def _logits(self, rows: Sequence[Encoded]) -> Tensor:
-        """Predictions of rows of one bucket, (n, t, vocabulary)."""
+    def _logits(self, rows: Sequence[Encoded], first: int = 0) -> Tensor:
+        """Predictions of rows of one bucket, from a place on, (n, t, vocabulary)."""
         fields = self.joined(rows)
         if _ENCODED in fields:  # which `forward` calls otherwise than `generate`
             fields["image_encoder_embeddings"] = fields.pop(_ENCODED)
         fields = {key: value.to(self.device) for key, value in fields.items()}
+        if first:  # a large vocabulary: what is in no answer is not predicted
+            length = fields["input_ids"].shape[1]
+            fields["logits_to_keep"] = torch.arange(first, length, device=self.device)
         found: Tensor = self._speaker(rows)(**fields, use_cache=False).logits
         return found
 

@@ -23,6 +23,7 @@ class Spent:
         moments_from: the step at which the optimizer began.
         losses: of every step.
         margins: of every step of `dpo`: mean of beta times the difference of log-ratios, else empty.
+        clean: of every step of `features`: the loss on the pictures before they are attacked, else empty.
         rewards: of every step that learns from samples, their mean.
         silent: of every such step, the share of groups whose rewards are all equal.
         flops_per_token: as counted in one step; by `trl` with the reference's passes in it.
@@ -32,6 +33,7 @@ class Spent:
     moments_from: int = 0
     losses: list[float] = field(default_factory=list)
     margins: list[float] = field(default_factory=list)
+    clean: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     silent: list[float] = field(default_factory=list)
     tokens: int = 0
