@@ -95,11 +95,13 @@ class AttackEntry(MethodEntry):
     `then` are attacks that go on with what it made; `grid` makes a column of every combination of settings.
     `oracle` says whether an attack that asks the target talks to the bare one or to the defended one of each
     cell; `talks_to` names one target for all, whose script the others are shown. An attack on gradients with
-    `oracle: defended` is crafted on the defended target of each cell.
+    `oracle: defended` is crafted on the defended target of each cell; `defenses` limits that to some of the
+    study's, by their labels.
     """
 
     surrogate: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     oracle: Literal["none", "undefended", "defended"] | None = None
+    defenses: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     talks_to: str | None = None
     then: Annotated[tuple[Entry, ...], BeforeValidator(_several)] = ()
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
