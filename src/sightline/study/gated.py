@@ -34,12 +34,12 @@ def check_gate(
         UsageError: for a name that is none of them, with its line and the nearest ones.
     """
     for name, chosen, there in (
-        ("target", limits.target, targets),
-        ("defense", limits.defense, [each.label for each in defenses]),
+        ("target", limits.target, limits.target if targets is None else tuple(targets)),
+        ("defense", limits.defense, tuple(each.label for each in defenses)),
     ):
-        for each in chosen if there is not None else ():
-            if each not in (known := list(there)):
-                raise complain(("gate", name), nearest(each, known, f"{name} of this study"))
+        for each in chosen:
+            if each not in there:
+                raise complain(("gate", name), nearest(each, there, f"{name} of this study"))
     names = [judge.card.name for judge in judges]
     wanted = limits.judge
     if not wanted or method_of(wanted) in {*names, *filter(None, map(_method, judges))}:

@@ -173,9 +173,9 @@ def refuse_unready(defense: Defense, inner: str, *, provided: bool) -> None:
 
 
 def _unnamed(defense: Defense, role: str) -> str:
-    """What to say of a helper that no setting names: the setting is called as its role, or `model`."""
+    """What to say of a helper that no setting names: the setting is `model`, or called as its role."""
     settings = {each.name for each in fields(defense)}  # type: ignore[arg-type]  # methods are dataclasses
-    key = "model" if role not in settings and "model" in settings else role
+    key = "model" if "model" in settings else role
     head = ", or `head: FOLDER` (a trained classifier)" if key == "detector" and "head" in settings else ""
     return (
         f"defense {defense.card.name!r} asks a model of its own and none is named: write `{key}: TARGET` "

@@ -82,5 +82,5 @@ class Guarded:
         read = self.guard.rows(x, asked)
         losses = torch.zeros(len(x), len(asked), device=read.ids.device).index_add(1, read.pair, read.nll)
         unsafe, safe = losses.unflatten(1, (len(prompts), 2)).unbind(2)
-        penalty = BETA * (safe - unsafe + MARGIN).relu()
-        return penalty[:, [prompts.index(pair.prompt) for pair in pairs]]
+        penalty: Tensor = BETA * (safe - unsafe + MARGIN).relu()
+        return penalty[:, torch.tensor([prompts.index(pair.prompt) for pair in pairs], device=penalty.device)]
