@@ -35,10 +35,16 @@ def plain_page(tmp_path_factory):
     return report.write(write_run(tmp_path_factory.mktemp("plain"), Shape()))
 
 
-def visit(browser, page: Path):
+FOLDS = "details.part, details.pile, details.fold"
+
+
+def visit(browser, page: Path, *, unfolded: bool = True):
+    """Open a page; its sections and cases are unfolded, what is covered stays so."""
     browser.get_log("browser")
     browser.get_log("performance")
     browser.get(page.as_uri())
+    if unfolded:
+        browser.execute_script(f"document.querySelectorAll('{FOLDS}').forEach((fold) => {{ fold.open = true }})")
 
 
 def requests(browser):

@@ -21,10 +21,12 @@ from sightline.report import (
     corrected,
     costs,
     curves,
+    first_screen,
     frontier,
     gallery,
     headline,
     matrix,
+    piles,
     provenance,
     spoken,
     third_party,
@@ -68,6 +70,14 @@ CONTENTS = (
 )
 
 
+STYLES = ("page.css", "first_screen.css")
+
+
+def plural(count: int, what: str) -> str:
+    """`1 case`, `1,240 cases`."""
+    return f"{count:,} {what}" + "s" * (count != 1)
+
+
 def script_hash(script: str) -> str:
     """The source expression that lets a content security policy run exactly this script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -86,6 +96,7 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     )
     environment.filters["visible"] = visible
     environment.filters["label"] = label
+    environment.globals["plural"] = plural
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     names = values.get("judge_names", {})
     environment.filters["judge_name"] = lambda judge: label(names.get(judge) or method_of(judge), 120)
@@ -94,9 +105,10 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
         label(names.get(judge) or method_of(judge), 120) + (", uncalibrated" if judge in uncalibrated else "")
     )
     script = (HERE / "page.js").read_text(encoding="utf-8")
+    css = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     return environment.get_template(template).render(
         **values,
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  (our own file)
+        css=Markup(css),  # noqa: S704  (our own files)
         js=Markup(script),  # noqa: S704  (our own file)
         script_hash=script_hash(script),
     )
@@ -144,6 +156,7 @@ def contents(
     tries = int(lock.get("epochs", 1))
     made = curves.optimizations(cells, results.crafting(requests=False), results)
     absent = {name for name, shown in (("hazards", maps), ("cost", made)) if not shown}
+    trusted, result_tables = trust_section.trust_view(found, cells), tables(cells)
     leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
     cards, n_samples = gallery.cards(results, lock, primary, undefended)
     defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
@@ -160,8 +173,12 @@ def contents(
         "headlines": trust_section.marked(headline.headlines_of(cells), cells),
         "warnings": trust.warnings_of(run, lock, results, redacted=redacted),
         "contents": [entry for entry in CONTENTS if entry[0] not in absent],
-        "tables": tables(cells),
-        "trusted": trust_section.trust_view(found, cells),
+        "titles": dict(CONTENTS),
+        "first": first_screen.first_screen(cells, trusted),
+        "tables": result_tables,
+        "n_lines": sum(len(band.lines) for each in result_tables for band in each.bands),
+        "trusted": trusted,
+        "n_main": sum(len(band.lines) for band in trusted.main),
         "labelled": found.labelled,
         "injections": third_party.injections(cells),
         "injection_notes": third_party.NOTES,
@@ -181,7 +198,9 @@ def contents(
         "no_tradeoff": matrix.NO_TRADEOFF,
         "compositions": matrix.compositions(cells),
         "outcome_names": [outcome.value for outcome in OUTCOME_ORDER],
-        "cards": [gallery.without_texts(card) for card in cards] if redacted else cards,
+        "cards": cards,
+        "piles": piles.piles([gallery.without_texts(c) for c in cards] if redacted else cards, cells),
+        "cases_of_rows": piles.cases_of_rows(cards, cells),
         "gallery_note": f"{len(cards)} of {n_samples:,} samples, selected by key"
         + (", for each series at its largest budget and first seed." if leveled else "."),
         "primary_judge": primary,
