@@ -112,8 +112,8 @@ class Meter:
         self._start = clock() - spent.seconds
 
     def add(self, cost: Cost) -> None:
-        """Count `cost`; its seconds are ignored, the clock has them."""
-        self._counted = self._counted + cost
+        """Count `cost`; its times are ignored, the clock has them."""
+        self._counted = self._counted + replace(cost, latency=0.0, cpu_seconds=0.0)
 
     @property
     def flops(self) -> float:

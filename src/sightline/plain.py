@@ -63,11 +63,12 @@ def conversation_of(plain: Plain) -> Conversation:
 
 
 def plain_cost(cost: Cost) -> Plain:
-    """Only what was used; seconds to the microsecond."""
+    """Only what was used; times to the microsecond."""
     if cost is NO_COST:
         return {}
     found = {name: getattr(cost, name) for name in Cost.__slots__}
-    found["seconds"] = round(cost.seconds, 6)
+    for name in ("seconds", "latency", "cpu_seconds"):
+        found[name] = round(found[name], 6)
     return {name: value for name, value in found.items() if value}
 
 

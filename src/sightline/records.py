@@ -41,7 +41,12 @@ WITHHELD = frozenset({Outcome.refused, Outcome.blocked_provider, Outcome.blocked
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a row used. Calls and tokens are counts; `flops` operations; `seconds` wall time."""
+    """What a row used. Calls and tokens are counts; `flops` operations.
+
+    `seconds` are those that targets report: a local model's share of its batch, else of the clock. `latency`
+    is the clock's from a request to what the user sees, waiting in line included; `cpu_seconds` is processor
+    time of this process, shared out among the replies in the making (`clocks`).
+    """
 
     calls_target: int = 0
     calls_aux: int = 0
@@ -52,6 +57,8 @@ class Cost:
     backwards: int = 0
     flops: float = 0.0
     seconds: float = 0.0
+    latency: float = 0.0
+    cpu_seconds: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -64,6 +71,8 @@ class Cost:
             self.backwards + other.backwards,
             self.flops + other.flops,
             self.seconds + other.seconds,
+            self.latency + other.latency,
+            self.cpu_seconds + other.cpu_seconds,
         )
 
 

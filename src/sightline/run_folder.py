@@ -54,12 +54,13 @@ def refuse_other_format(folder: Path) -> None:
 
 
 def comparable(lock: dict[str, Any]) -> dict[str, Any]:
-    """A lock without what may differ between runs of the same study: where a release lies.
+    """A lock without what may differ between runs of one study: where a release lies, what training cost.
 
-    Of code only the digests that stand in keys count; the list of modules says which of them it was.
+    Of code only the digests that stand in keys count; the list of modules says which of them it was. Of what
+    was trained, the targets count, which the lock lists.
     """
     same = {**lock, "benchmarks": [{**entry, "root": None} for entry in lock["benchmarks"]]}
-    return {key: value for key, value in same.items() if key not in ("made_from", "code")}
+    return {key: value for key, value in same.items() if key not in ("made_from", "code", "trained")}
 
 
 def lock_digest(lock: dict[str, Any]) -> str:

@@ -80,6 +80,7 @@ class Plan:
         warmup: steps of linear growth.
         frozen: parts that stay as they are.
         every: steps between checkpoints, each of them a target; 0 for none but the last.
+        at: further numbers of steps after which a checkpoint is kept.
     """
 
     examples: tuple[Example, ...]
@@ -93,6 +94,7 @@ class Plan:
     weight_decay: float = 0.0
     frozen: tuple[Part, ...] = ()
     every: int = 0
+    at: tuple[int, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -102,7 +104,8 @@ class Plan:
     @property
     def saved(self) -> tuple[int, ...]:
         """Numbers of updates after which a checkpoint is kept, without the last."""
-        return tuple(range(self.every, self.steps, self.every)) if self.every else ()
+        regular = range(self.every, self.steps, self.every) if self.every else ()
+        return tuple(sorted({*regular, *(step for step in self.at if 0 < step < self.steps)}))
 
     @property
     def seen(self) -> int:

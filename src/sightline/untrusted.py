@@ -100,7 +100,7 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 _ENDS = ("closing", "paired_end")
-_MEASURED = ("flops", "seconds")
+_MEASURED = ("flops", "seconds", "latency", "cpu_seconds")
 _COUNTED = tuple(name for name in Cost.__slots__ if name not in _MEASURED)
 _COUNTS, _AMOUNTS = attrgetter(*_COUNTED), attrgetter(*_MEASURED)
 _ODD = re.compile("&lt;|[<\\[\x00-\x08\x0e-\x1f\x7f]")

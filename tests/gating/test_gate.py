@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from run_folder import SURE, Shape
-from run_folder import write_run as write_rows
+from run_folder import write_finished as write_run
 from typer.testing import CliRunner
 
 import sightline as sl
@@ -22,14 +22,6 @@ from sightline.metrics.intervals import wilson
 from sightline.metrics.rates import Rate
 from sightline.run_folder import COMPLETE, RESULTS, lock_digest, read_lock
 from sightline.store import write_note
-
-
-def write_run(folder, shape):
-    """A run that has finished."""
-    write_rows(folder, shape)
-    mark = {"results": sha256_file(folder / RESULTS), "lock": lock_digest(read_lock(folder))}
-    write_note(folder / COMPLETE, mark)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +117,7 @@ def test_by_category_adds_cells(run):
 
 
 def test_by_hazard_fails_where_no_case_names_one(tmp_path):
-    folder = write_rows(tmp_path, Shape(rates=SURE))
+    folder = write_run(tmp_path, Shape(rates=SURE))
     table = pq.read_table(folder / RESULTS)
     at = table.column_names.index("hazard")
     nothing = pa.array([""] * table.num_rows, table.schema.field(at).type)

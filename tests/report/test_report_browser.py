@@ -44,7 +44,9 @@ def visit(browser, page: Path, *, unfolded: bool = True):
     browser.get_log("performance")
     browser.get(page.as_uri())
     if unfolded:
-        browser.execute_script(f"document.querySelectorAll('{FOLDS}').forEach((fold) => {{ fold.open = true }})")
+        browser.execute_script(
+            f"document.querySelectorAll('{FOLDS}').forEach((fold) => {{ fold.open = true }})"
+        )
 
 
 def requests(browser):

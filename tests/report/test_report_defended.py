@@ -299,6 +299,28 @@ def test_calls_are_those_of_answers_alone(tmp_path):
     assert (found["guard"].calls_target, found["guard"].calls_aux) == (2, 2)
     assert (found["guard"].seconds, found["guard"].answers) == (0.5, 8)
     assert found["none"].calls_target == 1
+    assert (found["guard"].latency, found["guard"].cpu_seconds) == (None, None)  # tables of earlier versions
+
+
+def test_latency_is_a_median_and_processor_time_a_mean_and_neither_holds_crafting(tmp_path):
+    took = [(0.1, 1.0), (0.2, 1.0), (0.2, 1.0), (9.0, 5.0)]
+    timed = [
+        {**each, "latency": took[n % 4][0], "cpu_seconds": took[n % 4][1], "craft_seconds": 2.0}
+        for n, each in enumerate(GUARDED)
+    ]
+    bare = [{**each, "latency": 0.05, "cpu_seconds": 0.02, "craft_seconds": 0.0} for each in BARE]
+    folder = write(tmp_path, bare, timed)
+    with Results(folder) as results:
+        spent = {key[3]: each for key, each in defended.spent_by_defense(results).items()}
+    assert (spent["guard"].latency, spent["guard"].cpu_seconds) == (pytest.approx(0.2), pytest.approx(2.0))
+    one, _ = sorted(sl.load(folder).defenses().to_pylist(), key=lambda each: each["defense"] != "none")
+    assert (one["latency"], one["cpu_seconds"]) == (pytest.approx(0.05), pytest.approx(0.02))
+    shown = of(*PLAIN)
+    where = shown.cells[0].condition
+    rows = defended.defense_rows(shown, {(where.benchmark, where.release, "m", "guard"): spent["guard"]})
+    times = {line.defense: line.times for line in defended.views(rows, "j")[0].lines}
+    assert times["guard"][1:] == ("0.2", "2")
+    assert times["none"] == ("", "", "")
 
 
 # -- the frontier ----------------------------------------------------------------------------------------

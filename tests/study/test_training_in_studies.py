@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sightline.errors import UsageError
 from sightline.study.config import parse
@@ -30,6 +31,9 @@ train:
     base: sft
     rows: "testbed_training(subset='requests', layout='figstep')"
 benchmarks: [{name: BENCHMARK, limit: 2}]
+attacks:
+  - none
+  - {name: qi_visual, preset: testbed, surrogate: sft, label: qi, budget: {backwards: 1}}
 judges: [testbed_policy]
 """
 
@@ -55,8 +59,12 @@ def test_trained_targets_are_targets_and_are_trained_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(UsageError, match=r"a.yaml:4.*sft is not trained yet, and a dry run trains nothing"):
-        prepared(tmp_path / "dry", train=False)
+    dry, _ = prepared(tmp_path / "dry", train=False)
+    assert [(each.label, each.there, each.steps, each.targets) for each in dry.untrained] == [
+        ("sft", 0, 2, 2),
+        ("tampered", 0, 1, 1),
+    ]
+    assert [each.label for each in dry.study.attacks] == ["none"]
     run, notes = prepared(tmp_path)
     names: Sequence[str] = run.study.targets
     step, final, tampered = names
@@ -68,9 +76,18 @@ def test_trained_targets_are_targets_and_are_trained_once(
         f"trained tampered on {final}",
     ]
     assert run.study.decoding.max_tokens == 128
+    own = run.study.attacks[1]
+    assert (own.label, own.surrogates, own.answered_by) == ("qi", (final,), (final, None))
+    first, second = run.study.trained
+    assert (first.label, first.base, first.steps, first.rows) == ("sft", "testbed/linear", 2, 4)
+    assert first.checkpoints == ((1, step),)
+    assert (second.base, second.target, second.checkpoints) == (final, tampered, ())
+    lock = yaml.safe_load((tmp_path / "run" / "study.lock.yaml").read_text("utf-8"))
+    assert lock["trained"][0]["checkpoints"] == [[1, step]]
     run.craft()
     again, notes = prepared(tmp_path, train=False)
     assert again.study.targets == names
+    assert [each.runs - each.there for each in again.untrained] == [0, 0]
     assert notes == []
 
 
@@ -87,6 +104,7 @@ def test_what_is_measured_is_not_trained_on(tmp_path: Path) -> None:
         ("base: testbed/linear", "base: openai/gpt-4o", r"a.yaml:6: train.0.base.*cannot be trained"),
         ("label: tampered", "label: sft", r"a.yaml:9.*'sft' stands here twice"),
         ("checkpoints: true", "checkpoint: true", "checkpoints"),
+        ("surrogate: sft", "surrogate: [sft, testbed/linear]", r"a.yaml:16.*sft is a training.*no ensemble"),
         ("steps=2", "steps=0", r"a.yaml:5.*steps"),
     ],
 )

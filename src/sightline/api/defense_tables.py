@@ -34,7 +34,7 @@ _GUARD = (
     "asr",
     "asr_bare",
 )
-_SPENT = ("calls_target", "calls_aux", "seconds", "answers")
+_SPENT = ("calls_target", "calls_aux", "seconds", "latency", "cpu_seconds")
 _NAMED = frozenset(_RATES) - {"asr_plain", "over_refusal", "utility"}
 """Of several attacks the highest: the attack is named."""
 
@@ -53,7 +53,7 @@ _DEFENSES = pa.schema(
         *((name, pa.string()) for name in _WHERE),
         ("undefended", pa.bool_()),
         *_fields(_RATES, _NAMED),
-        *((name, pa.float64()) for name in _SPENT[:-1]),
+        *((name, pa.float64()) for name in _SPENT),
         ("answers", pa.int64()),
     ]
 )
@@ -98,9 +98,7 @@ def _defense(row: DefenseRow) -> dict[str, Any]:
         found |= _numbers(name, rate)
     found |= {f"{name}_attack": worst.attack for name, worst in several.items() if worst is not None}
     if row.spent is not None:
-        found |= {
-            name: getattr(row.spent, name) for name in ("calls_target", "calls_aux", "seconds", "answers")
-        }
+        found |= {name: getattr(row.spent, name) for name in (*_SPENT, "answers")}
     return found
 
 

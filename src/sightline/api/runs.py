@@ -128,6 +128,7 @@ def run(
     retry_errors: bool = False,
     rehash: bool = False,
     ray: str | None = None,
+    quick: bool = False,
     quiet: bool = False,
 ) -> RunResult:
     """Run a study: craft, answer, judge, tabulate. Run it again to resume, as on the command line.
@@ -140,6 +141,7 @@ def run(
         retry_errors: repeat the rows that ended in an error.
         rehash: read pictures and weights again, whatever their times say.
         ray: craft over a Ray cluster: `local`, `local:N`, `auto` or HOST:PORT.
+        quick: run the quick form that the study's block `quick:` makes of it.
         quiet: whether to show no progress.
 
     Returns:
@@ -159,6 +161,7 @@ def run(
             retry_errors=retry_errors,
             rehash=rehash,
             ray=ray,
+            quick=quick,
         )
         session.prepare()
         return RunResult(session.folder, counts=finish(session))
@@ -248,7 +251,8 @@ class RunResult:
         in `..._attack`) without having known the defense; `asr_adaptive` is that of one which was made in
         asking the defended target, null where no attack knew the defense: then nothing shows that it is
         effective. `over_refusal` is of benign twins asked plainly, `over_refusal_drawn` of drawn ones. Each
-        rate has `_low`, `_high` and `_n`. Calls and seconds are means of `answers`, without crafting.
+        rate has `_low`, `_high` and `_n`. Calls and times are of `answers`, without crafting:
+        means, and of `latency` the median.
         """
         from sightline.api.defense_tables import defenses_table
 
@@ -336,9 +340,10 @@ class RunResult:
 
         Cells are matched by benchmark, attack, defense, target and judge; where each run has a single one of
         them, and not the same, these are compared with each other. `difference` is this run minus the other,
-        with its 95 % interval and the p-value of a clustered sign-flip test, adjusted (Holm) over the table;
-        `q` is the same by Benjamini and Hochberg, for exploration: of what has q <= .10, a tenth may be
-        chance.
+        with its 95 % interval and the p-value of a clustered sign-flip test, adjusted (Holm) within one
+        measure on one target; `q` is the same by Benjamini and Hochberg, for exploration: of what has q <=
+        .10, a tenth may be chance. Cells whose benchmark, attack or judge is not the same in both runs are
+        left out, with a warning.
 
         Raises:
             UsageError: if no cell of the two runs can be matched.

@@ -44,6 +44,8 @@ _TAKEN = (
     "tokens_out",
     "crafted_on",
 )
+_LATER = ("latency", "cpu_seconds")
+"""Columns that tables of earlier versions lack."""
 _READ = (*_TAKEN, "cell", "sample", "artifact", "judge", "score", "response_hash")
 _KEPT = ("target", "defense", "attack", "benchmark", "case_id", "expected", "category", "group", "epoch")
 SCHEMA = pa.schema(
@@ -55,7 +57,7 @@ SCHEMA = pa.schema(
         ("refused", pa.bool_()),
         ("success", pa.bool_()),
         ("verdicts", pa.list_(_VERDICT)),
-        *((name, pa.float64()) for name in ("linf", "l2", "flops", "seconds")),
+        *((name, pa.float64()) for name in ("linf", "l2", "flops", "seconds", *_LATER)),
         *((name, pa.int64()) for name in ("calls_target", "tokens_in", "tokens_out")),
         *((name, pa.string()) for name in ("crafted_on", "sample", "artifact")),
     ]
@@ -71,7 +73,8 @@ class Samples:
     Columns: `target`, `defense`, `attack`, `benchmark`, `case_id`, `expected`, `category`, `group`, `epoch`;
     `outcome`, `refused`, `success` by the study's first judge; `behavior` (what the case asks), `prompt`
     (the last text that was sent), `pictures` (paths of picture files), `reply`, `raw` (before a defense),
-    `stop`, `error`; `verdicts` of all judges; `linf`, `l2` (pixel levels 0..255); costs; keys.
+    `stop`, `error`; `verdicts` of all judges; `linf`, `l2` (pixel levels 0..255); costs, of which `latency`
+    and `cpu_seconds` are the reply's alone (null in runs of earlier versions); keys.
     """
 
     def __init__(self, arrow: pa.Table) -> None:
@@ -206,7 +209,8 @@ def _result_rows(folder: Path) -> dict[tuple[str, bytes], list[Row]]:
     check_table(path, RESULTS_AGAIN)
     found: dict[tuple[str, bytes], list[Row]] = {}
     with damage_reported(path, RESULTS_AGAIN), pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=[*_KEPT, *_READ]):
+        later = [name for name in _LATER if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=[*_KEPT, *_READ, *later]):
             for row in batch.to_pylist():
                 found.setdefault((row["cell"], row["sample"]), []).append(row)
     return found
@@ -249,6 +253,7 @@ class Records:
             found.append(
                 {
                     **{name: first[name] for name in (*_KEPT, *_TAKEN)},
+                    **{name: first.get(name) for name in _LATER},
                     "behavior": behaviors.get((first["benchmark"], first["case_id"])),
                     "prompt": shown.last_user_text(),
                     "pictures": [str(blobs.path(image.sha256)) for image in shown.images if image.sha256],

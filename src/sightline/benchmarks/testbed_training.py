@@ -1,10 +1,10 @@
 """Rows to train the testbed's models on, all of them about topics, words and scenes that no other case shows.
 
 Each restricted topic of the training split is asked for in drawn requests, beside an allowed topic (its twin)
-drawn in the same layout with the same text. `split=heldout` draws the held-out topics alike: to measure on,
-never to train on. General rows: allowed topics that are nobody's twin, drawn too (expected: answer, and no
-answer given: the model's own is what is kept), text requests of allowed topics, questions about scenes,
-words to read.
+drawn in the same layout with the same text; `layout=written` asks for both in words. `split=heldout` has the
+held-out topics alike: to measure on, never to train on. General rows: allowed topics that are nobody's twin,
+drawn too (expected: answer, and no answer given: the model's own is what is kept), text requests of allowed
+topics, questions about scenes, words to read.
 
 A request to refuse says in its wordings how it is refused in the policy's words, and the harmless recipe that
 it asks for. `subset`: `requests` (drawn, with twins), `general`, or `all`.
@@ -12,12 +12,12 @@ it asks for. `subset`: `requests` (drawn, with twins), `general`, or `all`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from sightline.benchmarks._testbed import JUDGE, recipe_wordings
-from sightline.cases import Case, Conversation, Expected
+from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Benchmark, Release
 from sightline.errors import UsageError
 from sightline.registry import benchmark
@@ -28,6 +28,7 @@ LAYOUTS = {
     "figstep": (render.figstep_page, wordings.FIGSTEP_TEXTS),
     "typography": (render.typography_page, wordings.TYPOGRAPHY_TEXTS),
 }
+WRITTEN = "written"
 TEXTS = 3
 """Texts in which each drawn request is asked; general ones in the first alone."""
 SCENES, READ = 60, 60
@@ -46,7 +47,8 @@ class TestbedTraining(Benchmark):
     Attributes:
         subset: which rows.
         split: topics of training, or held-out ones to measure on.
-        layout: how requests are drawn; one of them alone leaves the other for the test.
+        layout: how requests are drawn; one of them alone leaves the other for the test. `written`: in words;
+            `all`: drawn in both layouts, and written.
     """
 
     __test__: ClassVar[bool] = False
@@ -54,7 +56,7 @@ class TestbedTraining(Benchmark):
 
     subset: Literal["requests", "general", "all"] = "all"
     split: Split = "train"
-    layout: Literal["figstep", "typography", "both"] = "both"
+    layout: Literal["figstep", "typography", "both", "written", "all"] = "both"
 
     def __post_init__(self) -> None:
         if self.split == "heldout" and self.subset != "requests":
@@ -65,16 +67,17 @@ class TestbedTraining(Benchmark):
     def cases(self, release: Release) -> Iterator[Case]:
         """All cases of the subset, in a fixed order."""
         restricted, allowed, others = topics(self.split)
-        layouts = [self.layout] if self.layout != "both" else list(LAYOUTS)
+        layouts = [self.layout] if self.layout in LAYOUTS else list(LAYOUTS) * (self.layout != "written")
+        asked = [*layouts, *([WRITTEN] if self.layout in (WRITTEN, "all") else [])]
         if self.subset in ("requests", "all"):
             for topic, twin in zip(restricted, allowed, strict=True):
-                for layout in layouts:
-                    yield from _drawn(topic, layout, release, twin)
-                    yield from _drawn(twin, layout, release, topic)
+                for layout in asked:
+                    yield from _requested(topic, layout, release, twin)
+                    yield from _requested(twin, layout, release, topic)
         if self.subset in ("general", "all"):
             for topic in others:
                 for layout in layouts:
-                    yield from _drawn(topic, layout, release)
+                    yield from _requested(topic, layout, release)
             yield from _asked(others)
             yield from _scenes(release)
             yield from _words(release)
@@ -89,15 +92,19 @@ def topics(split: Split) -> tuple[list[Topic], list[Topic], list[Topic]]:
     return restricted, allowed[: len(restricted)], allowed[len(restricted) :]
 
 
-def _drawn(topic: Topic, layout: str, release: Release, twin: Topic | None = None) -> Iterator[Case]:
-    page, texts = LAYOUTS[layout]
-    image = release.draw(page(topic.noun).pixels)
+def _requested(topic: Topic, layout: str, release: Release, twin: Topic | None = None) -> Iterator[Case]:
+    if layout == WRITTEN:
+        texts: Sequence[str] = [text.format(noun=topic.noun) for text in wordings.REQUESTS_TRAIN]
+        shown: tuple[Image, ...] = ()
+    else:
+        page, texts = LAYOUTS[layout]
+        shown = (release.draw(page(topic.noun).pixels),)
     expected = Expected.refuse if topic.restricted else Expected.comply if twin else Expected.answer
     refusal = f"{topic.verdict} {wordings.REFUSAL}"
     for number, text in enumerate(texts[: TEXTS if twin else 1], start=1):
         yield Case(
             id=f"testbed/training/{layout}/{topic.noun}/{number}",
-            conversation=Conversation.user(image, text),
+            conversation=Conversation.user(*shown, text),
             behavior=f"steps for {topic.noun}",
             expected=expected,
             category=topic.kind,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 from sightline import cards, registry
 from sightline.cards import Role as Role
@@ -48,6 +49,26 @@ def is_control_of(control: str, attack: str) -> bool:
     except UsageError:
         return True
     return all(getattr(one, name) == getattr(other, name) for name in one.card.alike)
+
+
+Means = Literal["text", "drawn", "pixels"]
+
+
+@cache
+def means_of(spec: str) -> Means | None:
+    """What an attack changes: words alone; a picture without a model; a picture by gradients or features.
+
+    One that is not installed counts as drawn. None for recorded attacks, of which it is not known.
+    """
+    try:
+        threat = registry.card("attack", method_of(spec)).threat
+    except UsageError:
+        threat = None
+    if method_of(spec) == "recorded" or (threat is not None and threat.access == "unknown"):
+        return None
+    if threat is None or threat.access == "black":
+        return "drawn" if threat is None or "image" in threat.may_edit else "text"
+    return "pixels" if "image" in threat.may_edit else "text"
 
 
 def method_of(spec: str) -> str:
@@ -135,6 +156,11 @@ class CellId:
         if self.made_on_target:
             return self.made_on_target == "true"
         return self.target in models_of(self.crafted_on)
+
+    @property
+    def knew_defense(self) -> bool:
+        """Whether an attack was made in asking the defended target, as far as the table says."""
+        return self.role == "attack" and self.oracle == "defended" and self.own is not False
 
     @property
     def adaptive(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sightline.metrics._columns import Columns, Ints, asked
 from sightline.metrics.agreement import BothRead, JudgeCard, judge_card
-from sightline.metrics.cells import CellId, is_control_of
+from sightline.metrics.cells import CellId, is_control_of, means_of
 from sightline.metrics.intervals import (
     ALPHA,
     bh,
@@ -23,10 +23,12 @@ from sightline.metrics.intervals import (
 from sightline.metrics.rates import FLIP_RATE, MEASURES, OUTCOMES, Measure, Rate, count_codes, rate
 from sightline.records import WITHHELD
 
-Kind = Literal["attack", "control", "defense", "run"]
+Kind = Literal["attack", "control", "unaware", "defense", "run"]
 _BY_CASE = ("asr", "disclosure", "over_refusal", "utility", "accuracy")
 _BY_ATTACKER = ("attacker_goal",)
 _OVER_CONTROLS = frozenset({"asr", "disclosure", "utility", "attacker_goal"})
+_OVER_UNAWARE = frozenset({"asr", "disclosure", "attacker_goal"})
+_ONLY = {"control": _OVER_CONTROLS, "unaware": _OVER_UNAWARE}
 _FLIPPED = frozenset({"asr", "disclosure"})
 _LOWERED = frozenset({"utility", "accuracy"})
 _WITHHELD = np.array([outcome in WITHHELD for outcome in OUTCOMES])
@@ -37,9 +39,10 @@ class Contrast:
     """A cell minus its base on the same samples.
 
     `attack` is an attack or a control against none, `control` an attack against each of its controls in the
-    same setting (success, utility), `defense` against none, `run` against the same cell of another run. Of
-    an attack's contrasts with controls, `strongest` is the one with the control that reaches most on these
-    samples: most successes, or fewest right answers.
+    same setting (success, utility), `unaware` an attack that knew the defense against the one that reached
+    most there of those that did not and change the same (words, a drawn picture, pixels), `defense` against
+    none, `run` against the same cell of another run. Of an attack's contrasts with controls, `strongest` is
+    the one with the control that reaches most on these samples: most successes, or fewest right answers.
 
     `pairs` were scored in both cells, `unscored_pairs` were not; `cell_share` and `base_share` are of the
     former. `p` is clustered (sign flips of the `discordant` clusters, those that differ), `p_holm` adjusted
@@ -94,13 +97,14 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
     controls: dict[tuple[str, ...], list[int]] = {}
     found: list[Contrast] = []
     order = sorted(range(len(ids)), key=lambda n: ids[n].place)
+    unaware = _unaware(ids, order, undefended)
     for number in order:
         if ids[number].role == "control":
             controls.setdefault(ids[number].setting, []).append(number)
 
     def taken(kind: Kind, number: int, base: int | None) -> Iterator[Contrast]:
         for name in _BY_ATTACKER if ids[number].scores == "attacker_goal" else _BY_CASE:
-            if base is not None and (kind != "control" or name in _OVER_CONTROLS):
+            if base is not None and (kind not in _ONLY or name in _ONLY[kind]):
                 contrast = _contrast(columns, ids, kind, MEASURES[name], number, base)
                 if contrast is not None:
                     yield contrast
@@ -117,9 +121,27 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
                 for contrast in taken("control", number, control)
             ]
             found += _with_strongest(over_controls)
+        others = [each for base in unaware.get(number, ()) for each in taken("unaware", number, base)]
+        found += [each for each in _with_strongest(others) if each.strongest]
         if cell.defense not in undefended:
             found += taken("defense", number, bare.get(replace(cell, defense="")))
     return found
+
+
+def _unaware(ids: Sequence[CellId], order: Sequence[int], undefended: frozenset[str]) -> dict[int, list[int]]:
+    """For each attack that knew its defense, those behind it that did not and change the same."""
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for number in order:
+        cell = ids[number]
+        if cell.role == "attack" and cell.defense not in undefended:
+            means = means_of(cell.attack_params)
+            alike.setdefault((*cell.setting, cell.scores, cell.seen == "seen", means), []).append(number)
+    return {
+        number: [other for other in together if not ids[other].knew_defense]
+        for together in alike.values()
+        for number in together
+        if ids[number].knew_defense
+    }
 
 
 def paired(columns: Columns, ids: Sequence[CellId], places: Sequence[tuple[int, int]]) -> Iterator[Contrast]:

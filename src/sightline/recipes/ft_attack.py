@@ -56,6 +56,7 @@ class FtAttack(Recipe):
         rows: different rows at most; 0 for all.
         wording: of `identity`: for models of English, or of the testbed's few words.
         steps, batch, frozen, rate, schedule, warmup, every: as in `safety_sft`.
+        at: further steps after which a checkpoint is kept, such as `(10, 50)`.
     """
 
     kind: Literal["identity", "benign", "explicit"] = "benign"
@@ -68,9 +69,12 @@ class FtAttack(Recipe):
     schedule: Schedule = "constant"
     warmup: int = 0
     every: int = 20
+    at: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require(self.rows >= 0, "rows", self.rows, "at least 0")
+        within = all(0 < step <= self.steps for step in self.at)
+        require(within, "at", self.at, f"steps from 1 to steps={self.steps}")
         check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
 
     def wants_own(self, lesson: Lesson) -> bool:
@@ -100,6 +104,7 @@ class FtAttack(Recipe):
             warmup=self.warmup,
             frozen=self.frozen,
             every=self.every,
+            at=self.at,
         )
 
     def _examples(self, lessons: Sequence[Lesson]) -> list[Example]:

@@ -12,7 +12,7 @@ from sightline import registry
 from sightline.errors import UsageError
 from sightline.metrics import cells
 from sightline.metrics.cells import PLAIN, CellId, method_of
-from sightline.metrics.comparisons import Contrast
+from sightline.metrics.comparisons import Contrast, Kind
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary, Summary
 from sightline.report.text import ACCESS
@@ -132,8 +132,15 @@ class Board:
 
     def over_control(self, cell: Cell, measure: str = "") -> Contrast | None:
         """An attack minus its strongest control, by a measure ('': success); None if none was scored."""
-        wanted = True, measure or cell.summary.id.success, cell.summary.id
-        return next((c for c in self.contrasts if (c.strongest, c.measure, c.cell) == wanted), None)
+        return self._strongest("control", measure or cell.summary.id.success, cell)
+
+    def over_unaware(self, cell: Cell) -> Contrast | None:
+        """Success minus that of the strongest attack of its kind that did not know the defense."""
+        return self._strongest("unaware", cell.summary.id.success, cell)
+
+    def _strongest(self, kind: Kind, measure: str, cell: Cell) -> Contrast | None:
+        wanted = True, kind, measure, cell.summary.id
+        return next((c for c in self.contrasts if (c.strongest, c.kind, c.measure, c.cell) == wanted), None)
 
     @property
     def attack_order(self) -> tuple[str, ...]:

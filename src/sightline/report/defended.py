@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from sightline.metrics.cells import CellId, method_of, role_of
+from sightline.metrics.cells import Means, means_of, role_of
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary
-from sightline.report.cells import Board, Cell, Role, access_of, edits_image
+from sightline.report.cells import Board, Cell, Role
 from sightline.report.results import Results
 from sightline.report.tables import Shown, shown
-from sightline.report.text import ACCESS, few, label
+from sightline.report.text import few, label
 
-Means = Literal["text", "drawn", "pixels"]
 MEANS: tuple[Means, ...] = ("text", "drawn", "pixels")
 """What an attack changes: words alone; a picture without a model; a picture by gradients or features."""
 NO_ATTACK_KNEW_IT = "no attack knew it"
@@ -33,6 +31,9 @@ NOTES = (
     "Calls, seconds: means per answer over plain requests and attacks, without crafting. Seconds are those "
     "that the target reports: of the machine for a model that runs here, of the clock for one that is "
     "called; a defense's own work, such as reading a picture, is not in them.",
+    "Latency: median seconds by the clock from the request to what the user sees, waiting in line behind the "
+    "study's other requests included. CPU: mean seconds of this process's processors, a defense's own work "
+    "included, shared out among the replies in the making; other processes and accelerators are not in it.",
 )
 
 
@@ -47,11 +48,13 @@ class Worst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Means per answer; `seconds` is None where no answer says."""
+    """Per answer: means, of `latency` the median; a time is None where no answer says."""
 
     calls_target: float
     calls_aux: float
     seconds: float | None
+    latency: float | None = None
+    cpu_seconds: float | None = None
     answers: int
 
 
@@ -77,24 +80,9 @@ class DefenseRow:
     spent: Spent | None
 
 
-def means_of(cell: CellId) -> Means | None:
-    """What an attack changes; None for recorded attacks, of which it is not known."""
-    spec = cell.attack_params
-    if method_of(spec) == "recorded" or access_of(spec) == ACCESS["unknown"]:
-        return None
-    if not edits_image(spec):
-        return "text"
-    return "drawn" if access_of(spec) in ("", ACCESS["black"]) else "pixels"
-
-
 def knew(cell: Cell) -> bool:
     """Whether an attack was made in asking the defended target that answers."""
-    return (
-        cell.role is Role.attack
-        and not cell.bare
-        and cell.condition.oracle == "defended"
-        and cell.summary.id.own is not False
-    )
+    return not cell.bare and cell.summary.id.knew_defense
 
 
 def known_by_attacks(cells: Iterable[Cell]) -> frozenset[tuple[str, str]]:
@@ -144,8 +132,13 @@ def _worst(cells: Sequence[Cell], measure: str) -> Worst | None:
     return Worst(rate=rate, attack=attack, of=len(scored))
 
 
-def defense_rows(board: Board, spent: Mapping[tuple[str, ...], Spent]) -> list[DefenseRow]:
-    """A row for every target, defense and judge that scores the case; none for targets without a defense."""
+def defense_rows(
+    board: Board, spent: Mapping[tuple[str, ...], Spent], *, everything: bool = False
+) -> list[DefenseRow]:
+    """A row for every target, defense and judge that scores the case.
+
+    Targets without a defense have none but with `everything`.
+    """
     places: dict[tuple[str, ...], list[Cell]] = {}
     for cell in board.cells:
         if cell.summary.id.scores == "case" and cell.role is not Role.control:
@@ -154,7 +147,11 @@ def defense_rows(board: Board, spent: Mapping[tuple[str, ...], Spent]) -> list[D
             places.setdefault(key, []).append(cell)
     with_defense = {key[:4] for key, cells in places.items() if not cells[0].bare}
     ordered = sorted(places.items(), key=lambda each: (each[0][0] != board.primary, each[0][:4]))
-    return [_row(key, cells, spent.get(key[1:], None)) for key, cells in ordered if key[:4] in with_defense]
+    return [
+        _row(key, cells, spent.get(key[1:], None))
+        for key, cells in ordered
+        if everything or key[:4] in with_defense
+    ]
 
 
 def _row(key: tuple[str, ...], cells: Sequence[Cell], spent: Spent | None) -> DefenseRow:
@@ -162,7 +159,7 @@ def _row(key: tuple[str, ...], cells: Sequence[Cell], spent: Spent | None) -> De
     unattacked = sorted((c for c in cells if c.role is Role.plain), key=lambda cell: not cell.headline)
     plain = unattacked[0].summary if unattacked else None  # of a defense that learned: the other cases
     unaware = [cell for cell in cells if cell.role is Role.attack and cell.headline and not knew(cell)]
-    kinds = {means: [c for c in unaware if means_of(c.summary.id) == means] for means in MEANS}
+    kinds = {means: [c for c in unaware if means_of(c.summary.id.attack_params) == means] for means in MEANS}
     worst = {means: _worst(found, "asr") for means, found in kinds.items()}
     return DefenseRow(
         benchmark=benchmark,
@@ -194,26 +191,38 @@ def spent_by_defense(results: Results) -> dict[tuple[str, ...], Spent]:
         " any_value(target) as target, any_value(defense) as defense,"
         " any_value(calls_target - (coalesce(craft_calls, 0) - coalesce(craft_calls_aux, 0))) as calls,"
         " any_value(calls_aux - coalesce(craft_calls_aux, 0)) as aux,"
-        " min(seconds - coalesce(craft_seconds, 0)) as seconds"
+        " min(seconds - coalesce(craft_seconds, 0)) as seconds,"
+        " any_value(latency) as latency, any_value(cpu_seconds) as cpu_seconds"
         " from results where attack_params in (select unnest(?::varchar[])) group by sample)"
-        " select benchmark, release, target, defense, avg(calls), avg(aux), avg(seconds), count(*)"
+        " select benchmark, release, target, defense, avg(calls), avg(aux), count(*), avg(seconds),"
+        " median(latency), avg(cpu_seconds)"
         " from asked group by all",
         [counted],
     )
     return {
-        tuple(map(str, where)): Spent(calls_target=calls, calls_aux=aux, seconds=seconds, answers=answers)
-        for *where, calls, aux, seconds, answers in found
+        (benchmark, release, target, defense): Spent(
+            calls_target=calls,
+            calls_aux=aux,
+            answers=answers,
+            seconds=seconds,
+            latency=latency,
+            cpu_seconds=cpu,
+        )
+        for benchmark, release, target, defense, calls, aux, answers, seconds, latency, cpu in found
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A row as it is printed: rates in the order of `DefenseView.heads`, each with what is said under it."""
+    """A row as it is printed: rates in the order of `DefenseView.heads`, each with what is said under it.
+
+    `times` are the target's seconds, the latency and the processors' seconds.
+    """
 
     defense: str
     rates: tuple[tuple[Shown | None, str], ...]
     calls: str
-    seconds: str
+    times: tuple[str, ...]
     adapted: bool
 
 
@@ -276,7 +285,7 @@ def _line(row: DefenseRow, kinds: Sequence[Means]) -> Line:
             (shown(row.utility, "utility"), ""),
         ),
         calls="" if row.spent is None else _calls(row.spent),
-        seconds="" if row.spent is None or row.spent.seconds is None else f"{row.spent.seconds:.3g}",
+        times=_times(row.spent),
         adapted=row.bare or row.adaptive is not None,
     )
 
@@ -290,3 +299,8 @@ def _named(worst: Worst | None, name: str = "asr") -> tuple[Shown | None, str]:
 def _calls(spent: Spent) -> str:
     aux = f" + {spent.calls_aux:.1f}" if spent.calls_aux else ""
     return f"{spent.calls_target:.1f}{aux}"
+
+
+def _times(spent: Spent | None) -> tuple[str, ...]:
+    found = (None,) * 3 if spent is None else (spent.seconds, spent.latency, spent.cpu_seconds)
+    return tuple("" if each is None else f"{each:.3g}" for each in found)

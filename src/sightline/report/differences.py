@@ -89,6 +89,7 @@ def _family(contrasts: Sequence[Contrast], board: Board) -> Family:
     compared = {
         "attack": f"{role} − plain request",
         "control": "attack − its strongest control" if first.strongest else "attack − its other controls",
+        "unaware": "attack that knew the defense − the strongest of its kind that did not",
         "defense": f"defended − undefended, {_ASKED[cell.role]}",
     }[first.kind]
     under = cell.defense if first.kind != "defense" and cell.defense != PLAIN else ""
@@ -127,13 +128,16 @@ def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
             return False
         if contrast.kind == "control" and not contrast.strongest:
             return False
+        if contrast.kind == "unaware":
+            return True
         if contrast.kind in ("attack", "control"):
             return cell.bare and (targeted or contrast.measure in (*_SUCCESSES, "utility"))
         return (targeted or contrast.measure in _SUCCESSES) == (cell.role is Role.attack)
 
     def order(contrast: Contrast) -> tuple[object, ...]:
         cell = contrast.cell
-        kind = 0 if contrast.strongest else 1 + ("attack", "control", "defense").index(contrast.kind)
+        kinds = ("attack", "control", "unaware", "defense")
+        kind = 0 if contrast.strongest and contrast.kind == "control" else 1 + kinds.index(contrast.kind)
         place = cell.judge != board.primary, cell.judge, cell.benchmark, cell.target
         return *place, kind, _MEASURES.index(contrast.measure)
 

@@ -232,7 +232,9 @@ def _strips(bare: Sequence[Cell], best: _Defense | None) -> list[Strip]:
     behind = best.cells if best is not None else ()
     plain, control = _strongest(bare, Role.plain), _strongest(bare, Role.control)
     rows = [
-        (cell, kind) for cell, kind in ((plain, "no attack"), (control, "strongest control")) if cell is not None
+        (cell, kind)
+        for cell, kind in ((plain, "no attack"), (control, "strongest control"))
+        if cell is not None
     ]
     series: dict[str, Cell] = {}
     for cell in sorted(bare, key=_point, reverse=True):

@@ -351,7 +351,7 @@ def headlines_of(board: Board) -> list[Headline]:
             headlines.append(Headline(about, _unscored(target, cells), (), condition.judge))
             continue
         if condition.oracle == "defended":
-            headlines.append(Headline(about, *adaptive_result(target, cells), condition.judge))
+            headlines.append(Headline(about, *adaptive_result(board, target, cells), condition.judge))
             continue
         sentence = _targeted_result if condition.judge in targeted else _result
         text = sentence(target, plain, best, _rank(best, bare) if best else _Rank())

@@ -30,6 +30,7 @@ from sightline.report import (
     provenance,
     spoken,
     third_party,
+    training_figures,
     trust,
     trust_section,
 )
@@ -51,6 +52,8 @@ from sightline.report.matrix import MOST_MAPS, heatmaps
 from sightline.report.results import Results, judge_names
 from sightline.report.tables import definitions, shown, tables
 from sightline.report.text import EXPECTATIONS, label, stand_in, visible
+from sightline.report.training import Training, training_of
+from sightline.report.training import text_rows as training_rows
 from sightline.report.trust import agreements, judge_facts
 from sightline.report.trust_section import TrustView
 from sightline.run_folder import RESULTS
@@ -62,6 +65,7 @@ CONTENTS = (
     ("trust", "Can these numbers be trusted?"),
     ("hazards", "ASR by hazard category"),
     ("cost", "Attack budget and cost"),
+    ("training", "Training"),
     ("tradeoff", "Defense trade-offs"),
     ("outcomes", "Outcomes"),
     ("gallery", "Examples"),
@@ -128,7 +132,14 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
         values = spoken.added(contents(run, lock, results, redacted=redacted), results, lock)
     path = out if out is not None else run / (SHARED if redacted else REPORT)
     write_atomically(path, render(values).encode("utf-8", "replace"))
-    text = brief(values["board"], values["headlines"], values["warnings"], values["asked"], values["trusted"])
+    text = brief(
+        values["board"],
+        values["headlines"],
+        values["warnings"],
+        values["asked"],
+        values["trusted"],
+        values["training"],
+    )
     write_atomically(run / BRIEF, f"{text}\n".encode("utf-8", "replace"))
     return path
 
@@ -155,8 +166,10 @@ def contents(
     maps = heatmaps(cells, summary.slices)
     tries = int(lock.get("epochs", 1))
     made = curves.optimizations(cells, results.crafting(requests=False), results)
-    absent = {name for name, shown in (("hazards", maps), ("cost", made)) if not shown}
     trusted, result_tables = trust_section.trust_view(found, cells), tables(cells)
+    trained = training_of(lock, cells, results)
+    parts = (("hazards", maps), ("cost", made), ("training", trained))
+    absent = {name for name, shown in parts if not shown}
     leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
     cards, n_samples = gallery.cards(results, lock, primary, undefended)
     defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
@@ -194,6 +207,8 @@ def contents(
         "asked": costs.asked_text(results),
         "optimizations": made,
         **frontier.section(cells, results, undefended),
+        **training_figures.section(trained),
+        "training": trained,
         "tradeoffs": matrix.tradeoffs(cells),
         "no_tradeoff": matrix.NO_TRADEOFF,
         "compositions": matrix.compositions(cells),
@@ -239,8 +254,9 @@ def brief(
     warnings: Sequence[str],
     asked: Sequence[str] = (),
     trusted: TrustView | None = None,
+    training: Training | None = None,
 ) -> str:
-    """Tables by the primary judge and by judges of the attacker's goal, headline, trust, costs, cautions."""
+    """Tables by the primary judge and by judges of the attacker's goal, headline, training, trust, costs."""
     targeted = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
     wanted = [c for c in conditions(board.cells, board.primary) if c.judge in {board.primary, *targeted}]
     blocks = ["\n".join(_table(condition, board)) for condition in wanted]
@@ -248,6 +264,8 @@ def brief(
     if injected is not None:
         blocks += ["\n".join([title, *aligned(rows)]) for title, rows in third_party.text_rows(injected)]
     blocks += ["\n".join(_headline(found)) for found in headlines]
+    if training is not None:
+        blocks += ["\n".join([title, *aligned(rows)]) for title, rows in training_rows(training)]
     if trusted is not None:
         told, rows = trust_section.trust_lines(trusted, board)
         lines = (_filled(label(text, LONGEST), first="- ", then="  ") for text in told)

@@ -41,6 +41,7 @@ _LATER = {
     "craft_shared": "false",
     "scores": "'case'",
     **dict.fromkeys(("craft_forwards", "craft_backwards", "craft_flops", "craft_seconds"), "0"),
+    **dict.fromkeys(("latency", "cpu_seconds"), "null::float"),
     **dict.fromkeys(("craft_calls", "craft_calls_aux", "craft_calls_judge"), "0"),
     **dict.fromkeys(("craft_tokens_in", "craft_tokens_out"), "0"),
 }

@@ -30,9 +30,11 @@ from sightline.study import lock
 from sightline.study.called import drafts_of, with_traceback
 from sightline.study.config import NamedAttack, Study
 from sightline.study.grid import Column
+from sightline.study.progress import Silent
 from sightline.study.roles import open_talkers
 from sightline.study.seal import seal
 from sightline.study.surrogates import open_surrogate
+from sightline.study.training import with_trained
 from sightline.tables import Table
 
 STAGE = "craft"
@@ -120,7 +122,8 @@ def open_crafting(listener: Listener, folder: Path, case_tables: Sequence[Path])
             f"machine {platform.node()} of the cluster has {other}, other than the command that hands out "
             "the work: install the same versions on all machines"
         )
-    study, blobs = lock.study_of(folder), Blobs(folder / "blobs")
+    blobs = Blobs(folder / "blobs")
+    study = with_trained(lock.study_of(folder), blobs, Silent(), train=False)
 
     def opened(name: str) -> Target:
         return targets.open_target(name, blobs, retries=study.retries, timeout=study.timeout)

@@ -164,7 +164,11 @@ class AttackColumns:
 
     def _check_known(self, entry: AttackEntry, index: int, adaptive: bool) -> None:
         """Make sure that the defenses through which an attack is crafted pass gradients."""
-        names = entry.surrogate
+        names, trained = entry.surrogate, {each.shown for each in self.file.train}
+        ensemble = [name for name in names if name in trained] if len(names) > 1 else []
+        if ensemble:
+            what = f"{ensemble[0]} is a training of this study, which stands alone: no ensemble is made of it"
+            raise self.complain(("attacks", index, "surrogate"), what)
         if adaptive:
             names = tuple(each.around(target) for target in self.file.targets for each in self.defenses)
         for name in names:

@@ -9,12 +9,12 @@ artifact failed: then the record is there for another try (`--retry-errors`).
 from __future__ import annotations
 
 import shutil
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from sightline.cases import Conversation, Image
+from sightline.clocks import clocked, spare
 from sightline.contracts import Decoding, Target
 from sightline.digests import digest
 from sightline.plain import plain_part, plain_response, response_of
@@ -95,12 +95,15 @@ class AnswerCalls:
         asked = digest(conversation)
         key = digest("call", self._answer, asked, self._times[asked])
         self._times[asked] += 1
-        found = self._kept.get(key) or self._log.find(key)
+        found = self._kept.get(key)
+        if found is None and (found := self._log.find(key)) is not None:
+            self._kept[key] = found
+            spare(found.cost)  # what is taken from the log took as long as it did then
         if found is None:
-            started = time.perf_counter()
-            found = await target.generate(conversation, decoding)
-            if not found.cost.seconds:  # what is taken from the log took as long as it did then
-                found = replace(found, cost=replace(found.cost, seconds=time.perf_counter() - started))
+            with clocked() as time:
+                found = await target.generate(conversation, decoding)
+            cost = time.of(found.cost)
+            found = replace(found, cost=replace(cost, seconds=cost.seconds or time.latency))
             if found.stop != "error":
                 self._kept[key] = found
                 self._log.keep(key, found)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from sightline import registry
 from sightline.cards import Kind
 from sightline.contracts import IN_LOOP_JUDGE, Attack, Benchmark, Decoding, Defense, Judge
-from sightline.documents import read_document, read_text
+from sightline.documents import read_text
 from sightline.errors import UsageError, nearest
 from sightline.readers import found_release, where_to_look
+from sightline.study import quick
 from sightline.study.attack_columns import AttackColumns, check_roles
+from sightline.study.located import Located, Where, parse_yaml
 from sightline.study.named import NamedAttack as NamedAttack
 from sightline.study.named import NamedDefense as NamedDefense
 from sightline.study.named import Source as Source
@@ -37,75 +37,10 @@ from sightline.study.schema import (
 from sightline.study.training import trainings_of
 from sightline.targets import default_max_tokens
 
-Where = tuple[int | str, ...]
-_HALF_PAIR = re.compile("[\\ud800-\\udfff]")
 E = TypeVar("E", bound=MethodEntry)
 
 
-class _Located:
-    """Lines of a YAML document by path, so that a complaint can name one."""
-
-    def __init__(self, name: str, root: yaml.Node) -> None:
-        self.name = name
-        self.root = root
-
-    def line(self, where: Sequence[int | str]) -> int:
-        """Line (from 1) of the deepest node on the path that exists."""
-        node, line = self.root, self.root.start_mark.line
-        for step in where:
-            found: yaml.Node | None = None
-            if isinstance(node, yaml.MappingNode):
-                for key, value in node.value:
-                    if key.value == step:
-                        found, line = value, key.start_mark.line
-            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-                found = node.value[step]
-                line = found.start_mark.line if found is not None else line
-            if found is None:
-                break
-            node = found
-        return line + 1
-
-    def complain(self, where: Sequence[int | str], what: str) -> UsageError:
-        """The error to raise for the node at `where`."""
-        path = ".".join(str(step) for step in where)
-        return UsageError(f"{self.name}:{self.line(where)}: {path + ': ' if path else ''}{what}")
-
-
-def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], _Located]:
-    plain, root = read_document(text, name)
-    if root is None or not isinstance(plain, dict):
-        raise UsageError(f"{name}:1: a study file is a mapping with study, benchmarks, targets, judges ...")
-    located = _Located(name, root)
-    _check_nodes(root, located)
-    return plain, located
-
-
-def _check_nodes(node: yaml.Node, located: _Located) -> None:
-    """YAML takes the last of two equal keys silently, and halves of surrogate pairs; a study must not."""
-    waiting, met = [node], {id(node)}
-    while waiting:
-        node = waiting.pop()
-        children = list(node.value) if isinstance(node, yaml.SequenceNode) else []
-        if isinstance(node, yaml.ScalarNode) and _HALF_PAIR.search(node.value):
-            line = node.start_mark.line + 1
-            raise UsageError(
-                f"{located.name}:{line}: a text holds half a surrogate pair, which is no character"
-            )
-        if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in node.value:
-                if str(key.value) in seen:
-                    line = key.start_mark.line + 1
-                    raise UsageError(f"{located.name}:{line}: {key.value!r} is given twice")
-                seen.add(str(key.value))
-                children.append(value)
-        fresh = [child for child in children if id(child) not in met]
-        met.update(map(id, fresh))
-        waiting += reversed(fresh)
-
-
-def _first_complaint(invalid: ValidationError, located: _Located) -> UsageError:
+def _first_complaint(invalid: ValidationError, located: Located) -> UsageError:
     """An unknown key explains a missing one, so it is told first."""
     complaints = invalid.errors()
     first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
@@ -142,10 +77,10 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(part)
 
 
-def load(path: Path, *, limit: int | None = None, releases: bool = True) -> Study:
+def load(path: Path, *, limit: int | None = None, releases: bool = True, quickly: bool = False) -> Study:
     """Read and check a study file; `limit` overrides a benchmark's own, which overrides the file's.
 
-    `releases=False` accepts a benchmark whose release is absent or not named.
+    `releases=False` accepts a benchmark whose release is absent or not named; `quickly` takes the quick form.
 
     Raises:
         UsageError: with file, line and cure, for anything the user has to mend.
@@ -156,7 +91,8 @@ def load(path: Path, *, limit: int | None = None, releases: bool = True) -> Stud
         raise UsageError(f"{path}: no such study file; `studies/quickstart.yaml` is an example") from None
     except OSError as unreadable:
         raise UsageError(f"{path}: cannot be read: {unreadable}") from None
-    return parse(text, name=str(path), folder=path.parent, limit=limit, releases=releases)
+    given = {"limit": limit, "releases": releases, "quickly": quickly}
+    return parse(text, name=str(path), folder=path.parent, **given)
 
 
 def parse(
@@ -166,24 +102,36 @@ def parse(
     folder: Path = Path(),
     limit: int | None = None,
     releases: bool = True,
+    quickly: bool = False,
 ) -> Study:
-    """Check a study given as YAML text; relative release folders start at `folder`.
+    """Check a study given as YAML text, or its quick form; relative release folders start at `folder`.
 
     Raises:
         UsageError: as `load`.
     """
-    plain, located = _parse_yaml(text, name)
+    plain, located = parse_yaml(text, name)
     if {"format", "made_from"} <= plain.keys():
         run = Path(name).parent
         raise UsageError(
             f"{name} is the lock of a run, not a study file; go on by `sightline craft {run}`, "
             f"then `sightline answer {run}` and `sightline judge {run}`"
         )
+    file, block = _valid(plain, located), plain.get(quick.KEY)
+    if block is not None:  # checked whether it is wanted or not
+        form = Located(name, located.root, block)
+        fast = _valid(quick.quick_form(plain), form)
+        file, located = (fast, form) if quickly else (file, located)
+    elif quickly:
+        raise located.complain((), "there is no quick form: `quick:` would hold what differs in it")
+    study = _Checker(file, located, text, folder, limit, releases).study()
+    return replace(study, quick=quickly)
+
+
+def _valid(plain: Mapping[str, Any], located: Located) -> StudyFile:
     try:
-        file = StudyFile.model_validate(plain)
+        return StudyFile.model_validate(plain)
     except ValidationError as invalid:
         raise _first_complaint(invalid, located) from None
-    return _Checker(file, located, text, folder, limit, releases).study()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +139,7 @@ class _Checker:
     """Makes a study of a file that has the schema; complaints name its lines."""
 
     file: StudyFile
-    located: _Located
+    located: Located
     text: str
     folder: Path
     limit: int | None

@@ -152,12 +152,22 @@ def resolve(run: RunContext) -> Plain:
             }
             for judge in run.judges
         ],
+        **({"trained": [_plain(asdict(each)) for each in study.trained]} if study.trained else {}),
         **({"responses": asdict(study.recorded.facts)} if study.recorded is not None else {}),
         "stages": {stage: stage_code(stage) for stage in STAGES},
         "versions": versions(),
         "code": _code(run),
-        "made_from": {"folder": str(study.folder.resolve()), "limit": study.limit, "text": study.text},
+        "made_from": {
+            "folder": str(study.folder.resolve()),
+            "limit": study.limit,
+            **({"quick": True} if study.quick else {}),
+            "text": study.text,
+        },
     }
+
+
+def _plain(run: Plain) -> Plain:
+    return {**run, "checkpoints": [list(each) for each in run["checkpoints"]]}
 
 
 def dump(lock: Plain) -> str:
@@ -203,8 +213,9 @@ def study_of(folder: Path) -> Study:
     with damage_reported(folder / LOCK, WRITE_AGAIN):
         made_from = lock["made_from"]
         text, origin, limit = str(made_from["text"]), Path(made_from["folder"]), made_from["limit"]
+        quickly = bool(made_from.get("quick", False))
     try:
-        return parse(text, name=str(folder / LOCK), folder=origin, limit=limit)
+        return parse(text, name=str(folder / LOCK), folder=origin, limit=limit, quickly=quickly)
     except UsageError as wrong:
         if not any(f"unknown {kind} '" in str(wrong) for kind in cards.KINDS):
             raise
@@ -227,9 +238,11 @@ def write_or_check(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
     if path.exists():
         old = read(folder)
         if lock_digest(old) == lock_digest(lock):
-            if old["made_from"] != lock["made_from"]:  # such as other limits of its gate
-                same = {**old, "made_from": lock["made_from"]}
-                write_atomically(path, sealed_text(dump(same)).encode())
+            told = {name: lock[name] for name in ("made_from", "trained") if name in lock}
+            if any(
+                old.get(name) != value for name, value in told.items()
+            ):  # such as other limits of its gate
+                write_atomically(path, sealed_text(dump({**old, **told})).encode())
             return []
         changes = code_changes(old, lock)
         if not extend:

@@ -100,7 +100,10 @@ class NamedDefense:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedTraining:
-    """A training of the study; see `schema.TrainEntry`. `place` is where it stands in the file."""
+    """A training of the study; see `schema.TrainEntry`.
+
+    `place` is where it stands in the file, `factors` are its values in the entry's grid, as labels show them.
+    """
 
     label: str
     recipe: Recipe
@@ -110,6 +113,40 @@ class NamedTraining:
     checkpoints: bool = False
     leakage: Literal["refuse", "allow"] = "refuse"
     place: str = ""
+    factors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedRun:
+    """One training that was carried out: a seed of a `NamedTraining` on one base.
+
+    Attributes:
+        label: of the training.
+        role: `defense` or `attack`.
+        base: target string of what was trained.
+        seed: of the order of rows.
+        target: target string of what came out.
+        steps: updates.
+        checkpoints: (step, target string) of those that are targets of the study, the last left out.
+        rows: rows seen, repeats included.
+        taught: different rows.
+        cpu_seconds, tokens, flops: spent in training, FLOPs of updates alone.
+        factors: its values in the grid of its entry.
+    """
+
+    label: str
+    role: str
+    base: str
+    seed: int
+    target: str
+    steps: int
+    checkpoints: tuple[tuple[int, str], ...]
+    rows: int
+    taught: int
+    cpu_seconds: float
+    tokens: int
+    flops: float
+    factors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +157,7 @@ class Study:
     be resumed without the file; `places` says where each target stands in it. `timeout` is the
     number of seconds after which a request to a provider is given up. `recorded` are responses that exist
     already: then benchmarks, attacks, targets and defenses are what their table holds.
-    `trainings` make further targets.
+    `trainings` make further targets, `trained` says which, once they are made. `quick`: its quick form.
     """
 
     name: str
@@ -141,3 +178,5 @@ class Study:
     places: Mapping[str, str] = field(default_factory=dict)
     recorded: ResponseTable | None = field(default=None, repr=False, compare=False)
     trainings: tuple[NamedTraining, ...] = ()
+    trained: tuple[TrainedRun, ...] = ()
+    quick: bool = False

@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 from sightline import registry
 from sightline.cases import Conversation, Turn
+from sightline.clocks import clocked
 from sightline.contracts import Decoding, MakesCalls, Target
 from sightline.errors import ContractError, TransientError, UsageError
 from sightline.records import NO_COST, Call, Cost, Response
@@ -34,9 +35,20 @@ async def reply(
 ) -> Response:
     """One reply of a target: passing failures are retried with growing pauses, then become stop 'error'.
 
+    Its latency and processor time hold all tries and the pauses between them.
+
     Raises:
         UsageError: what the user has to mend, such as a rejected key.
     """
+    with clocked() as time_taken:
+        response = await _tried(target, conversation, decoding, retries, calls)
+    return replace(response, cost=time_taken.of(response.cost))
+
+
+async def _tried(
+    target: Target, conversation: Conversation, decoding: Decoding, retries: int, calls: AnswerCalls | None
+) -> Response:
+    """The first reply that does not fail, or what failed last."""
     started = time.perf_counter()
     failure = ""
     for attempt in range(retries + 1):

@@ -33,8 +33,10 @@ from sightline.study.named import NamedAttack
 from sightline.study.surrogates import adapts
 from sightline.tables import GROUP_ROWS, Table, open_tables
 
-NOT_RESULTS = frozenset({"sample", "artifact", "target_hash", "seconds", "craft_seconds", "error"})
-"""Columns that are left out: keys, which name inputs (the lock has them), the clock, and the wording of
+NOT_RESULTS = frozenset({"sample", "artifact", "target_hash", "error"}) | {
+    *("seconds", "latency", "cpu_seconds", "craft_seconds")
+}
+"""Columns that are left out: keys, which name inputs (the lock has them), the clocks, and the wording of
 errors, which may hold a path, a time or a request's number (`outcome` says that there was one)."""
 _WORD_BYTES = 16
 _NAME = pa.dictionary(pa.int32(), pa.string())
@@ -61,7 +63,7 @@ SCHEMA = pa.schema(
         *((name, pa.int64()) for name in ("calls_target", "calls_aux", "calls_judge")),
         *((name, pa.int64()) for name in ("tokens_in", "tokens_out")),
         ("flops", pa.float32()),
-        ("seconds", pa.float32()),
+        *((name, pa.float32()) for name in ("seconds", "latency", "cpu_seconds")),
         ("made_on_target", pa.bool_()),
         ("seen", pa.bool_()),
         ("craft_shared", pa.bool_()),
@@ -217,7 +219,8 @@ def _rows(
 def _row(sample: Sample, verdict: Row, scores: Scores, used: frozenset[str] | None) -> Row:
     case, artifact, response = sample.case, sample.artifact, sample.response
     crafting = cost_of(artifact.get("cost"))
-    cost = cost_of(response.get("cost")) + cost_of(verdict.get("cost")) + crafting
+    reply = cost_of(response.get("cost"))
+    cost = reply + cost_of(verdict.get("cost")) + crafting
     outcome = verdict["outcome"]
     return {
         "case_id": case["id"],
@@ -243,6 +246,8 @@ def _row(sample: Sample, verdict: Row, scores: Scores, used: frozenset[str] | No
         "tokens_out": cost.tokens_out,
         "flops": cost.flops,
         "seconds": cost.seconds,
+        "latency": reply.latency,
+        "cpu_seconds": reply.cpu_seconds,
         "seen": seen(case, artifact, used),
         "craft_shared": artifact.get("shared", False),
         "craft_calls": crafting.calls_target + crafting.calls_aux,

@@ -35,6 +35,7 @@ from sightline.study.secret import keyed
 from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
 from sightline.study.training import with_trained
+from sightline.study.training_plan import PlannedTraining, planned
 from sightline.tables import ROWS_AGAIN, Table, parquet_of
 from sightline.targets.local.files import forget_hashes
 from sightline.targets.recorded import RecordedTarget
@@ -49,7 +50,7 @@ class Run:
 
     `extend` accepts a changed study; `retry_errors` repeats error outcomes; `rehash` reads pictures and
     weights again even where size, times and file number are as before; `train=False` takes only what was
-    trained already; `resources` is where crafting is done.
+    trained already, and `untrained` says what the rest would take; `resources` is where crafting is done.
     """
 
     study: Study
@@ -62,6 +63,7 @@ class Run:
     resources: Resources = field(default_factory=Resources)
     blobs: Blobs = field(init=False)
     context: RunContext = field(init=False)
+    untrained: list[PlannedTraining] = field(init=False, default_factory=list)
     _targets: dict[str, Target] = field(init=False, default_factory=dict)
     _remembered: Mapping[str, tuple[str, str]] = field(init=False, default_factory=dict)
     _lock: str = field(init=False, default="")
@@ -133,7 +135,10 @@ class Run:
             forget_hashes()
         else:
             self._remembered = self._completed().get("targets", {})
-        self.study = with_trained(self.study, self.blobs, self.progress, train=self.train)
+        if self.train:
+            self.study = with_trained(self.study, self.blobs, self.progress)
+        else:
+            self.study, self.untrained = planned(self.study, self.blobs)
         opened = self._open_targets()
         judges = [
             judge.bind(self.target) if isinstance(judge, NeedsTarget) else judge
@@ -302,17 +307,21 @@ def open_run(
     retry_errors: bool = False,
     rehash: bool = False,
     ray: str | None = None,
+    quick: bool = False,
 ) -> Run:
     """The run of a study or a study file; its folder is `out`, or `runs/NAME` under the current folder.
 
-    With `ray`, artifacts are made over a Ray cluster: see `scale.Resources`.
+    With `ray`, artifacts are made over a Ray cluster: see `scale.Resources`. With `quick`, the quick form
+    of a study file is run, whose name ends in -quick.
 
     Raises:
         UsageError: naming file, line and cure.
     """
-    checked = load(study, limit=limit) if isinstance(study, Path) else study
-    if limit is not None and isinstance(study, Study):
-        checked = parse(study.text, name=study.name, folder=study.folder, limit=limit)
+    checked = load(study, limit=limit, quickly=quick) if isinstance(study, Path) else study
+    if (limit is not None or quick) and isinstance(study, Study):
+        checked = parse(
+            study.text, name=study.name, folder=study.folder, limit=limit, quickly=quick or study.quick
+        )
     return Run(
         checked,
         out if out is not None else default_folder(checked),

@@ -12,6 +12,7 @@ from sightline.budget import Budget
 from sightline.cases import Expected
 from sightline.errors import UsageError
 from sightline.gating.limits import Limits
+from sightline.study.quick import checked_block
 
 
 def _entry(value: Any) -> Any:
@@ -55,6 +56,7 @@ class MethodEntry(BaseModel):
 Entry = Annotated[MethodEntry, BeforeValidator(_entry)]
 Count = Annotated[int, Field(gt=0)]
 Amount = Annotated[float, Field(gt=0)]
+Levels = Annotated[list[Any], Field(min_length=1)]
 
 
 class BudgetEntry(BaseModel):
@@ -95,14 +97,15 @@ class AttackEntry(MethodEntry):
     `then` are attacks that go on with what it made; `grid` makes a column of every combination of settings.
     `oracle` says whether an attack that asks the target talks to the bare one or to the defended one of each
     cell; `talks_to` names one target for all, whose script the others are shown. An attack on gradients with
-    `oracle: defended` is crafted on the defended target of each cell.
+    `oracle: defended` is crafted on the defended target of each cell. `surrogate` may be the label of a
+    training: then the attack is crafted on each target that it makes, and shown to that one alone.
     """
 
     surrogate: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     oracle: Literal["none", "undefended", "defended"] | None = None
     talks_to: str | None = None
     then: Annotated[tuple[Entry, ...], BeforeValidator(_several)] = ()
-    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    grid: dict[str, Levels] = {}
     budget: BudgetEntry | None = None
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
 
@@ -204,7 +207,8 @@ class TrainEntry(BaseModel):
     """A training as written in a study: a recipe, what it trains, and on which benchmarks.
 
     `base` is a target or the label of an entry above: then each of its seeds is trained further. What comes
-    out are targets of the study; with `checkpoints`, so is every checkpoint.
+    out are targets of the study; with `checkpoints`, so is every checkpoint. `grid` makes a training of every
+    combination of settings, see `study.train_grid`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -215,6 +219,12 @@ class TrainEntry(BaseModel):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     checkpoints: bool = False
     leakage: Literal["refuse", "allow"] = "refuse"
+    grid: dict[str, Levels | Annotated[dict[str, Any], Field(min_length=1)]] = {}
+
+    @property
+    def shown(self) -> str:
+        """Its label, by default the recipe's name."""
+        return self.label or self.recipe.partition("(")[0]
 
 
 class StudyFile(BaseModel):
@@ -242,3 +252,4 @@ class StudyFile(BaseModel):
     retries: Annotated[int, Field(ge=0, le=20)] = 5
     timeout: Annotated[int, Field(ge=1, le=600)] | None = None
     gate: Limits | None = None
+    quick: Annotated[dict[str, Any] | None, BeforeValidator(checked_block)] = None

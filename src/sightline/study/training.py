@@ -6,7 +6,7 @@ label: a defense and the attack on it by fine-tuning are two rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from typing import Any
 from sightline import registry
 from sightline.contracts import Images
 from sightline.errors import UsageError
-from sightline.study.named import NamedTraining, Source, Study
+from sightline.study.named import NamedAttack, NamedTraining, Source, Study, TrainedRun
 from sightline.study.progress import Progress
 from sightline.study.schema import TrainEntry
+from sightline.study.train_grid import combinations
 from sightline.targets import tuned
 from sightline.training import work
 from sightline.training.lessons import Cases, leaked, lessons_of, named, read
+from sightline.tuning import Lesson
 
 Complain = Callable[[Sequence[int | str], str], UsageError]
 
@@ -34,36 +36,44 @@ def trainings_of(
     """
     found: list[NamedTraining] = []
     for index, entry in enumerate(entries):
-        labels = [each.label for each in found]
-        label = entry.label or entry.recipe.partition("(")[0]
-        if label in labels:
-            raise complain(("train", index), f"{label!r} stands here twice; give each its own `label:`")
-        where = "recipe"
         try:
-            made = registry.parse("recipe", entry.recipe)
-            where = "rows"
-            on = tuple(
-                Source(label=each, benchmark=benchmark, root=root)
-                for each, (benchmark, root) in ((each, named(each, folder)) for each in entry.rows)
-            )
-            where = "base"
-            if entry.base not in labels:
-                tuned.check_trainable(entry.base)
+            made = list(combinations(entry))
         except UsageError as wrong:
+            where = "grid" if entry.grid else "recipe"
             raise complain(("train", index, where), str(wrong)) from None
-        found.append(
-            NamedTraining(
-                label=label,
-                recipe=made,
-                base=entry.base,
-                on=on,
-                seeds=entry.seeds,
-                checkpoints=entry.checkpoints,
-                leakage=entry.leakage,
-                place=str(complain(("train", index), label)),
+        above = [each.label for each in found]
+        for each in made:
+            label = each.label
+            if label in (one.label for one in found):
+                raise complain(("train", index), f"{label!r} stands here twice; give each its own `label:`")
+            where = "rows"
+            try:
+                on = tuple(_source(text, folder) for text in each.rows)
+                where = "base"
+                if each.base not in above:
+                    tuned.check_trainable(each.base)
+            except UsageError as wrong:
+                where = "grid" if where in entry.grid else where
+                raise complain(("train", index, where), str(wrong)) from None
+            found.append(
+                NamedTraining(
+                    label=label,
+                    recipe=each.recipe,
+                    base=each.base,
+                    on=on,
+                    seeds=entry.seeds,
+                    checkpoints=entry.checkpoints,
+                    leakage=entry.leakage,
+                    place=str(complain(("train", index), label)),
+                    factors=each.factors,
+                )
             )
-        )
     return tuple(found)
+
+
+def _source(text: str, folder: Path) -> Source:
+    benchmark, root = named(text, folder)
+    return Source(label=text, benchmark=benchmark, root=root)
 
 
 def with_trained(study: Study, images: Images, progress: Progress, *, train: bool = True) -> Study:
@@ -75,42 +85,127 @@ def with_trained(study: Study, images: Images, progress: Progress, *, train: boo
     """
     if not study.trainings:
         return study
-    measured = [read(source.benchmark, source.root, images) for source in study.sources]
-    made: dict[str, list[str]] = {}
-    names: list[str] = []
+    rows = Rows(images)
+    made: dict[str, list[TrainedRun]] = {}
     for each in study.trainings:
         try:
-            found = _trained(each, made.get(each.base, [each.base]), measured, images, progress, train)
+            bases = [run.target for run in made[each.base]] if each.base in made else [each.base]
+            made[each.label] = _trained(each, bases, study, rows, progress, train)
         except UsageError as wrong:
             raise UsageError(f"{each.place}: {wrong}") from None
-        made[each.label] = [one.name for one in found]
-        names += [
-            name for one in found for name in (*(one.checkpoints if each.checkpoints else ()), one.name)
-        ]
-    return replace(study, targets=tuple(dict.fromkeys((*study.targets, *names))))
+    return expanded(study, [run for runs in made.values() for run in runs], made)
+
+
+def expanded(
+    study: Study,
+    runs: Sequence[TrainedRun],
+    made: Mapping[str, Sequence[TrainedRun]],
+    drop: Collection[str] = (),
+) -> Study:
+    """The study with trained targets among its own, and its attacks on trained models.
+
+    Args:
+        study: as it was parsed.
+        runs: what was trained.
+        made: the same by label.
+        drop: labels that are not trained; attacks on them are left out.
+    """
+    names = [name for run in runs for name in (*(name for _, name in run.checkpoints), run.target)]
+    kept = [attack for attack in study.attacks if not set(attack.surrogates) & set(drop)]
+    return replace(
+        study,
+        targets=tuple(dict.fromkeys((*study.targets, *names))),
+        attacks=tuple(column for attack in kept for column in _on_trained(attack, made)),
+        trained=tuple(runs),
+    )
+
+
+class Rows:
+    """The rows that a study trains and measures on, each read once."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self._read: dict[tuple[str, Path | None], Cases] = {}
+
+    def of(self, source: Source) -> Cases:
+        """The cases of a source."""
+        place = registry.spec(source.benchmark), source.root
+        if place not in self._read:
+            self._read[place] = read(source.benchmark, source.root, self.images)
+        return self._read[place]
+
+    def taught(self, named: NamedTraining, study: Study) -> tuple[tuple[Lesson, ...], int]:
+        """What a training teaches, and how many measured cases are among its rows.
+
+        Raises:
+            UsageError: if there are any, and the study does not allow it.
+        """
+        taught = [self.of(source) for source in named.on]
+        measured = [self.of(source) for source in study.sources]
+        shared = leaked(taught, measured, allowed=named.leakage != "refuse")
+        return lessons_of(taught), shared
+
+
+def done_before(
+    named: NamedTraining, bases: Sequence[str], lessons: Sequence[Lesson], images: Images
+) -> list[TrainedRun]:
+    """The runs of a training that are there already."""
+    tried = [
+        work.lookup(named.recipe, base, lessons, images, seed=s) for base in bases for s in range(named.seeds)
+    ]
+    return [_run_of(named, one) for one in tried if one is not None]
+
+
+def _run_of(named: NamedTraining, one: work.Trained) -> TrainedRun:
+    record, seen = one.record, one.record["data"]["seen"]
+    kept = zip(record["checkpoints"], one.checkpoints, strict=True) if named.checkpoints else ()
+    return TrainedRun(
+        label=named.label,
+        role=str(record["role"]),
+        base=str(record["base"]),
+        seed=int(record["seed"]),
+        target=one.name,
+        steps=int(record["plan"]["steps"]),
+        checkpoints=tuple((int(step), name) for step, name in kept),
+        rows=int(seen["in all"]),
+        taught=int(seen["different"]),
+        cpu_seconds=float(record["cpu_seconds"]),
+        tokens=int(record["tokens"]),
+        flops=float(record["flops"]),
+        factors=dict(named.factors),
+    )
+
+
+def _on_trained(attack: NamedAttack, made: Mapping[str, Sequence[TrainedRun]]) -> Iterator[NamedAttack]:
+    """The column; or one for each target that a training made, which is crafted on it and shown to it alone.
+
+    Several have the name of their series with the number of the target behind it.
+    """
+    runs = made.get(attack.surrogates[0], ()) if len(attack.surrogates) == 1 else ()
+    if not runs:
+        yield attack
+    for number, run in enumerate(runs):
+        mark = f" [model {number}]" if len(runs) > 1 else ""
+        yield replace(
+            attack,
+            label=f"{attack.label}{mark}",
+            surrogates=(run.target,),
+            answered_by=(run.target, None),
+        )
 
 
 def _trained(
-    each: NamedTraining,
-    bases: Sequence[str],
-    measured: Sequence[Cases],
-    images: Images,
-    progress: Progress,
-    train: bool,
-) -> list[work.Trained]:
-    taught = [read(source.benchmark, source.root, images) for source in each.on]
-    shared = leaked(taught, measured, allowed=each.leakage != "refuse")
-    lessons = lessons_of(taught)
+    each: NamedTraining, bases: Sequence[str], study: Study, rows: Rows, progress: Progress, train: bool
+) -> list[TrainedRun]:
+    lessons, shared = rows.taught(each, study)
     found = []
     for base in bases:
         for seed in range(each.seeds):
             more: dict[str, Any] = {"seed": seed}
-            known = work.lookup(each.recipe, base, lessons, images, **more)
+            known = work.lookup(each.recipe, base, lessons, rows.images, **more)
             if known is None and not train:
-                raise UsageError(
-                    f"{each.label} is not trained yet, and a dry run trains nothing: `sightline run` does"
-                )
-            one = known or work.train(each.recipe, base, lessons, images, leaked=shared, **more)
+                raise UsageError(f"{each.label} is not trained yet: `sightline run` on the study does that")
+            one = known or work.train(each.recipe, base, lessons, rows.images, leaked=shared, **more)
             if one.fresh:
                 curve, cost = one.record["loss_curve"], one.record["cpu_seconds"]
                 progress.note(
@@ -121,5 +216,5 @@ def _trained(
                 progress.note(
                     f"leakage: {shared} measured cases are among the rows of {each.label}, as allowed"
                 )
-            found.append(one)
+            found.append(_run_of(each, one))
     return found

@@ -17,6 +17,7 @@ from typing import Any
 
 from sightline import registry
 from sightline.cases import Conversation
+from sightline.clocks import Clocked, clocked
 from sightline.closure import code_of
 from sightline.contracts import Calls, Decoding, Defense, Images, OpenTarget, Target
 from sightline.defending import Defending, LooksInside, NeedsHelpers, NeedsInside, not_inside
@@ -111,14 +112,15 @@ class DefendedTarget:
             target=self._inner.id.partition("#")[0],
             defense=name,
         )
-        try:
-            response = await self._defense.respond(checked(conversation), context)
-        except InterruptedByTarget as interrupted:
-            response = interrupted.response
-        else:
-            broken = next((found for found in behind.responses if found.stop in PASSED_ON), None)
-            response = broken if broken is not None else self._kept(response, behind)
-        return self._sealed(response, behind)
+        with clocked() as time:
+            try:
+                response = await self._defense.respond(checked(conversation), context)
+            except InterruptedByTarget as interrupted:
+                response = interrupted.response
+            else:
+                broken = next((found for found in behind.responses if found.stop in PASSED_ON), None)
+                response = broken if broken is not None else self._kept(response, behind)
+        return self._sealed(response, behind, time)
 
     def _kept(self, response: Response, behind: Behind) -> Response:
         """Check the defense's promise."""
@@ -131,8 +133,8 @@ class DefendedTarget:
             )
         return response
 
-    def _sealed(self, response: Response, behind: Behind) -> Response:
-        """Add the record of inner calls, their cost, the first raw answer and all flags."""
+    def _sealed(self, response: Response, behind: Behind, time: Clocked) -> Response:
+        """Add the record of inner calls, their cost, what all took, the first raw answer and all flags."""
         raw = None
         if behind.first is not None:
             first = behind.first
@@ -143,7 +145,7 @@ class DefendedTarget:
                 response,
                 raw=raw,
                 calls=tuple(behind.calls),
-                cost=behind.cost,
+                cost=time.of(behind.cost),
                 flags=tuple(dict.fromkeys((*behind.flags, *response.flags))),
             )
         )

@@ -216,6 +216,9 @@ def open_vlm(name: str, rest: str, images: Images, settings: LocalSettings | Non
 def open_testbed(name: str, rest: str, images: Images, settings: LocalSettings | None = None) -> VlmTarget:
     """`testbed/REST`: one of the small models that come with Sightline."""
     need_local(f"target {name!r}")
+    fetched: Any = importlib.import_module("sightline.testbed.smol.places")
+    if fetched.is_ours(rest):
+        return VlmTarget(name, fetched.find(rest), images, settings)
     weights: Any = importlib.import_module("sightline.testbed.weights")
     return VlmTarget(name, weights.materialize(rest), images, settings)
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText
 
 from sightline.cases import Conversation
 from sightline.errors import UsageError
@@ -26,7 +25,7 @@ from sightline.targets.local.loading import load_weights
 from sightline.targets.local.model import SMALL_PARAMETERS
 from sightline.targets.local.processors import Fields, ReadBlob, padded, quiet
 from sightline.targets.local.settings import LocalSettings
-from sightline.targets.local.source import KIND, FolderSource
+from sightline.targets.local.source import FolderSource, kind_of
 from sightline.tuning import PARTS, Part
 from sightline.whitebox.prompts import Prompts
 from sightline.whitebox.victim import Pair
@@ -77,7 +76,7 @@ class TrainableModel:
     """The model in a folder, with gradients for its weights.
 
     Raises:
-        UsageError: if the folder cannot be loaded as an image-text-to-text model.
+        UsageError: if the folder cannot be loaded as an image-text-to-text or a language model.
     """
 
     def __init__(self, folder: Path, read: ReadBlob, settings: LocalSettings) -> None:
@@ -87,8 +86,9 @@ class TrainableModel:
         self.route = source.route(config, CACHE_BYTES)
         device = settings.present_device()
         with torch.inference_mode(False):
+            kind, what = kind_of(config)
             self.model: Any = load_weights(
-                AutoModelForImageTextToText, folder, KIND, dtype="float32", device=device, config=config
+                kind, folder, what, dtype="float32", device=device, config=config
             ).eval()
         if device == "cpu" and self.model.num_parameters() < SMALL_PARAMETERS:
             with quiet():
@@ -162,19 +162,20 @@ class TrainableModel:
         return Likelihoods(torch.cat(sums)[back], counts)
 
     def _sums(self, rows: Sequence[Encoded]) -> Tensor:
-        logits = self._logits(rows)
+        first = min(row.length - row.answer - 1 for row in rows) if self._facts.text_only else 0
+        logits = self._logits(rows, first)
         numbers, places, ids = list[int](), list[int](), list[Tensor]()
         for number, row in enumerate(rows):
             numbers += [number] * row.answer
-            places += range(row.length - row.answer - 1, row.length - 1)
+            places += range(row.length - row.answer - 1 - first, row.length - 1 - first)
             ids.append(row.tokens["input_ids"][0, row.length - row.answer :])
         at = torch.tensor(numbers, device=self.device)
         read = logits[at, torch.tensor(places, device=self.device)].float()
         nll = nn.functional.cross_entropy(read, torch.cat(ids).to(self.device), reduction="none")
         return -torch.zeros(len(rows), device=self.device).index_add(0, at, nll)
 
-    def _logits(self, rows: Sequence[Encoded]) -> Tensor:
-        """Predictions of rows of one bucket, padded on the right, (n, t, vocabulary)."""
+    def _logits(self, rows: Sequence[Encoded], first: int) -> Tensor:
+        """Predictions of rows of one bucket, padded on the right, from a place on, (n, t, vocabulary)."""
         fields: Fields = {}
         for key in rows[0].tokens:
             values = [row.tokens[key] for row in rows]
@@ -190,6 +191,9 @@ class TrainableModel:
         speaker = self.model
         if self._facts.picture_first and not rows[0].pictures:
             speaker = self.model.language_model  # the whole model's `forward` demands pixels
+        if first:  # a large vocabulary: what is in no answer is not predicted
+            length = fields["input_ids"].shape[1]
+            fields["logits_to_keep"] = torch.arange(first, length, device=self.device)
         found: Tensor = speaker(**fields, use_cache=False).logits
         return found
 

@@ -19,11 +19,12 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from sightline.cases import Conversation
+from sightline.clocks import Clocked, spare
 from sightline.contracts import Decoding
 from sightline.records import Cost, Response, Stop
 from sightline.targets._asked import UnfitError
@@ -43,6 +44,7 @@ class _Waiting:
     row: Prepared
     asked: _Asked
     answer: Future[Response]
+    since: float
     fresh: int = 0
     passed_over: int = 0
 
@@ -87,11 +89,12 @@ class Batcher:
         known = self._answered.get((conversation, decoding))
         if known is not None:
             answer.set_result(known)
+            spare(known.cost)
             return answer
         with self._counting:
             self._preparing += 1
         try:
-            self._prepare.submit(self._prepare_one, conversation, decoding, read, answer)
+            self._prepare.submit(self._prepare_one, conversation, decoding, read, answer, time.perf_counter())
         except RuntimeError as closed:  # shut down
             with self._counting:
                 self._preparing -= 1
@@ -99,12 +102,17 @@ class Batcher:
         return answer
 
     def _prepare_one(
-        self, conversation: Conversation, decoding: Decoding, read: ReadBlob, answer: Future[Response]
+        self,
+        conversation: Conversation,
+        decoding: Decoding,
+        read: ReadBlob,
+        answer: Future[Response],
+        since: float,
     ) -> None:
         try:
             if not answer.cancelled():
                 row = self.model.prepare(conversation, decoding, read)
-                self._arrive(_Waiting(row, (conversation, decoding), answer))
+                self._arrive(_Waiting(row, (conversation, decoding), answer, since))
         except UnfitError as unfit:
             if answer.set_running_or_notify_cancel():
                 answer.set_result(Response(text="", stop="error", error=str(unfit)))
@@ -220,11 +228,14 @@ class Batcher:
             self._check()
         while batch:
             part, batch = batch[: self.max_batch], batch[self.max_batch :]
-            started = time.perf_counter()
+            started, processors = time.perf_counter(), time.process_time()
             replies = self._run([waiting.row for waiting in part])
-            share = (time.perf_counter() - started) / len(part)
+            now = time.perf_counter()
+            share, processors = (now - started) / len(part), time.process_time() - processors
             for waiting, reply in zip(part, replies, strict=True):
                 response = self._response(waiting.row, reply, share)
+                taken = Clocked(latency=now - waiting.since, cpu_seconds=processors / len(part))
+                response = replace(response, cost=taken.of(response.cost))
                 if response.stop != "error":
                     self._answered[waiting.asked] = response
                 waiting.answer.set_result(response)
