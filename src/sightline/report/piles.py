@@ -73,7 +73,7 @@ def cases_of_rows(cards: Sequence[Card], board: Board) -> Mapping[tuple[str, ...
     held: dict[tuple[str, ...], list[int]] = {}
     for card in cards:
         held.setdefault((card.benchmark, card.target, card.attack, card.defense), []).append(card.number)
-    found = {}
+    found: dict[tuple[str, ...], tuple[int, ...]] = {}
     for cell in board.cells:
         name = cell.summary.id
         numbers = held.get((name.benchmark, name.target, name.attack, name.defense))
