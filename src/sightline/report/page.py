@@ -75,6 +75,7 @@ CONTENTS = (
 
 
 STYLES = ("page.css", "first_screen.css")
+SCRIPTS = ("page.js", "tables.js")
 
 
 def plural(count: int, what: str) -> str:
@@ -108,12 +109,12 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     environment.filters["judge_title"] = lambda judge: (
         label(names.get(judge) or method_of(judge), 120) + (", uncalibrated" if judge in uncalibrated else "")
     )
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    script = "".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
     css = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     return environment.get_template(template).render(
         **values,
         css=Markup(css),  # noqa: S704  (our own files)
-        js=Markup(script),  # noqa: S704  (our own file)
+        js=Markup(script),  # noqa: S704  (our own files)
         script_hash=script_hash(script),
     )
 
