@@ -47,6 +47,7 @@ from sightline.report.cells import (
 from sightline.report.differences import differences
 from sightline.report.figures import OUTCOME_ORDER
 from sightline.report.headline import Headline
+from sightline.report.hypothesis import verdict
 from sightline.report.judge_rows import judge_rows
 from sightline.report.matrix import MOST_MAPS, heatmaps
 from sightline.report.results import Results, judge_names
@@ -131,6 +132,7 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
     lock = provenance.read_lock(run)
     with Results(run) as results:
         values = spoken.added(contents(run, lock, results, redacted=redacted), results, lock)
+        values["hypothesis"] = verdict(lock, values["board"], results)
     path = out if out is not None else run / (SHARED if redacted else REPORT)
     write_atomically(path, render(values).encode("utf-8", "replace"))
     text = brief(
@@ -140,6 +142,7 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
         values["asked"],
         values["trusted"],
         values["training"],
+        values["hypothesis"],
     )
     write_atomically(run / BRIEF, f"{text}\n".encode("utf-8", "replace"))
     return path
@@ -169,13 +172,11 @@ def contents(
     made = curves.optimizations(cells, results.crafting(requests=False), results)
     trusted, result_tables = trust_section.trust_view(found, cells), tables(cells)
     trained = training_of(lock, cells, results)
-    parts = (("hazards", maps), ("cost", made), ("training", trained))
-    absent = {name for name, shown in parts if not shown}
+    absent = {name for name, shown in (("hazards", maps), ("cost", made), ("training", trained)) if not shown}
     leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
     cards, n_samples = gallery.cards(results, lock, primary, undefended)
     defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
-    if any(cell.summary.accuracy for cell in cells.cells):
-        defined.append("accuracy")
+    defined += ["accuracy"] * any(cell.summary.accuracy for cell in cells.cells)
     if any("abstention" in cell.summary.rates for cell in cells.cells):
         defined += ["abstention", "disclosure"]
     targeted = [judge["id"] for judge in judges if judge["scores"] == "attacker_goal"]
@@ -209,7 +210,6 @@ def contents(
         "optimizations": made,
         **frontier.section(cells, results, undefended),
         **training_figures.section(trained),
-        "training": trained,
         "tradeoffs": matrix.tradeoffs(cells),
         "no_tradeoff": matrix.NO_TRADEOFF,
         "compositions": matrix.compositions(cells),
@@ -256,6 +256,7 @@ def brief(
     asked: Sequence[str] = (),
     trusted: TrustView | None = None,
     training: Training | None = None,
+    hypothesis: str = "",
 ) -> str:
     """Tables by the primary judge and by judges of the attacker's goal, headline, training, trust, costs."""
     targeted = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
@@ -265,6 +266,8 @@ def brief(
     if injected is not None:
         blocks += ["\n".join([title, *aligned(rows)]) for title, rows in third_party.text_rows(injected)]
     blocks += ["\n".join(_headline(found)) for found in headlines]
+    if hypothesis:
+        blocks.append(_filled(hypothesis))
     if training is not None:
         blocks += ["\n".join([title, *aligned(rows)]) for title, rows in training_rows(training)]
     if trusted is not None:
