@@ -65,6 +65,14 @@ def train_command(
         f"cost: {record['cpu_seconds']:.0f} CPU seconds, {record['flops']:.2g} FLOPs"
         + ("" if found.fresh else ", spent before")
     )
+    if (upon := record.get("upon")) is not None:
+        say(
+            f"upon {upon['recipe']} ({upon['role']}): {upon['rows']} different rows, {upon['seen']} seen in "
+            f"{upon['steps']} steps, {upon['cpu_seconds']:.0f} CPU seconds, {upon['flops']:.2g} FLOPs; here "
+            f"{record['data']['seen']['different']} different rows"
+        )
+    if record["plan"].get("system"):
+        say(f"carries the system line: {record['plan']['system']}")
     for name in found.checkpoints:
         say(f"checkpoint: {name}")
     say(f"target: {found.name}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from sightline.callables import RecipeCall
-from sightline.cases import Conversation
+from sightline.cases import Conversation, Eps
 from sightline.errors import UsageError, require
 
 Label = Literal["refuse", "comply", "general"]
@@ -21,7 +21,7 @@ Label = Literal["refuse", "comply", "general"]
 Part = Literal["tower", "bridge", "language", "embeddings"]
 """Of a multimodal model: vision encoder, what joins it to the language model, that model, its words."""
 PARTS: tuple[Part, ...] = ("tower", "bridge", "language", "embeddings")
-Loss = Literal["nll", "dpo"]
+Loss = Literal["nll", "dpo", "features"]
 Schedule = Literal["cosine", "constant"]
 LABELS: Mapping[str, Label] = {"refuse": "refuse", "comply": "comply", "answer": "general"}
 """By what a case expects; a case that expects anything else teaches nothing."""
@@ -42,6 +42,8 @@ class Lesson:
         own: the answer of the base model before training, '' if it was not asked.
         refusal: a refusal in the words of this case, '' if the data give none.
         asked: for the testbed's invented requests, the harmless recipe that is asked for.
+        response, rating, critique, refinement: an answer with the feedback that the data give on it: 1 to 4,
+            what is good or bad in it, how to mend it; '' if they give none.
     """
 
     id: str
@@ -54,6 +56,10 @@ class Lesson:
     own: str = ""
     refusal: str = ""
     asked: str = ""
+    response: str = ""
+    rating: str = ""
+    critique: str = ""
+    refinement: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +72,25 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Robust:
+    """How pictures are attacked while a tower is trained against it, and what of the tower may not move.
+
+    Attributes:
+        eps: bound of the change of every value.
+        alpha: size of a step of the attack.
+        steps: of the attack on each batch.
+        features: `patches`, what the language model reads, or the `pooled` vector.
+        seed: of random starts.
+    """
+
+    eps: Eps
+    alpha: Eps
+    steps: int
+    features: Literal["patches", "pooled"]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All that a backend needs to know.
 
@@ -73,6 +98,7 @@ class Plan:
         examples: what is taught.
         batches: for every step the numbers of its examples.
         loss: `nll`: mean negative log-likelihood of the answers' tokens. `dpo`: -log sigmoid(beta * margin).
+            `features`: how far attacked pictures move the tower's features; answers are not looked at.
         beta: of `dpo`.
         nll_weight: with `dpo`, the weight of the chosen answers' `nll`, which is added.
         rate: peak learning rate of AdamW.
@@ -81,6 +107,8 @@ class Plan:
         frozen: parts that stay as they are.
         every: steps between checkpoints, each of them a target; 0 for none but the last.
         at: further numbers of steps after which a checkpoint is kept.
+        robust: of `features`: the attack.
+        system: a line that the trained target puts before every conversation, '' for none.
     """
 
     examples: tuple[Example, ...]
@@ -95,6 +123,8 @@ class Plan:
     frozen: tuple[Part, ...] = ()
     every: int = 0
     at: tuple[int, ...] = ()
+    robust: Robust | None = None
+    system: str = ""
 
     @property
     def steps(self) -> int:

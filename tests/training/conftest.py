@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-NEED_TORCH = ["test_training_loop.py", "test_training_work.py"]
+NEED_TORCH = ["test_carried.py", "test_robust_loss.py", "test_training_loop.py", "test_training_work.py"]
 collect_ignore = NEED_TORCH if find_spec("torch") is None or find_spec("transformers") is None else []

@@ -44,7 +44,7 @@ def fit(
         raise UsageError(not_inside(defense.card.name, name))
     examples = examples_of(cases)
     opener = partial(open_target, images=asked.pictures)
-    helpers = {role: opener(each) for role, each in getattr(defense, "helpers", {}).items()}
+    helpers = {role: opener(each) for role, each in getattr(defense, "helpers", {}).items() if each}
     decoding = decoding_of(name, {})
 
     def defending(conversation: Conversation) -> Defending:

@@ -19,6 +19,7 @@ from sightline.readers import found_release, where_to_look
 from sightline.study import quick
 from sightline.study.attack_columns import AttackColumns, check_roles
 from sightline.study.gated import check_gate
+from sightline.study.hypothesis import hypothesis_of
 from sightline.study.located import Located, Where, parse_yaml
 from sightline.study.named import NamedAttack as NamedAttack
 from sightline.study.named import NamedDefense as NamedDefense
@@ -92,8 +93,8 @@ def load(path: Path, *, limit: int | None = None, releases: bool = True, quickly
         raise UsageError(f"{path}: no such study file; `studies/quickstart.yaml` is an example") from None
     except OSError as unreadable:
         raise UsageError(f"{path}: cannot be read: {unreadable}") from None
-    given = {"limit": limit, "releases": releases, "quickly": quickly}
-    return parse(text, name=str(path), folder=path.parent, **given)
+    name, folder = str(path), path.parent
+    return parse(text, name=name, folder=folder, limit=limit, releases=releases, quickly=quickly)
 
 
 def parse(
@@ -125,7 +126,9 @@ def parse(
     elif quickly:
         raise located.complain((), "there is no quick form: `quick:` would hold what differs in it")
     study = _Checker(file, located, text, folder, limit, releases).study()
-    return replace(study, quick=quickly)
+    stated = file.hypothesis
+    claim = None if stated is None else hypothesis_of(stated, study, located.complain)
+    return replace(study, quick=quickly, hypothesis=claim)
 
 
 def _valid(plain: Mapping[str, Any], located: Located) -> StudyFile:

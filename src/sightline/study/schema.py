@@ -229,6 +229,18 @@ class TrainEntry(BaseModel):
         return self.label or self.recipe.partition("(")[0]
 
 
+class HypothesisEntry(BaseModel):
+    """What a study is to show, as written in it; see `study.hypothesis`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    primary: str
+    contrast: tuple[str, str]
+    expect: Literal["greater", "less"]
+    mde: Annotated[float, Field(gt=0, le=1)]
+    benchmark: str | None = None
+    target: str | None = None
+
+
 class StudyFile(BaseModel):
     """The study file's schema."""
 
@@ -254,4 +266,5 @@ class StudyFile(BaseModel):
     retries: Annotated[int, Field(ge=0, le=20)] = 5
     timeout: Annotated[int, Field(ge=1, le=600)] | None = None
     gate: Limits | None = None
+    hypothesis: HypothesisEntry | None = None
     quick: Annotated[dict[str, Any] | None, BeforeValidator(checked_block)] = None

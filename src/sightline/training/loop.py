@@ -2,7 +2,8 @@
 
 Losses. `nll`: mean negative log-likelihood of the answers' tokens. `dpo` (Rafailov et al., NeurIPS 2023,
 eq. 7): -log sigmoid(beta [log pi(c)/ref(c) - log pi(r)/ref(r)]) for the chosen answer c and the rejected r,
-where ref is the model before the first step; with a weight, plus the `nll` of the chosen answers.
+where ref is the model before the first step; with a weight, plus the `nll` of the chosen answers. `features`:
+see `robust`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sightline.errors import UsageError
 from sightline.sealed import file_named
 from sightline.targets.local.model import SMALL_PARAMETERS
 from sightline.training.model import TrainableModel
+from sightline.training.robust import RobustTower, robust_tower
 from sightline.tuning import Example, Plan, Progress
 
 STATE, REFERENCE = "state.safetensors", "reference.safetensors"
@@ -43,12 +45,14 @@ class Spent:
     Attributes:
         losses: of every step.
         margins: of every step of `dpo`: mean of beta times the difference of log-ratios, else empty.
+        clean: of every step of `features`: the loss on the pictures before they are attacked, else empty.
         flops_per_token: as counted in one step.
     """
 
     step: int = 0
     losses: list[float] = field(default_factory=list)
     margins: list[float] = field(default_factory=list)
+    clean: list[float] = field(default_factory=list)
     tokens: int = 0
     flops_per_token: float = 0.0
     cpu_seconds: float = 0.0
@@ -81,6 +85,7 @@ def run(
     """
     with on_few_threads(model):
         reference = _reference(model, plan, work / REFERENCE) if plan.loss == "dpo" else None
+        tower = None if plan.robust is None else robust_tower(model, plan.robust)
         weights = model.trained(plan.frozen)
         optimizer = torch.optim.AdamW(
             list(weights.values()), lr=plan.rate, betas=BETAS, weight_decay=plan.weight_decay
@@ -90,7 +95,7 @@ def run(
         for step in range(spent.step, plan.steps):
             for group in optimizer.param_groups:
                 group["lr"] = rate_at(plan, step)
-            _one(model, plan, step, reference, optimizer, spent)
+            _one(model, plan, step, reference, tower, optimizer, spent)
             spent.step = step + 1
             spent.cpu_seconds = before[0] + time.process_time() - cpu
             spent.wall_seconds = before[1] + time.monotonic() - wall
@@ -104,14 +109,24 @@ def run(
 
 
 def _one(
-    model: TrainableModel, plan: Plan, step: int, reference: Tensor | None, optimizer: Any, spent: Spent
+    model: TrainableModel,
+    plan: Plan,
+    step: int,
+    reference: Tensor | None,
+    tower: RobustTower | None,
+    optimizer: Any,
+    spent: Spent,
 ) -> None:
     """One update."""
     examples = [plan.examples[number] for number in plan.batches[step]]
     count = not spent.flops_per_token
     with FlopCounterMode(display=False) if count else _nothing() as counted:
-        known = None if reference is None else reference[torch.tensor(plan.batches[step])]
-        loss, margin = objective(model, plan, examples, known)
+        if tower is not None:
+            (loss, clean), margin = tower.loss(plan, step), None
+            spent.clean.append(clean)
+        else:
+            known = None if reference is None else reference[torch.tensor(plan.batches[step])]
+            loss, margin = objective(model, plan, examples, known)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
     value = float(loss.detach())
@@ -123,12 +138,7 @@ def _one(
             f"`rate` (now {plan.rate:g}), or raise `warmup`; nothing of it was kept as a target"
         )
     optimizer.step()
-    answers = [
-        (e.prompt, a)
-        for e in examples
-        for a in ([e.chosen, e.rejected] if plan.loss == "dpo" else [e.chosen])
-    ]
-    tokens = sum(model.encoded(*answer).length for answer in answers)
+    tokens = _tokens(model, plan, examples) if tower is None else tower.tokens(len(examples))
     if counted is not None:
         spent.flops_per_token = float(counted.get_total_flops()) / tokens
     spent.tokens += tokens
@@ -157,6 +167,13 @@ def objective(
     if plan.nll_weight:
         loss = loss - plan.nll_weight * both.sums[:count].sum() / both.tokens[:count].sum()
     return loss, float(margins.detach().mean())
+
+
+def _tokens(model: TrainableModel, plan: Plan, examples: Sequence[Example]) -> int:
+    """Tokens of prompts and answers, of rejected ones too where they are read."""
+    both = plan.loss == "dpo"
+    answers = [(e.prompt, a) for e in examples for a in ([e.chosen, e.rejected] if both else [e.chosen])]
+    return sum(model.encoded(*answer).length for answer in answers)
 
 
 def rate_at(plan: Plan, step: int) -> float:

@@ -18,8 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sightline.cases import Conversation
+from sightline.cases import Conversation, Image
 from sightline.errors import UsageError
+from sightline.records import Pixels
+from sightline.store import decode_picture
 from sightline.targets.local.families import facts_of
 from sightline.targets.local.loading import load_weights
 from sightline.targets.local.model import SMALL_PARAMETERS
@@ -82,7 +84,7 @@ class TrainableModel:
     def __init__(self, folder: Path, read: ReadBlob, settings: LocalSettings) -> None:
         source = FolderSource(folder, settings)
         config = source.config()
-        self.folder, self._read = folder, read
+        self.folder, self.settings, self._read = folder, settings, read
         self.route = source.route(config, CACHE_BYTES)
         device = settings.present_device()
         with torch.inference_mode(False):
@@ -100,6 +102,10 @@ class TrainableModel:
         self.context = int(getattr(text, "max_position_embeddings", 0) or 0)
         self._pad = int(self.route.tokenizer.pad_token_id or 0)
         self._remembered = lru_cache(maxsize=REMEMBERED)(self._encode)
+
+    def picture(self, image: Image) -> Pixels:
+        """The pixels of a picture, uint8 (height, width, 3)."""
+        return decode_picture(self._read(image.sha256))
 
     def trained(self, frozen: Sequence[Part]) -> dict[str, nn.Parameter]:
         """The weights to train, by name; the others want no gradient from here on.

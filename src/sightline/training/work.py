@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.sealed import file_named
 from sightline.store import write_atomically
-from sightline.targets import LocalSettings, default_max_tokens, open_target, tuned
+from sightline.targets import LocalSettings, default_max_tokens, open_target, split, tuned
 from sightline.targets.local.files import weights_digest
 from sightline.targets.vlm import VlmTarget
 from sightline.training.lessons import counts
@@ -140,6 +141,7 @@ def train(
             "seed": seed,
             "data": _data(known, plan),
             "leaked": leaked,
+            **_upon(base),
             "checkpoints": list(plan.saved),
             "versions": _versions(),
         }
@@ -193,7 +195,10 @@ def check(plan: Plan, recipe: Recipe) -> None:
     used = {number for batch in plan.batches for number in batch}
     for number in sorted(used):
         example = plan.examples[number]
-        if not example.chosen.strip() or (plan.loss == "dpo" and not example.rejected.strip()):
+        if plan.loss == "features":
+            if not any(True for _ in example.prompt.images):
+                raise UsageError(f"recipe {recipe.card.name}: a row without a picture trains no tower")
+        elif not example.chosen.strip() or (plan.loss == "dpo" and not example.rejected.strip()):
             raise UsageError(
                 f"recipe {recipe.card.name}: no answer to teach for "
                 f"{example.prompt.last_user_text()[:80]!r}: give rows "
@@ -216,17 +221,19 @@ def _carry_out(
     base: Path = target.source.folder  # type: ignore[attr-defined]
     model = TrainableModel(base, images.read, settings)
     weights = by_part(model.trained(plan.frozen))
-    spent = loop.run(model, plan, work, lambda step: export(model.model, base, work / f"step-{step}"), report)
-    export(model.model, base, work / tuned.FINAL)
+    keep = partial(export, model.model, base, system=plan.system)
+    spent = loop.run(model, plan, work, lambda step: keep(work / f"step-{step}"), report)
+    keep(work / tuned.FINAL)
     facts = {
         **record,
         "trained_weights": weights,
         "plan": {
             name: getattr(plan, name)
-            for name in ("steps", "seen", "loss", "rate", "schedule", "warmup", "frozen")
+            for name in ("steps", "seen", "loss", "rate", "schedule", "warmup", "frozen", "system")
         },
         "loss_curve": [round(loss, 5) for loss in spent.losses],
         **({"margins": [round(each, 5) for each in spent.margins]} if spent.margins else {}),
+        **({"clean_curve": [round(each, 5) for each in spent.clean]} if spent.clean else {}),
         "tokens": spent.tokens,
         "flops": spent.flops,
         "cpu_seconds": round(spent.cpu_seconds, 2),
@@ -241,9 +248,14 @@ def _carry_out(
     write_atomically(work / tuned.RECORD, json.dumps(whole, indent=2).encode() + b"\n")
 
 
-def export(model: Any, base: Path, folder: Path) -> None:
-    """Write a model folder, whole or not at all: its weights, and all other files of the base's."""
+def export(model: Any, base: Path, folder: Path, *, system: str = "") -> None:
+    """Write a model folder, whole or not at all: its weights, and all other files of the base's.
+
+    Raises:
+        UsageError: for a `system` line that the base's chat template cannot carry.
+    """
     from sightline.targets.local.processors import quiet
+    from sightline.training.carried import carry
 
     if folder.exists():
         return
@@ -257,6 +269,8 @@ def export(model: Any, base: Path, folder: Path) -> None:
             for path in base.iterdir():
                 if path.is_file() and not path.name.endswith(_WEIGHTS) and path.name not in _SEALS:
                     shutil.copyfile(path, fresh / path.name)
+            if system:
+                carry(fresh, system)
             fresh.rename(folder)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -276,6 +290,19 @@ def alone(work: Path) -> Iterator[None]:
 
 def _found(name: str, place: Path, *, fresh: bool) -> Trained:
     return Trained(name=name, folder=place / tuned.FINAL, record=tuned.read_record(place), fresh=fresh)
+
+
+def _upon(base: str) -> dict[str, Any]:
+    """Of a base that was trained, too: by what, and what that cost; a repair is compared with its attack."""
+    kind, rest = split(base)
+    if kind != "tuned":
+        return {}
+    record = tuned.find(rest).record
+    seen = record["data"]["seen"]
+    cost = {name: record[name] for name in ("target", "recipe", "role", "cpu_seconds", "flops")}
+    return {
+        "upon": {**cost, "rows": seen["different"], "seen": seen["in all"], "steps": record["plan"]["steps"]}
+    }
 
 
 def _data(lessons: Sequence[Lesson], plan: Plan) -> dict[str, Any]:
