@@ -153,6 +153,7 @@ def resolve(run: RunContext) -> Plain:
             for judge in run.judges
         ],
         **({"trained": [_plain(asdict(each)) for each in study.trained]} if study.trained else {}),
+        **({"hypothesis": _claim(asdict(study.hypothesis))} if study.hypothesis is not None else {}),
         **({"responses": asdict(study.recorded.facts)} if study.recorded is not None else {}),
         "stages": {stage: stage_code(stage) for stage in STAGES},
         "versions": versions(),
@@ -164,6 +165,10 @@ def resolve(run: RunContext) -> Plain:
             "text": study.text,
         },
     }
+
+
+def _claim(found: Plain) -> Plain:
+    return {**found, "contrast": list(found["contrast"])}
 
 
 def _plain(run: Plain) -> Plain:
