@@ -18,6 +18,7 @@ from sightline.convert_commands import convert_command, record_scores_command
 from sightline.data_commands import check_data_command
 from sightline.errors import SightlineError, StoppedError
 from sightline.fit_commands import fit_command
+from sightline.framework_commands import frameworks_command
 from sightline.gate_commands import gate_command
 from sightline.judge_commands import judge_card_command, judge_check_command, judge_weights_command
 from sightline.serve_commands import serve_command
@@ -49,6 +50,7 @@ app.command("judge-check")(judge_check_command)
 app.command("judge-card")(judge_card_command)
 app.command("judge-weights")(judge_weights_command)
 app.command("gate")(gate_command)
+app.command("frameworks")(frameworks_command)
 app.command("compare")(compare_command)
 app.command("merge")(merge_command)
 app.command("leaderboard")(leaderboard_command)
