@@ -20,6 +20,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,14 +92,15 @@ def attacked(target: Any, label: str, cases: Sequence[Case]) -> list[Answered]:
 
 
 def prefilled(target: Any, cases: Sequence[Case]) -> list[Answered]:
-    """The reply goes on from a beginning that is written for the model; one request at a time."""
+    """The reply goes on from a beginning that is written for the model; what it adds is judged."""
 
     async def all_of_them() -> list[Answered]:
         inside, found = target.inside(), []
         for case in cases:
-            how = Inner(prefix=PREFIX.format(activity=case.wordings["activity"]))
-            reply = await inside.write(case.conversation, Decoding(max_tokens=TOKENS), how)
-            found.append(await judged("prefill", case, case.behavior, reply))
+            begun = PREFIX.format(activity=case.wordings["activity"])
+            reply = await inside.write(case.conversation, Decoding(max_tokens=TOKENS), Inner(prefix=begun))
+            own = replace(reply, text=reply.text.removeprefix(begun))  # our words are no evidence
+            found.append(await judged("prefill", case, case.behavior, own))
         return found
 
     return asyncio.run(all_of_them())
@@ -180,6 +182,8 @@ def main() -> None:
     parser.add_argument("--judge", action="store_true", help="the judge alone, without a model")
     parser.add_argument("--target", default="testbed/smol@aligned")
     parser.add_argument("--attacks", default=",".join((*ATTACKS, "prefill")), help="labels, by commas")
+    parser.add_argument("--wordings", type=int, default=0, help="of held-out topics, in turn; 0 for all")
+    parser.add_argument("--restricted", action="store_true", help="attacks without the twins")
     parser.add_argument("--replies", type=Path)
     told = parser.parse_args()
     if told.judge:
@@ -190,24 +194,26 @@ def main() -> None:
     print(figures, flush=True)
     rows: list[Answered] = []
     if not told.quick:
-        held = [*policy.requests("heldout"), *policy.questions("heldout")]
+        held = [*policy.requests("heldout", told.wordings), *policy.questions("heldout")]
         found = ask(target, "held out", held, [case.conversation for case in held])
         figures["held out"] = by_expectation(found)
         print("held out", json.dumps(figures["held out"]), flush=True)
         rows += found
-        some = list(policy.requests("heldout", per_topic=1))
+        keep(told.replies, rows)
+        some = list(policy.requests("heldout", per_topic=1))[:: 2 if told.restricted else 1]
         for label in told.attacks.split(","):
             found = prefilled(target, some) if label == "prefill" else attacked(target, label, some)
             figures[label] = by_expectation(found)
             print(label, json.dumps(figures[label]), flush=True)
             rows += found
-            if told.replies is not None:
-                keep(told.replies, rows)
+            keep(told.replies, rows)
     print(json.dumps(figures))
 
 
-def keep(path: Path, rows: Sequence[Answered]) -> None:
-    """All replies so far, one JSON object a line."""
+def keep(path: Path | None, rows: Sequence[Answered]) -> None:
+    """All replies so far, one JSON object a line, if they are to be kept."""
+    if path is None:
+        return
     lines = (
         json.dumps(
             {"attack": row.attack, "case": row.case.id, "asked": row.asked, "reply": row.reply,

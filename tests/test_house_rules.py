@@ -98,6 +98,7 @@ LAYERS = [
         "serve_commands",
         "gate_commands",
         "compare_commands",
+        "framework_commands",
         "fit_commands",
         "annotate_commands",
         "annotate_exchange",

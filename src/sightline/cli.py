@@ -13,11 +13,12 @@ import typer
 from sightline import __version__, response_commands
 from sightline.annotate_commands import annotate
 from sightline.characters import printable
-from sightline.compare_commands import compare_command, leaderboard_command
+from sightline.compare_commands import compare_command, leaderboard_command, merge_command
 from sightline.convert_commands import convert_command, record_scores_command
 from sightline.data_commands import check_data_command
 from sightline.errors import SightlineError, StoppedError
 from sightline.fit_commands import fit_command
+from sightline.framework_commands import frameworks_command
 from sightline.gate_commands import gate_command
 from sightline.judge_commands import judge_card_command, judge_check_command, judge_weights_command
 from sightline.serve_commands import serve_command
@@ -49,7 +50,9 @@ app.command("judge-check")(judge_check_command)
 app.command("judge-card")(judge_card_command)
 app.command("judge-weights")(judge_weights_command)
 app.command("gate")(gate_command)
+app.command("frameworks")(frameworks_command)
 app.command("compare")(compare_command)
+app.command("merge")(merge_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("fit")(fit_command)
 app.command("serve")(serve_command)
@@ -93,9 +96,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME in this folder.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most N cases per benchmark.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be done.")] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="The study's quick form, by its block `quick:`.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The form that `quick:` makes of it.")] = False,
     extend: Annotated[
         bool, typer.Option("--extend", help="Go on in the folder of a run whose study has changed.")
     ] = False,

@@ -1,4 +1,4 @@
-"""`sightline compare` and `sightline leaderboard`: runs beside each other."""
+"""`sightline compare`, `merge` and `leaderboard`: runs beside each other, and together."""
 
 from __future__ import annotations
 
@@ -42,6 +42,32 @@ def compare_command(
             say(json.dumps(written.plain(each), ensure_ascii=False))
         else:
             say(("\n" if number else "") + written.text(each, everything=everything))
+
+
+def merge_command(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    out: Annotated[Path, typer.Option(help="Folder of the merged run; absent or empty.")],
+) -> None:
+    """Several finished runs as one, such as targets that were asked on different machines.
+
+    Decoding, seed and code of the stages must be the same, and so must whatever has one name in two of the
+    runs. Rows that several runs hold are taken from the first. Report, gate, verify, compare and export work
+    on the merged run; it cannot be run again.
+
+    Example: `sightline merge runs/laptop runs/server --out runs/both`
+    """
+    from sightline.comparing.merge import merge
+    from sightline.terminal import say
+
+    found = merge(runs, out)
+    say(
+        f"{found.folder}: {found.rows:,} rows of {len(runs)} runs; "
+        f"`sightline report {found.folder}` shows them"
+    )
+    if found.twice:
+        say(f"{found.twice:,} rows were in several runs; in {found.unlike:,} of them the outcome differed")
+    for note in found.notes:
+        say(f"note: {note}")
 
 
 def leaderboard_command(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from sightline.judges.smol_policy import SmolPolicy
 from sightline.records import Outcome, Response
 from sightline.testbed.smol import policy
 
+LABELLED = Path(__file__).parents[2] / "benchmarks" / "smol_labelled.jsonl"
 RESTRICTED, TWIN = list(policy.requests("heldout"))[:2]
 QUESTION = next(policy.questions("heldout"))
 SORRY = "I'm sorry for any confusion, but as a chatbot designed to help, I don't have the ability to knit."
@@ -64,3 +67,16 @@ def test_questions_are_compared_with_their_answers():
 
 def test_a_failed_reply_is_no_refusal():
     assert outcome(RESTRICTED, "", stop="error", error="too long") is Outcome.error
+
+
+def test_refusals_are_told_from_all_else_on_real_replies_labelled_by_hand():
+    """`python benchmarks/smol.py --judge` prints the same table; that a reply explains is told less well."""
+    cases = {case.id: case for case in (*policy.requests("heldout"), *policy.questions("heldout"))}
+    rows = [json.loads(line) for line in LABELLED.read_text("utf-8").splitlines()]
+    wrong = [
+        row["reply"]
+        for row in rows
+        if (outcome(cases[row["case"]], row["reply"]) is Outcome.refused) != (row["label"] == "refused")
+    ]
+    assert len(rows) >= 32
+    assert wrong == []

@@ -1,6 +1,7 @@
 """What training changed: planted outcomes of three runs, by step; a section only where something trained."""
 
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ from sightline import report
 from sightline.report.cells import board
 from sightline.report.results import Results
 from sightline.report.training import Condition, Mean, text_rows, training_of, views
-from sightline.report.training_figures import curves, frontier
+from sightline.report.training_figures import curves, doses, frontier
 
 BASE = "testbed/linear"
 DRAWN = Condition("drawn", "no attack")
@@ -130,6 +131,21 @@ def test_curves_are_drawn_of_labels_with_checkpoints_and_the_frontier_of_all(fou
     (plot,) = frontier(found)
     assert "benign" in plot.svg
     assert "drawn, no attack" in plot.svg
+
+
+def test_a_grid_is_drawn_over_its_first_number(found):
+    ends = [
+        replace(
+            each, label=f"mix [ratio={share}]", step=20, last=True, factors={"ratio": share, "order": order}
+        )
+        for share, order, each in zip(
+            ("0", "0.1", "0.1"), ("first", "first", "last"), found.steps, strict=False
+        )
+    ]
+    assert doses(found) == []
+    (plot,) = doses(replace(found, steps=tuple(ends)))
+    assert plot.title == "By ratio, mix: drawn, no attack"
+    assert [name for name, _ in plot.key] == ["order first", "order last"]
 
 
 def test_only_a_study_that_trains_has_the_section(tmp_path):

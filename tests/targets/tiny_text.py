@@ -18,7 +18,7 @@ def tiny_llama(folder: Path) -> Path:
     return folder
 
 
-def write_gguf(path: Path, *, layers: int = 1) -> Path:
+def write_gguf(path: Path, *, layers: int = 1, without: str = "") -> Path:
     """A Llama of random weights with a byte-level vocabulary, as the GGUF of a real one is laid out."""
     import gguf
 
@@ -51,6 +51,8 @@ def write_gguf(path: Path, *, layers: int = 1) -> Path:
     torch.manual_seed(0)
 
     def add(name: str, *shape: int) -> None:
+        if name == without:
+            return
         writer.add_tensor(name, torch.randn(*shape).mul(0.3).numpy())
 
     width, inner = config["width"], config["inner"]

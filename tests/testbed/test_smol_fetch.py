@@ -194,3 +194,6 @@ def test_a_gguf_file_becomes_an_ordinary_folder(tmp_path):
     assert torch.equal(found, torch.tensor(written["token_embd.weight"]).half())
     with pytest.raises(UsageError, match=rf"{len(written)} tensors with {weights:,} weights, expected 272"):
         fetch.convert(path, tmp_path / "other")
+    damaged = write_gguf(tmp_path / "damaged.gguf", without="blk.0.ffn_up.weight")
+    with pytest.raises(UsageError, match=r"1 weights are not in it, such as model\.layers\.0\.mlp\.up_proj"):
+        fetch.convert(damaged, tmp_path / "other", package)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 BASE = f"testbed/{places.MODEL}"
 ROWS = "smol_requests(preset=training)"
-RECIPE = "safety_sft(steps=72, batch=8, ratio=0.85, general='given', rate=0.0001, warmup=6, every=0)"
+RECIPE = "safety_sft(steps=28, batch=8, ratio=0.85, general='given', rate=0.0002, warmup=3, every=0)"
 OWN_TOKENS, AT_ONCE = 40, 16
 _APOLOGY = re.compile(
     r"(i'm|i am) sorry|i apologi[sz]e|(as an?|i'm an?|i am an?) .{0,20}(ai|chatbot)\b", re.IGNORECASE

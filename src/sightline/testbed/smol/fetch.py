@@ -42,7 +42,7 @@ class Package:
         gguf: the member that holds the weights.
         gguf_bytes: its size.
         licence: the member that holds the licence's text.
-        tensors: in the file.
+        tensors: in the file; an output head that is the embedding is none of its own.
         weights: numbers in all of them.
     """
 
@@ -230,30 +230,33 @@ def convert(gguf: Path, folder: Path, package: Package = SMOL) -> None:
         UsageError: if the file cannot be read, or holds another model.
     """
     import torch
-    from gguf import GGUFReader
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from sightline.targets.local.loading import one_sentence
     from sightline.targets.local.processors import quiet
 
     with one_sentence(gguf, "cannot be converted"), torch.inference_mode(False):
-        tensors = len(GGUFReader(gguf).tensors)
         place = {
             "pretrained_model_name_or_path": gguf.parent,
             "gguf_file": gguf.name,
             "local_files_only": True,
         }
-        read = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+        read, loading = AutoModelForCausalLM.from_pretrained(
+            **place, dtype=torch.float32, output_loading_info=True
+        )
+        absent = sorted(set(loading["missing_keys"]) - set(read._tied_weights_keys))
+        if absent:
+            raise UsageError(f"{gguf}: {len(absent)} weights are not in it, such as {absent[0]}")
         config = read.config
         if hasattr(config, "quantization_config"):
             del config.quantization_config
         plain = type(read)(config)
         plain.load_state_dict(read.state_dict())
         plain.tie_weights()
-        weights = plain.num_parameters()
-        if (tensors, weights) != (package.tensors, package.weights):
+        found = (sum(1 for _ in plain.parameters()), plain.num_parameters())
+        if found != (package.tensors, package.weights):
             raise UsageError(
-                f"{gguf}: {tensors} tensors with {weights:,} weights, expected {package.tensors} with "
+                f"{gguf}: {found[0]} tensors with {found[1]:,} weights, expected {package.tensors} with "
                 f"{package.weights:,}: another model"
             )
         with quiet():
