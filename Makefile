@@ -11,8 +11,9 @@ demo: $(VENV)/.local-installed
 	$(BIN)/sightline run studies/quickstart.yaml --out runs/quickstart
 	@echo "open runs/quickstart/report.html in a browser"
 
+# slow tests run by rotation, a part of them each day; `make test SLOW=all` runs all of them
 test: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(SLOW),--slow $(SLOW))
 
 # what an assertion finds must not hang on the number of threads: the searches, on one and on two
 SEARCHES := tests/attacks/test_misleading.py tests/attacks/test_image_hijack.py
@@ -47,7 +48,7 @@ $(VENV)/.local-installed: pyproject.toml packages/testbed/pyproject.toml constra
 	@touch $@
 
 $(VENV)/.dev-installed: $(VENV)/.local-installed
-	$(PIP) --editable '.[local,ray,annotate,dev]'
+	$(PIP) --editable '.[local,ray,annotate,train,dev]'
 	@touch $@
 
 build: $(VENV)/.dev-installed

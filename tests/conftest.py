@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "fixtures"))
 
+import rotation
+
 # machines are shared: how fast an example is drawn or run says nothing of the code
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
@@ -20,6 +22,23 @@ if find_spec("torch") is not None:  # before anything imports the engine
     import shape_checks
 
     shape_checks.install()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = f"slow tests of this run: today (a part by the day), all, none, or 1 to {rotation.PARTS}"
+    parser.addoption(rotation.OPTION, default="today", help=told)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    rotation.configure(config)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(rotation.header())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    rotation.select(config, items)
 
 
 @pytest.fixture(autouse=True, scope="session")

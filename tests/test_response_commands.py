@@ -43,7 +43,7 @@ def test_what_was_scored_is_exported(here: Path) -> None:
     write_json(here / "a.json", artifact())
     typed("score", "a.json", "--judge", "recorded", "--judge", "refusal_prefix")
     said = typed("export", "runs/a", "--out", "out")
-    assert "1 files; they hold prompts and responses in clear" in said
+    assert "1 file holds prompts and responses in clear" in said
     assert json.loads((here / "out" / "PAIR" / "none" / "m-one.json").read_text("utf-8")) == artifact()
 
 
@@ -100,6 +100,6 @@ def test_cells_that_the_format_has_no_place_for_are_left_out_and_named(here: Pat
     said = typed("export", "runs/answers", "--out", "out")
     assert "not exported: " in said
     assert "case answers/3 shows pictures, for which this format has no place" in " ".join(said.split())
-    assert "1 files" in said
+    assert "1 file holds" in said
     assert [path.name for path in (here / "out").rglob("*.json")] == ["m-one.json"]
     assert not list((here / "out").glob("roleplay*"))

@@ -13,13 +13,16 @@ import typer
 from sightline import __version__, response_commands
 from sightline.annotate_commands import annotate
 from sightline.characters import printable
+from sightline.compare_commands import compare_command, leaderboard_command, merge_command
 from sightline.convert_commands import convert_command, record_scores_command
 from sightline.data_commands import check_data_command
 from sightline.errors import SightlineError, StoppedError
 from sightline.fit_commands import fit_command
+from sightline.framework_commands import frameworks_command
 from sightline.gate_commands import gate_command
 from sightline.judge_commands import judge_card_command, judge_check_command, judge_weights_command
 from sightline.serve_commands import serve_command
+from sightline.testbed_app import testbed
 from sightline.train_commands import train_command
 
 if TYPE_CHECKING:
@@ -40,7 +43,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-testbed = typer.Typer(help="The small models that Sightline brings along.", no_args_is_help=True)
 app.add_typer(testbed, name="testbed")
 app.add_typer(annotate, name="annotate")
 app.command("check-data")(check_data_command)
@@ -48,6 +50,10 @@ app.command("judge-check")(judge_check_command)
 app.command("judge-card")(judge_card_command)
 app.command("judge-weights")(judge_weights_command)
 app.command("gate")(gate_command)
+app.command("frameworks")(frameworks_command)
+app.command("compare")(compare_command)
+app.command("merge")(merge_command)
+app.command("leaderboard")(leaderboard_command)
 app.command("fit")(fit_command)
 app.command("serve")(serve_command)
 app.command("train")(train_command)
@@ -90,9 +96,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME in this folder.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most N cases per benchmark.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be done.")] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="The study's quick form, by its block `quick:`.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The form that `quick:` makes of it.")] = False,
     extend: Annotated[
         bool, typer.Option("--extend", help="Go on in the folder of a run whose study has changed.")
     ] = False,
@@ -316,56 +320,6 @@ def show_hazards(
     from sightline.taxonomy_commands import show_taxonomy
 
     show_taxonomy(study, source)
-
-
-@testbed.command("build")
-def build(
-    name: Annotated[
-        str, typer.Argument(help="linear, queries, cross_attention, linear-0.5m or linear-1.2m.")
-    ] = "linear",
-    out: Annotated[Path, typer.Option(help="Folder for weights and checkpoints.")] = Path("runs/testbed"),
-    second: Annotated[bool, typer.Option("--second-seed", help="Also train the variant seed2.")] = False,
-    shipped_tower: Annotated[
-        bool, typer.Option("--shipped-tower", help="Start from the vision tower that ships: 40 minutes less.")
-    ] = False,
-) -> None:
-    """Train a small model and its variants from scratch on the invented world.
-
-    Interrupt it and run it again to go on. Models built into the same folder share the stages before their
-    own (vision tower, language model). Each takes one to two hours of one core and about 3 GB of memory.
-    """
-    from sightline.testbed_commands import build_testbed
-
-    build_testbed(name, out, second, shipped_tower)
-
-
-@testbed.command("check")
-def check(
-    name: Annotated[str, typer.Argument(help="Model, optionally @variant.")] = "linear",
-    weights: Annotated[Path | None, typer.Option(help="Folder of `testbed build`; default: shipped.")] = None,
-    card: Annotated[bool, typer.Option("--card", help="Measure all variants and write CARD.md.")] = False,
-) -> None:
-    """Measure again what the model's card says; exit status 2 if a figure misses its band."""
-    from sightline.testbed_commands import check_testbed
-
-    check_testbed(name, weights, card)
-
-
-@testbed.command("curves")
-def curves(
-    name: Annotated[str, typer.Argument(help="linear, queries or cross_attention.")] = "linear",
-    out: Annotated[Path, typer.Option(help="Folder of `testbed build`, with checkpoints.")] = Path(
-        "runs/testbed"
-    ),
-) -> None:
-    """Trace risk 3: text refusals along visual tuning, by learning rate and rehearsal (resumable).
-
-    Tunes the aligned language model again behind the built model's vision tower, three seeds per condition,
-    and asks the same text requests every 15 steps. Takes about a quarter of an hour of one core per family.
-    """
-    from sightline.testbed_commands import trace_testbed
-
-    trace_testbed(name, out)
 
 
 def main() -> NoReturn:

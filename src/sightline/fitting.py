@@ -232,7 +232,7 @@ def refuse_foreign(defense: Defense, target: Target) -> None:
     if not isinstance(defense, Fits) or not (defense.state or defense.must_learn):
         return
     state = defense.learned()
-    if _content(state.target) != _content(target.id):
+    if state.facts.get("any_target") is not True and _content(state.target) != _content(target.id):
         raise UsageError(
             f"{state.path}: learned on {_name(state.target)}, and this is {_name(target.id)}"
             f"{' with other weights' if _name(state.target) == _name(target.id) else ''}: fit "

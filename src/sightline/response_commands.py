@@ -11,8 +11,10 @@ import typer
 from sightline.errors import UsageError
 
 
-def pairs(given: Sequence[str]) -> dict[str, str]:
-    """The `MEANING=COLUMN`s of a repeated option.
+def pairs(
+    given: Sequence[str], option: str = "--column", form: str = "MEANING=COLUMN, such as response=utterance"
+) -> dict[str, str]:
+    """The `NAME=VALUE`s of a repeated option.
 
     Raises:
         UsageError: for one without a sign of equality.
@@ -21,7 +23,7 @@ def pairs(given: Sequence[str]) -> dict[str, str]:
     for each in given:
         meaning, _, column = each.partition("=")
         if not meaning or not column:
-            raise UsageError(f"--column {each!r}: write MEANING=COLUMN, such as response=utterance")
+            raise UsageError(f"{option} {each!r}: write {form}")
         found[meaning] = column
     return found
 
@@ -89,19 +91,42 @@ def score(
 
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, made by `sightline run`.")],
-    format: Annotated[str, typer.Option(help="jailbreakbench.")] = "jailbreakbench",
+    format: Annotated[
+        str,
+        typer.Option(
+            help="Rates: csv, parquet, json, latex, html, every-eval-ever, hf-eval-results. Prompts and "
+            "responses in clear: jailbreakbench."
+        ),
+    ] = "jailbreakbench",
     out: Annotated[Path | None, typer.Option(help="Folder; default: exports/FORMAT in the run's.")] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="hf-eval-results: BENCHMARK=ORG/NAME[:TASK], the dataset on the Hub; repeat."),
+    ] = None,
+    organization: Annotated[str, typer.Option(help="every-eval-ever: who evaluated.")] = "unknown",
+    relationship: Annotated[
+        str, typer.Option(help="every-eval-ever: first_party, third_party, collaborative or other.")
+    ] = "other",
 ) -> None:
-    """Write a run's prompts, responses and verdicts in the schema of another project, in clear.
+    """Write a run in another format: its rates as tables or records, or its prompts and responses in clear.
 
-    Cells with pictures or scripts of several turns have no place in the schema: they are left out and named.
+    Cells with pictures or scripts of several turns have no place in jailbreakbench's schema: they are left
+    out and named.
+
+    Example: `sightline export runs/quickstart --format latex`
     """
-    from sightline.api.exporting import exported
+    from sightline.api.exporting import IN_CLEAR, About, exported
     from sightline.terminal import say
 
-    paths, left_out = exported(folder, format=format, out=out)
+    about = About(
+        datasets=pairs(dataset or (), "--dataset", "BENCHMARK=ORG/NAME"),
+        organization=organization,
+        relationship=relationship,
+    )
+    paths, left_out = exported(folder, format=format, out=out, about=about)
     for told in left_out:
         say(f"not exported: {told}")
     for path in paths:
         say(str(path))
-    say(f"{len(paths)} files; they hold prompts and responses in clear")
+    what = "prompts and responses in clear" if format in IN_CLEAR else "rates, no prompt and no response"
+    say(f"{len(paths)} {'file holds' if len(paths) == 1 else 'files; they hold'} {what}")

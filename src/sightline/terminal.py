@@ -110,7 +110,7 @@ def show_plan(
     """Exact counts of what a run does and of what is already there, without a request to any target."""
     from sightline.report.page import aligned
     from sightline.run_folder import refuse_other_format
-    from sightline.study.plan import plan
+    from sightline.study.plan import plan, planned_lines
     from sightline.study.run import default_folder, open_run
     from sightline.study.training_plan import shares
 
@@ -122,6 +122,7 @@ def show_plan(
         refuse_other_format(folder)
         found = plan(session.context, folder, retry_errors=retry_errors)
         later = shares(session.context, session.untrained)
+        hypothesized = list(planned_lines(session.study.hypothesis, session.context.case_tables))
     say(f"{found.cells:,} cells, {found.cases:,} cases; existing rows: in {folder}")
     rows = [["", "rows", "existing", "to do", "max calls", "max response tokens"]]
     rows += [
@@ -129,7 +130,7 @@ def show_plan(
     ]
     for line in (*aligned(rows), *(f"note: {note}" for note in found.notes)):
         say(line)
-    for line in _trainings(session.untrained):
+    for line in (*_trainings(session.untrained), *hypothesized):
         say(line)
 
 
@@ -272,6 +273,7 @@ def show_list(what: str) -> None:
 
 def _list_testbed() -> None:
     """The testbed's models that are installed, and how to get the others."""
+    from sightline.testbed.smol import places
     from sightline.testbed.weights import HOW_TO_GET, OPTIONAL_MODELS, find, names, roots
 
     table = Table("model", "what it is", title="testbed models", title_justify="left", box=None)
@@ -283,6 +285,8 @@ def _list_testbed() -> None:
     if len(roots()) == 1:
         others = f"{', '.join(OPTIONAL_MODELS)} and more variants of linear"
         console.print(f"{others}: {HOW_TO_GET}", markup=False, highlight=False)
+    real = f"testbed/{places.MODEL}: a real small language model, text alone: {places.GET}"
+    console.print(real, markup=False, highlight=False)
 
 
 def show_model(name: str) -> None:
@@ -294,8 +298,13 @@ def show_model(name: str) -> None:
     Raises:
         UsageError: for an unknown name, or one whose package is not installed.
     """
+    from sightline.testbed.smol import places
     from sightline.testbed.weights import find
 
+    if places.is_ours(name):
+        say(f"testbed/{name} (target): SmolLM2-135M-Instruct, text alone; docs/testbed_smol.md")
+        say(str(places.find(name)))
+        return
     found = find(name)
     config = json.loads((found.folder / "config.json").read_text("utf-8"))
     card = found.folder / "CARD.md"

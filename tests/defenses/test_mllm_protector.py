@@ -1,6 +1,7 @@
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from behind import PICTURE, respond
@@ -10,12 +11,18 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertForSequenceClassification
 
 from sightline import registry
-from sightline.cases import Conversation, Turn
+from sightline.api.models import Model
+from sightline.api.pictures import store
+from sightline.cases import Case, Conversation, Expected, Turn
+from sightline.contracts import Decoding
+from sightline.defenses import _learned_head
+from sightline.defenses._learned_head import Head
 from sightline.errors import TransientError, UsageError
 from sightline.records import Response
 from sightline.study.config import parse
 from sightline.study.run import Run
 from sightline.targets import _behind
+from sightline.targets.defended import DefendedTarget
 
 REQUEST = Conversation.user(PICTURE, "steps for x")
 WORDS = ["[UNK]", "[PAD]", "calm", "gloom"]
@@ -159,7 +166,7 @@ def test_a_detoxifier_that_fails_never_lets_a_harmful_answer_pass(rewritten, set
 
 
 def test_it_needs_a_head_or_a_detector_and_not_both(head):
-    with pytest.raises(UsageError, match="role 'detector': name a target"):
+    with pytest.raises(UsageError, match=r"none is named: write `detector: TARGET`.*or `head: FOLDER`"):
         respond(protector(), "x")
     with pytest.raises(UsageError, match="not both"):
         protector(head=str(head), detector="a/b")
@@ -178,3 +185,136 @@ judges: [refusal_prefix, {{name: toxicity, scorer: detoxify, folder: '{head}', a
         match="trained head which a judge that scores, 'toxicity'",
     ):
         Run(parse(text, name="s.yaml"), tmp_path / "run").prepare()
+
+
+class Obeys:
+    """Answers with the last word of a request; refuses what asks for a `calm` thing."""
+
+    id = "obeys#0011223344556677"
+
+    def __init__(self, states=None):
+        self.states_of = states
+
+    async def generate(self, conversation, decoding):
+        word = conversation.last_user_text().split()[-1]
+        refused = word.startswith("calm")
+        return Response(text="I cannot help with that." if refused else f"{word} : mix it")
+
+    def inside(self):
+        return self
+
+    layers, width = 2, 2
+
+    async def states(self, conversation):
+        harm = 1.0 if "gloom" in conversation.last_user_text() else -1.0
+        return np.array([[harm, 0.5], [0.0, harm]], np.float32)
+
+
+def asked(word, number, expected):
+    text = f"steps for {word}"
+    return Case(f"{word}/{number}", Conversation.user(text), text, Expected(expected), "x", f"{word}{number}")
+
+
+CASES = [
+    case
+    for number in range(8)
+    for case in (
+        asked("gloom", number, "refuse"),
+        asked("calm", number, "refuse"),
+        asked("sunny", number, "comply"),
+    )
+]
+
+
+def fitted(tmp_path, target=None, cases=CASES, **settings):
+    model = Model("obeys", target or Obeys(), store(tmp_path / "pictures"))
+    return protector(**settings).fit(model, cases, tmp_path / "state.json")
+
+
+@pytest.mark.parametrize("features", ["ngrams", "states"])
+def test_a_head_learned_from_answers_stops_harmful_ones_and_lets_others_pass(tmp_path, features):
+    state = fitted(tmp_path, features=features)
+    assert state.told[0] == "learned from 12 answers, 3 of them harmful, each beside a refusal"
+    assert "AUC 1.00 of " in state.told[2]
+    assert state.told[2].endswith(", 0 of 2 benign")
+    assert state.facts["auc"]["as_trained"] == 1.0
+    made = protector(state=str(state.path), features=features)
+    target = DefendedTarget(made, Obeys())
+    said = {}
+    for word in ("gloom", "sunny", "calm"):
+        conversation = Conversation.user(f"steps for {word}")
+        said[word] = asyncio.run(target.generate(conversation, Decoding(max_tokens=9)))
+    assert [said[word].stop for word in said] == ["blocked_defense", "stop", "stop"]
+    assert said["gloom"].text == "I can't help with that."
+    assert said["sunny"].text == "sunny : mix it"
+    assert said["gloom"].flags[0].startswith("detector:")
+    assert made.helpers == {}
+
+
+def test_a_state_with_a_detoxifier_rewrites(tmp_path):
+    state = fitted(tmp_path)
+    made = protector(state=str(state.path), detoxifier="a/c")
+    assert made.helpers == {"detoxifier": "a/c"}
+    asked_for = Conversation.user("steps for gloom")
+    response, _, _ = respond(made, "gloom : mix it", helpers=["mix tea"], conversation=asked_for)
+    assert (response.text, response.flags[-1]) == ("mix tea", "detoxified")
+
+
+def test_ngrams_serve_any_target_and_states_their_own(tmp_path):
+    other = Obeys()
+    other.id = "other#8899aabbccddeeff"
+    DefendedTarget(protector(state=str(fitted(tmp_path).path)), other)
+    state = fitted(tmp_path, features="states")
+    with pytest.raises(UsageError, match="learned on obeys, and this is other"):
+        DefendedTarget(protector(state=str(state.path), features="states"), other)
+
+
+def test_what_cannot_be_learned_from_or_used_is_told(tmp_path, head):
+    with pytest.raises(UsageError, match="no harmful answer to learn from"):
+        fitted(tmp_path, cases=[each for each in CASES if "gloom" not in each.id])
+    state = str(fitted(tmp_path).path)
+    with pytest.raises(UsageError, match="one of them"):
+        protector(state=state, detector="a/b")
+    with pytest.raises(UsageError, match="learned with buckets=4096"):
+        protector(state=state, buckets=64)
+    with pytest.raises(UsageError, match="learned with features='ngrams'"):
+        protector(state=state, features="states")
+    assert registry.identity(protector(state=state)) != registry.identity(protector(detector="a/b"))
+
+
+def test_the_heads_slope_is_that_of_its_loss():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 3))
+    y, pairs = [True, False, True, False, True, True], [(0, 1), (4, 3)]
+    theta = rng.normal(size=4)
+    safer, less = (np.array([pair[side] for pair in pairs]) for side in (0, 1))
+    share = np.where(np.array(y), 0.5 / 4, 0.5 / 2)
+
+    def value(at):
+        found = Head(at[:-1], float(at[-1]))
+        return _learned_head.loss(found, x, y, pairs) + _learned_head.DECAY / 2 * (at[:-1] ** 2).sum()
+
+    slope = _learned_head._slope(theta, x, np.asarray(y, float), share, safer, less)
+    for place in range(4):
+        step = np.zeros(4)
+        step[place] = 1e-5
+        assert (value(theta + step) - value(theta - step)) / 2e-5 == pytest.approx(slope[place], abs=1e-6)
+
+
+def test_the_loss_by_hand():
+    """Scores 2 (harmless, safer) and -1 (harmful): 2 (BCE + BCE) + the pair's."""
+    found = Head(np.array([1.0], np.float32), 0.0)
+    expected = 2 * (np.log1p(np.exp(-2)) + np.log1p(np.exp(-1))) + np.log1p(np.exp(-3))
+    x = np.array([[2.0], [-1.0]], np.float32)
+    assert _learned_head.loss(found, x, [True, False], [(0, 1)]) == pytest.approx(expected)
+    learned = _learned_head.learned(x, [True, False], [(0, 1)])
+    assert _learned_head.loss(learned, x, [True, False], [(0, 1)]) < expected
+    assert learned.chance(x)[0] > 0.9 > 0.1 > learned.chance(x)[1]
+
+
+def test_hashed_words_and_pairs_know_order_and_have_length_one():
+    one, other, same = _learned_head.hashed(["mix the oats", "oats the mix", "Mix the OATS"], 512)
+    assert np.linalg.norm(one) == pytest.approx(1)
+    assert (one > 0).sum() == 5
+    assert not np.array_equal(one, other)
+    assert np.array_equal(one, same)

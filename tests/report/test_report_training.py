@@ -1,6 +1,7 @@
 """What training changed: planted outcomes of three runs, by step; a section only where something trained."""
 
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ from sightline import report
 from sightline.report.cells import board
 from sightline.report.results import Results
 from sightline.report.training import Condition, Mean, text_rows, training_of, views
-from sightline.report.training_figures import curves, frontier
+from sightline.report.training_figures import curves, doses, frontier
 
 BASE = "testbed/linear"
 DRAWN = Condition("drawn", "no attack")
@@ -115,7 +116,9 @@ def test_skills_are_held_against_the_model_that_all_began_with(found):
 
 def test_tables_in_text_are_those_of_the_page(found):
     tables = {view.title: view for view in views(found)}
-    assert list(tables) == ["drawn, no attack", "skills kept and lost, and what training cost"]
+    drawn, skills, named = tables
+    assert (drawn, skills) == ("drawn, no attack", "skills kept and lost, and what training cost")
+    assert [each[2] for each in tables[named].rows][:2] == [names(0)[0], names(1)[0]]
     row_10 = next(each for each in tables["drawn, no attack"].rows if each[:2] == ("sft", "10"))
     assert [text.replace("\u00a0", " ") for text in row_10[2:5]] == ["2", "75 % [50, 100]", "25 % [0, 50]"]
     for (title, rows), view in zip(text_rows(found), tables.values(), strict=True):
@@ -130,6 +133,21 @@ def test_curves_are_drawn_of_labels_with_checkpoints_and_the_frontier_of_all(fou
     (plot,) = frontier(found)
     assert "benign" in plot.svg
     assert "drawn, no attack" in plot.svg
+
+
+def test_a_grid_is_drawn_over_its_first_number(found):
+    ends = [
+        replace(
+            each, label=f"mix [ratio={share}]", step=20, last=True, factors={"ratio": share, "order": order}
+        )
+        for share, order, each in zip(
+            ("0", "0.1", "0.1"), ("first", "first", "last"), found.steps, strict=False
+        )
+    ]
+    assert doses(found) == []
+    (plot,) = doses(replace(found, steps=tuple(ends)))
+    assert plot.title == "By ratio, mix: drawn, no attack"
+    assert [name for name, _ in plot.key] == ["order first", "order last"]
 
 
 def test_only_a_study_that_trains_has_the_section(tmp_path):

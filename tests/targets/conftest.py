@@ -11,5 +11,6 @@ NEED_TORCH = [
     "test_linear.py",
     "test_second_pictures.py",
     "test_thoughts.py",
+    "test_text_models.py",
 ]
 collect_ignore = NEED_TORCH if find_spec("torch") is None or find_spec("transformers") is None else []

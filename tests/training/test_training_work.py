@@ -19,7 +19,7 @@ from sightline.errors import DamageError, UsageError
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, default_max_tokens, open_target, tuned
 from sightline.targets.vlm import VlmTarget
-from sightline.training import loop
+from sightline.training import states
 from sightline.training.work import Trained, train
 from sightline.tuning import Lesson
 from sightline.waiting import wait
@@ -93,6 +93,22 @@ def test_settings_rows_seed_and_base_make_another_target(rows: Rows) -> None:
     assert len({first.record["digest"], *(each.record["digest"] for each in others)}) == 5
     assert others[-1].name.endswith(first.name)
     assert others[-1].record["role"] == "attack"
+    upon = others[-1].record["upon"]
+    assert (upon["target"], upon["role"], upon["rows"], upon["seen"]) == (first.name, "defense", 6, 8)
+    assert upon["cpu_seconds"] == first.record["cpu_seconds"]
+    assert "upon" not in first.record
+
+
+@pytest.mark.usefixtures("_home")
+def test_a_conditioned_target_and_its_checkpoints_carry_their_line(rows: Rows) -> None:
+    found = trained(rows, "conditional_nlf(preset='testbed', steps=2, batch=4, every=1)")
+    line = found.record["plan"]["system"]
+    assert line == "answer 4 . the answer is safe . it does help ."
+    for name in (found.name, *found.checkpoints):
+        target = open_target(name, rows[1], local=SETTINGS)
+        assert isinstance(target, VlmTarget)
+        prompter = target.source.route(target.source.config(), 0).prompter
+        assert f"<|system|> {line} <|user|>" in prompter(rows[0][0].prompt).text
 
 
 @pytest.mark.usefixtures("_home")
@@ -130,7 +146,7 @@ def test_a_full_disk_or_a_kill_leaves_no_target_and_the_next_run_goes_on(
             raise OSError(errno.ENOSPC, "No space left on device")
         save_file(tensors, path, **more)
 
-    monkeypatch.setattr(loop, "save_file", full)
+    monkeypatch.setattr(states, "save_file", full)
     with pytest.raises(OSError, match="No space left") as told:
         trained(rows)
     assert told.value.filename

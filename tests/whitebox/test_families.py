@@ -186,6 +186,7 @@ CALLED = {
     "idefics2": "Idefics2",
     "idefics3": "Idefics3",
     "instructblip": "InstructBLIP",
+    "llama": "Llama",
     "llava": "LLaVA",
     "llava_next": "LLaVA-NeXT",
     "mllama": "Mllama",

@@ -1,4 +1,4 @@
-"""A finished run in the schema of another project: JailbreakBench artifacts, one per target and attack."""
+"""A finished run in other formats: its rates, or JailbreakBench artifacts with prompts and responses."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from sightline.errors import UsageError, nearest
+from sightline.exports import every_eval_ever, hub, tables
+from sightline.exports.rates import rates_of
 from sightline.plain import case_of, conversation_of, response_of
 from sightline.records import SCORED, Outcome
 from sightline.report.results import current_case_tables, entries
@@ -26,35 +29,78 @@ from sightline.store import write_atomically
 from sightline.study import lock as locks
 from sightline.tables import RESULTS_AGAIN, Table, compacted_rows, open_tables
 
-FORMATS = (jailbreakbench.NAME,)
+_TABLES = {
+    "csv": ("rates.csv", tables.as_csv),
+    "parquet": ("rates.parquet", tables.as_parquet),
+    "json": ("rates.json", tables.as_json),
+    "latex": ("rates.tex", tables.as_latex),
+    "html": ("rates.html", tables.as_html),
+}
+FORMATS = (jailbreakbench.NAME, *_TABLES, "every-eval-ever", "hf-eval-results")
+IN_CLEAR = frozenset({jailbreakbench.NAME})
+"""Formats that hold prompts and responses; the others hold rates alone."""
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
-def export(
-    folder: str | os.PathLike[str], *, format: str = FORMATS[0], out: str | os.PathLike[str] | None = None
-) -> list[Path]:
-    """Write the requests of a finished run, with prompts and responses in clear, as JailbreakBench artifacts.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a format wants to know that no run can tell.
 
-    One file for each benchmark, attack, target and defense, below `out` (by default `exports/jailbreakbench`
-    in the run's folder). `jailbroken` is the verdict of the study's first judge, null where it has none;
+    Attributes:
+        datasets: of `hf-eval-results`: the dataset of the Hub that a benchmark is, `ORG/NAME[:TASK]`.
+        organization, relationship: of `every-eval-ever`: who evaluated, and what he is to the model.
+    """
+
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    organization: str = "unknown"
+    relationship: str = "other"
+
+    def __post_init__(self) -> None:
+        if self.relationship not in every_eval_ever.RELATIONSHIPS:
+            raise UsageError(nearest(self.relationship, every_eval_ever.RELATIONSHIPS, "relationship"))
+
+
+def export(
+    folder: str | os.PathLike[str],
+    *,
+    format: str = FORMATS[0],
+    out: str | os.PathLike[str] | None = None,
+    **about: Any,
+) -> list[Path]:
+    """Write a finished run in another format below `out`, by default `exports/FORMAT` in the run's folder.
+
+    `csv`, `parquet`, `json`: a row for every rate with its interval, n, unscored samples and outcome counts.
+    `latex`, `html`: tables of attacks, defenses and targets by the study's first judge. `every-eval-ever`: a
+    record for each target and defense. `hf-eval-results`: files for a model repository. None of these holds a
+    prompt or a response.
+
+    `jailbreakbench`: the requests with prompts and responses in clear, one file for each benchmark, attack,
+    target and defense. `jailbroken` is the verdict of the study's first judge, null where it has none;
     recorded responses of that format keep their own numbers, parameters and further verdicts. `stop`, `error`
     and `expected`, which the schema lacks, are further keys where they say more than a plain answer to a
     request to refuse; `responses:` reads them back. What is not known is null. Pictures are not part of the
     schema, nor are scripts of several turns: cells with either are left out, and told with a warning.
 
+    Args:
+        about: see `About`: `datasets`, `organization`, `relationship`.
+
     Raises:
-        UsageError: for an unknown format, a run without results, or one of which no cell can be written.
+        UsageError: for an unknown format, a run without results, or one of which nothing can be written.
     """
-    paths, left_out = exported(folder, format=format, out=out)
+    paths, left_out = exported(folder, format=format, out=out, about=About(**about))
     for told in left_out:
         warnings.warn(f"not exported: {told}", UserWarning, stacklevel=2)
     return paths
 
 
 def exported(
-    folder: str | os.PathLike[str], *, format: str, out: str | os.PathLike[str] | None
+    folder: str | os.PathLike[str],
+    *,
+    format: str,
+    out: str | os.PathLike[str] | None,
+    about: About = About(),
 ) -> tuple[list[Path], list[str]]:
-    """The files that were written, and what was left out, cell by cell; see `export`.
+    """The files that were written, and what was left out; see `export`.
 
     Nothing is written before all of it is made.
     """
@@ -62,18 +108,36 @@ def exported(
         raise UsageError(nearest(format, FORMATS, "format to export"))
     run = Path(folder).expanduser()
     below = Path(out) if out is not None else run / "exports" / format
+    files, left_out = _artifact_files(run) if format in IN_CLEAR else _rate_files(run, format, about)
+    if not files:
+        raise UsageError(f"{run}: no cell can be exported: {'; '.join(left_out) or 'there is none'}")
+    for name, content in files.items():
+        path = below / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    return [below / name for name in files], left_out
+
+
+def _rate_files(run: Path, format: str, about: About) -> tuple[dict[str, bytes], list[str]]:
+    rates = rates_of(run)
+    if format in _TABLES:
+        name, written = _TABLES[format]
+        return {name: written(rates)}, []
+    if format == "hf-eval-results":
+        return hub.files(rates, about.datasets)
+    found = every_eval_ever.files(rates, organization=about.organization, relationship=about.relationship)
+    return found, []
+
+
+def _artifact_files(run: Path) -> tuple[dict[str, bytes], list[str]]:
     found, left_out = {}, []
     for name, artifact in _artifacts(run):
         if isinstance(artifact, str):
             left_out.append(artifact)
         else:
-            found[below / f"{name}.json"] = json.dumps(artifact, indent=4, ensure_ascii=False) + "\n"
-    if not found:
-        raise UsageError(f"{run}: no cell can be exported: {'; '.join(left_out) or 'there is none'}")
-    for path, text in found.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
-    return list(found), left_out
+            text = json.dumps(artifact, indent=4, ensure_ascii=False) + "\n"
+            found[f"{name}.json"] = text.encode()
+    return found, left_out
 
 
 class _UnfitError(Exception):

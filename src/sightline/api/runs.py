@@ -340,9 +340,10 @@ class RunResult:
 
         Cells are matched by benchmark, attack, defense, target and judge; where each run has a single one of
         them, and not the same, these are compared with each other. `difference` is this run minus the other,
-        with its 95 % interval and the p-value of a clustered sign-flip test, adjusted (Holm) over the table;
-        `q` is the same by Benjamini and Hochberg, for exploration: of what has q <= .10, a tenth may be
-        chance.
+        with its 95 % interval and the p-value of a clustered sign-flip test, adjusted (Holm) within one
+        measure on one target; `q` is the same by Benjamini and Hochberg, for exploration: of what has q <=
+        .10, a tenth may be chance. Cells whose benchmark, attack or judge is not the same in both runs are
+        left out, with a warning.
 
         Raises:
             UsageError: if no cell of the two runs can be matched.

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from sightline.comparing.compare import MATCHED, compare, difference_row
 from sightline.errors import UsageError
 from sightline.human_labels import LABELS, read_labels
-from sightline.metrics._columns import CELL, read_columns, result_table
-from sightline.metrics.cells import CellId
-from sightline.metrics.comparisons import Contrast, adjusted, paired
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary, summarize
-
-MATCHED = ("benchmark", "target", "attack", "defense", "judge", "seen")
-MARK = "\0"
-"""Stands between a judge's id and the number of its run while two runs are in one table."""
-
 
 LABELS_SCHEMA = pa.schema(
     [
@@ -147,66 +140,10 @@ def _ranges(figures: Mapping[str, Any]) -> dict[str, float | None]:
 
 def compared(first: Path, second: Path) -> pa.Table:
     """Paired differences of two runs; see `RunResult.compare`."""
-    both = pa.concat_tables([_marked(folder, number) for number, folder in enumerate((first, second))])
-    columns = read_columns(both)
-    ids = [CellId(**dict(zip(CELL, cell, strict=True))) for cell in columns.cells]
-    places = _matched(ids)
-    if not places:
-        raise UsageError(f"{first} and {second} have no benchmark, attack, defense and judge in common")
-    found = adjusted(list(paired(columns, ids, places)))
-    return pa.Table.from_pylist([_difference(contrast) for contrast in found])
-
-
-def _marked(folder: Path, number: int) -> pa.Table:
-    """The result columns that metrics read, with the number of the run in the judges' ids."""
-    table, _ = result_table(folder)
-    judges = [f"{judge}{MARK}{number}" for judge in table.column("judge").to_pylist()]
-    return table.set_column(table.column_names.index("judge"), "judge", pa.array(judges))
-
-
-def _run(cell: CellId) -> int:
-    return int(cell.judge.rpartition(MARK)[2])
-
-
-def _matched(ids: Sequence[CellId]) -> list[tuple[int, int]]:
-    """Numbers of the cells that are compared, the first run's first."""
-    plain = [replace(cell, judge=cell.judge.rpartition(MARK)[0]) for cell in ids]
-    runs: tuple[list[int], list[int]] = ([], [])
-    for number, cell in enumerate(ids):
-        runs[_run(cell)].append(number)
-    names = [name for name in MATCHED if not _alone(name, plain, runs)]
-    others: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for number in runs[1]:
-        others[tuple(getattr(plain[number], name) for name in names)].append(number)
-    keys = ((number, tuple(getattr(plain[number], name) for name in names)) for number in runs[0])
-    return [(number, others[key][0]) for number, key in keys if len(others[key]) == 1]
-
-
-def _alone(name: str, cells: Sequence[CellId], runs: tuple[list[int], list[int]]) -> bool:
-    """Whether each run has a single value of a field, and not the same one."""
-    values = [{getattr(cells[number], name) for number in run} for run in runs]
-    return all(len(found) == 1 for found in values) and values[0] != values[1]
-
-
-def _difference(contrast: Contrast) -> dict[str, Any]:
-    cell, base = contrast.cell, contrast.base
-    named = {name: getattr(cell, name) for name in MATCHED} | {"judge": cell.judge.rpartition(MARK)[0]}
-    return {
-        **named,
-        "other_target": base.target,
-        "other_attack": base.attack,
-        "other_defense": base.defense,
-        "measure": contrast.measure,
-        "rate": contrast.cell_share,
-        "other_rate": contrast.base_share,
-        "difference": contrast.point,
-        "low": contrast.low,
-        "high": contrast.high,
-        "p": contrast.p_holm,
-        "q": contrast.q,
-        "pairs": contrast.pairs,
-        "unscored_pairs": contrast.unscored_pairs,
-    }
+    found = compare(second, first)
+    for line in found.left_out:
+        warnings.warn(f"not compared: {line}", UserWarning, stacklevel=3)
+    return pa.Table.from_pylist([difference_row(each) for each in found.contrasts])
 
 
 def labels_table(folder: Path) -> pa.Table:

@@ -14,17 +14,19 @@ from markupsafe import Markup
 
 from sightline import __version__
 from sightline.metrics._columns import read_columns
-from sightline.metrics.cells import method_of
+from sightline.metrics.cells import SPLITS, method_of
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import summarize
 from sightline.report import (
     corrected,
     costs,
     curves,
+    first_screen,
     frontier,
     gallery,
     headline,
     matrix,
+    piles,
     provenance,
     spoken,
     third_party,
@@ -45,6 +47,7 @@ from sightline.report.cells import (
 from sightline.report.differences import differences
 from sightline.report.figures import OUTCOME_ORDER
 from sightline.report.headline import Headline
+from sightline.report.hypothesis import verdict
 from sightline.report.judge_rows import judge_rows
 from sightline.report.matrix import MOST_MAPS, heatmaps
 from sightline.report.results import Results, judge_names
@@ -72,6 +75,15 @@ CONTENTS = (
 )
 
 
+STYLES = ("page.css", "first_screen.css")
+SCRIPTS = ("page.js", "tables.js")
+
+
+def plural(count: int, what: str) -> str:
+    """`1 case`, `1,240 cases`."""
+    return f"{count:,} {what}" + "s" * (count != 1)
+
+
 def script_hash(script: str) -> str:
     """The source expression that lets a content security policy run exactly this script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -90,6 +102,7 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     )
     environment.filters["visible"] = visible
     environment.filters["label"] = label
+    environment.globals["plural"] = plural
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     names = values.get("judge_names", {})
     environment.filters["judge_name"] = lambda judge: label(names.get(judge) or method_of(judge), 120)
@@ -97,11 +110,12 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     environment.filters["judge_title"] = lambda judge: (
         label(names.get(judge) or method_of(judge), 120) + (", uncalibrated" if judge in uncalibrated else "")
     )
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    script = "".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    css = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     return environment.get_template(template).render(
         **values,
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  (our own file)
-        js=Markup(script),  # noqa: S704  (our own file)
+        css=Markup(css),  # noqa: S704  (our own files)
+        js=Markup(script),  # noqa: S704  (our own files)
         script_hash=script_hash(script),
     )
 
@@ -118,6 +132,7 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
     lock = provenance.read_lock(run)
     with Results(run) as results:
         values = spoken.added(contents(run, lock, results, redacted=redacted), results, lock)
+        values["hypothesis"] = verdict(lock, values["board"], results)
     path = out if out is not None else run / (SHARED if redacted else REPORT)
     write_atomically(path, render(values).encode("utf-8", "replace"))
     text = brief(
@@ -127,6 +142,7 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
         values["asked"],
         values["trusted"],
         values["training"],
+        values["hypothesis"],
     )
     write_atomically(run / BRIEF, f"{text}\n".encode("utf-8", "replace"))
     return path
@@ -154,14 +170,13 @@ def contents(
     maps = heatmaps(cells, summary.slices)
     tries = int(lock.get("epochs", 1))
     made = curves.optimizations(cells, results.crafting(requests=False), results)
+    trusted, result_tables = trust_section.trust_view(found, cells), tables(cells)
     trained = training_of(lock, cells, results)
-    parts = (("hazards", maps), ("cost", made), ("training", trained))
-    absent = {name for name, shown in parts if not shown}
+    absent = {name for name, shown in (("hazards", maps), ("cost", made), ("training", trained)) if not shown}
     leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
     cards, n_samples = gallery.cards(results, lock, primary, undefended)
     defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
-    if any(cell.summary.accuracy for cell in cells.cells):
-        defined.append("accuracy")
+    defined += ["accuracy"] * any(cell.summary.accuracy for cell in cells.cells)
     if any("abstention" in cell.summary.rates for cell in cells.cells):
         defined += ["abstention", "disclosure"]
     targeted = [judge["id"] for judge in judges if judge["scores"] == "attacker_goal"]
@@ -173,8 +188,12 @@ def contents(
         "headlines": trust_section.marked(headline.headlines_of(cells), cells),
         "warnings": trust.warnings_of(run, lock, results, redacted=redacted),
         "contents": [entry for entry in CONTENTS if entry[0] not in absent],
-        "tables": tables(cells),
-        "trusted": trust_section.trust_view(found, cells),
+        "titles": dict(CONTENTS),
+        "first": first_screen.first_screen(cells, trusted),
+        "tables": result_tables,
+        "n_lines": sum(len(band.lines) for each in result_tables for band in each.bands),
+        "trusted": trusted,
+        "n_main": sum(len(band.lines) for band in trusted.main),
         "labelled": found.labelled,
         "injections": third_party.injections(cells),
         "injection_notes": third_party.NOTES,
@@ -191,12 +210,13 @@ def contents(
         "optimizations": made,
         **frontier.section(cells, results, undefended),
         **training_figures.section(trained),
-        "training": trained,
         "tradeoffs": matrix.tradeoffs(cells),
         "no_tradeoff": matrix.NO_TRADEOFF,
         "compositions": matrix.compositions(cells),
         "outcome_names": [outcome.value for outcome in OUTCOME_ORDER],
-        "cards": [gallery.without_texts(card) for card in cards] if redacted else cards,
+        "cards": cards,
+        "piles": piles.piles([gallery.without_texts(c) for c in cards] if redacted else cards, cells),
+        "cases_of_rows": piles.cases_of_rows(cards, cells),
         "gallery_note": f"{len(cards)} of {n_samples:,} samples, selected by key"
         + (", for each series at its largest budget and first seed." if leveled else "."),
         "primary_judge": primary,
@@ -236,6 +256,7 @@ def brief(
     asked: Sequence[str] = (),
     trusted: TrustView | None = None,
     training: Training | None = None,
+    hypothesis: str = "",
 ) -> str:
     """Tables by the primary judge and by judges of the attacker's goal, headline, training, trust, costs."""
     targeted = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
@@ -245,6 +266,8 @@ def brief(
     if injected is not None:
         blocks += ["\n".join([title, *aligned(rows)]) for title, rows in third_party.text_rows(injected)]
     blocks += ["\n".join(_headline(found)) for found in headlines]
+    if hypothesis:
+        blocks.append(_filled(hypothesis))
     if training is not None:
         blocks += ["\n".join([title, *aligned(rows)]) for title, rows in training_rows(training)]
     if trusted is not None:
@@ -306,6 +329,7 @@ def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> Iterator[list[str]]:
     for (name, defense), row in asked.items():
         yield from _row(name + defense, [row[t].summary.success if t in row else None for t in targets])
     plain = [cell for cell in cells if cell.role is Role.plain] or list(cells)
+    plain.sort(key=lambda cell: not cell.headline)  # of a defense that learned: the other cases
     kept: dict[str, dict[str, Cell]] = {}
     for cell in plain:
         kept.setdefault(_defense(cell), {}).setdefault(cell.target, cell)
@@ -327,7 +351,8 @@ def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> Iterator[list[str]]:
 
 def _name(cell: Cell) -> str:
     if cell.role is Role.plain:
-        return _ASKED[Role.plain]
+        split = cell.summary.id.seen
+        return _ASKED[Role.plain] + (f" ({SPLITS[split]} cases)" if split else "")
     return _ASKED.get(cell.role, "") + label(cell.attack)
 
 

@@ -86,6 +86,7 @@ class Step:
         skills: by category.
         rows: rows seen.
         cpu_seconds, flops: of all steps, mean over runs; 0 but at the last.
+        factors: values in the grid of the study's entry.
     """
 
     label: str
@@ -97,6 +98,7 @@ class Step:
     rows: int = 0
     cpu_seconds: float = 0.0
     flops: float = 0.0
+    factors: Mapping[str, str] = field(default_factory=dict)
 
     def share(self, condition: Condition, measure: str) -> Mean | None:
         """What was measured, None if it was not."""
@@ -260,6 +262,7 @@ def _step(
         rows=round(fmean(int(run["rows"]) * step / int(run["steps"]) for run in runs)),
         cpu_seconds=fmean(float(run["cpu_seconds"]) for run in runs) if last else 0.0,
         flops=fmean(float(run["flops"]) for run in runs) if last else 0.0,
+        factors=dict(runs[0].get("factors") or {}),
     )
 
 
@@ -320,6 +323,13 @@ def views(found: Training) -> list[View]:
         for each in found.steps
     ]
     tables.append(_view("skills kept and lost, and what training cost", heads, rows))
+    named = [
+        (label(each.label), f"{each.step:,}", label(target, 200))
+        for each in found.steps
+        for target in each.targets
+        if each.step
+    ]
+    tables.append(_view("names of these targets in the other tables", ("", "step", "target"), named))
     return tables
 
 

@@ -34,12 +34,12 @@ _WIDTH, _HEIGHT = 250, 200
 
 def section(found: Training | None) -> dict[str, Any]:
     """What `training.html.j2` prints."""
-    shown = found is not None
     return {
+        "training": found,
         "trained": views(found) if found else [],
-        "trained_curves": curves(found) if found else [],
+        "trained_curves": [*curves(found), *doses(found)] if found else [],
         "trained_frontier": frontier(found) if found else [],
-        "trained_notes": NOTES if shown else (),
+        "trained_notes": NOTES if found else (),
     }
 
 
@@ -91,15 +91,61 @@ def _point(each: Step, mean: float, low: float, high: float) -> Plain:
     return {"series": each.label, "at": each.step, "y": mean, "low": low, "high": high}
 
 
-def _panel(points: Sequence[Plain], names: Sequence[str], title: str) -> Plain:
-    """Lines over steps, on an axis in the logarithm of n + 10, with the range over runs."""
+def doses(found: Training) -> list[Plot]:
+    """Of grids: measures at the end of training over the first factor that is a number.
+
+    A line is a level of the next factor, a figure the levels of all others, under one condition.
+    """
+    ends = [each for each in found.steps if each.last and each.factors]
+    together: dict[tuple[Condition, str], list[tuple[float, str, Step]]] = {}
+    axis = ""
+    for condition in found.conditions:
+        for each in ends if condition.series == PLAIN_SERIES else ():
+            axis = next((name for name, value in each.factors.items() if _number(value) is not None), "")
+            if axis:
+                others = [(name, value) for name, value in each.factors.items() if name != axis]
+                line = others[0] if others else ("", each.label.partition(" [")[0])
+                rest = ", ".join([each.label.partition(" [")[0], *(f"{n} {v}" for n, v in others[1:])])
+                dose = _number(each.factors[axis]) or 0.0
+                shown = " ".join(part for part in line if part)
+                together.setdefault((condition, rest), []).append((dose, shown, each))
+    plots = []
+    for (condition, rest), members in together.items():
+        names = list(dict.fromkeys(name for _, name, _ in members))[:MOST_LINES]
+        panels = []
+        for measure, title in CURVES.items():
+            points = [
+                {"series": name, "at": dose, "y": 100 * s.mean, "low": 100 * s.low, "high": 100 * s.high}
+                for dose, name, each in members
+                if name in names and (s := each.share(condition, measure)) is not None
+            ]
+            if points:
+                panels.append(_panel(points, names, title, axis))
+        if panels and len({dose for dose, _, _ in members}) > 1:
+            what = f"By {axis}, {rest}: {condition}"
+            svg = render({"spacing": 30, "hconcat": panels}, f"{what}; the numbers are in the table")
+            plots.append(Plot(what, svg, tuple(series_key(names))))
+    return plots[:MOST_PLOTS]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _panel(points: Sequence[Plain], names: Sequence[str], title: str, over: str = "steps") -> Plain:
+    """Lines with the range over runs; steps on an axis in the logarithm of n + 10, doses of their roots."""
     steps = sorted({point["at"] for point in points})
+    scale = {"type": "symlog", "constant": 10} if over == "steps" else {"type": "sqrt"}
+    few = steps if len(steps) <= 6 else [0, 10, 50, 200, 1000]
     x = {
         "field": "at",
         "type": "quantitative",
-        "title": "steps",
-        "scale": {"type": "symlog", "constant": 10, "domain": [0, max(steps) or 1], "nice": False},
-        "axis": {"values": steps if len(steps) <= 6 else [0, 10, 50, 200, 1000], "labelFontSize": 11},
+        "title": label(over, 40),
+        "scale": {**scale, "domain": [min(0, steps[0]), max(steps) or 1], "nice": False},
+        "axis": {"values": few, "labelFontSize": 11} if few is steps or over == "steps" else {},
     }
     color, shape = by_series(names, SERIES), by_series(names, SHAPES)
     y = percent_axis("y", None)
@@ -164,12 +210,13 @@ def _frontier_panel(found: Training, names: Sequence[str], condition: Condition)
                 "y_high": 100 * (1 - asr.low),
                 "ink": "var(--card)" if right is None else _css(right.mean),
                 "name": label(each.label, 24) if each.last else "",
-                "where": "left" if over.mean > 0.4 else "right",
+                "where": "left" if over.mean < 0.4 else "right",
             }
         )
     if not values:
         return None
-    x, y = percent_axis("x", "1 − over-refusal, %"), percent_axis("y", "1 − ASR, %")
+    across, up = "1 − over-refusal, %", "1 − ASR, %"
+    x, y = percent_axis("x", across), percent_axis("y", up)
     series = {"field": "series", "type": "nominal"}
     shape = by_series(names, SHAPES)
     fill = {"field": "ink", "type": "nominal", "legend": None, "scale": None}
@@ -188,8 +235,11 @@ def _frontier_panel(found: Training, names: Sequence[str], condition: Condition)
         "height": 260,
         "data": {"values": values},
         "layer": [
-            {"mark": soft, "encoding": {"x": x, "y": percent_axis("y_low", None), "y2": {"field": "y_high"}}},
-            {"mark": soft, "encoding": {"x": percent_axis("x_low", None), "x2": {"field": "x_high"}, "y": y}},
+            {"mark": soft, "encoding": {"x": x, "y": percent_axis("y_low", up), "y2": {"field": "y_high"}}},
+            {
+                "mark": soft,
+                "encoding": {"x": percent_axis("x_low", across), "x2": {"field": "x_high"}, "y": y},
+            },
             {
                 "mark": {"type": "line", "color": "var(--soft)", "strokeWidth": 1, "strokeDash": [3, 3]},
                 "encoding": {

@@ -18,6 +18,8 @@ from sightline.errors import UsageError, nearest
 from sightline.readers import found_release, where_to_look
 from sightline.study import quick
 from sightline.study.attack_columns import AttackColumns, check_roles
+from sightline.study.gated import check_gate
+from sightline.study.hypothesis import hypothesis_of
 from sightline.study.located import Located, Where, parse_yaml
 from sightline.study.named import NamedAttack as NamedAttack
 from sightline.study.named import NamedDefense as NamedDefense
@@ -91,8 +93,8 @@ def load(path: Path, *, limit: int | None = None, releases: bool = True, quickly
         raise UsageError(f"{path}: no such study file; `studies/quickstart.yaml` is an example") from None
     except OSError as unreadable:
         raise UsageError(f"{path}: cannot be read: {unreadable}") from None
-    given = {"limit": limit, "releases": releases, "quickly": quickly}
-    return parse(text, name=str(path), folder=path.parent, **given)
+    name, folder = str(path), path.parent
+    return parse(text, name=name, folder=folder, limit=limit, releases=releases, quickly=quickly)
 
 
 def parse(
@@ -124,7 +126,9 @@ def parse(
     elif quickly:
         raise located.complain((), "there is no quick form: `quick:` would hold what differs in it")
     study = _Checker(file, located, text, folder, limit, releases).study()
-    return replace(study, quick=quickly)
+    stated = file.hypothesis
+    claim = None if stated is None else hypothesis_of(stated, study, located.complain)
+    return replace(study, quick=quickly, hypothesis=claim)
 
 
 def _valid(plain: Mapping[str, Any], located: Located) -> StudyFile:
@@ -170,6 +174,7 @@ class _Checker:
         )
         trainings = trainings_of(file.train, self.folder, self.located.complain)
         bases = (each.base for each in trainings if "/" in each.base)
+        self._gate(None if trainings else file.targets, defenses, judges)
         default = {"max_tokens": default_max_tokens([*file.targets, *bases])}
         name, line = self.located.name, self.located.line
         return Study(
@@ -211,6 +216,8 @@ class _Checker:
             found = recorded(entry, self.folder, self.limit or file.limit)
         except UsageError as wrong:
             raise self.located.complain(("responses",), str(wrong)) from None
+        judges = self._judges()
+        self._gate(found.targets, found.defenses, judges)
         return Study(
             name=file.study,
             seed=file.seed,
@@ -218,7 +225,7 @@ class _Checker:
             attacks=found.attacks,
             targets=found.targets,
             defenses=found.defenses,
-            judges=self._judges(),
+            judges=judges,
             decoding=replace(UNKNOWN, seed=file.seed),
             epochs=found.table.attempts,
             concurrency=file.concurrency,
@@ -229,6 +236,12 @@ class _Checker:
             limit=self.limit,
             recorded=found.table,
         )
+
+    def _gate(
+        self, targets: Sequence[str] | None, defenses: Sequence[NamedDefense], judges: Sequence[Judge]
+    ) -> None:
+        if self.file.gate is not None:
+            check_gate(self.file.gate, targets, defenses, judges, self.located.complain)
 
     def _differ(self, section: str, names: Sequence[str]) -> None:
         for index, name in enumerate(names):

@@ -153,6 +153,7 @@ def resolve(run: RunContext) -> Plain:
             for judge in run.judges
         ],
         **({"trained": [_plain(asdict(each)) for each in study.trained]} if study.trained else {}),
+        **({"hypothesis": _claim(asdict(study.hypothesis))} if study.hypothesis is not None else {}),
         **({"responses": asdict(study.recorded.facts)} if study.recorded is not None else {}),
         "stages": {stage: stage_code(stage) for stage in STAGES},
         "versions": versions(),
@@ -164,6 +165,10 @@ def resolve(run: RunContext) -> Plain:
             "text": study.text,
         },
     }
+
+
+def _claim(found: Plain) -> Plain:
+    return {**found, "contrast": list(found["contrast"])}
 
 
 def _plain(run: Plain) -> Plain:
@@ -210,6 +215,11 @@ def study_of(folder: Path) -> Study:
         UsageError: as `read`, or if a release has moved.
     """
     lock = read(folder)
+    if lock.get("merged"):
+        raise UsageError(
+            f"{folder}: made by `sightline merge`, so there is no study to run: run those that it was made "
+            "from, and merge again"
+        )
     with damage_reported(folder / LOCK, WRITE_AGAIN):
         made_from = lock["made_from"]
         text, origin, limit = str(made_from["text"]), Path(made_from["folder"]), made_from["limit"]
@@ -238,11 +248,9 @@ def write_or_check(folder: Path, lock: Plain, *, extend: bool) -> list[str]:
     if path.exists():
         old = read(folder)
         if lock_digest(old) == lock_digest(lock):
-            told = {name: lock[name] for name in ("made_from", "trained") if name in lock}
-            if any(
-                old.get(name) != value for name, value in told.items()
-            ):  # such as other limits of its gate
-                write_atomically(path, sealed_text(dump({**old, **told})).encode())
+            fresh: Plain = {name: lock[name] for name in ("made_from", "trained") if name in lock}
+            if any(old.get(name) != value for name, value in fresh.items()):  # such as limits of its gate
+                write_atomically(path, sealed_text(dump({**old, **fresh})).encode())
             return []
         changes = code_changes(old, lock)
         if not extend:

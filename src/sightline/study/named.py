@@ -14,7 +14,7 @@ from sightline.cases import Oracle
 from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
 from sightline.defending import NeedsHelpers
 from sightline.responses.table import ResponseTable
-from sightline.tuning import Recipe
+from sightline.tuning import Backend, Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +112,7 @@ class NamedTraining:
     seeds: int = 1
     checkpoints: bool = False
     leakage: Literal["refuse", "allow"] = "refuse"
+    backend: Backend = "loop"
     place: str = ""
     factors: Mapping[str, str] = field(default_factory=dict)
 
@@ -150,6 +151,29 @@ class TrainedRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hypothesis:
+    """What a study is to show; see `study.hypothesis`.
+
+    Attributes:
+        primary: the measure, one of `metrics.rates.MEASURES`.
+        kind: `attack`, `defense` or `target`: what the two names of the contrast are.
+        contrast: the first of these, minus the second.
+        expect: `greater` or `less`.
+        mde: the smallest difference that matters, a share.
+        benchmark: '' for the first with cases of the measure's kind.
+        target: of attacks and defenses; '' for the first.
+    """
+
+    primary: str
+    kind: str
+    contrast: tuple[str, str]
+    expect: str
+    mde: float
+    benchmark: str = ""
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """A checked study: methods are constructed, names are known, labels are unique.
 
@@ -180,3 +204,4 @@ class Study:
     trainings: tuple[NamedTraining, ...] = ()
     trained: tuple[TrainedRun, ...] = ()
     quick: bool = False
+    hypothesis: Hypothesis | None = None

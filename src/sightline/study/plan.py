@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
 from sightline import registry
 from sightline.attacks.font_files import find_font
+from sightline.cases import Expected
 from sightline.contracts import TARGET, CountsCalls, Judge, NeedsTarget, Recalls
 from sightline.defending import NeedsHelpers
 from sightline.keys import judge_key
+from sightline.metrics.power import USUAL, minimal_difference
+from sightline.metrics.rates import MEASURES
 from sightline.shards import Row
+from sightline.study.case_table import CaseTable
 from sightline.study.config import NamedAttack
 from sightline.study.context import RunContext, StudyTarget
+from sightline.study.hypothesis import told
+from sightline.study.named import Hypothesis
 from sightline.study.roles import calls_of
 from sightline.tables import Table, open_tables
 
@@ -166,3 +172,25 @@ def font_notes(attacks: Sequence[NamedAttack]) -> list[str]:
             what = f"{font} is not installed here, pages are drawn with {drawn}"
             found.append(f"{', '.join(labels)}: {what}; {next(cures, ANY_FONT)}")
     return found
+
+
+def planned_lines(found: Hypothesis | None, case_tables: Sequence[CaseTable]) -> Iterator[str]:
+    """For a dry run: the hypothesis, and which differences the study's groups can show."""
+    if found is None:
+        return
+    kind = MEASURES[found.primary].expected
+    wanted = [kind.value] if kind is not None else [each.value for each in Expected]
+    tables = [each for each in case_tables if not found.benchmark or each.source.label == found.benchmark]
+    table = next((each for each in tables if any(each.expected.get(one) for one in wanted)), None)
+    if table is None:
+        yield f"hypothesis: {told(found)}: no case of the study is of its kind ({', '.join(wanted)})"
+        return
+    groups = len({row["group"] for row in table.rows() if row["expected"] in wanted})
+    least = minimal_difference(groups)
+    yield (
+        f"hypothesis: {told(found)}. {groups} groups of {table.source.label} show differences from "
+        f"{100 * least:.0f} points (two-sided .05, power .8, {USUAL:.0%} of the groups discordant); "
+        f"planned for {100 * found.mde:.0f}"
+    )
+    if found.mde < least:
+        yield "hypothesis: that is too small a study for what it is planned for: take more groups"

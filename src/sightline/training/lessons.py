@@ -19,6 +19,8 @@ from sightline.untrusted import sanitized_row
 
 REFUSAL, ASKED = "refusal", "asked"
 """Wordings of a case: how a model of the testbed refuses it, and the harmless recipe that it asks for."""
+FEEDBACK = ("response", "rating", "critique", "refinement")
+"""Wordings of a case that hold an answer, and feedback on it (DRESS: LVLM_NLF)."""
 _SHOWN = 3
 
 
@@ -98,6 +100,8 @@ def _lesson(source: str, case: Case) -> Lesson:
         given=(case.wordings.get(REFUSAL) if label == "refuse" else "") or case.answer or "",
         refusal=case.wordings.get(REFUSAL, ""),
         asked=case.wordings.get(ASKED, ""),
+        case=case,
+        **{name: case.wordings.get(name, "") for name in FEEDBACK},
     )
 
 

@@ -28,18 +28,21 @@ from sightline.contracts import Target
 from sightline.errors import ContractError, UsageError
 from sightline.records import Pixels
 from sightline.targets import LocalSettings, open_target
+from sightline.targets.local.families import facts_of
 from sightline.targets.local.model import SMALL_PARAMETERS
 from sightline.targets.local.processors import Fields, quiet
 from sightline.targets.local.source import ModelSource
 from sightline.targets.vlm import VlmTarget, from_memory
 from sightline.whitebox.compute import PassCost, packs
 from sightline.whitebox.families import ForwardInputs, check_known, family_of
+from sightline.whitebox.families.text import no_pictures
 from sightline.whitebox.frozen import quicken
 from sightline.whitebox.packing import PackedPrompts, pack_prompts
 from sightline.whitebox.prefix_cache import PrefixCache, text_prefix
 from sightline.whitebox.preprocessing.processor import ToFields, preprocessor
 from sightline.whitebox.prompts import Prompts, PromptTokens, Size, check_pictures
 from sightline.whitebox.shapes import Images
+from sightline.whitebox.through import WITH_WEIGHTS
 from sightline.whitebox.victim import Pair, Rows, joined
 from sightline.whitebox.within import Nodes, OpenWithin, at_blocks
 
@@ -47,8 +50,6 @@ from sightline.whitebox.within import Nodes, OpenWithin, at_blocks
 LIMIT = 256
 #: constant texts whose keys and values are remembered, and the fewest tokens that are worth it
 CONSTANT_TEXTS, FEWEST = 16, 8
-#: kinds of targets that are models with weights at hand
-_WHITE = ("vlm", "testbed", "tuned", "swapped")
 #: a larger model's weights are not kept three times
 QUICKENED_PARAMETERS = 1_000_000_000
 #: prompts that `check_tokens` compares
@@ -80,7 +81,11 @@ class MultimodalVictim:
         self._preprocess = preprocess
         self._cache_text = cache_text
         self.embedding = model.get_input_embeddings()
-        self._patch = int(model.config.vision_config.patch_size)
+        self._patch = (
+            1
+            if facts_of(str(model.config.model_type)).text_only
+            else int(model.config.vision_config.patch_size)
+        )
         text = model.config.get_text_config()
         self._context = int(getattr(text, "max_position_embeddings", 0) or 0)
         self._window = int(getattr(text, "sliding_window", 0) or 0)
@@ -302,7 +307,7 @@ def from_pretrained(
 
 def _opened(name: str, local: LocalSettings | None) -> Target:
     settings = local or LocalSettings.from_environment()
-    known = name.partition("/")[0] in _WHITE or not Path(name).is_dir()
+    known = name.partition("/")[0] in WITH_WEIGHTS or not Path(name).is_dir()
     return open_target(name if known else f"vlm/{name}", _NoPictures(), local=settings)
 
 
@@ -319,7 +324,8 @@ def _victim(source: ModelSource, name: str, *, checkpointing: bool) -> Multimoda
     if checkpointing:
         checkpointed(model)
     prompts = Prompts(route, name, _ends(model, route.tokenizer))
-    preprocess = preprocessor(str(model.config.model_type), pictures)
+    kind = str(model.config.model_type)
+    preprocess = no_pictures if pictures is None else preprocessor(kind, pictures)
     return MultimodalVictim(model, prompts, preprocess, name, cache_text=not checkpointing)
 
 

@@ -1,4 +1,4 @@
-"""What is known of families of multimodal models, by the configuration's `model_type`: one row for each.
+"""What is known of families of models, by the configuration's `model_type`: one row for each.
 
 A family that is not listed answers by the library's own processor and `generate`, without what makes it
 faster, and cannot be attacked through its gradients. `whitebox/families` holds the passes with gradients.
@@ -24,7 +24,7 @@ class ModelFamily:
         adapter: class of `whitebox.families` that opens it for gradients; '' for none.
         processors: classes of picture processors, without `Pil` or `Fast`, that are done in the graph.
         route: by the library's combined processor; by its parts, where the combined one needs torchvision;
-            or by hand.
+            by hand; or, for language models that see no pictures, by the tokenizer alone (`text`).
         nested: picture tensors are (request, picture, ...) instead of (picture, ...).
         picture_first: its processor puts the one picture before the text by itself; the prompt does not
             show it.
@@ -42,7 +42,7 @@ class ModelFamily:
 
     adapter: str = ""
     processors: frozenset[str] = frozenset()
-    route: Literal["processor", "parts", "by_hand"] = "processor"
+    route: Literal["processor", "parts", "by_hand", "text"] = "processor"
     nested: bool = False
     picture_first: bool = False
     picture_optional: bool = False
@@ -53,6 +53,11 @@ class ModelFamily:
     continued: bool = False
     tower: str = ""
     tower_layer: str = ""
+
+    @property
+    def text_only(self) -> bool:
+        """Whether it is a language model that sees no pictures."""
+        return self.route == "text"
 
 
 def _of(*names: str) -> frozenset[str]:
@@ -93,6 +98,7 @@ FAMILIES: Mapping[str, ModelFamily] = {
         plain_form="instruction",
         tower="vision_model",
     ),
+    "llama": ModelFamily(adapter="TextOnly", route="text", growing_cache=True),
     "llava": ModelFamily(
         adapter="Llava",
         processors=PLAIN_PROCESSORS | _of("Llava"),

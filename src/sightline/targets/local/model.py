@@ -175,8 +175,8 @@ class LoadedModel:
             return self._prepared(conversation, decoding, read)
 
     def _prepared(self, conversation: Conversation, decoding: Decoding, read: ReadBlob) -> Prepared:
+        self._check_count(sum(1 for _ in conversation.images))
         prompt = self.route.prompter(conversation)
-        self._check_count(len(prompt.images))
         try:
             found = self.route.fields(prompt, read)
         except SightlineError:
@@ -205,7 +205,12 @@ class LoadedModel:
         )
 
     def _check_count(self, pictures: int) -> None:
-        """Some families take one picture; a dialogue model is also asked without, others never are."""
+        """Some families take one picture, some none; a dialogue model is asked without, others never are."""
+        if self._facts.text_only and pictures:
+            raise UnfitError(
+                f"a {self.family} model reads text and sees no pictures; this request shows {pictures}: "
+                "ask it in words alone, or name a model with eyes"
+            )
         if self._facts.picture_first and pictures != 1:
             if pictures or not self._talks:
                 wanted = "at most" if self._talks else "exactly"

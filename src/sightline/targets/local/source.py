@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from sightline.targets.local.families import facts_of
 from sightline.targets.local.files import weights_digest
 from sightline.targets.local.settings import LocalSettings
 
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 
 #: what is opened, in messages
 KIND = "an image-text-to-text model"
+TEXT_KIND = "a language model"
+
+
+class LibraryKind(NamedTuple):
+    """The class of the library that a model is loaded by, and what that is in messages."""
+
+    kind: Any
+    what: str
+
+
+def kind_of(config: Any) -> LibraryKind:
+    """How a model of a configuration is loaded: as a language model, if it sees no pictures."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    if facts_of(str(config.model_type)).text_only:
+        return LibraryKind(AutoModelForCausalLM, TEXT_KIND)
+    return LibraryKind(AutoModelForImageTextToText, KIND)
 
 
 class ModelSource(Protocol):
@@ -58,7 +76,7 @@ class ModelSource(Protocol):
         ...
 
     def image_processor(self) -> Any:
-        """The picture processor, on Pillow."""
+        """The picture processor, on Pillow; None for a language model that sees no pictures."""
         ...
 
     def model(self, config: Any) -> Any:
@@ -91,6 +109,13 @@ class FolderSource:
         """See `ModelSource.route`."""
         from sightline.targets.local.processors import route_for
 
+        if facts_of(str(config.model_type)).text_only:
+            from sightline.targets.local.limits import ForeignText
+            from sightline.targets.local.text import text_route_for
+
+            foreign = ForeignText(self.folder)
+            foreign.check_tokenizer()
+            return text_route_for(self.folder, str(config.model_type), foreign)
         return route_for(self.folder, config, cache_bytes)
 
     def image_processor(self) -> Any:
@@ -99,19 +124,20 @@ class FolderSource:
 
         from sightline.targets.local.loading import LOCAL, one_sentence
 
+        if facts_of(str(self.config().model_type)).text_only:
+            return None
         with one_sentence(self.folder, f"cannot be loaded as {KIND}"):
             return AutoImageProcessor.from_pretrained(self.folder, backend="pil", **LOCAL)
 
     def model(self, config: Any) -> Any:
         """See `ModelSource.model`."""
-        from transformers import AutoModelForImageTextToText
-
         from sightline.targets.local.loading import shared_model
 
+        kind, what = kind_of(config)
         return shared_model(
-            AutoModelForImageTextToText,
+            kind,
             self.folder,
-            KIND,
+            what,
             digest=self.digest,
             dtype=self.dtype,
             device=self._settings.present_device(),

@@ -15,9 +15,11 @@ from sightline.whitebox.families.cross_attention import Idefics, Mllama
 from sightline.whitebox.families.llava import Llava, Padded
 from sightline.whitebox.families.qformer import InstructedQFormer, QFormer
 from sightline.whitebox.families.qwen import Qwen
+from sightline.whitebox.families.text import TextOnly
 
 _ADAPTERS = {
-    kind.__name__: kind for kind in (Idefics, InstructedQFormer, Llava, Mllama, Padded, QFormer, Qwen)
+    kind.__name__: kind
+    for kind in (Idefics, InstructedQFormer, Llava, Mllama, Padded, QFormer, Qwen, TextOnly)
 }
 #: types of models that are opened for gradients
 KNOWN = frozenset(kind for kind, facts in FAMILIES.items() if facts.adapter)

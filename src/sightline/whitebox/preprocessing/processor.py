@@ -41,7 +41,7 @@ _RECIPES: dict[str, Recipe] = {
 _DETR = frozenset({"DetrImageProcessor", "ConditionalDetrImageProcessor"})
 #: which processors a model of a type may come with
 _PROCESSORS: dict[str, frozenset[str]] = {
-    **{kind: facts.processors for kind, facts in FAMILIES.items()},
+    **{kind: facts.processors for kind, facts in FAMILIES.items() if not facts.text_only},
     **dict.fromkeys(("clip", "clip_vision_model", "siglip", "siglip_vision_model"), PLAIN_PROCESSORS),
     **dict.fromkeys(("deit", "dinov2", "swin", "swinv2", "vit"), PLAIN_PROCESSORS),
     **dict.fromkeys(("conditional_detr", "detr"), _DETR),

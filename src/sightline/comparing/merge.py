@@ -1,0 +1,246 @@
+"""Several finished runs as one: what was measured on different machines, or one target at a time.
+
+Records are content-addressed, so rows of runs that agree can stand side by side; what two runs both hold is
+taken from the first. Names that mean different things in two runs are an error, never a mixture.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sightline.digests import sha256_file
+from sightline.errors import UsageError
+from sightline.report.results import entries
+from sightline.run_folder import COMPLETE, LOCK, RESULTS, lock_digest, refuse_other_run
+from sightline.sealed import damage_reported, publish_table, read_note, sealed_line, sealed_text
+from sightline.store import write_atomically, write_note
+from sightline.study import lock as locks
+from sightline.study.results import SCHEMA, results_digest
+from sightline.tables import RESULTS_AGAIN, Table
+
+ALIKE = ("format", "seed", "epochs", "decoding", "stages")
+"""What must be the same in all runs."""
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "benchmarks": ("label",),
+    "attacks": ("label",),
+    "defenses": ("label",),
+    "targets": ("target", "defense"),
+    "judges": ("id",),
+}
+STAGES = ("craft", "answer", "judge")
+_PLACES = ("root",)
+"""Fields of an entry that say where something lies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What was merged.
+
+    Attributes:
+        folder: of the merged run.
+        rows: of its table.
+        twice: rows that several runs hold, of which the first run's were taken.
+        unlike: of those, rows whose outcome was not the same.
+        notes: what a reader should know, as sentences.
+    """
+
+    folder: Path
+    rows: int
+    twice: int
+    unlike: int
+    notes: tuple[str, ...]
+
+
+def merge(runs: Sequence[Path], out: Path) -> Merged:
+    """Write a run folder that holds the rows of all runs.
+
+    Raises:
+        UsageError: for less than two runs, one that is not finished, runs that do not agree, or a folder that
+            is not empty.
+    """
+    if len(runs) < 2 or len({path.resolve() for path in runs}) < len(runs):
+        raise UsageError("name two or more different run folders to merge")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: not an empty folder; name another one with --out")
+    found = [_read(run) for run in runs]
+    lock = merged_lock(found, runs, out.name)
+    work = out.with_name(f".{out.name}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        (work / "records").mkdir(parents=True)
+        for run in runs:
+            _copy(run, work)
+        for stage in STAGES:
+            _records(runs, stage, work)
+        rows, twice, unlike = _table(runs, out.name, work)
+        write_atomically(work / LOCK, sealed_text(locks.dump(lock)).encode())
+        mark = {
+            "lock": lock_digest(lock),
+            "results": sha256_file(work / RESULTS),
+            "digest": results_digest(work / RESULTS),
+            "tables": {
+                f"{stage}.parquet": sha256_file(work / "records" / f"{stage}.parquet") for stage in STAGES
+            },
+        }
+        write_note(work / COMPLETE, mark)
+        if out.exists():
+            out.rmdir()
+        work.rename(out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Merged(folder=out, rows=rows, twice=twice, unlike=unlike, notes=tuple(_notes(found, runs)))
+
+
+def _read(run: Path) -> dict[str, Any]:
+    lock = locks.read(run)
+    if not (run / COMPLETE).is_file():
+        raise UsageError(f"{run}: this run is not finished ({COMPLETE} is missing): finish it first")
+    refuse_other_run(run)
+    return lock
+
+
+def merged_lock(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], name: str) -> dict[str, Any]:
+    """The lock of all runs together.
+
+    Raises:
+        UsageError: naming what two of them do not agree in.
+    """
+    first = found[0]
+    for lock, run in zip(found[1:], runs[1:], strict=True):
+        for part in ALIKE:
+            if lock.get(part) != first.get(part):
+                raise UsageError(
+                    f"{runs[0]} and {run} cannot be merged: {part} differs, {_brief(first.get(part))} and "
+                    f"{_brief(lock.get(part))}; run one again like the other, or use `sightline compare`"
+                )
+    sections = {section: _union(found, runs, section) for section in SECTIONS}
+    code: dict[str, Any] = {}
+    for lock in found:
+        code = {**dict(lock.get("code") or {}), **code}
+    return {
+        **first,
+        "study": name,
+        **sections,
+        "code": dict(sorted(code.items())),
+        "merged": [
+            {
+                "folder": run.name,
+                "study": lock.get("study"),
+                "lock": lock_digest(dict(lock)),
+                "results": _digest(run),
+            }
+            for lock, run in zip(found, runs, strict=True)
+        ],
+        "made_from": {"folder": str(runs[0].resolve().parent), "limit": None, "text": ""},
+    }
+
+
+def _digest(run: Path) -> str:
+    return str(read_note(run / COMPLETE, RESULTS_AGAIN).get("digest"))
+
+
+def _union(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], section: str) -> list[dict[str, Any]]:
+    """Entries of all locks, each name once."""
+    known: dict[tuple[str, ...], tuple[dict[str, Any], Path]] = {}
+    for lock, run in zip(found, runs, strict=True):
+        for entry in entries(lock, section):
+            name = tuple(str(entry.get(key)) for key in SECTIONS[section])
+            plain = {key: value for key, value in entry.items() if key not in _PLACES}
+            if name not in known:
+                known[name] = dict(entry), run
+                continue
+            former, other = known[name]
+            unlike = sorted(
+                key
+                for key in plain.keys() | former.keys()
+                if key not in _PLACES and plain.get(key) != former.get(key)
+            )
+            if unlike:
+                what = f"{section.removesuffix('s')} {' behind '.join(name)}"
+                raise UsageError(
+                    f"{other} and {run} cannot be merged: {what} is not the same in both "
+                    f"({', '.join(unlike)}); give one of them another label and run it again"
+                )
+    return [entry for entry, _ in known.values()]
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _copy(run: Path, work: Path) -> None:
+    """Case tables and pictures; a picture is linked where the disk can."""
+    for path in (run / "records").glob("cases-*"):
+        if path.is_file() and not (work / "records" / path.name).exists():
+            shutil.copyfile(path, work / "records" / path.name)
+    for path in (run / "blobs").glob("*/*"):
+        to = work / "blobs" / path.parent.name / path.name
+        if not to.exists():
+            to.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(path, to)
+            except OSError:
+                shutil.copyfile(path, to)
+
+
+def _records(runs: Sequence[Path], stage: str, work: Path) -> None:
+    """One table of a stage from those of all runs, each key once."""
+    seen: set[str] = set()
+    shard = work / "records" / stage / "1-merged.jsonl"
+    shard.parent.mkdir()
+    with shard.open("wb") as file:
+        for run in runs:
+            with Table(run / "records" / stage) as table:
+                for row in table:
+                    if row["key"] not in seen:
+                        seen.add(row["key"])
+                        file.write(sealed_line(row))
+    with Table(shard.parent) as table:
+        table.compact()
+
+
+def _table(runs: Sequence[Path], name: str, work: Path) -> tuple[int, int, int]:
+    """The result tables as one: rows, rows that were there twice, and those of them with another outcome."""
+    known: dict[tuple[bytes, str], str] = {}
+    twice = unlike = 0
+    fresh = work / f"{RESULTS}.new"
+    with pq.ParquetWriter(fresh, SCHEMA, compression="zstd", compression_level=1) as writer:
+        for run in runs:
+            for batch in _batches(run / RESULTS):
+                kept = []
+                for row in batch:
+                    key = (row["sample"], row["judge"])
+                    if key in known:
+                        twice += 1
+                        unlike += known[key] != row["outcome"]
+                        continue
+                    known[key] = row["outcome"]
+                    kept.append({**row, "study": name})
+                if kept:
+                    writer.write_table(pa.Table.from_pylist(kept, schema=SCHEMA))
+    publish_table(fresh, work / RESULTS)
+    return len(known), twice, unlike
+
+
+def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
+    with damage_reported(path, RESULTS_AGAIN), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=20_000):
+            yield batch.to_pylist()
+
+
+def _notes(found: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> Iterator[str]:
+    versions = {str(sorted(dict(lock.get("versions") or {}).items())) for lock in found}
+    if len(versions) > 1:
+        yield "the runs were made with different versions; those of the first stand in the lock"
+    for run in runs:
+        if (run / "annotation").is_dir() or (run / "cards").is_dir():
+            yield f"{run}: labels of people and judge cards are not merged; copy its cards/ where they hold"

@@ -1,0 +1,195 @@
+"""A comparison of runs as text, Markdown, plain values and a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sightline import __version__
+from sightline.characters import printable
+from sightline.comparing.compare import Comparison, difference_row
+from sightline.metrics.cells import method_of
+from sightline.metrics.comparisons import Contrast
+from sightline.report.differences import interval_text, p_text
+from sightline.report.figures import POINT, RULE, Plain, render
+from sightline.report.page import render as render_page
+from sightline.report.text import MEASURE_NAMES, as_percent, few, label, points
+from sightline.store import write_atomically
+
+MOST_DRAWN = 60
+_HEIGHT, _WIDTH = 18, 460
+
+
+def what(contrast: Contrast) -> str:
+    """`ASR, figstep, defense none, target testbed/linear`: a cell, and what it is compared with."""
+    cell, base = contrast.cell, contrast.base
+    named = [MEASURE_NAMES.get(contrast.measure, contrast.measure.replace("_", "-")), cell.shown]
+    for name in ("defense", "target"):
+        one, other = getattr(base, name), getattr(cell, name)
+        named.append(f"{name} {other}" if one == other else f"{name} {one} → {other}")
+    return ", ".join(named)
+
+
+def place(contrast: Contrast) -> str:
+    """Benchmark and judge."""
+    return f"{contrast.cell.benchmark}, judge {method_of(contrast.cell.judge)}"
+
+
+def figures(contrast: Contrast) -> str:
+    """`97 % → 12 %, −85 [−95, −70] points, p <0.001, 72 pairs`."""
+    if not contrast.pairs:
+        return f"no pair was scored in both runs ({contrast.unscored_pairs:,} unscored)"
+    lost = f", {contrast.unscored_pairs:,} unscored" if contrast.unscored_pairs else ""
+    p = p_text(contrast)
+    return (
+        f"{as_percent(contrast.base_share)} → {as_percent(contrast.cell_share)}, {points(contrast.point)} "
+        f"{interval_text(contrast)} points, {p if p.startswith('too') else f'p {p}'}, "
+        f"{contrast.pairs:,} pairs{lost}"
+    )
+
+
+def heading(found: Comparison) -> str:
+    """One sentence."""
+    clear, pairs = len(found.clear), len(found.contrasts)
+    return f"{found.former} → {found.later}: {clear} of {pairs} rates differ clearly on the samples of both"
+
+
+def notes(found: Comparison) -> Iterator[tuple[str, str]]:
+    """(kind, sentence) of what is compared, what to be careful about, and what was left out."""
+    for line in found.matched:
+        yield "compared", line
+    for line in found.agreement.changed:
+        yield "changed", line
+    for line in found.agreement.cautions:
+        yield "caution", line
+    for line in found.left_out:
+        yield "left out", line
+
+
+def text(found: Comparison, *, everything: bool = False) -> str:
+    """The clear differences, the largest first; with `everything`, also the others."""
+    lines = [heading(found), *(f"{kind}: {line}" for kind, line in notes(found))]
+    shown = _sorted(found) if everything else found.clear
+    for where in dict.fromkeys(map(place, shown)):
+        lines += ["", where]
+        lines += [f"  {what(each)}: {figures(each)}" for each in shown if place(each) == where]
+    left = len(found.contrasts) - len(shown)
+    if left:
+        lines += ["", f"{left} rates without a clear difference (--all shows them)"]
+    return "\n".join(lines)
+
+
+def markdown(comparisons: Sequence[Comparison]) -> str:
+    """Tables for a pull request: clear differences first."""
+    lines: list[str] = []
+    for found in comparisons:
+        lines += [f"### {_cell(heading(found))}", ""]
+        lines += [f"- {kind}: {_cell(line)}" for kind, line in notes(found)]
+        lines += ["", "| rate | where | former → later, difference [95 %] | clear |", "|---|---|---|---|"]
+        for each in _sorted(found):
+            cells = (what(each), place(each), figures(each), "yes" if each in found.clear else "")
+            lines.append(f"| {' | '.join(map(_cell, cells))} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def plain(found: Comparison) -> dict[str, Any]:
+    """Values for JSON."""
+    return {
+        "former": str(found.former),
+        "later": str(found.later),
+        "studies": list(found.names),
+        "compared": list(found.matched),
+        "changed": list(found.agreement.changed),
+        "cautions": list(found.agreement.cautions),
+        "left_out": list(found.left_out),
+        "differences": [difference_row(each) for each in found.contrasts],
+    }
+
+
+def write_page(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Write a page that opens from disk."""
+    boards = [
+        {
+            "heading": heading(found),
+            "notes": list(notes(found)),
+            "figure": _drawing(found),
+            "undrawn": max(0, len(_drawn(found)) - MOST_DRAWN),
+            "lines": [
+                (what(each), place(each), *_numbers(each), each in found.clear) for each in _sorted(found)
+            ],
+        }
+        for found in comparisons
+    ]
+    names = few([found.later.name for found in comparisons])
+    values = {"title": f"{comparisons[0].former.name} → {names}", "version": __version__, "boards": boards}
+    write_atomically(path, render_page(values, "compare.html.j2").encode("utf-8", "replace"))
+
+
+def _line(each: Contrast, found: Comparison) -> tuple[object, ...]:
+    return (what(each), place(each), *_numbers(each), each in found.clear)
+
+
+def _numbers(each: Contrast) -> tuple[str, str, str, str, str]:
+    if not each.pairs:
+        return ("", "", "", "no scored pair", f"0 ({each.unscored_pairs:,} unscored)")
+    lost = f" ({each.unscored_pairs:,} unscored)" if each.unscored_pairs else ""
+    return (
+        as_percent(each.base_share),
+        as_percent(each.cell_share),
+        f"{points(each.point)} {interval_text(each)}",
+        p_text(each),
+        f"{each.pairs:,}{lost}",
+    )
+
+
+def _sorted(found: Comparison) -> list[Contrast]:
+    clear = set(map(id, found.clear))
+    return [*found.clear, *(each for each in found.contrasts if id(each) not in clear)]
+
+
+def _drawn(found: Comparison) -> list[Contrast]:
+    return [each for each in _sorted(found) if each.pairs]
+
+
+def _drawing(found: Comparison) -> Any:
+    """Differences (x, percentage points) with their 95 % intervals, one to a row; zero is marked."""
+    drawn = _drawn(found)[:MOST_DRAWN]
+    if not drawn:
+        return None
+    several = len({place(each) for each in drawn}) > 1
+    told = [what(each) + (f", {place(each)}" if several else "") for each in drawn]
+    names = [label(f"{number}. {each}", 110) for number, each in enumerate(told, 1)]
+    values = [
+        {"name": name, "at": 100 * each.point, "low": 100 * each.low, "high": 100 * each.high}
+        for name, each in zip(names, drawn, strict=True)
+    ]
+    y: Plain = {"field": "name", "type": "nominal", "sort": names, "title": None, "axis": {"labelLimit": 520}}
+    title = "later run minus former run, percentage points"
+    x: Plain = {"field": "at", "type": "quantitative", "title": title, "scale": {"domain": [-100, 100]}}
+    ends: Plain = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
+    zero: Plain = {"x": {**x, "field": "zero"}}
+    ink = {"color": "var(--series-1)"}
+    layers: list[Plain] = [
+        {
+            "data": {"values": [{"zero": 0}]},
+            "mark": {"type": "rule", "color": "var(--soft)"},
+            "encoding": zero,
+        },
+        {"mark": {**RULE, **ink}, "encoding": {"y": y, **ends}},
+        {"mark": {**POINT, **ink}, "encoding": {"y": y, "x": x}},
+    ]
+    spec: Plain = {
+        "width": _WIDTH,
+        "height": _HEIGHT * len(drawn) + 10,
+        "data": {"values": values},
+        "layer": layers,
+    }
+    return render(spec, f"Differences of {len(drawn)} rates with 95 % intervals. {heading(found)}")
+
+
+def _cell(found: str) -> str:
+    """A text as it may stand in a cell of a table: no markup, one line."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(printable(found).split()))

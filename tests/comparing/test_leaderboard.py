@@ -1,0 +1,171 @@
+"""`sightline leaderboard`: equal conditions, how far each row was checked, and numbers from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from sightline.cli import app
+from sightline.digests import sha256_file
+from sightline.errors import UsageError
+from sightline.leaderboard import site
+from sightline.leaderboard.entries import boards, read
+from sightline.run_folder import COMPLETE, LOCK, RESULTS
+from sightline.sealed import read_note
+from sightline.store import write_note
+from sightline.study.results import results_digest
+
+STUDY = """
+study: small
+benchmarks: [{name: testbed_requests, subset: requests, limit: 6}]
+targets: [scripted/typographic]
+attacks: [none, {name: figstep, preset: testbed}]
+defenses: [none, {name: system_prompt, preset: testbed}]
+judges: [refusal_prefix]
+decoding: {max_tokens: 24}
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """A study that was run, in `one`, and what another clock would have made of it, in `two`."""
+    import sightline as sl
+
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "small.yaml").write_text(STUDY)
+    sl.run(folder / "small.yaml", out=folder / "one", quiet=True)
+    shutil.copytree(folder / "one", folder / "two")
+
+    def slower(table):
+        at = table.column_names.index("seconds")
+        column = pa.array([(each or 0) + 0.01 for each in table.column("seconds").to_pylist()], pa.float32())
+        return table.set_column(at, "seconds", column)
+
+    resealed(folder / "two", slower)
+    return folder
+
+
+def resealed(run, change):
+    """A run whose table says something else, with the note that it finished with made to match."""
+    table = change(pq.read_table(run / RESULTS))
+    pq.write_table(table, run / RESULTS)
+    mark = read_note(run / COMPLETE, "")
+    mark.pop("crc", None)
+    mark |= {"results": sha256_file(run / RESULTS), "digest": results_digest(run / RESULTS)}
+    write_note(run / COMPLETE, mark)
+
+
+@pytest.fixture
+def runs(ran, tmp_path):
+    shutil.copytree(ran, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def standings(folder):
+    return {(each.folder, each.standing) for each in read(folder).entries}
+
+
+def test_two_runs_of_one_study_reproduce_each_other(runs):
+    found = read(runs)
+    assert {(each.folder, each.standing) for each in found.entries} == {
+        ("one", "reproduced"),
+        ("two", "reproduced"),
+    }
+    ((_, members),) = boards(found).items()
+    points = [each.worst[1].point for each in members]
+    assert points == sorted(points)
+
+
+def test_a_copy_reproduces_nothing(runs):
+    shutil.rmtree(runs / "two")
+    shutil.copytree(runs / "one", runs / "two")
+    assert standings(runs) == {("one", "recomputed"), ("two", "recomputed")}
+    assert all("copy" in each.why for each in read(runs).entries)
+
+
+def test_a_table_made_better_than_its_verdicts_is_self_reported(runs):
+    def nothing_obeyed(table):
+        at = table.column_names.index("outcome")
+        said = ["refused" if each == "complied" else each for each in table.column("outcome").to_pylist()]
+        return table.set_column(at, "outcome", pa.array(said).dictionary_encode())
+
+    resealed(runs / "one", nothing_obeyed)
+    found = {each.folder: each for each in read(runs).entries}
+    assert found["one"].standing == "self-reported"
+    assert "recorded as complied, tabulated as refused" in found["one"].why
+    assert found["two"].standing == "recomputed"
+
+
+def test_a_changed_picture_is_seen(runs):
+    picture = min(path for path in (runs / "one" / "blobs").rglob("*") if path.is_file())
+    picture.write_bytes(picture.read_bytes()[:-9] + b"123456789")
+    found = {each.folder: each for each in read(runs).entries}
+    assert found["one"].standing == "self-reported"
+    assert picture.name[:8] in found["one"].why
+
+
+def test_unchecked_rows_are_self_reported(runs):
+    assert {each.standing for each in read(runs, check=False).entries} == {"self-reported"}
+
+
+def test_what_is_no_finished_run_is_left_out_and_told(runs):
+    (runs / "two" / COMPLETE).unlink()
+    (runs / "three").mkdir()
+    (runs / "three" / LOCK).write_text("format: 1\n")
+    found = read(runs)
+    assert {each.folder for each in found.entries} == {"one"}
+    told = "\n".join(found.left_out)
+    assert "two: not finished" in told
+    assert "three" in told
+
+
+EXTERNAL = """
+- {target: other/model, benchmark: testbed_requests, measure: asr, value: 0.25, n: 40,
+   evidence: "table 3 of a paper, <script>alert(1)</script>"}
+"""
+
+
+def test_outside_numbers_stand_apart_with_their_evidence(runs):
+    (runs / "external.yaml").write_text(EXTERNAL)
+    page, rows = site.write(read(runs), runs / "site")
+    text = page.read_text("utf-8")
+    assert "Numbers from elsewhere" in text
+    assert "table 3 of a paper" in text
+    assert "<script" not in text
+    assert json.loads(rows.read_text("utf-8"))["external"][0]["value"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("target: x", "a list of numbers"),
+        ("- {target: x, benchmark: b, measure: asr, value: 7, evidence: in a paper}", "entry 1, value"),
+        ("- {target: x, benchmark: b, measure: asr, value: 0.5}", "entry 1, evidence"),
+    ],
+)
+def test_an_outside_number_that_is_none_is_refused(runs, text, told):
+    (runs / "external.yaml").write_text(text)
+    with pytest.raises(UsageError, match=told):
+        read(runs, check=False)
+
+
+def test_a_folder_without_runs_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no finished run"):
+        read(tmp_path)
+    with pytest.raises(UsageError, match="no such folder"):
+        read(tmp_path / "nowhere")
+
+
+def test_the_command_writes_the_site(runs, tmp_path):
+    told = CliRunner().invoke(app, ["leaderboard", str(runs), "--out", str(tmp_path / "site")])
+    assert told.exit_code == 0, told.output
+    assert "testbed_requests, judge refusal_prefix: 4 systems" in told.output
+    text = Path(tmp_path / "site" / "index.html").read_text("utf-8")
+    assert "no attack knew this defense" in text
+    assert "reproduced" in text

@@ -1,0 +1,105 @@
+"""`sightline merge`: rows of several runs side by side, and nothing mixed that does not agree."""
+
+from __future__ import annotations
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+import sightline as sl
+from sightline.cli import app
+from sightline.comparing.compare import compare
+from sightline.comparing.merge import merge
+from sightline.errors import UsageError
+from sightline.leaderboard.checked import faults
+from sightline.run_folder import COMPLETE, RESULTS, read_lock
+from sightline.study.lock import study_of
+
+STUDY = """
+study: {name}
+benchmarks: [{{name: testbed_requests, subset: requests, limit: 4}}]
+targets: [{target}]
+attacks: [none, {{name: figstep, preset: testbed}}]
+defenses: [none]
+judges: [refusal_prefix]
+decoding: {{max_tokens: {tokens}}}
+"""
+
+
+def ran(folder, name, target="scripted/typographic", tokens=24):
+    path = folder / f"{name}.yaml"
+    path.write_text(STUDY.format(name=name, target=target, tokens=tokens))
+    sl.run(path, out=folder / name, quiet=True)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        "one": ran(folder, "one"),
+        "two": ran(folder, "two", target="scripted/refuse"),
+        "again": ran(folder, "again"),
+        "longer": ran(folder, "longer", target="scripted/refuse", tokens=25),
+    }
+
+
+def rates(folder):
+    rows = sl.load(folder).cells().to_pylist()
+    return {(r["target"], r["attack"], r["measure"]): (r["k"], r["n"]) for r in rows}
+
+
+def test_a_merged_run_has_the_rates_of_both(runs, tmp_path):
+    found = merge([runs["one"], runs["two"]], tmp_path / "both")
+    assert rates(found.folder) == rates(runs["one"]) | rates(runs["two"])
+    assert (found.twice, found.unlike) == (0, 0)
+    assert list(faults(found.folder, read_lock(found.folder))) == []  # seals, verdicts, answers, pictures
+    assert [each["study"] for each in read_lock(found.folder)["merged"]] == ["one", "two"]
+    assert not compare(runs["one"], found.folder).clear
+    assert sl.load(found.folder).report().exists()
+    assert not sl.load(found.folder).gate(max_asr=0.5).passed
+
+
+def test_rows_that_both_hold_stand_once(runs, tmp_path):
+    found = merge([runs["one"], runs["again"]], tmp_path / "both")
+    n = pq.read_metadata(runs["one"] / RESULTS).num_rows
+    assert (found.rows, found.twice, found.unlike) == (n, n, 0)
+    assert rates(found.folder) == rates(runs["one"])
+
+
+def test_runs_that_do_not_agree_are_refused(runs, tmp_path):
+    with pytest.raises(UsageError, match="decoding differs"):
+        merge([runs["one"], runs["longer"]], tmp_path / "both")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_merged_run_is_not_run_again(runs, tmp_path):
+    merge([runs["one"], runs["two"]], tmp_path / "both")
+    with pytest.raises(UsageError, match="no study to run"):
+        study_of(tmp_path / "both")
+
+
+def test_folders_that_cannot_be_merged_are_told(runs, tmp_path):
+    with pytest.raises(UsageError, match="two or more"):
+        merge([runs["one"], runs["one"]], tmp_path / "both")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").touch()
+    with pytest.raises(UsageError, match="not an empty folder"):
+        merge([runs["one"], runs["two"]], tmp_path / "full")
+
+
+def test_an_unfinished_run_is_not_merged(runs, tmp_path):
+    mark = (runs["again"] / COMPLETE).read_bytes()
+    (runs["again"] / COMPLETE).unlink()
+    try:
+        with pytest.raises(UsageError, match="not finished"):
+            merge([runs["two"], runs["again"]], tmp_path / "both")
+    finally:
+        (runs["again"] / COMPLETE).write_bytes(mark)
+
+
+def test_the_command_says_what_it_made(runs, tmp_path):
+    names = [str(runs["one"]), str(runs["two"])]
+    told = CliRunner().invoke(app, ["merge", *names, "--out", str(tmp_path / "both")])
+    assert told.exit_code == 0, told.output
+    assert "rows of 2 runs" in told.output
