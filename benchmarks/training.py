@@ -94,11 +94,12 @@ def main() -> None:
     parser.add_argument("--base", default="testbed/linear")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument(
-        "--recipes", default=",".join(RECIPES), help="names of RECIPES, or recipes; `;` between"
+        "--recipes", default=";".join(RECIPES), help="names of RECIPES, or recipes; `;` between"
     )
     parser.add_argument("--brief", action="store_true", help="drawn requests alone, and not the base")
     given = parser.parse_args()
     names = given.recipes.split(";" if ";" in given.recipes or "(" in given.recipes else ",")
+    names = [name for name in names if name]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         cases = held_out(folder)
