@@ -173,8 +173,8 @@ def _run_of(named: NamedTraining, one: work.Trained) -> TrainedRun:
         rows=int(seen["in all"]),
         taught=int(seen["different"]),
         cpu_seconds=float(record["cpu_seconds"]),
-        tokens=int(record["tokens"]),
-        flops=float(record["flops"]),
+        tokens=int(record.get("tokens", 0)),
+        flops=float(record.get("flops", 0)),
         factors=dict(named.factors),
     )
 
