@@ -13,6 +13,7 @@ from sightline.cases import Expected
 from sightline.errors import UsageError
 from sightline.gating.limits import Limits
 from sightline.study.quick import checked_block
+from sightline.tuning import Backend
 
 
 def _entry(value: Any) -> Any:
@@ -221,6 +222,7 @@ class TrainEntry(BaseModel):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     checkpoints: bool = False
     leakage: Literal["refuse", "allow"] = "refuse"
+    backend: Backend = "loop"
     grid: dict[str, Levels | Annotated[dict[str, Any], Field(min_length=1)]] = {}
 
     @property
