@@ -35,10 +35,18 @@ def plain_page(tmp_path_factory):
     return report.write(write_run(tmp_path_factory.mktemp("plain"), Shape()))
 
 
-def visit(browser, page: Path):
+FOLDS = "details.part, details.pile, details.fold"
+
+
+def visit(browser, page: Path, *, unfolded: bool = True):
+    """Open a page; its sections and cases are unfolded, what is covered stays so."""
     browser.get_log("browser")
     browser.get_log("performance")
     browser.get(page.as_uri())
+    if unfolded:
+        browser.execute_script(
+            f"document.querySelectorAll('{FOLDS}').forEach((fold) => {{ fold.open = true }})"
+        )
 
 
 def requests(browser):
@@ -220,3 +228,63 @@ def test_text_is_readable_in_light_and_dark(browser, plain_page, scheme):
         assert weak == []
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+TOOLS = "const box = document.querySelector('#results .tools'); "
+ROWS = "return document.querySelector('#results table').querySelectorAll('tbody tr:not(.band)').length"
+
+
+def test_the_first_screen_is_short_and_everything_else_is_folded(browser, plain_page):
+    visit(browser, plain_page, unfolded=False)
+    assert browser.execute_script("return document.documentElement.scrollHeight") < 2500
+    assert browser.find_element("css selector", ".verdict").is_displayed()
+    assert not any(table.is_displayed() for table in browser.find_elements("css selector", "main table"))
+    browser.find_element("css selector", "nav a[href='#results']").click()
+    assert browser.find_element("css selector", "#results table").is_displayed()
+
+
+def test_rows_are_searched_filtered_and_sorted(browser, plain_page):
+    visit(browser, plain_page)
+    rows = browser.execute_script(ROWS)
+    browser.find_element("css selector", "#results input[type=search]").send_keys("figstep system")
+    assert browser.execute_script(ROWS) == 1
+    assert "1 of 18 rows" in browser.find_element("css selector", "#results .tools").text
+    browser.execute_script(TOOLS + "box.querySelector('[type=search]').value = '';")
+    browser.find_element("css selector", "#results .tools input[type=checkbox]").click()
+    assert 0 < browser.execute_script(ROWS) < rows
+    browser.find_element("css selector", "#results .tools input[type=checkbox]").click()
+    assert browser.execute_script(ROWS) == rows == 18
+    head = browser.find_elements("css selector", "#results thead th")[2]
+    points = (
+        "return [...document.querySelectorAll('#results tbody')[0].rows].slice(1)"
+        ".map((row) => parseInt(row.cells[2].textContent))"
+    )
+    head.find_element("css selector", "button").click()
+    assert browser.execute_script(points) == sorted(browser.execute_script(points), reverse=True)
+    assert head.get_attribute("aria-sort") == "descending"
+    head.find_element("css selector", "button").click()
+    assert browser.execute_script(points) == sorted(browser.execute_script(points))
+    head.find_element("css selector", "button").click()
+    assert head.get_attribute("aria-sort") is None
+
+
+def test_a_row_leads_to_its_case_and_its_text_stays_covered(browser, plain_page):
+    visit(browser, plain_page, unfolded=False)
+    browser.execute_script("document.querySelector('details.part').open = true")
+    link = browser.find_element("css selector", "#results tbody a[href^='#case-']")
+    goal = link.get_attribute("href").partition("#")[2]
+    browser.execute_script("arguments[0].click()", link)
+    assert browser.execute_script("return location.hash") == f"#{goal}"
+    meta = browser.find_element("id", goal)
+    assert meta.is_displayed()
+    card = meta.find_element("xpath", "ancestor::article")
+    assert card.find_elements("css selector", "details.covered[open]") == []
+    assert sum(d.is_displayed() for d in browser.find_elements("css selector", "article.case .meta")) == 1
+
+
+def test_what_held_can_be_hidden(browser, plain_page):
+    visit(browser, plain_page)
+    browser.execute_script("document.getElementById('broken').click()")
+    shown = [d for d in browser.find_elements("css selector", ".pile") if d.is_displayed()]
+    assert shown
+    assert all(d.get_attribute("data-held") is None for d in shown)

@@ -14,17 +14,19 @@ from markupsafe import Markup
 
 from sightline import __version__
 from sightline.metrics._columns import read_columns
-from sightline.metrics.cells import method_of
+from sightline.metrics.cells import SPLITS, method_of
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import summarize
 from sightline.report import (
     corrected,
     costs,
     curves,
+    first_screen,
     frontier,
     gallery,
     headline,
     matrix,
+    piles,
     provenance,
     spoken,
     third_party,
@@ -73,6 +75,15 @@ CONTENTS = (
 )
 
 
+STYLES = ("page.css", "first_screen.css")
+SCRIPTS = ("page.js", "tables.js")
+
+
+def plural(count: int, what: str) -> str:
+    """`1 case`, `1,240 cases`."""
+    return f"{count:,} {what}" + "s" * (count != 1)
+
+
 def script_hash(script: str) -> str:
     """The source expression that lets a content security policy run exactly this script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -91,6 +102,7 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     )
     environment.filters["visible"] = visible
     environment.filters["label"] = label
+    environment.globals["plural"] = plural
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     names = values.get("judge_names", {})
     environment.filters["judge_name"] = lambda judge: label(names.get(judge) or method_of(judge), 120)
@@ -98,11 +110,12 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     environment.filters["judge_title"] = lambda judge: (
         label(names.get(judge) or method_of(judge), 120) + (", uncalibrated" if judge in uncalibrated else "")
     )
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    script = "".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    css = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     return environment.get_template(template).render(
         **values,
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704  (our own file)
-        js=Markup(script),  # noqa: S704  (our own file)
+        css=Markup(css),  # noqa: S704  (our own files)
+        js=Markup(script),  # noqa: S704  (our own files)
         script_hash=script_hash(script),
     )
 
@@ -157,6 +170,7 @@ def contents(
     maps = heatmaps(cells, summary.slices)
     tries = int(lock.get("epochs", 1))
     made = curves.optimizations(cells, results.crafting(requests=False), results)
+    trusted, result_tables = trust_section.trust_view(found, cells), tables(cells)
     trained = training_of(lock, cells, results)
     absent = {name for name, shown in (("hazards", maps), ("cost", made), ("training", trained)) if not shown}
     leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
@@ -174,8 +188,12 @@ def contents(
         "headlines": trust_section.marked(headline.headlines_of(cells), cells),
         "warnings": trust.warnings_of(run, lock, results, redacted=redacted),
         "contents": [entry for entry in CONTENTS if entry[0] not in absent],
-        "tables": tables(cells),
-        "trusted": trust_section.trust_view(found, cells),
+        "titles": dict(CONTENTS),
+        "first": first_screen.first_screen(cells, trusted),
+        "tables": result_tables,
+        "n_lines": sum(len(band.lines) for each in result_tables for band in each.bands),
+        "trusted": trusted,
+        "n_main": sum(len(band.lines) for band in trusted.main),
         "labelled": found.labelled,
         "injections": third_party.injections(cells),
         "injection_notes": third_party.NOTES,
@@ -196,7 +214,9 @@ def contents(
         "no_tradeoff": matrix.NO_TRADEOFF,
         "compositions": matrix.compositions(cells),
         "outcome_names": [outcome.value for outcome in OUTCOME_ORDER],
-        "cards": [gallery.without_texts(card) for card in cards] if redacted else cards,
+        "cards": cards,
+        "piles": piles.piles([gallery.without_texts(c) for c in cards] if redacted else cards, cells),
+        "cases_of_rows": piles.cases_of_rows(cards, cells),
         "gallery_note": f"{len(cards)} of {n_samples:,} samples, selected by key"
         + (", for each series at its largest budget and first seed." if leveled else "."),
         "primary_judge": primary,
@@ -309,6 +329,7 @@ def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> Iterator[list[str]]:
     for (name, defense), row in asked.items():
         yield from _row(name + defense, [row[t].summary.success if t in row else None for t in targets])
     plain = [cell for cell in cells if cell.role is Role.plain] or list(cells)
+    plain.sort(key=lambda cell: not cell.headline)  # of a defense that learned: the other cases
     kept: dict[str, dict[str, Cell]] = {}
     for cell in plain:
         kept.setdefault(_defense(cell), {}).setdefault(cell.target, cell)
@@ -330,7 +351,8 @@ def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> Iterator[list[str]]:
 
 def _name(cell: Cell) -> str:
     if cell.role is Role.plain:
-        return _ASKED[Role.plain]
+        split = cell.summary.id.seen
+        return _ASKED[Role.plain] + (f" ({SPLITS[split]} cases)" if split else "")
     return _ASKED.get(cell.role, "") + label(cell.attack)
 
 
