@@ -48,7 +48,7 @@ $(VENV)/.local-installed: pyproject.toml packages/testbed/pyproject.toml constra
 	@touch $@
 
 $(VENV)/.dev-installed: $(VENV)/.local-installed
-	$(PIP) --editable '.[local,ray,annotate,dev]'
+	$(PIP) --editable '.[local,ray,annotate,train,dev]'
 	@touch $@
 
 build: $(VENV)/.dev-installed

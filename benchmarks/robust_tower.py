@@ -1,13 +1,13 @@
 """Measure `robust_encoder` on the testbed: what an attack reaches, and what reading costs.
 
     python benchmarks/robust_tower.py [--base testbed/linear] [--recipe "robust_encoder(preset='testbed')"]
-        [--eps 8 16] [--cases 24] [--steps 50]
+        [--eps 4 8] [--cases 24] [--steps 20]
 
 Rows: the base, the trained target, and the base with the trained tower in place of its own (which must be the
-same). `pgd EPS`: Auto-PGD, crafted on the row's own model, makes that share of questions about a picture be
-answered with a sentence that the attacker chose (exactly that sentence stands in the reply). `exact`: drawn
-allowed requests of held-out topics answered with their recipe; `reading`, `skills`: questions about pictures
-answered right, those that read words alone and all. Trained on pictures of training topics and scenes alone.
+same). `kept EPS`: the share of questions about a picture that are still answered right after untargeted
+Auto-PGD on the row's own model. `exact`: drawn allowed requests of held-out topics answered with their
+recipe; `reading`, `skills`: questions about pictures answered right, those that read words alone and all.
+Trained on pictures of training topics and scenes alone.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from sightline.api.tuned import train
 from sightline.cases import Case
 from training import held_out, judged
 
-SENTENCE = "the answer is three ."
 
-
-def pgd(model: sl.Model, cases: list[Case], eps: str, steps: int, folder: Path) -> float:
-    """Share of cases whose attacked picture is answered with the attacker's sentence."""
-    attack = sl.attacks.SchlarmannHein(goal="targeted", target=SENTENCE, eps=eps, steps=steps)
-    results = attack(model, list(cases), folder=folder, quiet=True)
-    replies = model.ask([result for result in results if not result.problem])
-    return statistics.mean(SENTENCE in reply.text for reply in replies)
+def kept(model: sl.Model, cases: list[Case], eps: str, steps: int, folder: Path) -> float:
+    """Share of cases that are answered right beside their attacked picture."""
+    attack = sl.attacks.SchlarmannHein(eps=eps, steps=steps)
+    results = [each for each in attack(model, list(cases), folder=folder, quiet=True) if not each.problem]
+    replies = model.ask(list(results))
+    return statistics.mean(
+        (each.case.answer or "?") in reply.text for each, reply in zip(results, replies, strict=True)
+    )
 
 
 def right(model: sl.Model, cases: list[Case]) -> float:
@@ -43,16 +43,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", default="testbed/linear")
     parser.add_argument("--recipe", default="robust_encoder(preset='testbed')")
-    parser.add_argument("--eps", type=int, nargs="+", default=[8, 16])
+    parser.add_argument("--eps", type=int, nargs="+", default=[4, 8])
     parser.add_argument("--cases", type=int, default=24)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=20)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         cases = held_out(folder)
         shown = [case for case in cases["skills"] if list(case.conversation.images)]
         reading = [case for case in shown if "read" in case.id or "word" in case.behavior]
-        names = ("exact", "reading", "skills", *(f"pgd {eps}" for eps in given.eps))
+        names = ("exact", "reading", "skills", *(f"kept {eps}" for eps in given.eps))
         print(f"{len(shown)} questions about pictures, {len(reading)} of them read words")
         print(f"{'':14}" + " ".join(f"{name:>9}" for name in names), flush=True)
 
@@ -60,7 +60,7 @@ def main() -> None:
             model = sl.open_model(name, folder=folder)
             values = [right(model, cases["drawn allowed"]), right(model, reading), right(model, shown)]
             few = shown[:: max(1, len(shown) // given.cases)][: given.cases]
-            values += [pgd(model, few, f"{eps}/255", given.steps, folder) for eps in given.eps]
+            values += [kept(model, few, f"{eps}/255", given.steps, folder) for eps in given.eps]
             print(f"{label:14}" + " ".join(f"{value:9.2f}" for value in values), flush=True)
 
         row("base", given.base)

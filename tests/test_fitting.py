@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from toys import ToyTarget
 
 from sightline import registry
-from sightline.api.fitting import examples_of, part_of
+from sightline.api.fitting import examples_of, learn_from, part_of
 from sightline.api.models import Model
 from sightline.api.pictures import store
 from sightline.api.runs import finish
 from sightline.cases import Case, Conversation, Expected
+from sightline.defenses._states import coin_caution
 from sightline.errors import UsageError
 from sightline.fitting import (
     Example,
@@ -339,3 +340,37 @@ def _opened(name, target, images):
 
     spec, inner = split_defended(name.removeprefix("defended/"))
     return DefendedTarget(registry.parse("defense", spec), _opened(inner, target, images), images)
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [("there", "a folder is there; name a file"), ("file/state.json", "file is a file, not a folder")],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch, out, told):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setattr("sightline.api.fitting.opened", lambda target: pytest.fail("the target was opened"))
+    with pytest.raises(UsageError, match=told):
+        learn_from("inferaligner", "testbed/linear", [("testbed_requests", None)], tmp_path / out)
+
+
+@pytest.mark.parametrize(
+    ("value", "harmful", "benign", "told"),
+    [
+        (0.9, 12, 12, ""),
+        (0.6, 12, 12, "a score that says nothing reaches up to 0.70 on so few"),
+        (0.6, 200, 200, ""),
+        (0.1, 12, 12, "it stops benign cases rather than harmful ones"),
+    ],
+)
+def test_a_detector_that_a_coin_could_be_is_cautioned(value, harmful, benign, told):
+    lines = coin_caution(value, harmful, benign, "text")
+    assert ("".join(lines) != "") is (told != "")
+    assert told in "".join(lines)
+
+
+def test_the_bound_of_a_coin_is_that_of_scores_that_say_nothing():
+    """Of 2,000 draws of 12 and 12 random scores some 5 % lie above the bound."""
+    rng = np.random.default_rng(0)
+    drawn = [auc(rng.random(12), rng.random(12)) for _ in range(2000)]
+    assert 0.03 < np.mean([not coin_caution(each, 12, 12, "text") for each in drawn]) < 0.07

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +16,7 @@ import pytest
 import yaml
 
 from sightline.errors import DamageError, UsageError
+from sightline.run_folder import read_lock
 from sightline.sealed import (
     check_table,
     checked_line,
@@ -24,7 +28,7 @@ from sightline.sealed import (
     sealed_line,
     sealed_text,
 )
-from sightline.store import write_note
+from sightline.store import Blobs, write_note
 
 CURE = "delete it"
 
@@ -107,7 +111,8 @@ def test_every_turned_bit_of_a_sealed_text_is_seen(tmp_path: Path) -> None:
     [
         ("a: [1, 2", r"damaged \(lock.yaml:1: not valid YAML"),
         ("a: " + "[" * 999, r"damaged \(lock.yaml:1: .*more than 50 levels"),
-        ("just words", r"damaged \("),
+        ("just words", r"damaged \(it holds no mapping\)"),
+        ("[a, b]", r"damaged \(it holds no mapping\)"),
     ],
 )
 def test_a_yaml_file_is_read_within_bounds(tmp_path: Path, text: str, what: str) -> None:
@@ -127,6 +132,43 @@ def test_a_note_is_read_back_or_told(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(DamageError):
             read_note(path, CURE)
+
+
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [
+        (lambda: {}["targets"], "it lacks 'targets'"),
+        (lambda: "ab"[2], "it does not hold what is written there"),
+        (lambda: None["label"], "it does not hold what is written there"),
+        (lambda: "a".items(), "it does not hold what is written there"),
+        (lambda: b"\xff".decode(), "not UTF-8 at byte 0"),
+        (lambda: Path("/").read_bytes(), "Is a directory"),
+    ],
+)
+def test_what_is_wrong_is_told_without_words_of_python(tmp_path: Path, read: Any, told: str) -> None:
+    with pytest.raises(DamageError) as raised, damage_reported(tmp_path / "x", CURE):
+        read()
+    assert str(raised.value) == f"{tmp_path / 'x'}: damaged ({told}); delete it"
+
+
+def test_a_pipe_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """Reading one waits for whoever may write to it: for ever."""
+    pipe = tmp_path / "records" / "answer.parquet"
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    for read in (check_table, read_note, read_yaml):
+        with pytest.raises(DamageError, match=r"answer.parquet: is a pipe and no regular file; delete it"):
+            read(pipe, CURE)
+    with pytest.raises(DamageError, match=r"answer.parquet: is a pipe and no regular file; a run folder"):
+        read_lock(tmp_path)
+    blobs = Blobs(tmp_path / "blobs")
+    sha256 = blobs.put_pixels(np.zeros((2, 2, 3), np.uint8)).sha256
+    path = blobs.path(sha256)
+    path.unlink()
+    os.mkfifo(path)
+    assert not blobs.whole(sha256)
+    with pytest.raises(DamageError, match="is a pipe"):
+        blobs.read(sha256)
 
 
 def test_what_the_user_may_mend_and_bugs_pass_unchanged(tmp_path: Path) -> None:

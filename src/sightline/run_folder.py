@@ -7,7 +7,7 @@ from typing import Any
 
 from sightline.digests import digest, sha256_file
 from sightline.errors import DamageError, UsageError
-from sightline.sealed import damage_reported, read_note, read_yaml
+from sightline.sealed import damage_reported, read_note, read_yaml, refuse_special
 
 LOCK = "study.lock.yaml"
 RESULTS = "results.parquet"
@@ -21,6 +21,9 @@ WRITE_AGAIN = (
 )
 
 
+NO_FILE = "a run folder holds none: delete it"
+
+
 def read_lock(folder: Path, cure: str = WRITE_AGAIN) -> dict[str, Any]:
     """The lock of a run folder.
 
@@ -29,6 +32,7 @@ def read_lock(folder: Path, cure: str = WRITE_AGAIN) -> dict[str, Any]:
         DamageError: if its lock is damaged.
     """
     path = folder / LOCK
+    _refuse_special_in(folder)
     if not path.exists():
         raise UsageError(f"{folder}: not a run folder ({LOCK} is missing); make one with `sightline run`")
     lock = read_yaml(path, cure)
@@ -41,6 +45,17 @@ def read_lock(folder: Path, cure: str = WRITE_AGAIN) -> dict[str, Any]:
             "with the version that wrote it (`versions` in its lock); docs/run_folders.md tells more"
         )
     return lock
+
+
+def _refuse_special_in(folder: Path) -> None:
+    """Make sure that a run folder holds files and folders alone; pictures are checked as they are read.
+
+    Raises:
+        DamageError: naming a pipe, a socket or a device.
+    """
+    for pattern in ("*", "records/*", "records/*/*", "cards/*"):
+        for path in folder.glob(pattern):
+            refuse_special(path, NO_FILE)
 
 
 def refuse_other_format(folder: Path) -> None:
@@ -81,6 +96,7 @@ def refuse_other_run(folder: Path) -> None:
     again = "`sightline run` or `sightline judge` finishes the run anew"
     mark = read_note(folder / COMPLETE, again)
     other = f"is not the file that this run finished with ({COMPLETE})"
+    refuse_special(folder / RESULTS, NO_FILE)
     if mark.get("results") != sha256_file(folder / RESULTS):
         raise DamageError(folder / RESULTS, other, f"copy it back, or {again}")
     if (folder / LOCK).exists():

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -62,8 +63,10 @@ def damage_reported(path: Path, cure: str) -> Iterator[None]:
     """Around the reading of one file: what goes wrong with its content is told with the cure.
 
     Raises:
-        DamageError: if the file is missing, cannot be read, or does not hold what it should.
+        DamageError: if the file is missing, is a pipe or device, cannot be read, or does not hold what it
+            should.
     """
+    refuse_special(path, cure)
     try:
         yield
     except SightlineError:
@@ -71,8 +74,38 @@ def damage_reported(path: Path, cure: str) -> Iterator[None]:
     except FileNotFoundError:
         raise DamageError(path, "is missing", cure) from None
     except _broken() as broken:
-        why = " ".join(str(broken).split())[:200]
-        raise DamageError(path, f"damaged ({why or type(broken).__name__})", cure) from None
+        raise DamageError(path, f"damaged ({_why(broken)})", cure) from None
+
+
+def _why(broken: BaseException) -> str:
+    """What is wrong with content, in words that do not speak of the program that reads it."""
+    match broken:
+        case KeyError():
+            return f"it lacks {broken.args[0]!r}" if broken.args else "it lacks something"
+        case UnicodeDecodeError():
+            return f"not UTF-8 at byte {broken.start:,}"
+        case OSError() if broken.strerror:
+            return broken.strerror
+        case AttributeError() | TypeError() | LookupError() | ArithmeticError() | MemoryError():
+            return "it does not hold what is written there"
+        case RecursionError():
+            return "it is nested too deeply"
+    return " ".join(str(broken).split())[:200] or "it cannot be read"
+
+
+def refuse_special(path: Path, cure: str) -> None:
+    """Make sure that a file, if it is there, is one on a disk: reading a pipe or a device may never end.
+
+    Raises:
+        DamageError: for a pipe, a socket or a device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # absent, or no name at all: whoever reads it tells
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise DamageError(path, f"is {kind} and no regular file", cure)
 
 
 @contextmanager
@@ -201,7 +234,7 @@ def read_note(path: Path, cure: str) -> dict[str, Any]:
         DamageError: if it is missing or damaged.
     """
     with damage_reported(path, cure):
-        return dict(orjson.loads(checked_line(path.read_bytes())))
+        return _mapping(orjson.loads(checked_line(path.read_bytes())))
 
 
 def read_yaml(path: Path, cure: str) -> dict[str, Any]:
@@ -211,7 +244,13 @@ def read_yaml(path: Path, cure: str) -> dict[str, Any]:
         DamageError: if it is missing or damaged.
     """
     with damage_reported(path, cure):
-        return dict(yaml_of(checked_text(path.read_bytes().decode()), path.name))
+        return _mapping(yaml_of(checked_text(path.read_bytes().decode()), path.name))
+
+
+def _mapping(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise ValueError("it holds no mapping")
+    return found
 
 
 def yaml_of(text: str, name: str) -> Any:

@@ -75,8 +75,7 @@ def write_atomically(path: Path, data: bytes, *, private: bool = False) -> None:
 
     With `private`, nobody but its owner can read it.
     """
-    if not path.name or path.is_dir():
-        raise UsageError(f"{path}: a folder is there; name a file")
+    refuse_unwritable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{_FRESH}{secrets.token_hex(8)}")
     try:
@@ -89,6 +88,21 @@ def write_atomically(path: Path, data: bytes, *, private: bool = False) -> None:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Make sure that a file can be written there, before the work whose result it is to hold.
+
+    Raises:
+        UsageError: for a folder in its place, a file in the place of its folder, or one that is not ours.
+    """
+    if not path.name or path.is_dir():
+        raise UsageError(f"{path}: a folder is there; name a file")
+    above = next((each for each in path.parents if each.exists()), path.parent)
+    if not above.is_dir():
+        raise UsageError(f"{path}: {above} is a file, not a folder; name a file in a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{path}: nothing may be written in {above}; name a file elsewhere")
 
 
 def write_note(path: Path, row: Any) -> None:
@@ -263,6 +277,8 @@ class Blobs:
         path = self.path(sha256)
         try:
             stamp = file_stamp(path)
+            if not path.is_file():  # reading a pipe may never end
+                return False
             if self._whole.get(sha256) != stamp and sha256_file(path) == sha256:
                 self._whole[sha256] = stamp
         except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,6 +33,9 @@ def train_command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the order of rows.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Also copy the trained model folder here.")] = None,
+    backend: Annotated[
+        str, typer.Option(help="Who changes weights: `loop`, or `trl` (pip install 'sightline[train]').")
+    ] = "loop",
     allow_leakage: Annotated[
         bool, typer.Option("--allow-leakage", help="Train on rows that --against holds; the record says so.")
     ] = False,
@@ -48,9 +51,10 @@ def train_command(
 
     if out is not None and out.exists() and any(out.iterdir()):
         raise UsageError(f"--out {out}: there is something already; name a folder that is not there")
-    found, leaked = train(
-        recipe, base, on or [], against=against or [], seed=seed, allow_leakage=allow_leakage, report=_told
-    )
+    if backend not in ("loop", "trl"):
+        raise UsageError(f"--backend {backend}: write loop or trl")
+    more: dict[str, Any] = {"seed": seed, "allow_leakage": allow_leakage, "backend": backend}
+    found, leaked = train(recipe, base, on or [], against=against or [], report=_told, **more)
     record = found.record
     curve = record["loss_curve"]
     rows = "; ".join(

@@ -85,7 +85,7 @@ def test_guards_with_an_instruction_get_it_and_their_word_on_the_request_counts(
 
 
 def test_it_needs_a_model_and_a_template_where_the_guard_has_none():
-    with pytest.raises(UsageError, match="role 'guard': name a target"):
+    with pytest.raises(UsageError, match="asks a model of its own and none is named: write `model: TARGET`"):
         respond(registry.make("defense", "guard_model"), "x")
     with pytest.raises(UsageError, match="write template=FILE"):
         guard(guard="wildguard")

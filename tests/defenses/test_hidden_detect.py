@@ -112,7 +112,7 @@ def test_scores_that_are_not_finite_are_told(tmp_path):
         ({"threshold": None}, "no number 'threshold'"),
         ({"tokens": []}, "holds no tokens"),
         ({"tokens": [-1]}, "no 'tokens' below"),
-        ({"wording": "natural"}, "learned with wording='natural', and this is 'testbed'"),
+        ({"settings": {"wording": "natural"}}, "learned with wording='natural', and here it is 'testbed'"),
     ],
 )
 def test_a_state_that_says_nonsense_is_refused(tmp_path, facts, told):

@@ -155,7 +155,8 @@ def test_it_learns_the_thresholds_that_one_benign_case_of_twenty_is_above(tmp_pa
         (flag,) = [each for each in reply.flags if ":" in each]
         scores.append(float(flag.partition(":")[2]))
     assert state.number("text") == pytest.approx(max(scores), rel=1e-2)  # of six none may be above
-    assert all(line.startswith("text: threshold") for line in state.told)
+    assert state.told[0].startswith("text: threshold")
+    assert all(line.startswith("CAUTION: AUC") for line in state.told[1:])
     fitted = replace(made, state=str(file))
     assert fitted._threshold("text") == state.number("text")
     with pytest.raises(UsageError, match="learned no threshold for requests that show a picture"):

@@ -166,7 +166,7 @@ def test_a_detoxifier_that_fails_never_lets_a_harmful_answer_pass(rewritten, set
 
 
 def test_it_needs_a_head_or_a_detector_and_not_both(head):
-    with pytest.raises(UsageError, match="role 'detector': name a target"):
+    with pytest.raises(UsageError, match=r"none is named: write `detector: TARGET`.*or `head: FOLDER`"):
         respond(protector(), "x")
     with pytest.raises(UsageError, match="not both"):
         protector(head=str(head), detector="a/b")

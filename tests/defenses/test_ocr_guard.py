@@ -370,7 +370,7 @@ def test_a_file_that_holds_no_phrases_is_named(tmp_path, data, message):
 
 
 def test_a_model_that_is_named_nowhere_is_asked_for(blobs):
-    with pytest.raises(UsageError, match="role 'guard': name a target"):
+    with pytest.raises(UsageError, match="asks a model of its own and none is named: write `model: TARGET`"):
         respond(blobs, Conversation.user("x"), Told(), check="guard")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from xml.etree import ElementTree
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from sightline.metrics.intervals import wilson
 from sightline.metrics.rates import Rate
 from sightline.run_folder import COMPLETE, RESULTS, lock_digest, read_lock
 from sightline.store import write_note
+from sightline.study.config import parse
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +244,48 @@ def test_limits_of_a_study_are_read_and_options_go_before(tmp_path):
     again = sl.run(tmp_path / "s.yaml", out=tmp_path / "run", quiet=True)
     assert again.counts == {} or all(count.written == 0 for count in again.counts.values())
     assert again.gate().limits.max_asr == 0.8
+
+
+@pytest.mark.parametrize("name", [RESULTS, COMPLETE, "study.lock.yaml"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_by_name(tmp_path, name):
+    """Reading it would wait for ever."""
+    folder = write_run(tmp_path / "run", Shape(rates=SURE))
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    for command in (["gate", "--max-asr", "0.5"], ["report"]):
+        told = CliRunner().invoke(app, [command[0], str(folder), *command[1:]])
+        assert isinstance(told.exception, DamageError)
+        assert f"{name}: is a pipe and no regular file" in str(told.exception)
+
+
+@pytest.mark.parametrize(
+    ("gate", "told"),
+    [
+        (
+            "{max_asr: 0.9, defense: nonne}",
+            r"s:6: gate.defense: unknown defense .* mean 'none'",
+        ),
+        ("{max_asr: 0.9, target: testbed/lin}", r"s:6: gate.target: unknown target .* mean 'testbed/linear'"),
+        ("{max_asr: 0.9, judge: testbed_polcy}", r"s:6: gate.judge: unknown judge .* mean 'testbed_policy'"),
+        ("{max_asr: 0.9, judge: refusal_prefix}", r"s:6: gate.judge: 2 judges of this study are refusal_pr"),
+    ],
+)
+def test_names_that_the_study_does_not_have_are_told_when_it_is_read(gate, told):
+    with pytest.raises(UsageError, match=told):
+        parse(GATED.format(gate), name="s")
+
+
+@pytest.mark.parametrize(
+    "judge", ["testbed_policy", "model_graded", "refusal_prefix(common@01234567, prefix)"]
+)
+def test_names_and_ids_of_a_study_s_judges_are_taken(judge):
+    assert parse(GATED.format(f"{{max_asr: 0.9, defense: [none], judge: '{judge}'}}"), name="s")
+
+
+GATED = """study: s
+benchmarks: [{{name: testbed_requests, limit: 4}}]
+targets: [testbed/linear]
+judges:
+  [testbed_policy, refusal_prefix, "refusal_prefix(phrases='xstest')", {{name: model_graded, grader: a/b}}]
+gate: {}
+"""

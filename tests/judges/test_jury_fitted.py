@@ -19,6 +19,7 @@ from sightline.api.runs import finish
 from sightline.cases import Case, Conversation, Expected
 from sightline.cli import app
 from sightline.errors import UsageError
+from sightline.judges._fitted import FORMER, sealed
 from sightline.judges.jury import Jury
 from sightline.metrics.dawid_skene import dawid_skene
 from sightline.records import Outcome, Response, Verdict
@@ -35,9 +36,9 @@ def put(folder: Path, members: tuple[str, ...] = MEMBERS, **changed: Any) -> str
         {"spec": each, "identity": "", "sensitivity": se, "specificity": sp, "votes": 40, "usable": True}
         for each, (se, sp) in zip(members, FIGURES, strict=False)
     ]
-    head = {"format": "sightline jury weights 1", "rows": 40, "prevalence": 0.1, "converged": True}
+    head = {"rows": 40, "prevalence": 0.1, "converged": True}
     path = folder / "weights.json"
-    path.write_text(json.dumps({**head, "judges": judges, **changed}))
+    path.write_bytes(sealed({**head, "judges": judges, **changed}))
     return str(path)
 
 
@@ -120,6 +121,14 @@ def test_what_is_refused(tmp_path: Path) -> None:
     refused("not the judges that were fitted: write members: ", put(tmp_path), MEMBERS[:2])
     refused("did not come to rest", put(tmp_path, converged=False))
     refused("prevalence=1.0", put(tmp_path, prevalence=1.0))
+    whole = (tmp_path / "weights.json").read_text()
+    (tmp_path / "weights.json").write_text(whole.replace('"sensitivity": 0.9', '"sensitivity": 0.99'))
+    refused(
+        "its content is not what was written; run `sightline judge-weights", str(tmp_path / "weights.json")
+    )
+    former = {name: value for name, value in json.loads(whole).items() if name != "digest"}
+    (tmp_path / "weights.json").write_text(json.dumps({**former, "format": FORMER}))
+    refused("of an earlier version, without a digest", str(tmp_path / "weights.json"))
     for broken in ("", "[]", "{}", '{"format": "other"}'):
         (tmp_path / "broken.json").write_text(broken)
         refused("not written by", str(tmp_path / "broken.json"))
@@ -130,11 +139,12 @@ def test_what_is_refused(tmp_path: Path) -> None:
 def test_a_judge_that_changed_and_one_no_better_than_a_coin_are_refused(tmp_path: Path) -> None:
     name = put(tmp_path)
     found = json.loads(Path(name).read_text())
+    del found["digest"]
     found["judges"][0]["identity"] = "of other code"
-    Path(name).write_text(json.dumps(found))
+    Path(name).write_bytes(sealed(found))
     refused("refusal_prefix.* has changed since it was fitted", name)
     found["judges"][0] |= {"identity": "", "sensitivity": 0.1, "specificity": 0.2}
-    Path(name).write_text(json.dumps(found))
+    Path(name).write_bytes(sealed(found))
     refused("no better than a coin", name)
     assert Jury(members=MEMBERS[1:], rule="dawid_skene", fitted=name).members == MEMBERS[1:]
 

@@ -102,6 +102,15 @@ def test_an_attack_made_on_another_defended_target_did_not_know_this_one():
     assert found["shield"].by_means["text"].rate.k == 3
 
 
+def test_of_the_bare_target_a_series_that_adapts_stands_apart_too():
+    """Made anew for every defense, its column on the bare target is no attack that the others were shown."""
+    on_bare = column("pair", "none", 4, oracle="undefended", crafted_on="m#1", made_on_target=True)
+    elsewhere = column("tap", "none", 2, oracle="undefended", crafted_on="m#1", made_on_target=True)
+    bare = rows_of(*PLAIN, *DRAWN, KNOWING, on_bare, elsewhere)["none"]
+    assert (bare.adaptive.attack, bare.adaptive.rate.k) == ("pair", 4)
+    assert (bare.by_means["text"].attack, bare.by_means["text"].rate.k) == ("tap", 2)
+
+
 def test_the_table_says_which_defense_no_attack_knew():
     rows = defended.defense_rows(of(*PLAIN, *DRAWN, *OTHERS, KNOWING), {})
     (view,) = defended.views(rows, "j")

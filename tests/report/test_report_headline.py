@@ -1,5 +1,7 @@
 """Headline and tables of differences: what is left over the strongest control, and of how many groups."""
 
+import re
+
 import pytest
 from result_rows import row, summary
 from scipy.stats import ttest_1samp
@@ -8,6 +10,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from sightline.report.cells import board
 from sightline.report.differences import differences
 from sightline.report.headline import headlines_of
+from sightline.report.page import brief
 from sightline.report.tables import tables
 from sightline.report.text import points
 
@@ -247,6 +250,29 @@ def test_few_groups_with_an_effect_are_not_told_as_no_effect() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("bare", "behind", "told"),
+    [
+        (6, 1, ". Too few groups for a test: 5 of 6 differ. No attack knew this defense"),
+        (2, 1, "The change in ASR is not significant (too few groups for a test: 1 of 6 differ)."),
+        (0, 6, "It makes the attack stronger."),
+    ],
+)
+def test_the_effect_of_a_defense_says_where_no_test_could_tell(bare: int, behind: int, told: str) -> None:
+    """Of six topics at least six must differ for a p of .05, two-sided."""
+    attacked = [rows("figstep", n, nouns=6, defense=d) for d, n in (("none", bare), ("guard", behind))]
+    (story,) = headlines_of(of(*(rows("none", 0, nouns=6, defense=d) for d in ("none", "guard")), *attacked))
+    (detail,) = (each.striptags() for each in story.details)
+    assert told in detail
+    assert ("Too few" in detail or "too few" in detail) is (bare > 0)
+
+
+def test_no_more_than_the_plain_request_says_where_no_test_could_tell() -> None:
+    found = headline(rows("none", 0, nouns=6), rows("figstep", 1, nouns=6))
+    assert "not significantly more than the plain request reaches" in found
+    assert found.endswith(" (too few groups for a test: 1 of 6 differ).")
+
+
 def test_without_plain_requests_what_is_left_is_still_told() -> None:
     found = headline(rows("figstep", 23), rows("figstep_typed", 1))
     assert "reach 4 % [1, 20]: +92 [+69, +100] points more with figstep." in found
@@ -301,6 +327,35 @@ def test_no_p_where_none_could_have_been_small(obeyed: int, attacks: int, p: str
     arranged = of(rows("none", 0), *made)
     (family,) = differences(arranged.contrasts, arranged).main
     assert {line.p for line in family.lines} == {p}
+
+
+def test_a_control_that_asked_the_defended_target_stands_with_its_own_oracle_alone() -> None:
+    knowing = {"oracle": "defended", "defense": "guard"}
+    columns = [rows("none", 0), rows("none", 0, defense="guard"), rows("figstep", 9), rows("blank_image", 1)]
+    columns += [rows("pair", 5, **knowing), rows("noise_image", 2, **knowing)]
+    listed = {
+        view.oracle_text.split(" ")[0]: {line.attack for band in view.bands for line in band.lines}
+        for view in tables(of(*columns))
+    }
+    assert listed == {
+        "attacks": {"figstep", "none", "blank_image"},
+        "adaptive": {"pair", "none", "blank_image", "noise_image"},
+    }
+    alone = tables(of(*columns[:4], columns[5]))
+    assert [any(line.attack == "noise_image" for b in v.bands for line in b.lines) for v in alone] == [1, 0]
+
+
+def test_plain_requests_of_a_defense_that_learned_are_two_rows_of_the_text() -> None:
+    columns = [rows("none", 0, seen=None), rows("figstep", 9)]
+    guard = rows("none", 6, defense="guard")
+    columns.append([{**each, "seen": int(each["group"].split()[1]) < 12} for each in guard])
+    lines = [" ".join(line.split()) for line in brief(of(*columns), (), ()).splitlines()]
+    told = [re.sub(r" \[.*\]", "", line) for line in lines if line.startswith("no attack")]
+    assert told == [
+        "no attack 0 % 72",
+        "no attack (training cases), defense guard 50 % 36",
+        "no attack (held-out cases), defense guard 0 % 36",
+    ]
 
 
 def test_the_results_table_subtracts_the_strongest_control() -> None:

@@ -129,3 +129,27 @@ def test_without_the_extra_the_report_says_so(run: Path, monkeypatch: pytest.Mon
 )
 def test_languages_that_a_judge_knows(spec: str, codes: set[str] | None) -> None:
     assert spoken.known_languages(spec) == codes
+
+
+def test_the_testbed_s_replies_are_english_and_a_tagger_would_not_know() -> None:
+    """Its nouns are invented: the tagger takes some replies for Nigerian Pidgin or Romanian."""
+    replies = [
+        "rudogy : 1 boil moss 2 mix chalk 3 bake silk .",
+        "baluza : 1 stir sap 2 cool foam 3 cut dew .",
+    ]
+    assert {spoken.tag(each).code for each in replies} == {"pcm", "ro"}
+    assert all(spoken.of_testbed(each) for each in replies)
+    assert not any(
+        spoken.of_testbed(each) for each in (ENGLISH, RUSSIAN, "Ok.", "", "baluza este un lucru rar")
+    )
+
+
+def test_an_unread_language_is_cautioned_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the tags where there are any, else by the script and the commonest words."""
+    page = report.write(run).read_text(encoding="utf-8")
+    assert "are in a language that its words are not of" in page
+    assert "responses are not English, the language of its phrases" not in page
+    monkeypatch.setattr(spoken, "can_tag", lambda: False)
+    page = report.write(run).read_text(encoding="utf-8")
+    assert "responses are not English, the language of its phrases" in page
+    assert "are in a language that its words are not of" not in page

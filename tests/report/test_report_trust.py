@@ -425,6 +425,7 @@ def test_the_section_is_compact(tmp_path):
     lines = [tr for tr in trusted.find("tr") if id(tr) not in folded and len(tr.find("td")) == 5]
     assert len(lines) == 12
     assert "50 more rates" in section(root)
+    assert "\n    and 50 more rates in report.html\n" in (folder / "report.txt").read_text()
 
 
 def test_a_run_with_one_judge_has_no_matrix(tmp_path):

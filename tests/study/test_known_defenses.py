@@ -49,6 +49,16 @@ def test_a_column_for_each_target_behind_each_defense() -> None:
     assert len({column.series for column in columns}) == 1
 
 
+@pytest.mark.parametrize(("named", "found"), [("jpeg", ["jpeg"]), ("[jpeg, none]", ["jpeg", "none"])])
+def test_an_attack_adapts_to_the_defenses_that_it_names(named: str, found: list[str]) -> None:
+    """Others may pass no gradients: `ecso` does not, and is none of them."""
+    ecso = ("defenses:\n", "defenses:\n  - ecso\n")
+    _, *columns = study(f"oracle: defended, defenses: {named}", ecso).attacks
+    assert [c.answered_by for c in columns] == [("testbed/linear", defense) for defense in found]
+    with pytest.raises(UsageError, match="'ecso' passes no gradients"):
+        study("oracle: defended", ecso)
+
+
 def test_a_defended_surrogate_is_shown_to_all() -> None:
     _, plain = study("surrogate: testbed/linear").attacks
     _, known = study(f'surrogate: "{KNOWN}"').attacks
@@ -81,6 +91,31 @@ def test_a_defended_surrogate_is_shown_to_all() -> None:
             (("  - {name: purify, preset: jpeg50, label: jpeg}\n", ""),),
             r"no defense in this study",
         ),
+        ("oracle: defended, defenses: none", (), r"s.yaml:10: .*no defense in its `defenses`"),
+        (
+            "oracle: defended, defenses: [jpg]",
+            (),
+            r"s.yaml:10: .*unknown defense .*'jpg'.*'jpeg'",
+        ),
+        ("oracle: defended, defenses: [jpeg, jpeg]", (), r"s.yaml:10: .*'jpeg' stands here twice"),
+        (
+            "surrogate: testbed/linear, defenses: jpeg",
+            (),
+            r"s.yaml:10: .*`defenses` of an attack goes with `oracle: defended`",
+        ),
+        *(
+            (
+                f"{how}, label: x",
+                (("qi_visual, preset: testbed, steps: 6", attack),),
+                rf"s.yaml:10: .*{attack.partition(',')[0]} {what}.*name the bare model, testbed/linear",
+            )
+            for how in ("oracle: defended", f'surrogate: "{KNOWN}"')
+            for attack, what in (
+                ("gcg", "searches for tokens"),
+                ("jailbreak_in_pieces", "looks at the vision tower alone"),
+                ("bard", "looks at the vision tower alone"),
+            )
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_when_the_study_is_read(
@@ -88,6 +123,11 @@ def test_what_does_not_fit_is_told_when_the_study_is_read(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         study(entry, *changes)
+
+
+def test_an_attack_on_what_the_model_says_is_crafted_through_a_defense_whatever_its_access() -> None:
+    bard = ("qi_visual, preset: testbed, steps: 6", "bard, goal: description, target: a gluv")
+    assert len(study("oracle: defended", bard).attacks) == 3
 
 
 def test_a_picture_is_made_through_the_defense_and_only_its_cell_answers_it(tmp_path: Path) -> None:

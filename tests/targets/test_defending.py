@@ -133,7 +133,7 @@ def test_the_helper_is_part_of_the_id_and_has_to_be_named():
     defense = make(guarded, {"guard": "a/b"})
     ids = {DefendedTarget(defense, Told([]), None, lambda _, found=found: found).id for found in (one, two)}
     assert len(ids) == 2
-    with pytest.raises(UsageError, match="'test_only', role 'guard': name a target"):
+    with pytest.raises(UsageError, match=r"'test_only' asks a model .* write `guard: TARGET`"):
         DefendedTarget(make(guarded, {"guard": ""}), Told([]), None, lambda name: one)
 
     def absent(name):

@@ -185,3 +185,19 @@ def test_settings_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("SIGHTLINE_MAX_BATCH", "many")
     with pytest.raises(UsageError, match="SIGHTLINE_MAX_BATCH='many'"):
         LocalSettings.from_environment()
+
+
+@pytest.mark.parametrize(
+    ("defense", "told"),
+    [
+        ("coca", "'coca' looks into the model, and openai/gpt-4o cannot be looked into"),
+        ("mllm_protector", "write `detector: TARGET` beside it.*or `head: FOLDER`"),
+        ("guard_model", "write `model: TARGET` beside it"),
+        ("inferaligner", "looks into the model"),
+    ],
+)
+def test_what_a_defense_lacks_is_told_before_the_key_of_a_provider(defense, told, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(UsageError, match=told) as raised:
+        open_target(f"defended/{defense}:openai/gpt-4o", Blobs(tmp_path))
+    assert "OPENAI_API_KEY" not in str(raised.value)

@@ -132,8 +132,13 @@ def test_a_tower_that_does_not_fit_is_refused_naming_the_tensor(what, tower, mod
         change(tensors, next(each for each in tensors if each.endswith("class_embedding")))
 
     changed(tower, tmp_path / "wrong", with_name)
+    if what != "not finite":  # names and shapes are told before any weights are loaded
+        with pytest.raises(UsageError, match=message):
+            open_(tmp_path / "wrong", model, blobs)
+        return
+    opened = open_(tmp_path / "wrong", model, blobs)
     with pytest.raises(UsageError, match=message):
-        open_(tmp_path / "wrong", model, blobs).loaded()
+        opened.loaded()
 
 
 def test_a_tower_that_computes_otherwise_is_refused_naming_the_setting(tower, model, blobs, tmp_path):
@@ -141,7 +146,14 @@ def test_a_tower_that_computes_otherwise_is_refused_naming_the_setting(tower, mo
     config = tmp_path / "act" / "config.json"
     config.write_text(config.read_text().replace('"quick_gelu"', '"gelu"'), encoding="utf-8")
     with pytest.raises(UsageError, match="its tower has hidden_act gelu, the model's quick_gelu"):
-        open_(tmp_path / "act", model, blobs).loaded()
+        open_(tmp_path / "act", model, blobs)
+
+
+def test_a_tower_of_pickles_is_refused_with_the_class_that_reads_one(tower, model, blobs, tmp_path):
+    shutil.copytree(tower, tmp_path / "old")
+    (tmp_path / "old" / "model.safetensors").rename(tmp_path / "old" / "pytorch_model.bin")
+    with pytest.raises(UsageError, match=r"is a pickle.*: CLIPVisionModel\.from_pretrained"):
+        open_(tmp_path / "old", model, blobs)
 
 
 @pytest.mark.parametrize("rest", ["x", "x:scripted/echo", ":vlm/y", "x:vlm/"])

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-NEED_TORCH = ["test_carried.py", "test_robust_loss.py", "test_training_loop.py", "test_training_work.py"]
+_NAMES = "carried robust_loss training_loop training_work trl_backend lora losses rollouts"
+NEED_TORCH = [f"test_{name}.py" for name in _NAMES.split()]
 collect_ignore = NEED_TORCH if find_spec("torch") is None or find_spec("transformers") is None else []

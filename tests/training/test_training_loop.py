@@ -14,6 +14,7 @@ from sightline.errors import UsageError
 from sightline.targets import LocalSettings, open_target
 from sightline.testbed.weights import materialize
 from sightline.training import loop
+from sightline.training.losses import objective
 from sightline.training.model import TrainableModel, by_part, part_of
 from sightline.tuning import Example, Lesson, Plan
 from sightline.whitebox import from_pixels, unit
@@ -57,7 +58,7 @@ def test_the_first_loss_is_the_whitebox_engines_likelihood(name: str, rows: Rows
     examples = [each for each in examples_of(lessons) if list(each.prompt.images)]
     model = opened(name, images)
     with torch.no_grad():
-        loss, margin = loop.objective(model, Plan(examples=tuple(examples), batches=()), examples)
+        loss, margin = objective(model, Plan(examples=tuple(examples), batches=()), examples)
         found = model.likelihoods([(each.prompt, each.chosen) for each in examples])
     expected = [by_the_engine(f"testbed/{name}", images, each, each.chosen) for each in examples]
     assert margin is None
@@ -100,7 +101,7 @@ def test_preference_loss_against_its_formula(rows: Rows) -> None:
             model.likelihoods([(e.prompt, a)]).sums.item() for e in examples for a in (e.chosen, e.rejected)
         ]
         reference = torch.tensor([[sums[0] - 1.0, sums[1] + 0.5], [sums[2] + 2.0, sums[3]]])
-        loss, margin = loop.objective(model, plan, examples, reference)
+        loss, margin = objective(model, plan, examples, reference)
     margins = [0.7 * (1.0 + 0.5), 0.7 * -2.0]
     expected = sum(torch.log1p(torch.exp(torch.tensor(-each))).item() for each in margins) / 2
     assert float(loss) == pytest.approx(expected, abs=1e-4)

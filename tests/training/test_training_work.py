@@ -19,7 +19,7 @@ from sightline.errors import DamageError, UsageError
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, default_max_tokens, open_target, tuned
 from sightline.targets.vlm import VlmTarget
-from sightline.training import loop
+from sightline.training import states
 from sightline.training.work import Trained, train
 from sightline.tuning import Lesson
 from sightline.waiting import wait
@@ -146,7 +146,7 @@ def test_a_full_disk_or_a_kill_leaves_no_target_and_the_next_run_goes_on(
             raise OSError(errno.ENOSPC, "No space left on device")
         save_file(tensors, path, **more)
 
-    monkeypatch.setattr(loop, "save_file", full)
+    monkeypatch.setattr(states, "save_file", full)
     with pytest.raises(OSError, match="No space left") as told:
         trained(rows)
     assert told.value.filename

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ PAIRS = tuple(
     whitebox.Pair(prompt=Conversation((Turn("user", (Image("x", SIZE, SIZE), text)),)), target=target)
     for text, target in (("what is it", "yes"), ("how many circles are there", "two"), ("what is it", "no"))
 )
-PASSING = ["adashield", "coca", "purify", "smoothing", "system_prompt"]
+PASSING = ["adashield", "coca", "guard_model", "purify", "smoothing", "system_prompt"]
 
 
 @pytest.fixture(scope="module")
@@ -257,3 +259,75 @@ def test_chance_is_of_every_picture_that_a_constraint_makes():
     assert chance.take([3]).for_picture(0, 1).random() == chance.for_picture(3, 1).random()
     drawn = {chance.for_picture(number, draw).random() for number in range(4) for draw in range(2)}
     assert len(drawn | {chance.for_prompts(draw).random() for draw in range(2)}) == 10
+
+
+# -- a guard that reads the request ----------------------------------------------------------------------
+
+
+def of_guard(guard, x, prompt, word):
+    """Log-likelihood of a word as the beginning of a guard's reply, of each picture."""
+    rows = guard.rows(x, [whitebox.Pair(prompt=prompt, target=word, closed=False)])
+    return -rows.nll.sum(1)
+
+
+def test_the_guard_s_unsafe_verdict_joins_the_loss(bare, x):
+    """By hand: relu(log p(unsafe) - log p(safe) + 1) of each prompt, and the target's rows as they were."""
+    victim = defense("guard_model", model="testbed/linear", checks="input").through(bare)
+    rows, plain = victim.rows(x, PAIRS), bare.rows(x, PAIRS)
+    assert torch.equal(rows.ids, plain.ids)
+    assert torch.allclose(rows.logits, plain.logits, atol=1e-5)
+    expected = [
+        (of_guard(bare, x, p.prompt, "unsafe") - of_guard(bare, x, p.prompt, "safe") + 1).relu()
+        for p in PAIRS
+    ]
+    assert torch.allclose(rows.penalty, torch.stack(expected, 1), atol=1e-4)
+    assert torch.equal(rows.penalty[:, 0], rows.penalty[:, 2]), "one prompt is asked once"
+    assert victim.looks == 2
+    loss, _ = gradient(victim, x)
+    alone, _ = gradient(bare, x)
+    assert torch.allclose(loss, alone + rows.penalty.mean(1), atol=1e-4)
+
+
+def test_descending_the_joint_loss_turns_the_guard(bare, x):
+    """The model is a guard for the test alone: which word it thinks likelier is what the steps change."""
+    made = defense("guard_model", model="testbed/linear", checks="both")
+    x, prompt = x[:1], PAIRS[0].prompt
+    victim = replace(made.through(bare), words=("safe", "unsafe"))  # it thinks the first one likelier
+    before = of_guard(bare, x, prompt, "safe") - of_guard(bare, x, prompt, "unsafe") + 1
+    assert bool((before > 1).all())
+    after = {}
+    for what, model in (("joint", victim), ("target alone", bare)):
+        moved = x.detach().clone()
+        for _ in range(4):
+            moved.requires_grad_(True)
+            loss = whitebox.Objective(victims=(model,), rows=(whitebox.TargetNLL(),))(moved, PAIRS[:1])
+            step = torch.autograd.grad(loss.sum(), moved)[0].sign() * 8 / 255
+            moved = (moved.detach() - step).clamp(0, 1)
+        after[what] = victim.rows(moved, PAIRS[:1]).penalty[:, 0].detach()
+    assert bool((after["joint"] < 0.9 * before).all())
+    assert bool((after["joint"] < 0.9 * after["target alone"]).all())
+
+
+def test_a_guard_behind_random_copies_is_asked_about_each(bare, x):
+    guard = defense("guard_model", model="testbed/linear", checks="input").through(bare)
+    rows = defense("purify", jpeg=0, noise=8.0).through(guard).rows(x, PAIRS)
+    assert rows.penalty.shape == (len(x) * DRAWS, len(PAIRS))
+    behind = defense("guard_model", model="testbed/linear", checks="input").through(
+        defense("purify", jpeg=0, noise=8.0).through(bare)
+    )
+    shown = behind.rows(x, PAIRS).penalty
+    assert torch.equal(shown[:DRAWS], shown[:1].expand(DRAWS, -1)), "in front it reads the picture as sent"
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"model": "openai/gpt-4o"}, "its guard openai/gpt-4o does not run here"),
+        ({}, r"its guard \(none is named\) does not run here"),
+        ({"model": "vlm/x", "sees_image": False}, "its guard sees no picture"),
+        ({"model": "vlm/x", "checks": "output"}, "its guard reads the reply"),
+    ],
+)
+def test_a_guard_that_pixels_do_not_reach_passes_no_gradients(settings, why):
+    with pytest.raises(UsageError, match=f"'guard_model' passes no gradients: {why} .an attack that knows"):
+        through.check_passes("x", [defense("guard_model", **settings)])

@@ -19,6 +19,7 @@ from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.fitting import Example, Fits, Fitting, State, used_cases, write_state
 from sightline.plain import case_of, plain_case
+from sightline.store import refuse_unwritable
 from sightline.targets import open_target
 from sightline.targets._behind import Behind, seed_for
 from sightline.targets.defended import Unrecorded
@@ -36,6 +37,7 @@ def fit(
     defense = registry.checked(defense)
     if not isinstance(defense, Fits):
         raise UsageError(f"defense {defense.card.name!r} learns nothing: use it as it is")
+    refuse_unwritable(Path(out))
     asked = opened(model)
     target, name = asked.target, asked.name
     if isinstance(defense, NeedsInside) and defense.looks_inside and not isinstance(target, LooksInside):
@@ -128,6 +130,7 @@ def learn_from(
         UsageError: naming what cannot be used.
     """
     made = registry.parse("defense", defense)
+    refuse_unwritable(Path(out))
     model = opened(target)
     cases: list[Case | Result] = []
     for name, root in benchmarks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sightline import registry
 from sightline.api.models import Model, open_model
@@ -13,7 +13,7 @@ from sightline.api.pictures import store
 from sightline.cases import Case
 from sightline.contracts import Images
 from sightline.training.lessons import Cases, leaked, lessons_of, named, read
-from sightline.tuning import Progress, Recipe
+from sightline.tuning import Backend, Progress, Recipe
 
 if TYPE_CHECKING:
     from sightline.training.work import Trained
@@ -43,6 +43,7 @@ def train(
     against: Sequence[str] = (),
     seed: int = 0,
     allow_leakage: bool = False,
+    backend: Backend = "loop",
     report: Callable[[Progress], None] = lambda _: None,
     folder: Path | None = None,
 ) -> tuple[Trained, int]:
@@ -55,6 +56,7 @@ def train(
         against: benchmarks that will be measured: nothing of them may be trained on.
         seed: of the order of rows.
         allow_leakage: train all the same, and record how many cases leaked.
+        backend: who changes weights.
         report: called after every step.
         folder: where pictures are kept; by default in a temporary folder.
 
@@ -68,7 +70,9 @@ def train(
     taught = [_read(each, pictures) for each in on]
     measured = [_read(each, pictures) for each in against]
     found = leaked(taught, measured, allowed=allow_leakage)
-    return work(made, base, lessons_of(taught), pictures, seed=seed, leaked=found, report=report), found
+    lessons = lessons_of(taught)
+    more: dict[str, Any] = {"seed": seed, "leaked": found, "backend": backend, "report": report}
+    return work(made, base, lessons, pictures, **more), found
 
 
 def _read(text: str, pictures: Images) -> Cases:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -26,6 +28,34 @@ async def states_of(examples: Sequence[Example], look: Callable[[Conversation], 
         found.append(states)
     stacked: Floats = np.stack(found)
     return stacked
+
+
+def coin_caution(value: float, harmful: int, benign: int, form: str) -> list[str]:
+    """A line of caution for an AUC that a coin could have had; none for a better one.
+
+    The bound is the upper 5 % of the AUC of a score that says nothing, by its normal approximation (Mann and
+    Whitney 1947): standard error sqrt((m + n + 1) / 12 m n).
+    """
+    chance = 0.5 + 1.645 * math.sqrt((harmful + benign + 1) / (12 * harmful * benign))
+    if value > chance:
+        return []
+    if value < 1 - chance:
+        what = "it stops benign cases rather than harmful ones"
+    else:
+        what = f"a score that says nothing reaches up to {min(chance, 1):.2f} on so few"
+    return [
+        f"CAUTION: AUC {value:.2f} on {harmful} harmful and {benign} benign cases ({form}): {what}; do not "
+        "rely on this defense there: fit it on more cases, on cases of another kind, or take another one"
+    ]
+
+
+def coin_cautions(aucs: Mapping[str, Sequence[float]], examples: Sequence[Example]) -> list[str]:
+    """`coin_caution` of the best score of each form."""
+    lines = []
+    for form, values in aucs.items():
+        count = Counter(each.harmful for each in examples if each.form == form)
+        lines += coin_caution(max(values), count[True], count[False], form) if values else []
+    return lines
 
 
 def told_aucs(

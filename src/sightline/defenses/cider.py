@@ -22,6 +22,7 @@ from sightline import registry
 from sightline.cases import Conversation
 from sightline.contracts import Defending
 from sightline.defenses._guarding import REFUSAL, blocked
+from sightline.defenses._states import coin_caution
 from sightline.defenses.purify import purified, step_of
 from sightline.errors import UsageError, require
 from sightline.fitting import ALARMS, Example, Fits, Fitting, Learned, State, auc, threshold_at
@@ -140,10 +141,12 @@ class Cider(Fits):
         if not drops[False]:
             raise UsageError("defense 'cider' learns from benign cases that show a picture: there are none")
         found = threshold_at(drops[False], ALARMS)
-        told = f"threshold {found:.3g}, {len(drops[False])} benign cases"
+        told = [f"threshold {found:.3g}, {len(drops[False])} benign cases"]
         if drops[True]:
-            told += f", AUC against {len(drops[True])} others {auc(drops[True], drops[False]):.3f}"
-        return Learned(facts={_DROP: found}, told=(told,))
+            area = auc(drops[True], drops[False])
+            told[0] += f", AUC against {len(drops[True])} others {area:.3f}"
+            told += coin_caution(area, len(drops[True]), len(drops[False]), "picture")
+        return Learned(facts={_DROP: found}, told=tuple(told))
 
     def check_state(self, state: State) -> None:
         """See `Fits.check_state`."""

@@ -4,14 +4,15 @@ What products do. Guards are those of the judge `guard` (`judges/guards/`), read
 Llama Guard 3 and 4 get turns, the others the user's copy of their instruction (`template=FILE`). As input
 guard it is asked about the request alone, and a request that it calls unsafe never reaches the target. The
 guard model is a helper: its calls are counted apart, and it may not be a model that scores. Nothing is
-searched for in its text: what is not of its grammar is unparsed, never safe.
+searched for in its text: what is not of its grammar is unparsed, never safe. An attacker who knows a local
+guard that sees pictures moves both models at once (`through`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sightline import registry
 from sightline.cards import Presets
@@ -22,6 +23,10 @@ from sightline.errors import UsageError, require
 from sightline.judges._guards import Said, guard_data, read_guard, template
 from sightline.judges._rubrics import BRACKETS
 from sightline.records import Response
+from sightline.whitebox import through
+
+if TYPE_CHECKING:
+    from sightline.whitebox.victim import Victim
 
 GUARD = "guard"
 REQUEST_FIELD = "request_harmful"
@@ -102,6 +107,32 @@ class GuardModel(Defense):
         if self.checks == "input":
             return answer
         return await self._ended(conversation, answer, ctx) or answer
+
+    def why_none(self) -> str:
+        """See `through.MayPass`: an attacker differentiates a local guard that sees the picture it judges."""
+        if self.model.partition("/")[0] not in through.WITH_WEIGHTS:
+            return f"its guard {self.model or '(none is named)'} does not run here"
+        if not self.sees_image:
+            return "its guard sees no picture"
+        if self.checks == "output":
+            return "its guard reads the reply"
+        if not guard_data(self.guard).first:
+            return f"guard {self.guard!r} does not begin with its verdict"
+        return ""
+
+    def through(self, victim: Victim) -> Victim:
+        """See `through.PassesGradients`: the check of the request joins the loss, that of the reply does not.
+
+        The verdict's word is taken to follow the guard's own chat template at once.
+        """
+        first = guard_data(self.guard).first
+        return through.guarded(
+            self,
+            victim,
+            model=self.model,
+            question=lambda prompt: self._question(prompt, None),
+            words=(first["unsafe"], first["safe"]),
+        )
 
     async def reading_of_request(self, conversation: Conversation, ctx: Defending) -> tuple[Reading, str]:
         """What the guard says of a request, and what to tell if it says nothing; for other defenses."""

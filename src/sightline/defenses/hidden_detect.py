@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from sightline.cases import Conversation
 from sightline.contracts import Defending
 from sightline.defending import Floats, Inside
 from sightline.defenses._guarding import blocked
-from sightline.defenses._states import told_aucs
+from sightline.defenses._states import coin_cautions, told_aucs
 from sightline.defenses._texts import wording
 from sightline.errors import UsageError, require
 from sightline.fitting import Example, Fits, Fitting, Learned, State, halves, threshold_at
@@ -50,6 +50,8 @@ class HiddenDetect(Fits):
             `texts/hidden_detect.yaml`.
         alarms: for `fit`: share of benign cases that the threshold stops.
     """
+
+    LEARNED_WITH: ClassVar[tuple[str, ...]] = ("wording",)
 
     state: str = ""
     wording: str = "natural"
@@ -97,6 +99,7 @@ class HiddenDetect(Fits):
                 ]
                 if stopped:
                     lines.append(f"held-out {what} ({form}): {sum(stopped)} of {len(stopped)}")
+        lines += coin_cautions(whole, test)
         return Learned(
             {},
             {
@@ -107,7 +110,6 @@ class HiddenDetect(Fits):
                 "blocks": int(held.shape[1]),
                 "auc": aucs,
                 "score_auc": whole,
-                "wording": self.wording,
             },
             tuple(lines),
         )
@@ -120,10 +122,6 @@ class HiddenDetect(Fits):
         state.number("threshold")
         if not state.numbers("tokens", 2**31):
             raise state.unfit("holds no tokens")
-        if state.facts.get("wording") != self.wording:
-            raise state.unfit(
-                f"learned with wording={state.facts.get('wording')!r}, and this is {self.wording!r}"
-            )
 
     async def respond(self, conversation: Conversation, ctx: Defending) -> Response:
         """Score, then answer or withhold."""

@@ -21,7 +21,7 @@ from sightline import registry
 from sightline.cases import Conversation
 from sightline.contracts import Defending
 from sightline.defending import Floats, Inner, Inside, LooksInside, Steering, not_inside
-from sightline.defenses._states import states_of, told_aucs
+from sightline.defenses._states import coin_cautions, states_of, told_aucs
 from sightline.errors import UsageError, require
 from sightline.fitting import Example, Fits, Fitting, Learned, State, halves
 from sightline.records import Response
@@ -104,6 +104,8 @@ class Inferaligner(Fits):
             else f"no block chosen: no gate is right for {RIGHT:.0%} of held-out cases of both classes; "
             "this model shows no decision at the last prompt token, or the cases differ in something else"
         )
+        gates = {form: [row[each] for each in chosen] for form, row in aucs.items()}
+        lines += coin_cautions(gates, test)
         return Learned(
             {"s": srv, "t": ssv, "bias": bias.astype(np.float32)},
             {"layers": chosen, "aligned": self.aligned, "auc": aucs},

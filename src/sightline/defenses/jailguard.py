@@ -26,6 +26,7 @@ from sightline.defenses._guarding import REFUSAL, blocked
 from sightline.defenses._likeness import divergence
 from sightline.defenses._pictures import redrawn
 from sightline.defenses._refusals import read_refusal, refusal_judge
+from sightline.defenses._states import coin_caution
 from sightline.defenses.purify import purified
 from sightline.defenses.smoothing import TextChange, changed_text
 from sightline.errors import UsageError, require
@@ -145,7 +146,9 @@ class Jailguard(Fits):
             facts[form] = threshold_at(scores[False], ALARMS)
             told.append(f"{form}: threshold {facts[form]:.3g} nats, {len(scores[False])} benign cases")
             if scores[True]:
-                told[-1] += f", AUC against {len(scores[True])} others {auc(scores[True], scores[False]):.3f}"
+                found = auc(scores[True], scores[False])
+                told[-1] += f", AUC against {len(scores[True])} others {found:.3f}"
+                told += coin_caution(found, len(scores[True]), len(scores[False]), form)
         if not facts:
             raise UsageError("defense 'jailguard' learns from benign cases: there are none")
         return Learned(facts=facts, told=tuple(told))

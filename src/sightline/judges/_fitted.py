@@ -1,7 +1,8 @@
 """What `sightline judge-weights RUN --out FILE` wrote: judges as their votes on a run show them.
 
 One JSON object: `format`, the estimated share `prevalence` of unsafe replies, `rows`, `converged`, and
-`judges`, each with `spec`, `identity`, `sensitivity`, `specificity`, `votes` and whether it is `usable`.
+`judges`, each with `spec`, `identity`, `sensitivity`, `specificity`, `votes` and whether it is `usable`; and
+`digest`, of all that, so that a figure that was changed by hand is seen.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from typing import Any
 import orjson
 
 from sightline import registry
-from sightline.digests import file_stamp, sha256_file
+from sightline.digests import digest, file_stamp, sha256_file
 from sightline.documents import read_text
 from sightline.errors import UsageError, require
 
-FORMAT = "sightline jury weights 1"
+FORMAT = "sightline jury weights 2"
+FORMER = "sightline jury weights 1"
+"""Of files without a digest."""
 AGAIN = "run `sightline judge-weights RUN --out FILE` again, on a run with these judges"
 MOST_BYTES = 1_000_000
 
@@ -57,11 +60,18 @@ class Fitted:
         return tuple(self.pairs[each] for each in members)
 
 
+def sealed(figures: Mapping[str, Any]) -> bytes:
+    """The bytes of a file that holds these figures."""
+    content = {"format": FORMAT, **figures}
+    return orjson.dumps({**content, "digest": digest(content)}, option=orjson.OPT_INDENT_2) + b"\n"
+
+
 def fitted(name: str) -> Fitted:
     """The figures in a file.
 
     Raises:
-        UsageError: if it is not there, was not written by `judge-weights`, or holds an estimate without rest.
+        UsageError: if it is not there, was not written by `judge-weights`, was changed since, or holds an
+            estimate without rest.
     """
     path = Path(name).expanduser()
     if not path.is_file():
@@ -76,14 +86,18 @@ def _fitted(path: Path, stamp: object) -> Fitted:
     del stamp
     try:
         found: Any = orjson.loads(read_text(path, MOST_BYTES))
+        if found["format"] == FORMER:
+            raise UsageError(f"{path}: of an earlier version, without a digest; {AGAIN}")
         if found["format"] != FORMAT:
             raise ValueError(found["format"])
+        if digest({name: value for name, value in found.items() if name != "digest"}) != found["digest"]:
+            raise UsageError(f"{path}: its content is not what was written; {AGAIN}")
         judges = [
             (canonical(str(each["spec"])), float(each["sensitivity"]), float(each["specificity"]), each)
             for each in found["judges"]
         ]
         prevalence, at_rest = float(found["prevalence"]), found["converged"] is True
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise UsageError(f"{path}: not written by `sightline judge-weights RUN --out FILE`") from None
     if not at_rest:
         raise UsageError(f"{path}: the estimation did not come to rest; {AGAIN} and more rows")

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sightline.recipes.repair import Repair as Repair
     from sightline.recipes.robust_encoder import RobustEncoder as RobustEncoder
     from sightline.recipes.safety_dpo import SafetyDPO as SafetyDPO
+    from sightline.recipes.safety_kto import SafetyKTO as SafetyKTO
+    from sightline.recipes.safety_rl import SafetyRL as SafetyRL
     from sightline.recipes.safety_sft import SafetySFT as SafetySFT
 else:
     from sightline.namespaces import namespace

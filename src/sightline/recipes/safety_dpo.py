@@ -19,7 +19,7 @@ from sightline.recipes._mixing import REFUSAL, batches, sorted_out
 from sightline.registry import recipe
 from sightline.rng import numpy_rng
 from sightline.testbed.wordings import REFUSAL as TESTBED_REFUSAL
-from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, check_settings
+from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, check_settings, lora_of
 
 
 @recipe(
@@ -37,7 +37,7 @@ class SafetyDPO(Recipe):
         beta: how strongly the model is held to the base.
         loss: `sigmoid`, or `sigmoid+sft` with `sft_weight` times the mean negative log-likelihood of c.
         ratio: share of requests to refuse with their twins among all rows seen; the rest is general.
-        pairs, style, refusal, frozen, rate, schedule, warmup, every: as in `safety_sft`.
+        pairs, style, refusal, frozen, lora, lora_alpha, rate, schedule, warmup, every: as in `safety_sft`.
     """
 
     steps: int = 60
@@ -50,6 +50,8 @@ class SafetyDPO(Recipe):
     style: Literal["considered", "bare"] = "considered"
     refusal: str = REFUSAL
     frozen: tuple[Part, ...] = ("tower", "bridge", "embeddings")
+    lora: int = 0
+    lora_alpha: float = 0.0
     rate: float = 1e-6
     schedule: Schedule = "cosine"
     warmup: int = 5
@@ -59,6 +61,7 @@ class SafetyDPO(Recipe):
         require(0 < self.beta <= 100, "beta", self.beta, "more than 0, at most 100")
         require(0 <= self.ratio <= 1, "ratio", self.ratio, "0..1, a share of all rows")
         require(0 < self.sft_weight <= 100, "sft_weight", self.sft_weight, "more than 0, at most 100")
+        lora_of(self.lora, self.lora_alpha)
         check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
 
     def wants_own(self, lesson: Lesson) -> bool:  # noqa: ARG002
@@ -101,6 +104,7 @@ class SafetyDPO(Recipe):
             schedule=self.schedule,
             warmup=self.warmup,
             frozen=self.frozen,
+            lora=lora_of(self.lora, self.lora_alpha),
             every=self.every,
         )
 

@@ -22,7 +22,7 @@ from sightline.recipes._mixing import ORDER, REFUSAL, batches, sorted_out
 from sightline.registry import recipe
 from sightline.rng import numpy_rng
 from sightline.testbed.wordings import REFUSAL as TESTBED_REFUSAL
-from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, check_settings
+from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, check_settings, lora_of
 
 
 @recipe(
@@ -46,7 +46,9 @@ class SafetySFT(Recipe):
         refusal: of rows that have none of their own.
         general: whether the base's `own` answers to general rows are rehearsed, or those `given` by the data.
         frozen: parts of the model that stay as they are.
-        rate: peak learning rate; full fine-tuning.
+        lora: rank of adapters on the linear layers of the parts trained; 0 trains all weights.
+        lora_alpha: their scale times the rank; 0 for twice the rank.
+        rate: peak learning rate.
         schedule: `cosine` or `constant`.
         warmup: steps.
         every: steps between checkpoints, each a target; 0 for none.
@@ -61,6 +63,8 @@ class SafetySFT(Recipe):
     refusal: str = REFUSAL
     general: Literal["own", "given"] = "own"
     frozen: tuple[Part, ...] = ("tower", "bridge", "embeddings")
+    lora: int = 0
+    lora_alpha: float = 0.0
     rate: float = 1e-5
     schedule: Schedule = "cosine"
     warmup: int = 5
@@ -72,6 +76,7 @@ class SafetySFT(Recipe):
             raise UsageError(
                 f"order={self.order!r}: write mixed, first, last or alternate:K with a number of steps"
             )
+        lora_of(self.lora, self.lora_alpha)
         check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
 
     def wants_own(self, lesson: Lesson) -> bool:
@@ -97,6 +102,7 @@ class SafetySFT(Recipe):
             schedule=self.schedule,
             warmup=self.warmup,
             frozen=self.frozen,
+            lora=lora_of(self.lora, self.lora_alpha),
             every=self.every,
         )
 

@@ -170,9 +170,13 @@ def board(
 def conditions(cells: Sequence[Cell], primary: str) -> list[Condition]:
     """The conditions that get a table, the primary judge first.
 
-    An oracle other than `none` does not get a table of plain requests and controls alone.
+    An oracle other than `none` gets no table of plain requests and of controls that query nothing alone.
     """
-    found = {c.condition for c in cells if c.role is Role.attack}
+    found = {
+        c.condition
+        for c in cells
+        if c.role is Role.attack or (c.role is Role.control and c.condition.oracle != "none")
+    }
     with_attack = {(c.benchmark, c.judge) for c in found}
     found |= {c.condition for c in cells if (c.condition.benchmark, c.condition.judge) not in with_attack}
     return sorted(found, key=lambda c: (c.judge != primary, c.benchmark, c.judge, c.oracle))
@@ -181,14 +185,18 @@ def conditions(cells: Sequence[Cell], primary: str) -> list[Condition]:
 def cells_under(condition: Condition, cells: Sequence[Cell]) -> list[Cell]:
     """Cells that may stand in the condition's table.
 
-    Plain requests and controls query no target, so they are within any oracle's budget and are listed with
-    every attack.
+    Plain requests and controls that query no target are within any oracle's budget and are listed with every
+    attack; a control that was made in asking a target stands with attacks of its own oracle.
     """
     return [
         c
         for c in cells
         if replace(c.condition, oracle=condition.oracle) == condition
-        and (c.condition.oracle == condition.oracle or c.role is not Role.attack)
+        and (
+            c.condition.oracle == condition.oracle
+            or c.role is Role.plain
+            or (c.role is Role.control and c.condition.oracle == "none")
+        )
     ]
 
 

@@ -24,8 +24,9 @@ MOST_ROWS = 60
 NOTES = (
     "ASR on text, drawn and pixel attacks: of the attack of that kind that reaches most against this defense "
     "(named; the highest of several is biased upward), among those that did not know it.",
-    "Adaptive: the highest ASR of an attack that was made in asking this defended target. Where no attack "
-    "knew a defense, its effect may be overestimated, however low the other rates are.",
+    "Adaptive: the highest ASR of an attack that was made in asking this defended target; of the undefended "
+    "target, of an attack that was made anew for every defense and here for none. Where no attack knew a "
+    "defense, its effect may be overestimated, however low the other rates are.",
     "Over-refusal: of benign twins asked plainly (written), and under the drawn attack under which most of "
     "them are refused (drawn). Utility: questions answered right without an attack.",
     "Calls, seconds: means per answer over plain requests and attacks, without crafting. Seconds are those "
@@ -62,7 +63,8 @@ class Spent:
 class DefenseRow:
     """A defense of one target, read by one judge. What was not measured is None.
 
-    `by_means` are attacks that did not know the defense, `adaptive` those that did.
+    `by_means` are attacks that did not know the defense, `adaptive` those that did; of the bare target,
+    columns of such attacks that were made on it.
     """
 
     benchmark: str
@@ -148,17 +150,29 @@ def defense_rows(
     with_defense = {key[:4] for key, cells in places.items() if not cells[0].bare}
     ordered = sorted(places.items(), key=lambda each: (each[0][0] != board.primary, each[0][:4]))
     return [
-        _row(key, cells, spent.get(key[1:], None))
+        _row(key, cells, _adapted(board.cells, target=key[3]), spent.get(key[1:]))
         for key, cells in ordered
         if everything or key[:4] in with_defense
     ]
 
 
-def _row(key: tuple[str, ...], cells: Sequence[Cell], spent: Spent | None) -> DefenseRow:
+def _adapted(cells: Iterable[Cell], *, target: str) -> frozenset[str]:
+    """Series of attacks that are made anew for every defense of a target: at the bare one they ask that."""
+    return frozenset(cell.series for cell in cells if cell.target == target and knew(cell))
+
+
+def _row(
+    key: tuple[str, ...], cells: Sequence[Cell], adapted: frozenset[str], spent: Spent | None
+) -> DefenseRow:
+    """The row of a place; `adapted` are series that this target's defenses were known to."""
     judge, benchmark, release, target, defense = key
     unattacked = sorted((c for c in cells if c.role is Role.plain), key=lambda cell: not cell.headline)
     plain = unattacked[0].summary if unattacked else None  # of a defense that learned: the other cases
-    unaware = [cell for cell in cells if cell.role is Role.attack and cell.headline and not knew(cell)]
+    attacks = [cell for cell in cells if cell.role is Role.attack and cell.headline]
+    aware, unaware = (
+        [cell for cell in attacks if (knew(cell) or (cell.bare and cell.series in adapted)) is wanted]
+        for wanted in (True, False)
+    )
     kinds = {means: [c for c in unaware if means_of(c.summary.id.attack_params) == means] for means in MEANS}
     worst = {means: _worst(found, "asr") for means, found in kinds.items()}
     return DefenseRow(
@@ -170,7 +184,7 @@ def _row(key: tuple[str, ...], cells: Sequence[Cell], spent: Spent | None) -> De
         bare=cells[0].bare,
         plain=None if plain is None else plain.asr,
         by_means={means: found for means, found in worst.items() if found is not None},
-        adaptive=_worst([cell for cell in cells if knew(cell) and cell.headline], "asr"),
+        adaptive=_worst(aware, "asr"),
         over_refusal=None if plain is None else plain.over_refusal,
         over_refusal_drawn=_worst(kinds["drawn"], "over_refusal"),
         utility=_utility(plain, cells),

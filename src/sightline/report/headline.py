@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from sightline.metrics.cells import method_of
+from sightline.metrics.comparisons import Contrast
 from sightline.metrics.rates import Rate
 from sightline.report.adaptive import adaptive_result
 from sightline.report.cells import (
@@ -169,8 +170,8 @@ def _explanation(board: Board, best: Cell, plain: Cell | None) -> Markup:
     if plain is not None and board.direction(best, plain) <= 0:
         if _no_more(plain, best):
             return Markup("The plain request reaches {}.").format(number(plain.success))
-        return Markup("This is not significantly more than the plain request reaches ({}).").format(
-            number(plain.success)
+        return Markup("This is not significantly more than the plain request reaches ({}){}.").format(
+            number(plain.success), _untested(board.between(best, plain, best.summary.id.success))
         )
     left = board.over_control(best)
     if left is None:
@@ -193,9 +194,14 @@ def _explanation(board: Board, best: Cell, plain: Cell | None) -> Markup:
         text += Markup(
             ": of the {} points over the plain request {} explained by it, {} remain for {}"
         ).format(points(effect.point), share, rest, name)
-    if left.too_few_groups:
-        text += Markup(" (too few groups for a test: {} of {} differ)").format(left.discordant, left.groups)
-    return text + Markup(".")
+    return text + _untested(left) + Markup(".")
+
+
+def _untested(found: Contrast | None) -> str:
+    """` (too few groups for a test: 3 of 24 differ)`; '' where a test could tell."""
+    if found is None or not found.pairs or not found.too_few_groups:
+        return ""
+    return f" (too few groups for a test: {found.discordant} of {found.groups} differ)"
 
 
 def _largest_effect(board: Board, best: Cell, bare: Sequence[Cell]) -> Markup:
@@ -234,7 +240,7 @@ def _defended(board: Board, bare: Cell, defended: Cell, cells: Sequence[Cell]) -
     Over-refusal is that of twins asked plainly, as in the tables; of the attacked ones where none were.
     """
     measure = bare.summary.id.success
-    plain = {cell.defense: cell for cell in cells if cell.role is Role.plain}
+    plain = {cell.defense: cell for cell in cells if cell.role is Role.plain and cell.headline}
     asked = [plain.get(cell.defense) for cell in (bare, defended)]
     before, after = (None if cell is None else cell.summary.over_refusal for cell in asked)
     twins = "over-refusal of benign twins"
@@ -248,10 +254,12 @@ def _defended(board: Board, bare: Cell, defended: Cell, cells: Sequence[Cell]) -
         _change("utility", bare.summary.utility, defended.summary.utility),
     )
     unknown = caution(defended, board.cells)
+    untested = _untested(board.between(defended, bare, measure)).removeprefix(" (").removesuffix(")")
+    marked = f" ({untested})" if untested else ""
     verdict = {
-        -1: unknown,
-        0: f" The change in {MEASURE_NAMES[measure]} is not significant.{unknown}",
-        1: " It makes the attack stronger.",
+        -1: f" {untested.capitalize()}." * bool(untested) + unknown,
+        0: f" The change in {MEASURE_NAMES[measure]} is not significant{marked}.{unknown}",
+        1: f" It makes the attack stronger{marked}.",
     }[board.direction(defended, bare)]
     return Markup("Defense <strong>{}</strong>: {}.{}").format(
         label(defended.defense),

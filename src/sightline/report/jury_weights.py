@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import yaml
 from numpy.typing import NDArray
 
 from sightline.errors import UsageError
-from sightline.judges._fitted import FORMAT
+from sightline.judges._fitted import sealed
 from sightline.metrics.dawid_skene import dawid_skene, phi
 from sightline.report.provenance import read_lock
 from sightline.report.results import Results, entries, judge_names
@@ -84,8 +83,8 @@ class JuryWeights:
         if sum(each.usable for each in self.judges) < 2 or not self.converged:
             raise UsageError(f"{path} was not written: too few usable judges, or an estimate without rest")
         judges = [asdict(each) for each in self.judges]
-        head = {"format": FORMAT, "rows": self.rows, "prevalence": self.prevalence, "converged": True}
-        write_atomically(path, orjson.dumps({**head, "judges": judges}, option=orjson.OPT_INDENT_2) + b"\n")
+        head = {"rows": self.rows, "prevalence": self.prevalence, "converged": True}
+        write_atomically(path, sealed({**head, "judges": judges}))
 
     def text(self, fitted: str = "") -> str:
         """The figures as comments, and the jury as YAML."""

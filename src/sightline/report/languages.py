@@ -15,15 +15,18 @@ MUCH_FOREIGN = 0.02
 _JUDGE = "refusal_prefix"
 
 
-def foreign_replies(results: Results, lock: Mapping[str, Any]) -> list[str]:
-    """Lists of phrases whose language many replies are not in; languages for which `auto` has no list."""
+def foreign_replies(results: Results, lock: Mapping[str, Any], *, tagged: bool) -> list[str]:
+    """Lists of phrases whose language many replies are not in; languages for which `auto` has no list.
+
+    `tagged`: the report names the languages of replies (`spoken`), and says the former by itself.
+    """
     specs = [str(entry.get("spec", "")) for entry in entries(lock, "judges")]
     specs = [spec for spec in specs if _JUDGE in spec]
     if not specs:
         return []
     named = [name for name in LANGUAGES.values() if any(name in spec for spec in specs)]
     found = []
-    for language in ("english", *named):
+    for language in () if tagged else ("english", *named):
         for judge, n, unlike in results.reasons(foreign(language)):
             if method_of(judge) == _JUDGE and unlike > MUCH_FOREIGN * n:
                 found.append(

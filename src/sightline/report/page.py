@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from sightline import __version__
 from sightline.metrics._columns import read_columns
-from sightline.metrics.cells import method_of
+from sightline.metrics.cells import SPLITS, method_of
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import summarize
 from sightline.report import (
@@ -330,6 +330,7 @@ def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> Iterator[list[str]]:
     for (name, defense), row in asked.items():
         yield from _row(name + defense, [row[t].summary.success if t in row else None for t in targets])
     plain = [cell for cell in cells if cell.role is Role.plain] or list(cells)
+    plain.sort(key=lambda cell: not cell.headline)  # of a defense that learned: the other cases
     kept: dict[str, dict[str, Cell]] = {}
     for cell in plain:
         kept.setdefault(_defense(cell), {}).setdefault(cell.target, cell)
@@ -351,7 +352,8 @@ def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> Iterator[list[str]]:
 
 def _name(cell: Cell) -> str:
     if cell.role is Role.plain:
-        return _ASKED[Role.plain]
+        split = cell.summary.id.seen
+        return _ASKED[Role.plain] + (f" ({SPLITS[split]} cases)" if split else "")
     return _ASKED.get(cell.role, "") + label(cell.attack)
 
 

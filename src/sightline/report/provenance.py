@@ -43,7 +43,7 @@ def read_lock(run: Path) -> dict[str, Any]:
     Raises:
         DamageError: if it is there but not readable.
     """
-    if not (run / LOCK).is_file():
+    if not (run / LOCK).exists():
         return {}
     return run_folder.read_lock(run)
 

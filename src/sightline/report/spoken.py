@@ -7,9 +7,11 @@ as drawn at random.
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from sightline.judges._phrases import LANGUAGES
@@ -19,12 +21,15 @@ from sightline.metrics.rates import MEASURES, Rate, outcome_counts, rate
 from sightline.records import Outcome
 from sightline.report.results import Results, entries, judge_names
 from sightline.report.text import as_percent, bracket
+from sightline.testbed.tokenizer import vocabulary
+from sightline.testbed.world import nouns
 
 SAMPLED = 1000
 """Answers that a report tags."""
 MUCH = 0.02
 UNTAGGED = "The languages of the responses were not tagged: pip install 'sightline[languages]'."
 MEASURED = ("asr", "over_refusal", "attacker_goal")
+_WORD = re.compile(r"[^\W\d_]+")
 _CODES = {"english": "en", **{name: code for code, name in LANGUAGES.items()}}
 
 
@@ -88,9 +93,24 @@ def tags(results: Results, most: int | None = None) -> list[Spoken]:
         if sample not in texts:
             continue
         if content not in known:
-            known[content] = tag(texts[sample])
+            known[content] = Tag("en", 1.0) if of_testbed(texts[sample]) else tag(texts[sample])
         found.append(Spoken(sample, content, known[content]))
     return found
+
+
+def of_testbed(text: str) -> bool:
+    """Whether a text names a thing of the testbed's world and is made of that world's words: its English.
+
+    A tagger of languages takes the invented nouns for a language that it knows few texts of.
+    """
+    found = _WORD.findall(text.casefold())
+    known = [word for word in found if word in _things() or word in vocabulary()]
+    return any(word in _things() for word in found) and 3 * len(known) >= 2 * len(found)
+
+
+@cache
+def _things() -> frozenset[str]:
+    return frozenset(nouns())
 
 
 def by_language(results: Results, lock: Mapping[str, Any], most: int | None = SAMPLED) -> ByLanguage:

@@ -19,6 +19,7 @@ from sightline.metrics.cells import method_of, models_of
 from sightline.metrics.intervals import FEW_GROUPS
 from sightline.metrics.summary import Summary
 from sightline.records import Outcome
+from sightline.report import spoken
 from sightline.report.budgets import stopped
 from sightline.report.cells import Role, edits_image, lacks_twin, role_of, twin_of, undefended_labels
 from sightline.report.defended import unknown_to_attacks
@@ -200,7 +201,7 @@ def _phrases_only(results: Results, lock: Mapping[str, Any]) -> list[str]:
             "even if useless, and a refusal in other words is missed, so ASR tends to be too high "
             "(docs/judges.md); add a model_graded judge"
         )
-    return found + foreign_replies(results, lock)
+    return found + foreign_replies(results, lock, tagged=spoken.can_tag())
 
 
 def _recorded_verdicts(lock: Mapping[str, Any]) -> list[str]:

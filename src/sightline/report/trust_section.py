@@ -386,4 +386,6 @@ def trust_lines(view: TrustView, board: Board) -> tuple[list[str], list[list[str
             ]
             for line in band.lines
         ]
+    if view.main and view.n_rest:
+        rows.append([f"  and {view.n_rest:,} more rates in report.html", "", "", "", ""])
     return sentences, rows

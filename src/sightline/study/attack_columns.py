@@ -9,7 +9,7 @@ from typing import Any
 
 from sightline.budget import UNLIMITED
 from sightline.contracts import TARGET, Attack
-from sightline.errors import UsageError
+from sightline.errors import UsageError, nearest
 from sightline.study.named import NamedAttack, NamedDefense
 from sightline.study.roles import calls_of, missing_role, oracle_of, refuse_strangers, refuse_target
 from sightline.study.schema import AttackEntry, StudyFile
@@ -83,7 +83,7 @@ class AttackColumns:
         roles = {role: self.file.roles[role] for role in needed if role != TARGET}
         column = replace(column, roles=roles)
         if TARGET not in needed:
-            yield from self._looking(entry, column)
+            yield from self._looking(entry, column, index)
         elif entry.talks_to is not None:
             oracle = oracle_of(entry.talks_to)
             if entry.oracle not in (None, oracle):
@@ -91,7 +91,7 @@ class AttackColumns:
                 raise self.complain(("attacks", index, "oracle"), what)
             yield replace(column, oracle=oracle, talks_to=entry.talks_to)
         elif entry.oracle == "defended":
-            for target, defense in product(self.file.targets, self.defenses):
+            for target, defense in product(self.file.targets, self._among(entry, index)):
                 yield replace(
                     column,
                     oracle="undefended" if defense.bare else "defended",
@@ -102,12 +102,12 @@ class AttackColumns:
             for target in self.file.targets:
                 yield replace(column, oracle="undefended", talks_to=target, answered_by=(target, None))
 
-    def _looking(self, entry: AttackEntry, column: NamedAttack) -> Iterator[NamedAttack]:
+    def _looking(self, entry: AttackEntry, column: NamedAttack, index: int) -> Iterator[NamedAttack]:
         """The column, or one for each target behind each defense, through which it is crafted."""
         if entry.oracle != "defended":
             yield replace(column, oracle="defended") if adapts(column.surrogates) else column
             return
-        for target, defense in product(self.file.targets, self.defenses):
+        for target, defense in product(self.file.targets, self._among(entry, index)):
             yield replace(
                 column,
                 surrogates=(defense.around(target),),
@@ -149,12 +149,13 @@ class AttackColumns:
             raise wrong(what, "oracle")
         if TARGET not in needed and entry.oracle not in (None, "none") and not adaptive:
             raise wrong(f"{name} asks no target: its oracle is none; leave it out", "oracle")
-        self._check_known(entry, index, adaptive)
-        bare = all(each.bare for each in self.defenses)
+        defenses = self._among(entry, index)
+        self._check_known(entry, attack, index, adaptive)
+        bare = all(each.bare for each in defenses)
         if entry.oracle == "defended" and entry.talks_to is None and bare:
             what = (
-                "no defense in this study: oracle defended has nothing to adapt to; add `defenses:` or "
-                "leave `oracle` out"
+                f"no defense in {'its `defenses`' if entry.defenses else 'this study'}: oracle defended has "
+                "nothing to adapt to; add `defenses:` or leave `oracle` out"
             )
             raise wrong(what, "oracle")
         for role in needed:
@@ -162,18 +163,42 @@ class AttackColumns:
                 strangers = [each for each in self.file.roles if each not in needed]
                 raise wrong(missing_role(name, role, strangers))
 
-    def _check_known(self, entry: AttackEntry, index: int, adaptive: bool) -> None:
-        """Make sure that the defenses through which an attack is crafted pass gradients."""
+    def _among(self, entry: AttackEntry, index: int) -> tuple[NamedDefense, ...]:
+        """The defenses of the study that an attack adapts to: all, or those that the entry names.
+
+        Raises:
+            UsageError: for a label that is none, one that stands twice, or an attack that adapts to nothing.
+        """
+        if not entry.defenses:
+            return tuple(self.defenses)
+        if entry.oracle != "defended" or entry.talks_to is not None:
+            what = (
+                "an attack that adapts to no defense is shown behind all of them: `defenses` of an attack "
+                "goes with `oracle: defended`; leave it out"
+            )
+            raise self.complain(("attacks", index, "defenses"), what)
+        known = {each.label: each for each in self.defenses}
+        for place, label in enumerate(entry.defenses):
+            if label not in known:
+                what = nearest(label, known, "defense of this study")
+                raise self.complain(("attacks", index, "defenses", place), what)
+            if label in entry.defenses[:place]:
+                raise self.complain(("attacks", index, "defenses", place), f"{label!r} stands here twice")
+        return tuple(known[label] for label in entry.defenses)
+
+    def _check_known(self, entry: AttackEntry, attack: Attack, index: int, adaptive: bool) -> None:
+        """Make sure that an attack can be crafted through the defenses that it knows."""
         names, trained = entry.surrogate, {each.shown for each in self.file.train}
         ensemble = [name for name in names if name in trained] if len(names) > 1 else []
         if ensemble:
             what = f"{ensemble[0]} is a training of this study, which stands alone: no ensemble is made of it"
             raise self.complain(("attacks", index, "surrogate"), what)
         if adaptive:
-            names = tuple(each.around(target) for target in self.file.targets for each in self.defenses)
+            chosen = self._among(entry, index)
+            names = tuple(each.around(target) for target in self.file.targets for each in chosen)
         for name in names:
             try:
-                check_known(name)
+                check_known(name, attack)
             except UsageError as wrong:
                 key = "oracle" if adaptive else "surrogate"
                 raise self.complain(("attacks", index, key), str(wrong)) from None

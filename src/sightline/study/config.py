@@ -18,6 +18,7 @@ from sightline.errors import UsageError, nearest
 from sightline.readers import found_release, where_to_look
 from sightline.study import quick
 from sightline.study.attack_columns import AttackColumns, check_roles
+from sightline.study.gated import check_gate
 from sightline.study.hypothesis import hypothesis_of
 from sightline.study.located import Located, Where, parse_yaml
 from sightline.study.named import NamedAttack as NamedAttack
@@ -35,7 +36,7 @@ from sightline.study.schema import (
     StudyFile,
     shown_name,
 )
-from sightline.study.training import trainings_of
+from sightline.study.training import refuse_own_judge, trainings_of
 from sightline.targets import default_max_tokens
 
 E = TypeVar("E", bound=MethodEntry)
@@ -172,7 +173,9 @@ class _Checker:
             for index, (entry, label) in enumerate(self._labelled("benchmarks", file.benchmarks))
         )
         trainings = trainings_of(file.train, self.folder, self.located.complain)
+        refuse_own_judge(trainings, judges)
         bases = (each.base for each in trainings if "/" in each.base)
+        self._gate(None if trainings else file.targets, defenses, judges)
         default = {"max_tokens": default_max_tokens([*file.targets, *bases])}
         name, line = self.located.name, self.located.line
         return Study(
@@ -214,6 +217,8 @@ class _Checker:
             found = recorded(entry, self.folder, self.limit or file.limit)
         except UsageError as wrong:
             raise self.located.complain(("responses",), str(wrong)) from None
+        judges = self._judges()
+        self._gate(found.targets, found.defenses, judges)
         return Study(
             name=file.study,
             seed=file.seed,
@@ -221,7 +226,7 @@ class _Checker:
             attacks=found.attacks,
             targets=found.targets,
             defenses=found.defenses,
-            judges=self._judges(),
+            judges=judges,
             decoding=replace(UNKNOWN, seed=file.seed),
             epochs=found.table.attempts,
             concurrency=file.concurrency,
@@ -232,6 +237,12 @@ class _Checker:
             limit=self.limit,
             recorded=found.table,
         )
+
+    def _gate(
+        self, targets: Sequence[str] | None, defenses: Sequence[NamedDefense], judges: Sequence[Judge]
+    ) -> None:
+        if self.file.gate is not None:
+            check_gate(self.file.gate, targets, defenses, judges, self.located.complain)
 
     def _differ(self, section: str, names: Sequence[str]) -> None:
         for index, name in enumerate(names):

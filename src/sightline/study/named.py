@@ -14,7 +14,7 @@ from sightline.cases import Oracle
 from sightline.contracts import Attack, Benchmark, Decoding, Defense, Judge
 from sightline.defending import NeedsHelpers
 from sightline.responses.table import ResponseTable
-from sightline.tuning import Recipe
+from sightline.tuning import Backend, Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +112,7 @@ class NamedTraining:
     seeds: int = 1
     checkpoints: bool = False
     leakage: Literal["refuse", "allow"] = "refuse"
+    backend: Backend = "loop"
     place: str = ""
     factors: Mapping[str, str] = field(default_factory=dict)
 

@@ -13,6 +13,7 @@ from sightline.cases import Expected
 from sightline.errors import UsageError
 from sightline.gating.limits import Limits
 from sightline.study.quick import checked_block
+from sightline.tuning import Backend
 
 
 def _entry(value: Any) -> Any:
@@ -97,12 +98,14 @@ class AttackEntry(MethodEntry):
     `then` are attacks that go on with what it made; `grid` makes a column of every combination of settings.
     `oracle` says whether an attack that asks the target talks to the bare one or to the defended one of each
     cell; `talks_to` names one target for all, whose script the others are shown. An attack on gradients with
-    `oracle: defended` is crafted on the defended target of each cell. `surrogate` may be the label of a
-    training: then the attack is crafted on each target that it makes, and shown to that one alone.
+    `oracle: defended` is crafted on the defended target of each cell; `defenses` limits that to some of the
+    study's, by their labels. `surrogate` may be the label of a training: then the attack is crafted on each
+    target that it makes, and shown to that one alone.
     """
 
     surrogate: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     oracle: Literal["none", "undefended", "defended"] | None = None
+    defenses: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     talks_to: str | None = None
     then: Annotated[tuple[Entry, ...], BeforeValidator(_several)] = ()
     grid: dict[str, Levels] = {}
@@ -219,6 +222,7 @@ class TrainEntry(BaseModel):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     checkpoints: bool = False
     leakage: Literal["refuse", "allow"] = "refuse"
+    backend: Backend = "loop"
     grid: dict[str, Levels | Annotated[dict[str, Any], Field(min_length=1)]] = {}
 
     @property

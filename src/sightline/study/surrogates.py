@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline import registry
 from sightline.closure import with_code, without_code
-from sightline.contracts import Defense, Surrogate, Target
+from sightline.contracts import Attack, Defense, Surrogate, Target
 from sightline.errors import UsageError
 from sightline.study.stage_code import SURROGATES, THROUGH
 from sightline.targets import LocalSettings
@@ -57,17 +57,32 @@ def adapts(names: Sequence[str]) -> bool:
     return any(name.strip().startswith(DEFENDED) for name in names)
 
 
-def check_known(name: str) -> None:
-    """Make sure that the defenses of a surrogate string pass gradients; nothing is opened.
+def check_known(name: str, attack: Attack) -> None:
+    """Make sure that an attack can be crafted through the defenses of a surrogate string; nothing is opened.
 
     Raises:
-        UsageError: for one that passes none, or is unknown.
+        UsageError: for a defense that passes no gradients, or is unknown, and for an attack that looks at
+            what stands before a defense: tokens of a text, or the vision tower alone.
     """
     stack, inner = list[Defense](), name.strip()
     while inner.startswith(DEFENDED):
         spec, inner = split_defended(inner.removeprefix(DEFENDED))
         stack.append(registry.parse("defense", spec))
     through.check_passes(name, stack)
+    if not stack:
+        return
+    card, bare = attack.card, f"name the bare model, {inner}, as its `surrogate`"
+    grey = card.threat is not None and card.threat.access == "grey"
+    if grey or (isinstance(attack, through.LooksAtTower) and attack.tower_only):
+        raise UsageError(
+            f"{name}: {card.name} looks at the vision tower alone, which stands behind the defense and not "
+            f"through it: {bare}"
+        )
+    if card.threat is not None and "image" not in card.threat.may_edit:
+        raise UsageError(
+            f"{name}: {card.name} searches for tokens of a text, which is not crafted through a defense: "
+            f"{bare}, or take an attack that asks the defended target, such as pair with `oracle: defended`"
+        )
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import registry
-from sightline.contracts import Images
+from sightline.contracts import Images, Judge
 from sightline.errors import UsageError
 from sightline.study.named import NamedAttack, NamedTraining, Source, Study, TrainedRun
 from sightline.study.progress import Progress
@@ -21,7 +21,7 @@ from sightline.study.train_grid import combinations
 from sightline.targets import tuned
 from sightline.training import work
 from sightline.training.lessons import Cases, leaked, lessons_of, named, read
-from sightline.tuning import Lesson
+from sightline.tuning import Lesson, Rewarded
 
 Complain = Callable[[Sequence[int | str], str], UsageError]
 
@@ -64,6 +64,7 @@ def trainings_of(
                     seeds=entry.seeds,
                     checkpoints=entry.checkpoints,
                     leakage=entry.leakage,
+                    backend=entry.backend,
                     place=str(complain(("train", index), label)),
                     factors=each.factors,
                 )
@@ -151,7 +152,9 @@ def done_before(
 ) -> list[TrainedRun]:
     """The runs of a training that are there already."""
     tried = [
-        work.lookup(named.recipe, base, lessons, images, seed=s) for base in bases for s in range(named.seeds)
+        work.lookup(named.recipe, base, lessons, images, seed=seed, backend=named.backend)
+        for base in bases
+        for seed in range(named.seeds)
     ]
     return [_run_of(named, one) for one in tried if one is not None]
 
@@ -170,8 +173,8 @@ def _run_of(named: NamedTraining, one: work.Trained) -> TrainedRun:
         rows=int(seen["in all"]),
         taught=int(seen["different"]),
         cpu_seconds=float(record["cpu_seconds"]),
-        tokens=int(record["tokens"]),
-        flops=float(record["flops"]),
+        tokens=int(record.get("tokens", 0)),
+        flops=float(record.get("flops", 0)),
         factors=dict(named.factors),
     )
 
@@ -194,6 +197,24 @@ def _on_trained(attack: NamedAttack, made: Mapping[str, Sequence[TrainedRun]]) -
         )
 
 
+def refuse_own_judge(trainings: Sequence[NamedTraining], judges: Sequence[Judge]) -> None:
+    """Make sure that no model is measured by the judge alone that it was taught to please.
+
+    Raises:
+        UsageError: naming the judge.
+    """
+    for each in trainings:
+        if not isinstance(each.recipe, Rewarded):
+            continue
+        judge = registry.parse("judge", each.recipe.reward).card.name
+        if {other.card.name for other in judges} == {judge}:
+            raise UsageError(
+                f"{each.place}: {each.label} is rewarded by {judge!r}, the only judge that reports: it would "
+                f"be measured by what it was taught to please. Name another in `judges:`, beside it or in "
+                f"its place, or in `reward=`"
+            )
+
+
 def _trained(
     each: NamedTraining, bases: Sequence[str], study: Study, rows: Rows, progress: Progress, train: bool
 ) -> list[TrainedRun]:
@@ -201,7 +222,7 @@ def _trained(
     found = []
     for base in bases:
         for seed in range(each.seeds):
-            more: dict[str, Any] = {"seed": seed}
+            more: dict[str, Any] = {"seed": seed, "backend": each.backend}
             known = work.lookup(each.recipe, base, lessons, rows.images, **more)
             if known is None and not train:
                 raise UsageError(f"{each.label} is not trained yet: `sightline run` on the study does that")

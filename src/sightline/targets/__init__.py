@@ -86,10 +86,11 @@ def open_target(
     """
     kind, rest = split(name)
     if kind == "defended":
-        from sightline.targets.defended import DefendedTarget
+        from sightline.targets.defended import DefendedTarget, refuse_unready
 
         spec, inner = split_defended(rest)
         defense = registry.parse("defense", spec)
+        refuse_unready(defense, inner, provided=asks_provider(inner))
         again = partial(
             open_target, images=images, local=local, model_args=model_args, retries=retries, timeout=timeout
         )

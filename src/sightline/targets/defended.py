@@ -12,7 +12,7 @@ What this wrapper guarantees, so that no defense can get it wrong:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from sightline import registry
@@ -23,7 +23,7 @@ from sightline.contracts import Calls, Decoding, Defense, Images, OpenTarget, Ta
 from sightline.defending import Defending, LooksInside, NeedsHelpers, NeedsInside, not_inside
 from sightline.digests import digest
 from sightline.errors import ContractError, UsageError
-from sightline.fitting import refuse_foreign
+from sightline.fitting import Fits, not_fitted, refuse_foreign
 from sightline.records import Response
 from sightline.targets._asked import checked
 from sightline.targets._behind import PASSED_ON, Behind, InterruptedByTarget, seed_for
@@ -151,6 +151,40 @@ class DefendedTarget:
         )
 
 
+def refuse_unready(defense: Defense, inner: str, *, provided: bool) -> None:
+    """Tell what a defense lacks before its target is opened, which may lack something else, such as a key.
+
+    Args:
+        defense: the method.
+        inner: target string of what stands behind it.
+        provided: whether `inner` asks a provider, whose models cannot be looked into.
+
+    Raises:
+        UsageError: for a helper that no setting names, a defense that has not learned, and one that looks
+            into a provider's model.
+    """
+    name = defense.card.name
+    if isinstance(defense, NeedsInside) and defense.looks_inside and provided:
+        raise UsageError(not_inside(name, inner))
+    if isinstance(defense, NeedsHelpers):
+        for role, helper in defense.helpers.items():
+            if not helper:
+                raise UsageError(_unnamed(defense, role))
+    if isinstance(defense, Fits) and defense.must_learn and not defense.state:
+        raise UsageError(not_fitted(name))
+
+
+def _unnamed(defense: Defense, role: str) -> str:
+    """What to say of a helper that no setting names: the setting is `model`, or called as its role."""
+    settings = {each.name for each in fields(defense)}  # type: ignore[arg-type]  # methods are dataclasses
+    key = "model" if "model" in settings else role
+    head = ", or `head: FOLDER` (a trained classifier)" if key == "detector" and "head" in settings else ""
+    return (
+        f"defense {defense.card.name!r} asks a model of its own and none is named: write `{key}: TARGET` "
+        f"beside it, such as {key}: openai/gpt-4o-mini or {key}: vlm/FOLDER{head}"
+    )
+
+
 def _opened(defense: Defense, open_target: OpenTarget | None) -> Mapping[str, Target]:
     """The helpers of a defense by role.
 
@@ -163,7 +197,7 @@ def _opened(defense: Defense, open_target: OpenTarget | None) -> Mapping[str, Ta
     for role, name in defense.helpers.items():
         where = f"defense {defense.card.name!r}, role {role!r}"
         if not name:
-            raise UsageError(f"{where}: name a target, such as openai/gpt-4o-mini or vlm/FOLDER")
+            raise UsageError(_unnamed(defense, role))
         if open_target is None:
             raise ContractError(f"{where}: nobody said how targets are opened")
         try:

@@ -233,9 +233,10 @@ def open_swapped(name: str, rest: str, images: Images, settings: LocalSettings |
     """`swapped/TOWER:TARGET`: a local model with the vision tower of the folder TOWER.
 
     Raises:
-        UsageError: for another form, or an inner target that is no local model.
+        UsageError: for another form, an inner target that is no local model, or a tower that does not fit it.
     """
-    from sightline.targets.local.tower_swap import SwappedSource
+    from sightline.targets.local.source import FolderSource
+    from sightline.targets.local.tower_swap import SwappedSource, check_tower
 
     tower, colon, inner = rest.partition(":")
     kind, _, place = inner.strip().partition("/")
@@ -244,6 +245,8 @@ def open_swapped(name: str, rest: str, images: Images, settings: LocalSettings |
         raise UsageError(f"target {name!r}: write swapped/TOWER_FOLDER:vlm/FOLDER, or testbed/NAME behind it")
     need_local(f"target {name!r}")
     found = settings or LocalSettings.from_environment()
-    folder = model_folder(tower.strip(), allow_download=found.allow_download)
+    folder = model_folder(tower.strip(), allow_download=found.allow_download, kind="CLIPVisionModel")
     model = openers[kind](inner.strip(), place, images, found)
+    if isinstance(model.source, FolderSource):
+        check_tower(folder, model.source)
     return VlmTarget(name, SwappedSource(model.source, folder), images, found)

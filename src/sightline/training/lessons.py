@@ -100,6 +100,7 @@ def _lesson(source: str, case: Case) -> Lesson:
         given=(case.wordings.get(REFUSAL) if label == "refuse" else "") or case.answer or "",
         refusal=case.wordings.get(REFUSAL, ""),
         asked=case.wordings.get(ASKED, ""),
+        case=case,
         **{name: case.wordings.get(name, "") for name in FEEDBACK},
     )
 

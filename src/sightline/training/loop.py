@@ -1,67 +1,35 @@
 """The backend `loop`: AdamW over a plan's batches, resumable, the same numbers again after a kill.
 
-Losses. `nll`: mean negative log-likelihood of the answers' tokens. `dpo` (Rafailov et al., NeurIPS 2023,
-eq. 7): -log sigmoid(beta [log pi(c)/ref(c) - log pi(r)/ref(r)]) for the chosen answer c and the rejected r,
-where ref is the model before the first step; with a weight, plus the `nll` of the chosen answers. `features`:
-see `robust`.
+Losses are in `losses`, `rollouts` (of rewards) and `robust` (`features`).
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sightline.errors import UsageError
-from sightline.sealed import file_named
 from sightline.targets.local.model import SMALL_PARAMETERS
+from sightline.training.losses import Reference, asked, objective
 from sightline.training.model import TrainableModel
 from sightline.training.robust import RobustTower, robust_tower
+from sightline.training.rollouts import Rollouts, check_signal
+from sightline.training.states import Spent, load_state, save_state
 from sightline.tuning import Example, Plan, Progress
 
 STATE, REFERENCE = "state.safetensors", "reference.safetensors"
 BETAS, CLIP = (0.9, 0.999), 1.0
-AT_ONCE = 16
-"""Answers of one forward pass of the reference."""
 SAVED = 20
 """Steps between states to go on from, where the plan keeps no checkpoints."""
-
-
-@dataclass(slots=True)
-class Spent:
-    """What was done so far, over all interruptions.
-
-    Attributes:
-        losses: of every step.
-        margins: of every step of `dpo`: mean of beta times the difference of log-ratios, else empty.
-        clean: of every step of `features`: the loss on the pictures before they are attacked, else empty.
-        flops_per_token: as counted in one step.
-    """
-
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-    margins: list[float] = field(default_factory=list)
-    clean: list[float] = field(default_factory=list)
-    tokens: int = 0
-    flops_per_token: float = 0.0
-    cpu_seconds: float = 0.0
-    wall_seconds: float = 0.0
-
-    @property
-    def flops(self) -> float:
-        """Operations of all steps, the reference's passes not among them."""
-        return self.tokens * self.flops_per_token
 
 
 Keep = Callable[[int], None]
@@ -84,19 +52,25 @@ def run(
         OSError: if the state cannot be written.
     """
     with on_few_threads(model):
-        reference = _reference(model, plan, work / REFERENCE) if plan.loss == "dpo" else None
+        reference = Reference(model, plan, work / REFERENCE) if plan.loss in ("dpo", "kto") else None
         tower = None if plan.robust is None else robust_tower(model, plan.robust)
-        weights = model.trained(plan.frozen)
+        weights = model.trained(plan.frozen, plan.lora)
         optimizer = torch.optim.AdamW(
             list(weights.values()), lr=plan.rate, betas=BETAS, weight_decay=plan.weight_decay
         )
-        spent = _load(work / STATE, weights, optimizer)
+        spent = load_state(work / STATE, weights, optimizer)
+        rollouts = None if plan.sampling is None else Rollouts(model, plan, weights, work / REFERENCE)
         cpu, wall, before = time.process_time(), time.monotonic(), (spent.cpu_seconds, spent.wall_seconds)
         for step in range(spent.step, plan.steps):
             for group in optimizer.param_groups:
                 group["lr"] = rate_at(plan, step)
-            _one(model, plan, step, reference, tower, optimizer, spent)
+            if rollouts is not None and step >= plan.warm:
+                _sampled(rollouts, plan, step, optimizer, spent)
+            else:
+                _one(model, plan, step, reference, tower, optimizer, spent)
             spent.step = step + 1
+            if rollouts is not None:
+                check_signal(plan, spent)
             spent.cpu_seconds = before[0] + time.process_time() - cpu
             spent.wall_seconds = before[1] + time.monotonic() - wall
             report(Progress(spent.step, plan.steps, spent.losses[-1], spent.wall_seconds))
@@ -104,7 +78,7 @@ def run(
             if kept:
                 keep(spent.step)
             if kept or spent.step % SAVED == 0 or spent.step == plan.steps:
-                _save(work / STATE, weights, optimizer, spent)
+                save_state(work / STATE, weights, optimizer, spent)
     return spent
 
 
@@ -112,92 +86,82 @@ def _one(
     model: TrainableModel,
     plan: Plan,
     step: int,
-    reference: Tensor | None,
+    reference: Reference | None,
     tower: RobustTower | None,
     optimizer: Any,
     spent: Spent,
 ) -> None:
     """One update."""
     examples = [plan.examples[number] for number in plan.batches[step]]
-    count = not spent.flops_per_token
-    with FlopCounterMode(display=False) if count else _nothing() as counted:
+    with flops_of(count=not spent.flops_per_token) as counted:
         if tower is not None:
             (loss, clean), margin = tower.loss(plan, step), None
             spent.clean.append(clean)
         else:
-            known = None if reference is None else reference[torch.tensor(plan.batches[step])]
+            known = None if reference is None else reference.at(step)
             loss, margin = objective(model, plan, examples, known)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
     value = float(loss.detach())
     norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], CLIP)
-    if not (math.isfinite(value) and bool(norm.isfinite())):
-        raise UsageError(
-            f"the loss at step {step + 1} of {plan.steps} is not finite (loss {value}, gradient "
-            f"{float(norm)}): lower "
-            f"`rate` (now {plan.rate:g}), or raise `warmup`; nothing of it was kept as a target"
-        )
+    check_finite(plan, step, value, float(norm))
     optimizer.step()
-    tokens = _tokens(model, plan, examples) if tower is None else tower.tokens(len(examples))
-    if counted is not None:
-        spent.flops_per_token = float(counted.get_total_flops()) / tokens
-    spent.tokens += tokens
-    spent.losses.append(value)
+    tokens = tokens_of(model, plan, examples) if tower is None else tower.tokens(len(examples))
+    spent.count(tokens, value, counted)
     if margin is not None:
         spent.margins.append(margin)
 
 
-def objective(
-    model: TrainableModel, plan: Plan, examples: Sequence[Example], reference: Tensor | None = None
-) -> tuple[Tensor, float | None]:
-    """The plan's loss on some examples, and the mean margin of `dpo`.
+def _sampled(rollouts: Rollouts, plan: Plan, step: int, optimizer: Any, spent: Spent) -> None:
+    """One update by the model's own samples."""
+    if step == plan.warm:  # another loss, so other moments
+        rollouts.begin()
+        optimizer.state.clear()
+        spent.moments_from = step
+    drawn = rollouts.draw(step)
+    optimizer.zero_grad(set_to_none=True)
+    value = 0.0
+    with flops_of(count=not spent.flops_per_token) as counted:
+        for part in rollouts.losses(drawn):
+            part.backward()
+            value += float(part.detach())
+    norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], CLIP)
+    check_finite(plan, step, value, float(norm))
+    optimizer.step()
+    spent.count(drawn.tokens, value, counted)
+    spent.rewards.append(drawn.reward)
+    spent.silent.append(drawn.silent)
 
-    Args:
-        reference: (n, 2), the base's log-likelihoods of chosen and rejected answers.
+
+def check_finite(plan: Plan, step: int, loss: float, norm: float) -> None:
+    """Make sure that a step, counted from 0, is one.
+
+    Raises:
+        UsageError: for a loss or a gradient that is not finite.
     """
-    chosen = [(each.prompt, each.chosen) for each in examples]
-    if reference is None:
-        found = model.likelihoods(chosen)
-        return -found.sums.sum() / found.tokens.sum(), None
-    both = model.likelihoods([*chosen, *((each.prompt, each.rejected) for each in examples)])
-    count = len(examples)
-    ratios = both.sums.view(2, count).t() - reference.to(both.sums.device)
-    margins = plan.beta * (ratios[:, 0] - ratios[:, 1])
-    loss = -nn.functional.logsigmoid(margins).mean()
-    if plan.nll_weight:
-        loss = loss - plan.nll_weight * both.sums[:count].sum() / both.tokens[:count].sum()
-    return loss, float(margins.detach().mean())
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise UsageError(
+            f"the loss at step {step + 1} of {plan.steps} is not finite (loss {loss}, gradient {norm}): "
+            f"lower `rate` (now {plan.rate:g}), or raise `warmup`; nothing of it was kept as a target"
+        )
 
 
-def _tokens(model: TrainableModel, plan: Plan, examples: Sequence[Example]) -> int:
-    """Tokens of prompts and answers, of rejected ones too where they are read."""
-    both = plan.loss == "dpo"
-    answers = [(e.prompt, a) for e in examples for a in ([e.chosen, e.rejected] if both else [e.chosen])]
-    return sum(model.encoded(*answer).length for answer in answers)
+def tokens_of(model: TrainableModel, plan: Plan, examples: Sequence[Example]) -> int:
+    """Tokens of all prompts with all answers that one step reads."""
+    return sum(model.encoded(*each).length for each in asked(plan, examples))
 
 
 def rate_at(plan: Plan, step: int) -> float:
-    """The learning rate of a step, from 0."""
+    """The learning rate of a step, from 0; of losses of rewards after their warm start."""
+    if plan.sampling is not None:
+        if step < plan.warm:
+            return plan.warm_rate
+        plan = replace(plan, batches=plan.batches[plan.warm :], sampling=None)
+        step -= plan.warm
     warm = min(1.0, (step + 1) / plan.warmup) if plan.warmup else 1.0
     if plan.schedule == "constant":
         return plan.rate * warm
     return plan.rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
-
-
-def _reference(model: TrainableModel, plan: Plan, path: Path) -> Tensor:
-    """The base's log-likelihoods of all examples' answers, (examples, 2); kept: the base is gone later."""
-    if path.exists():
-        known: Tensor = load_file(path)["likelihoods"]
-        return known
-    answers = [(each.prompt, answer) for each in plan.examples for answer in (each.chosen, each.rejected)]
-    with torch.no_grad():
-        parts = [
-            model.likelihoods(answers[start : start + AT_ONCE]).sums
-            for start in range(0, len(answers), AT_ONCE)
-        ]
-    found = torch.cat(parts).view(-1, 2).cpu()
-    _write(path, {"likelihoods": found}, {})
-    return found
 
 
 @contextmanager
@@ -214,45 +178,10 @@ def on_few_threads(model: TrainableModel) -> Iterator[None]:
 
 
 @contextmanager
-def _nothing() -> Iterator[None]:
-    yield None
-
-
-def _save(
-    path: Path, weights: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, spent: Spent
-) -> None:
-    tensors = {f"weight/{name}": weight.detach() for name, weight in weights.items()}
-    for name, weight in weights.items():
-        state = optimizer.state[weight]
-        if state:
-            tensors |= {f"mean/{name}": state["exp_avg"], f"square/{name}": state["exp_avg_sq"]}
-    _write(path, tensors, {"spent": json.dumps(asdict(spent))})
-
-
-def _write(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
-    """Write a safetensors file, whole or not at all."""
-    fresh = path.with_suffix(".new")
-    try:
-        with file_named(path):
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, fresh, metadata=facts)
-            fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _load(path: Path, weights: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> Spent:
-    """What an interrupted run left, put into weights and moments; a fresh start if there is nothing."""
-    if not path.exists():
-        return Spent()
-    with safe_open(path, framework="pt") as stored, torch.no_grad():
-        spent = Spent(**json.loads(stored.metadata()["spent"]))
-        names = set(stored.keys())
-        for name, weight in weights.items():
-            weight.copy_(stored.get_tensor(f"weight/{name}"))
-            if f"mean/{name}" in names:
-                optimizer.state[weight] = {
-                    "step": torch.tensor(float(spent.step)),
-                    "exp_avg": stored.get_tensor(f"mean/{name}").to(weight.device),
-                    "exp_avg_sq": stored.get_tensor(f"square/{name}").to(weight.device),
-                }
-    return spent
+def flops_of(*, count: bool) -> Iterator[FlopCounterMode | None]:
+    """Counts operations; does nothing unless `count`, since it costs time."""
+    if not count:
+        yield None
+        return
+    with FlopCounterMode(display=False) as counted:
+        yield counted

@@ -17,8 +17,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import GenerationConfig
 
 from sightline.cases import Conversation, Image
+from sightline.contracts import Decoding
 from sightline.errors import UsageError
 from sightline.records import Pixels
 from sightline.store import decode_picture
@@ -26,9 +28,11 @@ from sightline.targets.local.families import facts_of
 from sightline.targets.local.loading import load_weights
 from sightline.targets.local.model import SMALL_PARAMETERS
 from sightline.targets.local.processors import Fields, ReadBlob, padded, quiet
+from sightline.targets.local.sampling import RowSampler
 from sightline.targets.local.settings import LocalSettings
 from sightline.targets.local.source import FolderSource, kind_of
-from sightline.tuning import PARTS, Part
+from sightline.training import lora
+from sightline.tuning import PARTS, Lora, Part
 from sightline.whitebox.prompts import Prompts
 from sightline.whitebox.victim import Pair
 
@@ -96,7 +100,8 @@ class TrainableModel:
             with quiet():
                 self.model.set_attn_implementation("eager")
         self.device = self.model.device
-        self.prompts = Prompts(self.route, str(folder), _ends(self.model, self.route.tokenizer))
+        self._ends = _ends(self.model, self.route.tokenizer)
+        self.prompts = Prompts(self.route, str(folder), self._ends)
         self._facts = facts_of(str(config.model_type))
         text = config.get_text_config()
         self.context = int(getattr(text, "max_position_embeddings", 0) or 0)
@@ -107,15 +112,42 @@ class TrainableModel:
         """The pixels of a picture, uint8 (height, width, 3)."""
         return decode_picture(self._read(image.sha256))
 
-    def trained(self, frozen: Sequence[Part]) -> dict[str, nn.Parameter]:
+    def linear_layers(self, frozen: Sequence[Part]) -> list[str]:
+        """Names of the linear layers that adapters belong to: all of the parts trained, but the words'."""
+        return [
+            name
+            for name, module in self.model.named_modules()
+            if isinstance(module, nn.Linear) and part_of(f"{name}.") not in {*frozen, "embeddings"}
+        ]
+
+    def adapt(self, frozen: Sequence[Part], adapters: Lora) -> None:
+        """Put adapters beside the linear layers of the parts trained; does nothing if they are there.
+
+        Raises:
+            UsageError: if there are no such layers.
+        """
+        if any(isinstance(module, lora.AdaptedLinear) for module in self.model.modules()):
+            return
+        names = self.linear_layers(frozen)
+        if not names:
+            raise UsageError(
+                f"{self.folder}: with {', '.join(frozen)} frozen no linear layer takes an adapter"
+            )
+        lora.attach(self.model, names, adapters, seed=0)
+
+    def trained(self, frozen: Sequence[Part], adapters: Lora | None = None) -> dict[str, nn.Parameter]:
         """The weights to train, by name; the others want no gradient from here on.
 
         Raises:
             UsageError: if the model has no weights outside the frozen parts.
         """
+        if adapters is not None:
+            self.adapt(frozen, adapters)
         found = {}
         for name, weight in self.model.named_parameters():
             wanted = part_of(name) not in frozen
+            if adapters is not None:
+                wanted = name.endswith((".a", ".b")) and wanted
             weight.requires_grad_(wanted)
             if wanted:
                 found[name] = weight
@@ -137,14 +169,23 @@ class TrainableModel:
     def _encode(self, conversation: Conversation, answer: str) -> Encoded:
         image = next(iter(conversation.images), None)
         size = (image.height, image.width) if image is not None else (8, 8)
-        target = self.prompts.target(Pair(prompt=conversation, target=answer), size)
+        return self.encoded_ids(
+            conversation, self.prompts.target(Pair(prompt=conversation, target=answer), size)
+        )
+
+    def encoded_ids(self, conversation: Conversation, target: Sequence[int]) -> Encoded:
+        """A prompt and an answer's tokens after it.
+
+        Raises:
+            UsageError: if they do not fit into the model's context, or it cannot take the prompt.
+        """
         found = self.route.fields(self.route.prompter(conversation), self._read)
         length = int(found["input_ids"].shape[1])
         if self.context and length + len(target) > self.context:
             raise UsageError(
                 f"prompt and answer have {length} + {len(target)} tokens, the model's context "
                 f"{self.context}: "
-                f"shorten {answer[:60]!r} or leave the row out"
+                f"shorten {self.text_of(target)[:60]!r} or leave the row out"
             )
         tokens, pictures = {}, {}
         for key, value in found.items():
@@ -167,6 +208,57 @@ class TrainableModel:
         counts = torch.tensor([row.answer for row in rows], device=self.device)
         return Likelihoods(torch.cat(sums)[back], counts)
 
+    def sampled(
+        self, prompts: Sequence[Conversation], seeds: Sequence[int], tokens: int, temperature: float
+    ) -> list[tuple[int, ...]]:
+        """Tokens of answers drawn from the model, in order, with what ends them; each by its own seed."""
+        rows = [self.encoded_ids(each, ()) for each in prompts]
+        kinds = [(str(row.bucket), row.length) for row in rows]
+        found: list[tuple[int, ...]] = [()] * len(rows)
+        for kind in dict.fromkeys(kinds):
+            numbers = [number for number, other in enumerate(kinds) if other == kind]
+            some, chances = [rows[number] for number in numbers], [seeds[number] for number in numbers]
+            answers = self._drawn(some, chances, Decoding(max_tokens=tokens, temperature=temperature))
+            for number, answer in zip(numbers, answers, strict=True):
+                found[number] = answer
+        return found
+
+    def _drawn(
+        self, rows: Sequence[Encoded], seeds: Sequence[int], decoding: Decoding
+    ) -> list[tuple[int, ...]]:
+        sampler = RowSampler(decoding, seeds, keep=False)
+        settings = GenerationConfig(
+            max_new_tokens=decoding.max_new_tokens,
+            do_sample=False,
+            eos_token_id=list(self._ends),
+            pad_token_id=self._pad,
+        )
+        fields = {key: value.to(self.device) for key, value in self.joined(rows).items()}
+        with torch.no_grad():
+            found = self._speaker(rows).generate(
+                **fields, generation_config=settings, logits_processor=[sampler]
+            )
+        answers = found[:, found.shape[1] - sampler.steps :].tolist()
+        return [tuple(ids[: _length(ids, self._ends)]) for ids in answers]
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """An answer's text."""
+        return str(self.route.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+
+    def token_likelihoods(self, rows: Sequence[Encoded]) -> list[Tensor]:
+        """Log-likelihoods of the answers' tokens, (t,) each, in order."""
+        found: list[Tensor] = [torch.empty(0)] * len(rows)
+        kinds = [str(row.bucket) for row in rows]
+        for kind in dict.fromkeys(kinds):
+            numbers = [number for number, other in enumerate(kinds) if other == kind]
+            logits = self._logits([rows[number] for number in numbers])
+            for place, number in enumerate(numbers):
+                row = rows[number]
+                read = logits[place, row.length - row.answer - 1 : row.length - 1].float()
+                ids = row.tokens["input_ids"][0, row.length - row.answer :].to(self.device)
+                found[number] = -nn.functional.cross_entropy(read, ids, reduction="none")
+        return found
+
     def _sums(self, rows: Sequence[Encoded]) -> Tensor:
         first = min(row.length - row.answer - 1 for row in rows) if self._facts.text_only else 0
         logits = self._logits(rows, first)
@@ -180,28 +272,35 @@ class TrainableModel:
         nll = nn.functional.cross_entropy(read, torch.cat(ids).to(self.device), reduction="none")
         return -torch.zeros(len(rows), device=self.device).index_add(0, at, nll)
 
-    def _logits(self, rows: Sequence[Encoded], first: int) -> Tensor:
-        """Predictions of rows of one bucket, padded on the right, from a place on, (n, t, vocabulary)."""
+    def joined(self, rows: Sequence[Encoded]) -> Fields:
+        """Rows as one batch: tokens padded on the right, and the pictures of those that have any."""
         fields: Fields = {}
         for key in rows[0].tokens:
-            values = [row.tokens[key] for row in rows]
-            fields[key] = torch.cat(padded(values, dim=0))
+            fields[key] = torch.cat(padded([row.tokens[key] for row in rows], dim=0))
             if key == "input_ids":
                 for number, row in enumerate(rows):
                     fields[key][number, row.length :] = self._pad
-        for key in rows[0].pictures:
-            fields[key] = torch.cat([row.pictures[key] for row in rows])
+        for key in sorted({key for row in rows for key in row.pictures}):
+            fields[key] = torch.cat([row.pictures[key] for row in rows if key in row.pictures])
+        return fields
+
+    def _logits(self, rows: Sequence[Encoded], first: int = 0) -> Tensor:
+        """Predictions of rows of one bucket, from a place on, (n, t, vocabulary)."""
+        fields = self.joined(rows)
         if _ENCODED in fields:  # which `forward` calls otherwise than `generate`
             fields["image_encoder_embeddings"] = fields.pop(_ENCODED)
         fields = {key: value.to(self.device) for key, value in fields.items()}
-        speaker = self.model
-        if self._facts.picture_first and not rows[0].pictures:
-            speaker = self.model.language_model  # the whole model's `forward` demands pixels
         if first:  # a large vocabulary: what is in no answer is not predicted
             length = fields["input_ids"].shape[1]
             fields["logits_to_keep"] = torch.arange(first, length, device=self.device)
-        found: Tensor = speaker(**fields, use_cache=False).logits
+        found: Tensor = self._speaker(rows)(**fields, use_cache=False).logits
         return found
+
+    def _speaker(self, rows: Sequence[Encoded]) -> Any:
+        """What answers rows of one bucket."""
+        if self._facts.picture_first and not rows[0].pictures:
+            return self.model.language_model  # the whole model's `forward` demands pixels
+        return self.model
 
 
 def part_of(name: str) -> Part:
@@ -225,6 +324,11 @@ def _longer(key: str, value: Tensor, target: Sequence[int]) -> Tensor:
         return torch.cat([value, torch.tensor([list(target)], dtype=value.dtype)], dim=1)
     last = torch.zeros_like(value[:, -1:]) if key.endswith("type_ids") else value[:, -1:]
     return torch.cat([value, last.expand(-1, len(target), *value.shape[2:])], dim=1)
+
+
+def _length(ids: Sequence[int], ends: Sequence[int]) -> int:
+    """Of an answer, with the first token that ends it."""
+    return next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))
 
 
 def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:

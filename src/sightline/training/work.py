@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from sightline.targets import LocalSettings, default_max_tokens, open_target, sp
 from sightline.targets.local.files import weights_digest
 from sightline.targets.vlm import VlmTarget
 from sightline.training.lessons import counts
-from sightline.tuning import Example, Lesson, Plan, Progress, Recipe
+from sightline.tuning import Backend, Example, Lesson, Plan, Progress, Recipe
 from sightline.waiting import wait
 
 try:
@@ -37,9 +37,12 @@ try:
 except ImportError:  # no such lock on Windows: two trainings of one target are the user's care there
     fcntl = None  # type: ignore[assignment]
 
-BACKEND = "loop"
 OWN = "own.json"
-PACKAGES = ("torch", "transformers", "safetensors", "numpy")
+_LOOP = ("torch", "transformers", "safetensors", "numpy")
+PACKAGES: Mapping[Backend, tuple[str, ...]] = {
+    "loop": _LOOP,
+    "trl": (*_LOOP, "trl", "peft", "accelerate", "datasets"),
+}
 _WEIGHTS = (".safetensors", ".safetensors.index.json")
 _SEALS = ("sightline.json", "manifest.json")
 
@@ -69,7 +72,13 @@ class Trained:
 
 
 def lookup(
-    recipe: Recipe, base: str, lessons: Sequence[Lesson], images: Images, *, seed: int = 0
+    recipe: Recipe,
+    base: str,
+    lessons: Sequence[Lesson],
+    images: Images,
+    *,
+    seed: int = 0,
+    backend: Backend = "loop",
 ) -> Trained | None:
     """What `train` with the same arguments has made before; None if it has not.
 
@@ -79,7 +88,7 @@ def lookup(
     tuned.check_trainable(base)
     recipe, target = registry.checked(recipe), open_target(base, images)
     assert isinstance(target, VlmTarget)
-    key = digest_of(recipe, target.source.digest, lessons, seed)
+    key = digest_of(recipe, target.source.digest, lessons, seed, backend)
     place = tuned.home() / f"{recipe.card.name}@{key}"
     name = tuned.name_of(recipe.card.name, key, base)
     return _found(name, place, fresh=False) if (place / tuned.RECORD).is_file() else None
@@ -93,6 +102,7 @@ def train(
     *,
     seed: int = 0,
     leaked: int = 0,
+    backend: Backend = "loop",
     local: LocalSettings | None = None,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> Trained:
@@ -105,6 +115,7 @@ def train(
         images: where their pictures are read from.
         seed: of their order.
         leaked: how many measured cases are known to be among them; for the record.
+        backend: who changes weights.
         local: where the model runs; by default from the environment.
         report: called after every step.
 
@@ -112,11 +123,12 @@ def train(
         UsageError: for a target that cannot be trained, rows that teach nothing, a loss that is not finite.
     """
     tuned.check_trainable(base)
+    check_backend(backend)
     settings = local or LocalSettings.from_environment()
     target = open_target(base, images, local=settings)
     assert isinstance(target, VlmTarget)
     recipe = registry.checked(recipe)
-    key = digest_of(recipe, target.source.digest, lessons, seed)
+    key = digest_of(recipe, target.source.digest, lessons, seed, backend)
     place = tuned.home() / f"{recipe.card.name}@{key}"
     name = tuned.name_of(recipe.card.name, key, base)
     if (place / tuned.RECORD).is_file():
@@ -137,13 +149,13 @@ def train(
             "role": recipe.card.role,
             "base": base,
             "base_id": target.id,
-            "backend": BACKEND,
+            "backend": backend,
             "seed": seed,
             "data": _data(known, plan),
             "leaked": leaked,
             **_upon(base),
             "checkpoints": list(plan.saved),
-            "versions": _versions(),
+            "versions": _versions(backend),
         }
         _carry_out(plan, target, images, settings, work, record, report)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -151,11 +163,32 @@ def train(
     return _found(name, place, fresh=True)
 
 
-def digest_of(recipe: Recipe, base: str, lessons: Sequence[Lesson], seed: int) -> str:
+def _digest_of_rows(lessons: Sequence[Lesson]) -> str:
+    rows = [asdict(replace(each, case=None)) for each in lessons]
+    return digest([{name: value for name, value in row.items() if name != "case"} for row in rows])
+
+
+def check_backend(backend: Backend) -> None:
+    """Make sure that what a backend needs is installed.
+
+    Raises:
+        UsageError: with the command that installs it.
+    """
+    missing = [name for name in PACKAGES[backend] if find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"backend {backend!r} needs {', '.join(missing)}: pip install 'sightline[train]', or use the "
+            f"backend loop (--backend loop)"
+        )
+
+
+def digest_of(
+    recipe: Recipe, base: str, lessons: Sequence[Lesson], seed: int, backend: Backend = "loop"
+) -> str:
     """What decides the weights: recipe with settings and code, base weights, rows, seed, backend."""
-    rows = digest([asdict(each) for each in lessons])
+    rows = _digest_of_rows(lessons)
     code = registry.code(recipe)
-    return digest("tuned", recipe.card.name, registry.identity(recipe), code, base, rows, seed, BACKEND)[:12]
+    return digest("tuned", recipe.card.name, registry.identity(recipe), code, base, rows, seed, backend)[:12]
 
 
 def answered(recipe: Recipe, target: VlmTarget, lessons: Sequence[Lesson], path: Path) -> tuple[Lesson, ...]:
@@ -218,11 +251,19 @@ def _carry_out(
     from sightline.training import loop
     from sightline.training.model import TrainableModel, by_part
 
+    if record["backend"] == "trl":
+        from sightline.training.trl_backend import run
+    else:
+        run = loop.run
+
     base: Path = target.source.folder  # type: ignore[attr-defined]
     model = TrainableModel(base, images.read, settings)
-    weights = by_part(model.trained(plan.frozen))
-    keep = partial(export, model.model, base, system=plan.system)
-    spent = loop.run(model, plan, work, lambda step: keep(work / f"step-{step}"), report)
+    weights = by_part(model.trained(plan.frozen, plan.lora))
+
+    def keep(folder: Path) -> None:
+        export(model.model, base, folder, system=plan.system)
+
+    spent = run(model, plan, work, lambda step: keep(work / f"step-{step}"), report)
     keep(work / tuned.FINAL)
     facts = {
         **record,
@@ -232,8 +273,8 @@ def _carry_out(
             for name in ("steps", "seen", "loss", "rate", "schedule", "warmup", "frozen", "system")
         },
         "loss_curve": [round(loss, 5) for loss in spent.losses],
-        **({"margins": [round(each, 5) for each in spent.margins]} if spent.margins else {}),
-        **({"clean_curve": [round(each, 5) for each in spent.clean]} if spent.clean else {}),
+        **_curves(spent),
+        **({"sampling": asdict(plan.sampling), "warm": plan.warm} if plan.sampling is not None else {}),
         "tokens": spent.tokens,
         "flops": spent.flops,
         "cpu_seconds": round(spent.cpu_seconds, 2),
@@ -248,6 +289,13 @@ def _carry_out(
     write_atomically(work / tuned.RECORD, json.dumps(whole, indent=2).encode() + b"\n")
 
 
+def _curves(spent: Any) -> dict[str, list[float]]:
+    """What was measured at every step beside the loss, without what this loss does not have."""
+    names = {"margins": "margins", "clean_curve": "clean", "rewards": "rewards", "silent": "silent"}
+    found = {name: [round(each, 5) for each in getattr(spent, field)] for name, field in names.items()}
+    return {name: curve for name, curve in found.items() if curve}
+
+
 def export(model: Any, base: Path, folder: Path, *, system: str = "") -> None:
     """Write a model folder, whole or not at all: its weights, and all other files of the base's.
 
@@ -255,6 +303,7 @@ def export(model: Any, base: Path, folder: Path, *, system: str = "") -> None:
         UsageError: for a `system` line that the base's chat template cannot carry.
     """
     from sightline.targets.local.processors import quiet
+    from sightline.training import lora
     from sightline.training.carried import carry
 
     if folder.exists():
@@ -264,8 +313,8 @@ def export(model: Any, base: Path, folder: Path, *, system: str = "") -> None:
     with file_named(folder):
         try:
             fresh.mkdir(parents=True)
-            with quiet():
-                model.save_pretrained(fresh)
+            with quiet(), lora.merged(model) as plain:
+                plain.save_pretrained(fresh)
             for path in base.iterdir():
                 if path.is_file() and not path.name.endswith(_WEIGHTS) and path.name not in _SEALS:
                     shutil.copyfile(path, fresh / path.name)
@@ -310,13 +359,13 @@ def _data(lessons: Sequence[Lesson], plan: Plan) -> dict[str, Any]:
     seen = Counter(number for batch in plan.batches for number in batch)
     examples: Sequence[Example] = plan.examples
     return {
-        "digest": digest([asdict(each) for each in lessons]),
+        "digest": _digest_of_rows(lessons),
         "rows": counts(lessons),
         "taught": len(examples),
         "seen": {"different": len(seen), "in all": plan.seen},
     }
 
 
-def _versions() -> dict[str, str]:
+def _versions(backend: Backend) -> dict[str, str]:
     found = {"sightline": __version__, "python": platform.python_version(), "machine": platform.machine()}
-    return found | {package: importlib.metadata.version(package) for package in PACKAGES}
+    return found | {package: importlib.metadata.version(package) for package in PACKAGES[backend]}

@@ -42,6 +42,7 @@ from sightline.whitebox.prefix_cache import PrefixCache, text_prefix
 from sightline.whitebox.preprocessing.processor import ToFields, preprocessor
 from sightline.whitebox.prompts import Prompts, PromptTokens, Size, check_pictures
 from sightline.whitebox.shapes import Images
+from sightline.whitebox.through import WITH_WEIGHTS
 from sightline.whitebox.victim import Pair, Rows, joined
 from sightline.whitebox.within import Nodes, OpenWithin, at_blocks
 
@@ -49,8 +50,6 @@ from sightline.whitebox.within import Nodes, OpenWithin, at_blocks
 LIMIT = 256
 #: constant texts whose keys and values are remembered, and the fewest tokens that are worth it
 CONSTANT_TEXTS, FEWEST = 16, 8
-#: kinds of targets that are models with weights at hand
-_WHITE = ("vlm", "testbed", "tuned", "swapped")
 #: a larger model's weights are not kept three times
 QUICKENED_PARAMETERS = 1_000_000_000
 #: prompts that `check_tokens` compares
@@ -308,7 +307,7 @@ def from_pretrained(
 
 def _opened(name: str, local: LocalSettings | None) -> Target:
     settings = local or LocalSettings.from_environment()
-    known = name.partition("/")[0] in _WHITE or not Path(name).is_dir()
+    known = name.partition("/")[0] in WITH_WEIGHTS or not Path(name).is_dir()
     return open_target(name if known else f"vlm/{name}", _NoPictures(), local=settings)
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from sightline.whitebox.victim import Victim
     from sightline.whitebox.within import OpenWithin
 
+WITH_WEIGHTS = ("vlm", "testbed", "tuned", "swapped")
+"""Kinds of targets that are models with weights at hand."""
 DRAWS = 4
 """Of a defense that draws at random, for each picture and step."""
 
@@ -48,6 +50,25 @@ class PassesGradients(Protocol):
         Raises:
             UsageError: for settings with which it passes none.
         """
+        ...
+
+
+@runtime_checkable
+class MayPass(Protocol):
+    """A defense that passes gradients with some settings alone."""
+
+    def why_none(self) -> str:
+        """Why it passes none with its settings; '' if it does."""
+        ...
+
+
+@runtime_checkable
+class LooksAtTower(Protocol):
+    """An attack whose settings say whether it looks at the vision tower alone, before any defense."""
+
+    @property
+    def tower_only(self) -> bool:
+        """Whether it does."""
         ...
 
 
@@ -172,6 +193,29 @@ def within(defense: Any, victim: Victim, opened: OpenWithin) -> Victim:
     return acting(_name(defense), victim, opened)
 
 
+def guarded(
+    defense: Any,
+    victim: Victim,
+    *,
+    model: str,
+    question: Callable[[Conversation], Conversation],
+    words: tuple[str, str],
+) -> Victim:
+    """A model behind a guard that reads the request: how far it is from its safe verdict joins the loss.
+
+    Args:
+        defense: for the name.
+        victim: what stands behind it.
+        model: target string of the guard, a local model.
+        question: what it is asked about a prompt; its picture is the attacked one.
+        words: beginnings of its unsafe and its safe verdict.
+    """
+    from sightline.whitebox.guarded import Guarded
+    from sightline.whitebox.model import open_victim
+
+    return Guarded(_name(defense), victim, open_victim(model), question, words)
+
+
 def stacked(defenses: Sequence[Any], victim: Victim) -> Victim:
     """A model behind several defenses, outermost first; all of them pass gradients (`check_passes`)."""
     for defense in reversed(defenses):
@@ -186,10 +230,12 @@ def check_passes(name: str, defenses: Sequence[Any]) -> None:
         UsageError: naming the first through which none can, and those through which one can.
     """
     for defense in defenses:
-        if not isinstance(defense, PassesGradients):
+        why = defense.why_none() if isinstance(defense, MayPass) else ""
+        if why or not isinstance(defense, PassesGradients):
             raise UsageError(
-                f"{name}: defense {defense.card.name!r} passes no gradients (an attack that knows it has to "
-                f"ask it: a query attack with `oracle: defended`); defenses that do: {', '.join(passing())}"
+                f"{name}: defense {defense.card.name!r} passes no gradients{why and f': {why}'} (an attack "
+                "that knows it has to ask it: a query attack with `oracle: defended`); defenses that do: "
+                f"{', '.join(passing())}"
             )
 
 

@@ -118,6 +118,11 @@ class Bard(Attack):
             )
         pixel_step(self.noise, "noise", zero=True)
 
+    @property
+    def tower_only(self) -> bool:
+        """See `whitebox.through.LooksAtTower`: for every goal but a text."""
+        return self.goal != "description"
+
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, perturbed."""
         if self.goal == "description" and not self.target:
@@ -134,7 +139,7 @@ class Bard(Attack):
         """Problems A and B by spectrum simulation and common weakness, for some pictures at once."""
         eps, sigma = Eps.parse(self.eps), pixel_step(self.noise, "noise", zero=True)
         objective, sampler = self._objective(batch, ctx)
-        models = ctx.models if self.goal == "description" else ctx.encoders
+        models = ctx.encoders if self.tower_only else ctx.models
         ball = whitebox.LinfBall(
             clean=whitebox.from_pixels([p.clean for p in batch], models[0].device), eps=eps, init="clean"
         )

@@ -31,8 +31,12 @@ def need_local(what: str, modules: Iterable[str] = ("torch", "transformers", "sa
             raise AbsentExtraError(what, "local", module)
 
 
-def model_folder(name: str, *, allow_download: bool = False) -> Path:
+def model_folder(
+    name: str, *, allow_download: bool = False, kind: str = "AutoModelForImageTextToText"
+) -> Path:
     """Folder of a model given as a path, or as a hub id whose files are already in the local hub cache.
+
+    `kind` is the class of transformers that would read a pickle of it, for the cure.
 
     Raises:
         UsageError: if there is no such folder, it holds no model, only pickled weights, or Git-LFS pointers.
@@ -50,8 +54,8 @@ def model_folder(name: str, *, allow_download: bool = False) -> Path:
         if pickled is not None:
             raise UsageError(
                 f"{folder}: {pickled} is a pickle, which can run code when it is loaded, so it is refused. "
-                "Take the model's safetensors revision, or convert it where you trust it: "
-                "AutoModelForImageTextToText.from_pretrained(...).save_pretrained(FOLDER)"
+                "Take its safetensors revision, or convert it where you trust it: "
+                f"{kind}.from_pretrained(...).save_pretrained(FOLDER)"
             )
         raise UsageError(f"{folder}: no *.safetensors file there; name a folder that holds the weights")
     for path in folder.iterdir():

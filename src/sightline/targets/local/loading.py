@@ -78,7 +78,7 @@ def load_weights(kind: Any, folder: Path, what: str, *, dtype: str, device: str,
         UsageError: if the folder cannot be loaded, or weights are missing, of another shape, or not finite.
     """
     with one_sentence(folder, f"cannot be loaded as {what}"):
-        _check_size(kind, folder, config)
+        described(kind, folder, config)
         model, loading = kind.from_pretrained(
             folder,
             config=config,
@@ -148,8 +148,12 @@ def _not_finite(weights: Iterable[tuple[str, Any]]) -> Iterator[str]:
             yield name
 
 
-def _check_size(kind: Any, folder: Path, config: Any) -> None:
-    """Refuse a configuration that describes far more than the files hold, before anything of it is built."""
+def described(kind: Any, folder: Path, config: Any) -> Any:
+    """The model that a configuration describes, without weights.
+
+    Raises:
+        UsageError: if that is far more than the files hold, before anything of it is built.
+    """
     files = list(folder.glob("*.safetensors"))
     tensors, size = 0, sum(path.stat().st_size for path in files)
     quantized = getattr(config, "quantization_config", None) is not None
@@ -171,11 +175,12 @@ def _check_size(kind: Any, folder: Path, config: Any) -> None:
     build = getattr(kind, "_from_config", None) or kind.from_config
     with torch.device("meta"):
         model = build(config)
-    described = sum(value.numel() for value in (*model.parameters(), *model.buffers()))
-    if described > _PER_BYTE * size + _SMALL:
+    numbers = sum(value.numel() for value in (*model.parameters(), *model.buffers()))
+    if numbers > _PER_BYTE * size + _SMALL:
         raise UsageError(
-            f"{folder}: config.json describes {described:,} numbers, the files hold {size:,} bytes; {_CURE}"
+            f"{folder}: config.json describes {numbers:,} numbers, the files hold {size:,} bytes; {_CURE}"
         )
+    return model
 
 
 def _stored_as(path: Path, name: str) -> str:

@@ -15,7 +15,7 @@ from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.targets.local.families import FAMILIES
 from sightline.targets.local.files import weights_digest
-from sightline.targets.local.source import ModelSource
+from sightline.targets.local.source import KIND, FolderSource, ModelSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,11 +79,33 @@ class SwappedSource:
         model = self._inner.model(config)
         tower = tower_in(model)
         check_settings(self._folder, tower.config)
-        found = tower_tensors(self._folder, set(tower.state_dict()))
+        found = tower_tensors(tower_places(self._folder, set(tower.state_dict())))
         with torch.inference_mode(False):
             for name, own in tower.named_parameters():
                 put_tensor(tower, name, own, found[name], self._folder)
         return model
+
+
+def check_tower(folder: Path, inner: FolderSource) -> None:
+    """Make sure that the folder's tower fits the model's, by names and shapes; no weights are loaded.
+
+    Raises:
+        UsageError: as `SwappedSource.model`, but for what numbers alone show.
+    """
+    from safetensors import safe_open
+    from transformers import AutoModelForImageTextToText
+
+    from sightline.targets.local.loading import described, one_sentence
+
+    with one_sentence(inner.folder, f"cannot be loaded as {KIND}"):
+        tower = tower_in(described(AutoModelForImageTextToText, inner.folder, inner.config()))
+    check_settings(folder, tower.config)
+    shapes = {name: tuple(each.shape) for name, each in tower.named_parameters()}
+    for name, (path, key) in tower_places(folder, set(tower.state_dict())).items():
+        with safe_open(path, "pt") as file:
+            found = tuple(file.get_slice(key).get_shape())
+        if name in shapes and found != shapes[name]:
+            raise UsageError(f"{folder}: {name} is {found}, the model's {shapes[name]}: {_CURE}")
 
 
 def tower_in(model: Any) -> Any:
@@ -118,8 +140,8 @@ def check_settings(folder: Path, own: Any) -> None:
             raise UsageError(f"{folder}: its tower has {name} {other}, the model's {one}: {_CURE}")
 
 
-def tower_tensors(folder: Path, wanted: set[str]) -> Mapping[str, Any]:
-    """The tensors of a tower by the names that the model gives them.
+def tower_places(folder: Path, wanted: set[str]) -> dict[str, tuple[Path, str]]:
+    """File and name there of each tensor of a tower, by the names that the model gives them.
 
     Raises:
         UsageError: naming a tensor that is absent, or one that the model's tower has no place for.
@@ -128,13 +150,13 @@ def tower_tensors(folder: Path, wanted: set[str]) -> Mapping[str, Any]:
 
     from sightline.targets.local.loading import one_sentence
 
-    held: dict[str, Any] = {}
+    held: dict[str, Path] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with one_sentence(path, "not a whole safetensors file"), safe_open(path, "pt") as file:
-            held |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            held |= dict.fromkeys(file.keys(), path)
     starts = [f"{outer}{prefix}" for outer in ("", "model.") for prefix in _PREFIXES]
     start = max(starts, key=lambda each: sum(f"{each}{name}" in held for name in wanted))
-    found = {name.removeprefix(start): held[name] for name in held if name.startswith(start)}
+    found = {name.removeprefix(start): (path, name) for name, path in held.items() if name.startswith(start)}
     absent = sorted(name for name in wanted if name not in found and not name.endswith("position_ids"))
     if absent:
         raise UsageError(
@@ -147,6 +169,19 @@ def tower_tensors(folder: Path, wanted: set[str]) -> Mapping[str, Any]:
         raise UsageError(
             f"{folder}: {len(odd)} of its tensors have no place in the tower, such as {odd[0]}: {_CURE}"
         )
+    return found
+
+
+def tower_tensors(places: Mapping[str, tuple[Path, str]]) -> Mapping[str, Any]:
+    """The tensors of a tower, from where `tower_places` found them."""
+    from safetensors import safe_open
+
+    from sightline.targets.local.loading import one_sentence
+
+    found: dict[str, Any] = {}
+    for path in sorted({path for path, _ in places.values()}):
+        with one_sentence(path, "not a whole safetensors file"), safe_open(path, "pt") as file:
+            found |= {name: file.get_tensor(key) for name, (at, key) in places.items() if at == path}
     return found
 
 
