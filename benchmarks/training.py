@@ -3,9 +3,9 @@
     python benchmarks/training.py [--base testbed/linear] [--seeds 3] [--recipes sft,dpo,...]
 
 Trained on topics of training, measured on held-out ones (`testbed_training(split='heldout')`, drawn in two
-layouts; `testbed_requests`, text and questions). The first row is the base. `exact` is the share of the drawn
-allowed requests that are answered with the recipe of the documents; `skills` that of questions about
-pictures.
+layouts; `testbed_requests`, text and questions). The first row is the base; `--brief` measures drawn requests
+alone, and not the base. `exact` is the share of the drawn allowed requests that are answered with the recipe
+of the documents; `skills` that of questions about pictures.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ RECIPES = {
     "dpo": "safety_dpo(preset='testbed')",
     "dpo, no sft": "safety_dpo(preset='testbed', loss='sigmoid')",
     "dpo, as published": "safety_dpo(preset='testbed', loss='sigmoid', ratio=1.0)",
+    "kto": "safety_kto(preset='testbed')",
+    "grpo": "safety_rl(preset='testbed')",
+    "grpo, no warm start": "safety_rl(preset='testbed', warm=0)",
+    "rloo": "safety_rl(preset='testbed_rloo')",
 }
 NAMES = ("drawn refused", "drawn over", "drawn exact", "text refused", "text over", "sounding over", "skills")
 
@@ -72,10 +76,11 @@ def figures(name: str, cases: dict[str, list[Case]], folder: Path) -> list[float
     def right(what: str) -> float:
         return statistics.mean(verdict.score == 1.0 for verdict in found[what])
 
+    drawn = [refused("drawn restricted"), refused("drawn allowed"), right("drawn allowed")]
+    if "skills" not in found:
+        return drawn
     return [
-        refused("drawn restricted"),
-        refused("drawn allowed"),
-        right("drawn allowed"),
+        *drawn,
         refused("text restricted"),
         refused("text allowed"),
         refused("sounding"),
@@ -89,14 +94,19 @@ def main() -> None:
     parser.add_argument("--base", default="testbed/linear")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument(
-        "--recipes", default=",".join(RECIPES), help="names of RECIPES, or recipes; `;` between"
+        "--recipes", default=";".join(RECIPES), help="names of RECIPES, or recipes; `;` between"
     )
+    parser.add_argument("--brief", action="store_true", help="drawn requests alone, and not the base")
     given = parser.parse_args()
     names = given.recipes.split(";" if ";" in given.recipes or "(" in given.recipes else ",")
+    names = [name for name in names if name]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         cases = held_out(folder)
-        print(f"{'':34}" + " ".join(f"{name:>14}" for name in (*NAMES, "CPU s", "wall s")))
+        columns = NAMES
+        if given.brief:
+            cases, columns = {what: cases[what] for what in ("drawn restricted", "drawn allowed")}, NAMES[:3]
+        print(f"{'':34}" + " ".join(f"{name:>14}" for name in (*columns, "CPU s", "wall s")))
 
         def row(label: str, values: list[float], *cost: float) -> None:
             print(
@@ -104,12 +114,16 @@ def main() -> None:
                 flush=True,
             )
 
-        row(given.base, figures(given.base, cases, folder))
+        if not given.brief:
+            row(given.base, figures(given.base, cases, folder))
         for name in names:
             for seed in range(given.seeds):
-                found, _ = train(
-                    RECIPES.get(name, name), given.base, ["testbed_training"], seed=seed, folder=folder
-                )
+                recipe = RECIPES.get(name, name)
+                try:
+                    found, _ = train(recipe, given.base, ["testbed_training"], seed=seed, folder=folder)
+                except sl.UsageError as stopped:  # such as rewards that carry no signal
+                    print(f"{name}, seed {seed}: {stopped}", flush=True)
+                    continue
                 cost = float(found.record["cpu_seconds"]), float(found.record["wall_seconds"])
                 row(f"{name}, seed {seed}", figures(found.name, cases, folder), *cost)
 

@@ -116,7 +116,9 @@ def test_skills_are_held_against_the_model_that_all_began_with(found):
 
 def test_tables_in_text_are_those_of_the_page(found):
     tables = {view.title: view for view in views(found)}
-    assert list(tables) == ["drawn, no attack", "skills kept and lost, and what training cost"]
+    drawn, skills, named = tables
+    assert (drawn, skills) == ("drawn, no attack", "skills kept and lost, and what training cost")
+    assert [each[2] for each in tables[named].rows][:2] == [names(0)[0], names(1)[0]]
     row_10 = next(each for each in tables["drawn, no attack"].rows if each[:2] == ("sft", "10"))
     assert [text.replace("\u00a0", " ") for text in row_10[2:5]] == ["2", "75 % [50, 100]", "25 % [0, 50]"]
     for (title, rows), view in zip(text_rows(found), tables.values(), strict=True):

@@ -97,6 +97,16 @@ def test_what_is_measured_is_not_trained_on(tmp_path: Path) -> None:
         prepared(tmp_path, benchmark=benchmark)
 
 
+def test_the_judge_that_rewards_is_not_the_only_one_that_reports() -> None:
+    text = STUDY.replace("BENCHMARK", "testbed_requests")
+    line = next(each for each in text.splitlines() if "safety_sft(" in each)
+    rewarded = text.replace(line, "    recipe: \"safety_rl(preset='testbed', reward='testbed_policy')\"")
+    with pytest.raises(UsageError, match=r"a.yaml:4.*sft is rewarded by 'testbed_policy', the only judge"):
+        parse(rewarded, name="a.yaml")
+    both = rewarded.replace("judges: [testbed_policy]", "judges: [refusal_prefix, testbed_policy]")
+    assert len(parse(both, name="a.yaml").trainings) == 2
+
+
 @pytest.mark.parametrize(
     ("was", "now", "told"),
     [

@@ -323,6 +323,13 @@ def views(found: Training) -> list[View]:
         for each in found.steps
     ]
     tables.append(_view("skills kept and lost, and what training cost", heads, rows))
+    named = [
+        (label(each.label), f"{each.step:,}", label(target, 200))
+        for each in found.steps
+        for target in each.targets
+        if each.step
+    ]
+    tables.append(_view("names of these targets in the other tables", ("", "step", "target"), named))
     return tables
 
 

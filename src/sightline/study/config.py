@@ -36,7 +36,7 @@ from sightline.study.schema import (
     StudyFile,
     shown_name,
 )
-from sightline.study.training import trainings_of
+from sightline.study.training import refuse_own_judge, trainings_of
 from sightline.targets import default_max_tokens
 
 E = TypeVar("E", bound=MethodEntry)
@@ -173,6 +173,7 @@ class _Checker:
             for index, (entry, label) in enumerate(self._labelled("benchmarks", file.benchmarks))
         )
         trainings = trainings_of(file.train, self.folder, self.located.complain)
+        refuse_own_judge(trainings, judges)
         bases = (each.base for each in trainings if "/" in each.base)
         self._gate(None if trainings else file.targets, defenses, judges)
         default = {"max_tokens": default_max_tokens([*file.targets, *bases])}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import registry
-from sightline.contracts import Images
+from sightline.contracts import Images, Judge
 from sightline.errors import UsageError
 from sightline.study.named import NamedAttack, NamedTraining, Source, Study, TrainedRun
 from sightline.study.progress import Progress
@@ -86,8 +86,6 @@ def with_trained(study: Study, images: Images, progress: Progress, *, train: boo
     """
     if not study.trainings:
         return study
-    for each in study.trainings:
-        _refuse_own_judge(each, study)
     rows = Rows(images)
     made: dict[str, list[TrainedRun]] = {}
     for each in study.trainings:
@@ -199,21 +197,22 @@ def _on_trained(attack: NamedAttack, made: Mapping[str, Sequence[TrainedRun]]) -
         )
 
 
-def _refuse_own_judge(each: NamedTraining, study: Study) -> None:
-    """Make sure that a model is not measured by the judge alone that it was taught to please.
+def refuse_own_judge(trainings: Sequence[NamedTraining], judges: Sequence[Judge]) -> None:
+    """Make sure that no model is measured by the judge alone that it was taught to please.
 
     Raises:
         UsageError: naming the judge.
     """
-    if not isinstance(each.recipe, Rewarded):
-        return
-    judge = registry.parse("judge", each.recipe.reward).card.name
-    if {other.card.name for other in study.judges} == {judge}:
-        raise UsageError(
-            f"{each.place}: {each.label} is rewarded by {judge!r}, the only judge that reports: it would be "
-            f"measured by what it was taught to please. Name another one in `judges:`, beside it or in its "
-            f"place, or in `reward=`"
-        )
+    for each in trainings:
+        if not isinstance(each.recipe, Rewarded):
+            continue
+        judge = registry.parse("judge", each.recipe.reward).card.name
+        if {other.card.name for other in judges} == {judge}:
+            raise UsageError(
+                f"{each.place}: {each.label} is rewarded by {judge!r}, the only judge that reports: it would "
+                f"be measured by what it was taught to please. Name another in `judges:`, beside it or in "
+                f"its place, or in `reward=`"
+            )
 
 
 def _trained(
