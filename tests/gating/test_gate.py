@@ -263,11 +263,11 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_by_name(tmp_path, name):
     [
         (
             "{max_asr: 0.9, defense: nonne}",
-            r"s:5: gate.defense: unknown defense .* mean 'none'",
+            r"s:6: gate.defense: unknown defense .* mean 'none'",
         ),
-        ("{max_asr: 0.9, target: testbed/lin}", r"s:5: gate.target: unknown target .* mean 'testbed/linear'"),
-        ("{max_asr: 0.9, judge: testbed_polcy}", r"s:5: gate.judge: unknown judge .* mean 'testbed_policy'"),
-        ("{max_asr: 0.9, judge: refusal_prefix}", r"s:5: gate.judge: 2 judges of this study are refusal_pr"),
+        ("{max_asr: 0.9, target: testbed/lin}", r"s:6: gate.target: unknown target .* mean 'testbed/linear'"),
+        ("{max_asr: 0.9, judge: testbed_polcy}", r"s:6: gate.judge: unknown judge .* mean 'testbed_policy'"),
+        ("{max_asr: 0.9, judge: refusal_prefix}", r"s:6: gate.judge: 2 judges of this study are refusal_pr"),
     ],
 )
 def test_names_that_the_study_does_not_have_are_told_when_it_is_read(gate, told):
@@ -285,6 +285,7 @@ def test_names_and_ids_of_a_study_s_judges_are_taken(judge):
 GATED = """study: s
 benchmarks: [{{name: testbed_requests, limit: 4}}]
 targets: [testbed/linear]
-judges: [testbed_policy, refusal_prefix, refusal_prefix(phrases=xstest), model_graded(grader=scripted/x)]
+judges:
+  [testbed_policy, refusal_prefix, "refusal_prefix(phrases='xstest')", {{name: model_graded, grader: a/b}}]
 gate: {}
 """

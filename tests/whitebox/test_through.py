@@ -290,21 +290,22 @@ def test_the_guard_s_unsafe_verdict_joins_the_loss(bare, x):
 
 def test_descending_the_joint_loss_turns_the_guard(bare, x):
     """The model is a guard for the test alone: which word it thinks likelier is what the steps change."""
-    made = defense("guard_model", model="testbed/linear", checks="both", refusal="no")
-    prompt = PAIRS[0].prompt
-    start = of_guard(bare, x, prompt, "unsafe") - of_guard(bare, x, prompt, "safe")
-    words = ("unsafe", "safe") if bool((start > 0).all()) else ("safe", "unsafe")
-    victim = replace(made.through(bare), words=words)
-    before = victim.rows(x, PAIRS[:1]).penalty[:, 0].detach()
-    assert bool((before > 1).any())
-    moved = x.detach().clone()
-    for _ in range(12):
-        moved.requires_grad_(True)
-        loss = whitebox.Objective(victims=(victim,), rows=(whitebox.TargetNLL(),))(moved, PAIRS[:1])
-        step = torch.autograd.grad(loss.sum(), moved)[0].sign() * 8 / 255
-        moved = (moved.detach() - step).clamp(0, 1)
-    after = victim.rows(moved, PAIRS[:1]).penalty[:, 0].detach()
-    assert bool((after < before / 2).all())
+    made = defense("guard_model", model="testbed/linear", checks="both")
+    x, prompt = x[:1], PAIRS[0].prompt
+    victim = replace(made.through(bare), words=("safe", "unsafe"))  # it thinks the first one likelier
+    before = of_guard(bare, x, prompt, "safe") - of_guard(bare, x, prompt, "unsafe") + 1
+    assert bool((before > 1).all())
+    after = {}
+    for what, model in (("joint", victim), ("target alone", bare)):
+        moved = x.detach().clone()
+        for _ in range(4):
+            moved.requires_grad_(True)
+            loss = whitebox.Objective(victims=(model,), rows=(whitebox.TargetNLL(),))(moved, PAIRS[:1])
+            step = torch.autograd.grad(loss.sum(), moved)[0].sign() * 8 / 255
+            moved = (moved.detach() - step).clamp(0, 1)
+        after[what] = victim.rows(moved, PAIRS[:1]).penalty[:, 0].detach()
+    assert bool((after["joint"] < 0.9 * before).all())
+    assert bool((after["joint"] < 0.9 * after["target alone"]).all())
 
 
 def test_a_guard_behind_random_copies_is_asked_about_each(bare, x):
