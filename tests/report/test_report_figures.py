@@ -7,6 +7,7 @@ import pytest
 from run_folder import HOSTILE
 
 from sightline.records import Outcome
+from sightline.report.arrows import Point, arrows, shared_names
 from sightline.report.figures import OUTCOME_ORDER, Bar, Spot, _spread, composition, inline_svg, tradeoff
 from sightline.report.text import label
 
@@ -89,3 +90,40 @@ def test_a_control_character_in_a_name_is_spelled_out_in_a_drawing() -> None:
     found = str(inline_svg(drawing, "of \x1b]0;x"))
     assert "\x1b" not in found
     assert found.count(r"\x1b") == 2
+
+
+def test_points_on_each_other_share_one_name_and_far_ones_keep_theirs():
+    here = [Point(name, "s", 10 + n / 10, 20) for n, name in enumerate("abcd")]
+    far = Point("far", "s", 60, 20)
+    assert shared_names([*here, far]) == ["a and 3 more", "", "", "", "far"]
+    assert shared_names([here[0], here[1]]) == ["a, b", ""]
+    assert shared_names([here[0], Point("a", "t", 10, 20)]) == ["a", ""]
+
+
+def test_arrows_lead_from_the_undefended_point_of_the_same_series():
+    points = [Point("undefended", "s", 10, 90), Point("guard", "s", 10, 40), Point("guard", "t", 50, 50)]
+    line, head = arrows(points, 400, 320)
+    (value,) = line["data"]["values"]
+    assert (value["from_x"], value["from_y"], value["to_x"]) == (10, 90, 10)
+    assert 40 < value["to_y"] < 45  # the head stops before the point
+    assert value["turn"] == pytest.approx(180)  # down
+    assert head["encoding"]["angle"]["field"] == "turn"
+    assert arrows(points[1:], 400, 320) == []
+    assert arrows([points[0], Point("near", "s", 11, 90)], 400, 320) == []
+
+
+def test_a_chart_of_many_attacks_on_two_spots_prints_few_names():
+    spots = [
+        Spot(f"defense{n}", f"attack{n % 3}", (x, 0, 100), (0, 0, 10), "9") for x in (0, 90) for n in range(8)
+    ]
+    found = [text for text in texts(tradeoff({"utility": spots}, "d")) if text and "defense" in text]
+    assert len({text for text in found}) == 1  # drawn twice: the text and its halo
+    assert found[0] == "defense0 and 7 more"
+
+
+def test_complying_is_not_drawn_in_the_color_of_harm_where_it_is_right():
+    counts = {"complied": 5}
+    harm = composition([Bar("a", "Restricted requests", counts)], "d")
+    good = composition([Bar("a", "Benign twins", counts, "complied")], "d")
+    assert ("var(--complied)" in harm, "var(--right)" in harm) == (True, False)
+    assert ("var(--complied)" in good, "var(--right)" in good) == (False, True)

@@ -16,7 +16,7 @@ from sightline import report
 from sightline.errors import UsageError
 from sightline.report.text import as_percent, is_unseen
 
-VOID = {"meta", "link", "img", "input", "br"}
+VOID = {"meta", "link", "img", "input", "br", "wbr"}
 
 
 @dataclass

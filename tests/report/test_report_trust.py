@@ -151,7 +151,7 @@ def test_a_judge_of_which_nothing_is_known_is_marked_wherever_it_is_the_headline
     assert "The headline rests on refusal_prefix, which is uncalibrated: there are no labels" in section(root)
     assert "Also uncalibrated: model_graded." in section(root)
     brief = (folder / "report.txt").read_text()
-    assert "judge refusal_prefix, uncalibrated, oracle none" in " ".join(brief.split())
+    assert "judge refusal_prefix, uncalibrated, attacks without target queries" in " ".join(brief.split())
     assert "Can these numbers be trusted?" in brief
     assert "Judged by refusal_prefix, uncalibrated" in " ".join(brief.split())
 

@@ -37,6 +37,8 @@ benchmarks: [{name: testbed_requests, limit: 2}]
 judges: [testbed_policy]
 """
 QUICK = """quick:
+  targets: [testbed/linear]
+  hypothesis: {primary: asr, contrast: [fast, testbed/linear], expect: less, mde: 0.3}
   train:
     - label: fast
       recipe: "ft_attack(preset='testbed', kind='identity', steps=4, batch=2, every=0)"
@@ -65,7 +67,7 @@ def test_a_grid_is_every_combination_of_settings_and_rows() -> None:
         ("ratio: [0.5, 1]", "ratio: [0.5, 0.5]", r"a.yaml:9.*holds a value twice"),
         ("ratio: [0.5, 1]", "ratio: [0.5, 7]", r"a.yaml:9.*ratio=7"),
         ("ratio: [0.5, 1]", "ratio: []", r"a.yaml:10.*at least 1 item"),
-        ("    - label: fast\n", "    - labl: fast\n", r"a.yaml:22: train.0.labl"),
+        ("    - label: fast\n", "    - labl: fast\n", r"a.yaml:24: train.0.labl"),
         ("quick:\n", "quick:\n  study: other\n", r"a.yaml:20: quick.*keeps the study's own 'study'"),
     ],
 )
@@ -75,7 +77,7 @@ def test_complaints_name_the_line(was: str, now: str, told: str) -> None:
 
 
 def test_complaints_about_the_quick_form_name_its_line() -> None:
-    with pytest.raises(UsageError, match=r"a.yaml:23: train.0.recipe.*steps"):
+    with pytest.raises(UsageError, match=r"a.yaml:25: train.0.recipe.*steps"):
         parse((STUDY + QUICK).replace("steps=4", "steps=0"), name="a.yaml", quickly=True)
     with pytest.raises(UsageError, match=r"a.yaml:2: there is no quick form"):
         parse(STUDY, name="a.yaml", quickly=True)
@@ -108,8 +110,17 @@ def test_a_dry_run_counts_trainings_and_a_run_of_the_quick_form_is_found_again(
     assert done.exit_code == 0, done.output
     lock = yaml.safe_load((tmp_path / "runs" / "mixed-quick" / "study.lock.yaml").read_text("utf-8"))
     assert (lock["study"], lock["made_from"]["quick"], len(lock["trained"])) == ("mixed-quick", True, 1)
+    assert (lock["hypothesis"]["kind"], lock["hypothesis"]["contrast"]) == (
+        "target",
+        ["fast", "testbed/linear"],
+    )
+    brief = (tmp_path / "runs" / "mixed-quick" / "report.txt").read_text("utf-8")
+    assert "Hypothesis: asr of fast is less than that of testbed/linear: not decided" in " ".join(
+        brief.split()
+    )
     again = CliRunner().invoke(app, ["judge", "runs/mixed-quick"])
     assert again.exit_code == 0, again.output
     said = CliRunner().invoke(app, ["run", str(path), "--quick", "--dry-run"]).output
     assert "to do" in said
-    assert "in all" in said.replace("unknown", "")
+    assert "in all" in said
+    assert "hypothesis: asr of fast is less than that of testbed/linear. 1 groups" in said

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from sightline.characters import printable
 from sightline.records import Outcome
+from sightline.report.arrows import Point, arrows, shared_names
 from sightline.report.text import label
 
 OUTCOME_ORDER = (
@@ -46,16 +47,21 @@ _ATTRIBUTES = {
     "font-size", "font-weight", "font-family", "font-style", "display",
 }  # fmt: skip
 _LABEL_WIDTH = 34  # percent of the axis that a name may take
+_FARTHEST = 2.5  # heights of a line that a name may stand away from its point
 _FONT = "system-ui, sans-serif"
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Outcome counts of one cell and one kind of request; `n` is their sum."""
+    """Outcome counts of one cell and one kind of request; `n` is their sum.
+
+    `right` is the outcome that is right there, so that it is not drawn in the color of harm; '' for none.
+    """
 
     row: str
     panel: str
     counts: Mapping[str, int]
+    right: str = ""
 
     @property
     def n(self) -> int:
@@ -173,7 +179,7 @@ def _segments(bar: Bar, width: int) -> list[Plain]:
 
 
 def _panel(bars: Sequence[Bar], order: Sequence[str], width: int, *, names: bool) -> Plain:
-    outcomes = [outcome.value for outcome in OUTCOME_ORDER]
+    outcomes, right = [outcome.value for outcome in OUTCOME_ORDER], bars[0].right
     y = {
         "field": "row",
         "type": "nominal",
@@ -193,9 +199,10 @@ def _panel(bars: Sequence[Bar], order: Sequence[str], width: int, *, names: bool
         "field": "outcome",
         "type": "nominal",
         "legend": None,
-        "scale": {"domain": outcomes, "range": [f"var(--{outcome})" for outcome in outcomes]},
+        "scale": {"domain": outcomes, "range": [f"var(--{'right' if o == right else o})" for o in outcomes]},
     }
-    ink = {**color, "scale": {"domain": outcomes, "range": [OUTCOME_INK.get(o, "#111") for o in outcomes]}}
+    inks = ["#111" if o == right else OUTCOME_INK.get(o, "#111") for o in outcomes]
+    ink = {**color, "scale": {"domain": outcomes, "range": inks}}
     pieces = {"values": [segment for bar in bars for segment in _segments(bar, width)]}
     sums = {
         "values": [
@@ -281,18 +288,25 @@ def by_series(names: Sequence[str], choices: Sequence[str]) -> Plain:
 def scatter(title: str, spots: Sequence[Spot], series: Sequence[str], y_title: str | None) -> Plain:
     """One panel of points with their intervals and names; `title` is that of the lower axis."""
     width, height = 400, 320
+    places = [Point(spot.name, spot.series, spot.x[0], spot.y[0]) for spot in spots]
     x, y = percent_axis("x", title), percent_axis("y", y_title)
     color, shape = by_series(series, SERIES), by_series(series, SHAPES)
-    heights = _spread(spots, gap=100 * 14 / height)
+    names = shared_names(places)
+    named = [number for number, name in enumerate(names) if name]
+    gap = 100 * 14 / height
+    heights = dict(zip(named, _spread([spots[number] for number in named], gap), strict=True))
+    for number, at in heights.items():
+        if abs(at - spots[number].y[0]) > _FARTHEST * gap:
+            names[number] = ""  # no room near its point: the table names it
     values: list[Plain] = [
         {
-            "name": spot.name,
+            "name": name,
             "series": spot.series,
             **dict(zip(("x", "x_low", "x_high"), spot.x, strict=True)),
             **dict(zip(("y", "y_low", "y_high"), spot.y, strict=True)),
-            "label_y": at,
+            "label_y": heights.get(number, spot.y[0]),
         }
-        for spot, at in zip(spots, heights, strict=True)
+        for number, (spot, name) in enumerate(zip(spots, names, strict=True))
     ]
     layers: list[Plain] = [
         {
@@ -319,8 +333,8 @@ def scatter(title: str, spots: Sequence[Spot], series: Sequence[str], y_title: s
         },
     ]
     sides = (
-        ("left", 9, [v for v in values if v["x"] <= 60]),
-        ("right", -9, [v for v in values if v["x"] > 60]),
+        ("left", 9, [v for v in values if v["x"] <= 60 and v["name"]]),
+        ("right", -9, [v for v in values if v["x"] > 60 and v["name"]]),
     )
     layers += [
         {
@@ -336,6 +350,7 @@ def scatter(title: str, spots: Sequence[Spot], series: Sequence[str], y_title: s
         for align, shift, named in sides
         for halo in (_HALO, {})
     ]
+    layers = [*arrows(places, width, height), *layers]
     return {"width": width, "height": height, "data": {"values": values}, "layer": layers}
 
 

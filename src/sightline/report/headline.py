@@ -23,7 +23,7 @@ from sightline.report.cells import (
 )
 from sightline.report.defended import caution
 from sightline.report.tables import number, seeds_text, shown
-from sightline.report.text import MEASURE_NAMES, few, label, points
+from sightline.report.text import MEASURE_NAMES, few, label, oracle_about, points
 
 MAX_HEADLINES = 4
 _CONTROLS = {
@@ -347,7 +347,7 @@ def headlines_of(board: Board) -> list[Headline]:
     for condition, target, cells in found[:MAX_HEADLINES]:
         bare = [cell for cell in cells if cell.bare] or cells
         plain, best = (_strongest(board, bare, role) for role in (Role.plain, Role.attack))
-        about = f"{condition.benchmark}, {target}, oracle {condition.oracle}" if len(found) > 1 else ""
+        about = f"{condition.benchmark}, {target}{oracle_about(condition.oracle)}" if len(found) > 1 else ""
         if about and condition.judge != board.primary:
             about += f", judge {board.judge_name(condition.judge)}"
         unattacked = next((cell for cell in bare if cell.role is Role.plain), None)

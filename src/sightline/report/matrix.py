@@ -238,7 +238,12 @@ def compositions(board: Board) -> list[Plot]:
         )
         kinds = [kind for kind in PANELS if any(sum(c.summary.outcomes.get(kind, {}).values()) for c in mine)]
         bars = [
-            Bar(label(f"{c.attack} · {c.defense}", 44), PANELS[kind], c.summary.outcomes.get(kind, {}))
+            Bar(
+                label(f"{c.attack} · {c.defense}", 44),
+                PANELS[kind],
+                c.summary.outcomes.get(kind, {}),
+                "" if kind == "refuse" or c.summary.id.scores == "attacker_goal" else "complied",
+            )
             for c in mine[:MOST_BARS]
             for kind in kinds
         ]

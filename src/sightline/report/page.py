@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from sightline import __version__
 from sightline.metrics._columns import read_columns
@@ -52,7 +52,7 @@ from sightline.report.judge_rows import judge_rows
 from sightline.report.matrix import MOST_MAPS, heatmaps
 from sightline.report.results import Results, judge_names
 from sightline.report.tables import definitions, shown, tables
-from sightline.report.text import EXPECTATIONS, label, stand_in, visible
+from sightline.report.text import EXPECTATIONS, label, oracle_text, stand_in, visible
 from sightline.report.training import Training, training_of
 from sightline.report.training import text_rows as training_rows
 from sightline.report.trust import agreements, judge_facts
@@ -103,6 +103,7 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     environment.filters["visible"] = visible
     environment.filters["label"] = label
     environment.globals["plural"] = plural
+    environment.filters["breaks"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     names = values.get("judge_names", {})
     environment.filters["judge_name"] = lambda judge: label(names.get(judge) or method_of(judge), 120)
@@ -310,7 +311,7 @@ def _table(condition: Condition, board: Board) -> Iterator[str]:
     measure = next((cell.summary.id.success for cell in cells if cell.success is not None), "asr")
     yield _filled(
         f"{_MEASURES.get(measure, measure)}, 95 % interval; {label(condition.benchmark, LONGEST)}, "
-        f"judge {label(board.judge_title(condition.judge), LONGEST)}, oracle {label(condition.oracle)}"
+        f"judge {label(board.judge_title(condition.judge), LONGEST)}, {oracle_text(condition.oracle)}"
     )
     targets = list(dict.fromkeys(cell.target for cell in cells))
     for start in range(0, len(targets), TARGETS_ABREAST):

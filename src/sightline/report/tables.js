@@ -1,6 +1,6 @@
 {
   // Tables that are searched, filtered and sorted in the page. Without script they stand whole, as written.
-  const MOST = 200; // rows in the document at a time: layout stays cheap however long the table is
+  const MOST = 100; // rows in the document at a time: layout stays cheap however long the table is
   const FEW = 8;
   const collator = new Intl.Collator("en", { numeric: true });
   const UNITS = { k: 1e3, M: 1e6, G: 1e9, T: 1e12 };

@@ -112,6 +112,11 @@ def oracle_text(oracle: str) -> str:
     return ORACLES.get(oracle, f"oracle {oracle}")
 
 
+def oracle_about(oracle: str) -> str:
+    """What a heading adds for attacks that asked a target, or may have; '' for the others."""
+    return "" if oracle == "none" else f", {oracle_text(oracle)}"
+
+
 def as_percent(share: float, *, exact: bool = False) -> str:
     """`88 %`, unbreakable; one decimal where rounding would claim none or all, and if `exact`.
 
