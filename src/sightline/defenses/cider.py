@@ -6,7 +6,7 @@ after (needs a CLIP or SigLIP with its text tower); `picture` is ours: the pictu
 from 1, in any tower, also the target's own. The paper denoises by diffusion, which is not here: steps of
 `purify` stand in for it, so its threshold of .0029 is **not verified for them**: `sightline fit` finds the
 one above which one benign picture of twenty lies. Only for changed pixels: what is drawn to be read stays as
-it is. No call of the target is added.
+it is. No call of the target is added. Measured on the testbed (docs/defenses.md), not with a CLIP.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ FROZEN: tuple[Part, ...] = ("bridge", "language", "embeddings")
     paper="Schlarmann et al., ICML 2024",
     source="chs20/RobustVLM (idea and loss, by our specification)",
     presets={
-        "testbed": {"eps": Eps(raw=8), "alpha": Eps(raw=4), "batch": 16, "steps": 300, "rate": 3e-4},
+        "testbed": {"eps": Eps(raw=8), "alpha": Eps(raw=4), "batch": 8, "steps": 150, "rate": 1e-4},
     },
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
