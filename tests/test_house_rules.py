@@ -70,6 +70,7 @@ LAYERS = [
         "inventory",
         "responses",
         "budget",
+        "clocks",
         "waiting",
         "listening",
         "human_labels",

@@ -92,7 +92,7 @@ class Contrast:
 
 def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str]) -> list[Contrast]:
     """All contrasts of a table, cell by cell, with p-values not yet adjusted."""
-    plain = {cell.setting: number for number, cell in enumerate(ids) if cell.role == "plain"}
+    plain = {(cell.setting, cell.seen): n for n, cell in enumerate(ids) if cell.role == "plain"}
     bare = {replace(cell, defense=""): n for n, cell in enumerate(ids) if cell.defense in undefended}
     controls: dict[tuple[str, ...], list[int]] = {}
     found: list[Contrast] = []
@@ -112,7 +112,9 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
     for number in order:
         cell = ids[number]
         if cell.role != "plain":
-            found += taken("attack", number, plain.get(cell.setting))
+            # of a defense that learned, plain requests too are training or held-out cases
+            own = plain.get((cell.setting, cell.seen))
+            found += taken("attack", number, plain.get((cell.setting, "")) if own is None else own)
         if cell.role == "attack":
             over_controls = [
                 contrast
@@ -124,7 +126,9 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
         others = [each for base in unaware.get(number, ()) for each in taken("unaware", number, base)]
         found += [each for each in _with_strongest(others) if each.strongest]
         if cell.defense not in undefended:
-            found += taken("defense", number, bare.get(replace(cell, defense="")))
+            own = bare.get(replace(cell, defense=""))
+            everyone = bare.get(replace(cell, defense="", seen=""))
+            found += taken("defense", number, everyone if own is None else own)
     return found
 
 

@@ -344,6 +344,7 @@ def _controls(cell: CellSummary, cells: Collection[CellSummary]) -> tuple[Contro
         for other in cells
         if other.is_control
         and other.id.setting == cell.id.setting
+        and other.id.seen in ("", cell.id.seen)
         and is_control_of(other.id.attack_params, cell.id.attack_params)
         and other.success is not None
     )
