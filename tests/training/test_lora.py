@@ -21,7 +21,7 @@ FROZEN: Any = ("tower", "bridge", "embeddings")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.mark.parametrize("name", ["linear", "cross_attention"])
+@pytest.mark.parametrize("name", ["linear", pytest.param("cross_attention", marks=pytest.mark.slow)])
 def test_adapters_train_alone_and_merge_as_they_were(name: str, tmp_path: Path) -> None:
     lessons, images = few(tmp_path)
     model = TrainableModel(materialize(name), images.read, LocalSettings(device="cpu"))

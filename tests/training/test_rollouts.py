@@ -95,7 +95,9 @@ def test_no_signal_is_told_and_high_rewards_are_no_complaint() -> None:
     rollouts.check_signal(plan, replace(low, silent=[1.0, 1.0], rewards=[0.0, 0.0]))  # too early to tell
 
 
-@pytest.mark.parametrize("name", ["linear", "queries", "cross_attention"])
+@pytest.mark.parametrize(
+    "name", ["linear", "queries", pytest.param("cross_attention", marks=pytest.mark.slow)]
+)
 def test_samples_are_drawn_from_the_model_and_do_not_hang_on_their_company(name: str, rows: Rows) -> None:
     model = opened(rows, name)
     prompts = [each.prompt for each in rows[0]]

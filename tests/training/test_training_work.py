@@ -19,7 +19,7 @@ from sightline.errors import DamageError, UsageError
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, default_max_tokens, open_target, tuned
 from sightline.targets.vlm import VlmTarget
-from sightline.training import states
+from sightline.training import states, work
 from sightline.training.work import Trained, train
 from sightline.tuning import Lesson
 from sightline.waiting import wait
@@ -181,3 +181,10 @@ def test_a_folder_that_was_changed_is_told(rows: Rows) -> None:
     record.write_text(record.read_text("utf-8").replace('"seed": ', '"seed": 1'), "utf-8")
     with pytest.raises(DamageError, match="is not what was written"):
         open_target(found.name, rows[1])
+
+
+def test_a_backend_that_is_not_installed_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "find_spec", lambda name: None if name in ("trl", "peft") else object())
+    with pytest.raises(UsageError, match=r"needs trl, peft: pip install 'sightline\[train\]'.*loop"):
+        work.check_backend("trl")
+    work.check_backend("loop")

@@ -60,7 +60,7 @@ def carried_out(
     [
         ("linear", {"loss": "nll"}),
         ("linear", {"loss": "kto", "weights": (1.0, 0.5), "lora": Lora(rank=4, alpha=8)}),
-        ("queries", {"loss": "dpo", "nll_weight": 0.5}),
+        pytest.param("queries", {"loss": "dpo", "nll_weight": 0.5}, marks=pytest.mark.slow),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),
 )
@@ -131,6 +131,7 @@ def test_a_family_with_an_input_of_its_own_is_sent_to_the_loop(rows: Rows, tmp_p
         carried_out(trl_backend, rows, planned(rows), tmp_path, "cross_attention")
 
 
+@pytest.mark.slow
 def test_a_target_of_trl_is_another_than_that_of_the_loop(
     rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
