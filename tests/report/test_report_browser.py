@@ -288,3 +288,27 @@ def test_what_held_can_be_hidden(browser, plain_page):
     shown = [d for d in browser.find_elements("css selector", ".pile") if d.is_displayed()]
     assert shown
     assert all(d.get_attribute("data-held") is None for d in shown)
+
+
+def test_of_a_long_table_some_rows_stand_in_the_document_and_all_are_found(browser, plain_page, tmp_path):
+    page = plain_page.read_text(encoding="utf-8")
+    start = page.index('<tr class="band">')
+    end = page.index("</tbody>", start)
+    more = "".join(
+        f'<tr data-broke><th scope="row">row{n}</th><td>{n}</td></tr>'
+        if n % 2
+        else f'<tr><th scope="row">row{n}</th><td>{n}</td></tr>'
+        for n in range(1000)
+    )
+    (tmp_path / "long.html").write_text(page[:end] + more + page[end:], encoding="utf-8")
+    visit(browser, tmp_path / "long.html")
+    assert browser.execute_script(ROWS) == 50
+    search = browser.find_element("css selector", "#results input[type=search]")
+    search.send_keys("row999")
+    assert browser.execute_script(ROWS) == 1
+    assert browser.find_element("css selector", "#results tbody th").is_displayed()
+    search.send_keys("\b\b\b")
+    tools = browser.find_element("css selector", "#results .tools")
+    assert "first 50 of 1,000 of 1,018 rows" in tools.text
+    tools.find_element("css selector", "button").click()
+    assert browser.execute_script(ROWS) == 1000

@@ -1,6 +1,7 @@
 {
   // Tables that are searched, filtered and sorted in the page. Without script they stand whole, as written.
-  const MOST = 100; // rows in the document at a time: layout stays cheap however long the table is
+  const LONG = 200; // rows; of longer tables only the first MOST that fit stand in the document: layout stays cheap
+  const MOST = 50;
   const FEW = 8;
   const collator = new Intl.Collator("en", { numeric: true });
   const UNITS = { k: 1e3, M: 1e6, G: 1e9, T: 1e12 };
@@ -26,7 +27,11 @@
         body,
         band,
         entries: rows.map((row) => ({
-          row, order: order++, text: row.textContent.toLowerCase(), broke: "broke" in row.dataset, keys: [],
+          row,
+          order: order++,
+          text: [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase(),
+          broke: "broke" in row.dataset,
+          keys: [],
         })),
       };
     });
@@ -44,7 +49,8 @@
       tools.append(make("label", {}, broke, " Only what broke"));
     }
     tools.append(status, more);
-    const state = { column: -1, down: false, most: MOST };
+    const usual = entries.length > LONG ? MOST : Infinity;
+    const state = { column: -1, down: false, most: usual };
 
     const key = (entry) => {
       if (!(state.column in entry.keys)) {
@@ -94,7 +100,7 @@
     broke.addEventListener("change", show);
     more.addEventListener("click", () => { state.most = Infinity; show(); });
     table.parentElement.before(tools);
-    arranged.push((most) => { state.most = most; show(); });
+    arranged.push((most = usual) => { state.most = most; show(); });
     show();
   };
   document.querySelectorAll(".scroll > table:not(.heat)").forEach(arrange);
@@ -109,7 +115,7 @@
   });
   addEventListener("afterprint", () => {
     closed.forEach((fold) => { fold.open = false; });
-    arranged.forEach((show) => show(MOST));
+    arranged.forEach((show) => show());
   });
 
   // A link to a case or a section unfolds what it stands in.
