@@ -152,7 +152,8 @@ def test_without_a_warm_start_training_ends_and_says_so_and_goes_on_alike_after_
     rows: Rows, tmp_path: Path
 ) -> None:
     text = (
-        "safety_rl(preset='testbed', warm=1, steps=3, batch=2, prompts=2, generations=2, tokens=4, window=3)"
+        "safety_rl(preset='testbed', reward='refusal_prefix', warm=1, steps=3, batch=2, prompts=2, "
+        "generations=2, tokens=4, window=3)"
     )
     lessons = tuple(replace(each, own="yes .") for each in rows[0])
     plan = registry.parse("recipe", text).plan(lessons, 0)
