@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,10 @@ if TYPE_CHECKING:
     from sightline.study.plan import Share
     from sightline.study.run import Run
     from sightline.study.stages import Count
-    from sightline.study.training_plan import PlannedTraining
     from sightline.study.verify.verification import Verified, Wanted
 
 console = SafeConsole()
 
-MOST_TRAININGS = 24
 WIDE = 120
 """Columns of a terminal from which on lists of methods have their sources, too."""
 TARGET_FORMS = {
@@ -112,7 +110,7 @@ def show_plan(
     from sightline.run_folder import refuse_other_format
     from sightline.study.plan import plan, planned_lines
     from sightline.study.run import default_folder, open_run
-    from sightline.study.training_plan import shares
+    from sightline.study.training_plan import planned_table, shares
 
     with tempfile.TemporaryDirectory() as scratch, terminal_progress() as progress:
         session = open_run(study, out=Path(scratch) / "run", limit=limit, progress=progress, quick=quick)
@@ -130,42 +128,8 @@ def show_plan(
     ]
     for line in (*aligned(rows), *(f"note: {note}" for note in found.notes)):
         say(line)
-    for line in (*_trainings(session.untrained), *hypothesized):
+    for line in (*planned_table(session.untrained), *hypothesized):
         say(line)
-
-
-def _trainings(found: Sequence[PlannedTraining]) -> Iterator[str]:
-    """What the trainings of a study would take, line by line, and all together."""
-    from sightline.report.page import aligned
-    from sightline.study.training_plan import totals
-
-    if not found:
-        return
-    rows = [["trainings", "runs", "existing", "to do", "steps", "rows", "tokens", "FLOPs", "CPU s"]]
-    for each in found[:MOST_TRAININGS]:
-        counts = (each.runs, each.there, each.runs - each.there, each.steps, each.rows)
-        price = _priced(each.tokens, each.flops, each.cpu_seconds)
-        rows.append([each.label, *(f"{count:,}" for count in counts), *price])
-    if len(found) > MOST_TRAININGS:
-        rows.append([f"and {len(found) - MOST_TRAININGS} more", *[""] * 8])
-    runs, there = (sum(each.runs for each in found), sum(each.there for each in found))
-    took = totals(found)
-    counts = (runs, there, runs - there, int(took["steps"] or 0), int(took["rows"] or 0))
-    price = _priced(took["tokens"] or 0, took["flops"] or 0, took["cpu_seconds"])
-    rows.append(["in all", *(f"{count:,}" for count in counts), *price])
-    yield from aligned(rows)
-    if runs > there:
-        yield (
-            "note: a dry run trains nothing: answers of models to be trained are counted, attacks that are "
-            "crafted on them and verdicts on both are not; tokens are of a sample of rows, FLOPs are 6 per "
-            "weight and token, CPU seconds as of such trainings here before"
-        )
-
-
-def _priced(tokens: float, flops: float, seconds: float | None) -> list[str]:
-    from sightline.report.text import amount
-
-    return [amount(tokens), amount(flops), "unknown" if seconds is None else f"{seconds:,.0f}"]
 
 
 def _planned(share: Share) -> list[str]:

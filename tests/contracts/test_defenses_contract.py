@@ -170,7 +170,8 @@ def test_a_block_or_an_error_is_passed_on(run, defense, stop):
 @pytest.mark.parametrize("defense", methods())
 def test_the_same_request_gives_the_same_response(run, defense):
     one, two = (run(defense, Inner(), CONVERSATIONS["picture"]) for _ in range(2))
-    assert one == two
+    clocks = {"seconds": 0.0, "latency": 0.0, "cpu_seconds": 0.0}
+    assert replace(one, cost=replace(one.cost, **clocks)) == replace(two, cost=replace(two.cost, **clocks))
 
 
 @pytest.mark.parametrize("defense", methods())

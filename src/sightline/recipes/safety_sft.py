@@ -30,7 +30,14 @@ from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, chec
     role="defense",
     paper="Zong et al., ICML 2024",
     source="ys-zong/VLGuard",
-    presets={"testbed": {"refusal": TESTBED_REFUSAL, "rate": 2e-4, "ratio": 0.75}},
+    presets={
+        "testbed": {
+            "refusal": TESTBED_REFUSAL,
+            "rate": 3e-4,
+            "ratio": 0.9,
+            "frozen": ("tower", "embeddings"),  # at this size drawn words are reached through the bridge
+        }
+    },
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetySFT(Recipe):

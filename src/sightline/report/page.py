@@ -158,13 +158,9 @@ def contents(
     summary = summarize(columns, undefended=undefended)
     found = corrected.trust(run, lock, results, columns, summary)
     del columns  # of a large run it is most of the memory
-    judges = judge_facts(results, lock)
+    judges = _judges(results, lock, redacted=redacted)
     study = str(dict(lock.get("made_from", {})).get("text", ""))
     shown_lock = provenance.without_settings(lock) if redacted and lock else lock
-    if redacted:
-        study = stand_in(study, "study file")
-        for judge in judges:
-            judge["errors"] = [(count, stand_in(what, "error")) for count, what in judge["errors"]]
     primary = judges[0]["id"] if judges else "none"
     names = judge_names([judge["id"] for judge in judges], lock)
     cells = board(summary, undefended, primary, names, found.uncalibrated)
@@ -176,13 +172,7 @@ def contents(
     absent = {name for name, shown in (("hazards", maps), ("cost", made), ("training", trained)) if not shown}
     leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
     cards, n_samples = gallery.cards(results, lock, primary, undefended)
-    defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
-    defined += ["accuracy"] * any(cell.summary.accuracy for cell in cells.cells)
-    if any("abstention" in cell.summary.rates for cell in cells.cells):
-        defined += ["abstention", "disclosure"]
     targeted = [judge["id"] for judge in judges if judge["scores"] == "attacker_goal"]
-    if targeted:
-        defined.append("attacker_goal")
     return {
         "title": str(lock.get("study") or run.resolve().name),
         "version": __version__,
@@ -228,14 +218,30 @@ def contents(
             results, summary, [judge["id"] for judge in judges if judge["scores"] == "case"]
         ),
         "provenance": provenance.blocks(run, shown_lock, results),
-        "definitions": definitions(defined),
+        "definitions": definitions(_defined(cells, targeted=bool(targeted))),
         "not_measured": trust.not_measured(results, lock, found.labelled),
-        "study_text": study,
+        "study_text": stand_in(study, "study file") if redacted else study,
         "redacted": redacted,
         "board": cells,
         "judge_names": names,
         "n_rows": results.rows("select count(*) from results")[0][0],
     }
+
+
+def _judges(results: Results, lock: Mapping[str, Any], *, redacted: bool) -> list[dict[str, Any]]:
+    found = judge_facts(results, lock)
+    for judge in found if redacted else ():
+        judge["errors"] = [(count, stand_in(what, "error")) for count, what in judge["errors"]]
+    return found
+
+
+def _defined(cells: Board, *, targeted: bool) -> list[str]:
+    """Names of the measures that the page explains."""
+    found = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
+    found += ["accuracy"] * any(cell.summary.accuracy for cell in cells.cells)
+    if any("abstention" in cell.summary.rates for cell in cells.cells):
+        found += ["abstention", "disclosure"]
+    return found + ["attacker_goal"] * targeted
 
 
 WIDTH = 100

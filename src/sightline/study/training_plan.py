@@ -9,7 +9,7 @@ are those of other trainings by the same recipe of a base of the same kind on th
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -30,6 +30,8 @@ SAMPLE = 24
 """Rows that are encoded to count their tokens."""
 PLACEHOLDER = "an answer of about so many words as a model of this kind gives to such a request ."
 CACHE_BYTES = 50_000_000
+MOST_TRAININGS = 24
+"""Trainings that a dry run lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,4 +209,37 @@ def totals(found: Sequence[PlannedTraining]) -> dict[str, float | None]:
     }
 
 
-__all__ = ["PlannedTraining", "planned", "shares", "totals", "weights_of"]
+def planned_table(found: Sequence[PlannedTraining]) -> Iterator[str]:
+    """What the trainings of a study would take, line by line, and all together."""
+    from sightline.report.page import aligned
+
+    if not found:
+        return
+    rows = [["trainings", "runs", "existing", "to do", "steps", "rows", "tokens", "FLOPs", "CPU s"]]
+    for each in found[:MOST_TRAININGS]:
+        counts = (each.runs, each.there, each.runs - each.there, each.steps, each.rows)
+        price = _priced(each.tokens, each.flops, each.cpu_seconds)
+        rows.append([each.label, *(f"{count:,}" for count in counts), *price])
+    if len(found) > MOST_TRAININGS:
+        rows.append([f"and {len(found) - MOST_TRAININGS} more", *[""] * 8])
+    runs, there = (sum(each.runs for each in found), sum(each.there for each in found))
+    took = totals(found)
+    counts = (runs, there, runs - there, int(took["steps"] or 0), int(took["rows"] or 0))
+    price = _priced(took["tokens"] or 0, took["flops"] or 0, took["cpu_seconds"])
+    rows.append(["in all", *(f"{count:,}" for count in counts), *price])
+    yield from aligned(rows)
+    if runs > there:
+        yield (
+            "note: a dry run trains nothing: answers of models to be trained are counted, attacks that are "
+            "crafted on them and verdicts on both are not; tokens are of a sample of rows, FLOPs are 6 per "
+            "weight and token, CPU seconds as of such trainings here before"
+        )
+
+
+def _priced(tokens: float, flops: float, seconds: float | None) -> list[str]:
+    from sightline.report.text import amount
+
+    return [amount(tokens), amount(flops), "unknown" if seconds is None else f"{seconds:,.0f}"]
+
+
+__all__ = ["PlannedTraining", "planned", "planned_table", "shares", "totals", "weights_of"]

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from sightline.errors import UsageError
+from sightline.targets.local.families import FAMILIES, facts_of
 from sightline.targets.local.processors import quiet
 from sightline.training import loop, lora
 from sightline.training.loop import CLIP, Keep
@@ -31,8 +32,6 @@ from sightline.training.model import Encoded, TrainableModel
 from sightline.training.states import Spent, load_state, save_state
 from sightline.tuning import Example, Plan, Progress
 
-FAMILIES = ("llava", "blip-2")
-"""Model types that were tried; others have input forms of their own."""
 _TRAINERS = {"nll": "SFT", "dpo": "DPO", "kto": "KTO"}
 
 
@@ -43,10 +42,11 @@ def check_plan(model: TrainableModel, plan: Plan) -> None:
         UsageError: naming the backend that does.
     """
     kind = str(model.model.config.model_type)
-    if kind not in FAMILIES:
+    if not facts_of(kind).trainers:
+        tried = ", ".join(name for name, each in FAMILIES.items() if each.trainers)
         raise UsageError(
-            f"{model.folder}: backend 'trl' takes models of type {', '.join(FAMILIES)}, and this one is "
-            f"{kind}: use --backend loop"
+            f"{model.folder}: backend 'trl' takes models of type {tried}, and this one is {kind}: use "
+            "--backend loop"
         )
     if plan.loss not in _TRAINERS:
         raise UsageError(f"backend 'trl' has no loss {plan.loss!r}: use --backend loop")
@@ -100,7 +100,7 @@ class Course:
 
     def begin(self, trainer: Any) -> None:
         """Go on from the last state; the base's likelihoods are the trainer's by now."""
-        if self.model.model.config.model_type == "blip-2":
+        if facts_of(str(self.model.model.config.model_type)).picture_first:  # its forward hands on no states
             for each in (self.model.model, getattr(trainer, "ref_model", None)):
                 if each is not None:
                     each.forward = MethodType(_scores, each)

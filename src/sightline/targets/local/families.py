@@ -36,6 +36,7 @@ class ModelFamily:
         features_by_picture: its vision features are a list, one entry per picture, and depend on it only.
         continued: causal, with positions that follow from the attention mask alone, so that a request can
             continue on keys and values of an earlier one.
+        trainers: whether TRL's trainers were tried with its inputs.
         tower: where it keeps its vision tower, if its class token stands first among the patches.
         tower_layer: the setting that says which layer of the tower is read; '' for the last one.
     """
@@ -51,6 +52,7 @@ class ModelFamily:
     growing_cache: bool = False
     features_by_picture: bool = False
     continued: bool = False
+    trainers: bool = False
     tower: str = ""
     tower_layer: str = ""
 
@@ -79,6 +81,7 @@ FAMILIES: Mapping[str, ModelFamily] = {
         picture_optional=True,
         plain_form="question",
         growing_cache=True,
+        trainers=True,
         tower="vision_model",
     ),
     "idefics": ModelFamily(
@@ -105,6 +108,7 @@ FAMILIES: Mapping[str, ModelFamily] = {
         growing_cache=True,
         features_by_picture=True,
         continued=True,
+        trainers=True,
         tower="vision_tower",
         tower_layer="vision_feature_layer",
     ),
