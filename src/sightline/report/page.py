@@ -176,13 +176,7 @@ def contents(
     absent = {name for name, shown in (("hazards", maps), ("cost", made), ("training", trained)) if not shown}
     leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
     cards, n_samples = gallery.cards(results, lock, primary, undefended)
-    defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
-    defined += ["accuracy"] * any(cell.summary.accuracy for cell in cells.cells)
-    if any("abstention" in cell.summary.rates for cell in cells.cells):
-        defined += ["abstention", "disclosure"]
     targeted = [judge["id"] for judge in judges if judge["scores"] == "attacker_goal"]
-    if targeted:
-        defined.append("attacker_goal")
     return {
         "title": str(lock.get("study") or run.resolve().name),
         "version": __version__,
@@ -194,7 +188,6 @@ def contents(
         "tables": result_tables,
         "n_lines": sum(len(band.lines) for each in result_tables for band in each.bands),
         "trusted": trusted,
-        "n_main": sum(len(band.lines) for band in trusted.main),
         "labelled": found.labelled,
         "injections": third_party.injections(cells),
         "injection_notes": third_party.NOTES,
@@ -228,7 +221,7 @@ def contents(
             results, summary, [judge["id"] for judge in judges if judge["scores"] == "case"]
         ),
         "provenance": provenance.blocks(run, shown_lock, results),
-        "definitions": definitions(defined),
+        "definitions": definitions(_defined(cells, bool(targeted))),
         "not_measured": trust.not_measured(results, lock, found.labelled),
         "study_text": study,
         "redacted": redacted,
@@ -236,6 +229,15 @@ def contents(
         "judge_names": names,
         "n_rows": results.rows("select count(*) from results")[0][0],
     }
+
+
+def _defined(cells: Board, targeted: bool) -> list[str]:
+    """The measures that the page defines: those that it prints."""
+    defined = ["asr", "asr_soft", "refusal_rate", "over_refusal", "utility"]
+    defined += ["accuracy"] * any(cell.summary.accuracy for cell in cells.cells)
+    if any("abstention" in cell.summary.rates for cell in cells.cells):
+        defined += ["abstention", "disclosure"]
+    return [*defined, "attacker_goal"] if targeted else defined
 
 
 WIDTH = 100
