@@ -39,9 +39,20 @@ from sightline.tuning import (
     role="defense",
     paper="Shao et al., arXiv:2402.03300",
     source="huggingface/trl",
-    presets={
-        "testbed": {"refusal": TESTBED_REFUSAL, "warm_rate": 2e-4, "rate": 1e-4},
-        "testbed_rloo": {"refusal": TESTBED_REFUSAL, "warm_rate": 2e-4, "rate": 1e-4, "loss": "rloo"},
+    presets={  # whose refusals open with what is refused, which `refusal_prefix` does not read
+        "testbed": {
+            "refusal": TESTBED_REFUSAL,
+            "warm_rate": 2e-4,
+            "rate": 1e-4,
+            "reward": "testbed_policy",
+        },
+        "testbed_rloo": {
+            "refusal": TESTBED_REFUSAL,
+            "warm_rate": 2e-4,
+            "rate": 1e-4,
+            "reward": "testbed_policy",
+            "loss": "rloo",
+        },
     },
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
