@@ -184,7 +184,6 @@ def contents(
         "tables": result_tables,
         "n_lines": sum(len(band.lines) for each in result_tables for band in each.bands),
         "trusted": trusted,
-        "n_main": sum(len(band.lines) for band in trusted.main),
         "labelled": found.labelled,
         "injections": third_party.injections(cells),
         "injection_notes": third_party.NOTES,
