@@ -12,6 +12,7 @@ from sightline.errors import UsageError
 from sightline.targets import LocalSettings, open_target
 from sightline.testbed.smol import align as aligning
 from sightline.testbed.smol import places
+from sightline.training.lessons import whole_sentences
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 sys.path.insert(0, str(Path(__file__).parents[1] / "targets"))
@@ -79,4 +80,4 @@ def test_an_apology_and_the_request_whose_twin_it_is_are_left_out():
     ],
 )
 def test_a_cut_answer_ends_with_its_last_whole_sentence(text, whole):
-    assert aligning.whole_sentences(text) == whole
+    assert whole_sentences(text) == whole

@@ -14,8 +14,10 @@ from rows_to_train import few
 from safetensors.torch import save_file
 
 from sightline import registry
+from sightline.cases import Conversation
 from sightline.contracts import Decoding
 from sightline.errors import DamageError, UsageError
+from sightline.records import Response
 from sightline.store import Blobs
 from sightline.targets import LocalSettings, default_max_tokens, open_target, tuned
 from sightline.targets.vlm import VlmTarget
@@ -188,3 +190,21 @@ def test_a_backend_that_is_not_installed_is_told_with_the_command(monkeypatch: p
     with pytest.raises(UsageError, match=r"needs trl, peft: pip install 'sightline\[train\]'.*loop"):
         work.check_backend("trl")
     work.check_backend("loop")
+
+
+@pytest.mark.parametrize(
+    ("stop", "taught"), [("length", "One whole sentence ."), ("stop", "One whole sentence . And half")]
+)
+def test_an_own_answer_that_was_cut_off_is_taught_in_whole_sentences(tmp_path, stop, taught):
+    class Target:
+        id = "vlm/none"
+
+        async def generate(self, prompt, decoding):
+            return Response(text="One whole sentence . And half", stop=stop)
+
+    lesson = Lesson(
+        id="a", prompt=Conversation.user("what is this ?"), label="general", source="own", group="a"
+    )
+    recipe = registry.parse("recipe", "safety_sft(general='own')")
+    (found,) = work.answered(recipe, Target(), [lesson], tmp_path / "own.json")
+    assert found.own == taught

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -163,3 +164,13 @@ def counts(lessons: Iterable[Lesson]) -> Mapping[str, Mapping[str, int]]:
     for each in lessons:
         found.setdefault(each.source, Counter())[each.label] += 1
     return {source: dict(sorted(labels.items())) for source, labels in sorted(found.items())}
+
+
+def whole_sentences(text: str) -> str:
+    """An answer without the sentence in which it was cut off; as it is if it has no whole one.
+
+    A list's bare number ("2.") is no sentence.
+    """
+    text = text.strip()
+    ends = [found.end() for found in re.finditer(r"(?<!\d)[.!?](?=\s|$)", text)]
+    return text[: ends[-1]] if ends else text

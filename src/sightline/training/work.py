@@ -28,7 +28,7 @@ from sightline.store import write_atomically
 from sightline.targets import LocalSettings, default_max_tokens, open_target, split, tuned
 from sightline.targets.local.files import weights_digest
 from sightline.targets.vlm import VlmTarget
-from sightline.training.lessons import counts
+from sightline.training.lessons import counts, whole_sentences
 from sightline.tuning import Backend, Example, Lesson, Plan, Progress, Recipe
 from sightline.waiting import wait
 
@@ -212,7 +212,11 @@ def answered(recipe: Recipe, target: VlmTarget, lessons: Sequence[Lesson], path:
                 raise UsageError(
                     f"{lesson.source}, case {lesson.id}: {target} does not answer it: {reply.error}"
                 )
-        own = {lesson.id: reply.text.strip() for lesson, reply in zip(asked, replies, strict=True)}
+        # an answer that was cut off would teach the model to stop in the middle of a sentence
+        own = {
+            lesson.id: whole_sentences(reply.text) if reply.stop == "length" else reply.text.strip()
+            for lesson, reply in zip(asked, replies, strict=True)
+        }
         write_atomically(path, json.dumps(own).encode())
     return tuple(replace(each, own=own.get(each.id, "")) for each in lessons)
 

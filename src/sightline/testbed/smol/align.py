@@ -25,7 +25,7 @@ from sightline.registry import parse
 from sightline.store import write_atomically
 from sightline.targets import LocalSettings, open_target
 from sightline.testbed.smol import places, policy
-from sightline.training.lessons import Cases, lessons_of
+from sightline.training.lessons import Cases, lessons_of, whole_sentences
 from sightline.tuning import Progress, Recipe
 from sightline.waiting import wait
 
@@ -123,16 +123,6 @@ def _taught(cases: Sequence[Case], known: dict[str, str]) -> list[Case]:
         for case in cases
         if case.id not in useless and case.twin not in useless
     ]
-
-
-def whole_sentences(text: str) -> str:
-    """An answer without the sentence in which it was cut off; as it is if it has no whole one.
-
-    A list's bare number ("2.") is no sentence.
-    """
-    text = text.strip()
-    ends = [found.end() for found in re.finditer(r"(?<!\d)[.!?](?=\s|$)", text)]
-    return text[: ends[-1]] if ends else text
 
 
 class NoPictures:
