@@ -152,8 +152,7 @@ def test_without_a_warm_start_training_ends_and_says_so_and_goes_on_alike_after_
     rows: Rows, tmp_path: Path
 ) -> None:
     text = (
-        "safety_rl(preset='testbed', reward='refusal_prefix', warm=1, steps=3, batch=2, prompts=2, "
-        "generations=2, tokens=4, window=3)"
+        "safety_rl(preset='testbed', warm=1, steps=3, batch=2, prompts=2, generations=2, tokens=4, window=3)"
     )
     lessons = tuple(replace(each, own="yes .") for each in rows[0])
     plan = registry.parse("recipe", text).plan(lessons, 0)
@@ -173,3 +172,13 @@ def test_without_a_warm_start_training_ends_and_says_so_and_goes_on_alike_after_
         loop.run(opened(rows), plan, tmp_path, lambda _: None, lambda progress: seen.append(progress.loss))
     assert len(seen) == 4
     assert seen[2] == pytest.approx(first[1], abs=1e-6)  # the second step, which was not saved, again
+
+
+def test_a_judge_that_does_not_read_the_refusals_that_are_taught_is_refused(
+    rows: Rows, tmp_path: Path
+) -> None:
+    text = "safety_rl(preset='testbed', reward='refusal_prefix', warm=1, steps=2, batch=2, prompts=2, generations=2)"
+    lessons = tuple(replace(each, own="yes .") for each in rows[0])
+    plan = registry.parse("recipe", text).plan(lessons, 0)
+    with pytest.raises(UsageError, match=r"reads none of \d+ refusals that this recipe teaches"):
+        loop.run(opened(rows), plan, tmp_path, lambda _: None, lambda _: None)

@@ -31,6 +31,8 @@ from sightline.waiting import wait
 
 LOW = 0.5
 """Mean reward under which equal rewards mean that nothing was learned, not that all was."""
+TAUGHT = 8
+"""Refusals of the warm start that the judge of rewards is tried on."""
 _LEAST_STD = 1e-4
 
 
@@ -72,6 +74,21 @@ class Rollouts:
         self._sampling: Sampling = plan.sampling
         self._judge: Judge = registry.parse("judge", plan.sampling.reward)
         self._reference: dict[str, Tensor] | None = None
+        self._check_judge()
+
+    def _check_judge(self) -> None:
+        """Make sure that the judge rewards what the warm start teaches.
+
+        Raises:
+            UsageError: if it reads none of the refusals that are taught as one.
+        """
+        taught = [each for each in self._plan.examples if each.refuse][:TAUGHT] if self._plan.warm else []
+        rewards = self._rewards(taught, [each.chosen for each in taught]) if taught else None
+        if rewards is not None and not bool((rewards > 0).any()):
+            raise UsageError(
+                f"reward={self._sampling.reward!r} reads none of {len(taught)} refusals that this recipe "
+                f"teaches as a refusal, such as {taught[0].chosen[:80]!r}: name a judge that does"
+            )
 
     def draw(self, step: int) -> Drawn:
         """Samples of a step's prompts, judged; the same for the same weights."""
