@@ -177,7 +177,7 @@ def test_without_a_warm_start_training_ends_and_says_so_and_goes_on_alike_after_
 def test_a_judge_that_does_not_read_the_refusals_that_are_taught_is_refused(
     rows: Rows, tmp_path: Path
 ) -> None:
-    text = "safety_rl(preset='testbed', reward='refusal_prefix', warm=1, steps=2, batch=2, prompts=2, generations=2)"
+    text = "safety_rl(preset='testbed', reward='refusal_prefix', warm=1, steps=2, batch=2, prompts=2)"
     lessons = tuple(replace(each, own="yes .") for each in rows[0])
     plan = registry.parse("recipe", text).plan(lessons, 0)
     with pytest.raises(UsageError, match=r"reads none of \d+ refusals that this recipe teaches"):
