@@ -42,7 +42,7 @@ def test_one_command_scores_a_table_and_says_where_the_report_is(here: Path) -> 
 def test_what_was_scored_is_exported(here: Path) -> None:
     write_json(here / "a.json", artifact())
     typed("score", "a.json", "--judge", "recorded", "--judge", "refusal_prefix")
-    said = typed("export", "runs/a", "--out", "out")
+    said = typed("export", "runs/a", "--format", "jailbreakbench", "--out", "out")
     assert "1 file holds prompts and responses in clear" in said
     assert json.loads((here / "out" / "PAIR" / "none" / "m-one.json").read_text("utf-8")) == artifact()
 
@@ -84,7 +84,7 @@ def test_a_cell_with_pictures_cannot_be_exported(here: Path) -> None:
     write_csv(here / "answers.csv", [{**plain_rows()[0], "image": "a.png"}])
     typed("score", "answers.csv")
     with pytest.raises(UsageError, match="shows pictures, for which this format has no place"):
-        typed("export", "runs/answers", "--out", "out")
+        typed("export", "runs/answers", "--format", "jailbreakbench", "--out", "out")
     assert not (here / "out").exists()
 
 
@@ -97,7 +97,7 @@ def test_cells_that_the_format_has_no_place_for_are_left_out_and_named(here: Pat
     rows = [{**row, "image": "a.png" if row["attack"] and row["id"] == "3" else ""} for row in plain_rows()]
     write_csv(here / "answers.csv", rows)
     typed("score", "answers.csv")
-    said = typed("export", "runs/answers", "--out", "out")
+    said = typed("export", "runs/answers", "--format", "jailbreakbench", "--out", "out")
     assert "not exported: " in said
     assert "case answers/3 shows pictures, for which this format has no place" in " ".join(said.split())
     assert "1 file holds" in said

@@ -427,3 +427,12 @@ def test_a_pointer_in_any_spelling_is_refused(data: bytes) -> None:
 
     with pytest.raises(UsageError, match="pointer, which only names the file; run `git "):
         refuse_pointer(data, "x")
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="no regular file"):
+        write_atomically(tmp_path / "pipe", b"x")
+    assert not (tmp_path / "pipe").is_file()

@@ -85,6 +85,8 @@ def read_text(path: Path, most: int = MOST_STUDY_BYTES) -> str:
         OSError: if the file cannot be read.
         UsageError: if it is too long, or no UTF-8.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UsageError(f"{path}: a pipe or a device, no regular file")
     with path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:

@@ -97,12 +97,16 @@ def export(
             help="Rates: csv, parquet, json, latex, html, every-eval-ever, hf-eval-results. Prompts and "
             "responses in clear: jailbreakbench."
         ),
-    ] = "jailbreakbench",
+    ] = "csv",
     out: Annotated[Path | None, typer.Option(help="Folder; default: exports/FORMAT in the run's.")] = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(help="hf-eval-results: BENCHMARK=ORG/NAME[:TASK], the dataset on the Hub; repeat."),
     ] = None,
+    measure: Annotated[
+        str,
+        typer.Option(help="hf-eval-results: the measure that the task is of; default: ASR."),
+    ] = "",
     organization: Annotated[str, typer.Option(help="every-eval-ever: who evaluated.")] = "unknown",
     relationship: Annotated[
         str, typer.Option(help="every-eval-ever: first_party, third_party, collaborative or other.")
@@ -120,6 +124,7 @@ def export(
 
     about = About(
         datasets=pairs(dataset or (), "--dataset", "BENCHMARK=ORG/NAME"),
+        measure=measure,
         organization=organization,
         relationship=relationship,
     )

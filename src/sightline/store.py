@@ -98,6 +98,8 @@ def refuse_unwritable(path: Path) -> None:
     """
     if not path.name or path.is_dir():
         raise UsageError(f"{path}: a folder is there; name a file")
+    if path.exists() and not path.is_file():  # a device or a pipe: renaming would put a file in its place
+        raise UsageError(f"{path}: no regular file is there; name another one")
     above = next((each for each in path.parents if each.exists()), path.parent)
     if not above.is_dir():
         raise UsageError(f"{path}: {above} is a file, not a folder; name a file in a folder")

@@ -83,7 +83,7 @@ def train_command(
     say(f"folder: {found.folder}")
     if out is not None:
         shutil.copytree(found.folder, out, dirs_exist_ok=True)
-        say(f"copied: vlm/{out}")
+        say(f"copied to {out}; as a target: vlm/{out}")
 
 
 def _told(progress: Progress) -> None:

@@ -269,6 +269,17 @@ def check_settings(*, steps: int, batch: int, rate: float, frozen: Sequence[Part
     check_parts(frozen)
 
 
+def check_counts(recipe: Recipe) -> None:
+    """Check what a recipe may have: steps of growth, and between checkpoints.
+
+    Raises:
+        UsageError: naming the setting, its value and what is allowed.
+    """
+    for name in ("warmup", "every"):
+        value = getattr(recipe, name, 0)
+        require(0 <= value <= 1_000_000, name, value, "0..1000000 updates")
+
+
 def check_parts(frozen: Sequence[Any]) -> None:
     """Check that something is left to train.
 

@@ -62,4 +62,4 @@ def test_a_log_shows_the_whole_dialogue_and_the_calls_of_the_crafting(run: Run, 
 
 def test_a_format_of_one_prompt_refuses_scripts(run: Run) -> None:
     with pytest.raises(UsageError, match=r"case toy/0 is asked in several turns.*--eval-logs"):
-        export(run.folder)
+        export(run.folder, format="jailbreakbench")

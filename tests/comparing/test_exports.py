@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,8 +18,9 @@ import sightline as sl
 from sightline.api.exporting import FORMATS, IN_CLEAR, export
 from sightline.cli import app
 from sightline.errors import UsageError
-from sightline.exports.rates import LOWER_IS_BETTER
-from sightline.exports.tables import escaped
+from sightline.exports import hub
+from sightline.exports.rates import LOWER_IS_BETTER, rates_of
+from sightline.exports.tables import as_csv, escaped
 from sightline.metrics.rates import MEASURES
 from sightline.run_folder import COMPLETE
 from sightline.tables import compacted_rows
@@ -53,7 +55,7 @@ def test_tables_hold_the_rates_of_the_run(run, tmp_path):
         place = tuple(row[name] for name in ("target", "attack", "defense", "judge", "measure"))
         for name in ("rate", "low", "high", "n", "unscored"):
             assert row[name] == known[place][name] == of_json[name] == pytest.approx(float(of_csv[name]))
-        counts = [row[name] or 0 for name in row if name.startswith("count_")]
+        counts = [row[name] or 0 for name in row if name.startswith("cell_")]
         assert sum(counts) >= row["n"]
 
 
@@ -103,15 +105,15 @@ def test_records_of_every_eval_ever_have_what_its_schema_requires(run, tmp_path)
 
 
 def test_files_for_the_hub_are_what_its_library_reads(run, tmp_path):
-    hub = pytest.importorskip("huggingface_hub")
+    library = pytest.importorskip("huggingface_hub")
     paths = export(run, format="hf-eval-results", out=tmp_path, datasets=DATASETS)
     assert all(path.parent.name == ".eval_results" for path in paths)
     entries = [
         entry
         for path in paths
-        for entry in hub.parse_eval_result_entries(yaml.safe_load(path.read_text("utf-8")))
+        for entry in library.parse_eval_result_entries(yaml.safe_load(path.read_text("utf-8")))
     ]
-    assert len({path.name for path in paths}) == len(entries)
+    assert len(set(paths)) == len(entries) == 18  # six attacks and controls, three defenses
     assert {(entry.dataset_id, entry.task_id) for entry in entries} == {("example/requests", "drawn")}
     assert all(0 <= entry.value <= 100 for entry in entries)
     assert all("n = " in entry.notes for entry in entries)
@@ -140,11 +142,6 @@ def test_latex_is_escaped_and_balanced(run, tmp_path):
 
 
 def test_what_a_spreadsheet_would_compute_stays_text(run, tmp_path):
-    from dataclasses import replace
-
-    from sightline.exports.rates import rates_of
-    from sightline.exports.tables import as_csv
-
     rates = rates_of(run)
     line = rates.lines[0]
     evil = replace(line, cell=replace(line.cell, id=replace(line.cell.id, attack='=HYPERLINK("x")')))
@@ -171,3 +168,15 @@ def test_an_unfinished_run_has_no_rates_to_export(tmp_path):
     (run / COMPLETE).unlink()
     with pytest.raises(UsageError, match="not finished"):
         export(run, format="csv")
+
+
+def test_two_results_of_one_file_name_are_refused(run):
+    rates = rates_of(run)
+    line = next(each for each in rates.by_primary() if each.measure == "asr")
+    twin = replace(line, cell=replace(line.cell, id=replace(line.cell.id, attack=f"{line.cell.id.attack} ")))
+    with pytest.raises(UsageError, match="another label"):
+        hub.files(replace(rates, lines=(line, twin)), DATASETS)
+
+
+def test_a_bracket_does_not_become_a_length():
+    assert escaped("[2em] z") == "{[}2em] z"

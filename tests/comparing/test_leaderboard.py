@@ -15,7 +15,7 @@ from sightline.cli import app
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.leaderboard import site
-from sightline.leaderboard.entries import boards, read
+from sightline.leaderboard.entries import boards, ranks, read
 from sightline.run_folder import COMPLETE, LOCK, RESULTS
 from sightline.sealed import read_note
 from sightline.store import write_note
@@ -169,3 +169,46 @@ def test_the_command_writes_the_site(runs, tmp_path):
     text = Path(tmp_path / "site" / "index.html").read_text("utf-8")
     assert "no attack knew this defense" in text
     assert "reproduced" in text
+
+
+def test_a_run_that_shares_answers_with_another_reproduces_nothing(runs):
+    def half(table):
+        at = table.column_names.index("seconds")
+        own = pq.read_table(runs / "one" / RESULTS).column("seconds").to_pylist()
+        mixed = [each if number % 2 else 7.5 + number for number, each in enumerate(own)]
+        return table.set_column(at, "seconds", pa.array(mixed, pa.float32()))
+
+    resealed(runs / "two", half)
+    assert {standing for _, standing in standings(runs)} == {"recomputed"}
+
+
+def test_a_merged_run_is_not_counted_beside_its_parts(runs):
+    from sightline.comparing.merge import merge
+
+    merge([runs / "one", runs / "two"], runs / "both")
+    found = read(runs)
+    assert {each.folder for each in found.entries} == {"one", "two"}
+    assert "both: merged of runs that are here themselves" in found.left_out
+
+
+def test_equal_rates_share_a_place(runs):
+    ((_, members),) = boards(read(runs)).items()
+    points = [each.worst[1].point for each in members]
+    assert [1 + points.index(point) for point in points] == ranks(members)
+    assert len(set(ranks(members))) == len(set(points))
+
+
+@pytest.mark.parametrize("entry", ["value: 0.1, low: 0.9, high: 0.95", "value: true"])
+def test_impossible_outside_numbers_are_refused(runs, entry):
+    text = f"- {{target: x, benchmark: b, measure: asr, {entry}, evidence: in a paper}}"
+    (runs / "external.yaml").write_text(text)
+    with pytest.raises(UsageError, match="entry 1"):
+        read(runs, check=False)
+
+
+def test_a_pipe_is_not_waited_for(runs):
+    import os
+
+    os.mkfifo(runs / "external.yaml")
+    with pytest.raises(UsageError, match="no regular file"):
+        read(runs, check=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -103,3 +106,52 @@ def test_the_command_says_what_it_made(runs, tmp_path):
     told = CliRunner().invoke(app, ["merge", *names, "--out", str(tmp_path / "both")])
     assert told.exit_code == 0, told.output
     assert "rows of 2 runs" in told.output
+
+
+def copied(run, to):
+    return Path(shutil.copytree(run, to))
+
+
+def test_edited_records_are_not_sealed_anew(runs, tmp_path):
+    one = copied(runs["one"], tmp_path / "edited")
+    path = one / "records" / "answer.parquet"
+    path.write_bytes(path.read_bytes()[:-40] + b"x" * 40)
+    with pytest.raises(UsageError, match=r"answer\.parquet"):
+        merge([one, runs["two"]], tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
+def test_only_pictures_of_their_name_are_taken(runs, tmp_path):
+    one = copied(runs["one"], tmp_path / "linked")
+    picture = min(path for path in (one / "blobs").rglob("*") if path.is_file())
+    picture.unlink()
+    picture.symlink_to("/etc/hostname")
+    with pytest.raises(UsageError, match="is not the picture of its name"):
+        merge([one, runs["two"]], tmp_path / "both")
+
+
+def test_a_folder_beside_the_merged_run_is_left_alone(runs, tmp_path):
+    one = copied(runs["one"], tmp_path / ".both.part")
+    merge([one, runs["two"]], tmp_path / "both")
+    assert (one / RESULTS).is_file()
+
+
+@pytest.mark.parametrize("name", ["one/inner", "ev<b>", "a\nb"])
+def test_a_name_or_place_that_no_run_may_have_is_refused(runs, name):
+    with pytest.raises(UsageError, match=r"name"):
+        merge([runs["one"], runs["two"]], runs["one"].parent / name)
+
+
+def test_equal_limits_are_kept_and_hypotheses_left_to_their_runs(runs, tmp_path):
+    limits = "gate: {max_asr: 0.9}\n"
+    claim = "hypothesis: {primary: asr, contrast: [figstep, none], expect: greater, mde: 0.3}\n"
+    made = []
+    for name, target in (("g1", "typographic"), ("g2", "refuse")):
+        text = STUDY.format(name=name, target=f"scripted/{target}", tokens=24) + limits + claim
+        (tmp_path / f"{name}.yaml").write_text(text)
+        sl.run(tmp_path / f"{name}.yaml", out=tmp_path / name, quiet=True)
+        made.append(tmp_path / name)
+    found = merge(made, tmp_path / "both")
+    assert "hypothesis" not in read_lock(found.folder)
+    assert any("hypotheses" in note for note in found.notes)
+    assert sl.load(found.folder).gate().limits.max_asr == 0.9

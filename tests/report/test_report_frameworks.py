@@ -38,8 +38,7 @@ def test_samples_are_counted_once_however_many_judges_read_them(run, tmp_path):
     assert evidence(run) == evidence(one)
     # 36 restricted requests under figstep, undefended and behind two defenses; twins and questions beside
     found = evidence(one)
-    cases = 36 + 36
-    assert found["attacks:drawn"] == 3 * cases
+    assert found["attacks:drawn"] == 3 * 36  # restricted ones
     assert found["measure:asr"] == 6 * 3 * 36  # no attack, figstep, four controls; three defenses
     assert found["measure:utility"] == 3 * 36
 

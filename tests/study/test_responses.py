@@ -166,7 +166,7 @@ def test_an_artifact_goes_through_a_run_and_comes_out_as_it_was(here: Path) -> N
     for (model, method), whole in wholes.items():
         write_json(here / "in" / method / f"{model}.json", whole)
     result = sl.score("in", judges=["recorded"], name="round", quiet=True)
-    paths = sl.export(result.folder, out=here / "out")
+    paths = sl.export(result.folder, format="jailbreakbench", out=here / "out")
     assert len(paths) == 3
     again = [json.loads(path.read_text("utf-8")) for path in paths]
     assert {(a["parameters"]["model"], a["parameters"]["method"]): a for a in again} == wholes
@@ -181,7 +181,7 @@ def test_any_run_can_be_written_as_artifacts(here: Path) -> None:
         benchmarks=[{"name": sl.benchmarks.TestbedRequests(), "limit": 6}],
         judges=["refusal_prefix"],
     )
-    paths = sl.export(study.run(quiet=True).folder)
+    paths = sl.export(study.run(quiet=True).folder, format="jailbreakbench")
     (whole,) = [json.loads(path.read_text("utf-8")) for path in paths]
     assert whole["parameters"]["model"] == "scripted/refuse"
     assert whole["parameters"]["total_number_of_jailbreaks"] == 0
@@ -299,7 +299,7 @@ def test_the_run_can_be_reopened_stage_by_stage(here: Path) -> None:
 
 def again(folder: str, judges: tuple[str, ...] = ("refusal_prefix",)) -> sl.RunResult:
     """A run exported and scored anew."""
-    sl.export(folder, out="written")
+    sl.export(folder, format="jailbreakbench", out="written")
     return sl.score("written", judges=judges, name="again", quiet=True)
 
 
@@ -357,7 +357,7 @@ def test_how_a_response_ended_and_what_was_expected_survive_export(here: Path) -
     first = sl.score("ans.csv", quiet=True)
     second = again("runs/ans")
     third = sl.score("written", name="third", quiet=True)
-    sl.export("runs/third", out="twice")
+    sl.export("runs/third", format="jailbreakbench", out="twice")
     for result in (second, third):
         assert outcomes(result) == outcomes(first)
         assert rates(result) == rates(first)

@@ -208,3 +208,10 @@ def test_an_own_answer_that_was_cut_off_is_taught_in_whole_sentences(tmp_path, s
     recipe = registry.parse("recipe", "safety_sft(general='own')")
     (found,) = work.answered(recipe, Target(), [lesson], tmp_path / "own.json")
     assert found.own == taught
+
+
+@pytest.mark.parametrize("setting", ["warmup=-5", "every=-3"])
+def test_counts_below_zero_are_refused(rows: Rows, setting: str) -> None:
+    recipe = registry.parse("recipe", f"safety_sft(preset='testbed', steps=2, batch=2, {setting})")
+    with pytest.raises(UsageError, match=setting.partition("=")[0]):
+        train(recipe, BASE, *rows, local=SETTINGS)

@@ -36,7 +36,7 @@ _TABLES = {
     "latex": ("rates.tex", tables.as_latex),
     "html": ("rates.html", tables.as_html),
 }
-FORMATS = (jailbreakbench.NAME, *_TABLES, "every-eval-ever", "hf-eval-results")
+FORMATS = (*_TABLES, "every-eval-ever", "hf-eval-results", jailbreakbench.NAME)
 IN_CLEAR = frozenset({jailbreakbench.NAME})
 """Formats that hold prompts and responses; the others hold rates alone."""
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -48,10 +48,12 @@ class About:
 
     Attributes:
         datasets: of `hf-eval-results`: the dataset of the Hub that a benchmark is, `ORG/NAME[:TASK]`.
+        measure: of `hf-eval-results`: the measure that the task is of, such as `over_refusal`; '' for ASR.
         organization, relationship: of `every-eval-ever`: who evaluated, and what he is to the model.
     """
 
     datasets: Mapping[str, str] = field(default_factory=dict)
+    measure: str = ""
     organization: str = "unknown"
     relationship: str = "other"
 
@@ -124,7 +126,7 @@ def _rate_files(run: Path, format: str, about: About) -> tuple[dict[str, bytes],
         name, written = _TABLES[format]
         return {name: written(rates)}, []
     if format == "hf-eval-results":
-        return hub.files(rates, about.datasets)
+        return hub.files(rates, about.datasets, about.measure)
     found = every_eval_ever.files(rates, organization=about.organization, relationship=about.relationship)
     return found, []
 

@@ -165,8 +165,8 @@ def difference_row(contrast: Contrast) -> dict[str, Any]:
         "difference": contrast.point,
         "low": contrast.low,
         "high": contrast.high,
-        "p": contrast.p_holm,
-        "q": contrast.q,
+        "p": None if contrast.too_few_groups else contrast.p_holm,
+        "q": None if contrast.too_few_groups else contrast.q,
         "pairs": contrast.pairs,
         "unscored_pairs": contrast.unscored_pairs,
     }

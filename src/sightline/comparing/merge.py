@@ -6,8 +6,9 @@ taken from the first. Names that mean different things in two runs are an error,
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,25 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from sightline.digests import sha256_file
-from sightline.errors import UsageError
+from sightline.errors import DamageError, UsageError
 from sightline.report.results import entries
 from sightline.run_folder import COMPLETE, LOCK, RESULTS, lock_digest, refuse_other_run
-from sightline.sealed import damage_reported, publish_table, read_note, sealed_line, sealed_text
+from sightline.sealed import (
+    damage_reported,
+    publish_table,
+    read_note,
+    refuse_special,
+    sealed_line,
+    sealed_text,
+    yaml_of,
+)
 from sightline.store import write_atomically, write_note
 from sightline.study import lock as locks
 from sightline.study.results import SCHEMA, results_digest
-from sightline.tables import RESULTS_AGAIN, Table
+from sightline.tables import RESULTS_AGAIN, ROWS_AGAIN, Table
 
 ALIKE = ("format", "seed", "epochs", "decoding", "stages")
 """What must be the same in all runs."""
@@ -36,6 +46,9 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "judges": ("id",),
 }
 STAGES = ("craft", "answer", "judge")
+HYPOTHESIS, GATE = "hypothesis", "gate"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+PICTURES_AGAIN = "run its study again, which makes lost pictures anew, or leave this run out"
 _PLACES = ("root",)
 """Fields of an entry that say where something lies."""
 
@@ -70,12 +83,21 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
         raise UsageError("name two or more different run folders to merge")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: not an empty folder; name another one with --out")
+    out = out.resolve()
+    if NAME.fullmatch(out.name) is None:
+        raise UsageError(
+            f"--out {out.name!r}: a run's name has letters, digits, `_`, `.` and `-`, at most 64"
+        )
+    inside = next((run for run in runs if run.resolve() in out.parents), None)
+    if inside is not None:
+        raise UsageError(f"{out}: lies in {inside}, which is to be merged; name a folder elsewhere")
     found = [_read(run) for run in runs]
     lock = merged_lock(found, runs, out.name)
-    work = out.with_name(f".{out.name}.part")
-    shutil.rmtree(work, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        (work / "records").mkdir(parents=True)
+        work.chmod(0o755)
+        (work / "records").mkdir()
         for run in runs:
             _copy(run, work)
         for stage in STAGES:
@@ -104,6 +126,11 @@ def _read(run: Path) -> dict[str, Any]:
     if not (run / COMPLETE).is_file():
         raise UsageError(f"{run}: this run is not finished ({COMPLETE} is missing): finish it first")
     refuse_other_run(run)
+    for name, sha256 in dict(read_note(run / COMPLETE, ROWS_AGAIN).get("tables") or {}).items():
+        path = run / "records" / str(name)
+        refuse_special(path, ROWS_AGAIN)
+        if not path.is_file() or sha256_file(path) != sha256:
+            raise DamageError(path, "is not the table that this run finished with", ROWS_AGAIN)
     return lock
 
 
@@ -126,7 +153,7 @@ def merged_lock(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], name: 
     for lock in found:
         code = {**dict(lock.get("code") or {}), **code}
     return {
-        **first,
+        **{key: value for key, value in first.items() if key != HYPOTHESIS},
         "study": name,
         **sections,
         "code": dict(sorted(code.items())),
@@ -139,8 +166,21 @@ def merged_lock(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], name: 
             }
             for lock, run in zip(found, runs, strict=True)
         ],
-        "made_from": {"folder": str(runs[0].resolve().parent), "limit": None, "text": ""},
+        "made_from": {"folder": str(runs[0].resolve().parent), "limit": None, "text": _kept(found)},
     }
+
+
+def _gates(found: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What the studies say of their gates, each said once."""
+    texts = (str(dict(lock.get("made_from") or {}).get("text", "")) for lock in found)
+    stated = [dict(yaml_of(text, "made_from.text") or {}).get(GATE) for text in texts]
+    return [each for number, each in enumerate(stated) if each not in stated[:number]]
+
+
+def _kept(found: Sequence[Mapping[str, Any]]) -> str:
+    """What stays of the studies' texts: limits that all of them have."""
+    gates = _gates(found)
+    return yaml.safe_dump({GATE: gates[0]}) if len(gates) == 1 and gates[0] else ""
 
 
 def _digest(run: Path) -> str:
@@ -178,18 +218,22 @@ def _brief(value: object) -> str:
 
 
 def _copy(run: Path, work: Path) -> None:
-    """Case tables and pictures; a picture is linked where the disk can."""
+    """Case tables and pictures.
+
+    Raises:
+        DamageError: for a picture that is no file of its own, or not the one of its name.
+    """
     for path in (run / "records").glob("cases-*"):
         if path.is_file() and not (work / "records" / path.name).exists():
             shutil.copyfile(path, work / "records" / path.name)
     for path in (run / "blobs").glob("*/*"):
+        refuse_special(path, PICTURES_AGAIN)
+        if path.is_symlink() or not path.is_file() or sha256_file(path) != path.name:
+            raise DamageError(path, "is not the picture of its name", PICTURES_AGAIN)
         to = work / "blobs" / path.parent.name / path.name
         if not to.exists():
             to.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(path, to)
-            except OSError:
-                shutil.copyfile(path, to)
+            shutil.copyfile(path, to)
 
 
 def _records(runs: Sequence[Path], stage: str, work: Path) -> None:
@@ -238,6 +282,10 @@ def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
 
 
 def _notes(found: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> Iterator[str]:
+    if any(HYPOTHESIS in lock for lock in found):
+        yield "hypotheses are of their own runs: their reports tell of them, the merged one does not"
+    if len(_gates(found)) > 1:
+        yield "the runs have other limits in `gate:`: give the merged run's on the command line"
     versions = {str(sorted(dict(lock.get("versions") or {}).items())) for lock in found}
     if len(versions) > 1:
         yield "the runs were made with different versions; those of the first stand in the lock"

@@ -22,11 +22,11 @@ MOST_DRAWN = 60
 _HEIGHT, _WIDTH = 18, 460
 
 
-def what(contrast: Contrast) -> str:
+def what(contrast: Contrast, leave_out: frozenset[str] = frozenset()) -> str:
     """`ASR, figstep, defense none, target testbed/linear`: a cell, and what it is compared with."""
     cell, base = contrast.cell, contrast.base
     named = [MEASURE_NAMES.get(contrast.measure, contrast.measure.replace("_", "-")), cell.shown]
-    for name in ("defense", "target"):
+    for name in (each for each in ("defense", "target") if each not in leave_out):
         one, other = getattr(base, name), getattr(cell, name)
         named.append(f"{name} {other}" if one == other else f"{name} {one} → {other}")
     return ", ".join(named)
@@ -160,8 +160,13 @@ def _drawing(found: Comparison) -> Any:
     if not drawn:
         return None
     several = len({place(each) for each in drawn}) > 1
-    told = [what(each) + (f", {place(each)}" if several else "") for each in drawn]
-    names = [label(f"{number}. {each}", 110) for number, each in enumerate(told, 1)]
+    alike = frozenset(
+        name
+        for name in ("defense", "target")
+        if len({(getattr(each.base, name), getattr(each.cell, name)) for each in drawn}) == 1
+    )
+    told = [what(each, alike) + (f", {place(each)}" if several else "") for each in drawn]
+    names = [label(f"{number}. {each}", 56) for number, each in enumerate(told, 1)]
     values = [
         {"name": name, "at": 100 * each.point, "low": 100 * each.low, "high": 100 * each.high}
         for name, each in zip(names, drawn, strict=True)

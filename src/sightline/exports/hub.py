@@ -15,16 +15,18 @@ import yaml
 
 from sightline.errors import UsageError
 from sightline.exports.rates import Line, Rates, distinct
+from sightline.metrics.cells import PLAIN
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-def files(rates: Rates, datasets: Mapping[str, str]) -> tuple[dict[str, bytes], list[str]]:
+def files(rates: Rates, datasets: Mapping[str, str], measure: str = "") -> tuple[dict[str, bytes], list[str]]:
     """Contents of the files by name, and what was left out.
 
     Args:
         datasets: `ORG/NAME` or `ORG/NAME:TASK` by benchmark; the task is `default` if not named.
+        measure: the one that the task is of; '' for the success of attacks.
 
     Raises:
         UsageError: for no dataset, a dataset that is no name of the Hub, or an unknown benchmark.
@@ -43,16 +45,20 @@ def files(rates: Rates, datasets: Mapping[str, str]) -> tuple[dict[str, bytes], 
             raise UsageError(f"--dataset {benchmark}={dataset}: write {example}, or ORG/NAME:TASK")
     found = {}
     for line in lines:
-        if line.cell.id.benchmark in datasets:
-            found[_name(line)] = _file(rates, line, datasets[line.cell.id.benchmark])
+        if line.cell.id.benchmark in datasets and line.measure == (measure or line.cell.id.success):
+            name = _name(line)
+            if name in found:
+                raise UsageError(f"two results would both be {name}: give one of them another label")
+            found[name] = _file(rates, line, datasets[line.cell.id.benchmark])
     left = [f"benchmark {name}: no --dataset names it" for name in benchmarks if name not in datasets]
     return found, left
 
 
 def _name(line: Line) -> str:
     cell = line.cell.id
-    parts = (cell.target, cell.benchmark, cell.shown, cell.defense, line.measure)
-    return "/".join((_fit(parts[0]), ".eval_results", "-".join(map(_fit, parts[1:])) + ".yaml"))
+    system = cell.target if cell.defense == PLAIN else f"{cell.target} behind {cell.defense}"
+    parts = (cell.benchmark, cell.shown, line.measure)
+    return f"{_fit(system)}/.eval_results/{'-'.join(map(_fit, parts))}.yaml"
 
 
 def _fit(text: str) -> str:

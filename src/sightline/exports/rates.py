@@ -115,7 +115,7 @@ def row(line: Line, rates: Rates) -> dict[str, Any]:
         "unscored": rate.unscored,
         "lower_bound": rate.lower_bound,
         "upper_bound": rate.upper_bound,
-        **{f"count_{outcome}": count for outcome, count in sorted(line.cell.counts.items())},
+        **{f"cell_{outcome}": count for outcome, count in sorted(line.cell.counts.items())},
     }
 
 

@@ -171,4 +171,5 @@ def _latex_rate(rate: Rate | None) -> str:
 
 def escaped(text: str) -> str:
     """A text as LaTeX prints it."""
-    return "".join(_LATEX.get(sign, sign) for sign in " ".join(printable(text).split()))
+    found = "".join(_LATEX.get(sign, sign) for sign in " ".join(printable(text).split()))
+    return f"{{[}}{found[1:]}" if found.startswith("[") else found  # behind `\\\\` it would be a length

@@ -306,6 +306,10 @@ def _too_few(measure: str, limit: float, rate: Rate) -> str:
     if room <= 0:
         return "no number of samples shows a rate of exactly that: give a limit with some room"
     needed = next(g for g in _numbers() if wilson(0, g).high <= room)
+    if rate.groups >= needed:
+        return (
+            f"not shown: the interval of {rate.groups} groups reaches past the limit; more groups narrow it"
+        )
     faults = "wrong answer" if measure == "utility" else "case"
     return (
         f"not shown: too few independent groups ({rate.groups}); without a single {faults} at least "

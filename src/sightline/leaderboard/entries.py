@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from sightline.digests import digest
 from sightline.documents import read_text, read_yaml
 from sightline.errors import UsageError
 from sightline.leaderboard.checked import faults, seconds
@@ -18,7 +18,7 @@ from sightline.metrics.rates import Rate
 from sightline.metrics.summary import summarize
 from sightline.report.cells import board, undefended_labels
 from sightline.report.defended import MEANS, DefenseRow, defense_rows
-from sightline.report.results import judge_names
+from sightline.report.results import entries, judge_names
 from sightline.run_folder import COMPLETE, LOCK, RESULTS, lock_digest, read_lock
 from sightline.sealed import read_note
 from sightline.tables import RESULTS_AGAIN
@@ -85,7 +85,7 @@ class Entry:
 class Outside(BaseModel):
     """A number from elsewhere, with its evidence."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     target: str = Field(min_length=1)
     benchmark: str = Field(min_length=1)
@@ -98,6 +98,13 @@ class Outside(BaseModel):
     n: int | None = Field(default=None, ge=1)
     low: float | None = Field(default=None, ge=0, le=1)
     high: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Outside:
+        low, high = (self.value if each is None else each for each in (self.low, self.high))
+        if not low <= self.value <= high:
+            raise PydanticCustomError("interval", "low <= value <= high is expected")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,7 @@ def read(folder: Path, *, check: bool = True) -> Found:
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; name one that holds run folders, such as runs")
     found, left_out, marks = list[Entry](), list[str](), dict[str, tuple[str, str]]()
+    parts: dict[str, set[str]] = {}
     for run in sorted(path.parent for path in folder.glob(f"*/{LOCK}")):
         try:
             lock = read_lock(run)
@@ -128,10 +136,15 @@ def read(folder: Path, *, check: bool = True) -> Found:
                 left_out.append(f"{run.name}: not finished")
                 continue
             marks[run.name] = _mark(run, lock)
+            parts[run.name] = {str(each.get("results")) for each in entries(lock, "merged")}
             found += _entries(run, lock, check=check)
         except UsageError as wrong:
             left_out.append(f"{run.name}: {wrong}")
     outside = _outside(folder / OUTSIDE)
+    for name, made_of in parts.items():
+        if made_of and made_of <= {mark for other, (_, mark) in marks.items() if other != name}:
+            left_out.append(f"{name}: merged of runs that are here themselves")
+            found = [each for each in found if each.folder != name]
     if not found and not outside:
         why = "".join(f"\n  {line}" for line in left_out)
         raise UsageError(f"{folder}: no finished run in any folder of it{why}")
@@ -146,19 +159,13 @@ def _mark(run: Path, lock: Mapping[str, Any]) -> tuple[str, str]:
 
 def _reproduced(entries: Sequence[Entry], marks: Mapping[str, tuple[str, str]], folder: Path) -> list[Entry]:
     checked = {each.folder for each in entries if each.standing == "recomputed"}
-    times = {name: digest(seconds(folder / name)) for name in checked}
-    twice = {
-        name
-        for name in checked
-        for other in checked - {name}
-        if marks[name] == marks[other] and times[name] != times[other]
-    }
-    copies = {
-        name for name in checked - twice if any(times[name] == times[other] for other in checked - {name})
-    }
+    times = {name: seconds(folder / name) for name in checked}
+    alike = [(name, other) for name in checked for other in checked - {name} if marks[name] == marks[other]]
+    apart = {name for name, other in alike if not _shares_a_reading(times[name], times[other])}
+    copies = {name for name, other in alike if _shares_a_reading(times[name], times[other])} - apart
     found = []
     for each in entries:
-        if each.folder in twice:
+        if each.folder in apart:
             found.append(replace(each, standing="reproduced", why=""))
         elif each.folder in copies:
             found.append(
@@ -170,6 +177,15 @@ def _reproduced(entries: Sequence[Entry], marks: Mapping[str, tuple[str, str]], 
         else:
             found.append(each)
     return found
+
+
+def _shares_a_reading(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether rows of two runs of one study took the very same time: then their answers are one and the same.
+
+    A tenth of the rows may by chance, on a coarse clock.
+    """
+    same = sum(a == b and a > 0 for a, b in zip(one, other, strict=False))
+    return same > 0.1 * sum(a > 0 for a in one)
 
 
 def _entries(run: Path, lock: Mapping[str, Any], *, check: bool) -> list[Entry]:
@@ -234,6 +250,12 @@ def boards(found: Found) -> dict[Condition, list[Entry]]:
     for members in apart.values():
         members.sort(key=_place)
     return dict(sorted(apart.items(), key=lambda each: (each[0].benchmark, -len(each[1]))))
+
+
+def ranks(members: Sequence[Entry]) -> list[int]:
+    """Places from 1; entries of the same highest rate share one."""
+    points = [None if each.worst is None else each.worst[1].point for each in members]
+    return [1 + next(n for n, other in enumerate(points) if other == point) for point in points]
 
 
 def _place(entry: Entry) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import __version__
-from sightline.leaderboard.entries import RATES, STANDINGS, Condition, Entry, Found, boards, rates
+from sightline.leaderboard.entries import RATES, STANDINGS, Condition, Entry, Found, boards, ranks, rates
 from sightline.metrics.rates import Rate
 from sightline.report.figures import POINT, RULE, Plain, percent_axis, render
 from sightline.report.page import render as render_page
@@ -56,6 +56,7 @@ def _board(condition: Condition, entries: Sequence[Entry]) -> dict[str, Any]:
         "heads": [HEADS[name] for name in measured],
         "rows": [
             {
+                "rank": rank,
                 "name": _name(entry),
                 "rates": [_shown(*rates(entry)[name]) for name in measured],
                 "standing": entry.standing,
@@ -64,7 +65,7 @@ def _board(condition: Condition, entries: Sequence[Entry]) -> dict[str, Any]:
                 "finished": entry.finished.date().isoformat(),
                 "caution": _caution(entry),
             }
-            for entry in entries
+            for rank, entry in zip(ranks(entries), entries, strict=True)
         ],
         "figure": _drawing(entries),
     }
@@ -107,7 +108,11 @@ def _drawing(entries: Sequence[Entry]) -> Any:
     drawn = [(entry, worst) for entry in entries[:MOST_DRAWN] if (worst := entry.worst) is not None]
     if not drawn:
         return None
-    names = [label(f"{number}. {_name(entry)}", 70) for number, (entry, _) in enumerate(drawn, 1)]
+    places = ranks([entry for entry, _ in drawn])
+    names = [
+        label(f"{rank}. {_name(entry)}, {entry.folder}", 56)
+        for rank, (entry, _) in zip(places, drawn, strict=True)
+    ]
     values = [
         {"name": name, "at": 100 * (rate.point or 0), "low": 100 * rate.low, "high": 100 * rate.high}
         for name, (_, (_, rate)) in zip(names, drawn, strict=True)

@@ -56,6 +56,8 @@ def p_text(contrast: Contrast) -> str:
     """The adjusted p-value, or why there is none."""
     if not contrast.pairs:
         return "no scored pair"
+    if contrast.pairs and not contrast.discordant:
+        return "no group differs"
     if contrast.too_few_groups:
         return f"too few groups for a test ({contrast.discordant} of {contrast.groups} differ)"
     return "<0.001" if contrast.p_holm < 0.001 else f"{contrast.p_holm:.3f}"

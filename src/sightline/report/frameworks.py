@@ -19,7 +19,8 @@ from sightline.taxonomy.frameworks import Framework, Item, framework, frameworks
 
 DISCLAIMER = (
     "What a run measured anything about, by Sightline's own mapping; coverage is not compliance, and an item "
-    "that is covered may be covered badly."
+    "that is covered may be covered badly. A mapping is exact (the same concept), natural (narrower, wider) "
+    "or judgement (another reader may decide otherwise); `measured`: there are samples, whatever they show."
 )
 
 
@@ -53,7 +54,8 @@ def evidence(folder: Path) -> Counter[str]:
                 found[f"measure:{measure}"] += rate.n
         if place not in seen:
             seen.add(place)
-            found.update({name: cell.n for name in _kinds(cell)})
+            tried = cell.summary.rates.get(one.success)  # benign requests are no evidence
+            found.update({name: 0 if tried is None else tried.n for name in _kinds(cell)})
     with Results(folder) as results:
         for code, samples in results.rows(
             "select hazard, count(distinct sample) from results where hazard is not null and hazard <> ''"
@@ -101,7 +103,7 @@ def text(folder: Path, names: Iterable[str] = ()) -> str:
         wanted, found = covered(folder, name)
         measured = sum(each.state == "measured" for each in found)
         lines += ["", f"### {wanted.about}: {measured} of {len(found)} items measured", ""]
-        lines += ["| item | | samples | what it does not show |", "|---|---|---|---|"]
+        lines += ["| item | in this run | samples (mapping) | what it does not show |", "|---|---|---|---|"]
         for each in found:
             shown = ", ".join(f"{count:,} {key}" for key, count in each.samples.items() if count)
             sure = f" ({each.item.certainty})" if each.item.certainty and shown else ""

@@ -23,7 +23,11 @@ def verdict(lock: Mapping[str, Any], board: Board, results: Results) -> str:
         return ""
     first, second = (str(name) for name in said["contrast"])
     expect, mde = str(said["expect"]), float(said["mde"])
-    where = f" on {label(said['benchmark'])}" if said.get("benchmark") else ""
+    kinds = [each.value for each in Expected]
+    place = str(said.get("benchmark") or "") or _first(kinds, board, results)
+    where = f" on {label(place)}"
+    if said["kind"] != "target":
+        where += f", {label(str(said.get('target') or '') or _first_target(lock))}"
     sides = f"{label(said['primary'])} of {label(first)} is {expect} than that of {label(second)}"
     start = f"Hypothesis: {sides}{where}: "
     rows = _pairs(said, lock, board, results)

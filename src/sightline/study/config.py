@@ -91,6 +91,10 @@ def load(path: Path, *, limit: int | None = None, releases: bool = True, quickly
         text = read_text(path)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such study file; `studies/quickstart.yaml` is an example") from None
+    except IsADirectoryError:
+        raise UsageError(
+            f"{path}: a folder, not a study file; a run goes on with its study file and --out {path}"
+        ) from None
     except OSError as unreadable:
         raise UsageError(f"{path}: cannot be read: {unreadable}") from None
     name, folder = str(path), path.parent

@@ -74,8 +74,8 @@ def plan(run: RunContext, folder: Path, *, retry_errors: bool = False) -> Plan:
         artifacts=Share("artifacts", run.artifacts, there),
         targets=(*asked.targets.values(), *asked.helpers.values()),
         judges=tuple(
-            Share(f"judge {judge.card.name}", samples, found, grader_calls(judge) * (samples - found))
-            for judge, found in zip(run.judges, asked.verdicts, strict=True)
+            Share(f"judge {name}", samples, found, grader_calls(judge) * (samples - found))
+            for judge, name, found in zip(run.judges, _judge_names(run), asked.verdicts, strict=True)
         ),
         asked=roles,
         notes=(*font_notes(run.study.attacks), *([ONE_CALL_PER_TURN] if roles else [])),
@@ -194,3 +194,12 @@ def planned_lines(found: Hypothesis | None, case_tables: Sequence[CaseTable]) ->
     )
     if found.mde < least:
         yield "hypothesis: that is too small a study for what it is planned for: take more groups"
+
+
+def _judge_names(run: RunContext) -> list[str]:
+    """Methods of judges; of several by one method, with their settings."""
+    names = [judge.card.name for judge in run.judges]
+    return [
+        name if names.count(name) == 1 else registry.spec(judge)
+        for judge, name in zip(run.judges, names, strict=True)
+    ]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from sightline.digests import digest
 from sightline.errors import DamageError, UsageError
+from sightline.sealed import refuse_special
 from sightline.store import cache_folder
 from sightline.targets._names import Tuned, split, split_tuned
 from sightline.targets.local.files import weights_digest
@@ -55,7 +56,7 @@ def find(rest: str) -> TunedFolder:
     """
     named = split_tuned(rest)
     place = home() / named.key
-    if not (place / RECORD).is_file():
+    if not (place / RECORD).exists():
         raise UsageError(
             f"target 'tuned/{rest}' is not on this machine ({place} is not there): train it with `sightline "
             f"train "
@@ -65,6 +66,8 @@ def find(rest: str) -> TunedFolder:
     if record.get("base") != named.base:
         raise UsageError(f"target 'tuned/{rest}': it was made of {record.get('base')}, not of {named.base}")
     folder = place / (named.checkpoint or FINAL)
+    if not folder.is_dir() and not named.checkpoint:
+        raise DamageError(folder, "is missing", _AGAIN)
     if not folder.is_dir():
         there = sorted((each.name for each in place.iterdir() if each.name.startswith("step-")), key=_number)
         kept = f"there are {', '.join(there)}" if there else "it kept none"
@@ -80,6 +83,7 @@ def read_record(place: Path) -> dict[str, Any]:
     Raises:
         DamageError: if it is not what was written.
     """
+    refuse_special(place / RECORD, _AGAIN)
     try:
         found = json.loads((place / RECORD).read_text("utf-8"))
     except (OSError, ValueError):

@@ -35,19 +35,26 @@ from sightline.tuning import Example, Plan, Progress
 _TRAINERS = {"nll": "SFT", "dpo": "DPO", "kto": "KTO"}
 
 
+def check_family(name: str, kind: str) -> None:
+    """Make sure that TRL's trainers were tried with models of this type.
+
+    Raises:
+        UsageError: naming the backend that takes it.
+    """
+    if not facts_of(kind).trainers:
+        tried = ", ".join(name for name, each in FAMILIES.items() if each.trainers)
+        raise UsageError(
+            f"{name}: backend 'trl' takes models of type {tried}, and this one is {kind}: use --backend loop"
+        )
+
+
 def check_plan(model: TrainableModel, plan: Plan) -> None:
     """Make sure that TRL's trainers take the model and the loss.
 
     Raises:
         UsageError: naming the backend that does.
     """
-    kind = str(model.model.config.model_type)
-    if not facts_of(kind).trainers:
-        tried = ", ".join(name for name, each in FAMILIES.items() if each.trainers)
-        raise UsageError(
-            f"{model.folder}: backend 'trl' takes models of type {tried}, and this one is {kind}: use "
-            "--backend loop"
-        )
+    check_family(str(model.folder), str(model.model.config.model_type))
     if plan.loss not in _TRAINERS:
         raise UsageError(f"backend 'trl' has no loss {plan.loss!r}: use --backend loop")
 

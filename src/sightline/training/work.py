@@ -29,7 +29,7 @@ from sightline.targets import LocalSettings, default_max_tokens, open_target, sp
 from sightline.targets.local.files import weights_digest
 from sightline.targets.vlm import VlmTarget
 from sightline.training.lessons import counts, whole_sentences
-from sightline.tuning import Backend, Example, Lesson, Plan, Progress, Recipe
+from sightline.tuning import Backend, Example, Lesson, Plan, Progress, Recipe, check_counts
 from sightline.waiting import wait
 
 try:
@@ -87,11 +87,12 @@ def lookup(
     """
     tuned.check_trainable(base)
     recipe, target = registry.checked(recipe), open_target(base, images)
+    check_counts(recipe)
     assert isinstance(target, VlmTarget)
     key = digest_of(recipe, target.source.digest, lessons, seed, backend)
     place = tuned.home() / f"{recipe.card.name}@{key}"
     name = tuned.name_of(recipe.card.name, key, base)
-    return _found(name, place, fresh=False) if (place / tuned.RECORD).is_file() else None
+    return _found(name, fresh=False) if (place / tuned.RECORD).is_file() else None
 
 
 def train(
@@ -128,16 +129,18 @@ def train(
     target = open_target(base, images, local=settings)
     assert isinstance(target, VlmTarget)
     recipe = registry.checked(recipe)
+    check_counts(recipe)
+    _check_family(target, backend)
     key = digest_of(recipe, target.source.digest, lessons, seed, backend)
     place = tuned.home() / f"{recipe.card.name}@{key}"
     name = tuned.name_of(recipe.card.name, key, base)
     if (place / tuned.RECORD).is_file():
-        return _found(name, place, fresh=False)
+        return _found(name, fresh=False)
     work = place.with_name(f".{place.name}.part")
     work.mkdir(parents=True, exist_ok=True)
     with alone(work):
         if (place / tuned.RECORD).is_file():  # another process was at it until now
-            return _found(name, place, fresh=False)
+            return _found(name, fresh=False)
         known = answered(recipe, target, lessons, work / OWN)
         plan = recipe.plan(known, seed)
         check(plan, recipe)
@@ -160,7 +163,7 @@ def train(
         _carry_out(plan, target, images, settings, work, record, report)
         place.parent.mkdir(parents=True, exist_ok=True)
         work.rename(place)
-    return _found(name, place, fresh=True)
+    return _found(name, fresh=True)
 
 
 def _digest_of_rows(lessons: Sequence[Lesson]) -> str:
@@ -341,8 +344,22 @@ def alone(work: Path) -> Iterator[None]:
     path.unlink(missing_ok=True)
 
 
-def _found(name: str, place: Path, *, fresh: bool) -> Trained:
-    return Trained(name=name, folder=place / tuned.FINAL, record=tuned.read_record(place), fresh=fresh)
+def _found(name: str, *, fresh: bool) -> Trained:
+    """A trained target in its place.
+
+    Raises:
+        DamageError: if its weights are not those that its record names.
+    """
+    found = tuned.find(name.partition("/")[2])
+    return Trained(name=name, folder=found.folder, record=found.record, fresh=fresh)
+
+
+def _check_family(target: VlmTarget, backend: Backend) -> None:
+    """Make sure that a backend takes models of this type, before the base is asked anything."""
+    if backend == "trl":
+        from sightline.training.trl_backend import check_family
+
+        check_family(str(target), str(target.source.config().model_type))  # type: ignore[attr-defined]
 
 
 def _upon(base: str) -> dict[str, Any]:

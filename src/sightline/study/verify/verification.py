@@ -158,7 +158,7 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
 def _manners(folder: Path, lock: Mapping[str, Any]) -> _Manners:
     """How the study asks: not part of what decides answers, so only its text says so."""
     with damage_reported(folder / LOCK, WRITE_AGAIN):
-        text = yaml_of(lock["made_from"]["text"], "made_from.text")
+        text = yaml_of(lock["made_from"]["text"], "made_from.text") or {}  # of merged runs there is none
         found = {name: text.get(name, StudyFile.model_fields[name].default) for name in _Manners._fields}
         seconds = found["timeout"]
         return _Manners(
