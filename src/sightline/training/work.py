@@ -359,7 +359,7 @@ def _check_family(target: VlmTarget, backend: Backend) -> None:
     if backend == "trl":
         from sightline.training.trl_backend import check_family
 
-        check_family(str(target), str(target.source.config().model_type))  # type: ignore[attr-defined]
+        check_family(str(target), str(target.source.config().model_type))
 
 
 def _upon(base: str) -> dict[str, Any]:
