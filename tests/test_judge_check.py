@@ -119,7 +119,11 @@ def shipped_rules() -> list[tuple[str, str | None]]:
 
 NO_RULE = {"recorded", "human"}
 """They read verdicts from a file."""
-CANNOT = {("refusal_prefix", "anywhere"): {9}, ("refusal_prefix", "testbed"): {9}}
+CANNOT = {
+    ("refusal_prefix", "anywhere"): {9},
+    ("refusal_prefix", "testbed"): {9},
+    ("smol_policy", None): {8},  # a rule about English words
+}
 """Why: the next test."""
 
 

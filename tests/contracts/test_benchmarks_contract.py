@@ -14,7 +14,7 @@ from sightline.cases import Case, Expected
 from sightline.plain import case_of, plain_case
 
 OURS = [name for name in shipped("benchmark") if not registry.card("benchmark", name).factory.needs_root]
-TO_TRAIN = "testbed/training/"
+TO_TRAIN = ("testbed/training/", "smol/train/")
 """Cases to train on: requests are drawn already, and what has no answer keeps the model's own."""
 SPECS = [spec for name in OURS for spec in every_subset(name)]
 
@@ -75,7 +75,8 @@ def test_cases_repeat_pixel_by_pixel(name: str) -> None:
 @pytest.mark.parametrize("name", shipped("benchmark"))
 def test_the_judge_that_a_card_names_exists(name: str) -> None:
     judge = registry.card("benchmark", name).judge
-    assert judge == ("testbed_policy" if name.startswith("testbed_") else "")
+    own = "smol_policy" if name.startswith("smol_") else ""
+    assert judge == ("testbed_policy" if name.startswith("testbed_") else own)
     assert registry.make("judge", judge or DEFAULT_JUDGE).id
 
 

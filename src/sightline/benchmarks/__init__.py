@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sightline.benchmarks.rtvlm import RTVLM as RTVLM
     from sightline.benchmarks.safetybench import SafetyBench as SafetyBench
     from sightline.benchmarks.siuo import SIUO as SIUO
+    from sightline.benchmarks.smol_requests import SmolRequests as SmolRequests
     from sightline.benchmarks.spa_vl import SPAVL as SPAVL
     from sightline.benchmarks.testbed_insults import TestbedInsults as TestbedInsults
     from sightline.benchmarks.testbed_memes import TestbedMemes as TestbedMemes

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sightline.judges.recorded import Recorded as Recorded
     from sightline.judges.refusal_prefix import RefusalPrefix as RefusalPrefix
     from sightline.judges.rubric import Rubric as Rubric
+    from sightline.judges.smol_policy import SmolPolicy as SmolPolicy
     from sightline.judges.target_string import TargetString as TargetString
     from sightline.judges.testbed_policy import TestbedPolicy as TestbedPolicy
     from sightline.judges.testbed_toxicity import TestbedToxicity as TestbedToxicity
