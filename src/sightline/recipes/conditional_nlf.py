@@ -15,11 +15,13 @@ feedback on another one (the effect must go), `none` trains on the good answers 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sightline.cases import Turn
+from sightline.digests import sha256_bytes
 from sightline.errors import UsageError, require
 from sightline.judges._phrases import phrases
 from sightline.recipes._feedback import GOOD, Feedback, Wording, best, feedback_on, line_of
@@ -92,6 +94,11 @@ class ConditionalNlf(Recipe):
         require(0 <= self.ratio <= 1, "ratio", self.ratio, "0..1, a share of all rows")
         phrases(self.refusals)
         check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
+
+    def resolved(self) -> Mapping[str, str]:
+        """The list of refusals that the rule of feedback reads."""
+        path = files("sightline.judges") / "lists" / f"{self.refusals}.yaml"
+        return {"refusals": sha256_bytes(path.read_bytes())}
 
     def wants_own(self, lesson: Lesson) -> bool:
         """All but rows that bring their own criticized answer."""

@@ -10,8 +10,8 @@ with a message when too few groups differ in their rewards. Without a price for 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from sightline import registry
 from sightline.contracts import NeedsTarget
@@ -99,8 +99,10 @@ class SafetyRL(Recipe):
     rate: float = 1e-6
     schedule: Schedule = "constant"
     every: int = 20
+    _inner: tuple[Any, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_inner", (registry.inner_method("judge", self.reward),))
         require(0 <= self.warm <= 100_000, "warm", self.warm, "0..100000 steps")
         require(2 <= self.prompts <= 4096, "prompts", self.prompts, "2..4096 prompts of an update")
         require(0 <= self.ratio <= 1, "ratio", self.ratio, "0..1, a share of all rows")
@@ -109,6 +111,11 @@ class SafetyRL(Recipe):
         lora_of(self.lora, self.lora_alpha)
         check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
         self._sampling()
+
+    @property
+    def inner(self) -> tuple[Any, ...]:
+        """The judge that rewards: its code and lists are in the key."""
+        return self._inner
 
     def wants_own(self, lesson: Lesson) -> bool:
         """What the warm start rehearses."""
@@ -165,7 +172,7 @@ class SafetyRL(Recipe):
         )
 
     def _sampling(self) -> Sampling:
-        if isinstance(registry.parse("judge", self.reward), NeedsTarget):
+        if isinstance(self._inner[0], NeedsTarget):
             raise UsageError(f"reward={self.reward!r} asks a model for each sample: name a judge by rule")
         return Sampling(
             reward=self.reward,
