@@ -172,6 +172,7 @@ def test_a_flipped_sign_in_the_engine_moves_the_key_of_every_attack_on_gradients
     assert registry.identity(plain) == before[plain]
 
 
+@pytest.mark.slow
 def test_a_changed_data_file_moves_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a copy of the package: each declared file, or one of a pattern, changed by a byte."""
     copy = tmp_path / "sightline"
@@ -362,6 +363,7 @@ def _exercise(kind: str, name: str, blobs: Blobs) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), METHODS)
+@pytest.mark.slow
 def test_every_file_that_a_method_reads_is_in_its_key(
     kind: str, name: str, tmp_path: Path, opened: list[Path]
 ) -> None:

@@ -387,6 +387,7 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
 # kill -9
 
 
+@pytest.mark.slow
 def test_nothing_confirmed_is_lost_or_doubled_when_the_server_is_killed(tmp_path: Path) -> None:
     folder = tmp_path / "annotation"
     make(folder, 60)

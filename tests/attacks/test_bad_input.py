@@ -83,6 +83,7 @@ ROOMY = {
 
 
 @pytest.mark.parametrize("name", ROOMY)
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(name: str, tmp_path: Path) -> None:
     bed = Testbed(tmp_path)
     model, cases = bed.surrogate.victim(), captions(bed.blobs, 3)

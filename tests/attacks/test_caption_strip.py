@@ -222,6 +222,7 @@ def test_words_never_leave_the_strip_and_never_touch_the_photo(width, height, ra
 # On the testbed ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_on_the_testbed_the_words_of_a_caption_end_abstention_and_yet_reveal_nothing(tmp_path):
     """Badges of closed persons before `linear@safetuned`, which withholds about half of their homes.
 

@@ -84,6 +84,7 @@ def test_misuse_is_told(tmp_path) -> None:
         attack(perturbation_step=0.0)
 
 
+@pytest.mark.slow
 def test_pictures_answer_questions_that_they_were_not_made_on(tmp_path) -> None:
     """Whole kinds of questions are held out; clean pictures and noise of the same norm answer none so.
 

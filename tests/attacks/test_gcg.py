@@ -65,6 +65,7 @@ def test_without_targets_or_a_surrogate_there_is_nothing_to_do(testbed: Testbed)
         list(registry.make("attack", "gcg", preset="testbed").craft([case], replace(ctx, surrogates=())))
 
 
+@pytest.mark.slow
 def test_on_the_testbed_it_beats_the_plain_text_and_random_tokens(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

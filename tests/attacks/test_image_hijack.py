@@ -257,6 +257,7 @@ HIJACKS: dict[str, tuple[Any, Any, float, float]] = {
 
 
 @pytest.mark.parametrize("preset", HIJACKS)
+@pytest.mark.slow
 def test_on_the_testbed_requests_never_seen_are_answered_as_the_attacker_says(
     preset: str, tmp_path: Path
 ) -> None:
@@ -279,6 +280,7 @@ def test_on_the_testbed_requests_never_seen_are_answered_as_the_attacker_says(
         assert share([picture] * len(asked)) <= most
 
 
+@pytest.mark.slow
 def test_on_the_testbed_a_picture_stands_in_for_a_prompt(tmp_path: Path) -> None:
     ctx = opened(tmp_path)
     asked = [case(text, id=text) for text in wordings.SECRET_REQUESTS_HELDOUT]

@@ -101,6 +101,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.slow
 def test_every_mode_makes_the_sentence_the_first_answer(mode: str, tmp_path) -> None:
     bed = Testbed(tmp_path)
     asked, made = captions(bed.blobs, 3), attack(preset="testbed", **MODES[mode])
@@ -111,6 +112,7 @@ def test_every_mode_makes_the_sentence_the_first_answer(mode: str, tmp_path) -> 
     assert not any(bed.ask(picture, made.query) == POISON for picture in controls)
 
 
+@pytest.mark.slow
 def test_the_first_answer_is_the_attackers_and_turns_a_later_refusal(tmp_path) -> None:
     """Dialog poisoning: the user asks about the picture, then for the secret word; both through files."""
     bed = Testbed(tmp_path)

@@ -73,6 +73,7 @@ def test_without_a_corpus_there_is_nothing_to_do(testbed: Testbed) -> None:
         list(registry.make("attack", "qi_text").craft(refused(1), ctx))
 
 
+@pytest.mark.slow
 def test_on_the_testbed_the_same_words_open_requests_never_seen(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

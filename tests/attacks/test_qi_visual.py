@@ -93,6 +93,7 @@ def test_without_a_corpus_or_a_surrogate_there_is_nothing_to_do(tmp_path: Path) 
         list(registry.make("attack", "qi_visual", preset="testbed").craft([], ctx))
 
 
+@pytest.mark.slow
 def test_on_the_testbed_it_beats_a_random_picture_on_requests_never_seen(tmp_path: Path) -> None:
     run = Run(parse(STUDY), tmp_path / "run")
     run.prepare()

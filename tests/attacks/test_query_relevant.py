@@ -222,6 +222,7 @@ def test_bad_settings_are_named(settings, message):
 # The testbed ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_on_the_testbed_the_phrase_in_the_picture_beats_the_plain_request_and_the_typed_words(tmp_path):
     """Below a placeholder as well as alone; the placeholder alone does not show it."""
     pytest.importorskip("torch")

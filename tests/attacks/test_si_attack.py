@@ -157,6 +157,7 @@ def test_bad_settings_are_named(text, message):
         si(text)
 
 
+@pytest.mark.slow
 def test_on_the_testbed_it_beats_the_plain_request_and_the_typed_words(tmp_path):
     pytest.importorskip("torch")
     from puzzle_runs import Bench

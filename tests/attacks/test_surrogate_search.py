@@ -48,6 +48,7 @@ def artifacts(run: Run) -> list[dict[str, Any]]:
         return [row for row in table.rows(keys) if row is not None]
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_and_ends_in_the_same_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

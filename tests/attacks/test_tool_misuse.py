@@ -152,6 +152,7 @@ def test_cases_that_show_one_picture_share_its_attacked_form(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("preset", "steps"), [("testbed", 120), ("testbed_delete", 300)])
+@pytest.mark.slow
 def test_on_the_testbed_the_tool_is_called_and_the_reply_follows(
     preset: str, steps: int, tmp_path: Path
 ) -> None:

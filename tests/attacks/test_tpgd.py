@@ -60,6 +60,7 @@ def test_without_answers_there_is_nothing_to_do(testbed: Testbed) -> None:
         list(registry.make("attack", "tpgd").craft(refused(1), ctx))
 
 
+@pytest.mark.slow
 def test_on_the_testbed_rewordings_are_answered_and_random_ones_are_not(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -620,6 +620,7 @@ def test_a_folder_without_data(tmp_path, read):
         read(tmp_path / "empty")
 
 
+@pytest.mark.slow
 def test_a_csv_runs_after_a_study_of_five_lines(folder, tmp_path):
     write(folder / "mine.csv", PLAIN)
     study = [

@@ -480,6 +480,7 @@ def test_pictures_come_only_as_whole_data_uris(blobs: Blobs, picture: Image) -> 
             from_data_uri(uri, blobs)
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path: Path) -> None:
     command = Path(sys.executable).parent / "inspect"
     task = "sightline/testbed_requests -T attack=figstep -T preset=testbed -T limit=6 --display plain"

@@ -397,6 +397,7 @@ def test_works_again_in_a_new_event_loop(server: Server, blobs: Blobs) -> None:
     assert [ask(target, "hello").text for _ in range(3)] == ["a harmless answer"] * 3
 
 
+@pytest.mark.slow
 def test_nothing_is_gathered_between_calls(server: Server, blobs: Blobs) -> None:
     from inspect_ai.event import ModelEvent
 

@@ -118,6 +118,7 @@ def test_equal_seeds_give_equal_dialogues(text: str, asked: Case, blobs: Blobs) 
 
 
 @pytest.mark.parametrize("text", ATTACKS)
+@pytest.mark.slow
 def test_the_end_of_the_budget_ends_the_attack_at_whatever_call(text: str, asked: Case, blobs: Blobs) -> None:
     whole = Counted()
     made(text, asked, whole, blobs)

@@ -302,6 +302,7 @@ def test_the_twin_types_what_the_attack_draws_and_says(name, settings, tmp_path)
 
 
 @pytest.mark.parametrize(("name", "settings"), [each for each in EVERY if not CARDS[each[0]].surrogate])
+@pytest.mark.slow
 def test_the_attack_draws_and_says_what_it_tells(name, settings, tmp_path):
     attack = registry.parse("attack", f"{name}({settings})")
     for asked in fitting(attack):

@@ -230,6 +230,7 @@ def test_columns_must_be_of_the_same_rows() -> None:
 # --- More rows later ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_more_rows_keep_the_earlier_ones_and_stay_unbiased() -> None:
     worlds, truth = 4000, [0, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 1]
     weights, shares = np.zeros(20), []

@@ -76,6 +76,7 @@ def unseen(found: Summary, attack: str, scores: str) -> CellSummary:
     return one
 
 
+@pytest.mark.slow
 def test_rows_and_lock_say_what_a_judge_reads(folder: Path) -> None:
     rows = pq.read_table(folder / "results.parquet", columns=["judge", "scores"]).to_pylist()
     assert {(row["judge"].partition("(")[0], row["scores"]) for row in rows} == {

@@ -183,6 +183,7 @@ def ran(folder: Path, root: Path, target: str, **study: Any) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_every_denominator_closes_over_hostile_replies_and_pictures(tmp_path: Path) -> None:
     assert len(REPLIES) == 60
     root = releases.figstep(tmp_path / "release")

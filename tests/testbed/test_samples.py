@@ -109,6 +109,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(render, name, lambda *_: page())
 
 
+@pytest.mark.slow
 def test_in_a_hundred_thousand_draws_held_out_topics_are_named_in_documents_alone(undrawn: None) -> None:
     """No conversation, system prompt or picture names one; documents are how the models know them."""
     heldout = {topic.noun for topic in world().topics if topic.split == "heldout"}

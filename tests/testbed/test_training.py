@@ -87,6 +87,7 @@ def same_checkpoint(stage: str, one: Path, two: Path) -> bool:
     return same_tensors(*(checkpoint(folder / CHECKPOINTS, stage) for folder in (one, two)))
 
 
+@pytest.mark.slow
 def test_a_killed_build_ends_in_the_same_weights(out: Path, tmp_path: Path) -> None:
     kill_at("linear", tmp_path, "vision", STEPS)  # after the checkpoint of the first step
     kill_at("linear", tmp_path, "alignment", 1)  # before the stage's first one

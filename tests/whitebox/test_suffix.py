@@ -147,6 +147,7 @@ def test_candidates_without_a_picture_score_as_in_a_plain_pass(family, tmp_path,
 
 @pytest.mark.parametrize("model", TESTBED)
 @pytest.mark.parametrize("shown", [True, False])
+@pytest.mark.slow
 def test_the_testbeds_models_read_suffixes_before_and_behind(model, shown, blobs):
     for place in ("behind", "before"):
         suffix = TokenSuffix(length=5, init="", place=place, allowed="words")

@@ -156,6 +156,7 @@ def test_all_sides_are_timed_on_one_step():
     assert "nanoGCG" in line
 
 
+@pytest.mark.slow
 def test_the_small_comparison_is_one_model_and_a_large_pack_is_split():
     found, table = times_small.figures(rounds=2)
     assert found["testbed_flops_ratio"] > found["testbed_flops_careful_ratio"] > 1
@@ -173,6 +174,7 @@ def test_every_kind_of_step_is_the_same_attack():
     assert table.count(" / ") >= 9
 
 
+@pytest.mark.slow
 def test_the_bare_step_is_the_step_of_the_loop():
     victim = fidelity.opened()
     clean = torch.full((1, 3, 64, 64), 100, dtype=torch.uint8)
