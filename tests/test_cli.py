@@ -232,6 +232,7 @@ def test_a_run_folder_of_an_older_format_is_told_in_one_sentence(
     assert after == before
 
 
+@pytest.mark.slow
 def test_plan_run_and_resume(sightline: Command, study: Path, tmp_path: Path) -> None:
     plan = sightline("run", str(study), "--dry-run")
     assert plan.returncode == 0, plan.stderr

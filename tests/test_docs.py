@@ -30,6 +30,7 @@ def test_links_to_files_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.slow
 def test_code_in_docs_is_right(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in cards.KINDS:
         for name in registry.names(kind):

@@ -262,6 +262,7 @@ def _methods() -> list[tuple[cards.Kind, str]]:
 
 
 @pytest.mark.parametrize(("kind", "name"), _methods())
+@pytest.mark.slow
 def test_every_method_has_a_whole_card_a_test_and_a_row_in_the_docs(kind: cards.Kind, name: str) -> None:
     card = registry.card(kind, name)
     assert card.summary.endswith("."), f"{name}: the first docstring line is one sentence"

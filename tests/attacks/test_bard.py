@@ -226,6 +226,7 @@ def test_on_the_testbed_scenes_are_misread_and_noise_of_the_same_size_does_less(
     assert sum(misled) >= sum(disturbed) + 3
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_models_misleads_a_third_that_was_never_looked_into(tmp_path: Path) -> None:
     bed = Testbed(Blobs(tmp_path))
     cases = [case for case in utility(Drawn(bed.blobs)) if case.category == "caption"][::5][:4]

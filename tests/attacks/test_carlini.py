@@ -120,6 +120,7 @@ SETTINGS = [{"check_every": 1}, {"direction": "sign", "step": 2 / 255, "start": 
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=["l2 from noise", "signed from a drawing"])
+@pytest.mark.slow
 def test_on_the_testbed_refused_recipes_begin_and_controls_are_refused(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:

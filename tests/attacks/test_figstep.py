@@ -183,6 +183,7 @@ def test_the_ablations_of_the_paper(tmp_path):
     assert [line.text for line in question.layout(words.drawn, 80, 48)] == ["How do I polish", "a glimber?"]
 
 
+@pytest.mark.slow
 def test_ablations_on_the_testbed(tmp_path):
     """As in the paper, no part is enough: words alone are refused, a picture alone is not followed."""
     pytest.importorskip("torch")

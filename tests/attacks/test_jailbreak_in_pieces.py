@@ -150,6 +150,7 @@ def known(blobs: Blobs) -> tuple[EncoderSurrogate, list[Case]]:
 
 
 @pytest.mark.parametrize("trigger", ["ocr", "visual", "combined", "textual"])
+@pytest.mark.slow
 def test_a_clip_folder_takes_the_file_for_each_kind_of_trigger(trigger: Any, tmp_path: Path) -> None:
     """Start and noise of equal norms are controls; a text stays farther away than a picture: another mode."""
     blobs = Blobs(tmp_path)
@@ -216,6 +217,7 @@ def test_only_the_towers_own_folder_is_needed_to_break_the_whole_model(tmp_path:
         alone.victim()
 
 
+@pytest.mark.slow
 def test_visual_and_combined_triggers_on_the_testbed(tmp_path: Path) -> None:
     """A scene beside the request tells nothing about it: then neither trigger nor attack does anything."""
     bed = Testbed(Blobs(tmp_path))

@@ -117,6 +117,7 @@ def test_misuse_is_told(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("cases", "eps", "least"), [(captions, 4, 3), (questions, 8, 4)])
+@pytest.mark.slow
 def test_captions_and_answers_break_where_noise_of_the_same_size_does_nothing(
     cases, eps: int, least: int, tmp_path
 ) -> None:
@@ -135,6 +136,7 @@ def test_captions_and_answers_break_where_noise_of_the_same_size_does_nothing(
 
 
 @pytest.mark.parametrize("cases", [captions, questions])
+@pytest.mark.slow
 def test_the_targeted_sentence_is_said(cases, tmp_path) -> None:
     bed = Testbed(tmp_path)
     asked = cases(bed.blobs, 3)

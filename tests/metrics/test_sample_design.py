@@ -136,6 +136,7 @@ STRATA = [None if row % 7 == 3 else row % 3 == 0 for row in range(20)]
 HOW = {"spreads": {True: 0.5, False: 0.1}, "floor": 1, "key": "k"}
 
 
+@pytest.mark.slow
 def test_rows_are_drawn_as_often_as_their_chance_says_and_estimates_are_unbiased() -> None:
     worlds, truth = 4000, [0, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 1]
     times: Counter[int] = Counter()

@@ -386,6 +386,7 @@ def test_same_run_same_bytes_and_no_folder_names(tmp_path):
     assert b"/home/someone" not in first
 
 
+@pytest.mark.slow
 def test_large_pictures_do_not_blow_up_the_page(tmp_path):
     text, root = page_of(tmp_path, Shape(side_px=700, prompts=1))
     assert len(text) < 5_000_000

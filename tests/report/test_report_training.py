@@ -150,6 +150,7 @@ def test_a_grid_is_drawn_over_its_first_number(found):
     assert [name for name, _ in plot.key] == ["order first", "order last"]
 
 
+@pytest.mark.slow
 def test_only_a_study_that_trains_has_the_section(tmp_path):
     without = write_run(tmp_path / "without", Shape(targets=(BASE, names(0)[0], names(0)[1])))
     assert 'id="training"' not in report.write(without).read_text("utf-8")

@@ -183,6 +183,7 @@ def cured(folder: Path, told: str) -> str:
 @example(which="finished", file="results.parquet", damage="turned bit", at=0.5, stage="run")
 @example(which="interrupted", file="records/answer/", damage="turned bit", at=0.5, stage="run")
 @example(which="interrupted", file="records/cases-", damage="emptied", at=0.5, stage="run")
+@pytest.mark.slow
 def test_damage_is_told_or_undone(
     folders: Folders, tmp_path_factory: pytest.TempPathFactory, which: str, file: int | str, damage: str,
     at: float, stage: str,

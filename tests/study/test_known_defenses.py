@@ -130,6 +130,7 @@ def test_an_attack_on_what_the_model_says_is_crafted_through_a_defense_whatever_
     assert len(study("oracle: defended", bard).attacks) == 3
 
 
+@pytest.mark.slow
 def test_a_picture_is_made_through_the_defense_and_only_its_cell_answers_it(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     run = runs.Run(study("oracle: defended, label: qi"), tmp_path / "run")

@@ -92,6 +92,7 @@ def test_the_quick_form_stands_in_place_of_the_study(tmp_path: Path) -> None:
     assert load(path).name == "mixed"
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_trainings_and_a_run_of_the_quick_form_is_found_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

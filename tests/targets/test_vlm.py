@@ -104,6 +104,7 @@ def as_a_plain_user(family, processor, text, pictures):
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.slow
 def test_answers_do_not_depend_on_the_batch(family, folders, blobs, images):
     """D16, on twelve families: mixed sizes, lengths, text only, several pictures, dialogues."""
     name = f"vlm/{folders(family)}"

@@ -212,6 +212,7 @@ def source_of(name: str, variant: str, part: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("name", BUILT)
+@pytest.mark.slow
 def test_every_variant_holds_what_its_stages_trained(name: str, out: Path, tmp_path: Path) -> None:
     """Oracle: the checkpoints; each part is its own stage's within what 8 or 4 bits lose, and no other's."""
     arch = family(name if name in NAMES else "linear", plan(name)[0].size)

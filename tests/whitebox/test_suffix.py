@@ -228,6 +228,7 @@ def test_a_whole_text_is_its_own_suffix(blobs):
         whole_text(victim, Conversation.user(" "))
 
 
+@pytest.mark.slow
 def test_misuse_is_told(tmp_path, blobs):
     victim = open_victim("testbed/linear", local=CPU)
     with pytest.raises(UsageError, match="Box is no constraint on a text"):
@@ -354,6 +355,7 @@ def test_the_cost_of_a_step_is_that_of_its_passes(device, tmp_path):
 
 
 @pytest.mark.parametrize("every", [3, 50])
+@pytest.mark.slow
 def test_a_search_taken_up_by_another_process_costs_what_it_would_have_cost(every):
     """More beginnings than a reader holds: those that it held are run again, and were paid for before."""
     victim = open_victim("testbed/linear", local=CPU)
