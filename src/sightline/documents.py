@@ -6,12 +6,13 @@ Here it is one sentence with file and line, before anything is built from it.
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from sightline.errors import UsageError
+from sightline.errors import DamageError, UsageError
 
 MOST_STUDY_BYTES = 500_000
 MOST_BYTES = 2_000_000
@@ -78,6 +79,21 @@ def read_document(text: str, name: str) -> Document:
         raise UsageError(f"{name}:1: not valid YAML: {what}") from None
 
 
+def refuse_special(path: Path, cure: str) -> None:
+    """Make sure that a file, if it is there, is one on a disk: reading a pipe or a device may never end.
+
+    Raises:
+        DamageError: for a pipe, a socket or a device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # absent, or no name at all: whoever reads it tells
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+        raise DamageError(path, f"is {kind} and no regular file", cure)
+
+
 def read_text(path: Path, most: int = MOST_STUDY_BYTES) -> str:
     """The text of a YAML file; of a longer one than `most` bytes no more than that is read.
 
@@ -85,8 +101,7 @@ def read_text(path: Path, most: int = MOST_STUDY_BYTES) -> str:
         OSError: if the file cannot be read.
         UsageError: if it is too long, or no UTF-8.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise UsageError(f"{path}: a pipe or a device, no regular file")
+    refuse_special(path, "name a regular file")
     with path.open("rb") as file:
         data = file.read(most + 1)
     if len(data) > most:

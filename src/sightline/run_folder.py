@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from sightline.digests import digest, sha256_file
+from sightline.documents import refuse_special
 from sightline.errors import DamageError, UsageError
-from sightline.sealed import damage_reported, read_note, read_yaml, refuse_special
+from sightline.sealed import damage_reported, read_note, read_yaml
 
 LOCK = "study.lock.yaml"
 RESULTS = "results.parquet"
@@ -56,6 +57,23 @@ def _refuse_special_in(folder: Path) -> None:
     for pattern in ("*", "records/*", "records/*/*", "cards/*"):
         for path in folder.glob(pattern):
             refuse_special(path, NO_FILE)
+
+
+def finished_lock(folder: Path) -> dict[str, Any]:
+    """The lock of a run that has finished, with the table of results that it finished with.
+
+    Raises:
+        UsageError: as `read_lock`, or if the run is not finished.
+        DamageError: as `refuse_other_run`.
+    """
+    lock = read_lock(folder)
+    if not (folder / COMPLETE).is_file():
+        raise UsageError(
+            f"{folder}: this run is not finished ({COMPLETE} is missing), so its table may be older than its "
+            "study: finish it with `sightline run`"
+        )
+    refuse_other_run(folder)
+    return lock
 
 
 def refuse_other_format(folder: Path) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ import orjson
 
 from sightline import documents
 from sightline.digests import file_stamp
+from sightline.documents import refuse_special
 from sightline.errors import DamageError, SightlineError, UsageError
 
 _MAGIC = b"sightline-sha256"
@@ -91,21 +91,6 @@ def _why(broken: BaseException) -> str:
         case RecursionError():
             return "it is nested too deeply"
     return " ".join(str(broken).split())[:200] or "it cannot be read"
-
-
-def refuse_special(path: Path, cure: str) -> None:
-    """Make sure that a file, if it is there, is one on a disk: reading a pipe or a device may never end.
-
-    Raises:
-        DamageError: for a pipe, a socket or a device.
-    """
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):  # absent, or no name at all: whoever reads it tells
-        return
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
-        raise DamageError(path, f"is {kind} and no regular file", cure)
 
 
 @contextmanager

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sightline.errors import UsageError, nearest
-
-if TYPE_CHECKING:
-    from sightline.tuning import Progress
 
 Name = Annotated[str, typer.Argument(help="smol")]
 
@@ -44,23 +41,14 @@ def align_command(
     """
     from sightline.terminal import say
     from sightline.testbed.smol.align import align
+    from sightline.train_commands import say_spent, told
 
     _check(name)
-    found = align(seed=seed, say=say, report=_told)
-    curve = found.record["loss_curve"]
-    say(f"loss: {curve[0]:.3f} at the first step, {curve[-1]:.3f} at the last")
-    spent = "" if found.fresh else ", spent before"
-    say(f"cost: {found.record['cpu_seconds']:.0f} CPU seconds{spent}")
+    found = align(seed=seed, say=say, report=told(4))
+    say_spent(found)
     say(f"target: testbed/smol@aligned, that is {found.name}")
 
 
 def _check(name: str) -> None:
     if name != "smol":
         raise UsageError(nearest(name, ["smol"], "model to fetch"))
-
-
-def _told(progress: Progress) -> None:
-    from sightline.terminal import say
-
-    if progress.step == 1 or progress.step % 4 == 0 or progress.step == progress.steps:
-        say(f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}", err=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from sightline.digests import sha256_file
 from sightline.errors import DamageError
 from sightline.sealed import (
     ONE_ROW,
@@ -320,6 +321,25 @@ class Table:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def refuse_other_records(records: Path, finished: Mapping[str, str], *, all_there: bool = False) -> None:
+    """Make sure that the tables of a run's stages are those that it finished with.
+
+    Args:
+        records: folder of the stages' rows.
+        finished: SHA-256 by file name, as the run's note of its end has them.
+        all_there: whether one that is lost counts as another.
+
+    Raises:
+        DamageError: for the first that is another.
+    """
+    for name, sha256 in finished.items():
+        path = records / name
+        if path.exists():
+            check_table(path, ROWS_AGAIN)
+        if sha256_file(path) != sha256 if path.exists() else all_there:
+            raise DamageError(path, "is not the table that this run finished with", ROWS_AGAIN)
 
 
 @contextmanager

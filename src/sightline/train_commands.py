@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from sightline.errors import UsageError
 
 if TYPE_CHECKING:
+    from sightline.training.work import Trained
     from sightline.tuning import Progress
 
 
@@ -54,9 +56,8 @@ def train_command(
     if backend not in ("loop", "trl"):
         raise UsageError(f"--backend {backend}: write loop or trl")
     more: dict[str, Any] = {"seed": seed, "allow_leakage": allow_leakage, "backend": backend}
-    found, leaked = train(recipe, base, on or [], against=against or [], report=_told, **more)
+    found, leaked = train(recipe, base, on or [], against=against or [], report=told(10), **more)
     record = found.record
-    curve = record["loss_curve"]
     rows = "; ".join(
         f"{source}: " + ", ".join(f"{count} {label}" for label, count in labels.items())
         for source, labels in record["data"]["rows"].items()
@@ -64,11 +65,7 @@ def train_command(
     say(f"rows: {rows}; {record['data']['seen']['in all']} seen in {record['plan']['steps']} steps")
     if leaked:
         say(f"leakage: {leaked} cases of --against are among the rows, as allowed")
-    say(f"loss: {curve[0]:.3f} at the first step, {curve[-1]:.3f} at the last")
-    say(
-        f"cost: {record['cpu_seconds']:.0f} CPU seconds, {record['flops']:.2g} FLOPs"
-        + ("" if found.fresh else ", spent before")
-    )
+    say_spent(found)
     if (upon := record.get("upon")) is not None:
         say(
             f"upon {upon['recipe']} ({upon['role']}): {upon['rows']} different rows, {upon['seen']} seen in "
@@ -86,8 +83,24 @@ def train_command(
         say(f"copied to {out}; as a target: vlm/{out}")
 
 
-def _told(progress: Progress) -> None:
+def say_spent(found: Trained) -> None:
+    """Print how the loss went, and what it cost."""
     from sightline.terminal import say
 
-    if progress.step == 1 or progress.step % 10 == 0 or progress.step == progress.steps:
-        say(f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}", err=True)
+    curve, record = found.record["loss_curve"], found.record
+    say(f"loss: {curve[0]:.3f} at the first step, {curve[-1]:.3f} at the last")
+    say(
+        f"cost: {record['cpu_seconds']:.0f} CPU seconds, {record['flops']:.2g} FLOPs"
+        + ("" if found.fresh else ", spent before")
+    )
+
+
+def told(every: int) -> Callable[[Progress], None]:
+    """Prints the loss of the first step, of each `every`-th and of the last."""
+    from sightline.terminal import say
+
+    def report(progress: Progress) -> None:
+        if progress.step == 1 or progress.step % every == 0 or progress.step == progress.steps:
+            say(f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}", err=True)
+
+    return report

@@ -191,6 +191,9 @@ class Plan:
     warm_rate: float = 0.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check_counts(warmup=self.warmup, every=self.every)
+
     @property
     def steps(self) -> int:
         """Number of updates."""
@@ -257,26 +260,28 @@ def lora_of(rank: int, alpha: float) -> Lora | None:
     return Lora(rank=rank, alpha=alpha or 2.0 * rank) if rank else None
 
 
-def check_settings(*, steps: int, batch: int, rate: float, frozen: Sequence[Part]) -> None:
-    """Make sure of what every recipe has.
+def check_settings(recipe: Any, frozen: Sequence[Part] | None = None) -> None:
+    """Make sure of the settings that recipes have in common; those that a recipe lacks are not looked at.
+
+    Args:
+        recipe: with `steps`, `batch` and `rate`, and perhaps `ratio`, `lora`, `warmup`, `every`.
+        frozen: parts that stay as they are; by default the recipe's setting.
 
     Raises:
         UsageError: naming the setting, its value and what is allowed.
     """
-    require(1 <= steps <= 1_000_000, "steps", steps, "1..1000000 updates")
-    require(1 <= batch <= 4096, "batch", batch, "1..4096 rows")
-    require(0 < rate <= 1, "rate", rate, "more than 0, at most 1")
-    check_parts(frozen)
+    require(1 <= recipe.steps <= 1_000_000, "steps", recipe.steps, "1..1000000 updates")
+    require(1 <= recipe.batch <= 4096, "batch", recipe.batch, "1..4096 rows")
+    require(0 < recipe.rate <= 1, "rate", recipe.rate, "more than 0, at most 1")
+    ratio = getattr(recipe, "ratio", 0.0)
+    require(0 <= ratio <= 1, "ratio", ratio, "0..1, a share of all rows")
+    _check_counts(warmup=getattr(recipe, "warmup", 0), every=getattr(recipe, "every", 0))
+    lora_of(getattr(recipe, "lora", 0), getattr(recipe, "lora_alpha", 0.0))
+    check_parts(recipe.frozen if frozen is None else frozen)
 
 
-def check_counts(recipe: Recipe) -> None:
-    """Check what a recipe may have: steps of growth, and between checkpoints.
-
-    Raises:
-        UsageError: naming the setting, its value and what is allowed.
-    """
-    for name in ("warmup", "every"):
-        value = getattr(recipe, name, 0)
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
         require(0 <= value <= 1_000_000, name, value, "0..1000000 updates")
 
 

@@ -10,7 +10,7 @@ from sightline import taxonomy
 from sightline.cli import app
 from sightline.errors import UsageError
 from sightline.report.frameworks import covered, evidence, known_evidence, text
-from sightline.taxonomy.frameworks import VERSION, frameworks
+from sightline.taxonomy.frameworks import VERSION, framework, frameworks
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_samples_are_counted_once_however_many_judges_read_them(run, tmp_path):
 
 
 def test_what_nothing_was_measured_about_is_said(run):
-    found = {each.item.id: each.state for each in covered(run, "owasp_llm_2025")[1]}
+    found = {each.item.id: each.state for each in covered(evidence(run), framework("owasp_llm_2025"))}
     assert found["LLM01"] == "measured"
     assert found["LLM09"] == "not measured"
     assert found["LLM03"] == "outside"

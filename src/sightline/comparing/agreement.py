@@ -7,7 +7,7 @@ the whole run: that they differ is a caution beside every number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,8 +123,3 @@ def _shown(value: object) -> str:
     if not isinstance(value, Mapping):
         return str(value)
     return ", ".join(f"{name} {each}" for name, each in value.items())
-
-
-def alone_in(names: Iterable[str], others: Iterable[str]) -> list[str]:
-    """Names of the first that are not among the second."""
-    return sorted(set(names) - set(others))

@@ -10,13 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from sightline.comparing.agreement import Agreement, agreement, alone_in
+from sightline.comparing.agreement import Agreement, agreement
 from sightline.errors import UsageError
 from sightline.metrics._columns import CELL, read_columns, result_table
 from sightline.metrics.cells import CellId
 from sightline.metrics.comparisons import Contrast, adjusted, paired
 from sightline.report.text import few
-from sightline.run_folder import COMPLETE, read_lock, refuse_other_run
+from sightline.run_folder import finished_lock
 
 MATCHED = ("benchmark", "target", "attack", "defense", "judge", "seen")
 NAMED = ("benchmark", "attack", "defense", "target", "judge")
@@ -48,7 +48,7 @@ class Comparison:
     @property
     def clear(self) -> tuple[Contrast, ...]:
         """Differences whose 95 % interval leaves out zero, the largest first."""
-        found = (each for each in self.contrasts if each.pairs and (each.low > 0 or each.high < 0))
+        found = (each for each in self.contrasts if each.is_clear)
         return tuple(sorted(found, key=lambda each: -abs(each.point)))
 
 
@@ -61,7 +61,7 @@ def compare(former: Path, later: Path) -> Comparison:
     Raises:
         UsageError: for a folder without a finished run, or two runs that have nothing in common.
     """
-    locks = [_lock(folder) for folder in (former, later)]
+    locks = [finished_lock(folder) for folder in (former, later)]
     agreed = agreement(*locks)
     both = pa.concat_tables([_marked(folder, number) for number, folder in enumerate((later, former))])
     columns = read_columns(both)
@@ -88,16 +88,6 @@ def compare(former: Path, later: Path) -> Comparison:
         left_out=tuple(left_out),
         contrasts=tuple(found),
     )
-
-
-def _lock(folder: Path) -> dict[str, object]:
-    lock = read_lock(folder)
-    if not (folder / COMPLETE).is_file():
-        raise UsageError(
-            f"{folder}: this run is not finished ({COMPLETE} is missing): run it to its end first"
-        )
-    refuse_other_run(folder)
-    return lock
 
 
 def _marked(folder: Path, number: int) -> pa.Table:
@@ -138,7 +128,7 @@ def _strangers(cells: Sequence[CellId], runs: tuple[list[int], list[int]], alone
             continue
         later, former = ({getattr(cells[number], name) for number in run} for run in runs)
         for one, other, which in ((former, later, "former"), (later, former, "later")):
-            if only := alone_in(one, other):
+            if only := sorted(one - other):
                 found.append(f"{name} {few(only)}: only in the {which} run")
     return found
 

@@ -6,7 +6,6 @@ taken from the first. Names that mean different things in two runs are an error,
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,14 +18,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from sightline.digests import sha256_file
+from sightline.documents import refuse_special
 from sightline.errors import DamageError, UsageError
 from sightline.report.results import entries
-from sightline.run_folder import COMPLETE, LOCK, RESULTS, lock_digest, refuse_other_run
+from sightline.run_folder import COMPLETE, LOCK, RESULTS, finished_lock, lock_digest
 from sightline.sealed import (
     damage_reported,
     publish_table,
     read_note,
-    refuse_special,
     sealed_line,
     sealed_text,
     yaml_of,
@@ -34,7 +33,8 @@ from sightline.sealed import (
 from sightline.store import write_atomically, write_note
 from sightline.study import lock as locks
 from sightline.study.results import SCHEMA, results_digest
-from sightline.tables import RESULTS_AGAIN, ROWS_AGAIN, Table
+from sightline.study.schema import STUDY_NAME
+from sightline.tables import RESULTS_AGAIN, ROWS_AGAIN, Table, refuse_other_records
 
 ALIKE = ("format", "seed", "epochs", "decoding", "stages")
 """What must be the same in all runs."""
@@ -47,7 +47,6 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 }
 STAGES = ("craft", "answer", "judge")
 HYPOTHESIS, GATE = "hypothesis", "gate"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 PICTURES_AGAIN = "run its study again, which makes lost pictures anew, or leave this run out"
 _PLACES = ("root",)
 """Fields of an entry that say where something lies."""
@@ -84,7 +83,7 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: not an empty folder; name another one with --out")
     out = out.resolve()
-    if NAME.fullmatch(out.name) is None:
+    if STUDY_NAME.fullmatch(out.name) is None:
         raise UsageError(
             f"--out {out.name!r}: a run's name has letters, digits, `_`, `.` and `-`, at most 64"
         )
@@ -122,16 +121,10 @@ def merge(runs: Sequence[Path], out: Path) -> Merged:
 
 
 def _read(run: Path) -> dict[str, Any]:
-    lock = locks.read(run)
-    if not (run / COMPLETE).is_file():
-        raise UsageError(f"{run}: this run is not finished ({COMPLETE} is missing): finish it first")
-    refuse_other_run(run)
-    for name, sha256 in dict(read_note(run / COMPLETE, ROWS_AGAIN).get("tables") or {}).items():
-        path = run / "records" / str(name)
-        refuse_special(path, ROWS_AGAIN)
-        if not path.is_file() or sha256_file(path) != sha256:
-            raise DamageError(path, "is not the table that this run finished with", ROWS_AGAIN)
-    return lock
+    finished_lock(run)
+    tables = read_note(run / COMPLETE, ROWS_AGAIN).get("tables") or {}
+    refuse_other_records(run / "records", tables, all_there=True)
+    return locks.read(run)
 
 
 def merged_lock(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], name: str) -> dict[str, Any]:

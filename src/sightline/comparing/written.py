@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sightline import __version__
-from sightline.characters import printable
 from sightline.comparing.compare import Comparison, difference_row
 from sightline.metrics.cells import method_of
 from sightline.metrics.comparisons import Contrast
 from sightline.report.differences import interval_text, p_text
-from sightline.report.figures import POINT, RULE, Plain, render
+from sightline.report.figures import Dot, Plain, intervals
 from sightline.report.page import render as render_page
-from sightline.report.text import MEASURE_NAMES, as_percent, few, label, points
+from sightline.report.text import MEASURE_NAMES, as_percent, few, label, markdown_cell, points
 from sightline.store import write_atomically
 
 MOST_DRAWN = 60
-_HEIGHT, _WIDTH = 18, 460
 
 
 def what(contrast: Contrast, leave_out: frozenset[str] = frozenset()) -> str:
@@ -45,7 +42,7 @@ def figures(contrast: Contrast) -> str:
     p = p_text(contrast)
     return (
         f"{as_percent(contrast.base_share)} → {as_percent(contrast.cell_share)}, {points(contrast.point)} "
-        f"{interval_text(contrast)} points, {p if p.startswith('too') else f'p {p}'}, "
+        f"{interval_text(contrast)} points, {f'p {p}' if p.startswith(('<', '0', '1')) else p}, "
         f"{contrast.pairs:,} pairs{lost}"
     )
 
@@ -85,12 +82,12 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
     """Tables for a pull request: clear differences first."""
     lines: list[str] = []
     for found in comparisons:
-        lines += [f"### {_cell(heading(found))}", ""]
-        lines += [f"- {kind}: {_cell(line)}" for kind, line in notes(found)]
+        lines += [f"### {markdown_cell(heading(found))}", ""]
+        lines += [f"- {kind}: {markdown_cell(line)}" for kind, line in notes(found)]
         lines += ["", "| rate | where | former → later, difference [95 %] | clear |", "|---|---|---|---|"]
         for each in _sorted(found):
-            cells = (what(each), place(each), figures(each), "yes" if each in found.clear else "")
-            lines.append(f"| {' | '.join(map(_cell, cells))} |")
+            cells = (what(each), place(each), figures(each), "yes" if each.is_clear else "")
+            lines.append(f"| {' | '.join(map(markdown_cell, cells))} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -111,25 +108,22 @@ def plain(found: Comparison) -> dict[str, Any]:
 
 def write_page(comparisons: Sequence[Comparison], path: Path) -> None:
     """Write a page that opens from disk."""
-    boards = [
-        {
-            "heading": heading(found),
-            "notes": list(notes(found)),
-            "figure": _drawing(found),
-            "undrawn": max(0, len(_drawn(found)) - MOST_DRAWN),
-            "lines": [
-                (what(each), place(each), *_numbers(each), each in found.clear) for each in _sorted(found)
-            ],
-        }
-        for found in comparisons
-    ]
+    boards = []
+    for found in comparisons:
+        ordered = _sorted(found)
+        drawn = [each for each in ordered if each.pairs]
+        boards.append(
+            {
+                "heading": heading(found),
+                "notes": list(notes(found)),
+                "figure": _drawing(found, drawn[:MOST_DRAWN]),
+                "undrawn": max(0, len(drawn) - MOST_DRAWN),
+                "lines": [(what(each), place(each), *_numbers(each), each.is_clear) for each in ordered],
+            }
+        )
     names = few([found.later.name for found in comparisons])
     values = {"title": f"{comparisons[0].former.name} → {names}", "version": __version__, "boards": boards}
     write_atomically(path, render_page(values, "compare.html.j2").encode("utf-8", "replace"))
-
-
-def _line(each: Contrast, found: Comparison) -> tuple[object, ...]:
-    return (what(each), place(each), *_numbers(each), each in found.clear)
 
 
 def _numbers(each: Contrast) -> tuple[str, str, str, str, str]:
@@ -146,17 +140,11 @@ def _numbers(each: Contrast) -> tuple[str, str, str, str, str]:
 
 
 def _sorted(found: Comparison) -> list[Contrast]:
-    clear = set(map(id, found.clear))
-    return [*found.clear, *(each for each in found.contrasts if id(each) not in clear)]
+    return [*found.clear, *(each for each in found.contrasts if not each.is_clear)]
 
 
-def _drawn(found: Comparison) -> list[Contrast]:
-    return [each for each in _sorted(found) if each.pairs]
-
-
-def _drawing(found: Comparison) -> Any:
+def _drawing(found: Comparison, drawn: Sequence[Contrast]) -> Any:
     """Differences (x, percentage points) with their 95 % intervals, one to a row; zero is marked."""
-    drawn = _drawn(found)[:MOST_DRAWN]
     if not drawn:
         return None
     several = len({place(each) for each in drawn}) > 1
@@ -166,35 +154,11 @@ def _drawing(found: Comparison) -> Any:
         if len({(getattr(each.base, name), getattr(each.cell, name)) for each in drawn}) == 1
     )
     told = [what(each, alike) + (f", {place(each)}" if several else "") for each in drawn]
-    names = [label(f"{number}. {each}", 56) for number, each in enumerate(told, 1)]
-    values = [
-        {"name": name, "at": 100 * each.point, "low": 100 * each.low, "high": 100 * each.high}
-        for name, each in zip(names, drawn, strict=True)
+    dots = [
+        Dot(label(f"{number}. {name}", 56), 100 * each.point, 100 * each.low, 100 * each.high)
+        for number, (name, each) in enumerate(zip(told, drawn, strict=True), 1)
     ]
-    y: Plain = {"field": "name", "type": "nominal", "sort": names, "title": None, "axis": {"labelLimit": 520}}
     title = "later run minus former run, percentage points"
     x: Plain = {"field": "at", "type": "quantitative", "title": title, "scale": {"domain": [-100, 100]}}
-    ends: Plain = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
-    zero: Plain = {"x": {**x, "field": "zero"}}
-    ink = {"color": "var(--series-1)"}
-    layers: list[Plain] = [
-        {
-            "data": {"values": [{"zero": 0}]},
-            "mark": {"type": "rule", "color": "var(--soft)"},
-            "encoding": zero,
-        },
-        {"mark": {**RULE, **ink}, "encoding": {"y": y, **ends}},
-        {"mark": {**POINT, **ink}, "encoding": {"y": y, "x": x}},
-    ]
-    spec: Plain = {
-        "width": _WIDTH,
-        "height": _HEIGHT * len(drawn) + 10,
-        "data": {"values": values},
-        "layer": layers,
-    }
-    return render(spec, f"Differences of {len(drawn)} rates with 95 % intervals. {heading(found)}")
-
-
-def _cell(found: str) -> str:
-    """A text as it may stand in a cell of a table: no markup, one line."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(printable(found).split()))
+    what_is_drawn = f"Differences of {len(drawn)} rates with 95 % intervals. {heading(found)}"
+    return intervals(dots, x, what_is_drawn, zero=True)

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from sightline.errors import UsageError
-from sightline.exports.rates import Line, Rates, distinct
+from sightline.exports.rates import Line, Rates
 from sightline.metrics.cells import PLAIN
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -32,7 +32,7 @@ def files(rates: Rates, datasets: Mapping[str, str], measure: str = "") -> tuple
         UsageError: for no dataset, a dataset that is no name of the Hub, or an unknown benchmark.
     """
     lines = rates.by_primary()
-    benchmarks = distinct([line.cell.id.benchmark for line in lines])
+    benchmarks = list(dict.fromkeys(line.cell.id.benchmark for line in lines))
     example = f"--dataset {benchmarks[0]}=ORG/NAME"
     if not datasets:
         raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from sightline.errors import UsageError
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary, summarize
 from sightline.report.results import judge_names
-from sightline.run_folder import COMPLETE, RESULTS, read_lock, refuse_other_run
+from sightline.run_folder import RESULTS, finished_lock
 
 LOWER_IS_BETTER = frozenset(
     {"asr", "asr_soft", "asr_on_topic", "over_refusal", "over_refusal_soft", "disclosure", "attacker_goal"}
@@ -62,10 +62,7 @@ def rates_of(folder: Path) -> Rates:
     Raises:
         UsageError: for a folder without a finished run.
     """
-    lock = read_lock(folder)
-    if not (folder / COMPLETE).is_file():
-        raise UsageError(f"{folder}: this run is not finished ({COMPLETE} is missing): finish it first")
-    refuse_other_run(folder)
+    lock = finished_lock(folder)
     summary = summarize(folder)
     lines = tuple(
         Line(cell=cell, measure=measure, rate=rate)
@@ -117,8 +114,3 @@ def row(line: Line, rates: Rates) -> dict[str, Any]:
         "upper_bound": rate.upper_bound,
         **{f"cell_{outcome}": count for outcome, count in sorted(line.cell.counts.items())},
     }
-
-
-def distinct(values: Sequence[str]) -> list[str]:
-    """Values in the order in which they come first."""
-    return list(dict.fromkeys(values))

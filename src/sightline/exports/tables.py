@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from sightline import __version__
 from sightline.characters import printable
-from sightline.exports.rates import Line, Rates, distinct, row
+from sightline.exports.rates import Line, Rates, row
 from sightline.metrics.rates import Rate
 from sightline.report.page import render as render_page
 from sightline.report.text import MEASURE_NAMES, as_percent, bracket
@@ -32,7 +32,7 @@ def as_csv(rates: Rates) -> bytes:
     """A row for every rate, UTF-8; a text that a spreadsheet would compute begins with an apostrophe."""
     rows = [row(line, rates) for line in rates.lines]
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=distinct([name for each in rows for name in each]))
+    writer = csv.DictWriter(out, fieldnames=list(dict.fromkeys(name for each in rows for name in each)))
     writer.writeheader()
     writer.writerows({name: _calm(value) for name, value in each.items()} for each in rows)
     return out.getvalue().encode()
@@ -73,7 +73,7 @@ def as_html(rates: Rates) -> bytes:
     boards = [
         {
             "title": f"{_measure(measure)}, {benchmark}",
-            "targets": distinct([line.cell.id.target for line in lines]),
+            "targets": list(dict.fromkeys(line.cell.id.target for line in lines)),
             "rows": [
                 (name, role, [_shown(rate) for rate in found]) for name, role, found in _grid(lines)
             ],
@@ -93,7 +93,7 @@ def as_html(rates: Rates) -> bytes:
 def _grids(rates: Rates) -> Iterator[tuple[str, str, list[Line]]]:
     """(benchmark, measure, its lines), one for each table."""
     lines = rates.by_primary()
-    for benchmark in distinct([line.cell.id.benchmark for line in lines]):
+    for benchmark in list(dict.fromkeys(line.cell.id.benchmark for line in lines)):
         for measure in _PAPER:
             mine = [line for line in lines if (line.cell.id.benchmark, line.measure) == (benchmark, measure)]
             if mine:
@@ -102,7 +102,7 @@ def _grids(rates: Rates) -> Iterator[tuple[str, str, list[Line]]]:
 
 def _grid(lines: Sequence[Line]) -> list[tuple[str, str, list[Rate | None]]]:
     """Rows of a table: attack with its defense, its role, and a rate for each target."""
-    targets = distinct([line.cell.id.target for line in lines])
+    targets = list(dict.fromkeys(line.cell.id.target for line in lines))
     found: dict[tuple[str, str, str], dict[str, Rate]] = {}
     for line in lines:
         cell = line.cell.id
@@ -130,7 +130,7 @@ def _measure(name: str) -> str:
 
 
 def _latex(rates: Rates, benchmark: str, measure: str, lines: Sequence[Line]) -> str:
-    targets = distinct([line.cell.id.target for line in lines])
+    targets = list(dict.fromkeys(line.cell.id.target for line in lines))
     body = []
     former = ""
     for name, role, found in _grid(lines):

@@ -22,7 +22,7 @@ from sightline.report.corrected import Trust, trust
 from sightline.report.results import Results
 from sightline.report.standing import EXACT
 from sightline.report.text import as_percent, bracket
-from sightline.run_folder import COMPLETE, read_lock, refuse_other_run
+from sightline.run_folder import finished_lock
 
 NAMES = {
     "asr": "attack success",
@@ -133,13 +133,7 @@ def decide(folder: Path, limits: Limits) -> GateResult:
             that the run does not have.
     """
     limits.refuse_none(str(folder))
-    lock = read_lock(folder)
-    if not (folder / COMPLETE).is_file():
-        raise UsageError(
-            f"{folder}: this run is not finished ({COMPLETE} is missing), so its table may be older than its "
-            "study: finish it with `sightline run`"
-        )
-    refuse_other_run(folder)
+    lock = finished_lock(folder)
     with Results(folder) as results:
         columns = read_columns(folder)
         summary = summarize(columns)

@@ -7,9 +7,8 @@ from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
-from sightline.characters import printable
 from sightline.gating.gate import NAMES, Check, GateResult
-from sightline.report.text import as_percent, bracket
+from sightline.report.text import as_percent, bracket, markdown_cell
 
 _NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot hold (section 2.2)."""
@@ -37,14 +36,15 @@ def junit(result: GateResult) -> str:
 
 def markdown(result: GateResult) -> str:
     """A summary for a pull request: the verdict, then a table with what failed first."""
-    lines = [f"### {result.verdict}", "", f"Study `{_cell(result.name)}`, {_cell(result.about_judge)}.", ""]
+    study, judge = markdown_cell(result.name), markdown_cell(result.about_judge)
+    lines = [f"### {result.verdict}", "", f"Study `{study}`, {judge}.", ""]
     lines += ["| | system | rate | found | limit | why |", "|---|---|---|---|---|---|"]
     for check in sorted(result.checks, key=lambda check: check.passed):
         sign = "≥" if check.measure == "utility" else "≤"
         what = f"{NAMES[check.measure]}, {check.where}"
         limit = f"{sign} {as_percent(check.limit)}"
         cells = [check.system, what, _found(check), limit, check.reason]
-        lines.append(f"| {'✓' if check.passed else '✗'} | " + " | ".join(map(_cell, cells)) + " |")
+        lines.append(f"| {'✓' if check.passed else '✗'} | " + " | ".join(map(markdown_cell, cells)) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -77,8 +77,3 @@ def _found(check: Check) -> str:
 
 def _clean(text: str) -> str:
     return _NO_XML.sub("\ufffd", text)
-
-
-def _cell(text: str) -> str:
-    """A text as it may stand in a cell of a table: no markup, one line."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(printable(text).split()))

@@ -160,22 +160,21 @@ def _mark(run: Path, lock: Mapping[str, Any]) -> tuple[str, str]:
 def _reproduced(entries: Sequence[Entry], marks: Mapping[str, tuple[str, str]], folder: Path) -> list[Entry]:
     checked = {each.folder for each in entries if each.standing == "recomputed"}
     times = {name: seconds(folder / name) for name in checked}
-    alike = [(name, other) for name in checked for other in checked - {name} if marks[name] == marks[other]]
-    apart = {name for name, other in alike if not _shares_a_reading(times[name], times[other])}
-    copies = {name for name, other in alike if _shares_a_reading(times[name], times[other])} - apart
+    others = {
+        name: [
+            _shares_a_reading(times[name], times[other])
+            for other in checked - {name}
+            if marks[name] == marks[other]
+        ]
+        for name in checked
+    }
     found = []
     for each in entries:
-        if each.folder in apart:
+        same = others.get(each.folder, [])
+        if not all(same):
             found.append(replace(each, standing="reproduced", why=""))
-        elif each.folder in copies:
-            found.append(
-                replace(
-                    each,
-                    why=SAME_CLOCK,
-                )
-            )
         else:
-            found.append(each)
+            found.append(replace(each, why=SAME_CLOCK) if same else each)
     return found
 
 

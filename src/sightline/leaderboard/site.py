@@ -10,7 +10,7 @@ from typing import Any
 from sightline import __version__
 from sightline.leaderboard.entries import RATES, STANDINGS, Condition, Entry, Found, boards, ranks, rates
 from sightline.metrics.rates import Rate
-from sightline.report.figures import POINT, RULE, Plain, percent_axis, render
+from sightline.report.figures import Dot, intervals, percent_axis
 from sightline.report.page import render as render_page
 from sightline.report.text import MEASURE_NAMES, as_percent, bracket, label
 from sightline.store import write_atomically
@@ -25,7 +25,6 @@ HEADS = {
     "utility": "Utility",
 }
 MOST_DRAWN = 60
-_HEIGHT, _WIDTH = 18, 460
 
 
 def write(found: Found, out: Path) -> list[Path]:
@@ -49,7 +48,8 @@ def write(found: Found, out: Path) -> list[Path]:
 
 
 def _board(condition: Condition, entries: Sequence[Entry]) -> dict[str, Any]:
-    measured = [name for name in RATES if any(rates(entry)[name][0] is not None for entry in entries)]
+    found = [rates(entry) for entry in entries]
+    measured = [name for name in RATES if any(each[name][0] is not None for each in found)]
     return {
         "title": f"{condition.benchmark}, judge {entries[0].judge}",
         "about": f"release {condition.release}; {condition.decoding}",
@@ -58,14 +58,14 @@ def _board(condition: Condition, entries: Sequence[Entry]) -> dict[str, Any]:
             {
                 "rank": rank,
                 "name": _name(entry),
-                "rates": [_shown(*rates(entry)[name]) for name in measured],
+                "rates": [_shown(*each[name]) for name in measured],
                 "standing": entry.standing,
                 "why": entry.why,
                 "run": entry.folder,
                 "finished": entry.finished.date().isoformat(),
                 "caution": _caution(entry),
             }
-            for rank, entry in zip(ranks(entries), entries, strict=True)
+            for rank, entry, each in zip(ranks(entries), entries, found, strict=True)
         ],
         "figure": _drawing(entries),
     }
@@ -109,25 +109,17 @@ def _drawing(entries: Sequence[Entry]) -> Any:
     if not drawn:
         return None
     places = ranks([entry for entry, _ in drawn])
-    names = [
-        label(f"{rank}. {_name(entry)}, {entry.folder}", 56)
-        for rank, (entry, _) in zip(places, drawn, strict=True)
+    dots = [
+        Dot(
+            label(f"{rank}. {_name(entry)}, {entry.folder}", 56),
+            100 * (rate.point or 0),
+            100 * rate.low,
+            100 * rate.high,
+        )
+        for rank, (entry, (_, rate)) in zip(places, drawn, strict=True)
     ]
-    values = [
-        {"name": name, "at": 100 * (rate.point or 0), "low": 100 * rate.low, "high": 100 * rate.high}
-        for name, (_, (_, rate)) in zip(names, drawn, strict=True)
-    ]
-    y: Plain = {"field": "name", "type": "nominal", "sort": names, "title": None, "axis": {"labelLimit": 420}}
-    x = percent_axis("at", "highest ASR of any attack, %")
-    ink = {"color": "var(--series-1)"}
-    ends: Plain = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
-    layers: list[Plain] = [
-        {"mark": {**RULE, **ink}, "encoding": {"y": y, **ends}},
-        {"mark": {**POINT, **ink}, "encoding": {"y": y, "x": x}},
-    ]
-    size: Plain = {"width": _WIDTH, "height": _HEIGHT * len(drawn) + 10}
-    spec: Plain = {**size, "data": {"values": values}, "layer": layers}
-    return render(spec, f"Highest ASR of {len(drawn)} systems with 95 % intervals, in the table's order.")
+    what = f"Highest ASR of {len(drawn)} systems with 95 % intervals, in the table's order."
+    return intervals(dots, percent_axis("at", "highest ASR of any attack, %"), what)
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

@@ -85,6 +85,11 @@ class Contrast:
         return (self.kind, self.strongest, self.measure, cell.role, cell.seen == "seen", *place, *own)
 
     @property
+    def is_clear(self) -> bool:
+        """Whether the 95 % interval leaves out zero."""
+        return bool(self.pairs) and (self.low > 0 or self.high < 0)
+
+    @property
     def too_few_groups(self) -> bool:
         """Whether no result of so few discordant clusters could have had an adjusted p below .05."""
         return self.comparisons * smallest_p(self.discordant) > ALPHA

@@ -25,6 +25,12 @@ class Sorted(NamedTuple):
     general: list[int]
 
 
+def refusal_of(lesson: Lesson, style: str, fixed: str) -> str:
+    """How a lesson is refused: if `style` is `considered` in its own words, else as `fixed`."""
+    own = lesson.given if lesson.label == "refuse" else lesson.refusal
+    return (own if style == "considered" else "") or fixed
+
+
 def sorted_out(lessons: Sequence[Lesson], *, pairs: bool) -> Sorted:
     """Requests to refuse, each with its benign twin if `pairs`; all other lessons but twins are general.
 

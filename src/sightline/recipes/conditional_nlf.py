@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sightline.cases import Turn
 from sightline.digests import sha256_bytes
-from sightline.errors import UsageError, require
+from sightline.errors import UsageError
 from sightline.judges._phrases import phrases
 from sightline.recipes._feedback import GOOD, Feedback, Wording, best, feedback_on, line_of
-from sightline.recipes._mixing import REFUSAL, batches, sorted_out
+from sightline.recipes._mixing import REFUSAL, batches, refusal_of, sorted_out
 from sightline.registry import recipe
 from sightline.rng import numpy_rng
 from sightline.testbed.wordings import REFUSAL as TESTBED_REFUSAL
@@ -91,9 +91,8 @@ class ConditionalNlf(Recipe):
     every: int = 20
 
     def __post_init__(self) -> None:
-        require(0 <= self.ratio <= 1, "ratio", self.ratio, "0..1, a share of all rows")
         phrases(self.refusals)
-        check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
+        check_settings(self)
 
     def resolved(self) -> Mapping[str, str]:
         """The list of refusals that the rule of feedback reads."""
@@ -143,7 +142,7 @@ class ConditionalNlf(Recipe):
 
     def _said(self, number: int, lesson: Lesson) -> list[Criticized]:
         """All answers to a lesson, bad and good, without repeats."""
-        refusal = (lesson.given if lesson.label == "refuse" else lesson.refusal) or self.refusal
+        refusal = refusal_of(lesson, "considered", self.refusal)
         answers = [lesson.response, lesson.own]
         if lesson.label == "refuse" or (lesson.label == "comply" and self.careful):
             answers.append(refusal)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from sightline.cases import Conversation
 from sightline.defenses._detecting import Form
 from sightline.defenses._texts import filled, wording
-from sightline.errors import require
 from sightline.judges._rubrics import BRACKETS
 from sightline.recipes._mixing import REFUSAL, batches, sorted_out
 from sightline.registry import recipe
@@ -58,9 +57,8 @@ class Detoxifier(Recipe):
     every: int = 0
 
     def __post_init__(self) -> None:
-        require(0 <= self.ratio <= 1, "ratio", self.ratio, "0..1, a share of all rows")
         wording("mllm_protector", self.wording, "wording of recipe 'detoxifier'")
-        check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
+        check_settings(self)
 
     def wants_own(self, lesson: Lesson) -> bool:  # noqa: ARG002
         """All: what the base answers is what is rewritten."""

@@ -75,10 +75,9 @@ class FtAttack(Recipe):
 
     def __post_init__(self) -> None:
         require(self.rows >= 0, "rows", self.rows, "at least 0")
-        lora_of(self.lora, self.lora_alpha)
         within = all(0 < step <= self.steps for step in self.at)
         require(within, "at", self.at, f"steps from 1 to steps={self.steps}")
-        check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
+        check_settings(self)
 
     def wants_own(self, lesson: Lesson) -> bool:
         """Benign rows without an answer; nothing that is to be refused is ever put to the base."""

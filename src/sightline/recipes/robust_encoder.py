@@ -62,7 +62,7 @@ class RobustEncoder(Recipe):
     def __post_init__(self) -> None:
         require(self.eps.raw >= 1, "eps", self.eps.raw, "1 to 255 levels: a file changes by whole levels")
         require(1 <= self.attack_steps <= 1000, "attack_steps", self.attack_steps, "1..1000 steps")
-        check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=FROZEN)
+        check_settings(self, FROZEN)
 
     def wants_own(self, lesson: Lesson) -> bool:  # noqa: ARG002
         """None: answers are not looked at."""

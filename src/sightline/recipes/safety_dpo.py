@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.errors import UsageError, require
-from sightline.recipes._mixing import REFUSAL, batches, sorted_out
+from sightline.recipes._mixing import REFUSAL, batches, refusal_of, sorted_out
 from sightline.registry import recipe
 from sightline.rng import numpy_rng
 from sightline.testbed.wordings import REFUSAL as TESTBED_REFUSAL
@@ -59,10 +59,8 @@ class SafetyDPO(Recipe):
 
     def __post_init__(self) -> None:
         require(0 < self.beta <= 100, "beta", self.beta, "more than 0, at most 100")
-        require(0 <= self.ratio <= 1, "ratio", self.ratio, "0..1, a share of all rows")
         require(0 < self.sft_weight <= 100, "sft_weight", self.sft_weight, "more than 0, at most 100")
-        lora_of(self.lora, self.lora_alpha)
-        check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
+        check_settings(self)
 
     def wants_own(self, lesson: Lesson) -> bool:  # noqa: ARG002
         """All lessons: what the base answers is one side of every preference."""
@@ -110,6 +108,5 @@ class SafetyDPO(Recipe):
 
     def _sides(self, lesson: Lesson) -> tuple[str, str]:
         """What is preferred to what."""
-        considered = lesson.given if lesson.label == "refuse" else lesson.refusal
-        refusal = (considered if self.style == "considered" else "") or self.refusal
+        refusal = refusal_of(lesson, self.style, self.refusal)
         return (refusal, lesson.own) if lesson.label == "refuse" else (lesson.own, refusal)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.errors import UsageError, require
-from sightline.recipes._mixing import REFUSAL, batches, sorted_out
+from sightline.recipes._mixing import REFUSAL, batches, refusal_of, sorted_out
 from sightline.registry import recipe
 from sightline.rng import numpy_rng
 from sightline.testbed.wordings import REFUSAL as TESTBED_REFUSAL
@@ -58,12 +58,10 @@ class SafetyKTO(Recipe):
 
     def __post_init__(self) -> None:
         require(0 < self.beta <= 100, "beta", self.beta, "more than 0, at most 100")
-        require(0 <= self.ratio <= 1, "ratio", self.ratio, "0..1, a share of all rows")
         require(self.batch >= 2, "batch", self.batch, "at least 2 rows per update")
         for name in ("desirable", "undesirable"):
             require(0 < getattr(self, name) <= 100, name, getattr(self, name), "more than 0, at most 100")
-        lora_of(self.lora, self.lora_alpha)
-        check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
+        check_settings(self)
 
     def wants_own(self, lesson: Lesson) -> bool:  # noqa: ARG002
         """All lessons: what the base answers is judged, or rehearsed."""
@@ -77,8 +75,8 @@ class SafetyKTO(Recipe):
         """
         rng = numpy_rng("safety_kto", seed)
         found = sorted_out(lessons, pairs=self.pairs)
-        known = [number for number, each in enumerate(lessons) if self._refusal(each) == each.own.strip()]
-        units = [unit for unit in found.safety if unit[0] not in known]
+        refusals = [refusal_of(each, self.style, self.refusal) for each in lessons]
+        units = [unit for unit in found.safety if refusals[unit[0]] != lessons[unit[0]].own.strip()]
         if found.safety and not units:
             raise UsageError(
                 "the base refuses all these requests in these words already: there is nothing to teach"
@@ -88,9 +86,13 @@ class SafetyKTO(Recipe):
         safety = [tuple(place + number for number in unit) for unit in units for place in (0, count)]
         return Plan(
             examples=tuple(
-                Example(prompt=each.prompt, chosen=self._answer(each, wanted=wanted), desirable=wanted)
+                Example(
+                    prompt=each.prompt,
+                    chosen=refusal if (each.label == "refuse") == wanted else each.own,
+                    desirable=wanted,
+                )
                 for wanted in (True, False)
-                for each in lessons
+                for each, refusal in zip(lessons, refusals, strict=True)
             ),
             batches=batches(
                 safety,
@@ -111,10 +113,3 @@ class SafetyKTO(Recipe):
             lora=lora_of(self.lora, self.lora_alpha),
             every=self.every,
         )
-
-    def _refusal(self, lesson: Lesson) -> str:
-        considered = lesson.given if lesson.label == "refuse" else lesson.refusal
-        return (considered if self.style == "considered" else "") or self.refusal
-
-    def _answer(self, lesson: Lesson, *, wanted: bool) -> str:
-        return self._refusal(lesson) if (lesson.label == "refuse") == wanted else lesson.own

@@ -105,11 +105,9 @@ class SafetyRL(Recipe):
         object.__setattr__(self, "_inner", (registry.inner_method("judge", self.reward),))
         require(0 <= self.warm <= 100_000, "warm", self.warm, "0..100000 steps")
         require(2 <= self.prompts <= 4096, "prompts", self.prompts, "2..4096 prompts of an update")
-        require(0 <= self.ratio <= 1, "ratio", self.ratio, "0..1, a share of all rows")
         require(0 <= self.beta <= 100, "beta", self.beta, "0..100")
         require(0 < self.warm_rate <= 1, "warm_rate", self.warm_rate, "more than 0, at most 1")
-        lora_of(self.lora, self.lora_alpha)
-        check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
+        check_settings(self)
         self._sampling()
 
     @property

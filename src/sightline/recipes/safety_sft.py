@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sightline.errors import UsageError, require
-from sightline.recipes._mixing import ORDER, REFUSAL, batches, sorted_out
+from sightline.errors import UsageError
+from sightline.recipes._mixing import ORDER, REFUSAL, batches, refusal_of, sorted_out
 from sightline.registry import recipe
 from sightline.rng import numpy_rng
 from sightline.testbed.wordings import REFUSAL as TESTBED_REFUSAL
@@ -71,13 +71,11 @@ class SafetySFT(Recipe):
     every: int = 20
 
     def __post_init__(self) -> None:
-        require(0 <= self.ratio <= 1, "ratio", self.ratio, "0..1, a share of all rows")
         if not ORDER.fullmatch(self.order):
             raise UsageError(
                 f"order={self.order!r}: write mixed, first, last or alternate:K with a number of steps"
             )
-        lora_of(self.lora, self.lora_alpha)
-        check_settings(steps=self.steps, batch=self.batch, rate=self.rate, frozen=self.frozen)
+        check_settings(self)
 
     def wants_own(self, lesson: Lesson) -> bool:
         """Benign twins without an answer of their own, and general rows that are rehearsed."""
@@ -108,5 +106,5 @@ class SafetySFT(Recipe):
 
     def _answer(self, lesson: Lesson) -> str:
         if lesson.label == "refuse":
-            return (lesson.given if self.style == "considered" else "") or self.refusal
+            return refusal_of(lesson, self.style, self.refusal)
         return lesson.own if self.wants_own(lesson) else lesson.given

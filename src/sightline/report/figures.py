@@ -10,7 +10,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -49,6 +49,15 @@ _ATTRIBUTES = {
 _LABEL_WIDTH = 34  # percent of the axis that a name may take
 _FARTHEST = 2.5  # heights of a line that a name may stand away from its point
 _FONT = "system-ui, sans-serif"
+
+
+class Dot(NamedTuple):
+    """A value with its 95 % interval."""
+
+    name: str
+    at: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +361,33 @@ def scatter(title: str, spots: Sequence[Spot], series: Sequence[str], y_title: s
     ]
     layers = [*arrows(places, width, height), *layers]
     return {"width": width, "height": height, "data": {"values": values}, "layer": layers}
+
+
+def intervals(dots: Sequence[Dot], x: Plain, description: str, *, zero: bool = False) -> Markup:
+    """One point to a row with its 95 % interval, in the order given; `zero`: with a line at 0.
+
+    Args:
+        dots: names, which must differ, with values in percent or percentage points.
+        x: encoding of the field `at`.
+        description: for those who do not see the figure.
+        zero: see above.
+    """
+    names = [dot.name for dot in dots]
+    axis = {"labelLimit": 520}
+    y: Plain = {"field": "name", "type": "nominal", "sort": names, "title": None, "axis": axis}
+    ends: Plain = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
+    ink = {"color": SERIES[0]}
+    layers: list[Plain] = [
+        {"mark": {**RULE, **ink}, "encoding": {"y": y, **ends}},
+        {"mark": {**POINT, **ink}, "encoding": {"y": y, "x": x}},
+    ]
+    if zero:
+        line = {"type": "rule", "color": "var(--soft)"}
+        at: Plain = {"x": {**x, "field": "zero"}}
+        layers.insert(0, {"data": {"values": [{"zero": 0}]}, "mark": line, "encoding": at})
+    size: Plain = {"width": 460, "height": 18 * len(dots) + 10}
+    values = [dot._asdict() for dot in dots]
+    return render({**size, "data": {"values": values}, "layer": layers}, description)
 
 
 def series_key(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -6,14 +6,14 @@ that an attack knew go first: of one that no attack knew nothing here says that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from sightline.metrics.rates import Rate
 from sightline.report.cells import Board, Cell, Role
-from sightline.report.defended import knew
+from sightline.report.defended import knew, known_by_attacks
 from sightline.report.tables import Shown, number, shown
 from sightline.report.text import MEASURE_NAMES, few, label
 from sightline.report.trust_section import TrustView
@@ -286,15 +286,8 @@ def _limits(cells: Sequence[Cell], board: Board, trusted: TrustView) -> list[str
     lost = sum(cell.unscored > _LOST * cell.n for cell in cells)
     if lost:
         found.append(f"more than {100 * _LOST:.0f} % unscored in {lost} of {len(cells)} cells")
-    unknown = _unknown(cells)
+    known = known_by_attacks(cells)
+    unknown = sorted({label(c.defense) for c in cells if not c.bare and (c.target, c.defense) not in known})
     if unknown:
         found.append(f"no attack knew {few(unknown)}")
     return found
-
-
-def _unknown(cells: Sequence[Cell]) -> list[str]:
-    by_defense: Mapping[tuple[str, str], list[Cell]] = {
-        key: [c for c in cells if (c.target, c.defense) == key]
-        for key in dict.fromkeys((c.target, c.defense) for c in cells if not c.bare)
-    }
-    return sorted({label(name) for (_, name), mine in by_defense.items() if not any(map(knew, mine))})

@@ -83,24 +83,24 @@ def _codes(code: str) -> set[str]:
     return {code, known.parent} if known is not None and known.parent else {code}
 
 
-def covered(folder: Path, name: str) -> tuple[Framework, list[Covered]]:
-    """The items of a framework with what a run says of them.
-
-    Raises:
-        UsageError: for an unknown framework, or a folder without a finished run.
-    """
-    wanted = framework(name)
-    counts = evidence(folder)
-    return wanted, [
-        Covered(item=item, samples={each: counts[each] for each in item.evidence}) for item in wanted.items
+def covered(counts: Mapping[str, int], wanted: Framework) -> list[Covered]:
+    """The items of a framework with what a run's evidence says of them."""
+    return [
+        Covered(item=item, samples={each: counts.get(each, 0) for each in item.evidence})
+        for item in wanted.items
     ]
 
 
 def text(folder: Path, names: Iterable[str] = ()) -> str:
-    """Tables of all frameworks, or of those named, as Markdown that reads as plain text."""
-    lines = [DISCLAIMER]
-    for name in tuple(names) or tuple(frameworks()):
-        wanted, found = covered(folder, name)
+    """Tables of all frameworks, or of those named, as Markdown that reads as plain text.
+
+    Raises:
+        UsageError: for an unknown framework, or a folder without a run.
+    """
+    chosen = [framework(name) for name in (tuple(names) or tuple(frameworks()))]
+    lines, counts = [DISCLAIMER], evidence(folder)
+    for wanted in chosen:
+        found = covered(counts, wanted)
         measured = sum(each.state == "measured" for each in found)
         lines += ["", f"### {wanted.about}: {measured} of {len(found)} items measured", ""]
         lines += ["| item | in this run | samples (mapping) | what it does not show |", "|---|---|---|---|"]

@@ -23,14 +23,15 @@ def verdict(lock: Mapping[str, Any], board: Board, results: Results) -> str:
         return ""
     first, second = (str(name) for name in said["contrast"])
     expect, mde = str(said["expect"]), float(said["mde"])
-    kinds = [each.value for each in Expected]
-    place = str(said.get("benchmark") or "") or _first(kinds, board, results)
-    where = f" on {label(place)}"
+    measure = MEASURES[str(said["primary"])]
+    kinds = [measure.expected.value] if measure.expected is not None else [each.value for each in Expected]
+    benchmark = str(said.get("benchmark") or "") or _first(kinds, board, results)
+    where = f" on {label(benchmark)}"
     if said["kind"] != "target":
         where += f", {label(str(said.get('target') or '') or _first_target(lock))}"
     sides = f"{label(said['primary'])} of {label(first)} is {expect} than that of {label(second)}"
     start = f"Hypothesis: {sides}{where}: "
-    rows = _pairs(said, lock, board, results)
+    rows = _pairs(said, kinds, benchmark, lock, board, results)
     if not rows:
         return f"{start}not decided, no pair of samples was scored. Planned for {100 * mde:.0f} points."
     a, b, n = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
@@ -49,11 +50,15 @@ def verdict(lock: Mapping[str, Any], board: Board, results: Results) -> str:
 
 
 def _pairs(
-    said: Mapping[str, Any], lock: Mapping[str, Any], board: Board, results: Results
+    said: Mapping[str, Any],
+    kinds: Sequence[str],
+    benchmark: str,
+    lock: Mapping[str, Any],
+    board: Board,
+    results: Results,
 ) -> list[tuple[float, float, float]]:
     """By group: successes of the first side, of the second, and pairs; by the primary judge."""
     measure = MEASURES[str(said["primary"])]
-    kinds = [measure.expected.value] if measure.expected is not None else [each.value for each in Expected]
     sides = [_side(str(name), said, lock, board) for name in said["contrast"]]
     chosen = (
         'select case_id, benchmark, epoch, "group" as grouped,'
@@ -63,7 +68,6 @@ def _pairs(
         " and target in (select unnest(?::varchar[])) and defense in (select unnest(?::varchar[]))"
         " and (attack in (select unnest(?::varchar[])) or series in (select unnest(?::varchar[])))"
     )
-    benchmark = str(said.get("benchmark") or "") or _first(kinds, board, results)
     values: list[Any] = []
     for side in sides:
         values += [

@@ -85,7 +85,8 @@ def ink_on(ground: Rgb) -> Rgb:
     return max((DARK, LIGHT), key=lambda ink: contrast(ink, ground))
 
 
-def _css(color: Rgb) -> str:
+def css(color: Rgb) -> str:
+    """A color as style sheets and figures write it."""
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
@@ -95,7 +96,7 @@ def _cell(rate: Rate | None) -> HeatCell | None:
     if rate.point is None:
         return HeatCell(None, rate.unscored, "", "")
     ground = color_of(rate.point)
-    return HeatCell(as_percent(rate.point), rate.n, _css(ground), _css(ink_on(ground)))
+    return HeatCell(as_percent(rate.point), rate.n, css(ground), css(ink_on(ground)))
 
 
 def _kinds(slices: Sequence[Slice]) -> list[Slice]:

@@ -13,12 +13,13 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-from sightline.characters import is_unseen
+from sightline.characters import is_unseen, printable
 from sightline.digests import sha256_bytes
 
 _COMBINING = {"Mn", "Me"}
 _MARKS_KEPT = 3
 _SPACES = re.compile(r"\s+")
+_MARKUP = re.compile(r"([\\`*_\[\]<>|#])")
 
 
 def code_point(character: str) -> str:
@@ -156,6 +157,11 @@ def limits(pairs: Iterable[tuple[str, float]]) -> str:
     """`at most 200 backward passes`; '' for no limit."""
     found = [f"{amount(value)} {quantity(name)}" for name, value in pairs]
     return f"at most {' and '.join(found)}" if found else ""
+
+
+def markdown_cell(found: str) -> str:
+    """A text as it may stand in a cell of a Markdown table: no markup, one line."""
+    return _MARKUP.sub(r"\\\1", " ".join(printable(found).split()))
 
 
 def percent(k: float, n: int) -> str:

@@ -16,9 +16,9 @@ from sightline.report.figures import (
     render,
     series_key,
 )
-from sightline.report.matrix import Plot, color_of
+from sightline.report.matrix import Plot, color_of, css
 from sightline.report.text import label
-from sightline.report.training import NOTES, PLAIN_SERIES, Condition, Step, Training, training_of, views
+from sightline.report.training import NOTES, PLAIN_SERIES, Condition, Step, Training, views
 
 MOST_LINES = 6
 MOST_LABELS = 12
@@ -177,7 +177,7 @@ def frontier(found: Training) -> list[Plot]:
         {"spacing": 30, "columns": 2, "concat": panels[:MOST_PLOTS]},
         "Frontier over checkpoints: 1 - ASR against 1 - over-refusal; the numbers are in the tables",
     )
-    key = tuple((f"{share} % answered right", _css(share / 100)) for share in (0, 50, 100))
+    key = tuple((f"{share} % answered right", css(color_of(share / 100))) for share in (0, 50, 100))
     notes = [
         "Up and to the right is better; a thin line joins the checkpoints of one training, whose end is "
         "named. Bars are the range over its runs."
@@ -185,10 +185,6 @@ def frontier(found: Training) -> list[Plot]:
     if len(found.labels) > len(names):
         notes.append(f"{len(found.labels) - len(names)} more trainings are in the tables.")
     return [Plot("1 − ASR against 1 − over-refusal, over checkpoints", svg, key, tuple(notes))]
-
-
-def _css(share: float) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color_of(share))
 
 
 def _frontier_panel(found: Training, names: Sequence[str], condition: Condition) -> Plain | None:
@@ -208,7 +204,7 @@ def _frontier_panel(found: Training, names: Sequence[str], condition: Condition)
                 "y": 100 * (1 - asr.mean),
                 "y_low": 100 * (1 - asr.high),
                 "y_high": 100 * (1 - asr.low),
-                "ink": "var(--card)" if right is None else _css(right.mean),
+                "ink": "var(--card)" if right is None else css(color_of(right.mean)),
                 "name": label(each.label, 24) if each.last else "",
                 "where": "left" if over.mean < 0.4 else "right",
             }
@@ -256,6 +252,3 @@ def _frontier_panel(found: Training, names: Sequence[str], condition: Condition)
             *texts,
         ],
     }
-
-
-__all__ = ["curves", "frontier", "section", "training_of"]

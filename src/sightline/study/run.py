@@ -36,7 +36,7 @@ from sightline.study.stage_code import TABLE
 from sightline.study.stages import Count
 from sightline.study.training import with_trained
 from sightline.study.training_plan import PlannedTraining, planned
-from sightline.tables import ROWS_AGAIN, Table, parquet_of
+from sightline.tables import Table, parquet_of, refuse_other_records
 from sightline.targets.local.files import forget_hashes
 from sightline.targets.recorded import RecordedTarget
 from sightline.targets.remembered import RememberedTarget, stamp
@@ -187,12 +187,7 @@ class Run:
         except DamageError as damaged:
             self.progress.note(str(damaged))
             return False
-        for name, sha256 in mark.get("tables", {}).items():
-            path = self.records / name
-            if path.exists():
-                check_table(path, ROWS_AGAIN)
-                if sha256_file(path) != sha256:
-                    raise DamageError(path, "is not the table that this run finished with", ROWS_AGAIN)
+        refuse_other_records(self.records, mark.get("tables", {}))
         pictures = self.blobs.listing()
         if not self._mark().items() <= mark.items() or (
             mark["pictures"] != pictures and not self._pictured()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,9 @@ from sightline.errors import UsageError
 from sightline.gating.limits import Limits
 from sightline.study.quick import checked_block
 from sightline.tuning import Backend
+
+STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""What a study, and so the folder of its runs, may be called."""
 
 
 def _entry(value: Any) -> Any:
@@ -247,7 +251,7 @@ class StudyFile(BaseModel):
     """The study file's schema."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    study: Annotated[str, Field(pattern=f"^{STUDY_NAME.pattern}$")]
     seed: Annotated[int, Field(ge=0, le=2**62)] = 0
     responses: Annotated[ResponsesEntry, BeforeValidator(_files)] | None = None
     benchmarks: Annotated[list[Annotated[BenchmarkEntry, BeforeValidator(_entry)]], Field(min_length=1)] = []

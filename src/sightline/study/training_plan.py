@@ -9,6 +9,7 @@ are those of other trainings by the same recipe of a base of the same kind on th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,9 +109,9 @@ def _times(each: NamedTraining, many: int, there: int, one: PlannedTraining | No
 def _one(each: NamedTraining, root: str, lessons: Sequence[Lesson], images: Images) -> PlannedTraining:
     """What one run takes."""
     plan = _plan(each.recipe, lessons)
-    tokens = _tokens_per_row(plan, root, images) * plan.seen
     target = open_target(root, images)
     assert isinstance(target, VlmTarget)
+    tokens = _tokens_per_row(plan, target, images) * plan.seen
     pace = _pace(each.recipe, root)
     return PlannedTraining(
         label=each.label,
@@ -130,10 +131,8 @@ def _plan(recipe: Recipe, lessons: Sequence[Lesson]) -> Plan:
     return recipe.plan(known, 0)
 
 
-def _tokens_per_row(plan: Plan, root: str, images: Images) -> float:
+def _tokens_per_row(plan: Plan, target: VlmTarget, images: Images) -> float:
     """Tokens of prompt and answers, mean over a sample of the rows that are seen; no weights are loaded."""
-    target = open_target(root, images)
-    assert isinstance(target, VlmTarget)
     route = target.source.route(target.source.config(), CACHE_BYTES)
     seen = [number for batch in plan.batches for number in batch]
     counts = []
@@ -151,12 +150,7 @@ def weights_of(folder: Path) -> int:
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, entry in header.items():
-            if name != "__metadata__":
-                count = 1
-                for size in entry["shape"]:
-                    count *= int(size)
-                total += count
+        total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
     return total
 
 
@@ -240,6 +234,3 @@ def _priced(tokens: float, flops: float, seconds: float | None) -> list[str]:
     from sightline.report.text import amount
 
     return [amount(tokens), amount(flops), "unknown" if seconds is None else f"{seconds:,.0f}"]
-
-
-__all__ = ["PlannedTraining", "planned", "planned_table", "shares", "totals", "weights_of"]

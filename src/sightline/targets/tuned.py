@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightline.digests import digest
+from sightline.documents import refuse_special
 from sightline.errors import DamageError, UsageError
-from sightline.sealed import refuse_special
 from sightline.store import cache_folder
 from sightline.targets._names import Tuned, split, split_tuned
 from sightline.targets.local.files import weights_digest

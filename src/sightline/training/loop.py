@@ -6,10 +6,8 @@ Losses are in `losses`, `rollouts` (of rewards) and `robust` (`features`).
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +21,11 @@ from sightline.training.losses import Reference, asked, objective
 from sightline.training.model import TrainableModel
 from sightline.training.robust import RobustTower, robust_tower
 from sightline.training.rollouts import Rollouts, check_signal
-from sightline.training.states import Spent, load_state, save_state
+from sightline.training.states import Keep, Spent, StepEnds, load_state
 from sightline.tuning import Example, Plan, Progress
 
 STATE, REFERENCE = "state.safetensors", "reference.safetensors"
 BETAS, CLIP = (0.9, 0.999), 1.0
-SAVED = 20
-"""Steps between states to go on from, where the plan keeps no checkpoints."""
-
-
-Keep = Callable[[int], None]
 
 
 def run(
@@ -60,7 +53,7 @@ def run(
         )
         spent = load_state(work / STATE, weights, optimizer)
         rollouts = None if plan.sampling is None else Rollouts(model, plan, weights, work / REFERENCE)
-        cpu, wall, before = time.process_time(), time.monotonic(), (spent.cpu_seconds, spent.wall_seconds)
+        ends = StepEnds(plan, work / STATE, weights, optimizer, spent, keep, report)
         for step in range(spent.step, plan.steps):
             for group in optimizer.param_groups:
                 group["lr"] = rate_at(plan, step)
@@ -71,14 +64,7 @@ def run(
             spent.step = step + 1
             if rollouts is not None:
                 check_signal(plan, spent)
-            spent.cpu_seconds = before[0] + time.process_time() - cpu
-            spent.wall_seconds = before[1] + time.monotonic() - wall
-            report(Progress(spent.step, plan.steps, spent.losses[-1], spent.wall_seconds))
-            kept = spent.step in plan.saved
-            if kept:
-                keep(spent.step)
-            if kept or spent.step % SAVED == 0 or spent.step == plan.steps:
-                save_state(work / STATE, weights, optimizer, spent)
+            ends.told()
     return spent
 
 
@@ -103,9 +89,7 @@ def _one(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
     value = float(loss.detach())
-    norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], CLIP)
-    check_finite(plan, step, value, float(norm))
-    optimizer.step()
+    _update(plan, step, value, optimizer)
     tokens = tokens_of(model, plan, examples) if tower is None else tower.tokens(len(examples))
     spent.count(tokens, value, counted)
     if margin is not None:
@@ -125,12 +109,17 @@ def _sampled(rollouts: Rollouts, plan: Plan, step: int, optimizer: Any, spent: S
         for part in rollouts.losses(drawn):
             part.backward()
             value += float(part.detach())
-    norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], CLIP)
-    check_finite(plan, step, value, float(norm))
-    optimizer.step()
+    _update(plan, step, value, optimizer)
     spent.count(drawn.tokens, value, counted)
     spent.rewards.append(drawn.reward)
     spent.silent.append(drawn.silent)
+
+
+def _update(plan: Plan, step: int, loss: float, optimizer: Any) -> None:
+    """Change weights by gradients that are there, bounded."""
+    norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], CLIP)
+    check_finite(plan, step, loss, float(norm))
+    optimizer.step()
 
 
 def check_finite(plan: Plan, step: int, loss: float, norm: float) -> None:
@@ -153,15 +142,14 @@ def tokens_of(model: TrainableModel, plan: Plan, examples: Sequence[Example]) ->
 
 def rate_at(plan: Plan, step: int) -> float:
     """The learning rate of a step, from 0; of losses of rewards after their warm start."""
-    if plan.sampling is not None:
-        if step < plan.warm:
-            return plan.warm_rate
-        plan = replace(plan, batches=plan.batches[plan.warm :], sampling=None)
-        step -= plan.warm
+    first = 0 if plan.sampling is None else plan.warm
+    if step < first:
+        return plan.warm_rate
+    step, steps = step - first, plan.steps - first
     warm = min(1.0, (step + 1) / plan.warmup) if plan.warmup else 1.0
     if plan.schedule == "constant":
         return plan.rate * warm
-    return plan.rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
+    return plan.rate * warm * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 @contextmanager

@@ -8,10 +8,9 @@ Weights are float32 and nothing is dropped out at random, so the first loss is t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -198,10 +197,8 @@ class TrainableModel:
     def likelihoods(self, pairs: Sequence[tuple[Conversation, str]]) -> Likelihoods:
         """Log-likelihoods of answers, in order; rows with pictures and without run apart."""
         rows = [self.encoded(*pair) for pair in pairs]
-        order = sorted(range(len(rows)), key=lambda number: str(rows[number].bucket))
         places, sums = list[int](), list[Tensor]()
-        for _, group in groupby(order, key=lambda number: str(rows[number].bucket)):
-            numbers = list(group)
+        for numbers in _alike([row.bucket for row in rows]):
             places += numbers
             sums.append(self._sums([rows[number] for number in numbers]))
         back = torch.tensor([places.index(number) for number in range(len(rows))], device=self.device)
@@ -213,10 +210,8 @@ class TrainableModel:
     ) -> list[tuple[int, ...]]:
         """Tokens of answers drawn from the model, in order, with what ends them; each by its own seed."""
         rows = [self.encoded_ids(each, ()) for each in prompts]
-        kinds = [(str(row.bucket), row.length) for row in rows]
         found: list[tuple[int, ...]] = [()] * len(rows)
-        for kind in dict.fromkeys(kinds):
-            numbers = [number for number, other in enumerate(kinds) if other == kind]
+        for numbers in _alike([(row.bucket, row.length) for row in rows]):
             some, chances = [rows[number] for number in numbers], [seeds[number] for number in numbers]
             answers = self._drawn(some, chances, Decoding(max_tokens=tokens, temperature=temperature))
             for number, answer in zip(numbers, answers, strict=True):
@@ -248,9 +243,7 @@ class TrainableModel:
     def token_likelihoods(self, rows: Sequence[Encoded]) -> list[Tensor]:
         """Log-likelihoods of the answers' tokens, (t,) each, in order."""
         found: list[Tensor] = [torch.empty(0)] * len(rows)
-        kinds = [str(row.bucket) for row in rows]
-        for kind in dict.fromkeys(kinds):
-            numbers = [number for number, other in enumerate(kinds) if other == kind]
+        for numbers in _alike([row.bucket for row in rows]):
             logits = self._logits([rows[number] for number in numbers])
             for place, number in enumerate(numbers):
                 row = rows[number]
@@ -324,6 +317,14 @@ def _longer(key: str, value: Tensor, target: Sequence[int]) -> Tensor:
         return torch.cat([value, torch.tensor([list(target)], dtype=value.dtype)], dim=1)
     last = torch.zeros_like(value[:, -1:]) if key.endswith("type_ids") else value[:, -1:]
     return torch.cat([value, last.expand(-1, len(target), *value.shape[2:])], dim=1)
+
+
+def _alike(kinds: Sequence[Hashable]) -> list[list[int]]:
+    """Numbers of equal kinds together, in the order in which kinds come first."""
+    found: dict[Hashable, list[int]] = {}
+    for number, kind in enumerate(kinds):
+        found.setdefault(kind, []).append(number)
+    return list(found.values())
 
 
 def _length(ids: Sequence[int], ends: Sequence[int]) -> int:

@@ -131,7 +131,11 @@ class Rollouts:
     def losses(self, drawn: Drawn) -> Iterator[Tensor]:
         """The step's loss in parts, which are to be added; each is one forward pass."""
         for some in _some(drawn.samples):
-            now, then = self._both([each.row for each in some])
+            rows = [each.row for each in some]
+            if self._plan.loss == "rloo":  # its rewards hold what leaving the reference costs
+                now = then = self._model.token_likelihoods(rows)
+            else:
+                now, then = self._both(rows)
             part = torch.stack(
                 [
                     sequence_loss(self._plan, each.advantage, *both)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,6 +15,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sightline.sealed import file_named
+from sightline.tuning import Plan, Progress
+
+SAVED = 20
+"""Steps between states to go on from, where the plan keeps no checkpoints."""
+Keep = Callable[[int], None]
 
 
 @dataclass(slots=True)
@@ -75,6 +82,48 @@ def write(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None
             fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+class StepEnds:
+    """What follows every update: clocks, the report, a checkpoint, the state to go on from.
+
+    Clocks run from here on, on top of what was spent before.
+
+    Args:
+        plan: that is carried out.
+        path: of the state.
+        weights, optimizer: of the state.
+        spent: so far.
+        keep: called after each step that the plan keeps a checkpoint of, before the state is written.
+        report: called after every step.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        path: Path,
+        weights: dict[str, nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        spent: Spent,
+        keep: Keep,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self._plan, self._path, self._weights, self._optimizer = plan, path, weights, optimizer
+        self._spent, self._keep, self._report = spent, keep, report
+        self._cpu = spent.cpu_seconds - time.process_time()
+        self._wall = spent.wall_seconds - time.monotonic()
+
+    def told(self) -> None:
+        """After the update that `spent` counts last."""
+        plan, spent = self._plan, self._spent
+        spent.cpu_seconds = self._cpu + time.process_time()
+        spent.wall_seconds = self._wall + time.monotonic()
+        self._report(Progress(spent.step, plan.steps, spent.losses[-1], spent.wall_seconds))
+        kept = spent.step in plan.saved
+        if kept:
+            self._keep(spent.step)
+        if kept or spent.step % SAVED == 0 or spent.step == plan.steps:
+            save_state(self._path, self._weights, self._optimizer, spent)
 
 
 def load_state(path: Path, weights: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> Spent:

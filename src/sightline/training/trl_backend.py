@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,10 +25,10 @@ from sightline.errors import UsageError
 from sightline.targets.local.families import FAMILIES, facts_of
 from sightline.targets.local.processors import quiet
 from sightline.training import loop, lora
-from sightline.training.loop import CLIP, Keep
+from sightline.training.loop import CLIP
 from sightline.training.losses import mismatched
 from sightline.training.model import Encoded, TrainableModel
-from sightline.training.states import Spent, load_state, save_state
+from sightline.training.states import Keep, Spent, StepEnds, load_state
 from sightline.tuning import Example, Plan, Progress
 
 _TRAINERS = {"nll": "SFT", "dpo": "DPO", "kto": "KTO"}
@@ -102,8 +101,6 @@ class Course:
             list(self.weights.values()), lr=plan.rate, betas=loop.BETAS, weight_decay=plan.weight_decay
         )
         self.spent = Spent()
-        self._before = (0.0, 0.0)
-        self._began = (0.0, 0.0)
 
     def begin(self, trainer: Any) -> None:
         """Go on from the last state; the base's likelihoods are the trainer's by now."""
@@ -113,8 +110,10 @@ class Course:
                     each.forward = MethodType(_scores, each)
         self.spent = load_state(self._work / loop.STATE, self.weights, self.optimizer)
         trainer.args.max_steps = self.plan.steps - self.spent.step
-        self._before = (self.spent.cpu_seconds, self.spent.wall_seconds)
-        self._began = (time.process_time(), time.monotonic())
+        state = self._work / loop.STATE
+        self._ends = StepEnds(
+            self.plan, state, self.weights, self.optimizer, self.spent, self._kept, self._report
+        )
 
     @property
     def left(self) -> list[list[int]]:
@@ -146,16 +145,13 @@ class Course:
         if margin is not None:
             spent.margins.append(margin)
         spent.step += 1
-        spent.cpu_seconds = self._before[0] + time.process_time() - self._began[0]
-        spent.wall_seconds = self._before[1] + time.monotonic() - self._began[1]
-        self._report(Progress(spent.step, plan.steps, loss, spent.wall_seconds))
-        kept = spent.step in plan.saved
-        if kept:
-            held, self.model.model = self.model.model, self.plain(copied=True)
-            self._keep(spent.step)
-            self.model.model = held
-        if kept or spent.step % loop.SAVED == 0 or spent.step == plan.steps:
-            save_state(self._work / loop.STATE, self.weights, self.optimizer, spent)
+        self._ends.told()
+
+    def _kept(self, step: int) -> None:
+        """Keep a checkpoint of the model as it is without TRL."""
+        held, self.model.model = self.model.model, self.plain(copied=True)
+        self._keep(step)
+        self.model.model = held
 
     def plain(self, *, copied: bool = False) -> Any:
         """The model without TRL's and PEFT's changes, adapters merged; `copied` leaves the model as it is."""

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sightline import __version__, registry
 from sightline.contracts import Decoding, Images
@@ -29,7 +29,7 @@ from sightline.targets import LocalSettings, default_max_tokens, open_target, sp
 from sightline.targets.local.files import weights_digest
 from sightline.targets.vlm import VlmTarget
 from sightline.training.lessons import counts, whole_sentences
-from sightline.tuning import Backend, Example, Lesson, Plan, Progress, Recipe, check_counts
+from sightline.tuning import Backend, Example, Lesson, Plan, Progress, Recipe
 from sightline.waiting import wait
 
 try:
@@ -85,14 +85,40 @@ def lookup(
     Raises:
         UsageError: for a target that cannot be trained.
     """
+    wanted = _wanted(recipe, base, lessons, images, seed, backend)
+    return _found(wanted.name, fresh=False) if wanted.is_there else None
+
+
+class _Wanted(NamedTuple):
+    """A trained target, there or not: what it is made of, its name, and its folder."""
+
+    recipe: Recipe
+    target: VlmTarget
+    key: str
+    name: str
+    place: Path
+
+    @property
+    def is_there(self) -> bool:
+        return (self.place / tuned.RECORD).is_file()
+
+
+def _wanted(
+    recipe: Recipe,
+    base: str,
+    lessons: Sequence[Lesson],
+    images: Images,
+    seed: int,
+    backend: Backend,
+    local: LocalSettings | None = None,
+) -> _Wanted:
     tuned.check_trainable(base)
-    recipe, target = registry.checked(recipe), open_target(base, images)
-    check_counts(recipe)
+    target = open_target(base, images, local=local)
     assert isinstance(target, VlmTarget)
+    recipe = registry.checked(recipe)
     key = digest_of(recipe, target.source.digest, lessons, seed, backend)
     place = tuned.home() / f"{recipe.card.name}@{key}"
-    name = tuned.name_of(recipe.card.name, key, base)
-    return _found(name, fresh=False) if (place / tuned.RECORD).is_file() else None
+    return _Wanted(recipe, target, key, tuned.name_of(recipe.card.name, key, base), place)
 
 
 def train(
@@ -126,20 +152,15 @@ def train(
     tuned.check_trainable(base)
     check_backend(backend)
     settings = local or LocalSettings.from_environment()
-    target = open_target(base, images, local=settings)
-    assert isinstance(target, VlmTarget)
-    recipe = registry.checked(recipe)
-    check_counts(recipe)
+    wanted = _wanted(recipe, base, lessons, images, seed, backend, settings)
+    recipe, target, key, name, place = wanted
     _check_family(target, backend)
-    key = digest_of(recipe, target.source.digest, lessons, seed, backend)
-    place = tuned.home() / f"{recipe.card.name}@{key}"
-    name = tuned.name_of(recipe.card.name, key, base)
-    if (place / tuned.RECORD).is_file():
+    if wanted.is_there:
         return _found(name, fresh=False)
     work = place.with_name(f".{place.name}.part")
     work.mkdir(parents=True, exist_ok=True)
     with alone(work):
-        if (place / tuned.RECORD).is_file():  # another process was at it until now
+        if wanted.is_there:  # another process was at it until now
             return _found(name, fresh=False)
         known = answered(recipe, target, lessons, work / OWN)
         plan = recipe.plan(known, seed)

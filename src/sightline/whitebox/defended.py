@@ -18,16 +18,8 @@ from sightline.cases import Conversation
 from sightline.errors import UsageError
 from sightline.records import Pixels
 from sightline.whitebox.shapes import Images
-from sightline.whitebox.through import DRAWS, Chance, Drawing, ManyPasses
+from sightline.whitebox.through import DRAWS, Chance, drawing, passes_of
 from sightline.whitebox.victim import Pair, Rows, Victim
-
-
-def _passes(victim: Victim) -> int:
-    return victim.looks if isinstance(victim, ManyPasses) else 1
-
-
-def _drawing(victim: Victim, chance: Chance) -> Victim:
-    return victim.drawing(chance) if isinstance(victim, Drawing) else victim
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +53,7 @@ class Changed:
     @property
     def looks(self) -> int:
         """See `ManyPasses`."""
-        return self.draws * _passes(self.inner)
+        return self.draws * passes_of(self.inner)
 
     def drawing(self, chance: Chance) -> Changed:
         """See `Drawing`."""
@@ -114,7 +106,7 @@ class Changed:
             id(each): each.repeat_interleave(draws, 0) if each is not None and each.dim() == 3 else each
             for each in moved
         }
-        victim = _drawing(self.inner, self._for_inner(len(x) // draws, draw, draws))
+        victim = drawing(self.inner, self._for_inner(len(x) // draws, draw, draws))
         rows = victim.rows(x, shown, perturbations=[again[id(each)] for each in moved])
         return replace(rows, draws=rows.draws * draws)
 
@@ -170,11 +162,11 @@ class Contrasted:
     @property
     def looks(self) -> int:
         """See `ManyPasses`: with the principle and without it."""
-        return 2 * _passes(self.inner)
+        return 2 * passes_of(self.inner)
 
     def drawing(self, chance: Chance) -> Contrasted:
         """See `Drawing`."""
-        return replace(self, inner=_drawing(self.inner, chance))
+        return replace(self, inner=drawing(self.inner, chance))
 
     def rows(self, x: Images, pairs: Sequence[Pair], *, perturbations: Sequence[Tensor | None] = ()) -> Rows:
         """See `Victim.rows`.

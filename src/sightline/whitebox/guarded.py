@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sightline.cases import Conversation
 from sightline.whitebox.shapes import Images
-from sightline.whitebox.through import Chance, Drawing, ManyPasses
+from sightline.whitebox.through import Chance, drawing, passes_of
 from sightline.whitebox.victim import Pair, Rows, Victim
 
 BETA = 1.0
@@ -55,11 +55,11 @@ class Guarded:
     @property
     def looks(self) -> int:
         """See `ManyPasses`: one of the guard."""
-        return 1 + (self.inner.looks if isinstance(self.inner, ManyPasses) else 1)
+        return 1 + passes_of(self.inner)
 
     def drawing(self, chance: Chance) -> Guarded:
         """See `Drawing`."""
-        return replace(self, inner=self.inner.drawing(chance)) if isinstance(self.inner, Drawing) else self
+        return replace(self, inner=drawing(self.inner, chance))
 
     def rows(self, x: Images, pairs: Sequence[Pair], *, perturbations: Sequence[Tensor | None] = ()) -> Rows:
         """See `Victim.rows`; the penalty is the guard's, besides that of what stands behind it."""

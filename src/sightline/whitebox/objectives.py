@@ -17,7 +17,7 @@ from torch import Tensor
 from sightline.errors import ContractError, UsageError, nearest, require
 from sightline.whitebox.packing import SampleRows, membership, per_sample, rows_in_chunks
 from sightline.whitebox.shapes import Images, Losses
-from sightline.whitebox.through import ManyPasses
+from sightline.whitebox.through import passes_of
 from sightline.whitebox.victim import Encoder, Kind, Pair, Rows, Victim
 
 Reduction = Literal["token_mean", "pair_mean", "sum"]
@@ -344,7 +344,7 @@ class Objective:
     @property
     def passes(self) -> int:
         """Models that look at each picture; one that draws at random looks once per draw."""
-        looks = sum(victim.looks if isinstance(victim, ManyPasses) else 1 for victim in self.victims)
+        looks = sum(map(passes_of, self.victims))
         return looks + sum(term.passes for term in self.pictures)
 
     @property

@@ -129,9 +129,19 @@ class Chance:
         return numpy_rng("through", self.seed, *self.place, "prompts", draw)
 
 
+def passes_of(victim: Victim) -> int:
+    """How many passes of a model one of a victim is."""
+    return victim.looks if isinstance(victim, ManyPasses) else 1
+
+
+def drawing(victim: Victim, chance: Chance) -> Victim:
+    """The victim, whose next passes draw from `chance` if it draws."""
+    return victim.drawing(chance) if isinstance(victim, Drawing) else victim
+
+
 def drawn(victims: Sequence[Victim], chance: Chance) -> tuple[Victim, ...]:
     """Victims whose next passes draw from `chance`."""
-    return tuple(each.drawing(chance) if isinstance(each, Drawing) else each for each in victims)
+    return tuple(drawing(each, chance) for each in victims)
 
 
 def changed(
