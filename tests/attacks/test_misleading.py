@@ -188,12 +188,16 @@ def test_a_clip_that_knows_the_words_finds_the_wanted_one_in_the_file(
 def test_on_the_testbed_pictures_are_misread_and_noise_of_the_same_size_does_less(
     loss: str, tmp_path: Path
 ) -> None:
-    """The paper's loss also has the word read out; told from other words alone, a page looks like none."""
+    """The paper's loss also has the word read out; told from other words alone, a page looks like none.
+
+    `contrast` gets a larger ball: at 32/255 four to six of the six pictures are misread, by the rounding of the
+    processor at hand.
+    """
     bed = Testbed(Blobs(tmp_path))
     asked = [case for case in utility(Drawn(bed.blobs)) if case.category in ("shape", "reading")]
     cases = [*asked[:24:8], *asked[-3:]]
     others = {"loss": "contrast", "distractors": world().reading_train[1:6]} if loss == "contrast" else {}
-    attack = made(preset="testbed", eps="32/255", **others)
+    attack = made(preset="testbed", eps="32/255" if loss == "cosine" else "48/255", **others)
     drafts = list(bed.drafts(attack, cases))
     noise = [shuffled(draft) for draft in drafts]
     misled, disturbed = (
