@@ -190,8 +190,8 @@ def test_on_the_testbed_pictures_are_misread_and_noise_of_the_same_size_does_les
 ) -> None:
     """The paper's loss also has the word read out; told from other words alone, a page looks like none.
 
-    `contrast` gets a larger ball: at 32/255 four to six of the six pictures are misread, by the rounding of the
-    processor at hand.
+    `contrast` gets a larger ball: at 32/255 four to six of the six pictures are misread, by the rounding of
+    the processor at hand.
     """
     bed = Testbed(Blobs(tmp_path))
     asked = [case for case in utility(Drawn(bed.blobs)) if case.category in ("shape", "reading")]
