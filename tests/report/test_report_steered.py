@@ -129,8 +129,9 @@ def test_tables_keep_the_two_readings_apart(page: Tree) -> None:
     case, wish = (t for t in results.find("table") if "judged by" in t.text)
     heads = [[th.text for th in t.find("thead")[0].find("th")] for t in (case, wish)]
     assert heads[0][2].startswith("ASR")  # and the scale of its intervals
-    assert heads[0][3:7] == ["n", "Over-refusal", "Utility", "Utility under attack"]
-    assert heads[1][2:5] == ["Targeted ASR", "Minus strongest control", "n"]
+    assert heads[0][3:7] == ["n of ASR", "Over-refusal", "Utility", "Utility under attack"]
+    assert heads[1][2].startswith("Targeted ASR")
+    assert heads[1][3:5] == ["Minus strongest control", "n of targeted ASR"]
     assert not {"ASR", "Utility", "Over-refusal"} & set(heads[1])
     widths = {int(th.attributes["colspan"]) for th in case.find("th") if "colspan" in th.attributes}
     assert widths == {len(heads[0])}

@@ -143,8 +143,11 @@ def test_a_root_that_no_path_can_be_is_told(root: str) -> None:
 def test_no_more_of_a_study_or_script_is_read_than_is_allowed(tmp_path: Path) -> None:
     from sightline.documents import read_text
 
-    with pytest.raises(UsageError, match="/dev/zero: more than the 500,000 bytes"):
+    with pytest.raises(UsageError, match="/dev/zero: is a device and no regular file"):
         read_text(Path("/dev/zero"))
+    (tmp_path / "long.yaml").write_bytes(b"#" * 500_001)
+    with pytest.raises(UsageError, match=r"long\.yaml: more than the 500,000 bytes"):
+        read_text(tmp_path / "long.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"rules: [\xe9]")
     with pytest.raises(UsageError, match=r"latin.yaml: cannot be read: not UTF-8 \(byte 8\)"):
         read_text(tmp_path / "latin.yaml")

@@ -23,7 +23,7 @@ from sightline.errors import UsageError
 from sightline.metrics.survival import Survival, survival
 from sightline.records import Cost, Draft, Response
 from sightline.registry import attack
-from sightline.sealed import sealed_line
+from sightline.sealed import publish_table, sealed_line
 from sightline.shards import read_shards
 from sightline.store import Blobs, decode_picture
 from sightline.study import replying
@@ -547,3 +547,14 @@ def test_resizing_keeps_the_size_and_loses_detail() -> None:
 
 def test_a_form_named_twice_stands_once() -> None:
     assert [form.name for form in reencodings((75, 75), (0.5, 0.50))] == ["PNG", "JPEG 75", "resize 0.5"]
+
+
+def test_records_that_are_not_those_of_the_run_s_end_are_noted(make: Callable[..., Made]) -> None:
+    made = make()
+    told = "answer.parquet: is not the table that this run finished with"
+    assert not any(told in note for note in made.verify(qualities=(), factors=()).notes)
+    path = made.folder / "records" / "answer.parquet"
+    fresh = path.with_suffix(".fresh")
+    pq.write_table(pq.read_table(path), fresh, compression="none")  # whole, and sealed anew
+    publish_table(fresh, path)
+    assert any(told in note for note in made.verify(qualities=(), factors=()).notes)

@@ -56,7 +56,7 @@ def p_text(contrast: Contrast) -> str:
     """The adjusted p-value, or why there is none."""
     if not contrast.pairs:
         return "no scored pair"
-    if contrast.pairs and not contrast.discordant:
+    if not contrast.discordant:
         return "no group differs"
     if contrast.too_few_groups:
         return f"too few groups for a test ({contrast.discordant} of {contrast.groups} differ)"

@@ -7,11 +7,8 @@ that was killed goes on from its last state; a run that is asked for again costs
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import json
-import platform
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,17 +16,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sightline import __version__, registry
+from sightline import registry
 from sightline.contracts import Decoding, Images
 from sightline.digests import digest
 from sightline.errors import UsageError
 from sightline.sealed import file_named
 from sightline.store import write_atomically
-from sightline.targets import LocalSettings, default_max_tokens, open_target, split, tuned
+from sightline.targets import LocalSettings, default_max_tokens, open_target, tuned
 from sightline.targets.local.files import weights_digest
 from sightline.targets.vlm import VlmTarget
-from sightline.training.lessons import counts, whole_sentences
-from sightline.tuning import Backend, Example, Lesson, Plan, Progress, Recipe
+from sightline.training import facts
+from sightline.training.lessons import whole_sentences
+from sightline.tuning import Backend, Lesson, Plan, Progress, Recipe
 from sightline.waiting import wait
 
 try:
@@ -38,11 +36,6 @@ except ImportError:  # no such lock on Windows: two trainings of one target are 
     fcntl = None  # type: ignore[assignment]
 
 OWN = "own.json"
-_LOOP = ("torch", "transformers", "safetensors", "numpy")
-PACKAGES: Mapping[Backend, tuple[str, ...]] = {
-    "loop": _LOOP,
-    "trl": (*_LOOP, "trl", "peft", "accelerate", "datasets"),
-}
 _WEIGHTS = (".safetensors", ".safetensors.index.json")
 _SEALS = ("sightline.json", "manifest.json")
 
@@ -175,21 +168,16 @@ def train(
             "base_id": target.id,
             "backend": backend,
             "seed": seed,
-            "data": _data(known, plan),
+            "data": facts.data(known, plan),
             "leaked": leaked,
-            **_upon(base),
+            **facts.upon(base),
             "checkpoints": list(plan.saved),
-            "versions": _versions(backend),
+            "versions": facts.versions(backend),
         }
         _carry_out(plan, target, images, settings, work, record, report)
         place.parent.mkdir(parents=True, exist_ok=True)
         work.rename(place)
     return _found(name, fresh=True)
-
-
-def _digest_of_rows(lessons: Sequence[Lesson]) -> str:
-    rows = [asdict(replace(each, case=None)) for each in lessons]
-    return digest([{name: value for name, value in row.items() if name != "case"} for row in rows])
 
 
 def check_backend(backend: Backend) -> None:
@@ -198,7 +186,7 @@ def check_backend(backend: Backend) -> None:
     Raises:
         UsageError: with the command that installs it.
     """
-    missing = [name for name in PACKAGES[backend] if find_spec(name) is None]
+    missing = [name for name in facts.PACKAGES[backend] if find_spec(name) is None]
     if missing:
         raise UsageError(
             f"backend {backend!r} needs {', '.join(missing)}: pip install 'sightline[train]', or use the "
@@ -210,7 +198,7 @@ def digest_of(
     recipe: Recipe, base: str, lessons: Sequence[Lesson], seed: int, backend: Backend = "loop"
 ) -> str:
     """What decides the weights: recipe with settings and code, base weights, rows, seed, backend."""
-    rows = _digest_of_rows(lessons)
+    rows = facts.digest_of_rows(lessons)
     code = registry.code(recipe)
     return digest("tuned", recipe.card.name, registry.identity(recipe), code, base, rows, seed, backend)[:12]
 
@@ -293,7 +281,7 @@ def _carry_out(
 
     spent = run(model, plan, work, lambda step: keep(work / f"step-{step}"), report)
     keep(work / tuned.FINAL)
-    facts = {
+    told = {
         **record,
         "trained_weights": weights,
         "plan": {
@@ -301,7 +289,7 @@ def _carry_out(
             for name in ("steps", "seen", "loss", "rate", "schedule", "warmup", "frozen", "system")
         },
         "loss_curve": [round(loss, 5) for loss in spent.losses],
-        **_curves(spent),
+        **facts.curves(spent),
         **({"sampling": asdict(plan.sampling), "warm": plan.warm} if plan.sampling is not None else {}),
         "tokens": spent.tokens,
         "flops": spent.flops,
@@ -311,17 +299,10 @@ def _carry_out(
     for name in (loop.STATE, loop.REFERENCE, OWN):
         (work / name).unlink(missing_ok=True)
     folders = sorted(each.name for each in work.iterdir() if each.is_dir() and not each.name.startswith("."))
-    facts["weights"] = {name: weights_digest(work / name) for name in folders}
-    plain = json.loads(json.dumps(facts))
+    told["weights"] = {name: weights_digest(work / name) for name in folders}
+    plain = json.loads(json.dumps(told))
     whole = {**plain, tuned.SEAL: digest(plain)}
     write_atomically(work / tuned.RECORD, json.dumps(whole, indent=2).encode() + b"\n")
-
-
-def _curves(spent: Any) -> dict[str, list[float]]:
-    """What was measured at every step beside the loss, without what this loss does not have."""
-    names = {"margins": "margins", "clean_curve": "clean", "rewards": "rewards", "silent": "silent"}
-    found = {name: [round(each, 5) for each in getattr(spent, field)] for name, field in names.items()}
-    return {name: curve for name, curve in found.items() if curve}
 
 
 def export(model: Any, base: Path, folder: Path, *, system: str = "") -> None:
@@ -381,33 +362,3 @@ def _check_family(target: VlmTarget, backend: Backend) -> None:
         from sightline.training.trl_backend import check_family
 
         check_family(str(target), str(target.source.config().model_type))
-
-
-def _upon(base: str) -> dict[str, Any]:
-    """Of a base that was trained, too: by what, and what that cost; a repair is compared with its attack."""
-    kind, rest = split(base)
-    if kind != "tuned":
-        return {}
-    record = tuned.find(rest).record
-    seen = record["data"]["seen"]
-    cost = {name: record[name] for name in ("target", "recipe", "role", "cpu_seconds", "flops")}
-    return {
-        "upon": {**cost, "rows": seen["different"], "seen": seen["in all"], "steps": record["plan"]["steps"]}
-    }
-
-
-def _data(lessons: Sequence[Lesson], plan: Plan) -> dict[str, Any]:
-    """What the rows were, by source and label, and which of them were seen how often."""
-    seen = Counter(number for batch in plan.batches for number in batch)
-    examples: Sequence[Example] = plan.examples
-    return {
-        "digest": _digest_of_rows(lessons),
-        "rows": counts(lessons),
-        "taught": len(examples),
-        "seen": {"different": len(seen), "in all": plan.seen},
-    }
-
-
-def _versions(backend: Backend) -> dict[str, str]:
-    found = {"sightline": __version__, "python": platform.python_version(), "machine": platform.machine()}
-    return found | {package: importlib.metadata.version(package) for package in PACKAGES[backend]}

@@ -32,7 +32,7 @@ from sightline.study.verify.integrity import Inspected, inspect
 from sightline.study.verify.reencoding import FACTORS, QUALITIES, Reencoding, reencodings
 from sightline.study.verify.stages import Reasking, Subject
 from sightline.study.verify.table import tabulate
-from sightline.tables import Table
+from sightline.tables import Table, refuse_other_records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +167,7 @@ def _manners(folder: Path, lock: Mapping[str, Any]) -> _Manners:
 
 
 def _unsettled(folder: Path) -> Iterator[str]:
-    """A note if the result table is not that of a finished run."""
+    """Notes if the result table or the records are not those of a finished run."""
     try:
         mark = read_note(folder / COMPLETE, "")
     except DamageError:
@@ -175,6 +175,10 @@ def _unsettled(folder: Path) -> Iterator[str]:
         return
     if mark.get("results") != sha256_file(folder / RESULTS):
         yield f"{RESULTS} has changed since the run was finished; `sightline judge {folder}` writes it anew"
+    try:
+        refuse_other_records(folder / "records", mark.get("tables") or {})
+    except DamageError as other:
+        yield str(other)
 
 
 def _subjects(
