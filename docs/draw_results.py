@@ -42,11 +42,46 @@ def judges(path: Path) -> dict[str, Any]:
     }
 
 
+def items(path: Path) -> dict[str, Any]:
+    """Discrimination of each item by its difficulty; below .3 an item tells systems hardly apart."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["discrimination"]]
+    values = [{name: float(row[name]) for name in ("difficulty", "discrimination")} for row in rows]
+
+    def axis(name: str, title: str) -> dict[str, Any]:
+        return {
+            "field": name,
+            "type": "quantitative",
+            "title": title,
+            "scale": {"zero": name != "difficulty"},
+        }
+
+    return {
+        "background": "white",
+        "width": 300,
+        "height": 200,
+        "data": {"values": values},
+        "layer": [
+            {
+                "mark": {"type": "rule", "color": "#999999"},
+                "encoding": {"y": {"datum": 0.3, "type": "quantitative"}},
+            },
+            {
+                "mark": {"type": "point", "size": 60, "color": "#2a6f97"},
+                "encoding": {
+                    "x": axis("difficulty", "difficulty (b)"),
+                    "y": axis("discrimination", "discrimination (a)"),
+                },
+            },
+        ],
+    }
+
+
 def main() -> None:
     """Draw all of them."""
     import vl_convert
 
-    for draw, name in ((judges, "judges_quick"),):
+    for draw, name in ((judges, "judges_quick"), (items, "quality_items")):
         drawing = vl_convert.vegalite_to_svg(draw(RESULTS / f"{name}.csv"), allowed_base_urls=[])
         (RESULTS / f"{name}.svg").write_text(drawing, encoding="utf-8")
 
