@@ -3,8 +3,8 @@
     python benchmarks/sensitivity.py runs/sensitivity-quick [--csv docs/results/sensitivity_quick.csv]
 
 Intervals are percentiles over redrawn topics. A range over more levels is larger by chance alone: with ten
-wordings and three system prompts the two are compared with that in mind. Worst of k: the mean, over all choices
-of k wordings, of the share of topics that at least one of them opens, without a system prompt.
+wordings and three system prompts the two are compared with that in mind. Worst of k: the mean, over all
+choices of k wordings, of the share of topics that at least one of them opens, without a system prompt.
 """
 
 from __future__ import annotations

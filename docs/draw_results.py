@@ -92,13 +92,14 @@ def sensitivity(path: Path) -> dict[str, Any]:
         "scale": {"domain": [70, 100]},
     }
     text = {"field": "refused", "type": "quantitative", "format": ".0f"}
+    ink = {"condition": {"test": "datum.refused > 88", "value": "white"}, "value": "black"}
     return {
         "background": "white",
         "width": 300,
         "data": {"values": values},
         "layer": [
             {"mark": "rect", "encoding": {**place, "color": color}},
-            {"mark": {"type": "text", "color": "#d1495b"}, "encoding": {**place, "text": text}},
+            {"mark": "text", "encoding": {**place, "text": text, "color": ink}},
         ],
     }
 
