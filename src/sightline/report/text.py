@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from math import floor
 
 from markupsafe import Markup, escape
 
@@ -131,13 +130,11 @@ def oracle_about(oracle: str) -> str:
 
 
 def rounded(value: float, places: int = 0) -> str:
-    """A number as every table rounds it: halves away from zero, whatever is off in the last bits of a float.
+    """A number as every table rounds it, whatever is off in the last bits of a float.
 
     So a rate of 27.5 % and a bound of the same 27.5 %, reached by other sums, are printed alike.
     """
-    scale = 10**places
-    whole = floor(abs(value) * scale + 0.5 + 1e-9) / scale
-    return f"{whole if value >= 0 or not whole else -whole:.{places}f}"
+    return f"{round(value, 9):.{places}f}"
 
 
 def as_percent(share: float, *, exact: bool = False) -> str:

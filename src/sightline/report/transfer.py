@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sightline.metrics.cells import limits_of, method_of, models_of
+from sightline.metrics.cells import CellId, limits_of, method_of, models_of
 from sightline.metrics.comparisons import Contrast
 from sightline.report.cells import Board, Cell, Role
 from sightline.report.differences import interval_text
@@ -116,7 +116,7 @@ def _matrix(cells: Sequence[Cell], board: Board) -> Matrix | None:
     )
 
 
-def _row(row: Row, targets: Sequence[str], over: Mapping[object, Contrast]) -> TransferRow:
+def _row(row: Row, targets: Sequence[str], over: Mapping[CellId, Contrast]) -> TransferRow:
     first = next(iter(row.values()))
     others = [cell for cell in row.values() if cell.summary.id.own is False]
     compared = [over[cell.summary.id] for cell in others if cell.summary.id in over]
@@ -128,7 +128,7 @@ def _row(row: Row, targets: Sequence[str], over: Mapping[object, Contrast]) -> T
     )
 
 
-def _cell(cell: Cell | None, over: Mapping[object, Contrast]) -> TransferCell | None:
+def _cell(cell: Cell | None, over: Mapping[CellId, Contrast]) -> TransferCell | None:
     heat = None if cell is None else heat_cell(cell.summary.success)
     if cell is None or heat is None:
         return None
@@ -142,7 +142,7 @@ def _cell(cell: Cell | None, over: Mapping[object, Contrast]) -> TransferCell | 
 
 
 def _margin(
-    target: str, rows: Sequence[Row], over: Mapping[object, Contrast], known: Mapping[object, Cell]
+    target: str, rows: Sequence[Row], over: Mapping[CellId, Contrast], known: Mapping[CellId, Cell]
 ) -> tuple[str, HeatCell] | None:
     """The strongest control of any attack on a target; None if none was scored."""
     met = [row[target].summary.id for row in rows if target in row]
