@@ -115,7 +115,8 @@ def test_skills_are_held_against_the_model_that_all_began_with(found):
 
 
 def test_without_utility_questions_nothing_is_called_skills(found):
-    bare = replace(found, steps=tuple(replace(each, skills={}) for each in found.steps))
+    steps = tuple(replace(each, skills={}) for each in found.steps)
+    bare = replace(found, steps=steps, categories=())
     titles = [view.title for view in views(bare)]
     assert "what training cost" in titles
     assert not any("skills" in title for title in titles)
