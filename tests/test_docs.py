@@ -107,6 +107,8 @@ def test_ready_studies_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # states that defenses learned are named from there
     for path in (ROOT / "studies").glob("*.yaml"):
         assert load(path).sources
+        if "\nquick:" in path.read_text(encoding="utf-8"):
+            assert load(path, quickly=True).sources
 
 
 def test_every_figure_in_readme_names_its_command() -> None:
