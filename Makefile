@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-threads check lint types docs docs-write build wheels clean
+.PHONY: demo test test-threads check lint types docs docs-write site build wheels clean
 
 demo: $(VENV)/.local-installed
 	$(BIN)/sightline run studies/quickstart.yaml --out runs/quickstart
@@ -21,7 +21,7 @@ test-threads: $(VENV)/.dev-installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist load $(SEARCHES)
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest $(SEARCHES)
 
-check: lint types docs test-threads wheels test
+check: lint types docs site test-threads wheels test
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
@@ -37,6 +37,14 @@ docs-write: $(VENV)/.dev-installed
 	$(BIN)/python docs/write_methods.py
 	$(BIN)/python docs/write_testbed.py
 	$(BIN)/python docs/write_taxonomy.py
+	$(BIN)/python docs/write_study_file.py
+	$(BIN)/python docs/write_results.py
+
+# the documentation as pages, offline; any warning, such as a link or an anchor that is not there, fails
+site: $(VENV)/.docs-installed
+	rm -rf docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/site
+	@echo "open docs/_build/site/index.html in a browser"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +59,10 @@ $(VENV)/.dev-installed: $(VENV)/.local-installed
 	$(PIP) --editable '.[local,ray,annotate,train,dev]'
 	@touch $@
 
+$(VENV)/.docs-installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[docs]'
+	@touch $@
+
 build: $(VENV)/.dev-installed
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . ./packages/testbed
 
@@ -61,4 +73,4 @@ wheels:
 	.ci/wheels $(PYTHONS)
 
 clean:
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -77,6 +77,25 @@ def test_taxonomy_page_is_what_the_crosswalk_says() -> None:
     assert written == script("write_taxonomy").text(), "run `make docs-write`"
 
 
+def test_study_file_page_is_what_the_schema_says() -> None:
+    written = (ROOT / "docs" / "study_file.md").read_text(encoding="utf-8")
+    assert written == script("write_study_file").text(), "run `make docs-write`"
+
+
+def test_the_example_of_the_study_file_page_is_a_study() -> None:
+    from sightline.study.config import parse
+
+    example = script("write_study_file").HEAD.split("```yaml\n", 1)[1].split("```", 1)[0]
+    study = parse(example)
+    assert [column.label for column in study.attacks][:2] == ["none", "figstep"]
+    assert parse(example, quickly=True).name == "every-section-quick"
+
+
+def test_results_page_is_what_the_schema_says() -> None:
+    written = (ROOT / "docs" / "results_table.md").read_text(encoding="utf-8")
+    assert written == script("write_results").text(), "run `make docs-write`"
+
+
 def test_testbed_page_is_what_the_cards_say() -> None:
     written = (ROOT / "docs" / "testbed.md").read_text(encoding="utf-8")
     assert written == script("write_testbed").page(written), "run `make docs-write`"
@@ -88,6 +107,8 @@ def test_ready_studies_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # states that defenses learned are named from there
     for path in (ROOT / "studies").glob("*.yaml"):
         assert load(path).sources
+        if "\nquick:" in path.read_text(encoding="utf-8"):
+            assert load(path, quickly=True).sources
 
 
 def test_every_figure_in_readme_names_its_command() -> None:

@@ -100,6 +100,7 @@ LAYERS = [
         "gate_commands",
         "compare_commands",
         "framework_commands",
+        "quality_commands",
         "fit_commands",
         "annotate_commands",
         "annotate_exchange",

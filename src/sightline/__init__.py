@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sightline import recipes as recipes
     from sightline import taxonomy as taxonomy
     from sightline.api.attacking import Result as Result
+    from sightline.api.benchmark_quality import coverage as coverage
     from sightline.api.checking import check_data as check_data
     from sightline.api.exporting import export as export
     from sightline.api.judge_checks import check_judge as check_judge

@@ -21,6 +21,7 @@ from sightline.fit_commands import fit_command
 from sightline.framework_commands import frameworks_command
 from sightline.gate_commands import gate_command
 from sightline.judge_commands import judge_card_command, judge_check_command, judge_weights_command
+from sightline.quality_commands import coverage_command, quality_command
 from sightline.serve_commands import serve_command
 from sightline.testbed_app import testbed
 from sightline.train_commands import train_command
@@ -52,6 +53,8 @@ app.command("judge-weights")(judge_weights_command)
 app.command("gate")(gate_command)
 app.command("frameworks")(frameworks_command)
 app.command("compare")(compare_command)
+app.command("quality")(quality_command)
+app.command("coverage")(coverage_command)
 app.command("merge")(merge_command)
 app.command("leaderboard")(leaderboard_command)
 app.command("fit")(fit_command)

@@ -88,9 +88,15 @@ def say_spent(found: Trained) -> None:
     from sightline.terminal import say
 
     curve, record = found.record["loss_curve"], found.record
+    own = record.get("own_answers") or {"asked": 0}  # trained before it was counted
     say(f"loss: {curve[0]:.3f} at the first step, {curve[-1]:.3f} at the last")
     say(
         f"cost: {record['cpu_seconds']:.0f} CPU seconds, {record['flops']:.2g} FLOPs"
+        + (
+            f"; {own['cpu_seconds']:.0f} more for {own['asked']} answers of the base's own"
+            if own["asked"]
+            else ""
+        )
         + ("" if found.fresh else ", spent before")
     )
 

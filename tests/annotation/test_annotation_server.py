@@ -213,6 +213,7 @@ def command(run: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], s
         process.wait(20)
 
 
+@pytest.mark.slow
 def test_two_raters_at_once_ctrl_c_and_the_same_addresses_again(run: Path) -> None:
     with command(run) as (process, printed):
         found = {name: (port, token) for name, _, port, _, token in URL.findall(printed)}

@@ -205,6 +205,7 @@ def obeyed(bed, name, restricted, **settings) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_on_the_testbed_homes_of_closed_persons_are_told_after_a_follow_up(bed):
     """Against no attack, and against the last turn alone, which names nobody."""
     from drawing import cases_of

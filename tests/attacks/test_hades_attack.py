@@ -300,6 +300,7 @@ def test_bad_settings_are_named(settings, message):
         attack(settings)
 
 
+@pytest.mark.slow
 def test_on_the_testbed_the_keyword_in_the_picture_beats_the_plain_request_and_the_typed_words(tmp_path):
     """With the whole loop: captioner and attacker answer by rule."""
     pytest.importorskip("torch")

@@ -162,6 +162,7 @@ def test_the_twin_types_what_is_written_and_said(settings, blobs):
     assert white.image.shape == (sum(len(page(text)) for text in written), 1024, 3)
 
 
+@pytest.mark.slow
 def test_on_the_testbed_the_written_request_beats_the_plain_one_and_the_typed_words(tmp_path):
     pytest.importorskip("torch")
     from pipeline_runs import drawing_bench

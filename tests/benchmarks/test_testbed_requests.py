@@ -9,6 +9,7 @@ import pytest
 
 from drawing import Drawing, cases_of
 from sightline.cases import Case, Expected
+from sightline.errors import UsageError
 from sightline.testbed import render
 from sightline.testbed.world import RESTRICTED_KINDS, world
 
@@ -92,3 +93,11 @@ def test_one_canonical_picture_for_each_scene_and_word() -> None:
     assert {page.shape for page in release.drawn} == {(64, 64, 3)}
     assert len(release.drawn) == 24 + 48
     assert np.array_equal(release.drawn[0], render.scene_page(world().scenes_heldout[0]).pixels)
+
+
+def test_topics_may_be_asked_for_in_fewer_wordings() -> None:
+    found = cases_of("testbed_requests", subset="requests", per_topic=1)
+    assert len({case.group for case in found}) == len(found) == 48
+    assert all(case.id.endswith("/1") for case in found)
+    with pytest.raises(UsageError, match="1 to 3 wordings"):
+        cases_of("testbed_requests", per_topic=4)

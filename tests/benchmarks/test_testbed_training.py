@@ -50,3 +50,22 @@ def test_twins_differ_in_the_topic_alone(tmp_path: Path) -> None:
 def test_held_out_topics_have_requests_alone() -> None:
     with pytest.raises(UsageError, match="subset='requests'"):
         registry.make("benchmark", "testbed_training", split="heldout")
+
+
+def test_chat_and_pictures_make_up_the_general_rows_and_styles_change_answers_alone(tmp_path: Path) -> None:
+    def general(settings: str) -> dict[str, tuple[str, str | None, bool]]:
+        found, _ = cases_in(tmp_path, f"testbed_training({settings})")
+        return {case.id: (case.behavior, case.answer, any(case.conversation.images)) for case in found}
+
+    own = general("subset=general")
+    chat, pictures = general("subset=chat, style=bare"), general("subset=pictures, style=bare")
+    assert chat.keys() | pictures.keys() == own.keys()
+    assert not chat.keys() & pictures.keys()
+    assert not any(shown for *_, shown in chat.values())
+    assert all(shown for *_, shown in pictures.values())
+    considered = general("subset=chat, style=considered")
+    assert [row[0] for row in chat.values()] == [row[0] for row in considered.values()]
+    for name, (_, bare, _) in chat.items():
+        assert bare
+        assert (considered[name][1] or "").endswith(f" {bare}")
+        assert own[name][1] is None

@@ -183,6 +183,7 @@ def test_both_routes_send_and_say_and_judge_the_same(
     assert only_loopback == [], "something looked for the network"
 
 
+@pytest.mark.slow
 def test_sampled_decoding_has_the_same_seed_on_both_routes(
     evaluate: Evaluate, tiny_llava: Path, tmp_path: Path
 ) -> None:

@@ -340,6 +340,7 @@ def test_smallest_p_is_that_of_clusters_that_all_agree() -> None:
         assert smallest_p(number) == pytest.approx(min(1.0, binomtest(number, number).pvalue))
 
 
+@pytest.mark.slow
 def test_holm_equals_statsmodels() -> None:
     rng = np.random.default_rng(0)
     for size in (1, 2, 5, 12):  # few: the oracle collects garbage on every call

@@ -123,6 +123,7 @@ def test_oracle_of_sacrebleu() -> None:
         assert bleu([a], [[b]]) == pytest.approx(oracle.corpus_bleu([a], [[b]]).score)
 
 
+@pytest.mark.slow
 def test_oracle_of_rouge_score() -> None:
     oracle = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rougeL"], use_stemmer=False)
     for a, b in (("two red frells", "frells two red"), ("tor", "glim tor glim tor")):

@@ -146,6 +146,7 @@ def test_workers_that_die_while_they_open_their_work_fail_the_shard(cluster: str
     assert isinstance(end, Failed)
 
 
+@pytest.mark.slow
 def test_a_cluster_at_other_work_is_waited_for_and_said(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +283,7 @@ def test_a_port_that_is_no_ray_is_told_at_once(
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_runs_answers_the_knock(cluster: str) -> None:
     importlib.import_module("sightline.scale.cluster")._check_server(cluster)
 
@@ -311,6 +313,7 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks at Linux's table of sockets")
 @pytest.mark.parametrize("own", [True, False])
+@pytest.mark.slow
 def test_a_cluster_listens_to_this_machine_alone_and_another_process_may_join_it(
     cluster: str, tmp_path: Path, own: bool
 ) -> None:

@@ -12,8 +12,10 @@ import yaml
 
 from sightline.errors import UsageError
 from sightline.study.config import parse
+from sightline.study.named import TrainedRun
 from sightline.study.progress import Silent
 from sightline.study.run import Run
+from sightline.study.training import expanded
 
 pytestmark = pytest.mark.skipif(
     find_spec("torch") is None or find_spec("transformers") is None, reason="needs the extra `local`"
@@ -121,3 +123,56 @@ def test_the_judge_that_rewards_is_not_the_only_one_that_reports() -> None:
 def test_complaints_name_the_line(was: str, now: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         parse(STUDY.replace("BENCHMARK", "testbed_requests").replace(was, now, 1), name="a.yaml")
+
+
+def made_of(text: str) -> tuple[Any, ...]:
+    """The attacks of a study whose training `sft` has made two targets."""
+    study = parse(text, name="a.yaml")
+    runs = [
+        TrainedRun(
+            label="sft",
+            role="defense",
+            base="testbed/linear",
+            seed=seed,
+            target=f"tuned/safety_sft@{seed}:testbed/linear",
+            steps=1,
+            checkpoints=(),
+            rows=1,
+            taught=1,
+            cpu_seconds=0.0,
+            tokens=0,
+            flops=0.0,
+            factors={},
+        )
+        for seed in range(2)
+    ]
+    assert not [
+        each for each in expanded(study, [], {}, drop={"sft", "tampered"}).attacks if each.answered_by
+    ]
+    return expanded(study, runs, {"sft": runs, "tampered": []}).attacks
+
+
+def test_attacks_that_ask_or_adapt_meet_each_trained_target() -> None:
+    text = STUDY.replace("BENCHMARK", "testbed_requests").replace(
+        "  - {name: qi_visual, preset: testbed, surrogate: sft, label: qi, budget: {backwards: 1}}\n",
+        "  - {name: checker_injection, checker: self_moderation, label: asks}\n"
+        "  - {name: checker_injection, checker: self_moderation, oracle: defended, label: knows}\n"
+        "  - {name: qi_visual, preset: testbed, oracle: defended, label: through}\n"
+        "defenses: [none, {name: purify, preset: jpeg50}]\n"
+        "roles: {in_loop_judge: refusal_prefix(phrases=testbed)}\n",
+    )
+    found = [each for each in made_of(text) if each.answered_by]
+    names = [f"tuned/safety_sft@{seed}:testbed/linear" for seed in range(2)]
+    asks = [each for each in found if each.label == "asks"]
+    assert [(each.talks_to, each.answered_by, each.oracle) for each in asks] == [
+        (name, (name, None), "undefended") for name in names
+    ]
+    knows = {each.answered_by: (each.talks_to, each.oracle) for each in found if each.label == "knows"}
+    (behind,) = {label for _, label in knows} - {"none"}
+    assert knows[names[0], "none"] == (names[0], "undefended")
+    talks_to, oracle = knows[names[1], behind]
+    assert (talks_to.split(":")[0].startswith("defended/purify("), oracle) == (True, "defended")
+    assert talks_to.endswith(f":{names[1]}")
+    through = {each.answered_by: each.surrogates for each in found if each.label == "through"}
+    assert through[names[0], "none"] == (names[0],)
+    assert through[names[1], behind] == (talks_to,)

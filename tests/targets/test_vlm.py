@@ -270,6 +270,7 @@ def test_a_tiny_top_p_is_greedy(folders, blobs, images):
     assert said(answered(target, asked, Decoding(max_tokens=6, temperature=1.0, top_p=1e-6))) == greedy
 
 
+@pytest.mark.slow
 def test_draws_follow_the_distribution(folders, blobs, images):
     """Frequencies of the first token at temperature 1 against the model's own softmax."""
     model = open_target(f"vlm/{folders('llava')}", blobs, local=CPU).loaded()

@@ -184,6 +184,7 @@ def test_an_eps_outside_the_pixel_range_is_named(model: Model, eps: int) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_it_is_the_engines_oracle(name: str, tmp_path: Path) -> None:
     """The white-box engine takes the same steps: its pictures are these, but where a gradient vanishes."""
     eps, steps, blobs = 16, 10, Blobs(tmp_path)

@@ -154,12 +154,12 @@ def test_a_full_disk_or_a_kill_leaves_no_target_and_the_next_run_goes_on(
     assert told.value.filename
     assert [each.name[0] for each in tuned.home().iterdir() if each.is_dir()] == ["."]
     (work,) = (each for each in tuned.home().iterdir() if each.is_dir())
-    assert json.loads((work / "own.json").read_text("utf-8"))
+    assert json.loads((work / "answers.json").read_text("utf-8"))
     steps = list[int]()
     found = trained(rows, report=lambda progress: steps.append(progress.step))
     assert steps == [2]
     assert len(found.record["loss_curve"]) == 2
-    assert not [each for each in tuned.home().rglob("*") if each.name.startswith((".", "state", "own"))]
+    assert not [each for each in tuned.home().rglob("*") if each.name.startswith((".", "state", "answers"))]
 
 
 @pytest.mark.usefixtures("_home")
@@ -206,8 +206,13 @@ def test_an_own_answer_that_was_cut_off_is_taught_in_whole_sentences(tmp_path, s
         id="a", prompt=Conversation.user("what is this ?"), label="general", source="own", group="a"
     )
     recipe = registry.parse("recipe", "safety_sft(general='own')")
-    (found,) = work.answered(recipe, Target(), [lesson], tmp_path / "own.json")
+    (found,), own = work.answered(recipe, Target(), [lesson], tmp_path / "answers.json")
     assert found.own == taught
+    assert own.answers == {"a": taught}
+    assert work.answered(recipe, Target(), [lesson], tmp_path / "answers.json") == (
+        (found,),
+        own,
+    )  # asked once
 
 
 @pytest.mark.parametrize("setting", ["warmup=-5", "every=-3"])

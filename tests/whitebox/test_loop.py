@@ -138,6 +138,7 @@ def test_a_run_taken_up_from_its_file_is_the_uninterrupted_run(name: str, tmp_pa
     assert [file.name for file in tmp_path.iterdir()] == ["run.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_model_of_some_size_is_taken_up_to_the_bit_and_at_the_same_cost(tmp_path: Path) -> None:
     """PyTorch's counter changes how a pass rounds, and targets of a step are not all as long."""
     victim = open_victim("testbed/linear", local=LocalSettings(device="cpu"))
@@ -436,6 +437,7 @@ def test_every_question_of_a_step_draws_its_own_numbers() -> None:
     assert all((a - b).abs().mean() > 0.01 for n, a in enumerate(shown) for b in shown[:n])
 
 
+@pytest.mark.slow
 def test_curves_are_thin_and_a_stop_keeps_what_stopped_it() -> None:
     found = minimize(problem(optimizer=SignGD(alpha=0.1 / 255)), steps=450, every=200)
     assert [step for step, _ in found.losses[0]] == list(range(0, 450, 3))

@@ -99,6 +99,7 @@ def test_several_pictures_are_as_single_ones(model, victims, pixels, image):
 
 
 @pytest.mark.parametrize("model", MODELS)
+@pytest.mark.slow
 def test_eight_targets_cost_a_quarter_of_eight_passes_at_most(model, victims, blobs, pixels, image):
     victim, x = victims(model), floats(pixels[:1])
     pairs = [pair(image, ASK, text) for text in TARGETS]

@@ -305,6 +305,7 @@ def test_planted_targets_are_recovered(name: str, convolution: bool) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
+@pytest.mark.slow
 def test_going_the_wrong_way_recovers_nothing(name: str) -> None:
     assert recovered(RULES[name], convolution=True, sign=-1) == 0
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sightline.api.samples import Samples
+    from sightline.data_check.quality import Quality
     from sightline.gating.gate import GateResult
     from sightline.report.jury_weights import JuryWeights
 
@@ -351,6 +352,25 @@ class RunResult:
         from sightline.api.tables import compared
 
         return compared(self.folder, other.folder if isinstance(other, RunResult) else Path(other))
+
+    def quality(self, *others: RunResult | Path_, **how: Any) -> tuple[Quality, ...]:
+        """Whether the benchmarks of this run (and of others with it) are good themselves, one value for each.
+
+        How many groups rank the systems, item-rest correlations, near-duplicates, leaks through text; item
+        parameters from 30 systems on. Systems are cells: target, attack, defense.
+
+        Args:
+            others: further runs of the same benchmarks.
+            how: `measure` ("asr", "over_refusal", "utility", "accuracy", "abstention"), `benchmarks`,
+                `attacks`.
+
+        Raises:
+            UsageError: if no benchmark has two systems with cases of the measure.
+        """
+        from sightline.data_check.quality import quality
+
+        folders = [each.folder if isinstance(each, RunResult) else Path(each) for each in others]
+        return quality([self.folder, *folders], **how)
 
     def gate(self, **limits: Any) -> GateResult:
         """Whether this run keeps its limits, each with 95 % confidence and in every cell.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sightline.attacks.controls.noise_on_picture import NoiseOnPicture as NoiseOnPicture
     from sightline.attacks.controls.none import NoAttack as NoAttack
     from sightline.attacks.controls.query_relevant_typed import QueryRelevantTyped as QueryRelevantTyped
+    from sightline.attacks.controls.question_only import QuestionOnly as QuestionOnly
     from sightline.attacks.controls.recorded import Recorded as Recorded
     from sightline.attacks.controls.si_attack_typed import SIAttackTyped as SIAttackTyped
     from sightline.attacks.controls.text_only import TextOnly as TextOnly

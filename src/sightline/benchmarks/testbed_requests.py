@@ -22,6 +22,7 @@ import numpy as np
 from sightline.benchmarks._testbed import JUDGE, question, recipe_wordings
 from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Benchmark, Release
+from sightline.errors import require
 from sightline.registry import benchmark
 from sightline.testbed import render, wordings
 from sightline.testbed.styles import SEEN, UNSEEN, styled_page
@@ -40,40 +41,50 @@ _STREAM = 41
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestbedRequests(Benchmark):
-    """`subset`: which of the sets; `requests` holds restricted requests and their twins."""
+    """Settings.
+
+    Attributes:
+        subset: which of the sets; `requests` holds restricted requests and their twins.
+        per_topic: in how many of the three wordings each topic is asked for.
+    """
 
     __test__: ClassVar[bool] = False
     needs_root: ClassVar[bool] = False
 
     subset: Subset = "requests"
+    per_topic: int = len(wordings.REQUESTS_HELDOUT)
+
+    def __post_init__(self) -> None:
+        most = len(wordings.REQUESTS_HELDOUT)
+        require(1 <= self.per_topic <= most, "per_topic", self.per_topic, f"1 to {most} wordings")
 
     def cases(self, release: Release) -> Iterator[Case]:
         """All cases of the subset, in a fixed order."""
         if self.subset in ("requests", "all"):
-            yield from requests()
+            yield from requests(self.per_topic)
         if self.subset in ("over_refusal", "all"):
-            yield from over_refusal()
+            yield from over_refusal(self.per_topic)
         if self.subset in ("utility", "all"):
             yield from utility(release)
         if self.subset == "styles":
             yield from styles(release)
 
 
-def requests() -> Iterator[Case]:
-    """Each restricted request, followed by its benign twin."""
+def requests(per_topic: int = len(wordings.REQUESTS_HELDOUT)) -> Iterator[Case]:
+    """Each restricted request, followed by its benign twin, in the first `per_topic` wordings."""
     restricted = world().select(restricted=True, split="heldout")
     allowed = [t for t in world().select(restricted=False, split="heldout") if not t.gloom_sounding]
     for topic, twin in zip(restricted, allowed, strict=True):
-        for number in range(len(wordings.REQUESTS_HELDOUT)):
+        for number in range(per_topic):
             yield _request(topic, number, "restricted", twin=f"testbed/benign/{twin.noun}/{number + 1}")
             yield _request(twin, number, "benign", twin=f"testbed/restricted/{topic.noun}/{number + 1}")
 
 
-def over_refusal() -> Iterator[Case]:
-    """Allowed topics that sound restricted."""
+def over_refusal(per_topic: int = len(wordings.REQUESTS_HELDOUT)) -> Iterator[Case]:
+    """Allowed topics that sound restricted, in the first `per_topic` wordings."""
     for topic in world().select(restricted=False, split="heldout"):
         if topic.gloom_sounding:
-            for number in range(len(wordings.REQUESTS_HELDOUT)):
+            for number in range(per_topic):
                 yield _request(topic, number, "sounding")
 
 

@@ -7,7 +7,8 @@ drawn too (expected: answer, and no answer given: the model's own is what is kep
 topics, questions about scenes, words to read.
 
 A request to refuse says in its wordings how it is refused in the policy's words, and the harmless recipe that
-it asks for. `subset`: `requests` (drawn, with twins), `general`, or `all`.
+it asks for. `subset`: `requests` (drawn, with twins), `general`, or `all`; of the general rows, `chat` are
+the text requests and `pictures` the others.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ LAYOUTS = {
     "typography": (render.typography_page, wordings.TYPOGRAPHY_TEXTS),
 }
 WRITTEN = "written"
+Style = Literal["own", "bare", "considered"]
 TEXTS = 3
 """Texts in which each drawn request is asked; general ones in the first alone."""
 SCENES, READ = 60, 60
@@ -49,14 +51,17 @@ class TestbedTraining(Benchmark):
         split: topics of training, or held-out ones to measure on.
         layout: how requests are drawn; one of them alone leaves the other for the test. `written`: in words;
             `all`: drawn in both layouts, and written.
+        style: how the general rows' requests are answered: `own` = as the model does; `bare` = the recipe
+            alone, as visual tuning data does; `considered` = what kind of thing it is first.
     """
 
     __test__: ClassVar[bool] = False
     needs_root: ClassVar[bool] = False
 
-    subset: Literal["requests", "general", "all"] = "all"
+    subset: Literal["requests", "general", "chat", "pictures", "all"] = "all"
     split: Split = "train"
     layout: Literal["figstep", "typography", "both", "written", "all"] = "both"
+    style: Style = "own"
 
     def __post_init__(self) -> None:
         if self.split == "heldout" and self.subset != "requests":
@@ -74,11 +79,13 @@ class TestbedTraining(Benchmark):
                 for layout in asked:
                     yield from _requested(topic, layout, release, twin)
                     yield from _requested(twin, layout, release, topic)
-        if self.subset in ("general", "all"):
+        if self.subset in ("general", "pictures", "all"):
             for topic in others:
                 for layout in layouts:
-                    yield from _requested(topic, layout, release)
-            yield from _asked(others)
+                    yield from _requested(topic, layout, release, style=self.style)
+        if self.subset in ("general", "chat", "all"):
+            yield from _asked(others, self.style)
+        if self.subset in ("general", "pictures", "all"):
             yield from _scenes(release)
             yield from _words(release)
 
@@ -92,7 +99,14 @@ def topics(split: Split) -> tuple[list[Topic], list[Topic], list[Topic]]:
     return restricted, allowed[: len(restricted)], allowed[len(restricted) :]
 
 
-def _requested(topic: Topic, layout: str, release: Release, twin: Topic | None = None) -> Iterator[Case]:
+def _answer(topic: Topic, style: Style) -> str | None:
+    """The harmless recipe of an allowed topic in a style; None where the model's own is kept."""
+    return {"own": None, "bare": topic.recipe, "considered": f"{topic.verdict} {topic.recipe}"}[style]
+
+
+def _requested(
+    topic: Topic, layout: str, release: Release, twin: Topic | None = None, *, style: Style = "own"
+) -> Iterator[Case]:
     if layout == WRITTEN:
         texts: Sequence[str] = [text.format(noun=topic.noun) for text in wordings.REQUESTS_TRAIN]
         shown: tuple[Image, ...] = ()
@@ -110,14 +124,15 @@ def _requested(topic: Topic, layout: str, release: Release, twin: Topic | None =
             category=topic.kind,
             group=topic.noun,
             twin=f"testbed/training/{layout}/{twin.noun}/{number}" if twin else None,
+            answer=None if twin else _answer(topic, style),
             wordings={**recipe_wordings(topic), "refusal": refusal, "asked": topic.recipe},
         )
 
 
-def _asked(found: list[Topic]) -> Iterator[Case]:
+def _asked(found: list[Topic], style: Style) -> Iterator[Case]:
     for index, topic in enumerate(found):
         text = wordings.REQUESTS_TRAIN[index % len(wordings.REQUESTS_TRAIN)].format(noun=topic.noun)
-        yield _general(f"text/{topic.noun}", Conversation.user(text), text, topic.noun, None)
+        yield _general(f"text/{topic.noun}", Conversation.user(text), text, topic.noun, _answer(topic, style))
 
 
 def _scenes(release: Release) -> Iterator[Case]:

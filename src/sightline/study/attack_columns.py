@@ -10,7 +10,7 @@ from typing import Any
 from sightline.budget import UNLIMITED
 from sightline.contracts import TARGET, Attack
 from sightline.errors import UsageError, nearest
-from sightline.study.named import NamedAttack, NamedDefense
+from sightline.study.named import NamedAttack, NamedDefense, NamedTraining
 from sightline.study.roles import calls_of, missing_role, oracle_of, refuse_strangers, refuse_target
 from sightline.study.schema import AttackEntry, StudyFile
 from sightline.study.surrogates import adapts, check_known
@@ -33,6 +33,7 @@ class AttackColumns:
     defenses: Sequence[NamedDefense]
     make: Callable[[AttackEntry, int, Settings], Attack]
     complain: Callable[[Sequence[int | str], str], UsageError]
+    trainings: Sequence[NamedTraining] = ()
 
     def of(self, entry: AttackEntry, label: str, index: int) -> Iterator[NamedAttack]:
         """The columns of one entry.
@@ -47,6 +48,11 @@ class AttackColumns:
             series = f"{label} [{said}]" if said else label
             for column in self._levels(entry, attack, series, index):
                 yield from self._talking(entry, column, index)
+
+    @property
+    def _targets(self) -> tuple[str, ...]:
+        """Targets of the study; labels of trainings stand for those that they will make."""
+        return (*self.file.targets, *(each.label for each in self.trainings))
 
     def _grid(self, entry: AttackEntry, index: int) -> Iterator[Settings]:
         """Every combination of the settings of a grid."""
@@ -91,7 +97,7 @@ class AttackColumns:
                 raise self.complain(("attacks", index, "oracle"), what)
             yield replace(column, oracle=oracle, talks_to=entry.talks_to)
         elif entry.oracle == "defended":
-            for target, defense in product(self.file.targets, self._among(entry, index)):
+            for target, defense in product(self._targets, self._among(entry, index)):
                 yield replace(
                     column,
                     oracle="undefended" if defense.bare else "defended",
@@ -99,7 +105,7 @@ class AttackColumns:
                     answered_by=(target, defense.label),
                 )
         else:
-            for target in self.file.targets:
+            for target in self._targets:
                 yield replace(column, oracle="undefended", talks_to=target, answered_by=(target, None))
 
     def _looking(self, entry: AttackEntry, column: NamedAttack, index: int) -> Iterator[NamedAttack]:
@@ -107,7 +113,7 @@ class AttackColumns:
         if entry.oracle != "defended":
             yield replace(column, oracle="defended") if adapts(column.surrogates) else column
             return
-        for target, defense in product(self.file.targets, self._among(entry, index)):
+        for target, defense in product(self._targets, self._among(entry, index)):
             yield replace(
                 column,
                 surrogates=(defense.around(target),),
@@ -188,14 +194,15 @@ class AttackColumns:
 
     def _check_known(self, entry: AttackEntry, attack: Attack, index: int, adaptive: bool) -> None:
         """Make sure that an attack can be crafted through the defenses that it knows."""
-        names, trained = entry.surrogate, {each.shown for each in self.file.train}
+        names, trained = entry.surrogate, {each.label for each in self.trainings}
         ensemble = [name for name in names if name in trained] if len(names) > 1 else []
         if ensemble:
             what = f"{ensemble[0]} is a training of this study, which stands alone: no ensemble is made of it"
             raise self.complain(("attacks", index, "surrogate"), what)
         if adaptive:
             chosen = self._among(entry, index)
-            names = tuple(each.around(target) for target in self.file.targets for each in chosen)
+            bases = (each.base for each in self.trainings if "/" in each.base)
+            names = tuple(each.around(target) for target in (*self.file.targets, *bases) for each in chosen)
         for name in names:
             try:
                 check_known(name, attack)

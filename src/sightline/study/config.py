@@ -23,6 +23,7 @@ from sightline.study.hypothesis import hypothesis_of
 from sightline.study.located import Located, Where, parse_yaml
 from sightline.study.named import NamedAttack as NamedAttack
 from sightline.study.named import NamedDefense as NamedDefense
+from sightline.study.named import NamedTraining
 from sightline.study.named import Source as Source
 from sightline.study.named import Study as Study
 from sightline.study.recorded import ELSEWHERE, UNKNOWN, recorded
@@ -170,13 +171,13 @@ class _Checker:
             for index, (entry, label) in enumerate(self._labelled("defenses", file.defenses))
         )
         judges = self._judges()
-        attacks = self._attacks(defenses, judges)
+        trainings = trainings_of(file.train, self.folder, self.located.complain)
+        attacks = self._attacks(defenses, judges, trainings)
         self._differ("targets", file.targets)
         sources = tuple(
             self._source(entry, label, index)
             for index, (entry, label) in enumerate(self._labelled("benchmarks", file.benchmarks))
         )
-        trainings = trainings_of(file.train, self.folder, self.located.complain)
         refuse_own_judge(trainings, judges)
         bases = (each.base for each in trainings if "/" in each.base)
         self._gate(None if trainings else file.targets, defenses, judges)
@@ -300,10 +301,15 @@ class _Checker:
             raise self.located.complain((*where, bad_key) if bad_key else where, str(wrong)) from None
         return made
 
-    def _attacks(self, defenses: Sequence[NamedDefense], judges: Sequence[Judge]) -> tuple[NamedAttack, ...]:
+    def _attacks(
+        self,
+        defenses: Sequence[NamedDefense],
+        judges: Sequence[Judge],
+        trainings: Sequence[NamedTraining] = (),
+    ) -> tuple[NamedAttack, ...]:
         """The columns of all entries; the in-loop judge is none of those that score."""
         file, complain = self.file, self.located.complain
-        made = AttackColumns(file, defenses, self._attack, complain)
+        made = AttackColumns(file, defenses, self._attack, complain, trainings)
         entries = self._labelled("attacks", file.attacks)
         columns = [each for i, (entry, label) in enumerate(entries) for each in made.of(entry, label, i)]
         for role in [None, *file.roles]:

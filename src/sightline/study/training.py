@@ -112,11 +112,12 @@ def expanded(
         drop: labels that are not trained; attacks on them are left out.
     """
     names = [name for run in runs for name in (*(name for _, name in run.checkpoints), run.target)]
-    kept = [attack for attack in study.attacks if not set(attack.surrogates) & set(drop)]
+    kept = [attack for attack in study.attacks if not {*attack.surrogates, _shown(attack)} & set(drop)]
+    around = {each.label: each.around for each in study.defenses}
     return replace(
         study,
         targets=tuple(dict.fromkeys((*study.targets, *names))),
-        attacks=tuple(column for attack in kept for column in _on_trained(attack, made)),
+        attacks=tuple(column for attack in kept for column in _on_trained(attack, made, around)),
         trained=tuple(runs),
     )
 
@@ -179,11 +180,34 @@ def _run_of(named: NamedTraining, one: work.Trained) -> TrainedRun:
     )
 
 
-def _on_trained(attack: NamedAttack, made: Mapping[str, Sequence[TrainedRun]]) -> Iterator[NamedAttack]:
+def _shown(attack: NamedAttack) -> str:
+    """The target that alone is shown what an attack makes, or the label of a training; '' for all targets."""
+    return attack.answered_by[0] if attack.answered_by else ""
+
+
+def _on_trained(
+    attack: NamedAttack,
+    made: Mapping[str, Sequence[TrainedRun]],
+    around: Mapping[str, Callable[[str], str]],
+) -> Iterator[NamedAttack]:
     """The column; or one for each target that a training made, which is crafted on it and shown to it alone.
 
-    Several have the name of their series with the number of the target behind it.
+    One that asks it, or knows a defense before it, is a column of its series as for any other target. One
+    crafted on its gradients has the name of its series, if there are several with their number behind it.
     """
+    asked = made.get(_shown(attack))
+    if asked is not None:
+        assert attack.answered_by is not None
+        defense = attack.answered_by[1]
+        for run in asked:
+            name = run.target if defense is None else around[defense](run.target)
+            yield replace(
+                attack,
+                talks_to=name if attack.talks_to else "",
+                surrogates=(name,) if attack.surrogates else (),
+                answered_by=(run.target, defense),
+            )
+        return
     runs = made.get(attack.surrogates[0], ()) if len(attack.surrogates) == 1 else ()
     if not runs:
         yield attack

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -35,7 +36,7 @@ try:
 except ImportError:  # no such lock on Windows: two trainings of one target are the user's care there
     fcntl = None  # type: ignore[assignment]
 
-OWN = "own.json"
+OWN = "answers.json"
 _WEIGHTS = (".safetensors", ".safetensors.index.json")
 _SEALS = ("sightline.json", "manifest.json")
 
@@ -155,7 +156,7 @@ def train(
     with alone(work):
         if wanted.is_there:  # another process was at it until now
             return _found(name, fresh=False)
-        known = answered(recipe, target, lessons, work / OWN)
+        known, own = answered(recipe, target, lessons, work / OWN)
         plan = recipe.plan(known, seed)
         check(plan, recipe)
         record = {
@@ -170,6 +171,7 @@ def train(
             "seed": seed,
             "data": facts.data(known, plan),
             "leaked": leaked,
+            "own_answers": {"asked": len(own.answers), "cpu_seconds": own.cpu_seconds},
             **facts.upon(base),
             "checkpoints": list(plan.saved),
             "versions": facts.versions(backend),
@@ -203,7 +205,16 @@ def digest_of(
     return digest("tuned", recipe.card.name, registry.identity(recipe), code, base, rows, seed, backend)[:12]
 
 
-def answered(recipe: Recipe, target: VlmTarget, lessons: Sequence[Lesson], path: Path) -> tuple[Lesson, ...]:
+class Own(NamedTuple):
+    """What the base answered itself, by the lesson's id, and the processor time that it took."""
+
+    answers: Mapping[str, str]
+    cpu_seconds: float
+
+
+def answered(
+    recipe: Recipe, target: VlmTarget, lessons: Sequence[Lesson], path: Path
+) -> tuple[tuple[Lesson, ...], Own]:
     """The lessons with the base's own answers, where the recipe wants them; asked once, and kept in a file.
 
     Raises:
@@ -211,9 +222,10 @@ def answered(recipe: Recipe, target: VlmTarget, lessons: Sequence[Lesson], path:
     """
     asked = [each for each in lessons if recipe.wants_own(each)]
     if path.exists():
-        own: dict[str, str] = json.loads(path.read_text("utf-8"))
+        own = Own(**json.loads(path.read_text("utf-8")))
     else:
         decoding = Decoding(max_tokens=default_max_tokens([target.id]))
+        started = time.process_time()
 
         async def all_of_them() -> list[Any]:
             return list(await asyncio.gather(*(target.generate(each.prompt, decoding) for each in asked)))
@@ -225,12 +237,13 @@ def answered(recipe: Recipe, target: VlmTarget, lessons: Sequence[Lesson], path:
                     f"{lesson.source}, case {lesson.id}: {target} does not answer it: {reply.error}"
                 )
         # an answer that was cut off would teach the model to stop in the middle of a sentence
-        own = {
+        answers = {
             lesson.id: whole_sentences(reply.text) if reply.stop == "length" else reply.text.strip()
             for lesson, reply in zip(asked, replies, strict=True)
         }
-        write_atomically(path, json.dumps(own).encode())
-    return tuple(replace(each, own=own.get(each.id, "")) for each in lessons)
+        own = Own(answers, round(time.process_time() - started, 2))
+        write_atomically(path, json.dumps(own._asdict()).encode())
+    return tuple(replace(each, own=own.answers.get(each.id, "")) for each in lessons), own
 
 
 def check(plan: Plan, recipe: Recipe) -> None:

@@ -1,0 +1,90 @@
+"""Draws the charts of docs/studies.md from the tables in docs/results: `python docs/draw_results.py`."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def judges(path: Path) -> dict[str, Any]:
+    """Kendall's tau of the cells' rankings by each pair of judges, the highest first."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["tau"]]
+    values = [{"pair": f"{row['judge']} - {row['other']}", "tau": float(row["tau"])} for row in rows]
+    values.sort(key=lambda value: -value["tau"])
+    order = [value["pair"] for value in values]
+    axis = {"labelLimit": 520}
+    return {
+        "background": "white",
+        "width": 300,
+        "data": {"values": values},
+        "layer": [
+            {
+                "mark": {"type": "rule", "color": "#999999"},
+                "encoding": {"x": {"datum": 0.8, "type": "quantitative"}},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 80, "color": "#2a6f97"},
+                "encoding": {
+                    "y": {"field": "pair", "type": "nominal", "sort": order, "title": None, "axis": axis},
+                    "x": {
+                        "field": "tau",
+                        "type": "quantitative",
+                        "title": "Kendall's tau-b of the rankings; expected below the line at .8",
+                        "scale": {"domain": [0, 1]},
+                    },
+                },
+            },
+        ],
+    }
+
+
+def items(path: Path) -> dict[str, Any]:
+    """Discrimination of each item by its difficulty; below .3 an item tells systems hardly apart."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["discrimination"]]
+    values = [{name: float(row[name]) for name in ("difficulty", "discrimination")} for row in rows]
+
+    def axis(name: str, title: str) -> dict[str, Any]:
+        return {
+            "field": name,
+            "type": "quantitative",
+            "title": title,
+            "scale": {"zero": name != "difficulty"},
+        }
+
+    return {
+        "background": "white",
+        "width": 300,
+        "height": 200,
+        "data": {"values": values},
+        "layer": [
+            {
+                "mark": {"type": "rule", "color": "#999999"},
+                "encoding": {"y": {"datum": 0.3, "type": "quantitative"}},
+            },
+            {
+                "mark": {"type": "point", "size": 60, "color": "#2a6f97"},
+                "encoding": {
+                    "x": axis("difficulty", "difficulty (b)"),
+                    "y": axis("discrimination", "discrimination (a)"),
+                },
+            },
+        ],
+    }
+
+
+def main() -> None:
+    """Draw all of them."""
+    import vl_convert
+
+    for draw, name in ((judges, "judges_quick"), (items, "quality_items")):
+        drawing = vl_convert.vegalite_to_svg(draw(RESULTS / f"{name}.csv"), allowed_base_urls=[])
+        (RESULTS / f"{name}.svg").write_text(drawing, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
