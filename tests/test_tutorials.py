@@ -79,7 +79,7 @@ def test_the_gate_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    (tmp_path / "prompts.csv").write_text(blocks("gate_an_api", "csv")[0], encoding="utf-8")
+    (tmp_path / "prompts.csv").write_text(blocks("gate_an_api", "text")[0], encoding="utf-8")
     command = tmp_path / "bin" / "sightline"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m sightline "$@"\n', encoding="utf-8")
