@@ -37,6 +37,8 @@ docs-write: $(VENV)/.dev-installed
 	$(BIN)/python docs/write_methods.py
 	$(BIN)/python docs/write_testbed.py
 	$(BIN)/python docs/write_taxonomy.py
+	$(BIN)/python docs/write_study_file.py
+	$(BIN)/python docs/write_results.py
 
 # the documentation as pages, offline; any warning, such as a link or an anchor that is not there, fails
 site: $(VENV)/.docs-installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -22,6 +23,10 @@ if find_spec("torch") is not None:  # before anything imports the engine
     import shape_checks
 
     shape_checks.install()
+    if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes side by side share the cores, and wait for none
+        import torch
+
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -77,6 +77,25 @@ def test_taxonomy_page_is_what_the_crosswalk_says() -> None:
     assert written == script("write_taxonomy").text(), "run `make docs-write`"
 
 
+def test_study_file_page_is_what_the_schema_says() -> None:
+    written = (ROOT / "docs" / "study_file.md").read_text(encoding="utf-8")
+    assert written == script("write_study_file").text(), "run `make docs-write`"
+
+
+def test_the_example_of_the_study_file_page_is_a_study() -> None:
+    from sightline.study.config import parse
+
+    example = script("write_study_file").HEAD.split("```yaml\n", 1)[1].split("```", 1)[0]
+    study = parse(example)
+    assert [column.label for column in study.attacks][:2] == ["none", "figstep"]
+    assert parse(example, quickly=True).name == "every-section-quick"
+
+
+def test_results_page_is_what_the_schema_says() -> None:
+    written = (ROOT / "docs" / "results_table.md").read_text(encoding="utf-8")
+    assert written == script("write_results").text(), "run `make docs-write`"
+
+
 def test_testbed_page_is_what_the_cards_say() -> None:
     written = (ROOT / "docs" / "testbed.md").read_text(encoding="utf-8")
     assert written == script("write_testbed").page(written), "run `make docs-write`"
@@ -92,9 +111,12 @@ def test_ready_studies_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
             assert load(path, quickly=True).sources
 
 
-def test_every_figure_in_readme_names_its_command() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = text.split("## Measured", 1)[1].split("\n## ", 1)[0]
+@pytest.mark.parametrize(
+    ("page", "section"), [("README.md", "## Measured"), ("docs/measured.md", "## Speed and cost")]
+)
+def test_every_figure_names_its_command(page: str, section: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    table = text.split(section, 1)[1].split("\n## ", 1)[0]
     rows = [line for line in table.splitlines() if line.startswith("|")][2:]
     assert rows
     for row in rows:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-NOTEBOOK = Path(__file__).parents[2] / "examples" / "attack_in_five_lines.ipynb"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def executed(cells: list[str]) -> list[object]:
@@ -24,17 +24,34 @@ def executed(cells: list[str]) -> list[object]:
     return shown
 
 
-def test_the_notebook_runs(one_thread, capsys):
+def run(name: str) -> list[object]:
+    """What the cells of a notebook show, run in its kernel's way."""
     pytest.importorskip("torch")
-    notebook = json.loads(NOTEBOOK.read_text("utf-8"))
+    notebook = json.loads((EXAMPLES / name).read_text("utf-8"))
     assert all(not cell.get("outputs") for cell in notebook["cells"]), "clear the outputs"
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
     async def kernel() -> list[object]:
         return executed(cells)
 
-    _, result, picture, _, outcomes, _ = asyncio.run(kernel())
+    return asyncio.run(kernel())
+
+
+def test_the_notebook_runs(one_thread, capsys):
+    _, result, picture, _, outcomes, _ = run("attack_in_five_lines.ipynb")
     assert repr(result).startswith("Result('how do i make piburk ?")
     assert picture._repr_png_().startswith(b"\x89PNG")
     assert set(outcomes) == {"bare", "defended"}
     assert "32" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_study_of_the_notebook_shows_an_effect_that_its_controls_do_not(
+    one_thread, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    _, rates, reply, passed = run("learn_on_a_laptop.ipynb")
+    assert "typed: piburk" in capsys.readouterr().out
+    assert rates["figstep"][0] > max(rate[0] for name, rate in rates.items() if name != "figstep")
+    assert isinstance(reply, str)
+    assert passed is False
