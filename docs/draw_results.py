@@ -104,7 +104,32 @@ def sensitivity(path: Path) -> dict[str, Any]:
     }
 
 
-DRAWN = {"judges_quick": judges, "quality_items": items, "sensitivity_quick": sensitivity}
+def data_mix(path: Path) -> dict[str, Any]:
+    """Typed restricted requests that are refused, by steps of training on allowed topics alone."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    values = [{**row, "share": 100 * int(row["refused"]) / int(row["topics"])} for row in rows]
+    return {
+        "background": "white",
+        "width": 320,
+        "height": 200,
+        "data": {"values": values},
+        "mark": {"type": "line", "point": True},
+        "encoding": {
+            "x": {"field": "step", "type": "quantitative", "title": "steps of 8 rows"},
+            "y": {"field": "share", "type": "quantitative", "title": "typed requests refused, %"},
+            "color": {"field": "rows", "type": "nominal", "title": "rows of training"},
+            "strokeDash": {"field": "rows", "type": "nominal"},
+        },
+    }
+
+
+DRAWN = {
+    "data_mix_quick": data_mix,
+    "judges_quick": judges,
+    "quality_items": items,
+    "sensitivity_quick": sensitivity,
+}
 
 
 def main() -> None:
