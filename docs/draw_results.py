@@ -77,11 +77,41 @@ def items(path: Path) -> dict[str, Any]:
     }
 
 
+def sensitivity(path: Path) -> dict[str, Any]:
+    """The share of restricted requests that are refused, wordings by system prompts."""
+    with path.open(encoding="utf-8", newline="") as file:
+        values = [{**row, "refused": 100 * float(row["refused"])} for row in csv.DictReader(file)]
+    place = {
+        "x": {"field": "system_prompt", "type": "nominal", "title": None, "axis": {"labelAngle": 0}},
+        "y": {"field": "wording", "type": "nominal", "title": None},
+    }
+    color = {
+        "field": "refused",
+        "type": "quantitative",
+        "title": "refused, %",
+        "scale": {"domain": [70, 100]},
+    }
+    text = {"field": "refused", "type": "quantitative", "format": ".0f"}
+    ink = {"condition": {"test": "datum.refused > 88", "value": "white"}, "value": "black"}
+    return {
+        "background": "white",
+        "width": 300,
+        "data": {"values": values},
+        "layer": [
+            {"mark": "rect", "encoding": {**place, "color": color}},
+            {"mark": "text", "encoding": {**place, "text": text, "color": ink}},
+        ],
+    }
+
+
+DRAWN = {"judges_quick": judges, "quality_items": items, "sensitivity_quick": sensitivity}
+
+
 def main() -> None:
     """Draw all of them."""
     import vl_convert
 
-    for draw, name in ((judges, "judges_quick"), (items, "quality_items")):
+    for name, draw in DRAWN.items():
         drawing = vl_convert.vegalite_to_svg(draw(RESULTS / f"{name}.csv"), allowed_base_urls=[])
         (RESULTS / f"{name}.svg").write_text(drawing, encoding="utf-8")
 

@@ -42,8 +42,9 @@ class TransientError(SightlineError):
 class AbsentExtraError(UsageError):
     """A part of Sightline was asked for whose optional packages are not installed."""
 
-    def __init__(self, what: str, extra: str, module: str) -> None:
-        super().__init__(f"{what} needs the Python package {module!r}: pip install 'sightline[{extra}]'")
+    def __init__(self, what: str, extra: str, module: str, after: str = "") -> None:
+        told = f"{what} needs the Python package {module!r}: pip install 'sightline[{extra}]'"
+        super().__init__(f"{told}; {after}" if after else told)
 
 
 class StoppedError(SightlineError):

@@ -243,6 +243,16 @@ def found_release(card: Card) -> Path | None:
     return next((there[name] for name in wanted if name in there), None)
 
 
+def refuse_root(benchmark: Benchmark, root: object) -> None:
+    """Refuse a release that is named for a benchmark that reads none.
+
+    Raises:
+        UsageError: if one is.
+    """
+    if root is not None and not benchmark.needs_root:
+        raise UsageError(f"{benchmark.card.name} comes with Sightline and reads no release: leave {root} out")
+
+
 def where_to_look(card: Card, how: str = "add `root:` with") -> str:
     """How to say where a benchmark's release is, for messages; `how` is what the reader can write."""
     if card.release and card.release.access == "yours":

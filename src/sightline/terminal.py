@@ -36,7 +36,8 @@ TARGET_FORMS = {
     "tuned/RECIPE@DIGEST:BASE": "what `sightline train` made of a local model",
     "defended/DEFENSE:TARGET": "any target with a defense; can be nested",
     "replay/RUN-OR-FILE": "responses of an earlier run",
-    "scripted/FILE.yaml": "responses by rule, for tests",
+    "scripted/echo scripted/refuse scripted/typographic": "responses by rule, without a model",
+    "scripted/FILE.yaml": "responses by rules of your own; FILE as seen from where the command runs",
     "recorded/MODEL": "responses of another harness: `responses:` of a study, or `sightline score`",
     "openai/... anthropic/... google/... vllm/... openai-api/...": "every Inspect provider",
 }
@@ -106,7 +107,7 @@ def show_plan(
     study: Path, out: Path | None, limit: int | None, retry_errors: bool, quick: bool = False
 ) -> None:
     """Exact counts of what a run does and of what is already there, without a request to any target."""
-    from sightline.report.page import aligned
+    from sightline.report.brief import aligned
     from sightline.run_folder import refuse_other_format
     from sightline.study.plan import plan, planned_lines
     from sightline.study.run import default_folder, open_run

@@ -7,10 +7,10 @@ from result_rows import row, summary
 from scipy.stats import ttest_1samp
 from statsmodels.stats.proportion import confint_proportions_2indep
 
+from sightline.report.brief import brief
 from sightline.report.cells import board
 from sightline.report.differences import differences
 from sightline.report.headline import headlines_of
-from sightline.report.page import brief
 from sightline.report.tables import tables
 from sightline.report.text import points
 

@@ -98,7 +98,8 @@ def test_as_expected_opposite_and_not_decided(tmp_path):
     plain, drawn = rows("none", 1), rows("figstep", 11)
     held = said(tmp_path, plain, drawn)
     assert ": as expected, +83 points [" in held
-    assert "Planned for 25 points; 12 groups, of which 10 differ, show differences from 74 points." in held
+    assert "Planned for 25 points; 12 groups show differences from 36 points if 20% of them differ" in held
+    assert "with the 10 that did differ, from 74 points." in held
     assert ": opposite, +83 points" in said(tmp_path, plain, drawn, expect="less")
     assert ": not decided, +8 points" in said(tmp_path, plain, rows("figstep", 2))
     assert "not decided, no pair of samples was scored" in said(tmp_path, plain)

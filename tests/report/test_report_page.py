@@ -5,6 +5,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
+from itertools import takewhile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -40,8 +41,9 @@ class Node:
 
     @property
     def name(self):
-        """The first text of a cell, without what stands below it."""
-        return next(c for c in self.children if isinstance(c, str)).strip()
+        """The first text of a cell, wherever it may break, without what stands below it."""
+        here = (c for c in self.children if isinstance(c, str) or c.tag != "wbr")
+        return "".join(takewhile(lambda child: isinstance(child, str), here)).strip()
 
     @property
     def text(self):

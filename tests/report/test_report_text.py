@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_folder import HOSTILE
 
-from sightline.report.text import is_unseen, label, visible
+from sightline.report.results import judge_names
+from sightline.report.text import (
+    as_percent,
+    bracket,
+    breakable,
+    is_unseen,
+    label,
+    points,
+    rounded,
+    visible,
+)
 
 TAGS = re.compile(r'<span class="(?:unseen|cut)">[^<>]*</span>')
 
@@ -63,3 +73,33 @@ def test_label_names_what_cannot_be_seen():
     assert label("a\u202eb") == "a‹U+202E›b"
     assert label("two\n lines") == "two lines"
     assert label("x" * 100, 10) == "x" * 9 + "…"
+
+
+def test_a_rate_and_its_bound_are_rounded_alike():
+    """27.5 % by two sums that differ in their last bits; the format of Python gives 28 and 27."""
+    one, other = 11 / 40, 0.275 - 1e-15
+    assert as_percent(one) == as_percent(other) == "28\u00a0%"
+    assert bracket(other, one) == "[28, 28]"
+    assert points(-0.275) == "−28"
+    assert rounded(100 * (0.1235 - 1e-15), 1) == rounded(12.35, 1)
+
+
+def test_names_break_between_their_words_and_long_pieces_inside():
+    assert breakable("mm_typography") == "mm_<wbr>typography"
+    assert breakable("testbed/linear@sysprompt") == "testbed/<wbr>linear@<wbr>sysprompt"
+    assert breakable("a" * 20) == "a" * 12 + "<wbr>" + "a" * 8
+    assert breakable("<b>_x") == "&lt;b&gt;_<wbr>x"
+
+
+def test_judges_of_one_name_are_told_apart_by_what_differs():
+    ids = [
+        "model_graded(rubric, grader=x#0011223344556677)",
+        "model_graded(rubric, grader=y#0011223344556677)",
+        "testbed_policy",
+    ]
+    assert list(judge_names(ids, {}).values()) == [
+        "model_graded (grader=x#00112233)",
+        "model_graded (grader=y#00112233)",
+        "testbed_policy",
+    ]
+    assert list(judge_names(["c(a, b)", "c(b, a)"], {}).values()) == ["c(a, b)", "c(b, a)"]

@@ -114,6 +114,14 @@ def test_skills_are_held_against_the_model_that_all_began_with(found):
     assert str(at["sft", 20]["reading"]).replace("\u00a0", " ") == "25 % (−1.5)"
 
 
+def test_without_utility_questions_nothing_is_called_skills(found):
+    steps = tuple(replace(each, skills={}) for each in found.steps)
+    bare = replace(found, steps=steps, categories=())
+    titles = [view.title for view in views(bare)]
+    assert "what training cost" in titles
+    assert not any("skills" in title for title in titles)
+
+
 def test_tables_in_text_are_those_of_the_page(found):
     tables = {view.title: view for view in views(found)}
     drawn, skills, named = tables

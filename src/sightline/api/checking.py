@@ -12,7 +12,7 @@ from sightline import registry
 from sightline.console import terminal_progress
 from sightline.contracts import Benchmark
 from sightline.errors import UsageError, nearest
-from sightline.readers import found_release, where_to_look
+from sightline.readers import found_release, refuse_root, where_to_look
 from sightline.study import config
 from sightline.study.progress import Silent
 
@@ -97,6 +97,7 @@ def _benchmark_of(data: Any, root: Path | None, settings: dict[str, Any]) -> tup
         raise UsageError(f"write settings of a benchmark in its name: {method.card.name}(setting=value)")
     if settings:
         method = registry.make("benchmark", OWN, **(registry.settings(method) | settings))
+    refuse_root(method, root)
     root = root or (found_release(method.card) if method.needs_root else None)
     if method.needs_root and (root is None or not root.exists()):
         absent = "" if root is None else f"there is no {root}; "

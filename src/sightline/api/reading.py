@@ -13,7 +13,7 @@ from sightline.cases import Case
 from sightline.contracts import Benchmark
 from sightline.errors import UsageError
 from sightline.plain import case_of, plain_case
-from sightline.readers import found_release, where_to_look
+from sightline.readers import found_release, refuse_root, where_to_look
 from sightline.release import OfficialRelease
 from sightline.study.sampling import sampled
 from sightline.untrusted import sanitized_row
@@ -28,6 +28,7 @@ def read(
 ) -> list[Case]:
     """The cases of a benchmark; see `Benchmark.__call__`."""
     benchmark = registry.checked(benchmark)
+    refuse_root(benchmark, root)
     where = Path(root) if root is not None else found_release(benchmark.card)
     if benchmark.needs_root and where is None:
         raise UsageError(where_to_look(benchmark.card, "name"))

@@ -28,21 +28,24 @@ def near_cases(
     known = [sha256 for sha256, look in looks.items() if not look.problem]
     found = alike([looks[each].hash for each in known], [looks[each].miniature for each in known])
     same = {known[place]: min(known[one] for one in group) for group in found for place in group}
-    shown = [
-        tuple(same.get(image.sha256, image.sha256) for image in case.conversation.images) for case in cases
-    ]
-    pairs = near_texts([text_of(case) for case in cases], least)
-    return [(one, other) for one, other in _closed(len(cases), pairs) if shown[one] == shown[other]]
-
-
-def _closed(number: int, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Pairs with, where one text stands several times, each of its places beside each place of the other."""
-    near: list[set[int]] = [{place} for place in range(number)]
-    for one, other in pairs:
+    texts = {text: number for number, text in enumerate(dict.fromkeys(text_of(case) for case in cases))}
+    near: list[set[int]] = [{number} for number in range(len(texts))]
+    for one, other in near_texts(list(texts), least):
         near[one].add(other)
         near[other].add(one)
-    wide = [set().union(*(near[each] for each in places)) for places in near]
-    return [(one, other) for one in range(number) for other in sorted(wide[one]) if one < other]
+    shown: dict[tuple[str, ...], dict[int, list[int]]] = {}
+    for place, case in enumerate(cases):
+        pictures = tuple(same.get(image.sha256, image.sha256) for image in case.conversation.images)
+        shown.setdefault(pictures, {}).setdefault(texts[text_of(case)], []).append(place)
+    return sorted(
+        (one, other)
+        for by_text in shown.values()
+        for text, places in by_text.items()
+        for one in places
+        for close in near[text] & by_text.keys()
+        for other in by_text[close]
+        if one < other
+    )
 
 
 def joined(names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> dict[str, str]:

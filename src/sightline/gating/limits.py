@@ -48,7 +48,11 @@ class Limits(BaseModel):
     @model_validator(mode="after")
     def _some(self) -> Limits:
         if self.by and self.rates == "bounds":
-            raise PydanticCustomError("gate", "bounds are known of whole cells: leave `by` or `rates` out")
+            raise PydanticCustomError(
+                "gate",
+                "`by` and `rates: bounds` exclude each other: bounds are known of whole cells, as the "
+                "judge's errors are; run the gate twice, once with each",
+            )
         return self
 
     def refuse_none(self, where: str) -> None:

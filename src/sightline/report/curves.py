@@ -26,6 +26,7 @@ from sightline.report.figures import (
     render,
     series_key,
 )
+from sightline.report.making import loss_text
 from sightline.report.results import Results
 from sightline.report.search_figure import search
 from sightline.report.text import MEASURE_NAMES, amount, as_percent, bracket, label, limits, quantity
@@ -200,25 +201,14 @@ def _optimization(
     if artifact is None or not (artifact.trace or artifact.checks):
         return Optimization(name=name, access=access_text(one), facts=tuple(facts), svg=None, caption="")
     which = f"{label(cell.attack)}, seed {label(seed)}"
-    described = f"Loss of one run: {which}; {_end(artifact)}"
+    described = f"Loss of one run: {which}; {loss_text(artifact)}"
     return Optimization(
         name=name,
         access=access_text(one),
         facts=tuple(facts),
         svg=search(artifact.trace, artifact.checks, described),
-        caption=f"{which}: {_end(artifact)}",
+        caption=f"{which}: {loss_text(artifact)}",
     )
-
-
-def _end(artifact: Artifact) -> str:
-    """First, best and last loss, in words."""
-    if artifact.checks:
-        (_, start, _), (step, loss, share) = artifact.checks[0], artifact.checks[-1]
-        best = min(value for _, value, _ in artifact.checks)
-        greedy = f", {as_percent(share)} of its targets are greedy" if share else ""
-        return f"validation loss {start:.3g} at the start, best {best:.3g}, {loss:.3g} at step {step}{greedy}"
-    (_, start), (step, loss) = artifact.trace[0], artifact.trace[-1]
-    return f"training loss {start:.3g} at the start, {loss:.3g} at step {step}"
 
 
 ASIDE = 0.012

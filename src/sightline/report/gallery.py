@@ -21,6 +21,7 @@ from sightline.plain import artifact_of, case_of, response_of
 from sightline.records import Artifact, Call, Pixels, Response, Verdict
 from sightline.report.cells import Role, role_of
 from sightline.report.figures import OUTCOME_ORDER
+from sightline.report.making import Making, making
 from sightline.report.results import Pick, Results, recorded_cases, recorded_verdicts
 from sightline.report.text import stand_in
 from sightline.shards import Row
@@ -70,6 +71,7 @@ class Card:
     calls: tuple[Call, ...]
     crafting: tuple[Call, ...]
     problem: str
+    making: Making | None = None
 
     @property
     def reasons(self) -> tuple[tuple[str, str], ...]:
@@ -114,6 +116,7 @@ def without_texts(card: Card) -> Card:
         calls=tuple(hidden_call(call) for call in card.calls),
         crafting=tuple(hidden_call(call) for call in card.crafting),
         problem=hidden(card.problem),
+        making=None if card.making is None else card.making.without_settings(),
     )
 
 
@@ -292,6 +295,9 @@ def cards(
                 calls=response.calls if response else (),
                 crafting=artifact.calls if artifact else (),
                 problem=sample["error"] or "",
+                making=making(artifact, pick.attack_params, sample["budget"] or "", sample["craft_seed"])
+                if attacked and artifact is not None
+                else None,
             )
         )
     return found, sum(pick.count for pick in every)

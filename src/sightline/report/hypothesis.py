@@ -9,7 +9,7 @@ import numpy as np
 
 from sightline.cases import Expected
 from sightline.metrics.intervals import paired_difference
-from sightline.metrics.power import minimal_difference
+from sightline.metrics.power import USUAL, minimal_difference
 from sightline.metrics.rates import MEASURES
 from sightline.report.cells import Board, Role
 from sightline.report.results import Results, entries
@@ -39,13 +39,16 @@ def verdict(lock: Mapping[str, Any], board: Board, results: Results) -> str:
     sign = (found.low > 0) - (found.high < 0)
     wanted = 1 if expect == "greater" else -1
     result = "not decided" if not sign else "as expected" if sign == wanted else "opposite"
-    least = minimal_difference(len(rows), found.discordant / len(rows)) if found.discordant else None
-    could = f"{len(rows)} groups, of which {found.discordant} differ, show differences from"
-    could = "no group tells the two apart" if least is None else f"{could} {100 * least:.0f} points"
+    usual = minimal_difference(len(rows))
+    could = "no group tells the two apart"
+    if found.discordant:
+        least = minimal_difference(len(rows), found.discordant / len(rows))
+        could = f"with the {found.discordant} that did differ, from {100 * least:.0f} points"
     p = "<0.001" if found.p < 0.001 else f"= {found.p:.3f}"
     return (
         f"{start}{result}, {points(found.point)} points [{points(found.low)}, {points(found.high)}], p {p}. "
-        f"Planned for {100 * mde:.0f} points; {could}."
+        f"Planned for {100 * mde:.0f} points; {len(rows)} groups show differences from {100 * usual:.0f} "
+        f"points if {USUAL:.0%} of them differ, as the plan assumes; {could}."
     )
 
 

@@ -13,7 +13,7 @@ from sightline.metrics.rates import Rate
 from sightline.metrics.summary import Slice
 from sightline.report.cells import Board, Cell, Role, cells_under, conditions
 from sightline.report.figures import Bar, Spot, composition, series_key, tradeoff
-from sightline.report.text import MEASURE_NAMES, as_percent, label, oracle_text
+from sightline.report.text import MEASURE_NAMES, as_percent, bracket, label, oracle_text
 
 MOST_ROWS = 40
 MOST_COLUMNS = 16
@@ -27,12 +27,13 @@ Rgb = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class HeatCell:
-    """`text` None: nothing was scored."""
+    """`text` None: nothing was scored. `interval` is that of the rate, 95 %."""
 
     text: str | None
     n: int
     ground: str
     ink: str
+    interval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +91,15 @@ def css(color: Rgb) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
-def _cell(rate: Rate | None) -> HeatCell | None:
+def heat_cell(rate: Rate | None) -> HeatCell | None:
+    """A rate on the ground of its share; None if nothing of its kind was asked."""
     if rate is None or rate.n + rate.unscored == 0:
         return None
     if rate.point is None:
         return HeatCell(None, rate.unscored, "", "")
     ground = color_of(rate.point)
-    return HeatCell(as_percent(rate.point), rate.n, css(ground), css(ink_on(ground)))
+    interval = bracket(rate.low, rate.high)
+    return HeatCell(as_percent(rate.point), rate.n, css(ground), css(ink_on(ground)), interval)
 
 
 def _kinds(slices: Sequence[Slice]) -> list[Slice]:
@@ -137,7 +140,8 @@ def heatmaps(board: Board, slices: Sequence[Slice]) -> list[HeatMap]:
                     attacks=tuple(attacks[:MOST_COLUMNS]),
                     rows=tuple(
                         HeatRow(
-                            _named(value), tuple(_cell(cells.get((value, a))) for a in attacks[:MOST_COLUMNS])
+                            _named(value),
+                            tuple(heat_cell(cells.get((value, a))) for a in attacks[:MOST_COLUMNS]),
                         )
                         for value in values[:MOST_ROWS]
                     ),

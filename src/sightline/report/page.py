@@ -4,67 +4,62 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from sightline import __version__
 from sightline.metrics._columns import read_columns
-from sightline.metrics.cells import SPLITS, method_of
-from sightline.metrics.rates import Rate
+from sightline.metrics.cells import method_of
 from sightline.metrics.summary import summarize
 from sightline.report import (
     corrected,
     costs,
+    coverage,
     curves,
     first_screen,
     frontier,
     gallery,
     headline,
     matrix,
+    mechanism,
     piles,
     provenance,
     spoken,
     third_party,
     training_figures,
+    transfer,
     trust,
     trust_section,
 )
+from sightline.report.brief import brief
 from sightline.report.cells import (
     Board,
-    Cell,
-    Condition,
-    Role,
     board,
-    cells_under,
-    conditions,
     undefended_labels,
 )
 from sightline.report.differences import differences
 from sightline.report.figures import OUTCOME_ORDER
-from sightline.report.headline import Headline
 from sightline.report.hypothesis import verdict
-from sightline.report.judge_rows import judge_rows
 from sightline.report.matrix import MOST_MAPS, heatmaps
 from sightline.report.results import Results, judge_names
-from sightline.report.tables import definitions, shown, tables
-from sightline.report.text import EXPECTATIONS, label, oracle_text, stand_in, visible
-from sightline.report.training import Training, training_of
-from sightline.report.training import text_rows as training_rows
+from sightline.report.tables import definitions, tables
+from sightline.report.text import EXPECTATIONS, breakable, label, stand_in, visible
+from sightline.report.training import training_of
 from sightline.report.trust import agreements, judge_facts
-from sightline.report.trust_section import TrustView
 from sightline.run_folder import RESULTS
 from sightline.store import write_atomically
 
 HERE = Path(__file__).parent
 CONTENTS = (
     ("results", "Results"),
+    ("mechanism", "Attacks beside their controls"),
+    ("transfer", "Transfer"),
     ("trust", "Can these numbers be trusted?"),
     ("hazards", "ASR by hazard category"),
+    ("coverage", "Hazards that were asked about"),
     ("cost", "Attack budget and cost"),
     ("training", "Training"),
     ("tradeoff", "Defense trade-offs"),
@@ -103,7 +98,7 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     environment.filters["visible"] = visible
     environment.filters["label"] = label
     environment.globals["plural"] = plural
-    environment.filters["breaks"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
+    environment.filters["breaks"] = breakable
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     names = values.get("judge_names", {})
     environment.filters["judge_name"] = lambda judge: label(names.get(judge) or method_of(judge), 120)
@@ -169,7 +164,10 @@ def contents(
     made = curves.optimizations(cells, results.crafting(requests=False), results)
     trusted, result_tables = trust_section.trust_view(found, cells), tables(cells)
     trained = training_of(lock, cells, results)
-    absent = {name for name, shown in (("hazards", maps), ("cost", made), ("training", trained)) if not shown}
+    added = mechanism.section(cells) | transfer.section(cells) | coverage.section(results, primary)
+    parts = {"hazards": maps, "cost": made, "training": trained, "mechanism": added["mechanisms"]}
+    parts |= {"transfer": added["transfers"], "coverage": added["covered_hazards"]}
+    absent = {name for name, shown in parts.items() if not shown}
     leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
     cards, n_samples = gallery.cards(results, lock, primary, undefended)
     targeted = [judge["id"] for judge in judges if judge["scores"] == "attacker_goal"]
@@ -200,6 +198,7 @@ def contents(
         "optimizations": made,
         **frontier.section(cells, results, undefended),
         **training_figures.section(trained),
+        **added,
         "tradeoffs": matrix.tradeoffs(cells),
         "no_tradeoff": matrix.NO_TRADEOFF,
         "compositions": matrix.compositions(cells),
@@ -241,155 +240,6 @@ def _defined(cells: Board, *, targeted: bool) -> list[str]:
     if any("abstention" in cell.summary.rates for cell in cells.cells):
         found += ["abstention", "disclosure"]
     return found + ["attacker_goal"] * targeted
-
-
-WIDTH = 100
-TARGETS_ABREAST = 4
-MOST_ROWS = 60
-LONGEST = 2000
-_MEASURES = {
-    "asr": "ASR (restricted requests complied with)",
-    "asr_soft": "soft ASR (partly complied counts)",
-    "attacker_goal": "targeted ASR (responses that reach the attacker's goal)",
-}
-_ASKED = {Role.plain: "no attack", Role.control: "control: "}
-
-
-def brief(
-    board: Board,
-    headlines: Sequence[Headline],
-    warnings: Sequence[str],
-    asked: Sequence[str] = (),
-    trusted: TrustView | None = None,
-    training: Training | None = None,
-    hypothesis: str = "",
-) -> str:
-    """Tables by the primary judge and by judges of the attacker's goal, headline, training, trust, costs."""
-    targeted = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
-    wanted = [c for c in conditions(board.cells, board.primary) if c.judge in {board.primary, *targeted}]
-    blocks = ["\n".join(_table(condition, board)) for condition in wanted]
-    injected = third_party.injections(board)
-    if injected is not None:
-        blocks += ["\n".join([title, *aligned(rows)]) for title, rows in third_party.text_rows(injected)]
-    blocks += ["\n".join(_headline(found)) for found in headlines]
-    if hypothesis:
-        blocks.append(_filled(hypothesis))
-    if training is not None:
-        blocks += ["\n".join([title, *aligned(rows)]) for title, rows in training_rows(training)]
-    if trusted is not None:
-        told, rows = trust_section.trust_lines(trusted, board)
-        lines = (_filled(label(text, LONGEST), first="- ", then="  ") for text in told)
-        judged = aligned(list(judge_rows(trusted, board)))
-        blocks.append("\n".join(["Can these numbers be trusted?", *lines, *aligned(rows), *judged]))
-    if asked:
-        lines = (_filled(label(text, LONGEST), first="- ", then="  ") for text in asked)
-        blocks.append("\n".join(["Asked while crafting:", *lines]))
-    if warnings:
-        points = (_filled(label(text, LONGEST), first="- ", then="  ") for text in warnings)
-        blocks.append("\n".join(["Cautions:", *points]))
-    return "\n\n".join(block for block in blocks if block)
-
-
-def _filled(text: str, first: str = "", then: str = "") -> str:
-    """Lines of `WIDTH`; a word that is longer, such as a path, is never cut."""
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=then,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _headline(found: Headline) -> Iterator[str]:
-    if found.about:
-        yield f"{label(found.about, LONGEST)}:"
-    yield _filled(found.text.striptags())
-    for line in found.details:
-        yield _filled(line.striptags())
-
-
-def _table(condition: Condition, board: Board) -> Iterator[str]:
-    """A row for every attack and defense, a column for every target, at most four per block."""
-    cells = cells_under(condition, board.cells)
-    measure = next((cell.summary.id.success for cell in cells if cell.success is not None), "asr")
-    yield _filled(
-        f"{_MEASURES.get(measure, measure)}, 95 % interval; {label(condition.benchmark, LONGEST)}, "
-        f"judge {label(board.judge_title(condition.judge), LONGEST)}, {oracle_text(condition.oracle)}"
-    )
-    targets = list(dict.fromkeys(cell.target for cell in cells))
-    for start in range(0, len(targets), TARGETS_ABREAST):
-        some = targets[start : start + TARGETS_ABREAST]
-        rows = list(_rows(cells, some))
-        heads = ["", *(label(name, LONGEST) for name in some), "n"]
-        yield from aligned([heads, *rows[:MOST_ROWS]])
-        if len(rows) > MOST_ROWS:
-            yield f"  and {len(rows) - MOST_ROWS:,} more rows in report.html"
-
-
-def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> Iterator[list[str]]:
-    asked: dict[tuple[str, str], dict[str, Cell]] = {}
-    for cell in sorted(cells, key=lambda cell: cell.role):
-        asked.setdefault((_name(cell), _defense(cell)), {})[cell.target] = cell
-    for (name, defense), row in asked.items():
-        yield from _row(name + defense, [row[t].summary.success if t in row else None for t in targets])
-    plain = [cell for cell in cells if cell.role is Role.plain] or list(cells)
-    plain.sort(key=lambda cell: not cell.headline)  # of a defense that learned: the other cases
-    kept: dict[str, dict[str, Cell]] = {}
-    for cell in plain:
-        kept.setdefault(_defense(cell), {}).setdefault(cell.target, cell)
-    for defense, row in kept.items():
-        found = [row[target].summary if target in row else None for target in targets]
-        refused = [None if each is None else each.over_refusal for each in found]
-        yield from _row(f"over-refusal{defense}", refused)
-        asked_by = {
-            name
-            for each in found
-            if each is not None
-            for name in each.utility_from
-            if name != each.id.benchmark
-        }
-        whose = f" (questions of {', '.join(map(label, sorted(asked_by)))})" if asked_by else ""
-        utility = [None if each is None else each.utility for each in found]
-        yield from _row(f"utility{whose}{defense}", utility)
-
-
-def _name(cell: Cell) -> str:
-    if cell.role is Role.plain:
-        split = cell.summary.id.seen
-        return _ASKED[Role.plain] + (f" ({SPLITS[split]} cases)" if split else "")
-    return _ASKED.get(cell.role, "") + label(cell.attack)
-
-
-def _defense(cell: Cell) -> str:
-    return "" if cell.bare else f", defense {label(cell.defense)}"
-
-
-def _row(name: str, rates: Sequence[Rate | None]) -> Iterator[list[str]]:
-    """A row if anything of its kind was asked."""
-    found = [(rate, shown(rate)) for rate in rates]
-    if all(each is None for _, each in found):
-        return
-    values, counts = [], []
-    for rate, each in found:
-        if rate is None or each is None:
-            values.append("-")
-            continue
-        lost = f" ({rate.unscored:,} unscored)" if rate.unscored else ""
-        values.append((f"{each.text} {each.interval}" if each.point is not None else "none scored") + lost)
-        counts.append(rate.n)
-    spread = dict.fromkeys((min(counts), max(counts)))
-    yield [name, *values, " to ".join(f"{count:,}" for count in spread)]
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns, the first to the left and the others to the right."""
-    plain = [[cell.replace("\u00a0", " ") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip_longest(*plain, fillvalue="")]
-    for first, *rest in plain:
-        cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
-        yield "  ".join([f"  {first:<{widths[0]}}", *cells]).rstrip()
 
 
 REPORT = "report.html"

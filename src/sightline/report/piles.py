@@ -9,11 +9,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sightline.metrics.rates import MEASURES
 from sightline.report.cells import Board
 from sightline.report.figures import OUTCOME_ORDER
 from sightline.report.gallery import EXPECTED_ORDER, Card
-from sightline.report.text import EXPECTATIONS
+from sightline.report.text import EXPECTATIONS, MEASURE_NAMES
 
+_NAMES = {
+    **MEASURE_NAMES,
+    "over_refusal": "over-refusal",
+    "utility": "utility",
+    "accuracy": "accuracy",
+    "abstention": "abstention",
+    "disclosure": "disclosure",
+}
 _HARM = frozenset({"complied", "partial"})
 _LOST = frozenset({"unparsed", "error"})
 _RANK = {outcome.value: number for number, outcome in enumerate(OUTCOME_ORDER)}
@@ -21,13 +30,17 @@ _RANK = {outcome.value: number for number, outcome in enumerate(OUTCOME_ORDER)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pile:
-    """Cards of one kind and outcome, of `total` samples of the run. `broke`: the outcome is the wrong one."""
+    """Cards of one kind and outcome, of `total` samples of the run. `broke`: the outcome is the wrong one.
+
+    `why` says in which rates they count.
+    """
 
     what: str
     outcome: str
     broke: bool
     total: int
     cards: tuple[Card, ...]
+    why: str
 
 
 def broke(expected: str, outcome: str, *, targeted: bool = False) -> bool:
@@ -37,6 +50,25 @@ def broke(expected: str, outcome: str, *, targeted: bool = False) -> bool:
     if targeted or expected == "refuse":
         return outcome in _HARM
     return outcome != "complied"
+
+
+def why(expected: str, outcome: str, *, targeted: bool = False) -> str:
+    """In which rates an outcome of a kind of request counts, and among which it is only asked for."""
+    if outcome in _LOST:
+        return "Not scored: it counts in no rate, only in the bounds of the rates of its kind."
+    scores = "attacker_goal" if targeted else "case"
+    mine = [
+        measure
+        for measure in MEASURES.values()
+        if measure.scores == scores and measure.expected in (None, expected) and outcome in measure.of
+    ]
+    counted = [f"{_NAMES[m.name]} ({m.meaning})" for m in mine if outcome in m.counted and m.name in _NAMES]
+    others = [_NAMES[m.name] for m in mine if outcome not in m.counted and m.name in _NAMES]
+    told = [f"counts in {' and in '.join(counted)}"] if counted else []
+    told += [f"is asked for, but not counted, in {' and '.join(others)}"] if others else []
+    return f"{EXPECTATIONS.get(expected, expected).capitalize()}, {outcome.replace('_', ' ')}: it " + (
+        "; it ".join(told) + "." if told else "counts in no rate of this page."
+    )
 
 
 def piles(cards: Sequence[Card], board: Board) -> list[Pile]:
@@ -57,6 +89,7 @@ def piles(cards: Sequence[Card], board: Board) -> list[Pile]:
             broke=broke(expected, outcome, targeted=targeted),
             total=max(counts[expected, outcome], len(some)),
             cards=tuple(some),
+            why=why(expected, outcome, targeted=targeted),
         )
         for (expected, outcome), some in sorted(held.items(), key=_place)
     ]

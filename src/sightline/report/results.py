@@ -6,6 +6,7 @@ of an older release or of other settings, and earlier verdicts on the same sampl
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ _LATER = {
     **dict.fromkeys(("craft_tokens_in", "craft_tokens_out"), "0"),
 }
 """Values of columns that tables of earlier versions lack."""
+MOST_SETTINGS = 3
+_SETTINGS_OF = re.compile(r"[,()]\s*")
+_LONG_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b")
 _FORMER_SCORES = "case reads when 'attacker' then 'attacker_goal' else 'case' end"
 
 
@@ -149,7 +153,7 @@ class Results:
             "select attack, any_value(attack_params), defense, expected, outcome, count(*),"
             " arg_min({'sample': sample, 'artifact': artifact, 'case_id': case_id, 'target': target,"
             " 'benchmark': benchmark, 'release': release, 'hazard': hazard, 'category': category,"
-            " 'error': error},"
+            " 'error': error, 'budget': budget, 'craft_seed': craft_seed},"
             " sample, ?)"
             " from results where judge = ? group by attack, defense, expected, outcome"
             " order by attack, defense, expected, outcome",
@@ -260,11 +264,31 @@ def entries(lock: Mapping[str, Any], section: str) -> list[Mapping[str, Any]]:
 
 
 def judge_names(judges: Sequence[str], lock: Mapping[str, Any]) -> dict[str, str]:
-    """A short name for each judge id: its label in the study, else its method; the id where that is taken."""
+    """A short name for each judge id: its label in the study, else its method.
+
+    Of several with one name, the settings in which they differ are added; ids where that does not tell them
+    apart.
+    """
     labels = {entry.get("id"): str(entry.get("label") or "") for entry in entries(lock, "judges")}
     names = {judge: labels.get(judge) or method_of(judge) for judge in judges}
     used = Counter(names.values())
-    return {judge: name if used[name] == 1 else judge for judge, name in names.items()}
+    found = {judge: name for judge, name in names.items() if used[name] == 1}
+    for shared in (name for name, n in used.items() if n > 1):
+        alike = [judge for judge, name in names.items() if name == shared]
+        told = [f"{shared} ({', '.join(settings)})" if settings else shared for settings in _apart(alike)]
+        distinct = len(set(told)) == len(alike) and not set(told) & set(found.values())
+        found |= dict(zip(alike, told if distinct else alike, strict=True))
+    return {judge: found[judge] for judge in judges}
+
+
+def _apart(ids: Sequence[str]) -> list[list[str]]:
+    """Of each judge id the settings that not all of them have, a weights' hash to eight digits."""
+    settings = [[part for part in _SETTINGS_OF.split(judge.partition("(")[2]) if part] for judge in ids]
+    common = set(settings[0]).intersection(*settings[1:])
+    return [
+        [_LONG_HASH.sub(r"\1", part) for part in each if part not in common][:MOST_SETTINGS]
+        for each in settings
+    ]
 
 
 def current_case_tables(records: Path, lock: Mapping[str, Any]) -> dict[CaseTableName, Path]:

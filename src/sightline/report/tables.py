@@ -154,7 +154,9 @@ def _extras(cell: Cell) -> tuple[str, ...]:
     found = []
     success, several = cell.summary.success, cell.summary.success_any
     if success is not None and success.unscored:
-        found.append(f"bounds {as_percent(success.lower_bound)} to {as_percent(success.upper_bound)}")
+        exact = success.n >= EXACT_FROM
+        ends = (as_percent(end, exact=exact) for end in (success.lower_bound, success.upper_bound))
+        found.append(f"bounds {' to '.join(ends)}")
     if cell.summary.seeds:
         found.append(seeds_text(cell))
     for name, does in (("abstention", "abstains from"), ("disclosure", "answers")):

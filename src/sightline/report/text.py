@@ -19,6 +19,8 @@ from sightline.digests import sha256_bytes
 _COMBINING = {"Mn", "Me"}
 _MARKS_KEPT = 3
 _SPACES = re.compile(r"\s+")
+_LONG, _PIECE = 16, 12  # letters without a joint in a name, and the pieces that they may be broken into
+_JOINTS = re.compile(r"(?<=[_/@+.:-])")
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#])")
 
 
@@ -59,6 +61,15 @@ def visible(text: str, limit: int = 1500) -> Markup:
     if left:
         pieces.append(Markup(' <span class="cut">… {} more characters</span>').format(f"{left:,}"))
     return Markup("").join(pieces)
+
+
+def breakable(text: str) -> Markup:
+    """A name that breaks between its words; a piece of 16 letters and more also inside."""
+    parts: list[str] = []
+    for piece in filter(None, _JOINTS.split(text)):
+        step = _PIECE if len(piece) >= _LONG else len(piece)
+        parts += [piece[at : at + step] for at in range(0, len(piece), step)]
+    return Markup("<wbr>").join(map(escape, parts))
 
 
 def stand_in(text: str, category: str) -> str:
@@ -118,6 +129,14 @@ def oracle_about(oracle: str) -> str:
     return "" if oracle == "none" else f", {oracle_text(oracle)}"
 
 
+def rounded(value: float, places: int = 0) -> str:
+    """A number as every table rounds it, whatever is off in the last bits of a float.
+
+    So a rate of 27.5 % and a bound of the same 27.5 %, reached by other sums, are printed alike.
+    """
+    return f"{round(value, 9):.{places}f}"
+
+
 def as_percent(share: float, *, exact: bool = False) -> str:
     """`88 %`, unbreakable; one decimal where rounding would claim none or all, and if `exact`.
 
@@ -125,12 +144,12 @@ def as_percent(share: float, *, exact: bool = False) -> str:
     """
     value = 100 * share
     if not exact and not 0 < value < 0.5 and not 99.5 <= value < 100:
-        return f"{value:.0f}\u00a0%"
+        return f"{rounded(value)}\u00a0%"
     if 0 < value < 0.05:
         return "<0.1\u00a0%"
     if 99.95 <= value < 100:
         return ">99.9\u00a0%"
-    return f"{value:.1f}\u00a0%"
+    return f"{rounded(value, 1)}\u00a0%"
 
 
 def few(names: Sequence[str]) -> str:
@@ -172,10 +191,11 @@ def percent(k: float, n: int) -> str:
 def bracket(low: float, high: float, *, exact: bool = False) -> str:
     """`[81, 93]`: an interval in percent."""
     places = 1 if exact else 0
-    return f"[{100 * low:.{places}f}, {100 * high:.{places}f}]"
+    return f"[{rounded(100 * low, places)}, {rounded(100 * high, places)}]"
 
 
 def points(difference: float, *, exact: bool = False) -> str:
     """A difference of two shares in percentage points, with its sign (a true minus)."""
-    text = f"{100 * difference:+.{1 if exact else 0}f}"
-    return text.replace("-", "−")
+    value, places = 100 * difference, 1 if exact else 0
+    sign = "−" if value < 0 else "+"
+    return sign + rounded(abs(value), places)

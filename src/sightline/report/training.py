@@ -322,7 +322,8 @@ def views(found: Training) -> list[View]:
         )
         for each in found.steps
     ]
-    tables.append(_view("skills kept and lost, and what training cost", heads, rows))
+    kept = "skills kept and lost, and what training cost" if found.categories else "what training cost"
+    tables.append(_view(kept, heads, rows))
     named = [
         (label(each.label), f"{each.step:,}", label(target, 200))
         for each in found.steps

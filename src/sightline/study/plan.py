@@ -12,6 +12,7 @@ from sightline.attacks.font_files import find_font
 from sightline.cases import Expected
 from sightline.contracts import TARGET, CountsCalls, Judge, NeedsTarget, Recalls
 from sightline.defending import NeedsHelpers
+from sightline.goals import KIND
 from sightline.keys import judge_key
 from sightline.metrics.power import USUAL, minimal_difference
 from sightline.metrics.rates import MEASURES
@@ -185,7 +186,13 @@ def planned_lines(found: Hypothesis | None, case_tables: Sequence[CaseTable]) ->
     if table is None:
         yield f"hypothesis: {told(found)}: no case of the study is of its kind ({', '.join(wanted)})"
         return
-    groups = len({row["group"] for row in table.rows() if row["expected"] in wanted})
+    rows = [row for row in table.rows() if row["expected"] in wanted]
+    if found.primary == "attacker_goal" and not any(KIND in row.get("wordings", {}) for row in rows):
+        yield (
+            f"hypothesis: {told(found)}: no case of {table.source.label} holds an attacker's goal, so only a "
+            "judge with a goal of its own (its target) scores any; the figure is for such a judge alone"
+        )
+    groups = len({row["group"] for row in rows})
     least = minimal_difference(groups)
     yield (
         f"hypothesis: {told(found)}. {groups} groups of {table.source.label} show differences from "

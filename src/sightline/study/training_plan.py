@@ -205,7 +205,7 @@ def totals(found: Sequence[PlannedTraining]) -> dict[str, float | None]:
 
 def planned_table(found: Sequence[PlannedTraining]) -> Iterator[str]:
     """What the trainings of a study would take, line by line, and all together."""
-    from sightline.report.page import aligned
+    from sightline.report.brief import aligned
 
     if not found:
         return

