@@ -14,8 +14,9 @@ MOST = 240
 
 
 def first_sentences(page: nodes.document) -> str:
-    """The first paragraph under the title, cut after a word."""
-    found = next((each.astext() for each in page.findall(nodes.paragraph)), "")
+    """The first paragraph of prose, cut after a word."""
+    prose = (each for each in page.findall(nodes.paragraph) if isinstance(each.parent, nodes.section))
+    found = next((each.astext() for each in prose), "")
     text = " ".join(found.split())
     return text if len(text) <= MOST else text[:MOST].rpartition(" ")[0] + " ..."
 

@@ -23,6 +23,8 @@ from PIL import Image as PilImage
 from PIL import ImageFilter
 
 import sightline as sl
+from sightline import registry
+from sightline.api.reading import read
 from sightline.data_check.alike import MOST_BITS, alike
 from sightline.data_check.found import DataCheck
 from sightline.data_check.pictures import Looker, look_at
@@ -473,4 +475,4 @@ def test_a_release_for_a_benchmark_that_reads_none_is_refused(tmp_path):
     with pytest.raises(UsageError, match="testbed_requests comes with Sightline and reads no release: leave"):
         sl.check_data("testbed_requests", root=tmp_path)
     with pytest.raises(UsageError, match="reads no release"):
-        sl.benchmarks.testbed_requests()(tmp_path)
+        read(registry.make("benchmark", "testbed_requests"), tmp_path)
