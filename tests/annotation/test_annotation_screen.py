@@ -681,6 +681,7 @@ def test_the_coordinator_decides_disputes_without_seeing_who_said_what(browser, 
         assert browser.find_elements("css selector", "details.dispute") == []
 
 
+@pytest.mark.slow
 def test_the_coordinator_sees_the_numbers_of_a_run(browser, tmp_path):
     run = write_run(tmp_path / "run", Shape(prompts=2, utility=0, defenses=("none",)))
     rows = results(run, expected="refuse")

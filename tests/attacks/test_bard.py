@@ -149,6 +149,7 @@ def detected(by: EncoderSurrogate, attack: Any, drafts: list[Draft], blobs: Blob
     ],
     ids=["detector", "classifier", "classifier, embedding"],
 )
+@pytest.mark.slow
 def test_faces_are_no_longer_seen_in_the_file_and_noise_of_equal_norms_hides_none(
     name: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_label_that_a_surrogate_does_not_know_is_told(tmp_path: Path) -> None:
         list(made(preset="face", **SMALL).craft([asking()], world(tmp_path, Small())))
 
 
+@pytest.mark.slow
 def test_mean_memes_pass_a_model_that_is_to_tell_them(tmp_path: Path) -> None:
     """The testbed's stand-in for a toxicity detector: is this meme mean? Pairs that training never showed."""
     bed = Testbed(Blobs(tmp_path))

@@ -175,6 +175,7 @@ def test_a_clip_folder_takes_the_file_for_each_kind_of_trigger(trigger: Any, tmp
     assert ("steps" in endings) if trigger == "textual" else (endings == {"stopped"})
 
 
+@pytest.mark.slow
 def test_the_papers_defaults_run_on_a_clip_folder(tmp_path: Path) -> None:
     """Nothing is set but the font, which is drawn as large as the small CLIP needs it."""
     clip, cases = known(Blobs(tmp_path))
@@ -240,6 +241,7 @@ def test_visual_and_combined_triggers_on_the_testbed(tmp_path: Path) -> None:
     assert obeyed("testbed_start", "visual", requested) == 0
 
 
+@pytest.mark.slow
 def test_on_the_testbed_it_does_what_its_trigger_does_and_its_start_does_not(tmp_path: Path) -> None:
     bed = Testbed(Blobs(tmp_path))
     cases = [case for case in requests() if case.expected is Expected.refuse][::15][:4]

@@ -159,6 +159,7 @@ def beside(image: Any, name: str) -> Case:
     ],
     ids=["cosine", "contrast", "as released", "as released, another second word"],
 )
+@pytest.mark.slow
 def test_a_clip_that_knows_the_words_finds_the_wanted_one_in_the_file(
     settings: dict[str, Any], wanted: str, tmp_path: Path
 ) -> None:

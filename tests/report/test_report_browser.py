@@ -290,6 +290,7 @@ def test_what_held_can_be_hidden(browser, plain_page):
     assert all(d.get_attribute("data-held") is None for d in shown)
 
 
+@pytest.mark.slow
 def test_of_a_long_table_some_rows_stand_in_the_document_and_all_are_found(browser, plain_page, tmp_path):
     page = plain_page.read_text(encoding="utf-8")
     start = page.index('<tr class="band">')

@@ -25,6 +25,7 @@ from sightline.study.run import Run
 from sightline.study.verify.verification import Wanted, verify
 from sightline.testbed.presets import POISON
 
+pytestmark = pytest.mark.slow  # one run, for which pictures are optimized
 CASES, LEVELS = 10, (2, 100)
 STUDY = f"""
 study: steered
@@ -76,7 +77,6 @@ def unseen(found: Summary, attack: str, scores: str) -> CellSummary:
     return one
 
 
-@pytest.mark.slow
 def test_rows_and_lock_say_what_a_judge_reads(folder: Path) -> None:
     rows = pq.read_table(folder / "results.parquet", columns=["judge", "scores"]).to_pylist()
     assert {(row["judge"].partition("(")[0], row["scores"]) for row in rows} == {

@@ -57,6 +57,7 @@ def prepared(folder: Path, text: str = STUDY, benchmark: str = "testbed_requests
     return run, notes.notes
 
 
+@pytest.mark.slow
 def test_trained_targets_are_targets_and_are_trained_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

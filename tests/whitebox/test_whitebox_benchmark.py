@@ -142,6 +142,7 @@ def test_formats_are_compared_with_themselves_only():
     }
 
 
+@pytest.mark.slow
 def test_all_sides_are_timed_on_one_step():
     found, table = times.figures(TOY, quick=False)
     assert found["qi_grad_rel_err"] <= 1e-5
@@ -219,6 +220,7 @@ def test_the_plain_loop_of_the_testbed_goes_the_engines_way():
     assert [check.loss for check in found.checks[0]] == pytest.approx(losses, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_success_is_told_step_by_step_for_both_loops(tmp_path):
     found, table = fidelity.figures(tmp_path, at=(0, 4), seeds=2, held_out=2)
     assert found["success_steps"] == [0, 4]
