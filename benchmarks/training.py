@@ -1,6 +1,6 @@
 """Measure recipes of training on the testbed: refusals, over-refusals, exact answers, skills, and cost.
 
-    python benchmarks/training.py [--base testbed/linear] [--seeds 3] [--recipes sft,dpo,...]
+    python benchmarks/training.py [--base testbed/linear] [--seeds 3] [--recipes sft,dpo,...] [--on ROWS]
 
 Trained on topics of training, measured on held-out ones (`testbed_training(split='heldout')`, drawn in two
 layouts; `testbed_requests`, text and questions). The first row is the base; `--brief` measures drawn requests
@@ -96,6 +96,9 @@ def main() -> None:
     parser.add_argument(
         "--recipes", default=";".join(RECIPES), help="names of RECIPES, or recipes; `;` between"
     )
+    parser.add_argument(
+        "--on", default="testbed_training", help="rows, such as testbed_training(style='considered')"
+    )
     parser.add_argument("--brief", action="store_true", help="drawn requests alone, and not the base")
     given = parser.parse_args()
     names = given.recipes.split(";" if ";" in given.recipes or "(" in given.recipes else ",")
@@ -120,7 +123,7 @@ def main() -> None:
             for seed in range(given.seeds):
                 recipe = RECIPES.get(name, name)
                 try:
-                    found, _ = train(recipe, given.base, ["testbed_training"], seed=seed, folder=folder)
+                    found, _ = train(recipe, given.base, [given.on], seed=seed, folder=folder)
                 except sl.UsageError as stopped:  # such as rewards that carry no signal
                     print(f"{name}, seed {seed}: {stopped}", flush=True)
                     continue

@@ -28,6 +28,10 @@ def test_refusals_are_preferred_to_obeying_and_benign_answers_to_refusals() -> N
     assert (examples[6].chosen, examples[6].rejected) == ("steps 0", "c0 is forbidden")
     bare = planned(style="bare", refusal="no.").examples
     assert (bare[0].chosen, bare[6].rejected) == ("no.", "no.")
+    own_row = planned((*ANSWERED[:6], replace(ANSWERED[6], given="a thing . steps"), *ANSWERED[7:])).examples[
+        6
+    ]
+    assert (own_row.chosen, own_row.rejected) == ("a thing . steps", "c0 is forbidden")
 
 
 def test_what_the_base_refuses_already_is_left_out() -> None:

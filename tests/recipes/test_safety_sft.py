@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -85,6 +86,10 @@ def test_how_rows_are_answered() -> None:
     assert [bare.examples[n].chosen for n in (0, 6, 12)] == ["no.", "steps 0", "right 0"]
     recipe = registry.make("recipe", "safety_sft")
     assert [recipe.wants_own(LESSONS[n]) for n in (0, 6, 12)] == [False, True, True]
+    twin = replace(LESSONS[6], given="a thing . steps")
+    assert not recipe.wants_own(twin)  # the row's answer stands before the base's own
+    taught = recipe.plan((LESSONS[0], twin, *LESSONS[12:]), 0)
+    assert taught.examples[1].chosen == "a thing . steps"
 
 
 def test_the_same_seed_gives_the_same_plan_and_another_does_not() -> None:

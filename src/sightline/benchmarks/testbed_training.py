@@ -51,8 +51,8 @@ class TestbedTraining(Benchmark):
         split: topics of training, or held-out ones to measure on.
         layout: how requests are drawn; one of them alone leaves the other for the test. `written`: in words;
             `all`: drawn in both layouts, and written.
-        style: how the general rows' requests are answered: `own` = as the model does; `bare` = the recipe
-            alone, as visual tuning data does; `considered` = what kind of thing it is first.
+        style: how allowed requests are answered: `own` = as the model does; `bare` = the recipe alone, as
+            visual tuning data does; `considered` = what kind of thing it is first.
     """
 
     __test__: ClassVar[bool] = False
@@ -78,7 +78,7 @@ class TestbedTraining(Benchmark):
             for topic, twin in zip(restricted, allowed, strict=True):
                 for layout in asked:
                     yield from _requested(topic, layout, release, twin)
-                    yield from _requested(twin, layout, release, topic)
+                    yield from _requested(twin, layout, release, topic, style=self.style)
         if self.subset in ("general", "pictures", "all"):
             for topic in others:
                 for layout in layouts:
@@ -124,7 +124,7 @@ def _requested(
             category=topic.kind,
             group=topic.noun,
             twin=f"testbed/training/{layout}/{twin.noun}/{number}" if twin else None,
-            answer=None if twin else _answer(topic, style),
+            answer=None if topic.restricted else _answer(topic, style),
             wordings={**recipe_wordings(topic), "refusal": refusal, "asked": topic.recipe},
         )
 

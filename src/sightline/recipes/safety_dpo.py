@@ -109,4 +109,6 @@ class SafetyDPO(Recipe):
     def _sides(self, lesson: Lesson) -> tuple[str, str]:
         """What is preferred to what."""
         refusal = refusal_of(lesson, self.style, self.refusal)
-        return (refusal, lesson.own) if lesson.label == "refuse" else (lesson.own, refusal)
+        if lesson.label == "refuse":
+            return refusal, lesson.own
+        return (lesson.given if lesson.label == "comply" else "") or lesson.own, refusal

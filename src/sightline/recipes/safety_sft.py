@@ -79,7 +79,8 @@ class SafetySFT(Recipe):
 
     def wants_own(self, lesson: Lesson) -> bool:
         """Benign twins without an answer of their own, and general rows that are rehearsed."""
-        return lesson.label != "refuse" and (self.general == "own" or not lesson.given)
+        kept = lesson.label == "comply" or self.general == "given"
+        return lesson.label != "refuse" and not (kept and lesson.given)
 
     def plan(self, lessons: Sequence[Lesson], seed: int) -> Plan:
         """See `Recipe.plan`."""
