@@ -25,6 +25,8 @@ from sightline.errors import UsageError
 
 Wanted = partial(AnyWanted, per_group=1000, raters=("ann", "bo"))  # the invented world has few groups
 
+pytestmark = pytest.mark.slow  # by rotation, as a whole
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:

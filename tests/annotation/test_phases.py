@@ -25,6 +25,8 @@ from sightline.cli import app
 
 Wanted = partial(AnyWanted, per_group=8, raters=("ann", "bo"))  # the invented world has few groups
 
+pytestmark = pytest.mark.slow  # by rotation, as a whole
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:

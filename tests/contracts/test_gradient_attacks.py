@@ -26,7 +26,7 @@ from sightline.study.seal import seal
 from sightline.study.surrogates import LocalSurrogate
 from sightline.targets import open_target
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 GRADIENTS = [name for name in shipped("attack") if registry.card("attack", name).surrogate]
 FAMILIES = ("linear", "queries", "cross_attention")

@@ -30,6 +30,8 @@ from sightline_testbed.training.plans import ABOUT, LADDER, STAGES, AnyStage, fi
 from sightline_testbed.training.stages import VisionStage, checkpoint
 from sightline_testbed.training.train import Progress, Settings, load_weights
 
+pytestmark = pytest.mark.slow  # by rotation, as a whole
+
 SETTINGS = Settings(dtype="fp32", save_every=1)
 STEPS = 2
 SMALL = next(iter(LADDER))
@@ -87,7 +89,6 @@ def same_checkpoint(stage: str, one: Path, two: Path) -> bool:
     return same_tensors(*(checkpoint(folder / CHECKPOINTS, stage) for folder in (one, two)))
 
 
-@pytest.mark.slow
 def test_a_killed_build_ends_in_the_same_weights(out: Path, tmp_path: Path) -> None:
     kill_at("linear", tmp_path, "vision", STEPS)  # after the checkpoint of the first step
     kill_at("linear", tmp_path, "alignment", 1)  # before the stage's first one
@@ -212,7 +213,6 @@ def source_of(name: str, variant: str, part: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("name", BUILT)
-@pytest.mark.slow
 def test_every_variant_holds_what_its_stages_trained(name: str, out: Path, tmp_path: Path) -> None:
     """Oracle: the checkpoints; each part is its own stage's within what 8 or 4 bits lose, and no other's."""
     arch = family(name if name in NAMES else "linear", plan(name)[0].size)

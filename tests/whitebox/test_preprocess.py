@@ -15,6 +15,8 @@ from sightline.errors import ContractError, UsageError
 from sightline.whitebox.preprocessing import pipelines as recipes
 from sightline.whitebox.preprocessing.processor import preprocessor
 
+pytestmark = pytest.mark.slow  # by rotation, as a whole
+
 SIDE = 32
 SQUARE, EDGE = {"height": SIDE, "width": SIDE}, {"shortest_edge": SIDE}
 WITHIN, TO = {"max_height": 40, "max_width": 50}, {"height": 48, "width": 50}

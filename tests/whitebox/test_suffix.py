@@ -28,6 +28,8 @@ from sightline.whitebox.token_optimizers import HotFlip
 from sightline.whitebox.token_search import TextProblem, search_tokens
 from sightline.whitebox.victim import Pair
 
+pytestmark = pytest.mark.slow  # by rotation, as a whole
+
 CPU = LocalSettings(device="cpu")
 SIZES = {"llava_next": (64, 30), "idefics3": (40, 64), "mllama": (30, 62), "qwen2_vl": (48, 64)}
 PICTURED = [family for family in tiny.FAMILIES if family not in ("paligemma", "instructblip")]
@@ -147,7 +149,6 @@ def test_candidates_without_a_picture_score_as_in_a_plain_pass(family, tmp_path,
 
 @pytest.mark.parametrize("model", TESTBED)
 @pytest.mark.parametrize("shown", [True, False])
-@pytest.mark.slow
 def test_the_testbeds_models_read_suffixes_before_and_behind(model, shown, blobs):
     for place in ("behind", "before"):
         suffix = TokenSuffix(length=5, init="", place=place, allowed="words")
@@ -228,7 +229,6 @@ def test_a_whole_text_is_its_own_suffix(blobs):
         whole_text(victim, Conversation.user(" "))
 
 
-@pytest.mark.slow
 def test_misuse_is_told(tmp_path, blobs):
     victim = open_victim("testbed/linear", local=CPU)
     with pytest.raises(UsageError, match="Box is no constraint on a text"):
@@ -355,7 +355,6 @@ def test_the_cost_of_a_step_is_that_of_its_passes(device, tmp_path):
 
 
 @pytest.mark.parametrize("every", [3, 50])
-@pytest.mark.slow
 def test_a_search_taken_up_by_another_process_costs_what_it_would_have_cost(every):
     """More beginnings than a reader holds: those that it held are run again, and were paid for before."""
     victim = open_victim("testbed/linear", local=CPU)

@@ -37,7 +37,7 @@ from sightline.whitebox.victim import Pair
 TOY = replace(TINY, name="toy", side=28, tower=(1, 16, 2, 32), language=(2, 32, 2, 64), vocabulary=256)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,6 @@ def test_formats_are_compared_with_themselves_only():
     }
 
 
-@pytest.mark.slow
 def test_all_sides_are_timed_on_one_step():
     found, table = times.figures(TOY, quick=False)
     assert found["qi_grad_rel_err"] <= 1e-5
@@ -157,7 +156,6 @@ def test_all_sides_are_timed_on_one_step():
     assert "nanoGCG" in line
 
 
-@pytest.mark.slow
 def test_the_small_comparison_is_one_model_and_a_large_pack_is_split():
     found, table = times_small.figures(rounds=2)
     assert found["testbed_flops_ratio"] > found["testbed_flops_careful_ratio"] > 1
@@ -175,7 +173,6 @@ def test_every_kind_of_step_is_the_same_attack():
     assert table.count(" / ") >= 9
 
 
-@pytest.mark.slow
 def test_the_bare_step_is_the_step_of_the_loop():
     victim = fidelity.opened()
     clean = torch.full((1, 3, 64, 64), 100, dtype=torch.uint8)
@@ -220,7 +217,6 @@ def test_the_plain_loop_of_the_testbed_goes_the_engines_way():
     assert [check.loss for check in found.checks[0]] == pytest.approx(losses, rel=1e-3)
 
 
-@pytest.mark.slow
 def test_success_is_told_step_by_step_for_both_loops(tmp_path):
     found, table = fidelity.figures(tmp_path, at=(0, 4), seeds=2, held_out=2)
     assert found["success_steps"] == [0, 4]

@@ -113,6 +113,7 @@ class _Matrix:
     facts: dict[str, tuple[str, str]]
     bare: dict[str, tuple[str, str]]
     notes: list[str]
+    twice: set[str]
 
 
 def quality(
@@ -162,12 +163,12 @@ def _read(
         if not rows:
             continue
         key = (cell.benchmark, cell.release)
-        matrix = found.setdefault(key, _Matrix(judge, folder, {}, {}, {}, []))
+        matrix = found.setdefault(key, _Matrix(judge, folder, {}, {}, {}, [], set()))
         name = _system(cell)
         if matrix.judge != judge:
             matrix.notes.append(f"{folder}: left out, its first judge is another one")
         elif name in matrix.scores:
-            matrix.notes.append(f"{name}: is in several runs; the first one counts")
+            matrix.twice.add(name)
         else:
             matrix.scores[name] = {case: score for case, _, _, score in rows}
             matrix.facts.update({case: (group, category) for case, group, category, _ in rows})
@@ -213,6 +214,9 @@ def _quality(key: tuple[str, str], matrix: _Matrix, measure: str) -> Quality:
     names = sorted({group for group, _ in matrix.facts.values()})
     groups = np.array([names.index(matrix.facts[case][0]) for case in cases], dtype=np.int64)
     notes = list(dict.fromkeys(matrix.notes))
+    if matrix.twice:
+        what = f"{len(matrix.twice)} systems are" if len(matrix.twice) > 1 else "one system is"
+        notes.append(f"{what} in several runs, of which the first counts: {few(sorted(matrix.twice))}")
     fitted, told = _fitted(scores)
     notes += told
     near, told = _near(key, matrix, cases)
