@@ -39,6 +39,7 @@ from sightline.metrics.sample_design import (
         ([50, 50, 50], [0.5, 0.5, 0.5], 7, {}, [3, 2, 2]),  # too few for the floor
         ([0, 10], [0.5, 0.5], 4, {}, [0, 4]),
         ([], [], 5, {}, []),
+        ([50, 50], [5e-324, 0.0], 60, {"floor": 5}, [36, 24]),  # the least number there is; cap .6
     ],
 )
 def test_allocation_by_hand(

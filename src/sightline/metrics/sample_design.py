@@ -113,8 +113,8 @@ def allocate(
     high = np.maximum(np.minimum(size, np.floor(cap * total)), np.ceil(low))
     if high.sum() < total:
         high = size
-    # A stratum without spread comes last, but comes.
-    weight = size * np.maximum(spread, 1e-6 * spread.max() if spread.max() > 0 else 1.0)
+    # A stratum without spread comes last, but comes. Relative to the greatest, that tiny ones stay numbers.
+    weight = size * (np.maximum(spread / spread.max(), 1e-6) if spread.max() > 0 else 1.0)
     return _whole(_filled(weight, low, high, total), high, total)
 
 
