@@ -218,7 +218,7 @@ def test_stop_hides_everything_at_once(browser, tmp_path):
         assert "Take care of yourself." in text(browser, "panel")
         until(
             lambda: (
-                [each.event for each in site.events() if each.event in ("answer", "stop")]
+                sorted(each.event for each in site.events() if each.event in ("answer", "stop"))
                 == ["answer", "stop"]
             )
         )
