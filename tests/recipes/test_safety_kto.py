@@ -31,6 +31,8 @@ def test_refusals_of_requests_and_answers_of_twins_are_desirable() -> None:
         ("steps 0", True),
         ("c0 is forbidden", False),
     ]
+    own_row = (*ANSWERED[:6], replace(ANSWERED[6], given="a thing . steps"), *ANSWERED[7:])
+    assert planned(own_row).examples[6].chosen == "a thing . steps"
 
 
 def test_both_answers_of_a_request_and_its_twin_are_seen_equally_often() -> None:

@@ -31,6 +31,11 @@ def refusal_of(lesson: Lesson, style: str, fixed: str) -> str:
     return (own if style == "considered" else "") or fixed
 
 
+def benign_answer(lesson: Lesson) -> str:
+    """How a benign lesson is answered: a twin as its row says, all others as the base does."""
+    return (lesson.given if lesson.label == "comply" else "") or lesson.own
+
+
 def sorted_out(lessons: Sequence[Lesson], *, pairs: bool) -> Sorted:
     """Requests to refuse, each with its benign twin if `pairs`; all other lessons but twins are general.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.errors import UsageError, require
-from sightline.recipes._mixing import REFUSAL, batches, refusal_of, sorted_out
+from sightline.recipes._mixing import REFUSAL, batches, benign_answer, refusal_of, sorted_out
 from sightline.registry import recipe
 from sightline.rng import numpy_rng
 from sightline.testbed.wordings import REFUSAL as TESTBED_REFUSAL
@@ -111,4 +111,4 @@ class SafetyDPO(Recipe):
         refusal = refusal_of(lesson, self.style, self.refusal)
         if lesson.label == "refuse":
             return refusal, lesson.own
-        return (lesson.given if lesson.label == "comply" else "") or lesson.own, refusal
+        return benign_answer(lesson), refusal

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sightline.errors import UsageError, require
-from sightline.recipes._mixing import REFUSAL, batches, refusal_of, sorted_out
+from sightline.recipes._mixing import REFUSAL, batches, benign_answer, refusal_of, sorted_out
 from sightline.registry import recipe
 from sightline.rng import numpy_rng
 from sightline.testbed.wordings import REFUSAL as TESTBED_REFUSAL
@@ -88,7 +88,7 @@ class SafetyKTO(Recipe):
             examples=tuple(
                 Example(
                     prompt=each.prompt,
-                    chosen=refusal if (each.label == "refuse") == wanted else each.own,
+                    chosen=refusal if (each.label == "refuse") == wanted else benign_answer(each),
                     desirable=wanted,
                 )
                 for wanted in (True, False)

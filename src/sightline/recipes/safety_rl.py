@@ -117,7 +117,7 @@ class SafetyRL(Recipe):
 
     def wants_own(self, lesson: Lesson) -> bool:
         """What the warm start rehearses."""
-        return self.warm > 0 and lesson.label != "refuse"
+        return self.warm > 0 and self._warm().wants_own(lesson)
 
     def plan(self, lessons: Sequence[Lesson], seed: int) -> Plan:
         """See `Recipe.plan`.
