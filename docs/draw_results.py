@@ -9,10 +9,15 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a table."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def judges(path: Path) -> dict[str, Any]:
     """Kendall's tau of the cells' rankings by each pair of judges, the highest first."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["tau"]]
+    rows = [row for row in table(path) if row["tau"]]
     values = [{"pair": f"{row['judge']} - {row['other']}", "tau": float(row["tau"])} for row in rows]
     values.sort(key=lambda value: -value["tau"])
     order = [value["pair"] for value in values]
@@ -44,8 +49,7 @@ def judges(path: Path) -> dict[str, Any]:
 
 def items(path: Path) -> dict[str, Any]:
     """Discrimination of each item by its difficulty; below .3 an item tells systems hardly apart."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["discrimination"]]
+    rows = [row for row in table(path) if row["discrimination"]]
     values = [{name: float(row[name]) for name in ("difficulty", "discrimination")} for row in rows]
 
     def axis(name: str, title: str) -> dict[str, Any]:
@@ -79,8 +83,7 @@ def items(path: Path) -> dict[str, Any]:
 
 def sensitivity(path: Path) -> dict[str, Any]:
     """The share of restricted requests that are refused, wordings by system prompts."""
-    with path.open(encoding="utf-8", newline="") as file:
-        values = [{**row, "refused": 100 * float(row["refused"])} for row in csv.DictReader(file)]
+    values = [{**row, "refused": 100 * float(row["refused"])} for row in table(path)]
     place = {
         "x": {"field": "system_prompt", "type": "nominal", "title": None, "axis": {"labelAngle": 0}},
         "y": {"field": "wording", "type": "nominal", "title": None},
@@ -106,9 +109,7 @@ def sensitivity(path: Path) -> dict[str, Any]:
 
 def data_mix(path: Path) -> dict[str, Any]:
     """Typed restricted requests that are refused, by steps of training on allowed topics alone."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    values = [{**row, "share": 100 * int(row["refused"]) / int(row["topics"])} for row in rows]
+    values = [{**row, "share": 100 * int(row["refused"]) / int(row["topics"])} for row in table(path)]
     return {
         "background": "white",
         "width": 320,

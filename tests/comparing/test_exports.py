@@ -20,7 +20,7 @@ from sightline.cli import app
 from sightline.errors import UsageError
 from sightline.exports import hub
 from sightline.exports.rates import LOWER_IS_BETTER, rates_of
-from sightline.exports.tables import as_csv, escaped
+from sightline.exports.tables import as_csv, csv_of, escaped
 from sightline.metrics.rates import MEASURES
 from sightline.run_folder import COMPLETE
 from sightline.tables import compacted_rows
@@ -180,3 +180,8 @@ def test_two_results_of_one_file_name_are_refused(run):
 
 def test_a_bracket_does_not_become_a_length():
     assert escaped("[2em] z") == "{[}2em] z"
+
+
+def test_a_table_of_any_rows_holds_no_formula_and_none_is_empty() -> None:
+    found = csv_of([{"case": "=cmd|' /C calc'!A0", "near": None}, {"case": "-1", "near": "b"}])
+    assert found == b"case,near\r\n'=cmd|' /C calc'!A0,\r\n'-1,b\r\n"

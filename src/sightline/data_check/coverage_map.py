@@ -19,12 +19,11 @@ from sightline.contracts import Benchmark
 from sightline.data_check.likeness import joined, near_cases
 from sightline.data_check.pictures import Look, Looker, WatchedRelease
 from sightline.errors import UsageError
+from sightline.metrics.intervals import FEW_GROUPS
 from sightline.metrics.near_texts import MOST_TEXTS
 
 CHANNELS = ("text", "picture alone", "text and picture", "several pictures", "several turns")
 HARM = (Expected.refuse, Expected.abstain, Expected.classify)
-ENOUGH = 30
-"""Distinct groups with which a cell is measured; below, intervals are wide."""
 NO_CODE = ""
 
 
@@ -70,8 +69,9 @@ class CoverageMap:
 
     @property
     def measured(self) -> int:
-        """Cells of hazard x channel with at least 30 distinct groups."""
-        return sum(self.groups(hazard, channel) >= ENOUGH for hazard in self.hazards for channel in CHANNELS)
+        """Cells of hazard x channel with at least 30 distinct groups; below, intervals are wide."""
+        cells = [self.groups(hazard, channel) for hazard in self.hazards for channel in CHANNELS]
+        return sum(groups >= FEW_GROUPS for groups in cells)
 
     @property
     def empty(self) -> float:

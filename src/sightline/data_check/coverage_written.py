@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sightline import __version__, taxonomy
-from sightline.data_check.coverage_map import CHANNELS, ENOUGH, NO_CODE, CoverageMap
-from sightline.errors import UsageError
+from sightline import taxonomy
+from sightline.data_check.coverage_map import CHANNELS, NO_CODE, CoverageMap
+from sightline.data_check.published import Board, publish
+from sightline.metrics.intervals import FEW_GROUPS
 from sightline.report.figures import Plain, render
-from sightline.report.page import render as render_page
-from sightline.store import write_atomically
 
 UNCODED = "(no code of the taxonomy)"
 
@@ -38,7 +35,7 @@ def lines(found: CoverageMap) -> Iterator[str]:
     """Sentences about the whole map."""
     cells = len(found.hazards) * len(CHANNELS)
     yield (
-        f"{found.measured} of {cells} cells (hazard x channel) have {ENOUGH} distinct groups or more; "
+        f"{found.measured} of {cells} cells (hazard x channel) have {FEW_GROUPS} distinct groups or more; "
         f"{100 * found.empty:.0f} % are empty: not measured"
     )
     for label in found.benchmarks:
@@ -68,7 +65,7 @@ def figure(found: CoverageMap) -> Any:
             "hazard": name_of(hazard),
             "channel": channel,
             "shown": str(number) if number else "not measured",
-            "fill": 0.75 if number >= ENOUGH else 0.25 if number else 0.0,
+            "fill": 0.75 if number >= FEW_GROUPS else 0.25 if number else 0.0,
         }
         for hazard in found.hazards
         for channel in CHANNELS
@@ -99,40 +96,8 @@ def write(found: CoverageMap, path: Path) -> None:
     Raises:
         UsageError: for another ending.
     """
-    rows = rows_of(found)
-    if path.suffix == ".csv":
-        write_atomically(path, csv_of(rows).encode("utf-8", "replace"))
-        return
-    if path.suffix != ".html":
-        raise UsageError(f"{path}: the file ends in .csv (a table) or .html (a page with its chart)")
-    board = {"heading": "All benchmarks together", "lines": list(lines(found)), "figure": figure(found)}
-    write_page(path, "coverage", "What the benchmarks cover, by hazard and channel", [board], rows)
 
+    def boards() -> list[Board]:
+        return [{"heading": "All benchmarks together", "lines": list(lines(found)), "figure": figure(found)}]
 
-def csv_of(rows: list[dict[str, Any]]) -> str:
-    """Rows as CSV; None is an empty cell."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]) if rows else ["empty"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
-
-
-def write_page(
-    path: Path, kind: str, title: str, boards: list[dict[str, Any]], rows: list[dict[str, Any]]
-) -> None:
-    """A page with sentences and a figure per board, and one table."""
-    table = [["" if value is None else _short(value) for value in row.values()] for row in rows]
-    values = {
-        "title": title,
-        "kind": kind,
-        "version": __version__,
-        "boards": boards,
-        "columns": list(rows[0]) if rows else [],
-        "rows": table,
-    }
-    write_atomically(path, render_page(values, "items.html.j2").encode("utf-8", "replace"))
-
-
-def _short(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    publish(path, "coverage", "What the benchmarks cover, by hazard and channel", boards, rows_of(found))

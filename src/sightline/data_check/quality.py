@@ -7,7 +7,7 @@ case, right if the measure counts it so. Nothing is asked anew.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from sightline.cases import Case
 from sightline.data_check.likeness import near_cases
 from sightline.data_check.pictures import look_at
 from sightline.errors import UsageError, nearest
-from sightline.metrics._columns import Columns, asked, read_columns
+from sightline.metrics._columns import CELL, Columns, asked, read_columns
 from sightline.metrics.agreement import Share, share
 from sightline.metrics.cells import CellId
 from sightline.metrics.items import (
@@ -156,7 +156,7 @@ def _read(
     lock = finished_lock(folder)
     columns = read_columns(folder)
     judge = str(next((entry.get("id") for entry in entries(lock, "judges")), ""))
-    for number, cell in enumerate(CellId(**dict(zip(_names(), each, strict=True))) for each in columns.cells):
+    for number, cell in enumerate(CellId(**dict(zip(CELL, each, strict=True))) for each in columns.cells):
         if cell.judge != judge or cell.scores != "case" or (attacks and cell.attack not in attacks):
             continue
         rows = _items(columns, number, measure)
@@ -174,12 +174,6 @@ def _read(
             matrix.facts.update({case: (group, category) for case, group, category, _ in rows})
             if cell.defense == "none":
                 matrix.bare[name] = (cell.target, cell.attack)
-
-
-def _names() -> Sequence[str]:
-    from sightline.metrics._columns import CELL
-
-    return CELL
 
 
 def _system(cell: CellId) -> str:
@@ -211,17 +205,17 @@ def _items(columns: Columns, number: int, measure: str) -> list[tuple[str, str, 
 def _quality(key: tuple[str, str], matrix: _Matrix, measure: str) -> Quality:
     cases = sorted(matrix.facts)
     scores = np.array([[row.get(case, np.nan) for case in cases] for row in matrix.scores.values()])
-    names = sorted({group for group, _ in matrix.facts.values()})
-    groups = np.array([names.index(matrix.facts[case][0]) for case in cases], dtype=np.int64)
+    names, groups = np.unique([matrix.facts[case][0] for case in cases], return_inverse=True)
     notes = list(dict.fromkeys(matrix.notes))
     if matrix.twice:
         what = f"{len(matrix.twice)} systems are" if len(matrix.twice) > 1 else "one system is"
         notes.append(f"{what} in several runs, of which the first counts: {few(sorted(matrix.twice))}")
     fitted, told = _fitted(scores)
     notes += told
-    near, told = _near(key, matrix, cases)
+    known = _recorded(key, matrix, cases)
+    near, told = _near(known, matrix.folder, cases)
     notes += told
-    leaks, told = _leaks(key, matrix, cases)
+    leaks, told = _leaks(known, matrix)
     notes += told
     with np.errstate(invalid="ignore"):
         shares = np.nanmean(scores, axis=1)
@@ -247,8 +241,10 @@ def _fitted(scores: Floats) -> tuple[dict[int, tuple[float, float]], list[str]]:
     right = np.nansum(scores >= 0.5, axis=0)
     known = (~np.isnan(scores)).sum(axis=0)
     apart = np.flatnonzero((right > 0) & (right < known))
-    alike = [f"{scores.shape[1] - len(apart)} of {scores.shape[1]} items: all systems get them alike"]
-    alike = alike if len(apart) < scores.shape[1] else []
+    items = scores.shape[1]
+    alike = []
+    if len(apart) < items:
+        alike.append(f"{items - len(apart)} of {items} items: all systems get them alike")
     if len(scores) < FEWEST_SYSTEMS:
         what = f"{len(scores)} systems: no item parameters (the two-parameter model takes {FEWEST_SYSTEMS})"
         return {}, [*alike, what]
@@ -297,13 +293,12 @@ def _recorded(key: tuple[str, str], matrix: _Matrix, cases: Sequence[str]) -> di
 
 
 def _near(
-    key: tuple[str, str], matrix: _Matrix, cases: Sequence[str]
+    known: Mapping[str, Case], folder: Path, cases: Sequence[str]
 ) -> tuple[list[tuple[int, int]] | None, list[str]]:
-    known = _recorded(key, matrix, cases)
     if any(case not in known for case in cases):
-        return None, [f"near-duplicates: {matrix.folder} no longer holds all case records"]
+        return None, [f"near-duplicates: {folder} no longer holds all case records"]
     chosen = [known[case] for case in cases]
-    blobs = Blobs(matrix.folder / "blobs")
+    blobs = Blobs(folder / "blobs")
     looks = {}
     for image in (image for case in chosen for image in case.conversation.images):
         if image.sha256 not in looks:
@@ -311,10 +306,9 @@ def _near(
     return near_cases(chosen, looks), []
 
 
-def _leaks(key: tuple[str, str], matrix: _Matrix, cases: Sequence[str]) -> tuple[tuple[Leak, ...], list[str]]:
+def _leaks(known: Mapping[str, Case], matrix: _Matrix) -> tuple[tuple[Leak, ...], list[str]]:
     """Of items with pictures, those that are right without any."""
     alone = {target: name for name, (target, attack) in matrix.bare.items() if attack in WITHOUT_PICTURE}
-    known = _recorded(key, matrix, cases)
     shown = {case for case, each in known.items() if any(True for _ in each.conversation.images)}
     if not shown:
         return (), ["leak through text: no item has a picture of its own"]
@@ -326,8 +320,7 @@ def _leaks(key: tuple[str, str], matrix: _Matrix, cases: Sequence[str]) -> tuple
         categories = sorted({matrix.facts[case][1] for case in scores})
         for category in ["", *(categories if len(categories) > 1 else [])]:
             kept = [case for case in scores if category in ("", matrix.facts[case][1])]
-            groups = sorted({matrix.facts[case][0] for case in kept})
-            codes = np.array([groups.index(matrix.facts[case][0]) for case in kept], dtype=np.int64)
+            _, codes = np.unique([matrix.facts[case][0] for case in kept], return_inverse=True)
             right = np.array([scores[case] >= 0.5 for case in kept])
             found.append(
                 Leak(

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.data_check.coverage_written import csv_of, write_page
+from sightline.data_check.published import Board, publish
 from sightline.data_check.quality import LOW, Quality
-from sightline.errors import UsageError
 from sightline.metrics.items import LEAST_TAU, clopper_pearson
 from sightline.report.figures import Plain, render
-from sightline.store import write_atomically
 
 SHOWN = 10
 
@@ -134,13 +132,10 @@ def write(found: Sequence[Quality], path: Path) -> None:
     Raises:
         UsageError: for another ending.
     """
-    rows = rows_of(found)
-    if path.suffix == ".csv":
-        write_atomically(path, csv_of(rows).encode("utf-8", "replace"))
-        return
-    if path.suffix != ".html":
-        raise UsageError(f"{path}: the file ends in .csv (a table of items) or .html (a page with its chart)")
-    boards = [
-        {"heading": heading(each), "lines": list(lines(each)), "figure": figure(each)} for each in found
-    ]
-    write_page(path, "quality", "Is the benchmark itself good?", boards, rows)
+
+    def boards() -> list[Board]:
+        return [
+            {"heading": heading(each), "lines": list(lines(each)), "figure": figure(each)} for each in found
+        ]
+
+    publish(path, "quality", "Is the benchmark itself good?", boards, rows_of(found))

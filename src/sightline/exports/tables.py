@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,12 +30,16 @@ _PAPER = ("asr", "attacker_goal", "over_refusal", "utility")
 
 def as_csv(rates: Rates) -> bytes:
     """A row for every rate, UTF-8; a text that a spreadsheet would compute begins with an apostrophe."""
-    rows = [row(line, rates) for line in rates.lines]
+    return csv_of([row(line, rates) for line in rates.lines])
+
+
+def csv_of(rows: Sequence[Mapping[str, object]]) -> bytes:
+    """Rows under the names of all of them; None is an empty cell, formulas as in `as_csv`."""
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(dict.fromkeys(name for each in rows for name in each)))
     writer.writeheader()
     writer.writerows({name: _calm(value) for name, value in each.items()} for each in rows)
-    return out.getvalue().encode()
+    return out.getvalue().encode("utf-8", "replace")
 
 
 def _calm(value: object) -> object:

@@ -40,8 +40,8 @@ def brief(
     hypothesis: str = "",
 ) -> str:
     """Tables by the primary judge and by judges of the attacker's goal, headline, training, trust, costs."""
-    targeted = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
-    wanted = [c for c in conditions(board.cells, board.primary) if c.judge in {board.primary, *targeted}]
+    judges = {board.primary, *board.goal_judges}
+    wanted = [c for c in conditions(board.cells, board.primary) if c.judge in judges]
     blocks = ["\n".join(_table(condition, board)) for condition in wanted]
     injected = third_party.injections(board)
     if injected is not None:

@@ -80,6 +80,11 @@ class Cell:
         return rate if rate is not None and rate.point is not None else None
 
     @property
+    def reached(self) -> float:
+        """The share of successes; 0 if nothing was scored."""
+        return self.success.point or 0.0 if self.success is not None else 0.0
+
+    @property
     def n(self) -> int:
         """All samples of the cell."""
         return self.summary.n_expected
@@ -141,6 +146,26 @@ class Board:
     def _strongest(self, kind: Kind, measure: str, cell: Cell) -> Contrast | None:
         wanted = True, kind, measure, cell.summary.id
         return next((c for c in self.contrasts if (c.strongest, c.kind, c.measure, c.cell) == wanted), None)
+
+    @property
+    def bare_attacks(self) -> list[Cell]:
+        """Attacks on undefended targets that a headline may show, those of the primary judge first."""
+        found = [
+            cell
+            for cell in self.cells
+            if cell.bare and cell.headline and cell.role is Role.attack and self.is_told(cell)
+        ]
+        return sorted(found, key=lambda cell: cell.condition.judge != self.primary)
+
+    @property
+    def goal_judges(self) -> frozenset[str]:
+        """Judges that score the attacker's goal."""
+        goals = (cell for cell in self.cells if cell.summary.id.success == "attacker_goal")
+        return frozenset(cell.condition.judge for cell in goals)
+
+    def is_told(self, cell: Cell) -> bool:
+        """Whether its judge is the primary one, or scores the attacker's goal."""
+        return cell.condition.judge == self.primary or cell.summary.id.success == "attacker_goal"
 
     @property
     def attack_order(self) -> tuple[str, ...]:

@@ -48,11 +48,6 @@ class Costs:
     left: int = 0
 
 
-def counts(cell: Cell, board: Board) -> bool:
-    """Whether its judge is the primary one, or scores the attacker's goal."""
-    return cell.condition.judge == board.primary or cell.summary.id.success == "attacker_goal"
-
-
 def whose(cell: Cell) -> str:
     """The access of the attack, the model it was crafted on, and whether that is the target."""
     access, origin = access_text(cell.summary.id), origin_text(cell.summary.id)
@@ -93,7 +88,7 @@ def costs(board: Board, crafting: Mapping[str, Mapping[Made, Crafted]], tries: i
         cell
         for cell in board.cells
         if cell.role is Role.attack
-        and counts(cell, board)
+        and board.is_told(cell)
         and cell.success is not None
         and Made.of(cell.summary.id) in crafting[cell.summary.id.success]
     ]

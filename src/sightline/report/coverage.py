@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sightline import taxonomy
 from sightline.metrics.cells import means_of, role_of
+from sightline.metrics.intervals import FEW_GROUPS
 from sightline.report.results import Results
 
 FORMS = {
@@ -21,11 +22,10 @@ FORMS = {
     "pixels": "attacks on pixels",
     "recorded": "recorded attacks",
 }
-ENOUGH_GROUPS = 30
 MOST_ROWS = 80
 NOTE = (
     "Counts are distinct requests, and groups of requests that are about the same thing; below "
-    f"{ENOUGH_GROUPS} groups a rate says little about others of its kind. What nothing was asked about is "
+    f"{FEW_GROUPS} groups a rate says little about others of its kind. What nothing was asked about is "
     "not measured, never 0 %."
 )
 
@@ -43,7 +43,7 @@ class Line:
     @property
     def few(self) -> bool:
         """Whether there are too few groups to speak of others of their kind."""
-        return self.groups < ENOUGH_GROUPS
+        return self.groups < FEW_GROUPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from sightline.metrics.effort import Curve
 from sightline.plain import artifact_of
 from sightline.records import Artifact
 from sightline.report.cells import Board, Cell, Role, access_text
-from sightline.report.costs import counts, price_text, whose
+from sightline.report.costs import price_text, whose
 from sightline.report.crafted import Crafted, Made
 from sightline.report.figures import (
     POINT,
@@ -68,7 +68,7 @@ def comparisons(board: Board, curves: Sequence[Curve]) -> list[Comparison]:
     mine = [
         curve
         for curve in curves
-        if counts(place[curve.levels[0].cell], board)
+        if board.is_told(place[curve.levels[0].cell])
         and any(place[level.cell].summary.success is not None for level in curve.levels)
     ]
     together: dict[tuple[object, ...], list[Curve]] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from markupsafe import Markup
 
@@ -20,6 +21,7 @@ from sightline.report.trust_section import TrustView
 
 MOST_PANELS = 4
 MOST_ROWS = 10
+REACHED = attrgetter("reached")
 UNKNOWN = "no attack knew it: not shown to be effective"
 _LOST = 0.02
 
@@ -73,11 +75,11 @@ class FirstScreen:
 
 def first_screen(board: Board, trusted: TrustView) -> FirstScreen:
     """A panel for every (judge, benchmark, target) with a scored request; judges as in the headline."""
-    targeted = {c.condition.judge for c in board.cells if c.summary.id.success == "attacker_goal"}
+    judges = {board.primary, *board.goal_judges}
     places: dict[tuple[str, ...], list[Cell]] = {}
     for cell in board.cells:
         where = cell.condition
-        if where.judge in {board.primary, *targeted} and cell.headline and cell.success is not None:
+        if where.judge in judges and cell.headline and cell.success is not None:
             places.setdefault((where.judge, where.benchmark, where.release, cell.target), []).append(cell)
     order = sorted(places, key=lambda place: place[0] != board.primary)
     panels = [_panel(places[place], board) for place in order]
@@ -88,12 +90,8 @@ def first_screen(board: Board, trusted: TrustView) -> FirstScreen:
     )
 
 
-def _point(cell: Cell) -> float:
-    return cell.success.point or 0.0 if cell.success is not None else 0.0
-
-
 def _strongest(cells: Sequence[Cell], role: Role = Role.attack) -> Cell | None:
-    return max((cell for cell in cells if cell.role is role), key=_point, default=None)
+    return max((cell for cell in cells if cell.role is role), key=REACHED, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def _defenses(cells: Sequence[Cell]) -> list[_Defense]:
         worst = _strongest(mine) or _strongest(mine, Role.plain)
         if worst is not None:
             found.append(_Defense(name, mine, worst, any(map(knew, mine))))
-    return sorted(found, key=lambda each: (not each.known, _point(each.worst)))
+    return sorted(found, key=lambda each: (not each.known, each.worst.reached))
 
 
 def _panel(cells: Sequence[Cell], board: Board) -> Panel:
@@ -177,7 +175,7 @@ def _verdict(best: _Defense, worst: Cell | None, defenses: Sequence[_Defense], b
     """Whether an attack knew the defense, and whether it changed anything."""
     if not best.known:
         return ", but no attack knew that defense, so it is not shown to be effective"
-    lower = [each.name for each in defenses[1:] if _point(each.worst) < _point(best.worst)]
+    lower = [each.name for each in defenses[1:] if each.worst.reached < best.worst.reached]
     told = ", an attack that knew it included"
     if worst is not None and board.direction(best.worst, worst) >= 0:
         told += ", which is not clearly less"
@@ -237,7 +235,7 @@ def _strips(bare: Sequence[Cell], best: _Defense | None) -> list[Strip]:
         if cell is not None
     ]
     series: dict[str, Cell] = {}
-    for cell in sorted(bare, key=_point, reverse=True):
+    for cell in sorted(bare, key=REACHED, reverse=True):
         if cell.role is Role.attack:
             series.setdefault(cell.series, cell)
     rows += [(cell, "") for cell in series.values()]
@@ -245,15 +243,15 @@ def _strips(bare: Sequence[Cell], best: _Defense | None) -> list[Strip]:
     strips = [_strip(cell, kind, other) for other, cell, kind in met]
     used = {other.summary.id for other, *_ in met if other is not None}
     alone = [c for c in behind if c.role is Role.attack and c.summary.id not in used]
-    only = {c.series: c for c in sorted(alone, key=_point) if knew(c) or c.series not in series}
-    strips += [_strip(None, "", cell) for cell in sorted(only.values(), key=_point, reverse=True)]
+    only = {c.series: c for c in sorted(alone, key=REACHED) if knew(c) or c.series not in series}
+    strips += [_strip(None, "", cell) for cell in sorted(only.values(), key=REACHED, reverse=True)]
     return strips
 
 
 def _same(cells: Sequence[Cell], like: Cell) -> Cell | None:
     """The same attack against the defense."""
     found = [c for c in cells if c.role is like.role and c.summary.id.attack == like.summary.id.attack]
-    return max(found, key=_point, default=None)
+    return max(found, key=REACHED, default=None)
 
 
 def _strip(bare: Cell | None, kind: str, defended: Cell | None) -> Strip:

@@ -335,7 +335,7 @@ def headlines_of(board: Board) -> list[Headline]:
     By the primary judge, then by judges that score the attacker's goal.
     """
     found = []
-    targeted = {cell.condition.judge for cell in board.cells if cell.summary.id.success == "attacker_goal"}
+    targeted = board.goal_judges
     wanted = {board.primary, *targeted}
     for condition in conditions(board.cells, board.primary):
         if condition.judge not in wanted:

@@ -72,13 +72,11 @@ def groups(board: Board) -> list[Group]:
     against = _against(board.contrasts)
     cells = {cell.summary.id: cell for cell in board.cells}
     places: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
-    for cell in board.cells:
+    for cell in board.bare_attacks:
         where = cell.condition
-        told = where.judge == board.primary or cell.summary.id.success == "attacker_goal"
-        if told and cell.bare and cell.headline and cell.role is Role.attack and cell.success is not None:
+        if cell.success is not None:
             places[where.judge, where.benchmark, where.release, cell.target].append(cell)
-    order = sorted(places, key=lambda place: place[0] != board.primary)
-    found = [_group(places[place], against, cells) for place in order]
+    found = [_group(attacks, against, cells) for attacks in places.values()]
     return [group for group in found if group.panels]
 
 
@@ -94,14 +92,10 @@ def _against(contrasts: Sequence[Contrast]) -> Against:
     return found
 
 
-def _reached(cell: Cell) -> float:
-    return (cell.success.point or 0.0) if cell.success is not None else 0.0
-
-
 def _group(attacks: Sequence[Cell], against: Against, cells: Mapping[CellId, Cell]) -> Group:
     """Of a series the budget that reaches most; attacks without a control are named, not drawn."""
     best: dict[tuple[str, str], Cell] = {}
-    for cell in sorted(attacks, key=_reached, reverse=True):
+    for cell in sorted(attacks, key=lambda cell: cell.reached, reverse=True):
         best.setdefault((cell.series, cell.summary.id.crafted_on), cell)
     panels, alone = [], []
     for cell in best.values():
@@ -141,7 +135,7 @@ def _panel(cell: Cell, paired: Sequence[Contrast], cells: Mapping[CellId, Cell])
                 over_interval=interval_text(contrast) if contrast.pairs else "",
             )
         )
-    line = _reached(cells[strongest.base]) if strongest is not None else None
+    line = cells[strongest.base].reached if strongest is not None else None
     return Panel(attack=cell.attack, verdict=_verdict(strongest), rows=tuple(rows), line=line)
 
 

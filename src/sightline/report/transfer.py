@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sightline.metrics.cells import CellId, limits_of, method_of, models_of
 from sightline.metrics.comparisons import Contrast
-from sightline.report.cells import Board, Cell, Role
+from sightline.report.cells import Board, Cell
 from sightline.report.differences import interval_text
 from sightline.report.matrix import HeatCell, heat_cell
 from sightline.report.text import MEASURE_NAMES, label, points
@@ -61,13 +61,11 @@ class Matrix:
 def matrices(board: Board) -> list[Matrix]:
     """A matrix per (judge, benchmark) in which an attack meets a model that it was not crafted on."""
     places: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
-    for cell in board.cells:
+    for cell in board.bare_attacks:
         where = cell.condition
-        told = where.judge == board.primary or cell.summary.id.success == "attacker_goal"
-        if told and cell.bare and cell.headline and cell.role is Role.attack and cell.summary.success:
+        if cell.summary.success:
             places[where.judge, where.benchmark, where.release].append(cell)
-    order = sorted(places, key=lambda place: place[0] != board.primary)
-    made = (_matrix(places[place], board) for place in order)
+    made = (_matrix(attacks, board) for attacks in places.values())
     return [matrix for matrix in made if matrix is not None]
 
 
@@ -84,7 +82,7 @@ def _rows(cells: Sequence[Cell]) -> list[Row]:
         one = cell.summary.id
         if one.own is not None:
             found[method_of(one.attack_params), cell.series, one.crafted_on, one.seen][cell.target] = cell
-    return [row for row in found.values() if any(cell.summary.id.own is False for cell in row.values())]
+    return [row for row in found.values() if _others(row)]
 
 
 def _matrix(cells: Sequence[Cell], board: Board) -> Matrix | None:
@@ -101,8 +99,7 @@ def _matrix(cells: Sequence[Cell], board: Board) -> Matrix | None:
     known = {cell.summary.id: cell for cell in board.cells}
     shown_targets = targets[:MOST_COLUMNS]
     first = cells[0]
-    others = [cell for row in rows for cell in row.values() if cell.summary.id.own is False]
-    compared = [over[cell.summary.id] for cell in others if cell.summary.id in over]
+    others = [cell for row in rows for cell in _others(row)]
     left = ((len(rows) - MOST_ROWS, "rows"), (len(targets) - MOST_COLUMNS, "targets"))
     return Matrix(
         benchmark=first.condition.benchmark,
@@ -111,15 +108,23 @@ def _matrix(cells: Sequence[Cell], board: Board) -> Matrix | None:
         targets=tuple(shown_targets),
         rows=tuple(_row(row, shown_targets, over) for row in rows[:MOST_ROWS]),
         controls=tuple(_margin(target, rows, over, known) for target in shown_targets),
-        sentence=_sentence(compared, len(others)),
+        sentence=_sentence(_compared(others, over), len(others)),
         notes=tuple(f"{n} more {what} are in results.parquet." for n, what in left if n > 0),
     )
 
 
+def _others(row: Row) -> list[Cell]:
+    """Cells of models that were not crafted on."""
+    return [cell for cell in row.values() if cell.summary.id.own is False]
+
+
+def _compared(cells: Sequence[Cell], over: Mapping[CellId, Contrast]) -> list[Contrast]:
+    return [over[cell.summary.id] for cell in cells if cell.summary.id in over]
+
+
 def _row(row: Row, targets: Sequence[str], over: Mapping[CellId, Contrast]) -> TransferRow:
     first = next(iter(row.values()))
-    others = [cell for cell in row.values() if cell.summary.id.own is False]
-    compared = [over[cell.summary.id] for cell in others if cell.summary.id in over]
+    compared = _compared(_others(row), over)
     return TransferRow(
         models=" + ".join(models_of(first.summary.id.crafted_on)),
         attack=first.attack,
@@ -150,7 +155,7 @@ def _margin(
     scored = [base for base in bases if base.success is not None]
     if not scored:
         return None
-    best = max(scored, key=lambda base: (base.success.point or 0.0) if base.success is not None else 0.0)
+    best = max(scored, key=lambda base: base.reached)
     heat = heat_cell(best.success)
     return None if heat is None else (best.attack, heat)
 
