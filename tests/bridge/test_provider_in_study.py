@@ -28,7 +28,8 @@ CASES = 12
 def study(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("WEATHERED_API_KEY", "sk-not-a-real-key")
     monkeypatch.setenv("WEATHERED_BASE_URL", server.url)
-    quick = partial(RetryPolicy, attempt_timeout=2, first_wait=0.01, longest_wait=0.02)
+    # patient enough for a machine under load: an answer given up on would be asked for twice
+    quick = partial(RetryPolicy, attempt_timeout=60, first_wait=0.01, longest_wait=0.02)
     monkeypatch.setattr(inspect_target, "RetryPolicy", quick)
     return json.dumps(
         {
