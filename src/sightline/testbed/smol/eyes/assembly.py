@@ -56,7 +56,7 @@ def assemble(language: Path, recognizer: Path, target: Path) -> Path:
     Raises:
         UsageError: if a part cannot be read, or is another one than it should be.
     """
-    facts = facts_of(language, recognizer)
+    facts = made_of(language, recognizer)
     if (target / places.SOURCE).is_file() and json.loads(
         (target / places.SOURCE).read_text("utf-8")
     ) == facts:
@@ -79,7 +79,7 @@ def assemble(language: Path, recognizer: Path, target: Path) -> Path:
     return target
 
 
-def facts_of(language: Path, recognizer: Path) -> Mapping[str, Any]:
+def made_of(language: Path, recognizer: Path) -> Mapping[str, Any]:
     """What a folder with eyes is made of; it is kept beside the weights, and is part of their digest."""
     return {
         "language model": _weights(language),
@@ -147,11 +147,12 @@ def joined(language: Path, recognizer: Path) -> LlavaForConditionalGeneration:
     import torch
     from transformers import AutoModelForCausalLM, LlavaConfig, LlavaForConditionalGeneration
 
+    from sightline.targets.local.families import facts_of
     from sightline.targets.local.loading import LOCAL, load_config, one_sentence
     from sightline.testbed.smol.eyes.tower import TOKENS, ReaderConfig
 
     text = load_config(language)
-    if text.model_type != "llama":
+    if not facts_of(text.model_type).text_only:
         raise UsageError(f"{language}: eyes are for a Llama as testbed/smol is, not a {text.model_type}")
     with one_sentence(language, "cannot be given eyes"), torch.inference_mode(False):
         speaker = AutoModelForCausalLM.from_pretrained(language, dtype="auto", **LOCAL)
