@@ -125,10 +125,36 @@ def data_mix(path: Path) -> dict[str, Any]:
     }
 
 
+def safety_mix(path: Path) -> dict[str, Any]:
+    """Refusals and questions answered right, by the share of safety rows; orders side by side."""
+    shown = ("drawn refused", "written refused", "questions right")
+    values = [
+        {**row, "rate": 100 * int(row["hits"]) / int(row["n"])} for row in table(path) if row["what"] in shown
+    ]
+    order = {"field": "order", "type": "nominal", "title": "safety rows", "sort": ["first", "mixed", "last"]}
+    return {
+        "background": "white",
+        "data": {"values": values},
+        "facet": {"column": order},
+        "spec": {
+            "width": 150,
+            "height": 160,
+            "mark": {"type": "line", "point": True},
+            "encoding": {
+                "x": {"field": "share", "type": "ordinal", "title": "share of safety rows"},
+                "y": {"field": "rate", "type": "quantitative", "title": "%"},
+                "color": {"field": "what", "type": "nominal", "title": None, "sort": shown},
+                "strokeDash": {"field": "what", "type": "nominal", "title": None, "sort": shown},
+            },
+        },
+    }
+
+
 DRAWN = {
     "data_mix_quick": data_mix,
     "judges_quick": judges,
     "quality_items": items,
+    "safety_mix_quick": safety_mix,
     "sensitivity_quick": sensitivity,
 }
 

@@ -11,10 +11,12 @@ from sightline.sealed import damage_reported
 from sightline.store import cache_folder
 
 MODEL, ALIGNED = "smol", "smol@aligned"
-NAMES = (MODEL, ALIGNED)
+EYES, ALIGNED_EYES = "smol@eyes", "smol@eyes-aligned"
+NAMES = (MODEL, ALIGNED, EYES, ALIGNED_EYES)
 SOURCE = "source.json"
 """Beside the weights: package, hash, licence, digest of the converted weights."""
 GET, ALIGN = "`sightline testbed get smol`", "`sightline testbed align smol`"
+GET_EYES = "`sightline testbed get smol-eyes`"
 
 
 def home() -> Path:
@@ -30,6 +32,11 @@ def model() -> Path:
 def pointer() -> Path:
     """File that names the trained target behind `testbed/smol@aligned`."""
     return home() / "aligned.json"
+
+
+def eyes(name: str) -> Path:
+    """Folder of a model with eyes, there or not."""
+    return home() / name.partition("@")[2]
 
 
 def is_ours(name: str) -> bool:
@@ -52,12 +59,26 @@ def find(name: str) -> Path:
         )
     if name == MODEL:
         return model()
+    if name in (EYES, ALIGNED_EYES):
+        return _with_eyes(name)
     from sightline.targets import tuned
 
     if not pointer().is_file():
         raise UsageError(f"testbed/{name} was not trained on this machine yet: run {ALIGN}")
     target = str(record(pointer()).get("target", ""))
     return tuned.find(target.removeprefix("tuned/")).folder
+
+
+def _with_eyes(name: str) -> Path:
+    from sightline.testbed.smol.eyes.assembly import is_current
+
+    folder = eyes(name)
+    if not (folder / SOURCE).is_file():
+        first = "" if name == EYES or pointer().is_file() else f"{ALIGN}, then "
+        raise UsageError(f"testbed/{name} was not put together on this machine yet: run {first}{GET_EYES}")
+    if not is_current(folder, find(MODEL if name == EYES else ALIGNED)):
+        raise UsageError(f"testbed/{name}: its language model or our code changed: run {GET_EYES} again")
+    return folder
 
 
 def record(path: Path) -> dict[str, Any]:
