@@ -1,4 +1,4 @@
-"""Levels of one price for attacks that search pictures and for those that only read replies: `studies/arena.yaml`."""
+"""Levels of one price in `studies/arena.yaml`, for a search of pictures and one by replies alone."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_each_level_is_kept_and_the_higher_one_buys_more(tmp_path: Path) -> None
     path.write_text(yaml.safe_dump(study), encoding="utf-8")
     run = sl.run(path, out=tmp_path / "run")
     rows = duckdb.execute(
-        "select series, budget, max(craft_flops), sum(craft_flops), count(*), count(error) from read_parquet(?)"
-        " where budget is not null group by all order by all",
+        "select series, budget, max(craft_flops), sum(craft_flops), count(*), count(error)"
+        " from read_parquet(?) where budget is not null group by all order by all",
         [str(run.folder / "results.parquet")],
     ).fetchall()
     spent = {(series, budget): (most, in_all) for series, budget, most, in_all, _, _ in rows}

@@ -48,9 +48,10 @@ class Study:
             defenses: `"answers.csv"`, or a mapping of a study file's entry; see `score`.
         judges: objects, text forms or mappings; the first one's outcomes are the headline.
         attacks: the same, `"none"` for the request as it is; tables call an object by its method's name, or
-            by its settings where several have one name, and by `label` where a mapping has one. What is crafted on gradients names its model:
-            `{"name": sl.attacks.GCG(), "surrogate": "testbed/linear", "budget": {"backwards": 100}, "seeds":
-            2}`; `then` chains attacks: `{"name": sl.attacks.Encoding(), "then": sl.attacks.FigStep()}`.
+            by its settings where several have one name, and by `label` where a mapping has one.
+            What is crafted on gradients names its model: `{"name": sl.attacks.GCG(), "surrogate":
+            "testbed/linear", "budget": {"backwards": 100}, "seeds": 2}`; `then` chains attacks: `{"name":
+            sl.attacks.Encoding(), "then": sl.attacks.FigStep()}`.
         defenses: the same, `"none"` for the bare target; a list stands for several around each other,
             outermost first.
         settings: the file's other keys: `roles` (models that attacks ask, by role), `seed`, `decoding`,
