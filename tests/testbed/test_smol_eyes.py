@@ -15,7 +15,7 @@ from PIL import ImageDraw, ImageFont
 from typer.testing import CliRunner
 
 import sightline
-from sightline.cases import Conversation
+from sightline.cases import Conversation, Image
 from sightline.cli import app
 from sightline.contracts import Decoding
 from sightline.errors import AbsentExtraError, UsageError
@@ -283,11 +283,19 @@ def test_the_projector_begins_as_the_identity(base, tmp_path):
     assert torch.allclose(model.model.multi_modal_projector(shown), shown, atol=1e-4)
 
 
-def test_gradients_reach_the_pixels(base, tmp_path):
-    model = assembly.joined(base, tmp_path / assembly.RECOGNIZER).float()
-    pixels = seen(drawn("knit"))[None].requires_grad_()
-    model.get_image_features(pixels).pooler_output[0].square().sum().backward()
-    assert float(pixels.grad.abs().sum()) > 0
+def test_an_attackers_gradients_reach_the_pixels_and_an_empty_page_has_none(base):
+    from sightline.whitebox import open_victim
+    from sightline.whitebox.victim import Pair
+
+    assembly.get()
+    victim = open_victim("testbed/smol@eyes", local=CPU)
+    stands = Image("0" * 64, SIDE, SIDE)  # for the attacked picture
+    pair = Pair(prompt=Conversation.user(stands, "knead a dough"), target="knit")
+    blank = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    for pixels, some in ((drawn("knit\na sweater"), True), (blank, False)):
+        x = seen(pixels)[None].requires_grad_()
+        victim.rows(x, [pair]).nll.sum().backward()
+        assert bool(x.grad.abs().sum() > 0) == some
 
 
 def test_a_changed_language_model_wants_new_eyes(base):
