@@ -303,7 +303,7 @@ def tuned(target: Any, base: Any, steps: int, rate: float = 1e-4) -> tuple[Any, 
             labels[:, : fields["input_ids"].shape[1]] = -100
             loss = model(input_ids=ids, pixel_values=fields["pixel_values"], labels=labels).loss / 8
             loss.backward()
-            total += float(loss)
+            total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad()
