@@ -150,12 +150,37 @@ def safety_mix(path: Path) -> dict[str, Any]:
     }
 
 
+def transfer(path: Path) -> dict[str, Any]:
+    """Restricted requests obeyed beside each picture: made on the rows' models, answered by the columns'."""
+    rows = [row for row in table(path) if row["expected"] == "refuse"]
+    values = [{**row, "share": 100 * int(row["complied"]) / int(row["n"])} for row in rows]
+    order = ["none", "noise_image", "on linear", "on queries", "on two"]
+    place = {
+        "x": {"field": "target", "type": "nominal", "title": "answers", "axis": {"labelAngle": 0}},
+        "y": {"field": "picture", "type": "nominal", "title": "picture", "sort": order},
+    }
+    color = {"field": "share", "type": "quantitative", "title": "obeyed, %", "scale": {"domain": [0, 100]}}
+    ink = {"condition": {"test": "datum.share > 50", "value": "white"}, "value": "black"}
+    text = {"field": "share", "type": "quantitative", "format": ".0f"}
+    return {
+        "background": "white",
+        "width": 420,
+        "data": {"values": values},
+        "layer": [
+            {"mark": "rect", "encoding": {**place, "color": color}},
+            {"mark": "text", "encoding": {**place, "text": text, "color": ink}},
+        ],
+    }
+
+
 DRAWN = {
     "data_mix_quick": data_mix,
     "judges_quick": judges,
     "quality_items": items,
     "safety_mix_quick": safety_mix,
     "sensitivity_quick": sensitivity,
+    "sensitivity_sampled_quick": sensitivity,
+    "transfer_quick": transfer,
 }
 
 
