@@ -15,10 +15,11 @@ from PIL import ImageDraw, ImageFont
 from typer.testing import CliRunner
 
 import sightline
-from sightline.cases import Conversation
+from sightline.cases import Case, Conversation, Expected, Image
 from sightline.cli import app
 from sightline.contracts import Decoding
 from sightline.errors import AbsentExtraError, UsageError
+from sightline.registry import parse
 from sightline.store import Blobs, encode_png
 from sightline.targets import LocalSettings, open_target
 from sightline.testbed.smol import places
@@ -283,11 +284,39 @@ def test_the_projector_begins_as_the_identity(base, tmp_path):
     assert torch.allclose(model.model.multi_modal_projector(shown), shown, atol=1e-4)
 
 
-def test_gradients_reach_the_pixels(base, tmp_path):
-    model = assembly.joined(base, tmp_path / assembly.RECOGNIZER).float()
-    pixels = seen(drawn("knit"))[None].requires_grad_()
-    model.get_image_features(pixels).pooler_output[0].square().sum().backward()
-    assert float(pixels.grad.abs().sum()) > 0
+def test_an_attackers_gradients_reach_the_pixels_and_an_empty_page_has_none(base):
+    from sightline.whitebox import open_victim
+    from sightline.whitebox.victim import Pair
+
+    assembly.get()
+    victim = open_victim("testbed/smol@eyes", local=CPU)
+    stands = Image("0" * 64, SIDE, SIDE)  # for the attacked picture
+    pair = Pair(prompt=Conversation.user(stands, "knead a dough"), target="knit")
+    blank = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    for pixels, some in ((drawn("knit\na sweater"), True), (blank, False)):
+        x = seen(pixels)[None].requires_grad_()
+        victim.rows(x, [pair]).nll.sum().backward()
+        assert bool(x.grad.abs().sum() > 0) == some
+
+
+def test_a_recipe_trains_it_but_for_the_tower_and_the_result_is_a_target(base, tmp_path):
+    from sightline.training.lessons import Cases, lessons_of
+    from sightline.training.work import train
+
+    assembly.get()
+    blobs = Blobs(tmp_path / "blobs")
+    asked = Conversation.user(blobs.put(encode_png(drawn("knit"))), "knead")
+    row = Case(
+        id="a row", conversation=asked, behavior="knead", expected=Expected.comply, category="c", group="g",
+        answer="knit a sweater",
+    )  # fmt: skip
+    lessons = lessons_of([Cases("rows", [row])])
+    recipe = parse("recipe", "repair(steps=1, batch=1, ratio=0)")
+    found = train(recipe, "testbed/smol@eyes", lessons, blobs, seed=0, local=CPU)
+    trained = found.record["trained_weights"]
+    assert trained["language"] > trained["tower"] == 0
+    answer = asyncio.run(open_target(found.name, blobs, local=CPU).generate(asked, Decoding(max_tokens=4)))
+    assert answer.stop != "error"
 
 
 def test_a_changed_language_model_wants_new_eyes(base):

@@ -66,7 +66,7 @@ class ReaderTower(PreTrainedModel):  # type: ignore[misc]
     def vectors(self, page: Tensor) -> Tensor:
         """What stands for a page: (TOKENS, hidden_size)."""
         found = [self.vocabulary(piece.signs, piece.text, spaced=piece.spaced) for piece in self.read(page)]
-        rest = self.blank.expand(TOKENS, -1)
+        rest = self.blank.expand(TOKENS, -1) + 0 * page.sum()  # an empty page has a gradient too: none
         return torch.cat([*found, rest])[:TOKENS]
 
     def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutputWithPooling:
