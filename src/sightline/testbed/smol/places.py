@@ -28,7 +28,7 @@ def model() -> Path:
 
 
 def pointer() -> Path:
-    """File that names the trained target behind `testbed/smol@aligned`."""
+    """File that names the target trained here behind `testbed/smol@aligned`; without it, the shipped one."""
     return home() / "aligned.json"
 
 
@@ -38,10 +38,10 @@ def is_ours(name: str) -> bool:
 
 
 def find(name: str) -> Path:
-    """The model folder of `testbed/NAME`.
+    """The model folder of `testbed/NAME`; the aligned one is merged when it is asked for first.
 
     Raises:
-        UsageError: for an unknown variant, or one that was not fetched or trained on this machine.
+        UsageError: for an unknown variant, or one that was not fetched, or is neither shipped nor trained.
     """
     if name not in NAMES:
         raise UsageError(nearest(name, NAMES, "testbed model"))
@@ -50,14 +50,25 @@ def find(name: str) -> Path:
             f"testbed/{name} is not on this machine, and nothing is downloaded unasked: run {GET} (it says "
             "how large it is and under which licence, before it begins)"
         )
-    if name == MODEL:
-        return model()
-    from sightline.targets import tuned
+    return model() if name == MODEL else _aligned()
 
-    if not pointer().is_file():
-        raise UsageError(f"testbed/{name} was not trained on this machine yet: run {ALIGN}")
-    target = str(record(pointer()).get("target", ""))
-    return tuned.find(target.removeprefix("tuned/")).folder
+
+def _aligned() -> Path:
+    """What was trained here, or else the base with the adapter of the data package."""
+    from sightline.targets import tuned
+    from sightline.testbed.smol import adapter
+    from sightline.testbed.weights import HOW_TO_GET
+
+    if pointer().is_file():
+        target = str(record(pointer()).get("target", ""))
+        return tuned.find(target.removeprefix("tuned/")).folder
+    found = adapter.shipped()
+    if found is None:
+        raise UsageError(
+            f"testbed/{ALIGNED} needs an adapter that is in an optional package: {HOW_TO_GET}; or train it "
+            f"here: run {ALIGN}"
+        )
+    return adapter.merged(found, model(), home())
 
 
 def record(path: Path) -> dict[str, Any]:
