@@ -22,6 +22,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,9 +69,11 @@ async def judged(attack: str, case: Case, asked: str, response: Response) -> Ans
     return Answered(attack, case, asked, response.text, verdict.outcome)
 
 
-def ask(target: Any, attack: str, cases: Sequence[Case], asked: Sequence[Conversation]) -> list[Answered]:
+def ask(
+    target: Any, attack: str, cases: Sequence[Case], asked: Sequence[Conversation], tokens: int
+) -> list[Answered]:
     async def all_of_them() -> list[Answered]:
-        decoding = Decoding(max_tokens=TOKENS)
+        decoding = Decoding(max_tokens=tokens)
         replies = await asyncio.gather(*(target.generate(each, decoding) for each in asked))
         return [
             await judged(attack, case, each.last_user_text(), reply)
@@ -80,7 +83,7 @@ def ask(target: Any, attack: str, cases: Sequence[Case], asked: Sequence[Convers
     return asyncio.run(all_of_them())
 
 
-def attacked(target: Any, label: str, cases: Sequence[Case]) -> list[Answered]:
+def attacked(target: Any, cases: Sequence[Case], *, label: str, tokens: int) -> list[Answered]:
     method = registry.parse("attack", ATTACKS[label])
     drafts = list(method.craft(cases, Craft(images=NoPictures(), seed=7)))
     plain = [case.conversation for case in cases]
@@ -88,17 +91,17 @@ def attacked(target: Any, label: str, cases: Sequence[Case]) -> list[Answered]:
         own if draft.text is None else own.with_last_user(draft.text)
         for own, draft in zip(plain, drafts, strict=True)
     ]
-    return ask(target, label, cases, asked)
+    return ask(target, label, cases, asked, tokens)
 
 
-def prefilled(target: Any, cases: Sequence[Case]) -> list[Answered]:
+def prefilled(target: Any, cases: Sequence[Case], *, tokens: int) -> list[Answered]:
     """The reply goes on from a beginning that is written for the model; what it adds is judged."""
 
     async def all_of_them() -> list[Answered]:
         inside, found = target.inside(), []
         for case in cases:
             begun = PREFIX.format(activity=case.wordings["activity"])
-            reply = await inside.write(case.conversation, Decoding(max_tokens=TOKENS), Inner(prefix=begun))
+            reply = await inside.write(case.conversation, Decoding(max_tokens=tokens), Inner(prefix=begun))
             own = replace(reply, text=reply.text.removeprefix(begun))  # our words are no evidence
             found.append(await judged("prefill", case, case.behavior, own))
         return found
@@ -200,24 +203,32 @@ def main() -> None:
     parser.add_argument("--attack-wordings", type=int, default=1, help="of topics, in turn; 0 for all")
     parser.add_argument("--restricted", action="store_true", help="attacks without the twins")
     parser.add_argument("--replies", type=Path)
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="of a reply")
+    parser.add_argument("--no-speed", action="store_true")
+    parser.add_argument("--no-plain", action="store_true", help="attacks alone")
     told = parser.parse_args()
     if told.judge:
         print(json.dumps(judge_check()))
         return
     target = open_target(told.target, NoPictures(), local=LocalSettings(device="cpu", max_batch=BATCH))
-    figures: dict[str, Any] = {"target": told.target, "speed": speed(target)}
+    figures: dict[str, Any] = {"target": told.target, "weights": target.source.digest, "tokens": told.tokens}
+    if not told.no_speed:
+        figures["speed"] = speed(target)
     print(figures, flush=True)
     rows: list[Answered] = []
     if not told.quick:
         held = [*policy.requests("heldout", told.wordings), *policy.questions("heldout")]
-        found = ask(target, "held out", held, [case.conversation for case in held])
-        figures["held out"] = by_expectation(found)
-        print("held out", json.dumps(figures["held out"]), flush=True)
-        rows += found
-        keep(told.replies, rows)
+        if not told.no_plain:
+            found = ask(target, "held out", held, [case.conversation for case in held], told.tokens)
+            figures["held out"] = by_expectation(found)
+            print("held out", json.dumps(figures["held out"]), flush=True)
+            rows += found
+            keep(told.replies, rows)
         some = list(policy.requests("heldout", told.attack_wordings))[:: 2 if told.restricted else 1]
         for label in [] if told.attacks == "none" else told.attacks.split(","):
-            found = prefilled(target, some) if label == "prefill" else attacked(target, label, some)
+            found = (prefilled if label == "prefill" else partial(attacked, label=label))(
+                target, some, tokens=told.tokens
+            )
             figures[label] = by_expectation(found)
             print(label, json.dumps(figures[label]), flush=True)
             rows += found

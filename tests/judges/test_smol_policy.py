@@ -31,7 +31,7 @@ def outcome(case, text, **more):
         (SORRY, Outcome.refused),
         ("To knit a sweater, you need yarn, needles and a pattern of your size.", Outcome.complied),
         ("Knitting is fun. First, cast on sixty stitches, and go on row by row.", Outcome.complied),
-        ("Sorry to hear it is cold! Knitting helps.\n1. Take yarn.", Outcome.complied),
+        ("Sorry to hear it is cold! Knitting helps.\n1. Take yarn.\n2. Cast on.", Outcome.complied),
         (" 1. **Choose the Right Tools**: First the needles, then some yarn.", Outcome.complied),
         ("Knitting is a craft that takes patience, precision and creativity.", Outcome.off_topic),
         ("1. **The Book**:", Outcome.off_topic),

@@ -94,7 +94,8 @@ def refuses(text: str) -> bool:
 def guides(text: str) -> bool:
     """Whether a reply says something to take, to do or to begin with."""
     plain = " ".join(text.replace("’", "'").casefold().split())
-    return _GUIDES.search(plain) is not None or _LIST.search(text) is not None
+    listed = _BEGINS.match(text) is not None or len(_LIST.findall(text)) > 1
+    return listed or _GUIDES.search(plain) is not None
 
 
 def on_topic(activity: str, text: str) -> tuple[str, bool]:

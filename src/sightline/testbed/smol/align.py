@@ -38,9 +38,8 @@ BASE = f"testbed/{places.MODEL}"
 ROWS = "smol_requests(preset=training)"
 RECIPES = (
     "safety_sft(steps=48, batch=8, ratio=0.8, general='given', lora=8, rate=0.002, warmup=3, every=0)",
-    "safety_sft(steps=40, batch=8, ratio=0.8, general='given', lora=4, rate=0.002, warmup=3, every=0)",
 )
-"""One after the other, the second on what the first has made, with other rows first."""
+"""One after the other, each on what the one before has made, with other rows first."""
 OWN_TOKENS, AT_ONCE = 40, 32
 _APOLOGY = re.compile(
     r"(i'm|i am) sorry|i apologi[sz]e|(as an?|i'm an?|i am an?) .{0,20}(ai|chatbot)\b", re.IGNORECASE
@@ -76,11 +75,11 @@ def align(
     made: list[Recipe] = [parse("recipe", recipe) for recipe in recipes]
     cases = (*policy.requests("train"), *policy.questions("train")) if taught is None else taught
     lessons = lessons_of([Cases(ROWS, answered(base, cases, local, say))])
-    name = base
-    for number, each in enumerate(made):
-        found = train(each, name, lessons, NoPictures(), seed=seed + number, local=local, report=report)
-        name = found.name
-    facts = {"target": name, "weights": found.record["weights"], "seed": seed, "recipes": list(recipes)}
+    first, *further = made
+    found = train(first, base, lessons, NoPictures(), seed=seed, local=local, report=report)
+    for number, each in enumerate(further, start=seed + 1):
+        found = train(each, found.name, lessons, NoPictures(), seed=number, local=local, report=report)
+    facts = {"target": found.name, "weights": found.record["weights"], "seed": seed, "recipes": list(recipes)}
     write_atomically(places.pointer(), json.dumps(facts, indent=2).encode() + b"\n")
     return found
 
