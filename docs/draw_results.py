@@ -125,11 +125,62 @@ def data_mix(path: Path) -> dict[str, Any]:
     }
 
 
+def safety_mix(path: Path) -> dict[str, Any]:
+    """Refusals and questions answered right, by the share of safety rows; orders side by side."""
+    shown = ("drawn refused", "written refused", "questions right")
+    values = [
+        {**row, "rate": 100 * int(row["hits"]) / int(row["n"])} for row in table(path) if row["what"] in shown
+    ]
+    order = {"field": "order", "type": "nominal", "title": "safety rows", "sort": ["first", "mixed", "last"]}
+    return {
+        "background": "white",
+        "data": {"values": values},
+        "facet": {"column": order},
+        "spec": {
+            "width": 150,
+            "height": 160,
+            "mark": {"type": "line", "point": True},
+            "encoding": {
+                "x": {"field": "share", "type": "ordinal", "title": "share of safety rows"},
+                "y": {"field": "rate", "type": "quantitative", "title": "%"},
+                "color": {"field": "what", "type": "nominal", "title": None, "sort": shown},
+                "strokeDash": {"field": "what", "type": "nominal", "title": None, "sort": shown},
+            },
+        },
+    }
+
+
+def transfer(path: Path) -> dict[str, Any]:
+    """Restricted requests obeyed beside each picture: made on the rows' models, answered by the columns'."""
+    rows = [row for row in table(path) if row["expected"] == "refuse"]
+    values = [{**row, "share": 100 * int(row["complied"]) / int(row["n"])} for row in rows]
+    order = ["none", "noise_image", "on linear", "on queries", "on two"]
+    place = {
+        "x": {"field": "target", "type": "nominal", "title": "answers", "axis": {"labelAngle": 0}},
+        "y": {"field": "picture", "type": "nominal", "title": "picture", "sort": order},
+    }
+    color = {"field": "share", "type": "quantitative", "title": "obeyed, %", "scale": {"domain": [0, 100]}}
+    ink = {"condition": {"test": "datum.share > 50", "value": "white"}, "value": "black"}
+    text = {"field": "share", "type": "quantitative", "format": ".0f"}
+    return {
+        "background": "white",
+        "width": 420,
+        "data": {"values": values},
+        "layer": [
+            {"mark": "rect", "encoding": {**place, "color": color}},
+            {"mark": "text", "encoding": {**place, "text": text, "color": ink}},
+        ],
+    }
+
+
 DRAWN = {
     "data_mix_quick": data_mix,
     "judges_quick": judges,
     "quality_items": items,
+    "safety_mix_quick": safety_mix,
     "sensitivity_quick": sensitivity,
+    "sensitivity_sampled_quick": sensitivity,
+    "transfer_quick": transfer,
 }
 
 

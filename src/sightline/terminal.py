@@ -267,7 +267,9 @@ def show_model(name: str) -> None:
     from sightline.testbed.weights import find
 
     if places.is_ours(name):
-        say(f"testbed/{name} (target): SmolLM2-135M-Instruct, text alone; docs/testbed_smol.md")
+        eyes = "@eyes" in name
+        seen = "with eyes; docs/testbed_smol_eyes.md" if eyes else "text alone; docs/testbed_smol.md"
+        say(f"testbed/{name} (target): SmolLM2-135M-Instruct, {seen}")
         say(str(places.find(name)))
         return
     found = find(name)

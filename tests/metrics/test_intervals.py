@@ -162,6 +162,24 @@ def test_order_of_clusters_does_not_matter() -> None:
     assert ratio_interval(k, n) == pytest.approx(ratio_interval(k[::-1], n[::-1]))
 
 
+def test_what_few_clusters_give_is_what_was_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    tables = [rng.binomial(3, share, (2, 20)).astype(float) for share in (0.1, 0.5, 0.9)]
+
+    def found() -> list[object]:
+        pairs = [
+            (ratio_interval(a, np.full(20, 3.0)), paired_difference(a, b, np.full(20, 3.0)))
+            for a, b in tables
+        ]
+        return [value for each in pairs for part in each for value in part]
+
+    twice = found(), found()
+    monkeypatch.setattr(intervals, "_FEW_GROUPS", 0)
+    for plain, first, second in zip(found(), *twice, strict=True):
+        assert first == second
+        assert plain == (first if isinstance(first, str) else pytest.approx(first, abs=1e-12))
+
+
 def test_nothing_scored_says_nothing() -> None:
     assert ratio_interval([0, 0], [0, 0])[:2] == (0.0, 1.0)
     assert macro_interval([0], [0], ["a"])[:2] == (0.0, 1.0)

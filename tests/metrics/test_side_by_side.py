@@ -1,5 +1,7 @@
 """Judges side by side: Kendall's tau-b beside SciPy's, flips by hand, and what a table of results gives."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,6 +26,24 @@ def test_tau_is_that_of_scipy(pairs):
     first, second = (np.array(each, dtype=float) for each in zip(*pairs, strict=True))
     found, oracle = kendall_tau_b(first, second), kendalltau(first, second).statistic
     assert found is None if np.isnan(oracle) else found == pytest.approx(oracle)
+
+
+SHARES = st.one_of(st.integers(0, 4).map(float), st.just(float("nan")))
+
+
+@given(st.lists(st.tuples(SHARES, SHARES), min_size=2, max_size=12))
+def test_counts_are_those_of_all_pairs_and_a_cell_without_a_value_is_in_no_order(pairs):
+    columns = [np.array(each) for each in zip(*pairs, strict=True)]
+    signs = [
+        [np.nan_to_num(np.sign(a - b)) for a, b in combinations(column, 2)]
+        for column in (column.tolist() for column in columns)
+    ]
+    product = np.multiply(*signs)
+    ordered = np.sqrt(np.prod([np.count_nonzero(each) for each in signs], dtype=float))
+    tau = None if not ordered else pytest.approx(product.sum() / ordered)
+    both = np.count_nonzero(product)
+    flips = None if not both else pytest.approx(np.count_nonzero(product < 0) / both)
+    assert (kendall_tau_b(*columns), flip_share(*columns)) == (tau, flips)
 
 
 def test_flips_by_hand():

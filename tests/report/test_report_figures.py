@@ -73,6 +73,20 @@ def test_foreign_elements_and_attributes_are_dropped():
     assert 'aria-label="a\\x1b[2Jb"' in inline_svg(drawing, "a\x1b[2Jb")
 
 
+def test_places_are_to_a_hundredth_of_a_pixel_and_the_type_is_said_once():
+    drawing = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10">'
+        '<g transform="translate(-0.00001,0.5)">'
+        '<text font-family="system-ui, sans-serif" opacity="1" fill-opacity="0.12345">1.23456</text>'
+        '<path d="M171.66666666666666,604.1h34.33333333333334"/></g></svg>'
+    )
+    svg = str(inline_svg(drawing, "d"))
+    assert 'd="M171.67,604.1h34.33"' in svg
+    assert "translate(0,0.5)" in svg
+    assert '<text fill-opacity="0.12345">1.23456</text>' in svg
+    assert svg.count("font-family") == 1
+
+
 @pytest.mark.parametrize("y", [0, 3, 49, 50, 97, 100])
 def test_labels_of_close_points_are_pushed_apart_and_stay_on_the_axis(y):
     spots = [Spot(str(i), "s", (50 + i, 0, 100), (y, 0, 100), "") for i in range(6)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.metrics._columns import Columns, Ints, asked
 from sightline.metrics.agreement import BothRead, JudgeCard, judge_card
@@ -106,11 +108,12 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
     for number in order:
         if ids[number].role == "control":
             controls.setdefault(ids[number].setting, []).append(number)
+    sides = Sides(columns)
 
     def taken(kind: Kind, number: int, base: int | None) -> Iterator[Contrast]:
-        for name in _BY_ATTACKER if ids[number].scores == "attacker_goal" else _BY_CASE:
+        for name in sides.measures(ids[number], number):
             if base is not None and (kind not in _ONLY or name in _ONLY[kind]):
-                contrast = _contrast(columns, ids, kind, MEASURES[name], number, base)
+                contrast = _contrast(sides, ids, kind, MEASURES[name], number, base)
                 if contrast is not None:
                     yield contrast
 
@@ -155,9 +158,10 @@ def _unaware(ids: Sequence[CellId], order: Sequence[int], undefended: frozenset[
 
 def paired(columns: Columns, ids: Sequence[CellId], places: Sequence[tuple[int, int]]) -> Iterator[Contrast]:
     """Contrasts of given pairs of cells, such as those of two runs, with p-values not yet adjusted."""
+    sides = Sides(columns)
     for number, base in places:
-        for name in _BY_ATTACKER if ids[number].scores == "attacker_goal" else _BY_CASE:
-            contrast = _contrast(columns, ids, "run", MEASURES[name], number, base)
+        for name in sides.measures(ids[number], number):
+            contrast = _contrast(sides, ids, "run", MEASURES[name], number, base)
             if contrast is not None:
                 yield contrast
 
@@ -177,19 +181,50 @@ def _with_strongest(over_controls: Sequence[Contrast]) -> list[Contrast]:
     return [replace(contrast, strongest=place in strongest) for place, contrast in enumerate(over_controls)]
 
 
+class Sides:
+    """The rows of each cell that each measure is about, found once however often they are compared."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self._rows: dict[tuple[int, str], Ints] = {}
+        self._measures: dict[int, list[str]] = {}
+
+    def measures(self, cell: CellId, number: int) -> list[str]:
+        """The measures of a cell that are about any of its rows."""
+        if number not in self._measures:
+            known = _BY_ATTACKER if cell.scores == "attacker_goal" else _BY_CASE
+            self._measures[number] = [name for name in known if len(self.rows(MEASURES[name], number))]
+        return self._measures[number]
+
+    def rows(self, measure: Measure, cell: int) -> Ints:
+        """Positions of the rows of a cell that the measure is about."""
+        found = self._rows.get((cell, measure.name))
+        if found is None:
+            columns = self.columns
+            mine = asked(measure, columns.expected[columns.rows(cell)])
+            found = self._rows[cell, measure.name] = np.flatnonzero(mine) + columns.starts[cell]
+        return found
+
+
+@cache
+def _sets(measure: Measure) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of each outcome, whether the measure counts it, and whether it is a share of it."""
+    counted = np.array([outcome in measure.counted for outcome in OUTCOMES])
+    return counted, np.array([outcome in measure.of for outcome in OUTCOMES])
+
+
 def _contrast(
-    columns: Columns, ids: Sequence[CellId], kind: Kind, measure: Measure, number: int, base: int
+    sides: Sides, ids: Sequence[CellId], kind: Kind, measure: Measure, number: int, base: int
 ) -> Contrast | None:
     """The paired difference of two cells; None if they share no case of the measure's kind."""
-    counted = np.array([outcome in measure.counted for outcome in OUTCOMES])
-    of = np.array([outcome in measure.of for outcome in OUTCOMES])
-    chosen = [
-        np.flatnonzero(asked(measure, columns.expected[columns.rows(n)])) + columns.starts[n]
-        for n in (number, base)
-    ]
-    here, there = _paired(columns, *chosen)
+    columns = sides.columns
+    mine, its = sides.rows(measure, number), sides.rows(measure, base)
+    if not len(mine) or not len(its):
+        return None
+    here, there = _paired(columns, mine, its)
     if not len(here):
         return None
+    counted, of = _sets(measure)
     first, second = columns.outcome[here], columns.outcome[there]
     both = of[first] & of[second]
     a, b = counted[first[both]], counted[second[both]]
@@ -228,13 +263,14 @@ def _contrast(
 def _paired(columns: Columns, rows: Ints, base: Ints) -> tuple[Ints, Ints]:
     """Rows with the row of the base on the same sample; of the same seed where the base has several."""
     samples, others = columns.sample[rows], columns.sample[base]
-    if len(np.unique(columns.seed.codes[base])) > 1:
+    codes = columns.seed.codes[base]  # sorted
+    if codes[0] == codes[-1] and len(samples) == len(others) and (samples == others).all():
+        return rows, base
+    if codes[0] != codes[-1]:
         width = len(columns.seed.texts)
         samples = samples * width + columns.seed.codes[rows]
         others = others * width + columns.seed.codes[base]
     order = np.argsort(others)
-    if not len(order):
-        return rows[:0], base
     place = np.minimum(np.searchsorted(others[order], samples), len(order) - 1)
     found = others[order][place] == samples
     return rows[found], base[order[place[found]]]

@@ -16,7 +16,7 @@ Simulated coverage: `python benchmarks/metrics.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from math import atan, cos, pi, sin, sqrt
 from typing import NamedTuple
 
@@ -31,6 +31,8 @@ SPARSE_GROUPS = 6
 
 Floats = NDArray[np.float64]
 _EXACT_SUM = 10_000
+_FEW_ROWS, _FEW_GROUPS = 4096, 256
+"""Rows and clusters up to which what was computed is kept and looked up."""
 _MANY = 100
 
 
@@ -111,16 +113,34 @@ def effective_groups(rows: Floats) -> int:
     return max(1, round(float(rows.sum() ** 2 / (rows**2).sum())))
 
 
-def cluster_sums(groups: Sequence[object] | NDArray[np.integer], *values: ArrayLike) -> tuple[Floats, ...]:
-    """Sums of each of `values` (one per row) over the rows of each group, in order of first appearance."""
+Groups = Sequence[object] | NDArray[np.integer]
+
+
+def cluster_codes(groups: Groups) -> tuple[NDArray[np.int64], int]:
+    """The number of each row's group, in order of first appearance, and how many groups there are."""
+    if isinstance(groups, np.ndarray) and groups.dtype == np.int64:
+        return _few_codes(groups.tobytes()) if len(groups) <= _FEW_ROWS else _codes(groups)
     if isinstance(groups, np.ndarray) and np.issubdtype(groups.dtype, np.integer):
-        _, first, codes = np.unique(groups, return_index=True, return_inverse=True)
-        codes = np.argsort(np.argsort(first))[codes]
-        size = len(first)
-    else:
-        seen: dict[object, int] = {}
-        codes = np.fromiter((seen.setdefault(group, len(seen)) for group in groups), np.int64, len(groups))
-        size = len(seen)
+        return _codes(groups)
+    seen: dict[object, int] = {}
+    codes = np.fromiter((seen.setdefault(group, len(seen)) for group in groups), np.int64, len(groups))
+    return codes, len(seen)
+
+
+def _codes(groups: NDArray[np.integer]) -> tuple[NDArray[np.int64], int]:
+    _, first, codes = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[codes], len(first)
+
+
+@lru_cache(maxsize=1024)
+def _few_codes(groups: bytes) -> tuple[NDArray[np.int64], int]:
+    """The same, found once: the cells of a benchmark hold the same requests."""
+    return _codes(np.frombuffer(groups, dtype=np.int64))
+
+
+def cluster_sums(groups: Groups, *values: ArrayLike) -> tuple[Floats, ...]:
+    """Sums of each of `values` (one per row) over the rows of each group, in order of first appearance."""
+    codes, size = cluster_codes(groups)
     sums = (np.bincount(codes, weights=np.asarray(value, np.float64), minlength=size) for value in values)
     return tuple(total.astype(np.float64) for total in sums)
 
@@ -170,6 +190,19 @@ def ratio_interval(successes: ArrayLike, rows: ArrayLike) -> Interval:
     """
     k, n = np.asarray(successes, dtype=np.float64), np.asarray(rows, dtype=np.float64)
     k, n = k[n > 0], n[n > 0]
+    if len(n) > _FEW_GROUPS:
+        return _ratio_interval(k, n)
+    return _few_ratio_interval(np.sort(k + 1j * n).tobytes())
+
+
+@lru_cache(maxsize=1 << 14)
+def _few_ratio_interval(pairs: bytes) -> Interval:
+    """The interval of few clusters, sorted, found once: many cells of a run have the same counts."""
+    both = np.frombuffer(pairs, dtype=np.complex128)
+    return _ratio_interval(both.real, both.imag)
+
+
+def _ratio_interval(k: Floats, n: Floats) -> Interval:
     if not len(n):
         return wilson(0, 0)
     if n.max() <= 1:
@@ -209,6 +242,20 @@ def paired_difference(first: ArrayLike, second: ArrayLike, pairs: ArrayLike) -> 
     """
     a, b, n = (np.asarray(value, dtype=np.float64) for value in (first, second, pairs))
     a, b, n = a[n > 0], b[n > 0], n[n > 0]
+    if len(n) > _FEW_GROUPS:
+        return _paired_difference(a, b, n)
+    order = np.lexsort((n, b, a))
+    return _few_paired_difference(np.concatenate([a[order], b[order], n[order]]).tobytes())
+
+
+@lru_cache(maxsize=1 << 13)
+def _few_paired_difference(columns: bytes) -> Difference:
+    """The difference over few clusters, sorted, found once: many pairs of cells have the same counts."""
+    a, b, n = np.frombuffer(columns, dtype=np.float64).reshape(3, -1)
+    return _paired_difference(a, b, n)
+
+
+def _paired_difference(a: Floats, b: Floats, n: Floats) -> Difference:
     if not len(n):
         return Difference(0.0, -1.0, 1.0, 1.0, "none", 0)
     total, groups = float(n.sum()), effective_groups(n)
@@ -245,6 +292,7 @@ def _half_binomial(n: int) -> Floats:
     return found
 
 
+@lru_cache(maxsize=1 << 13)
 def mcnemar(only_first: int, only_second: int) -> float:
     """Two-sided exact p-value of McNemar's test from the two counts of pairs that disagree."""
     return sign_flip_p(np.repeat([1, -1], [only_first, only_second]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import comb
 
 import numpy as np
@@ -21,6 +22,7 @@ from sightline.metrics.intervals import (
     FEW_GROUPS,
     Floats,
     Interval,
+    cluster_codes,
     cluster_sums,
     macro_interval,
     ratio_interval,
@@ -128,24 +130,37 @@ def outcome_counts(groups: Sequence[object], outcomes: Iterable[Outcome]) -> Cou
 
 def count_codes(groups: Sequence[object] | NDArray[np.int64], places: NDArray[np.int64]) -> Counts:
     """Counts per cluster of rows whose outcomes are given as positions in `OUTCOMES`."""
-    columns = cluster_sums(groups, *(places == column for column in range(len(OUTCOMES))))
-    return np.column_stack(columns).astype(np.int64)
+    codes, size = cluster_codes(groups)
+    width = len(OUTCOMES)
+    counts: Counts = np.bincount(codes * width + places, minlength=size * width).astype(np.int64)
+    return counts.reshape(size, width)
+
+
+@cache
+def _ones(outcomes: frozenset[Outcome]) -> Floats:
+    """1 for each of some outcomes, 0 for the others."""
+    return np.array([outcome in outcomes for outcome in OUTCOMES], dtype=np.float64)
 
 
 def _share(counts: Counts, outcomes: frozenset[Outcome]) -> Floats:
-    columns = [OUTCOMES.index(outcome) for outcome in outcomes]
-    sums: Floats = counts[:, columns].sum(axis=1).astype(np.float64)
+    sums: Floats = counts @ _ones(outcomes)
     return sums
 
 
+@cache
 def _names(outcomes: frozenset[Outcome]) -> tuple[str, ...]:
     return tuple(outcome.value for outcome in OUTCOMES if outcome in outcomes)
 
 
-def _made(measure: Measure, counts: Counts, name: str, judge: str, interval: Interval) -> Rate:
-    """The rate over all samples, with `interval` to be seen around its point."""
-    k, n = _share(counts, measure.counted), _share(counts, measure.of)
-    hits, scored, unscored = int(k.sum()), int(n.sum()), int(_share(counts, UNSCORED).sum())
+@cache
+def _parts(measure: Measure) -> Floats:
+    """Three rows over the outcomes: 1 where the measure counts one, is a share of it, and where unscored."""
+    return np.stack([_ones(part) for part in (measure.counted, measure.of, UNSCORED)])
+
+
+def _made(measure: Measure, shares: Floats, name: str, judge: str, interval: Interval) -> Rate:
+    """The rate over all samples, given what `_parts` finds of each cluster, with `interval` around it."""
+    hits, scored, unscored = map(int, shares.sum(axis=1).tolist())
     everyone = scored + unscored
     return Rate(
         name=name,
@@ -155,7 +170,7 @@ def _made(measure: Measure, counts: Counts, name: str, judge: str, interval: Int
         low=interval.low,
         high=interval.high,
         method=interval.method,
-        groups=int(np.count_nonzero(n)),
+        groups=int(np.count_nonzero(shares[1])),
         lower_bound=hits / everyone if everyone else 0.0,
         upper_bound=(hits + unscored) / everyone if everyone else 1.0,
         unscored=unscored,
@@ -167,8 +182,8 @@ def _made(measure: Measure, counts: Counts, name: str, judge: str, interval: Int
 
 def rate(measure: Measure, counts: Counts, judge: str) -> Rate:
     """The share of a measure over all samples (micro), with its interval clustered by row of `counts`."""
-    interval = ratio_interval(_share(counts, measure.counted), _share(counts, measure.of))
-    return _made(measure, counts, measure.name, judge, interval)
+    shares: Floats = _parts(measure) @ counts.T
+    return _made(measure, shares, measure.name, judge, ratio_interval(shares[0], shares[1]))
 
 
 def macro_rate(measure: Measure, counts: Counts, categories: ArrayLike, judge: str) -> Rate:
@@ -177,9 +192,10 @@ def macro_rate(measure: Measure, counts: Counts, categories: ArrayLike, judge: s
     `k` and `n` are those of all samples together. A category without scored samples is in the bounds only.
     """
     codes = np.unique(np.asarray(categories), return_inverse=True)[1]
-    k, n, u = (_share(counts, part) for part in (measure.counted, measure.of, UNSCORED))
-    hits, scored, lost = cluster_sums(codes, k, n, u)
-    whole = _made(measure, counts, f"{measure.name}_macro", judge, macro_interval(k, n, codes))
+    shares: Floats = _parts(measure) @ counts.T
+    k, n, _ = shares
+    hits, scored, lost = cluster_sums(codes, *shares)
+    whole = _made(measure, shares, f"{measure.name}_macro", judge, macro_interval(k, n, codes))
     if not scored.any():
         return whole
     known, any_sample = scored > 0, scored + lost > 0

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -93,39 +95,59 @@ def kendall_tau_b(first: ArrayLike, second: ArrayLike) -> float | None:
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.shape != other.shape or one.ndim != 1:
         raise UsageError(f"{one.size} and {other.size} values: not of the same cells")
-    value = float(_tau(*_signs(one, other))) if len(one) > 1 else float("nan")
-    return None if np.isnan(value) else value
+    return _orders(one, other).tau if len(one) > 1 else None
 
 
 def flip_share(first: ArrayLike, second: ArrayLike) -> float | None:
     """Of the pairs that both columns order, the share that they order differently; None without any."""
-    value = float(_flips(*_signs(np.asarray(first, np.float64), np.asarray(second, np.float64))))
-    return None if np.isnan(value) else value
+    return _orders(np.asarray(first, np.float64), np.asarray(second, np.float64)).flips
 
 
-def _signs(first: Floats, second: Floats) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-    """The order of every pair of cells (last axis) by either judge: -1, 0 (a tie) or 1."""
-    here, there = np.triu_indices(first.shape[-1], 1)
-    found = []
-    for values in (first, second):
-        with np.errstate(invalid="ignore"):
-            found.append(np.nan_to_num(np.sign(values[..., here] - values[..., there])).astype(np.int8))
-    return found[0], found[1]
+class _Orders(NamedTuple):
+    """How two judges order pairs of cells: alike, the other way round, and how many each of them orders."""
+
+    alike: int
+    apart: int
+    first: int
+    second: int
+
+    @property
+    def tau(self) -> float | None:
+        """Kendall's tau-b; None where a judge orders none."""
+        return (
+            (self.alike - self.apart) / sqrt(self.first * self.second) if self.first and self.second else None
+        )
+
+    @property
+    def flips(self) -> float | None:
+        """Of the pairs that both order, the share ordered differently; None without any."""
+        both = self.alike + self.apart
+        return self.apart / both if both else None
 
 
-def _tau(first: NDArray[np.int8], second: NDArray[np.int8]) -> Floats:
-    alike = (first * second).sum(axis=-1, dtype=np.int64)
-    ordered = [np.count_nonzero(each, axis=-1).astype(np.float64) for each in (first, second)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: Floats = alike / np.sqrt(ordered[0] * ordered[1])
-    return found
+def _orders(first: Floats, second: Floats) -> _Orders:
+    """Counts of pairs from the table of the two judges' distinct values: cells cost no squares.
+
+    A cell without a value (NaN) is in no order.
+    """
+    known, other = ~np.isnan(first), ~np.isnan(second)
+    both = known & other
+    rows, columns = (np.unique(each[both], return_inverse=True)[1] for each in (first, second))
+    if not len(rows):
+        return _Orders(0, 0, _ordered(first[known]), _ordered(second[other]))
+    shape = int(rows.max()) + 1, int(columns.max()) + 1
+    table = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
+    below = np.zeros((shape[0], shape[1] + 1), dtype=np.int64)  # cells of lower rows, up to each column
+    below[1:, 1:] = table.cumsum(axis=0)[:-1].cumsum(axis=1)
+    alike = int((table * below[:, :-1]).sum())
+    apart = int((table * (below[:, -1:] - below[:, 1:])).sum())
+    return _Orders(alike, apart, _ordered(first[known]), _ordered(second[other]))
 
 
-def _flips(first: NDArray[np.int8], second: NDArray[np.int8]) -> Floats:
-    product = first * second
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: Floats = np.count_nonzero(product < 0, axis=-1) / np.count_nonzero(product, axis=-1)
-    return found
+def _ordered(values: Floats) -> int:
+    """Pairs of values that differ."""
+    same = np.unique(values, return_counts=True)[1]
+    return (len(values) ** 2 - int((same.astype(np.int64) ** 2).sum())) // 2
 
 
 def pair_agreement(
@@ -173,31 +195,26 @@ def ranking(
     """
     kept = scored.sum(axis=0) > 0
     n, (k, m) = scored[:, kept], (each[:, kept] for each in counted)
-    signs = _signs(k.sum(axis=0) / n.sum(axis=0), m.sum(axis=0) / n.sum(axis=0))
-    product = signs[0] * signs[1]
+    orders = _orders(k.sum(axis=0) / n.sum(axis=0), m.sum(axis=0) / n.sum(axis=0))
     groups, cells = n.shape
-    draws = max(FEWEST_DRAWS, min(draws, MOST_SIGNS // max(1, product.size)))
-    taus, flips = np.empty(0), np.empty(0)
+    pairs = cells * (cells - 1) // 2
+    draws = max(FEWEST_DRAWS, min(draws, MOST_SIGNS // max(1, pairs)))
+    drawn = []
     if groups >= FEWEST:
-        rng = np.random.default_rng(seed)
-        step = max(1, 2_000_000 // max(1, product.size, groups))
-        parts = []
-        for start in range(0, draws, step):
-            times = _redrawn(rng, groups, min(step, draws - start))
-            with np.errstate(invalid="ignore", divide="ignore"):
-                drawn = _signs((times @ k) / (times @ n), (times @ m) / (times @ n))
-            parts.append((_tau(*drawn), _flips(*drawn)))
-        taus, flips = (np.concatenate(each) for each in zip(*parts, strict=True))
+        times = _redrawn(np.random.default_rng(seed), groups, draws)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = [(times @ each) / (times @ n) for each in (k, m)]
+        drawn = [_orders(one, other) for one, other in zip(*shares, strict=True)]
     return Ranking(
         first=first,
         second=second,
         benchmark=benchmark,
         cells=cells,
         groups=groups,
-        pairs=int(np.count_nonzero(product)),
-        flipped=int(np.count_nonzero(product < 0)),
-        tau=_estimate(float(_tau(*signs)), taus),
-        flips=_estimate(float(_flips(*signs)), flips),
+        pairs=orders.alike + orders.apart,
+        flipped=orders.apart,
+        tau=_estimate(orders.tau, [each.tau for each in drawn]),
+        flips=_estimate(orders.flips, [each.flips for each in drawn]),
     )
 
 
@@ -208,11 +225,11 @@ def _redrawn(rng: np.random.Generator, groups: int, draws: int) -> Floats:
     return counts.reshape(draws, groups)
 
 
-def _estimate(point: float, redrawn: Floats) -> Estimate:
-    if np.isnan(point):
+def _estimate(point: float | None, redrawn: Sequence[float | None]) -> Estimate:
+    if point is None:
         return Estimate(point=None, low=None, high=None)
-    values = redrawn[~np.isnan(redrawn)]
-    if not len(values):
+    values = [value for value in redrawn if value is not None]
+    if not values:
         return Estimate(point=point, low=None, high=None)
     low, high = np.quantile(values, (0.025, 0.975))
     return Estimate(point=point, low=float(low), high=float(high))

@@ -167,15 +167,20 @@ def summarize(
     ids = [CellId(**dict(zip(CELL, cell, strict=True))) for cell in columns.cells]
     expected = _expected(columns, ids)
     order = sorted(range(len(ids)), key=lambda number: ids[number].place)
-    cells = {number: _cell(columns, number, ids[number], expected[number]) for number in order}
+    costs = _costs(columns)
+    cells = {n: _cell(columns, n, ids[n], expected[n], costs[n]) for n in order}
     utility = _utilities(columns, ids)
+    controls: dict[tuple[str, ...], list[CellSummary]] = {}
+    for cell in cells.values():
+        if cell.is_control:
+            controls.setdefault(cell.id.setting, []).append(cell)
     return Summary(
         cells=tuple(
             replace(
                 cell,
                 utility=utility[number].rate,
                 utility_from=utility[number].benchmarks,
-                controls=_controls(cell, cells.values()),
+                controls=_controls(cell, controls.get(cell.id.setting, ())),
             )
             for number, cell in cells.items()
         ),
@@ -232,7 +237,14 @@ def _whole(columns: Columns, ids: Sequence[CellId]) -> dict[tuple[CellId, str], 
     return {key: np.concatenate(found) for key, found in parts.items()}
 
 
-def _cell(columns: Columns, number: int, cell: CellId, expected: int) -> CellSummary:
+def _costs(columns: Columns) -> list[MeanCost]:
+    """Mean costs of each cell."""
+    sizes = np.diff(columns.starts)
+    means = (np.add.reduceat(columns.costs[name], columns.starts[:-1]) / sizes for name in COSTS)
+    return [MeanCost(**dict(zip(COSTS, each, strict=True))) for each in np.column_stack([*means]).tolist()]
+
+
+def _cell(columns: Columns, number: int, cell: CellId, expected: int, cost: MeanCost) -> CellSummary:
     rows = columns.rows(number)
     by_kind, of_kind = columns.counted(rows, columns.expected)
     kinds = _kinds(columns, cell)
@@ -257,7 +269,7 @@ def _cell(columns: Columns, number: int, cell: CellId, expected: int) -> CellSum
         success_any=_any(columns, number, cell),
         utility=None,
         utility_from=(),
-        cost=MeanCost(**{name: float(columns.costs[name][rows].mean()) for name in COSTS}),
+        cost=cost,
         is_plain=cell.role == "plain",
         is_control=cell.role == "control",
         seeds=_seeds(columns, number, cell),
@@ -282,22 +294,24 @@ def _seeds(columns: Columns, number: int, cell: CellId) -> tuple[SeedRate, ...]:
 
 def _rates(columns: Columns, rows: slice, cell: CellId) -> dict[str, Rate]:
     keys, counts = columns.counted(rows, _kinds(columns, cell), columns.group.codes)
-    found = {}
-    for name, measure in MEASURES.items():
-        chosen = asked(measure, keys[:, 0])
-        if measure.scores == cell.scores and chosen.any():
-            found[name] = rate(measure, counts[chosen], cell.judge)
-    return found
+    kinds = {None, *(EXPECTED[kind] for kind in np.unique(keys[:, 0]).tolist())}
+    return {
+        name: rate(measure, counts[asked(measure, keys[:, 0])], cell.judge)
+        for name, measure in MEASURES.items()
+        if measure.scores == cell.scores and measure.expected in kinds
+    }
 
 
 def _any(columns: Columns, number: int, cell: CellId) -> Rate | None:
     """Success within all tries of a case, those with every seed; None for single tries."""
     rows = columns.rows(number)
     tries = (int(columns.epoch[rows].max()) + 1) * max(1, len(columns.seeds(number)))
+    if tries == 1:
+        return None
     kinds = _kinds(columns, cell)
     keys, counts = columns.counted(rows, kinds, columns.group.codes, columns.case.codes)
     chosen = asked(MEASURES[cell.success], keys[:, 0])
-    if tries == 1 or not chosen.any():
+    if not chosen.any():
         return None
     groups = keys[chosen, 1]
     return any_of_k_rate(MEASURES[cell.success], counts[chosen], groups, tries, cell.judge)
@@ -335,16 +349,14 @@ def _utilities(columns: Columns, ids: Sequence[CellId]) -> list[_Utility]:
     return found
 
 
-def _controls(cell: CellSummary, cells: Collection[CellSummary]) -> tuple[Control, ...]:
-    """The controls of an attack in its setting; none of any other cell."""
+def _controls(cell: CellSummary, controls: Collection[CellSummary]) -> tuple[Control, ...]:
+    """Of the controls in its setting, those of an attack; none of any other cell."""
     if cell.is_plain or cell.is_control:
         return ()
     return tuple(
         Control(attack=other.id.attack, rate=other.success)
-        for other in cells
-        if other.is_control
-        and other.id.setting == cell.id.setting
-        and other.id.seen in ("", cell.id.seen)
+        for other in controls
+        if other.id.seen in ("", cell.id.seen)
         and is_control_of(other.id.attack_params, cell.id.attack_params)
         and other.success is not None
     )
@@ -358,14 +370,18 @@ def _slices(columns: Columns, number: int, cell: CellId) -> Iterator[Slice]:
     )
     for by, column in kinds:
         keys, counts = columns.counted(rows, column.codes, _kinds(columns, cell), columns.group.codes)
-        for code in np.unique(keys[:, 0]):
-            value = column.texts[code]
-            here = keys[:, 0] == code
-            pair: dict[str, Rate] = {}
-            for name in ("asr", "over_refusal", "attacker_goal"):
-                measure = MEASURES[name]
-                chosen = here & asked(measure, keys[:, 1])
-                if measure.scores == cell.scores and chosen.any():
-                    pair[name] = rate(measure, counts[chosen], cell.judge)
-            if value and pair:
+        about = [
+            (name, chosen)
+            for name in ("asr", "over_refusal", "attacker_goal")
+            if MEASURES[name].scores == cell.scores and (chosen := asked(MEASURES[name], keys[:, 1])).any()
+        ]
+        codes, starts = np.unique(keys[:, 0], return_index=True)
+        for code, start, end in zip(codes, starts, [*starts[1:], len(keys)], strict=True):
+            value, here = column.texts[code], slice(start, end)
+            pair = {
+                name: rate(MEASURES[name], counts[here][chosen[here]], cell.judge)
+                for name, chosen in about
+                if value and chosen[here].any()
+            }
+            if pair:
                 yield Slice(id=cell, by=by, value=value, **pair)

@@ -12,7 +12,7 @@ from sightline import registry
 from sightline.errors import UsageError
 from sightline.metrics import cells
 from sightline.metrics.cells import PLAIN, CellId, method_of
-from sightline.metrics.comparisons import Contrast, Kind
+from sightline.metrics.comparisons import Contrast
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary, Summary
 from sightline.report.text import ACCESS
@@ -108,6 +108,18 @@ class Board:
     contrasts: tuple[Contrast, ...] = ()
     judge_names: Mapping[str, str] = field(default_factory=dict)
     uncalibrated: frozenset[str] = frozenset()
+    _between: dict[tuple[object, ...], Contrast] = field(init=False, repr=False, compare=False)
+    _strongest: dict[tuple[object, ...], Contrast] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        pairs: dict[tuple[object, ...], Contrast] = {}
+        strongest: dict[tuple[object, ...], Contrast] = {}
+        for each in self.contrasts:  # the first of several
+            pairs.setdefault((each.measure, each.cell, each.base), each)
+            if each.strongest:
+                strongest.setdefault((each.kind, each.measure, each.cell), each)
+        object.__setattr__(self, "_between", pairs)
+        object.__setattr__(self, "_strongest", strongest)
 
     def judge_name(self, judge: str) -> str:
         """The short name of a judge."""
@@ -132,20 +144,15 @@ class Board:
 
     def between(self, cell: Cell, base: Cell, measure: str) -> Contrast | None:
         """The paired difference of two cells, if it was taken."""
-        wanted = measure, cell.summary.id, base.summary.id
-        return next((c for c in self.contrasts if (c.measure, c.cell, c.base) == wanted), None)
+        return self._between.get((measure, cell.summary.id, base.summary.id))
 
     def over_control(self, cell: Cell, measure: str = "") -> Contrast | None:
         """An attack minus its strongest control, by a measure ('': success); None if none was scored."""
-        return self._strongest("control", measure or cell.summary.id.success, cell)
+        return self._strongest.get(("control", measure or cell.summary.id.success, cell.summary.id))
 
     def over_unaware(self, cell: Cell) -> Contrast | None:
         """Success minus that of the strongest attack of its kind that did not know the defense."""
-        return self._strongest("unaware", cell.summary.id.success, cell)
-
-    def _strongest(self, kind: Kind, measure: str, cell: Cell) -> Contrast | None:
-        wanted = True, kind, measure, cell.summary.id
-        return next((c for c in self.contrasts if (c.strongest, c.kind, c.measure, c.cell) == wanted), None)
+        return self._strongest.get(("unaware", cell.summary.id.success, cell.summary.id))
 
     @property
     def bare_attacks(self) -> list[Cell]:

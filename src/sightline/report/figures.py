@@ -1,22 +1,19 @@
 """Figures as inline SVG: drawn once by Vega-Lite without a browser, colored by the page's own variables.
 
-A figure holds no script, no link and no style sheet: the drawing is parsed and every element and
-attribute that is not on a short list is dropped, so that a name in a study cannot reach the page as
-markup. Colors are CSS variables, so one drawing serves light and dark pages.
+Colors are CSS variables, so one drawing serves light and dark pages.
 """
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from sightline.characters import printable
 from sightline.records import Outcome
 from sightline.report.arrows import Point, arrows, shared_names
+from sightline.report.inline_svg import FONT, inline_svg
 from sightline.report.text import label
 
 OUTCOME_ORDER = (
@@ -38,17 +35,8 @@ Plain = dict[str, Any]
 RULE: Plain = {"type": "rule", "strokeWidth": 1.4, "opacity": 0.6}
 POINT: Plain = {"type": "point", "size": 70, "filled": True, "opacity": 1}
 _HALO: Plain = {"stroke": "var(--card)", "strokeWidth": 4, "strokeJoin": "round"}
-_SVG = "http://www.w3.org/2000/svg"
-_ELEMENTS = {"svg", "g", "path", "rect", "line", "text", "tspan", "title", "circle", "defs", "clipPath"}
-_ATTRIBUTES = {
-    "viewBox", "width", "height", "transform", "d", "x", "y", "x1", "y1", "x2", "y2", "dx", "dy", "r", "cx",
-    "cy", "fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-dashoffset", "stroke-linecap",
-    "stroke-linejoin", "stroke-miterlimit", "stroke-opacity", "fill-opacity", "opacity", "text-anchor",
-    "font-size", "font-weight", "font-family", "font-style", "display",
-}  # fmt: skip
 _LABEL_WIDTH = 34  # percent of the axis that a name may take
 _FARTHEST = 2.5  # heights of a line that a name may stand away from its point
-_FONT = "system-ui, sans-serif"
 
 
 class Dot(NamedTuple):
@@ -89,41 +77,6 @@ class Spot:
     n: str
 
 
-def _clean(element: ET.Element) -> ET.Element | None:
-    """The same drawing, of known elements and attributes only."""
-    tag = element.tag.removeprefix(f"{{{_SVG}}}")
-    if tag not in _ELEMENTS:
-        return None
-    kept = {
-        key: value
-        for key, value in element.attrib.items()
-        if key in _ATTRIBUTES and "url(" not in value.lower() and "script" not in value.lower()
-    }
-    fresh = ET.Element(tag, kept)
-    fresh.text, fresh.tail = element.text, element.tail
-    fresh.extend(child for child in map(_clean, element) if child is not None)
-    return fresh
-
-
-def inline_svg(drawing: str, description: str, css_class: str = "figure") -> Markup:
-    """A drawing as markup for the page, with an accessible name.
-
-    Args:
-        drawing: SVG text as Vega-Lite writes it.
-        description: text alternative of the figure.
-        css_class: class of the root element.
-    """
-    description = printable(description)
-    root = _clean(ET.fromstring(printable(drawing)))  # noqa: S314  (our own drawing; entities are not expanded by Vega)
-    if root is None:
-        raise AssertionError("a drawing starts with <svg>")
-    width = root.attrib.get("width", "600")
-    root.attrib.update({"xmlns": _SVG, "role": "img", "aria-label": description, "class": css_class})
-    root.attrib["style"] = f"min-width:{0.8 * float(width):.0f}px;max-width:{float(width):.0f}px"
-    del root.attrib["width"], root.attrib["height"]
-    return Markup(printable(ET.tostring(root, encoding="unicode")))  # noqa: S704  (serialized from a cleaned tree)
-
-
 def render(spec: Plain, description: str) -> Markup:
     """A Vega-Lite drawing in the page's colors and type, as markup."""
     import vl_convert
@@ -134,15 +87,15 @@ def render(spec: Plain, description: str) -> Markup:
 
 _CONFIG: Plain = {
     "background": "transparent",
-    "font": _FONT,
+    "font": FONT,
     "view": {"stroke": None},
     "axis": {
         "labelColor": "var(--soft)", "titleColor": "var(--ink)", "gridColor": "var(--line)",
         "domainColor": "var(--line)", "tickColor": "var(--line)", "labelFontSize": 12, "titleFontSize": 13,
-        "titleFontWeight": "normal", "labelLimit": 320, "labelFlush": False, "labelFont": _FONT,
-        "titleFont": _FONT,
+        "titleFontWeight": "normal", "labelLimit": 320, "labelFlush": False, "labelFont": FONT,
+        "titleFont": FONT,
     },
-    "text": {"color": "var(--ink)", "font": _FONT},
+    "text": {"color": "var(--ink)", "font": FONT},
 }  # fmt: skip
 
 

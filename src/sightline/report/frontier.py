@@ -99,7 +99,9 @@ def frontiers(rows: Sequence[DefenseRow], primary: str) -> list[Plot]:
         left = max(len(spots) - MOST_SPOTS for spots in measured.values())
         notes += [f"{left} more points are in the table."] if left > 0 else []
         found.append(Plot(what, svg, tuple(series_key(series)), tuple(notes)))
-    return found[:MOST_PLOTS]
+        if len(found) == MOST_PLOTS:
+            break
+    return found
 
 
 def _steps(line: Sequence[Point], *, higher: bool) -> dict[str, object]:

@@ -196,7 +196,7 @@ def _spots(cells: Sequence[Cell], cost: str) -> list[Spot]:
 
 def tradeoffs(board: Board) -> list[Plot]:
     """One plot per (benchmark, oracle, target) under the primary judge, where there is a defense."""
-    found = []
+    found: list[Plot] = []
     for condition in conditions(board.cells, board.primary):
         if condition.judge != board.primary:
             continue
@@ -225,11 +225,13 @@ def tradeoffs(board: Board) -> list[Plot]:
                 continue
             names = list(dict.fromkeys(spot.series for spots in panels.values() for spot in spots))
             what = f"{target} on {condition.benchmark}"
+            if len(found) == MOST_PLOTS:
+                return found
             svg = tradeoff(
                 panels, f"ASR against the cost of each defense, {what}; the numbers are in the results table"
             )
             found.append(Plot(what, svg, tuple(series_key(names)), tuple(notes)))
-    return found[:MOST_PLOTS]
+    return found
 
 
 def compositions(board: Board) -> list[Plot]:
@@ -258,4 +260,6 @@ def compositions(board: Board) -> list[Plot]:
         if bars:
             what = f"{target} on {benchmark}"
             found.append(Plot(what, composition(bars, f"Outcomes of every cell, {what}"), (), tuple(notes)))
-    return found[:MOST_PLOTS]
+        if len(found) == MOST_PLOTS:
+            break
+    return found

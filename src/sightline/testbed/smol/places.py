@@ -11,10 +11,12 @@ from sightline.sealed import damage_reported
 from sightline.store import cache_folder
 
 MODEL, ALIGNED = "smol", "smol@aligned"
-NAMES = (MODEL, ALIGNED)
+EYES, ALIGNED_EYES = "smol@eyes", "smol@eyes-aligned"
+NAMES = (MODEL, ALIGNED, EYES, ALIGNED_EYES)
 SOURCE = "source.json"
 """Beside the weights: package, hash, licence, digest of the converted weights."""
 GET, ALIGN = "`sightline testbed get smol`", "`sightline testbed align smol`"
+GET_EYES = "`sightline testbed get smol-eyes`"
 
 
 def home() -> Path:
@@ -30,6 +32,11 @@ def model() -> Path:
 def pointer() -> Path:
     """File that names the target trained here behind `testbed/smol@aligned`; without it, the shipped one."""
     return home() / "aligned.json"
+
+
+def eyes(name: str) -> Path:
+    """Folder of a model with eyes, there or not."""
+    return home() / name.partition("@")[2]
 
 
 def is_ours(name: str) -> bool:
@@ -50,7 +57,20 @@ def find(name: str) -> Path:
             f"testbed/{name} is not on this machine, and nothing is downloaded unasked: run {GET} (it says "
             "how large it is and under which licence, before it begins)"
         )
+    if name in (EYES, ALIGNED_EYES):
+        return _with_eyes(name)
     return model() if name == MODEL else _aligned()
+
+
+def has_aligned() -> bool:
+    """Whether `testbed/smol@aligned` can be had: trained here, or by a shipped adapter that fits the base."""
+    from sightline.testbed.smol import adapter
+
+    source = model() / SOURCE
+    if pointer().is_file() or not source.is_file():
+        return pointer().is_file()
+    found = adapter.shipped()
+    return found is not None and found.base in dict(record(source).get("sha256", {})).values()
 
 
 def _aligned() -> Path:
@@ -69,6 +89,18 @@ def _aligned() -> Path:
             f"here: run {ALIGN}"
         )
     return adapter.merged(found, model(), home())
+
+
+def _with_eyes(name: str) -> Path:
+    from sightline.testbed.smol.eyes.assembly import is_current
+
+    folder = eyes(name)
+    if not (folder / SOURCE).is_file():
+        first = "" if name == EYES or has_aligned() else f"{ALIGN}, then "
+        raise UsageError(f"testbed/{name} was not put together on this machine yet: run {first}{GET_EYES}")
+    if not is_current(folder, find(MODEL if name == EYES else ALIGNED)):
+        raise UsageError(f"testbed/{name}: its language model or our code changed: run {GET_EYES} again")
+    return folder
 
 
 def record(path: Path) -> dict[str, Any]:
