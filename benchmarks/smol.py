@@ -210,7 +210,7 @@ def main() -> None:
     if told.judge:
         print(json.dumps(judge_check()))
         return
-    target = open_target(told.target, NoPictures(), local=LocalSettings(device="cpu", max_batch=BATCH))
+    target: Any = open_target(told.target, NoPictures(), local=LocalSettings(device="cpu", max_batch=BATCH))
     figures: dict[str, Any] = {"target": told.target, "weights": target.source.digest, "tokens": told.tokens}
     if not told.no_speed:
         figures["speed"] = speed(target)
