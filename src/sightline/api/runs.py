@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from sightline import registry
+from sightline.api.entries import entries, labelled, plain_value
 from sightline.console import terminal_progress
 from sightline.contracts import Attack, Benchmark, Defense, Judge
 from sightline.errors import StoppedError, UsageError
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
     Entry = str | Mapping[str, Any]
     Path_ = str | os.PathLike[str]
-
-METHOD = "name"
-THEN = "then"
-STACK = "stack"
 
 
 class Study:
@@ -76,13 +72,13 @@ class Study:
         plain: dict[str, Any] = {
             "study": name,
             "targets": list(targets),
-            "benchmarks": _labelled(benchmarks),
-            "attacks": _labelled(attacks),
-            "defenses": _labelled(defenses),
-            "responses": _plain(responses),
+            "benchmarks": labelled(benchmarks),
+            "attacks": labelled(attacks),
+            "defenses": labelled(defenses),
+            "responses": plain_value(responses),
         }
         plain = {key: value for key, value in plain.items() if value}
-        plain |= {"judges": _entries(judges), **settings}
+        plain |= {"judges": entries(judges), **settings}
         self.text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         self.checked = config.parse(self.text, name=name, folder=Path.cwd())
 
@@ -92,56 +88,6 @@ class Study:
 
     def __repr__(self) -> str:
         return f"<Study {self.checked.name}>\n{self.text}"
-
-
-def _entries(methods: Iterable[Any]) -> list[Any]:
-    """Methods as a study file names them."""
-    found: list[Any] = []
-    for method in methods:
-        if isinstance(method, Mapping):
-            found.append({key: _value(key, value) for key, value in method.items()})
-        elif isinstance(method, list | tuple):  # defenses around each other
-            found.append(_entries(method))
-        else:
-            found.append(_named(method))
-    return found
-
-
-def _labelled(methods: Sequence[Any]) -> list[Any]:
-    """The same; tables call an object by its method's name where no other of them has it."""
-    found = _entries(methods)
-    names = [_short(each) for each in found]
-    for place, (given, entry) in enumerate(zip(methods, found, strict=True)):
-        made = given.get(METHOD) if isinstance(given, Mapping) else given
-        text = entry.get(METHOD) if isinstance(entry, Mapping) else entry
-        if isinstance(made, str) or not isinstance(text, str) or "(" not in text:
-            continue
-        plain = dict(entry) if isinstance(entry, Mapping) else {METHOD: text}
-        if "label" not in plain and names.count(names[place]) == 1:
-            found[place] = {**plain, "label": names[place]}
-    return found
-
-
-def _short(entry: Any) -> str:
-    """What tables call an entry: its label, else its method's name; '' for defenses around each other."""
-    if isinstance(entry, Mapping):
-        return str(entry.get("label") or _short(entry.get(METHOD, "")))
-    return entry.partition("(")[0].strip() if isinstance(entry, str) else ""
-
-
-def _value(key: str, value: Any) -> Any:
-    if key in (THEN, STACK):
-        several = value if isinstance(value, list | tuple) else [value]
-        return _entries(several)
-    return _named(value) if key == METHOD else _plain(value)
-
-
-def _named(method: Any) -> str:
-    return method if isinstance(method, str) else registry.spec(method)
-
-
-def _plain(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def run(
