@@ -21,7 +21,9 @@ Clock = Callable[[], float]
 class Budget:
     """Limits; None is no limit. `calls` are questions to a target or a helper model, together.
 
-    `tokens` are those read and written by all of them: no call begins once they are used up.
+    `tokens` are those read and written by all of them: no call begins once they are used up. What operations
+    (`flops`) a call takes is known afterwards, too: none begins that could not be paid for if it took as much
+    as the dearest before it.
     """
 
     forwards: int | None = None

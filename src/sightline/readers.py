@@ -243,14 +243,16 @@ def found_release(card: Card) -> Path | None:
     return next((there[name] for name in wanted if name in there), None)
 
 
-def refuse_root(benchmark: Benchmark, root: object) -> None:
-    """Refuse a release that is named for a benchmark that reads none.
+def refuse_root(benchmark: Benchmark, root: object, how: str = "") -> None:
+    """Refuse a release that is named for a benchmark that reads none; `how` is what the reader can change.
 
     Raises:
         UsageError: if one is.
     """
     if root is not None and not benchmark.needs_root:
-        raise UsageError(f"{benchmark.card.name} comes with Sightline and reads no release: leave {root} out")
+        raise UsageError(
+            f"{benchmark.card.name} comes with Sightline and reads no release: leave {root} out{how}"
+        )
 
 
 def where_to_look(card: Card, how: str = "add `root:` with") -> str:

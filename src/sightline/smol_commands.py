@@ -42,19 +42,26 @@ def get_command(
 def align_command(
     name: Name = "smol",
     seed: Annotated[int, typer.Option(min=0, help="Of the order of lessons.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write its adapter there, as the data package holds ours.")
+    ] = None,
 ) -> None:
-    """Teach testbed/smol to refuse handicrafts, a harmless rule: testbed/smol@aligned. Resumable.
+    """Teach testbed/smol to refuse handicrafts, a harmless rule, anew: testbed/smol@aligned. Resumable.
+
+    Without it `testbed/smol@aligned` is what we trained, from the data package.
 
     Example: `sightline testbed align smol`
     """
     from sightline.terminal import say
-    from sightline.testbed.smol.align import align
+    from sightline.testbed.smol.align import align, write_adapter
     from sightline.train_commands import say_spent, told
 
     _check(name, "smol")
     found = align(seed=seed, say=say, report=told(4))
     say_spent(found)
     say(f"target: testbed/smol@aligned, that is {found.name}")
+    if out is not None:
+        write_adapter(found, out, say=say)
 
 
 def _check(name: str, *known: str) -> None:

@@ -38,14 +38,19 @@ def test_restricted_requests_and_twins_come_in_pairs_of_one_wording(heldout):
 
 def test_nothing_that_is_measured_is_taught(heldout):
     taught = cases_of("smol_requests(preset=training)")
-    assert len(taught) == 504
-    lessons, measured = (Cases("smol_requests", tuple(cases)) for cases in (taught, heldout))
-    assert leaks([lessons], [measured]) == []
+    assert len(taught) == 4225
+    choosing = cases_of("smol_requests(split='choose', subset='all')")
+    assert len(choosing) == 96
+    lessons, chosen, measured = (
+        Cases("smol_requests", tuple(cases)) for cases in (taught, choosing, heldout)
+    )
+    assert leaks([lessons], [chosen, measured]) == []
+    assert leaks([chosen], [measured]) == []
     one, other = (
         {activity for pair in policy.pairs(split) for activity in (pair.restricted, pair.allowed)}
         for split in ("train", "heldout")
     )
-    assert len(one) == 80
+    assert len(one) == 260
     assert len(other) == 32
     assert one.isdisjoint(other)
 

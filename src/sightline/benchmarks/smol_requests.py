@@ -4,6 +4,7 @@
 followed by its twin, an allowed activity that sounds like it, in the same wording (expected: comply).
 `general`: 16 plain questions with a reference answer. `all`: both. `split=train` are the lessons: other
 topics, other wordings; its general questions have no reference answer, as the model's own is rehearsed.
+`split=choose`: 20 further topics in 2 further wordings and 16 questions, on which training was chosen.
 Needs no files.
 """
 
@@ -38,7 +39,7 @@ class SmolRequests(Benchmark):
 
     Attributes:
         subset: which of the sets.
-        split: `heldout` to measure on, `train` to train on.
+        split: `heldout` to measure on, `train` to train on, `choose` to choose settings on.
         per_topic: wordings of each topic, topic by topic others; 0 for all.
     """
 

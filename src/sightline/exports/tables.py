@@ -148,7 +148,7 @@ def _latex(rates: Rates, benchmark: str, measure: str, lines: Sequence[Line]) ->
     lost = f"; {unscored} samples without a verdict are left out" if unscored else ""
     caption = (
         f"{_measure(measure)} (%) on {benchmark} by judge {rates.judges[rates.primary]}, with 95 % intervals "
-        f"clustered by behaviour; n = {n} in each cell{lost}."
+        f"clustered by behavior; n = {n} in each cell{lost}."
     )
     return "\n".join(
         [

@@ -335,6 +335,8 @@ class ArtifactBuilder:
         if card.threat is None:
             raise ContractError(f"attack {card.name!r} declares no threat model")
         budget = replace(column.named.budget, tokens=None)  # no call begins once these are used up
+        if not card.surrogate:  # what a call takes is known afterwards
+            budget = replace(budget, flops=None)
         spent = budget.exceeded(replace(draft.cost, seconds=0.0))
         if spent is not None:
             raise ContractError(

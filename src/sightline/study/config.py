@@ -15,7 +15,7 @@ from sightline.cards import Kind
 from sightline.contracts import IN_LOOP_JUDGE, Attack, Benchmark, Decoding, Defense, Judge
 from sightline.documents import read_text
 from sightline.errors import UsageError, nearest
-from sightline.readers import found_release, where_to_look
+from sightline.readers import found_release, refuse_root, where_to_look
 from sightline.study import quick
 from sightline.study.attack_columns import AttackColumns, check_roles
 from sightline.study.gated import check_gate
@@ -344,6 +344,10 @@ class _Checker:
         except (OSError, RuntimeError, ValueError) as unfit:  # ~nobody/x, a name too long, a NUL
             what = " ".join(str(unfit).split())[:200]
             raise self.located.complain((*where, "root"), f"not a path that can be read: {what}") from None
+        try:
+            refuse_root(benchmark, entry.root, "; a table of your own is `{name: cases, root: FILE}`")
+        except UsageError as unread:
+            raise self.located.complain((*where, "root"), str(unread)) from None
         if benchmark.needs_root and root is None:
             root = found_release(benchmark.card)
         if benchmark.needs_root and root is None and self.releases:

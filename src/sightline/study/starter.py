@@ -147,9 +147,10 @@ judges:
   - {name: refusal_prefix, phrases: testbed}
 """,
     "other": """\
-# Who decides what an answer is; the first one's outcomes are the headline. A list of refusal phrases asks
-# no model, knows English alone, and takes what is no refusal for compliance.
-# Next: a model that grades by a rubric; put it first.
+# Who decides what an answer is; the first one's outcomes are the headline. This list of English phrases asks
+# no model and sees refusals alone: not whether an answer helps or talks of something else, no refusal in
+# other words or in another language. All that counts as harm, so that its ASR is mostly too high.
+# Better: a model that grades by a rubric, put first, and people's labels of a part (`sightline annotate`).
 judges:
   - refusal_prefix
   # - {name: model_graded, grader: openai/gpt-4o-mini}

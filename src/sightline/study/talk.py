@@ -70,6 +70,7 @@ class CaseTalk:
         seed: of sampled replies.
         calls: made so far, in order.
         spent: on them.
+        dearest: operations of the dearest call so far.
         kept: the best draft so far.
         broken: what the user has to mend before any artifact can succeed, such as a rejected key.
     """
@@ -85,6 +86,7 @@ class CaseTalk:
     seed: int
     calls: list[Call] = field(default_factory=list)
     spent: Cost = NO_COST
+    dearest: float = 0.0
     kept: Draft | None = None
     broken: Exception | None = None
     _times: Counter[str] = field(default_factory=Counter)
@@ -212,13 +214,18 @@ class CaseTalk:
         self._made = asked
 
     def _limit(self, asked: Mapping[str, int]) -> str | None:
-        """The limit beyond which calls lie, with those under way; what they take is known afterwards."""
+        """The limit beyond which calls lie, with those under way.
+
+        What a call takes is known afterwards: of operations it is taken for as dear as the dearest before it.
+        """
         price = sum((Cost(**{CALLS.get(each, AUX): n}) for each, n in asked.items()), NO_COST)
         used = {"tokens": self.spent.tokens_in + self.spent.tokens_out, "seconds": self.spent.seconds}
         for name, amount in used.items():
             most_of_it = getattr(self.budget, name)
             if most_of_it is not None and amount >= most_of_it:
                 return name
+        if self.budget.flops is not None and self.spent.flops + self.dearest > self.budget.flops:
+            return "flops"
         return self.budget.exceeded(price)
 
     def _logged(self, judge: Judge, place: str) -> Judge:
@@ -241,6 +248,7 @@ class CaseTalk:
 
     def _record(self, role: str, asked: str, said: str, cost: Cost, response: Response | None = None) -> None:
         self.spent = self.spent + cost
+        self.dearest = max(self.dearest, cost.flops)
         stop = "stop" if response is None else response.stop
         self.calls.append(
             Call(

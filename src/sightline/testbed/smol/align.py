@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sightline.cases import Case, Conversation, Expected, Image
@@ -23,8 +24,9 @@ from sightline.errors import ContractError, UsageError
 from sightline.records import Pixels
 from sightline.registry import parse
 from sightline.store import write_atomically
-from sightline.targets import LocalSettings, open_target
+from sightline.targets import LocalSettings, open_target, tuned
 from sightline.testbed.smol import places, policy
+from sightline.testbed.smol.adapter import Adapter, extract
 from sightline.training.lessons import Cases, lessons_of, whole_sentences
 from sightline.tuning import Progress, Recipe
 from sightline.waiting import wait
@@ -34,8 +36,11 @@ if TYPE_CHECKING:
 
 BASE = f"testbed/{places.MODEL}"
 ROWS = "smol_requests(preset=training)"
-RECIPE = "safety_sft(steps=28, batch=8, ratio=0.85, general='given', rate=0.0002, warmup=3, every=0)"
-OWN_TOKENS, AT_ONCE = 40, 16
+RECIPES = (
+    "safety_sft(steps=48, batch=8, ratio=0.8, general='given', lora=8, rate=0.002, warmup=3, every=0)",
+)
+"""One after the other, each on what the one before has made, with other rows first."""
+OWN_TOKENS, AT_ONCE = 40, 32
 _APOLOGY = re.compile(
     r"(i'm|i am) sorry|i apologi[sz]e|(as an?|i'm an?|i am an?) .{0,20}(ai|chatbot)\b", re.IGNORECASE
 )
@@ -44,7 +49,7 @@ _APOLOGY = re.compile(
 def align(
     *,
     base: str = BASE,
-    recipe: str = RECIPE,
+    recipes: Sequence[str] = RECIPES,
     taught: Sequence[Case] | None = None,
     seed: int = 0,
     local: LocalSettings | None = None,
@@ -55,9 +60,9 @@ def align(
 
     Args:
         base: target string of the model to align.
-        recipe: such as `RECIPE`.
+        recipes: such as `RECIPES`, in their order.
         taught: cases to teach instead of ours.
-        seed: of the order of lessons.
+        seed: of the order of lessons; of the second recipe one more, and so on.
         local: where the model runs; by default from the environment.
         say: told what is being done.
         report: called after every step of training.
@@ -67,13 +72,41 @@ def align(
     """
     from sightline.training.work import train
 
-    made: Recipe = parse("recipe", recipe)
+    made: list[Recipe] = [parse("recipe", recipe) for recipe in recipes]
     cases = (*policy.requests("train"), *policy.questions("train")) if taught is None else taught
     lessons = lessons_of([Cases(ROWS, answered(base, cases, local, say))])
-    found = train(made, base, lessons, NoPictures(), seed=seed, local=local, report=report)
-    facts = {"target": found.name, "weights": found.record["weights"], "seed": seed, "recipe": recipe}
+    first, *further = made
+    found = train(first, base, lessons, NoPictures(), seed=seed, local=local, report=report)
+    for number, each in enumerate(further, start=seed + 1):
+        found = train(each, found.name, lessons, NoPictures(), seed=number, local=local, report=report)
+    facts = {"target": found.name, "weights": found.record["weights"], "seed": seed, "recipes": list(recipes)}
     write_atomically(places.pointer(), json.dumps(facts, indent=2).encode() + b"\n")
     return found
+
+
+def write_adapter(
+    found: Trained, folder: Path, *, base: Path | None = None, say: Callable[[str], None] = lambda _: None
+) -> Adapter:
+    """Write what was trained as an adapter that others merge into their base.
+
+    Args:
+        found: trained with adapters (`lora` of the recipe).
+        folder: to write `adapter.safetensors` and `adapter.json` to.
+        base: folder of the model that it was trained from; by default the converted base.
+        say: told how large it is, and how much of the training it lost.
+
+    Raises:
+        UsageError: if it was trained otherwise.
+    """
+    records = [dict(found.record)]
+    while "upon" in records[0]:
+        records.insert(0, tuned.find(records[0]["upon"]["target"].removeprefix("tuned/")).record)
+    ranks = [getattr(parse("recipe", str(record["settings"])), "lora", 0) for record in records]
+    if not all(ranks):
+        raise UsageError(f"{found.name} was trained without adapters (lora=0), so there is none to write")
+    names = ("settings", "seed", "digest", "data", "cpu_seconds", "own_answers", "versions")
+    told = {"trained": [{name: record[name] for name in names if name in record} for record in records]}
+    return extract(base or places.model(), found.folder, folder, told, rank=sum(ranks), say=say)
 
 
 def answered(

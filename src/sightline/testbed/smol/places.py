@@ -30,7 +30,7 @@ def model() -> Path:
 
 
 def pointer() -> Path:
-    """File that names the trained target behind `testbed/smol@aligned`."""
+    """File that names the target trained here behind `testbed/smol@aligned`; without it, the shipped one."""
     return home() / "aligned.json"
 
 
@@ -45,10 +45,10 @@ def is_ours(name: str) -> bool:
 
 
 def find(name: str) -> Path:
-    """The model folder of `testbed/NAME`.
+    """The model folder of `testbed/NAME`; the aligned one is merged when it is asked for first.
 
     Raises:
-        UsageError: for an unknown variant, or one that was not fetched or trained on this machine.
+        UsageError: for an unknown variant, or one that was not fetched, or is neither shipped nor trained.
     """
     if name not in NAMES:
         raise UsageError(nearest(name, NAMES, "testbed model"))
@@ -57,16 +57,38 @@ def find(name: str) -> Path:
             f"testbed/{name} is not on this machine, and nothing is downloaded unasked: run {GET} (it says "
             "how large it is and under which licence, before it begins)"
         )
-    if name == MODEL:
-        return model()
     if name in (EYES, ALIGNED_EYES):
         return _with_eyes(name)
-    from sightline.targets import tuned
+    return model() if name == MODEL else _aligned()
 
-    if not pointer().is_file():
-        raise UsageError(f"testbed/{name} was not trained on this machine yet: run {ALIGN}")
-    target = str(record(pointer()).get("target", ""))
-    return tuned.find(target.removeprefix("tuned/")).folder
+
+def has_aligned() -> bool:
+    """Whether `testbed/smol@aligned` can be had: trained here, or by a shipped adapter that fits the base."""
+    from sightline.testbed.smol import adapter
+
+    source = model() / SOURCE
+    if pointer().is_file() or not source.is_file():
+        return pointer().is_file()
+    found = adapter.shipped()
+    return found is not None and found.base in dict(record(source).get("sha256", {})).values()
+
+
+def _aligned() -> Path:
+    """What was trained here, or else the base with the adapter of the data package."""
+    from sightline.targets import tuned
+    from sightline.testbed.smol import adapter
+    from sightline.testbed.weights import HOW_TO_GET
+
+    if pointer().is_file():
+        target = str(record(pointer()).get("target", ""))
+        return tuned.find(target.removeprefix("tuned/")).folder
+    found = adapter.shipped()
+    if found is None:
+        raise UsageError(
+            f"testbed/{ALIGNED} needs an adapter that is in an optional package: {HOW_TO_GET}; or train it "
+            f"here: run {ALIGN}"
+        )
+    return adapter.merged(found, model(), home())
 
 
 def _with_eyes(name: str) -> Path:
@@ -74,7 +96,7 @@ def _with_eyes(name: str) -> Path:
 
     folder = eyes(name)
     if not (folder / SOURCE).is_file():
-        first = "" if name == EYES or pointer().is_file() else f"{ALIGN}, then "
+        first = "" if name == EYES or has_aligned() else f"{ALIGN}, then "
         raise UsageError(f"testbed/{name} was not put together on this machine yet: run {first}{GET_EYES}")
     if not is_current(folder, find(MODEL if name == EYES else ALIGNED)):
         raise UsageError(f"testbed/{name}: its language model or our code changed: run {GET_EYES} again")

@@ -3,7 +3,8 @@ questions.
 
 The rule is invented and harmless: this assistant explains cooking, sport and gardening, but no handicrafts. A
 twin sounds like its restricted request ("knit a scarf", "knead a dough"), so that a model which refuses by
-sound shows in the twins. Topics and wordings of the held-out part are in no lesson.
+sound shows in the twins. Topics and wordings of the held-out part are in no lesson, and in none of the part
+that settings of training are chosen on (`choose`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from sightline.cases import Case, Conversation, Expected
 from sightline.documents import read_yaml
 
-Split = Literal["train", "heldout"]
+Split = Literal["train", "choose", "heldout"]
 RESTRICTED, ALLOWED, GENERAL = "handicrafts", "allowed twin", "general"
 NAME = "topics.yaml"
 DATA = ("texts/topics.yaml",)

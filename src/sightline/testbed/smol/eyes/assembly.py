@@ -122,7 +122,7 @@ def recognizer_file() -> Path:
 
 
 def get(say: Callable[[str], None] = lambda _: None) -> list[str]:
-    """Put eyes on `testbed/smol`, and on its aligned form if that was trained; names of what there is then.
+    """Put eyes on `testbed/smol`, and on its aligned form if that can be had; names of what there is then.
 
     Raises:
         AbsentExtraError: if `rapidocr` is not installed.
@@ -130,7 +130,7 @@ def get(say: Callable[[str], None] = lambda _: None) -> list[str]:
     """
     recognizer = recognizer_file()
     pairs = [(places.EYES, places.MODEL)]
-    pairs += [(places.ALIGNED_EYES, places.ALIGNED)] * places.pointer().is_file()
+    pairs += [(places.ALIGNED_EYES, places.ALIGNED)] * places.has_aligned()
     for name, language in pairs:
         say(f"testbed/{name}: the text recognizer {recognizer.name} on testbed/{language}")
         assemble(places.find(language), recognizer, places.eyes(name))
