@@ -55,6 +55,7 @@ def toys_id(text: str) -> str:
     return toys.ToyPlain()(None, text, quiet=True).case.id
 
 
+@pytest.mark.slow
 def test_results_are_those_of_a_study(tmp_path, linear):
     """The same case, settings, model and seed: the same text, picture, norms and cost."""
     text = """

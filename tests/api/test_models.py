@@ -164,6 +164,7 @@ def test_what_is_no_prompt_is_told(thing):
         sl.open_model("scripted/echo").ask(thing)
 
 
+@pytest.mark.slow
 def test_a_model_in_memory_answers_as_the_same_model_from_its_folder(one_thread):
     transformers = pytest.importorskip("transformers")
     from sightline.testbed import weights

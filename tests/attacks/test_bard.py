@@ -163,6 +163,7 @@ def test_faces_are_no_longer_seen_in_the_file_and_noise_of_equal_norms_hides_non
     assert detected(surrogate, attack, drafts, blobs) <= disturbed - 4
 
 
+@pytest.mark.slow
 def test_a_picture_made_on_one_is_seen_by_the_other_and_one_made_on_both_by_neither(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     pair, cases = (seeing("detector"), seeing("classifier")), people(blobs)

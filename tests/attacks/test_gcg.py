@@ -108,6 +108,7 @@ def test_beside_a_picture(testbed: Testbed, monkeypatch: pytest.MonkeyPatch) -> 
         testbed.sealed(registry.make("attack", "gcg", preset="testbed"), [two])
 
 
+@pytest.mark.slow
 def test_a_case_depends_on_no_other_and_ends_at_its_budget(testbed: Testbed, tmp_path: Path) -> None:
     cases = refused(3)
     attack = registry.make("attack", "gcg", preset="testbed", steps=3)

@@ -143,6 +143,7 @@ def test_bad_settings_are_named(text, message):
         jood(text)
 
 
+@pytest.mark.slow
 def test_on_the_testbed_the_mixed_page_is_read(tmp_path):
     """It beats the plain request and the typed words; so does the page alone, as the card says."""
     pytest.importorskip("torch")

@@ -82,6 +82,7 @@ def test_on_the_testbed_rewordings_are_answered_and_random_ones_are_not(
         assert case.wordings["key_phrase"] in artifact.conversation.last_user_text()
 
 
+@pytest.mark.slow
 def test_untargeted_it_only_drives_away_and_a_budget_ends_it(testbed: Testbed) -> None:
     (case,) = refused(1)
     avoid = "{key_phrase} is a gloom thing"
@@ -99,6 +100,7 @@ def test_untargeted_it_only_drives_away_and_a_budget_ends_it(testbed: Testbed) -
     assert unchanged.cost.backwards == 3
 
 
+@pytest.mark.slow
 def test_a_search_that_was_stopped_goes_on_where_it_was(
     testbed: Testbed, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

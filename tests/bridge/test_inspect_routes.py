@@ -117,6 +117,7 @@ def sent_in(calls: list[Conversation]) -> set[str]:
     return {repr(conversation) for conversation in calls}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["tiny", "testbed/linear"], ids=["tiny", "testbed"])
 @pytest.mark.parametrize(
     "shield", ["", "defended/system_prompt(prompt='testbed'):"], ids=["bare", "defended"]

@@ -88,6 +88,7 @@ def test_impossible_usage_counts_as_nothing(server: Server, blobs: Blobs) -> Non
     assert response.flags == (IMPOSSIBLE,)
 
 
+@pytest.mark.slow
 def test_a_key_that_an_endpoint_repeats_is_kept_nowhere(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,6 +161,7 @@ def test_the_encoders_weights_are_part_of_the_identity(folder, tmp_path):
         registry.identity(cider(encoder=str(tmp_path / "absent")))
 
 
+@pytest.mark.slow
 def test_a_study_needs_no_state(tmp_path):
     """Of defenses that must learn, one without a state is refused; these have thresholds as settings."""
     study = sl.Study(

@@ -123,6 +123,7 @@ def test_the_same_artifacts_as_in_one_process_from_the_same_calls(tmp_path: Path
     assert prepared(tmp_path / "two", resources=RAY).craft() == Count(expected=60, present=60)
 
 
+@pytest.mark.slow
 def test_what_an_attack_can_never_take_stops_the_run_as_in_one_process(tmp_path: Path) -> None:
     run = prepared(tmp_path, "slow_apart", 6, resources=RAY)
     (tmp_path / "unfit").write_text("toy/0 toy/1 toy/3 toy/4")
@@ -135,6 +136,7 @@ def test_what_an_attack_can_never_take_stops_the_run_as_in_one_process(tmp_path:
     assert again.craft() == Count(expected=4, present=3, written=1)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_at_work_costs_what_it_had_in_hand(tmp_path: Path) -> None:
     attack = "slow_apart(pause=0.15)"
     run = prepared(tmp_path / "two", f"'{attack}'", 36, resources=RAY)
@@ -161,6 +163,7 @@ def test_a_worker_killed_at_work_costs_what_it_had_in_hand(tmp_path: Path) -> No
     assert sum(repeated.values()) - len(repeated) <= 3 * len(killed), "more was lost than one batch"
 
 
+@pytest.mark.slow
 def test_a_case_that_kills_every_worker_is_an_error_and_the_others_are_made(tmp_path: Path) -> None:
     run = prepared(tmp_path, "slow_apart", 12, resources=RAY)
     deadly = "toy/4"
@@ -207,6 +210,7 @@ judges: [testbed_policy]
 """
 
 
+@pytest.mark.slow
 def test_pictures_of_two_workers_are_bit_for_bit_those_of_one_process(tmp_path: Path) -> None:
     runs = [Run(parse(WHITE), tmp_path / name) for name in ("one", "two")]
     runs[1].resources = RAY

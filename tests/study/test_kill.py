@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from sightline.digests import digest
 from sightline.plain import conversation_of
@@ -45,6 +46,7 @@ def calls_in(log: Path) -> list[str]:
     return log.read_text().split() if log.exists() else []
 
 
+@pytest.mark.slow
 def test_kill_nine_twenty_times(tmp_path: Path) -> None:
     rng = random.Random(5)
     log = tmp_path / "calls.log"

@@ -17,6 +17,7 @@ LEVELS = [4.0e9, 6.0e9]
 """Operations of one artifact: two to four steps of a picture, about twenty to thirty replies."""
 
 
+@pytest.mark.slow
 def test_each_level_is_kept_and_the_higher_one_buys_more(tmp_path: Path) -> None:
     whole = yaml.safe_load(ARENA.read_text(encoding="utf-8"))
     quick = whole.pop("quick")

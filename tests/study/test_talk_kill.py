@@ -11,6 +11,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sightline.plain import artifact_of
 from sightline.study.results import results_digest
 from sightline.tables import Table
@@ -42,6 +44,7 @@ def dialogues(folder: Path) -> dict[str, Any]:
     return {each.key: (each.conversation, each.follow_ups, sorted(map(str, each.calls))) for each in made}
 
 
+@pytest.mark.slow
 def test_kill_nine_twenty_times(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finished(whole)

@@ -94,6 +94,7 @@ def test_only_a_cross_attention_bridge_acts_on_text_and_closing_its_gates_ends_t
     assert torch.equal(states(), before) == (arch.name != "cross_attention")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_conditions_differ_in_what_they_move_and_learn_from(arch: Any) -> None:
     model = arch.new_model(1)

@@ -52,6 +52,7 @@ def by_the_engine(target: str, images: object, example: Example, answer: str) ->
     return float(found.nll.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear", "queries", "cross_attention"])
 def test_the_first_loss_is_the_whitebox_engines_likelihood(name: str, rows: Rows) -> None:
     lessons, images = rows

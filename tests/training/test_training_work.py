@@ -49,6 +49,7 @@ def trained(
     return train(registry.parse("recipe", text), more.pop("base", BASE), *rows, local=SETTINGS, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_home")
 def test_a_trained_target_answers_is_found_again_and_has_gradients(rows: Rows) -> None:
     found = trained(rows)
@@ -83,6 +84,7 @@ def test_the_record_says_what_was_done_and_what_it_cost(rows: Rows) -> None:
     assert record["versions"]["torch"] == torch.__version__
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_home")
 def test_settings_rows_seed_and_base_make_another_target(rows: Rows) -> None:
     first = trained(rows)
@@ -101,6 +103,7 @@ def test_settings_rows_seed_and_base_make_another_target(rows: Rows) -> None:
     assert "upon" not in first.record
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_home")
 def test_a_conditioned_target_and_its_checkpoints_carry_their_line(rows: Rows) -> None:
     found = trained(rows, "conditional_nlf(preset='testbed', steps=2, batch=4, every=1)")

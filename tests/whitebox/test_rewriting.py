@@ -52,6 +52,7 @@ def test_the_margin_is_what_is_reached_minus_what_is_avoided():
     assert torch.allclose(found, nll[:, :2].mean(1) - nll[:, 2:].mean(1))
 
 
+@pytest.mark.slow
 def test_an_embedding_moved_onto_another_is_read_as_that_token(rewriting):
     run = started(rewriting(kept="corn"))
     vocabulary = run.problem.reader.vocabulary
