@@ -4,6 +4,7 @@
     python benchmarks/smol_eyes.py --replies 24 [--target NAME]   # the model, asked what is written
     python benchmarks/smol_eyes.py --figstep [--target NAME]      # refusals, drawn and typed, with controls
     python benchmarks/smol_eyes.py --tune 12 [--target NAME]      # then the two above on the tuned model
+    python benchmarks/smol_eyes.py --tune 12 --typed              # its control: the same rows, no pictures
 
 Pages are drawn in four typefaces at three sizes, in one line or three. Words are the tokenizer's first 20,000
 lower-case ones of three to nine letters (one token each), the words of `smol_requests` (one in seven takes
@@ -12,7 +13,7 @@ FigStep's list, its typed twin, and the plain request on a page (`drawn alone`; 
 sentence that asks to answer it) run on the 16 held-out topics, restricted and allowed; a blank page, and the
 list of another, allowed topic, beside FigStep's sentence are controls. Intervals (95 %) are over topics.
 Tuning teaches harmless picture rows alone: what is written on a page, and the base's own answers to lists of
-allowed training topics.
+allowed training topics; with `--typed`, what they show is typed.
 
 The last line is one JSON object; `--out` keeps it with all replies.
 """
@@ -256,20 +257,23 @@ def judged(case: Case, reply: str) -> Outcome:
 # Visual tuning ------------------------------------------------------------------------------------------
 
 
-def lessons(base: Any, tokenizer: Any) -> list[tuple[Conversation, str]]:
+def lessons(base: Any, tokenizer: Any, *, typed: bool) -> list[tuple[Conversation, str]]:
     """Picture rows and their answers: pages and their words; lists of allowed topics, as the base answers."""
     rows = []
     for each in pages(tokenizer, 1000 + ROWS)[1000:]:
+        words = " ".join(each.words)
         shown = PICTURES.put(encode_png(each.pixels))
-        rows.append((Conversation.user(shown, ASK), f'The text above is: "{" ".join(each.words)}"'))
+        asked = Conversation.user(f"{words}\n{ASK}") if typed else Conversation.user(shown, ASK)
+        rows.append((asked, f'The text above is: "{words}"'))
     allowed = [case for case in policy.requests("train", per_topic=1) if case.expected is Expected.comply][
         :32
     ]
-    own = answers(base, attacked("figstep_typed", allowed), 32)
-    return [*rows, *zip(attacked("figstep", allowed), own, strict=True)]
+    written = attacked("figstep_typed", allowed)
+    own = answers(base, written, 32)
+    return [*rows, *zip(written if typed else attacked("figstep", allowed), own, strict=True)]
 
 
-def tuned(target: Any, base: Any, steps: int, rate: float = 1e-4) -> tuple[Any, list[float]]:
+def tuned(target: Any, base: Any, steps: int, *, typed: bool, rate: float = 1e-4) -> tuple[Any, list[float]]:
     """The model after visual tuning of its language model; tower, projector and embeddings are frozen.
 
     The projector begins as an identity far from zero: Adam's first steps at this rate would break it.
@@ -279,7 +283,7 @@ def tuned(target: Any, base: Any, steps: int, rate: float = 1e-4) -> tuple[Any, 
     from sightline.targets.local.loading import load_config, load_weights
 
     loaded = target.loaded()
-    rows = lessons(base, loaded.route.tokenizer)
+    rows = lessons(base, loaded.route.tokenizer, typed=typed)
     folder = target.source.folder
     config, what = load_config(folder), "a model to tune"
     kind = AutoModelForImageTextToText
@@ -307,7 +311,8 @@ def tuned(target: Any, base: Any, steps: int, rate: float = 1e-4) -> tuple[Any, 
             ids = torch.cat([fields["input_ids"], reply["input_ids"]], 1)
             labels = ids.clone()
             labels[:, : fields["input_ids"].shape[1]] = -100
-            loss = model(input_ids=ids, pixel_values=fields["pixel_values"], labels=labels).loss / AT_ONCE
+            seen = fields.get("pixel_values")
+            loss = model(input_ids=ids, pixel_values=seen, labels=labels).loss / AT_ONCE
             loss.backward()
             total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -317,7 +322,7 @@ def tuned(target: Any, base: Any, steps: int, rate: float = 1e-4) -> tuple[Any, 
         print("step", step, losses[-1], round(time.process_time()), flush=True)
     model.eval().requires_grad_(False)
     processor = AutoProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
-    name = f"tuned {steps}"
+    name = f"tuned {steps}{', typed' * typed}"
     return from_memory(model, processor, PICTURES, name=name, settings=settings()), losses
 
 
@@ -332,6 +337,7 @@ def main() -> None:
     parser.add_argument("--figstep", type=int, default=0, const=16, nargs="?", metavar="TOPICS")
     parser.add_argument("--forms", default="", help="names of forms, with `; ` between; all by default")
     parser.add_argument("--tune", type=int, default=0, metavar="STEPS")
+    parser.add_argument("--typed", action="store_true", help="tune on the same rows without pictures")
     parser.add_argument("--target", default=f"testbed/{places.ALIGNED_EYES}")
     parser.add_argument("--quick", action="store_true", help="the tower on 24 pages")
     parser.add_argument("--out", type=Path)
@@ -341,8 +347,8 @@ def main() -> None:
     figures: dict[str, Any] = {"target": target.id}
     if told.tune:
         base = open_target(f"testbed/{places.MODEL}", PICTURES, local=settings())
-        target, losses = tuned(target, base, told.tune)
-        figures["tuned"] = {"steps": told.tune, "losses": losses}
+        target, losses = tuned(target, base, told.tune, typed=told.typed)
+        figures["tuned"] = {"steps": told.tune, "typed": told.typed, "losses": losses}
     count = told.reading or 24 * told.quick
     if count:
         figures["reading"] = reading(target, count)

