@@ -39,6 +39,7 @@ PLUMBING: Mapping[str, str] = {
     "sightline.targets": "opens a target by name; the target's own code is in its id",
     "sightline.whitebox.through": "hands defenses an attacker's tools; their code is in ids of surrogates",
     "sightline.testbed.weights": "unpacks weights; the digest of what it wrote is in the target's id",
+    "sightline.testbed.smol.places": "finds weights or merges them; their digest is in the target's id",
 }
 """Modules of ours whose code is in no key, and why it need not be."""
 

@@ -211,7 +211,7 @@ def test_any_file_name_makes_a_study_name(text: str) -> None:
 def test_any_path_is_read_back_as_it_is(text: str) -> None:
     file = Path("folder") / "study.yaml"
     said = starter._near(Path("folder") / text, file)
-    line = f"study: s\nbenchmarks: [{{name: testbed_memes, root: {starter._scalar(said)}}}]\n"
+    line = f"study: s\nbenchmarks: [{{name: figstep_safebench, root: {starter._scalar(said)}}}]\n"
     rest = "targets: [scripted/echo]\njudges: [refusal_prefix]\n"
     found = parse(line + rest, folder=file.parent, releases=False)
     assert found.sources[0].root is not None

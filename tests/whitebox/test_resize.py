@@ -76,7 +76,10 @@ def test_measured_difference(resample: Resampling, old: tuple[int, int], new: tu
 def test_with_the_rounding_it_is_pillows(
     height: int, width: int, tall: int, wide: int, resample: Resampling, harsh: bool, seed: int
 ) -> None:
-    assert gap(drawn(height, width, seed, harsh=harsh), tall, wide, resample, rounded=True).max() < 1e-4
+    found = gap(drawn(height, width, seed, harsh=harsh), tall, wide, resample, rounded=True)
+    # Pillow's coefficients have 22 bits: a value half way between two levels may fall on the other one
+    assert found.max() < 1 + 1e-4
+    assert (found > 1e-4).sum() <= 2 + found.size // 10_000
 
 
 def test_rounding_leaves_the_gradient_alone() -> None:

@@ -31,8 +31,8 @@ _REPEATED = re.compile(r"num_(hidden_)?layers|n_layers?|(en|de)coder_layers|dept
 _PER_BYTE = 4
 _SMALL = 1_000_000
 
-#: configurations of our own that transformers does not know: where they are told to it
-_OURS = {"sightline_reader": "sightline.testbed.smol.eyes.tower"}
+#: a configuration of our own, which transformers does not know until its module is imported
+_OURS = '"sightline_reader"'
 
 _loaded: weakref.WeakValueDictionary[tuple[str, ...], Any] = weakref.WeakValueDictionary()
 _sharing = threading.Lock()
@@ -62,9 +62,8 @@ def load_config(folder: Path, kind: Any = AutoConfig) -> Any:
         UsageError: if there is none that can be read.
     """
     with one_sentence(folder, "its config.json cannot be read"):
-        told = (folder / "config.json").read_text("utf-8")
-        for module in (module for name, module in _OURS.items() if f'"{name}"' in told):
-            importlib.import_module(module)
+        if _OURS in (folder / "config.json").read_text("utf-8"):
+            importlib.import_module("sightline.testbed.smol.eyes.tower")
         config = kind.from_pretrained(folder, **LOCAL)
         config._attn_implementation = None  # also of its parts: the library's own choice
         return config
