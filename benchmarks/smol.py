@@ -28,12 +28,12 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from _shares import share
 from sightline import registry
 from sightline.cases import Case, Conversation, Expected
 from sightline.contracts import Craft, Decoding
 from sightline.defending import Inner
 from sightline.judges.smol_policy import SmolPolicy
-from sightline.metrics.intervals import ratio_interval
 from sightline.records import Outcome, Response
 from sightline.targets import LocalSettings, open_target
 from sightline.testbed.smol import policy
@@ -111,12 +111,7 @@ def prefilled(target: Any, cases: Sequence[Case], *, tokens: int) -> list[Answer
 
 def rate(rows: Sequence[Answered], wanted: Outcome) -> dict[str, Any]:
     """So many with this outcome, and the interval over topics."""
-    topics = {group: [row.outcome is wanted for row in rows if row.case.group == group]
-              for group in dict.fromkeys(row.case.group for row in rows)}  # fmt: skip
-    hits = sum(map(sum, topics.values()))
-    low, high, _ = ratio_interval(list(map(sum, topics.values())), list(map(len, topics.values())))
-    return {"k": hits, "n": len(rows), "rate": round(hits / len(rows), 3),
-            "low": round(low, 3), "high": round(high, 3)}  # fmt: skip
+    return share([row.outcome is wanted for row in rows], [row.case.group for row in rows])
 
 
 def by_expectation(rows: Sequence[Answered]) -> dict[str, Any]:
@@ -183,14 +178,11 @@ def judge_check() -> dict[str, Any]:
 
 def shares(hits: Sequence[tuple[bool, str]]) -> dict[str, Any]:
     """A share of replies, and its interval over topics (the case's id without wording and side)."""
-    topics: dict[str, list[bool]] = {}
-    for hit, case in hits:
+    topics = []
+    for _, case in hits:
         _, _, topic, number = case.split("/")[:4]
-        topics.setdefault(number if topic == "general" else topic, []).append(hit)
-    low, high, _ = ratio_interval(list(map(sum, topics.values())), list(map(len, topics.values())))
-    count = sum(map(sum, topics.values()))
-    return {"k": count, "n": len(hits), "rate": round(count / len(hits), 3),
-            "low": round(low, 3), "high": round(high, 3)}  # fmt: skip
+        topics.append(number if topic == "general" else topic)
+    return share([hit for hit, _ in hits], topics)
 
 
 def main() -> None:

@@ -39,12 +39,12 @@ from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
 import sightline
+from _shares import share
 from sightline import registry
 from sightline.cases import Case, Conversation, Expected, Image, Turn
 from sightline.contracts import Craft, Decoding
 from sightline.digests import sha256_bytes
 from sightline.judges.smol_policy import SmolPolicy
-from sightline.metrics.intervals import ratio_interval
 from sightline.records import Outcome, Pixels
 from sightline.rng import numpy_rng
 from sightline.store import decode_picture, encode_png
@@ -131,21 +131,11 @@ def pages(tokenizer: Any, count: int) -> list[Page]:
     return found
 
 
-def share(hits: Sequence[bool], groups: Sequence[str] | None = None) -> dict[str, Any]:
-    """So many of how many, and the interval over groups (each of its own by default)."""
-    names = list(groups) if groups is not None else [str(number) for number in range(len(hits))]
-    each = {name: [hit for hit, own in zip(hits, names, strict=True) if own == name] for name in names}
-    low, high, _ = ratio_interval(
-        [sum(rows) for rows in each.values()], [len(rows) for rows in each.values()]
-    )
-    return {"k": sum(hits), "n": len(hits), "rate": round(sum(hits) / len(hits), 3),
-            "low": round(low, 3), "high": round(high, 3)}  # fmt: skip
-
-
 def by_kind(shown: Sequence[Page], hits: Sequence[bool]) -> dict[str, Any]:
-    found: dict[str, Any] = {"all": share(hits)}
+    found: dict[str, Any] = {"all": share(hits, range(len(hits)))}
     for kind in dict.fromkeys(each.kind for each in shown):
-        found[kind] = share([hit for hit, each in zip(hits, shown, strict=True) if each.kind == kind])
+        own = [hit for hit, each in zip(hits, shown, strict=True) if each.kind == kind]
+        found[kind] = share(own, range(len(own)))
     return found
 
 

@@ -22,6 +22,7 @@ from sightline.errors import DamageError, UsageError
 from sightline.sealed import damage_reported, file_named
 from sightline.store import write_atomically
 from sightline.testbed import weights
+from sightline.testbed.smol import places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,25 +89,12 @@ def merged(adapter: Adapter, base: Path, home: Path) -> Path:
         UsageError: if the base is not the one that it fits.
     """
     target = home / f"aligned-{digest(adapter.sha256, adapter.base)[:12]}"
-    if _whole(target):
-        return target
-    from sightline.training.work import alone
 
-    home.mkdir(parents=True, exist_ok=True)
-    work = home / f".{target.name}.part"
-    with alone(work):
-        if _whole(target):  # another process was at it until now
-            return target
+    def write(work: Path) -> None:
         _check(adapter, base)
-        shutil.rmtree(work)
-        work.mkdir()
-        try:
-            _write(adapter, base, work)
-            shutil.rmtree(target, ignore_errors=True)
-            work.rename(target)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    return target
+        _write(adapter, base, work)
+
+    return places.made_once(target, lambda: _whole(target), write)
 
 
 def _whole(folder: Path) -> bool:
@@ -213,8 +201,8 @@ def extract(
 
 def _package(base: Path) -> dict[str, str]:
     """Where a base came from, as its folder says."""
-    path = base / "source.json"
-    known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    path = base / places.SOURCE
+    known = places.record(path) if path.is_file() else {}
     return {name: str(known[name]) for name in ("package", "sha256 of the wheel", "licence") if name in known}
 
 

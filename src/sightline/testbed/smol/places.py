@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,34 @@ def _with_eyes(name: str) -> Path:
     if not is_current(folder, find(MODEL if name == EYES else ALIGNED)):
         raise UsageError(f"testbed/{name}: its language model or our code changed: run {GET_EYES} again")
     return folder
+
+
+def made_once(target: Path, is_whole: Callable[[], bool], write: Callable[[Path], None]) -> Path:
+    """A folder that is there whole or not at all, made by one process while others wait for it.
+
+    Args:
+        target: the folder.
+        is_whole: whether it is there as it should be.
+        write: fills an empty folder, which then takes the target's place.
+    """
+    if is_whole():
+        return target
+    from sightline.training.work import alone
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = target.with_name(f".{target.name}.part")
+    with alone(work):
+        if is_whole():  # another process was at it until now
+            return target
+        shutil.rmtree(work)  # what a killed process left
+        work.mkdir()
+        try:
+            write(work)
+            shutil.rmtree(target, ignore_errors=True)
+            work.rename(target)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return target
 
 
 def record(path: Path) -> dict[str, Any]:

@@ -54,29 +54,21 @@ def assemble(language: Path, recognizer: Path, target: Path) -> Path:
         target: folder to write.
 
     Raises:
+        DamageError: if what an earlier folder says of itself cannot be read.
         UsageError: if a part cannot be read, or is another one than it should be.
     """
     facts = made_of(language, recognizer)
-    if (target / places.SOURCE).is_file() and json.loads(
-        (target / places.SOURCE).read_text("utf-8")
-    ) == facts:
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = target.parent / f".{target.name}.part"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
+    source = target / places.SOURCE
+
+    def write(work: Path) -> None:
         model = joined(language, recognizer)
         model.save_pretrained(work)
         _write_processor(language, work)
         if (language / "LICENSE").is_file():
             shutil.copyfile(language / "LICENSE", work / "LICENSE")
         write_atomically(work / places.SOURCE, json.dumps(facts, indent=2).encode() + b"\n")
-        shutil.rmtree(target, ignore_errors=True)
-        work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return target
+
+    return places.made_once(target, lambda: source.is_file() and places.record(source) == facts, write)
 
 
 def made_of(language: Path, recognizer: Path) -> Mapping[str, Any]:
@@ -156,11 +148,10 @@ def joined(language: Path, recognizer: Path) -> LlavaForConditionalGeneration:
         raise UsageError(f"{language}: eyes are for a Llama as testbed/smol is, not a {text.model_type}")
     with one_sentence(language, "cannot be given eyes"), torch.inference_mode(False):
         speaker = AutoModelForCausalLM.from_pretrained(language, dtype="auto", **LOCAL)
-        ids = _image_id(language)
         config = LlavaConfig(
             vision_config=ReaderConfig(hidden_size=text.hidden_size, vocab_size=text.vocab_size),
             text_config=text,
-            image_token_index=ids,
+            image_token_index=_image_id(language),
             image_seq_length=TOKENS,
             vision_feature_layer=-1,
             vision_feature_select_strategy="full",
