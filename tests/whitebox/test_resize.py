@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 from PIL.Image import Resampling
@@ -72,14 +72,12 @@ def test_measured_difference(resample: Resampling, old: tuple[int, int], new: tu
 
 
 @given(length, length, length, length, st.sampled_from(FILTERS), st.booleans(), st.integers(0, 9))
+@example(42, 90, 2, 61, Resampling.HAMMING, False, 2)  # tells single precision of its constants from double
 @settings(max_examples=150, deadline=None)
 def test_with_the_rounding_it_is_pillows(
     height: int, width: int, tall: int, wide: int, resample: Resampling, harsh: bool, seed: int
 ) -> None:
-    found = gap(drawn(height, width, seed, harsh=harsh), tall, wide, resample, rounded=True)
-    # Pillow's coefficients have 22 bits: a value half way between two levels may fall on the other one
-    assert found.max() < 1 + 1e-4
-    assert (found > 1e-4).sum() <= 2 + found.size // 10_000
+    assert gap(drawn(height, width, seed, harsh=harsh), tall, wide, resample, rounded=True).max() < 1e-4
 
 
 def test_rounding_leaves_the_gradient_alone() -> None:

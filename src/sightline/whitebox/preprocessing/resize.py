@@ -50,7 +50,9 @@ def _bilinear(at: Floats) -> Floats:
 
 
 def _hamming(at: Floats) -> Floats:
-    return np.where(np.abs(at) < 1, np.sinc(at) * (0.54 + 0.46 * np.cos(np.pi * at)), 0)
+    """A cosine on a pedestal times sinc; Pillow writes its two constants in single precision."""
+    pedestal, height = float(np.float32(0.54)), float(np.float32(0.46))
+    return np.where(np.abs(at) < 1, np.sinc(at) * (pedestal + height * np.cos(np.pi * at)), 0)
 
 
 def _bicubic(at: Floats) -> Floats:
