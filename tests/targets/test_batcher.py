@@ -98,6 +98,26 @@ def test_a_lone_request_waits_less_than_the_limit():
     assert time.monotonic() - started < 0.5
 
 
+def test_a_slow_model_waits_for_what_is_being_prepared():
+    """A batch that runs for seconds is worth more than the 20 ms in which four of eight were ready."""
+    model = FakeModel(pause=0.1)
+    batcher = batcher_of(model, max_wait_ms=0)
+    ask(batcher, ["first"])  # .1 s for a token: .1 s * 1000 for the next ones
+
+    opened, prepare = threading.Event(), model.prepare
+
+    def slowly(conversation, decoding, read):
+        if conversation.last_user_text() == "w1":  # the first is with the worker by now
+            opened.wait(5)
+        return prepare(conversation, decoding, read)
+
+    model.prepare = slowly
+    threading.Timer(0.2, opened.set).start()
+    texts = [f"w{number}" for number in range(8)]
+    ask(batcher, texts, [Decoding(max_tokens=1000)] * 8)
+    assert model.batches[1:] == [texts]
+
+
 def test_decoding_settings_never_mix_in_a_batch():
     model = FakeModel()
     decodings = [Decoding(max_tokens=4 + number % 2, temperature=number % 3 / 2) for number in range(12)]
