@@ -8,15 +8,19 @@ waiting. Rows share a batch only if their bucket
 (pictures, decoding settings) is the same and roughly as many tokens are to be run; the fullest bucket
 goes first, but none is passed over more than four times. A request that was answered before, word for
 word and with the same seed, is not computed again: a study asks the same under several defenses and
-controls. Its response, cost included, is the same as if it had been.
+controls. Its response, cost included, is the same as if it had been. When Python exits before all is
+answered, as after an error, the worker ends at the next token: a thread that is killed within PyTorch would
+take the process down, and its exit status with it.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import threading
 import time
+import weakref
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
@@ -32,6 +36,7 @@ from sightline.records import Cost, Response, Stop
 from sightline.targets._asked import UnfitError
 from sightline.targets.local.model import LoadedModel, Prepared, Reply
 from sightline.targets.local.processors import ReadBlob
+from sightline.targets.local.sampling import EndedError
 from sightline.untrusted import sanitized
 
 _QUIET_S = 0.002
@@ -40,6 +45,7 @@ _WORTH_WAITING = 0.1
 _REMEMBERED = 16_384
 _Asked = tuple[Conversation, Decoding]
 _log = logging.getLogger(__name__)
+_working: weakref.WeakSet[Batcher] = weakref.WeakSet()
 
 
 @dataclass(slots=True, eq=False)
@@ -79,10 +85,12 @@ class Batcher:
         self._answered: OrderedDict[_Asked, Response] = OrderedDict()
         self._preparing = 0
         self._ended: Exception | None = None
+        self._abandoned = False
         self._counting = threading.Lock()
         self._prepare = ThreadPoolExecutor(1, thread_name_prefix="sightline-prepare")
         self.worker = threading.Thread(target=self._work, name="sightline-batcher", daemon=True)
         self.worker.start()
+        _working.add(self)
 
     def submit(self, conversation: Conversation, decoding: Decoding, read: ReadBlob) -> Future[Response]:
         """Queue a request; the future holds its response, or the exception that it raised.
@@ -146,21 +154,30 @@ class Batcher:
             self._prepare.submit(self._arrivals.put, None)
         self._prepare.shutdown(wait=False)
 
+    def abandon(self) -> None:
+        """End the worker at its next token. Nobody waits for answers any more, and nobody gets one."""
+        self.closed = self._abandoned = True
+        self.model.ending.set()
+        self._arrivals.put(None)
+        self.worker.join()
+
     def _work(self) -> None:
         ended: Exception = RuntimeError("the queue of this model is closed")
         try:
-            while self._pending or self._open:
+            while (self._pending or self._open) and not self._abandoned:
                 self._step()
         except Exception as broken:  # handed to every caller, who waits for a future
             ended = broken
             _log.exception("%s: the batching thread failed", self.model.where)
         finally:  # also if the message itself fails: else callers would wait forever
-            self._end(ended)
+            if not self._abandoned:
+                self._end(ended)
 
     def _step(self) -> None:
         """Wait for requests and answer one batch."""
         if not self._pending:
-            self._take(None)
+            if not self._take(None):  # closed
+                return
             self._gather()
         while self._take(0):
             pass
@@ -169,6 +186,8 @@ class Batcher:
         batch = self._choose()
         try:
             self._answer(batch)
+        except EndedError:
+            return
         except Exception as broken:  # handed to the callers of this batch, who wait for a future
             _fail(batch, broken)
 
@@ -302,6 +321,12 @@ class Batcher:
         stop: Stop = "stop" if reply.finished else "length"
         said = Response(text=reply.text, stop=stop, flags=flags, cost=cost)
         return sanitized(said, thinking=row.thinking)
+
+
+@atexit.register
+def _abandon_all() -> None:
+    for batcher in list(_working):
+        batcher.abandon()
 
 
 def _checked(reply: Reply) -> Reply | str:
