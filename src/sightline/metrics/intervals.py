@@ -309,13 +309,32 @@ def sign_flip_p(differences: ArrayLike) -> float:
     `differences` are integers. Exact: the law of the sum is built by convolution, for large sums from its
     characteristic function (to 1e-12, and never below the smallest p-value that there can be).
     """
-    sizes = np.abs(np.asarray(differences, dtype=np.int64))
-    sizes = sizes[sizes > 0]
+    whole = np.asarray(differences, dtype=np.int64)
+    sizes = np.abs(whole)
+    return flip_p(np.sort(sizes[sizes > 0]).tobytes(), abs(int(whole.sum())))
+
+
+def flip_p(ordered: bytes, observed: int) -> float:
+    """The p-value of clusters whose differences have these sizes (int64, ascending, none 0).
+
+    `observed` is the size of the sum of the differences.
+    """
+    return (_few_flips if len(ordered) <= 8 * _FEW_GROUPS else _flip_p)(ordered, observed)
+
+
+@lru_cache(maxsize=1 << 13)
+def _few_flips(ordered: bytes, observed: int) -> float:
+    """The same of few clusters, found once: many pairs of cells differ alike."""
+    return _flip_p(ordered, observed)
+
+
+def _flip_p(ordered: bytes, observed: int) -> float:
+    sizes = np.frombuffer(ordered, dtype=np.int64)
     if not len(sizes):
         return 1.0
     unit = int(np.gcd.reduce(sizes))
     distinct, counts = np.unique(sizes // unit, return_counts=True)
-    observed, total = abs(int(np.sum(differences))) // unit, int((distinct * counts).sum())
+    observed, total = observed // unit, int((distinct * counts).sum())
     if len(distinct) == 1:
         chances = _half_binomial(int(counts[0]))
     elif total <= _EXACT_SUM:
