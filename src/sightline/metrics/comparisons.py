@@ -145,7 +145,7 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
         (ask.kind, strongest, ask.measure, *headings[ask.number][: -1 if ask.kind == "defense" else None])
         for ask, _, strongest in found
     ]
-    p_values = _adjusted([one.p for _, one, _ in found], families)
+    p_values = _adjusted([one["p"] for _, one, _ in found], families)
     return [
         _contrast(ids, ask, one, strongest=strongest, **p._asdict())
         for (ask, one, strongest), p in zip(found, p_values, strict=True)
@@ -193,7 +193,7 @@ def paired(columns: Columns, ids: Sequence[CellId], places: Sequence[tuple[int, 
 
 def _contrast(ids: Sequence[CellId], ask: Ask, found: Compared, **more: Any) -> Contrast:
     kind, measure, number, base = ask
-    return Contrast(kind=kind, measure=measure, cell=ids[number], base=ids[base], **found._asdict(), **more)
+    return Contrast(kind=kind, measure=measure, cell=ids[number], base=ids[base], **found, **more)
 
 
 def _strongest(ids: Sequence[CellId], told: Sequence[tuple[Ask, Compared]]) -> set[int]:
@@ -203,9 +203,9 @@ def _strongest(ids: Sequence[CellId], told: Sequence[tuple[Ask, Compared]]) -> s
     """
     best: dict[str, tuple[tuple[float, bool], int]] = {}
     for place, (ask, found) in enumerate(told):
-        reached = -found.base_share if ask.measure in _LOWERED else found.base_share
+        reached = -found["base_share"] if ask.measure in _LOWERED else found["base_share"]
         own = not is_control_of(ids[ask.base].attack_params, "")
-        if found.pairs and (ask.measure not in best or (reached, own) > best[ask.measure][0]):
+        if found["pairs"] and (ask.measure not in best or (reached, own) > best[ask.measure][0]):
             best[ask.measure] = ((reached, own), place)
     return {place for _, place in best.values()}
 

@@ -363,12 +363,11 @@ def _by_fourier(sizes: NDArray[np.int64], counts: NDArray[np.int64], total: int)
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjustment (family-wise error), in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    highest = 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(order) - rank) * p_values[index]))
-        adjusted[index] = highest
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    steps = np.minimum(1.0, (len(p) - np.arange(len(p))) * p[order])
+    adjusted[order] = np.maximum.accumulate(steps)
     return [float(value) for value in adjusted]
 
 
@@ -379,11 +378,9 @@ def bh(p_values: Sequence[float]) -> list[float]:
     tests are independent or rise and fall together; where many tests are looked at and none alone is
     claimed.
     """
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    lowest = 1.0
-    for rank in range(len(order), 0, -1):
-        index = order[rank - 1]
-        lowest = min(lowest, p_values[index] * len(order) / rank)
-        adjusted[index] = lowest
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    steps = np.minimum(1.0, p[order] * len(p) / np.arange(1, len(p) + 1))
+    adjusted[order] = np.minimum.accumulate(steps[::-1])[::-1]
     return [float(value) for value in adjusted]

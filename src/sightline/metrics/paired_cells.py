@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class Ask(NamedTuple):
     base: int
 
 
-class Compared(NamedTuple):
+class Compared(TypedDict):
     """What `Contrast` says of two cells in numbers, before p-values are adjusted."""
 
     point: float
