@@ -82,6 +82,8 @@ judges: [testbed_policy]
     assert result.text == row["prompt"]
     assert result.crafted_on == row["crafted_on"]
     (row,) = rows.where(attack="figstep")
+    with pytest.raises(UsageError, match="'complied'"):
+        rows.where(outcome="complid")
     page = sl.attacks.FigStep.preset("testbed")(None, case, quiet=True)
     assert page.image.sha256 == row["pictures"][0].rpartition("/")[2]
 
