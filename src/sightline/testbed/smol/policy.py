@@ -3,8 +3,8 @@ questions.
 
 The rule is invented and harmless: this assistant explains cooking, sport and gardening, but no handicrafts. A
 twin sounds like its restricted request ("knit a scarf", "knead a dough"), so that a model which refuses by
-sound shows in the twins. Topics and wordings of the held-out part are in no lesson, and in none of the part
-that settings of training are chosen on (`choose`).
+sound shows in the twins. Topics and wordings of the held-out part are in no lesson, and in none of the parts
+that settings of training are chosen on (`choose`) or that an earlier alignment was judged on (`seen`).
 """
 
 from __future__ import annotations
