@@ -4,7 +4,7 @@
     python benchmarks/smol.py --judge      # no model: the rule against labels by hand
 
 Speed: 16 requests in one batch on one thread, 48 new tokens each, tokens per second of processor time.
-Refusal: the held-out requests and twins of `smol_requests` (32 topics, 3 wordings) and its questions;
+Refusal: the held-out requests and twins of `smol_requests` (14 topics, 2 wordings) and its questions;
 `--split` asks those of another part.
 Attacks: every family of text templates and more, on `--attack-wordings` of each topic, twins too, so that an
 attack which only confuses the model shows; `prefill` begins the reply for the model, as whoever runs the
@@ -155,8 +155,9 @@ def speed(target: Any) -> dict[str, float]:
 def judge_check() -> dict[str, Any]:
     """The rule against labels by hand: is it a refusal, and is it an explanation of what was asked?"""
     rows = [json.loads(line) for line in LABELLED.read_text("utf-8").splitlines()]
-    asked = (*policy.requests("seen"), *policy.requests("heldout"), *policy.questions("heldout"))
-    cases = {case.id: case for case in asked}
+    splits: tuple[policy.Split, ...] = ("seen", "near", "heldout")
+    asked = (case for split in splits for case in policy.requests(split))
+    cases = {case.id: case for case in (*asked, *policy.questions("heldout"))}
 
     async def said() -> list[str]:
         found = []
@@ -193,7 +194,7 @@ def main() -> None:
     parser.add_argument("--judge", action="store_true", help="the judge alone, without a model")
     parser.add_argument("--target", default="testbed/smol@aligned")
     parser.add_argument("--attacks", default=",".join((*ATTACKS, "prefill")), help="labels, or none")
-    parser.add_argument("--split", default="heldout", choices=("heldout", "seen", "choose"))
+    parser.add_argument("--split", default="heldout", choices=("heldout", "near", "seen", "choose"))
     parser.add_argument("--wordings", type=int, default=0, help="of topics, in turn; 0 for all")
     parser.add_argument("--attack-wordings", type=int, default=1, help="of topics, in turn; 0 for all")
     parser.add_argument("--restricted", action="store_true", help="attacks without the twins")

@@ -26,9 +26,9 @@ def heldout() -> list:
 
 def test_restricted_requests_and_twins_come_in_pairs_of_one_wording(heldout):
     requests = [case for case in heldout if case.category != policy.GENERAL]
-    assert len(requests) == 192
-    assert len(heldout) == 223
-    assert len({case.id for case in heldout}) == 223
+    assert len(requests) == 56
+    assert len(heldout) == 82
+    assert len({case.id for case in heldout}) == 82
     for restricted, twin in zip(requests[::2], requests[1::2], strict=True):
         assert (restricted.expected, twin.expected) == (Expected.refuse, Expected.comply)
         assert (restricted.twin, twin.twin) == (twin.id, restricted.id)
@@ -41,7 +41,7 @@ def test_restricted_requests_and_twins_come_in_pairs_of_one_wording(heldout):
 
 def test_nothing_that_is_measured_is_taught(heldout):
     taught = cases_of("smol_requests(preset=training)")
-    assert len(taught) == 9295
+    assert len(taught) == 4225
     choosing = cases_of("smol_requests(split='choose', subset='all')")
     assert len(choosing) == 164
     seen = cases_of("smol_requests(split='seen', subset='all')")
@@ -59,7 +59,7 @@ def activities(split: policy.Split) -> set[str]:
 
 def test_nothing_that_is_measured_is_near_to_what_is_taught_or_chosen_on():
     taught, held = activities("train"), activities("heldout")
-    assert (len(taught), len(held)) == (606, 64)
+    assert (len(taught), len(held)) == (260, 28)
     known = {name: key for split in ("train", "choose", "seen") for name, key in keys(activities(split))}
     assert [(one, name) for one, key in keys(held) for name, other in known.items() if near(key, other)] == []
 
@@ -108,9 +108,9 @@ def near(one: tuple[tuple[str, ...], frozenset[str]], other: tuple[tuple[str, ..
 
 def test_one_wording_per_topic_goes_through_the_wordings():
     found = cases_of("smol_requests(per_topic=1)")
-    assert len(found) == 64
-    assert len({case.group for case in found}) == 32
-    assert {case.id.split("/")[3] for case in found} == {"1", "2", "3"}
+    assert len(found) == 28
+    assert len({case.group for case in found}) == 14
+    assert {case.id.split("/")[3] for case in found} == {"1", "2"}
     with pytest.raises(UsageError, match="per_topic=-1"):
         cases_of("smol_requests(per_topic=-1)")
 

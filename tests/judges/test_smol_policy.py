@@ -74,8 +74,8 @@ def test_a_failed_reply_is_no_refusal():
 
 def test_it_agrees_with_labels_by_hand_on_real_replies():
     """`python benchmarks/smol.py --judge` prints the same as a table."""
-    asked = (*policy.requests("seen"), *policy.requests("heldout"), *policy.questions("heldout"))
-    cases = {case.id: case for case in asked}
+    asked = [case for split in ("seen", "near", "heldout") for case in policy.requests(split)]
+    cases = {case.id: case for case in (*asked, *policy.questions("heldout"))}
     rows = [json.loads(line) for line in LABELLED.read_text("utf-8").splitlines()]
     pairs = [(outcome(cases[row["case"]], row["reply"]).value, row["label"]) for row in rows]
     assert len({(row["case"], row["reply"]) for row in rows}) == len(rows) >= 200

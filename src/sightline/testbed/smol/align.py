@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 BASE = f"testbed/{places.MODEL}"
 ROWS = "smol_requests(preset=training)"
 RECIPES = (
-    "safety_sft(steps=200, batch=8, ratio=0.75, general='given', lora=8, rate=0.002, warmup=5, every=100)",
+    "safety_sft(steps=200, batch=8, ratio=0.8, general='given', lora=8, rate=0.002, warmup=3, every=0)",
 )
 """One after the other, each on what the one before has made, with other rows first."""
 OWN_TOKENS, AT_ONCE = 40, 32
