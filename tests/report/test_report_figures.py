@@ -8,7 +8,17 @@ from run_folder import HOSTILE
 
 from sightline.records import Outcome
 from sightline.report.arrows import Point, arrows, shared_names
-from sightline.report.figures import OUTCOME_ORDER, Bar, Spot, _spread, composition, inline_svg, tradeoff
+from sightline.report.figures import (
+    OUTCOME_ORDER,
+    Bar,
+    Spot,
+    _spread,
+    composition,
+    inline_svg,
+    scatter,
+    tradeoff,
+)
+from sightline.report.panels import panels_svg
 from sightline.report.text import label
 
 BARS = [
@@ -141,3 +151,48 @@ def test_complying_is_not_drawn_in_the_color_of_harm_where_it_is_right():
     good = composition([Bar("a", "Benign twins", counts, "complied")], "d")
     assert ("var(--complied)" in harm, "var(--right)" in harm) == (True, False)
     assert ("var(--complied)" in good, "var(--right)" in good) == (False, True)
+
+
+def test_a_panel_places_its_marks_by_value_and_row() -> None:
+    """400 x 320 pixels for 0 to 100 on both axes; bars of 16 pixels in rows of 24."""
+    svg = str(tradeoff({"utility": [Spot("guard", "s", (25, 20, 30), (75, 70, 90), "9")]}, "d"))
+    assert (
+        '<path stroke="var(--series-1)" d="M100,96L100,32"/>' in svg
+    )  # ASR from 70 to 90 at a utility of 25
+    assert '<path stroke="var(--series-1)" d="M80,80L120,80"/>' in svg
+    assert 'transform="translate(100,80)" fill="var(--series-1)"' in svg
+    bars = str(
+        composition([Bar("a", "p", {"complied": 1, "refused": 3}), Bar("b", "p", {"refused": 2})], "d")
+    )
+    first = '<rect x="0" y="4" width="155" height="16" fill="var(--complied)" stroke="var(--card)"/>'
+    second = '<rect x="155" y="4" width="465" height="16" fill="var(--refused)" stroke="var(--card)"/>'
+    below = '<rect x="0" y="28" width="620" height="16" fill="var(--refused)" stroke="var(--card)"/>'
+    assert f"{first}{second}{below}" in bars
+
+
+def test_names_in_a_panel_stay_text() -> None:
+    name = '<script>x()</script>"\x1b'
+    svg = str(tradeoff({name: [Spot(name, name, (25, 20, 30), (75, 70, 90), "9")]}, name))
+    ET.fromstring(svg)
+    assert "<script" not in svg
+    assert "\x1b" not in svg
+
+
+def test_the_frontier_is_a_line_in_steps() -> None:
+    """Up to the next point's ASR at the utility of the last, then across; the other way round for a cost."""
+    spots = [Spot("a", "s", (50, 40, 60), (20, 10, 30), "9")]
+    panel = scatter("utility", spots, ["s"], "ASR")
+    for shape, path in (
+        ("step-before", "M100,160V160H100V64H300"),
+        ("step-after", "M100,160H100V160H300V64"),
+    ):
+        line = {
+            "data": {"values": [{"at": 75, "reached": 80}, {"at": 25, "reached": 50}]},
+            "mark": {"type": "line", "interpolate": shape, "color": "var(--soft)", "strokeDash": [4, 3]},
+            "encoding": {
+                "x": {"field": "at", "type": "quantitative"},
+                "y": {"field": "reached", "type": "quantitative"},
+            },
+        }
+        svg = str(panels_svg([{**panel, "layer": [line, *panel["layer"]]}], "d", spacing=9))
+        assert f'stroke-dasharray="4,3"><path stroke="var(--soft)" d="{path}"/>' in svg

@@ -56,6 +56,12 @@ def test_a_study_has_the_hypothesis() -> None:
         ("[figstep, text_only]", "[figstep, figstep]", r"a.yaml:8.*two attacks"),
         ("mde: 0.25", "mde: 25", r"a.yaml:8: hypothesis.mde"),
         ("mde: 0.25", "mde: 0.25, benchmark: x", r"a.yaml:8: hypothesis.benchmark.*'x'"),
+        ("mde: 0.25", "mde: 0.25, attack: none", r"a.yaml:8: hypothesis.attack.*no third one"),
+        (
+            "[figstep, text_only], expect: greater",
+            "[prompt, none], attack: figstop, expect: less",
+            r"a.yaml:8: hypothesis.attack.*Did you mean 'figstep'",
+        ),
     ],
 )
 def test_complaints_name_the_line(was: str, now: str, told: str) -> None:
@@ -63,13 +69,14 @@ def test_complaints_name_the_line(was: str, now: str, told: str) -> None:
         parse(STUDY.replace(was, now), name="a.yaml")
 
 
-def rows(attack, obeyed, target="m"):
+def rows(attack, obeyed, target="m", defense="none"):
     """Twelve restricted nouns of which the first are obeyed."""
     return [
         row(
             attack,
             series=attack,
             target=target,
+            defense=defense,
             case_id=f"c{noun}",
             group=f"c{noun}",
             outcome="complied" if noun < obeyed else "refused",
@@ -111,6 +118,16 @@ def test_runs_of_a_training_stand_for_its_label(tmp_path):
     columns = [rows("none", 11), rows("none", 1, "tuned/0"), rows("none", 3, "tuned/1")]
     found = said(tmp_path, *columns, lock=lock, kind="target", contrast=["sft", "m"], expect="less")
     assert ": as expected, −75 points [" in found  # the mean of 1 and 3 of 12, minus 11 of 12
+
+
+def test_two_defenses_are_compared_under_the_attack_that_is_named(tmp_path):
+    """Without an attack both refuse alike: a defense against drawings was compared where nothing is drawn."""
+    columns = [rows("none", 1), rows("none", 1, defense="guard"), rows("figstep", 11)]
+    columns.append(rows("figstep", 1, defense="guard"))
+    claim = {"kind": "defense", "contrast": ["guard", "none"], "expect": "less"}
+    assert "no group tells the two apart" in said(tmp_path, *columns, **claim)
+    under = said(tmp_path, *columns, attack="figstep", **claim)
+    assert "of guard is less than that of none under figstep on world, m: as expected, −83 points" in under
 
 
 def test_a_study_without_a_hypothesis_says_nothing(tmp_path):

@@ -29,6 +29,9 @@ def test_no_chart_is_drawn_that_the_page_does_not_show(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(figures, "inline_svg", lambda drawing, text: Markup(drawn.append(text) or "<svg/>"))
     monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda *_, **__: "")
+    monkeypatch.setattr(
+        figures, "panels_svg", lambda _, text, spacing: Markup(drawn.append(text) or "<svg/>")
+    )
     targets = tuple(f"testbed/linear@{number}" for number in range(8))
     shape = Shape(targets=targets, attacks=("none",), defenses=("none",), prompts=1, utility=1)
     page = report.write(write_run(tmp_path / "run", shape)).read_text()

@@ -19,7 +19,7 @@ from sightline.cases import Conversation
 from sightline.errors import UsageError
 from sightline.plain import artifact_of
 from sightline.records import Artifact
-from sightline.report.budgets import stopped
+from sightline.report.budgets import STOPPED, stopped
 from sightline.report.results import Results
 from sightline.report.trust import warnings_of
 from sightline.study.config import parse
@@ -316,7 +316,7 @@ def test_the_end_of_a_budget_keeps_the_best_so_far(start: Start, limit: str) -> 
     for made in artifacts(run):
         assert made.problem is None
         assert made.conversation.last_user_text().count("+") == rounds
-        assert made.note.startswith(f"stopped by its budget: toy_rewriter: the budget's {limit} are used up")
+        assert made.note.startswith(f"{STOPPED}: toy_rewriter: the budget's {limit} are used up")
         spent = {
             "target_calls": made.cost.calls_target,
             "aux_calls": made.cost.calls_aux,

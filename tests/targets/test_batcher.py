@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -25,6 +27,7 @@ class FakeModel:
 
     def __post_init__(self):
         self.batches = []
+        self.ending = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
         self.fail = lambda rows: None
@@ -96,6 +99,26 @@ def test_a_lone_request_waits_less_than_the_limit():
     started = time.monotonic()
     ask(batcher, ["x"])
     assert time.monotonic() - started < 0.5
+
+
+def test_a_slow_model_waits_for_what_is_being_prepared():
+    """A batch that runs for seconds is worth more than the 20 ms in which four of eight were ready."""
+    model = FakeModel(pause=0.1)
+    batcher = batcher_of(model, max_wait_ms=0)
+    ask(batcher, ["first"])  # .1 s for a token: .1 s * 1000 for the next ones
+
+    opened, prepare = threading.Event(), model.prepare
+
+    def slowly(conversation, decoding, read):
+        if conversation.last_user_text() == "w1":  # the first is with the worker by now
+            opened.wait(5)
+        return prepare(conversation, decoding, read)
+
+    model.prepare = slowly
+    threading.Timer(0.2, opened.set).start()
+    texts = [f"w{number}" for number in range(8)]
+    ask(batcher, texts, [Decoding(max_tokens=1000)] * 8)
+    assert model.batches[1:] == [texts]
 
 
 def test_decoding_settings_never_mix_in_a_batch():
@@ -224,7 +247,7 @@ def test_cancelled_requests_are_not_answered():
     assert ["c"] not in model.batches
 
 
-def test_closing_answers_what_is_queued_and_ends_the_threads():
+def test_closing_answers_what_is_queued_and_ends_the_threads(caplog):
     model = FakeModel()
     batcher = batcher_of(model)
     future = batcher.submit(Conversation.user("last"), Decoding(), lambda sha: b"")
@@ -235,6 +258,7 @@ def test_closing_answers_what_is_queued_and_ends_the_threads():
     while batcher.worker.is_alive() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not batcher.worker.is_alive()
+    assert caplog.text == ""
 
 
 def test_closing_answers_what_is_still_being_prepared():
@@ -308,3 +332,41 @@ def test_a_bucket_is_pictures_and_settings():
     more = replace(row, pictures={"pixel_values": torch.zeros(2, 3, 8, 8)})
     assert pictured.bucket != larger.bucket
     assert pictured.bucket == more.bucket
+
+
+EXITS = """
+import sys, threading, torch
+from sightline.cases import Conversation
+from sightline.contracts import Decoding
+from sightline.targets.local.batcher import Batcher
+from sightline.targets.local.model import Prepared
+from sightline.targets.local.sampling import RowSampler
+
+begun = threading.Event()
+
+class Endless:
+    where, parameters, ending = "fake", 1, threading.Event()
+    def cached_tokens(self, row):
+        return 0
+    def prepare(self, conversation, decoding, read):
+        ids = {"input_ids": torch.tensor([[1]])}
+        return Prepared(tokens=ids, pictures={}, hashes=(), flags=(), decoding=decoding, seed=0, new_tokens=4)
+    def generate(self, rows):
+        sampler = RowSampler(rows[0].decoding, [0], keep=False, ending=self.ending)
+        scores = torch.rand(400, 400)
+        while True:
+            begun.set()
+            sampler(None, torch.softmax(scores @ scores, -1))
+
+batcher = Batcher(Endless(), max_batch=1, max_wait_ms=0, invariant=lambda: True)
+for text in "abc":
+    batcher.submit(Conversation.user(text), Decoding(), None)
+assert begun.wait(60)
+sys.exit("what failed")
+"""
+
+
+def test_a_program_that_fails_while_a_model_writes_keeps_its_exit_status():
+    """The thread was killed within PyTorch: `terminate called ...`, abort (134) for whatever had failed."""
+    done = subprocess.run([sys.executable, "-c", EXITS], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.strip()) == (1, "what failed")

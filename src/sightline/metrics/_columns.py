@@ -166,7 +166,7 @@ def read_columns(results: Any) -> Columns:
     texts = {name: _codes(_column(table, name)) for name in TEXTS}
     outcome = _known(texts["outcome"], [value.value for value in OUTCOMES], "outcome", where)
     expected = _known(texts["expected"], [value.value for value in EXPECTED], "expected", where)
-    epoch = table.column("epoch").to_numpy().astype(np.int64)
+    epoch = _numbers(table.column("epoch"), "int64")
     case, seed = texts["case_id"], texts["craft_seed"]
     sample = combine([texts["benchmark"].codes, texts["release"].codes, case.codes, epoch])[0]
     _name_series(texts)
@@ -199,7 +199,7 @@ def read_columns(results: Any) -> Columns:
         hazard=Codes(texts["hazard"].codes[order], texts["hazard"].texts),
         expected=expected[order],
         outcome=outcome[order],
-        costs={name: _floats(table.column(name))[order] for name in COSTS},
+        costs={name: np.nan_to_num(_numbers(table.column(name), "float64"))[order] for name in COSTS},
     )
 
 
@@ -323,15 +323,26 @@ def _codes(column: Any) -> Codes:
     codes = np.empty(len(encoded), dtype=np.int64)
     end = 0
     for chunk in encoded.chunks:
-        indices = chunk.indices.fill_null(len(said) - 1) if chunk.null_count else chunk.indices
-        start, end = end, end + len(indices)
-        codes[start:end] = rank[indices.to_numpy(zero_copy_only=False)]
+        start, end = end, end + len(chunk)
+        codes[start:end] = rank[_values(chunk.indices, len(said) - 1)]
     return Codes(codes, texts)
 
 
-def _floats(column: Any) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = np.nan_to_num(column.to_numpy().astype(np.float64), nan=0.0)
-    return values
+def _numbers(column: Any, kind: str) -> NDArray[Any]:
+    """A column of numbers of this kind; null is 0."""
+    whole = column.combine_chunks() if hasattr(column, "combine_chunks") else column
+    return _values(whole.cast(kind), 0)
+
+
+def _values(array: Any, absent: int) -> NDArray[Any]:
+    """The numbers of an array, `absent` for null; `to_numpy` would load pandas, which takes half a second."""
+    if not array.null_count:
+        return np.from_dlpack(array)
+    known = np.from_dlpack(array.is_valid().cast("int8")).astype(bool)
+    there = np.from_dlpack(array.drop_null())
+    found = np.full(len(array), absent, dtype=there.dtype)
+    found[known] = there
+    return found
 
 
 def _known(column: Codes, known: list[str], name: str, where: str) -> Ints:

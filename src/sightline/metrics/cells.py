@@ -101,6 +101,10 @@ class CellId:
     scores: str = "case"
     made_on_target: str = ""
 
+    def __hash__(self) -> int:
+        """Of what most often differs: cells are looked up many times."""
+        return hash((self.target, self.attack, self.defense, self.judge, self.seen))
+
     @property
     def success(self) -> str:
         """The measure of an attack's success: `asr`, or `attacker_goal` if the judge scores that."""

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sightline.metrics._columns import Columns, Ints, asked
+from sightline.metrics._columns import Columns, asked
 from sightline.metrics.agreement import BothRead, JudgeCard, judge_card
 from sightline.metrics.cells import CellId, is_control_of, means_of
-from sightline.metrics.intervals import (
-    ALPHA,
-    bh,
-    cluster_sums,
-    holm,
-    mcnemar,
-    paired_difference,
-    smallest_p,
-)
-from sightline.metrics.rates import FLIP_RATE, MEASURES, OUTCOMES, Measure, Rate, count_codes, rate
-from sightline.records import WITHHELD
+from sightline.metrics.intervals import ALPHA, bh, holm, smallest_p
+from sightline.metrics.paired_cells import Ask, Compared, Kind, Pairs
+from sightline.metrics.rates import MEASURES, Measure, Rate
 
-Kind = Literal["attack", "control", "unaware", "defense", "run"]
-_BY_CASE = ("asr", "disclosure", "over_refusal", "utility", "accuracy")
-_BY_ATTACKER = ("attacker_goal",)
 _OVER_CONTROLS = frozenset({"asr", "disclosure", "utility", "attacker_goal"})
 _OVER_UNAWARE = frozenset({"asr", "disclosure", "attacker_goal"})
 _ONLY = {"control": _OVER_CONTROLS, "unaware": _OVER_UNAWARE}
-_FLIPPED = frozenset({"asr", "disclosure"})
 _LOWERED = frozenset({"utility", "accuracy"})
-_WITHHELD = np.array([outcome in WITHHELD for outcome in OUTCOMES])
+_Rule = Literal["all", "marked", "strongest"]
+"""Which of some contrasts are told: all, all with the strongest marked, the strongest alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +68,7 @@ class Contrast:
     @property
     def family(self) -> tuple[object, ...]:
         """What stands under one heading: the same comparison of all attacks, or defenses, on one target."""
-        cell = self.cell
-        place = (cell.judge, cell.benchmark, cell.release, cell.target)
-        own = () if self.kind == "defense" else (cell.defense,)
-        return (self.kind, self.strongest, self.measure, cell.role, cell.seen == "seen", *place, *own)
+        return (self.kind, self.strongest, self.measure, *_heading(self.kind, self.cell))
 
     @property
     def is_clear(self) -> bool:
@@ -97,47 +81,90 @@ class Contrast:
         return self.comparisons * smallest_p(self.discordant) > ALPHA
 
 
+def _heading(kind: Kind, cell: CellId) -> tuple[object, ...]:
+    """What the cells of one family have in common."""
+    place = (cell.judge, cell.benchmark, cell.release, cell.target)
+    return (cell.role, cell.seen == "seen", *place, *(() if kind == "defense" else (cell.defense,)))
+
+
 def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str]) -> list[Contrast]:
-    """All contrasts of a table, cell by cell, with p-values not yet adjusted."""
+    """All contrasts of a table, cell by cell, with p-values adjusted within their families."""
     plain = {(cell.setting, cell.seen): n for n, cell in enumerate(ids) if cell.role == "plain"}
-    bare = {replace(cell, defense=""): n for n, cell in enumerate(ids) if cell.defense in undefended}
+    bare = {_undefended(cell): n for n, cell in enumerate(ids) if cell.defense in undefended}
     controls: dict[tuple[str, ...], list[int]] = {}
-    found: list[Contrast] = []
     order = sorted(range(len(ids)), key=lambda n: ids[n].place)
     unaware = _unaware(ids, order, undefended)
     for number in order:
         if ids[number].role == "control":
             controls.setdefault(ids[number].setting, []).append(number)
-    sides = Sides(columns)
+    pairs = Pairs(columns, ids)
 
-    def taken(kind: Kind, number: int, base: int | None) -> Iterator[Contrast]:
-        for name in sides.measures(ids[number], number):
-            if base is not None and (kind not in _ONLY or name in _ONLY[kind]):
-                contrast = _contrast(sides, ids, kind, MEASURES[name], number, base)
-                if contrast is not None:
-                    yield contrast
+    def asked_of(kind: Kind, number: int, base: int | None) -> list[Ask]:
+        only = _ONLY.get(kind)
+        return [
+            Ask(kind, name, number, base)
+            for name in (pairs.measures(number) if base is not None else ())
+            if base is not None and (only is None or name in only)
+        ]
 
+    asks: list[tuple[_Rule, list[Ask]]] = []
     for number in order:
         cell = ids[number]
         if cell.role != "plain":
             # of a defense that learned, plain requests too are training or held-out cases
             own = plain.get((cell.setting, cell.seen))
-            found += taken("attack", number, plain.get((cell.setting, "")) if own is None else own)
+            asks.append(
+                ("all", asked_of("attack", number, plain.get((cell.setting, "")) if own is None else own))
+            )
         if cell.role == "attack":
             over_controls = [
-                contrast
+                ask
                 for control in controls.get(cell.setting, ())
                 if is_control_of(ids[control].attack_params, cell.attack_params)
-                for contrast in taken("control", number, control)
+                for ask in asked_of("control", number, control)
             ]
-            found += _with_strongest(over_controls)
-        others = [each for base in unaware.get(number, ()) for each in taken("unaware", number, base)]
-        found += [each for each in _with_strongest(others) if each.strongest]
+            asks.append(("marked", over_controls))
+        others = [ask for base in unaware.get(number, ()) for ask in asked_of("unaware", number, base)]
+        asks.append(("strongest", others))
         if cell.defense not in undefended:
-            own = bare.get(replace(cell, defense=""))
-            everyone = bare.get(replace(cell, defense="", seen=""))
-            found += taken("defense", number, everyone if own is None else own)
-    return found
+            own = bare.get(_undefended(cell))
+            everyone = bare.get(_undefended(replace(cell, seen="")))
+            asks.append(("all", asked_of("defense", number, everyone if own is None else own)))
+    made = iter(pairs.compared([ask for _, each in asks for ask in each]))
+    found: list[tuple[Ask, Compared, bool]] = []
+    for rule, each in asks:
+        told = [(ask, one) for ask, one in zip(each, made, strict=False) if one is not None]
+        marked = set() if rule == "all" else _strongest(ids, told)
+        found += [
+            (ask, one, place in marked)
+            for place, (ask, one) in enumerate(told)
+            if rule != "strongest" or place in marked
+        ]
+    headings = [_heading("control", cell) for cell in ids]
+    families = [
+        (ask.kind, strongest, ask.measure, *headings[ask.number][: -1 if ask.kind == "defense" else None])
+        for ask, _, strongest in found
+    ]
+    p_values = _adjusted([one["p"] for _, one, _ in found], families)
+    return [
+        _contrast(ids, ask, one, strongest=strongest, **p._asdict())
+        for (ask, one, strongest), p in zip(found, p_values, strict=True)
+    ]
+
+
+def _undefended(cell: CellId) -> tuple[object, ...]:
+    """What a cell has in common with the same one behind another defense."""
+    rest = (cell.attack, cell.attack_params, cell.crafted_on, cell.oracle, cell.series, cell.budget)
+    return (
+        cell.benchmark,
+        cell.release,
+        cell.target,
+        cell.judge,
+        *rest,
+        cell.seen,
+        cell.scores,
+        cell.made_on_target,
+    )
 
 
 def _unaware(ids: Sequence[CellId], order: Sequence[int], undefended: frozenset[str]) -> dict[int, list[int]]:
@@ -156,137 +183,58 @@ def _unaware(ids: Sequence[CellId], order: Sequence[int], undefended: frozenset[
     }
 
 
-def paired(columns: Columns, ids: Sequence[CellId], places: Sequence[tuple[int, int]]) -> Iterator[Contrast]:
+def paired(columns: Columns, ids: Sequence[CellId], places: Sequence[tuple[int, int]]) -> list[Contrast]:
     """Contrasts of given pairs of cells, such as those of two runs, with p-values not yet adjusted."""
-    sides = Sides(columns)
-    for number, base in places:
-        for name in sides.measures(ids[number], number):
-            contrast = _contrast(sides, ids, "run", MEASURES[name], number, base)
-            if contrast is not None:
-                yield contrast
+    pairs = Pairs(columns, ids)
+    asks = [Ask("run", name, number, base) for number, base in places for name in pairs.measures(number)]
+    made = zip(asks, pairs.compared(asks), strict=True)
+    return [_contrast(ids, ask, found) for ask, found in made if found is not None]
 
 
-def _with_strongest(over_controls: Sequence[Contrast]) -> list[Contrast]:
-    """An attack's contrasts with its controls, the strongest of each measure marked.
+def _contrast(ids: Sequence[CellId], ask: Ask, found: Compared, **more: Any) -> Contrast:
+    kind, measure, number, base = ask
+    return Contrast(kind=kind, measure=measure, cell=ids[number], base=ids[base], **found, **more)
+
+
+def _strongest(ids: Sequence[CellId], told: Sequence[tuple[Ask, Compared]]) -> set[int]:
+    """Of an attack's differences to its controls, the places of that to the strongest, by measure.
 
     Of controls that reach as much, one that belongs to this attack alone goes before those of every attack.
     """
     best: dict[str, tuple[tuple[float, bool], int]] = {}
-    for place, contrast in enumerate(over_controls):
-        reached = -contrast.base_share if contrast.measure in _LOWERED else contrast.base_share
-        own = not is_control_of(contrast.base.attack_params, "")
-        if contrast.pairs and (contrast.measure not in best or (reached, own) > best[contrast.measure][0]):
-            best[contrast.measure] = ((reached, own), place)
-    strongest = {place for _, place in best.values()}
-    return [replace(contrast, strongest=place in strongest) for place, contrast in enumerate(over_controls)]
+    for place, (ask, found) in enumerate(told):
+        reached = -found["base_share"] if ask.measure in _LOWERED else found["base_share"]
+        own = not is_control_of(ids[ask.base].attack_params, "")
+        if found["pairs"] and (ask.measure not in best or (reached, own) > best[ask.measure][0]):
+            best[ask.measure] = ((reached, own), place)
+    return {place for _, place in best.values()}
 
 
-class Sides:
-    """The rows of each cell that each measure is about, found once however often they are compared."""
+class _Adjusted(NamedTuple):
+    """A p-value adjusted over the `comparisons` of its family: Holm's, and Benjamini and Hochberg's."""
 
-    def __init__(self, columns: Columns) -> None:
-        self.columns = columns
-        self._rows: dict[tuple[int, str], Ints] = {}
-        self._measures: dict[int, list[str]] = {}
-
-    def measures(self, cell: CellId, number: int) -> list[str]:
-        """The measures of a cell that are about any of its rows."""
-        if number not in self._measures:
-            known = _BY_ATTACKER if cell.scores == "attacker_goal" else _BY_CASE
-            self._measures[number] = [name for name in known if len(self.rows(MEASURES[name], number))]
-        return self._measures[number]
-
-    def rows(self, measure: Measure, cell: int) -> Ints:
-        """Positions of the rows of a cell that the measure is about."""
-        found = self._rows.get((cell, measure.name))
-        if found is None:
-            columns = self.columns
-            mine = asked(measure, columns.expected[columns.rows(cell)])
-            found = self._rows[cell, measure.name] = np.flatnonzero(mine) + columns.starts[cell]
-        return found
+    p_holm: float
+    q: float
+    comparisons: int
 
 
-@cache
-def _sets(measure: Measure) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Of each outcome, whether the measure counts it, and whether it is a share of it."""
-    counted = np.array([outcome in measure.counted for outcome in OUTCOMES])
-    return counted, np.array([outcome in measure.of for outcome in OUTCOMES])
-
-
-def _contrast(
-    sides: Sides, ids: Sequence[CellId], kind: Kind, measure: Measure, number: int, base: int
-) -> Contrast | None:
-    """The paired difference of two cells; None if they share no case of the measure's kind."""
-    columns = sides.columns
-    mine, its = sides.rows(measure, number), sides.rows(measure, base)
-    if not len(mine) or not len(its):
-        return None
-    here, there = _paired(columns, mine, its)
-    if not len(here):
-        return None
-    counted, of = _sets(measure)
-    first, second = columns.outcome[here], columns.outcome[there]
-    both = of[first] & of[second]
-    a, b = counted[first[both]], counted[second[both]]
-    groups = columns.group.codes[here]
-    sums = cluster_sums(groups[both], a, b, np.ones(len(a)))
-    flips = None
-    if kind == "attack" and measure.name in _FLIPPED:
-        withheld = _WITHHELD[second]
-        counts = count_codes(groups[withheld], first[withheld])
-        flips = rate(FLIP_RATE, counts, ids[number].judge)
-    difference = paired_difference(*sums)
-    only_cell, only_base = int(np.count_nonzero(a & ~b)), int(np.count_nonzero(b & ~a))
-    return Contrast(
-        kind=kind,
-        measure=measure.name,
-        cell=ids[number],
-        base=ids[base],
-        point=difference.point,
-        low=difference.low,
-        high=difference.high,
-        method=difference.method,
-        cell_share=float(a.mean()) if len(a) else 0.0,
-        base_share=float(b.mean()) if len(b) else 0.0,
-        pairs=len(a),
-        unscored_pairs=len(here) - len(a),
-        groups=len(sums[0]),
-        discordant=difference.discordant,
-        only_cell=only_cell,
-        only_base=only_base,
-        p=difference.p,
-        p_mcnemar=mcnemar(only_cell, only_base),
-        flip_rate=flips,
-    )
-
-
-def _paired(columns: Columns, rows: Ints, base: Ints) -> tuple[Ints, Ints]:
-    """Rows with the row of the base on the same sample; of the same seed where the base has several."""
-    samples, others = columns.sample[rows], columns.sample[base]
-    codes = columns.seed.codes[base]  # sorted
-    if codes[0] == codes[-1] and len(samples) == len(others) and (samples == others).all():
-        return rows, base
-    if codes[0] != codes[-1]:
-        width = len(columns.seed.texts)
-        samples = samples * width + columns.seed.codes[rows]
-        others = others * width + columns.seed.codes[base]
-    order = np.argsort(others)
-    place = np.minimum(np.searchsorted(others[order], samples), len(order) - 1)
-    found = others[order][place] == samples
-    return rows[found], base[order[place[found]]]
+def _adjusted(p_values: Sequence[float], families: Sequence[Hashable]) -> list[_Adjusted]:
+    """P-values adjusted within their families, in the order given."""
+    members: dict[Hashable, list[int]] = {}
+    for place, family in enumerate(families):
+        members.setdefault(family, []).append(place)
+    found: dict[int, _Adjusted] = {}
+    for places in members.values():
+        plain = [p_values[place] for place in places]
+        for place, p, q in zip(places, holm(plain), bh(plain), strict=True):
+            found[place] = _Adjusted(p, q, len(places))
+    return [found[place] for place in range(len(p_values))]
 
 
 def adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    """The contrasts with p-values adjusted within their families: Holm's, and Benjamini and Hochberg's."""
-    families: dict[tuple[object, ...], list[int]] = {}
-    for place, contrast in enumerate(contrasts):
-        families.setdefault(contrast.family, []).append(place)
-    found = list(contrasts)
-    for members in families.values():
-        plain = [contrasts[member].p for member in members]
-        for place, p, q in zip(members, holm(plain), bh(plain), strict=True):
-            found[place] = replace(found[place], p_holm=p, q=q, comparisons=len(members))
-    return found
+    """The contrasts with p-values adjusted within their families."""
+    found = _adjusted([each.p for each in contrasts], [each.family for each in contrasts])
+    return [replace(each, **p._asdict()) for each, p in zip(contrasts, found, strict=True)]
 
 
 def judge_cards(columns: Columns, ids: Sequence[CellId], truth: str) -> Iterator[JudgeCard]:
@@ -307,7 +255,7 @@ def judge_cards(columns: Columns, ids: Sequence[CellId], truth: str) -> Iterator
             for number, cell in enumerate(ids)
             if cell.judge == judge and replace(cell, judge="") in known
         ]
-        for attack in ("", *dict.fromkeys(attack for attack, _, _ in pairs)):
+        for attack in ("", *dict.fromkeys(attack for attack, _, _ in pairs)) if pairs else ():
             members = [(mine, its) for name, mine, its in pairs if attack in ("", name)]
             for name in ("asr", "over_refusal"):
                 both = _both(columns, ids, members, MEASURES[name])

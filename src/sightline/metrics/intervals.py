@@ -309,13 +309,32 @@ def sign_flip_p(differences: ArrayLike) -> float:
     `differences` are integers. Exact: the law of the sum is built by convolution, for large sums from its
     characteristic function (to 1e-12, and never below the smallest p-value that there can be).
     """
-    sizes = np.abs(np.asarray(differences, dtype=np.int64))
-    sizes = sizes[sizes > 0]
+    whole = np.asarray(differences, dtype=np.int64)
+    sizes = np.abs(whole)
+    return flip_p(np.sort(sizes[sizes > 0]).tobytes(), abs(int(whole.sum())))
+
+
+def flip_p(ordered: bytes, observed: int) -> float:
+    """The p-value of clusters whose differences have these sizes (int64, ascending, none 0).
+
+    `observed` is the size of the sum of the differences.
+    """
+    return (_few_flips if len(ordered) <= 8 * _FEW_GROUPS else _flip_p)(ordered, observed)
+
+
+@lru_cache(maxsize=1 << 13)
+def _few_flips(ordered: bytes, observed: int) -> float:
+    """The same of few clusters, found once: many pairs of cells differ alike."""
+    return _flip_p(ordered, observed)
+
+
+def _flip_p(ordered: bytes, observed: int) -> float:
+    sizes = np.frombuffer(ordered, dtype=np.int64)
     if not len(sizes):
         return 1.0
     unit = int(np.gcd.reduce(sizes))
     distinct, counts = np.unique(sizes // unit, return_counts=True)
-    observed, total = abs(int(np.sum(differences))) // unit, int((distinct * counts).sum())
+    observed, total = observed // unit, int((distinct * counts).sum())
     if len(distinct) == 1:
         chances = _half_binomial(int(counts[0]))
     elif total <= _EXACT_SUM:
@@ -344,12 +363,11 @@ def _by_fourier(sizes: NDArray[np.int64], counts: NDArray[np.int64], total: int)
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjustment (family-wise error), in the order given."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    highest = 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(order) - rank) * p_values[index]))
-        adjusted[index] = highest
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    steps = np.minimum(1.0, (len(p) - np.arange(len(p))) * p[order])
+    adjusted[order] = np.maximum.accumulate(steps)
     return [float(value) for value in adjusted]
 
 
@@ -360,11 +378,9 @@ def bh(p_values: Sequence[float]) -> list[float]:
     tests are independent or rise and fall together; where many tests are looked at and none alone is
     claimed.
     """
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    lowest = 1.0
-    for rank in range(len(order), 0, -1):
-        index = order[rank - 1]
-        lowest = min(lowest, p_values[index] * len(order) / rank)
-        adjusted[index] = lowest
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    steps = np.minimum(1.0, p[order] * len(p) / np.arange(1, len(p) + 1))
+    adjusted[order] = np.minimum.accumulate(steps[::-1])[::-1]
     return [float(value) for value in adjusted]

@@ -18,13 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from sightline.cases import Expected
 from sightline.contracts import Scores
 from sightline.errors import ContractError, require
+from sightline.metrics.batches import Ints, Limits, ratio_intervals, sums
 from sightline.metrics.intervals import (
     FEW_GROUPS,
     Floats,
     Interval,
     cluster_codes,
     cluster_sums,
-    macro_interval,
     ratio_interval,
 )
 from sightline.records import SCORED, WITHHELD, Outcome
@@ -192,20 +192,86 @@ def macro_rate(measure: Measure, counts: Counts, categories: ArrayLike, judge: s
     `k` and `n` are those of all samples together. A category without scored samples is in the bounds only.
     """
     codes = np.unique(np.asarray(categories), return_inverse=True)[1]
-    shares: Floats = _parts(measure) @ counts.T
-    k, n, _ = shares
-    hits, scored, lost = cluster_sums(codes, *shares)
-    whole = _made(measure, shares, f"{measure.name}_macro", judge, macro_interval(k, n, codes))
-    if not scored.any():
-        return whole
-    known, any_sample = scored > 0, scored + lost > 0
-    everyone = (scored + lost)[any_sample]
-    return replace(
-        whole,
-        point=float(np.mean(hits[known] / scored[known])),
-        lower_bound=float(np.mean(hits[any_sample] / everyone)),
-        upper_bound=float(np.mean((hits + lost)[any_sample] / everyone)),
-    )
+    order = np.argsort(codes, kind="stable")
+    strata = np.searchsorted(codes[order], np.arange(codes.max(initial=-1) + 2))
+    return macro_rates(measure, counts[order], strata, np.array([0, len(strata) - 1]), [judge])[0]
+
+
+def rates(measure: Measure, counts: Counts, starts: Ints, judges: Sequence[str]) -> list[Rate]:
+    """`rate` of each segment of clusters; segment i is `counts[starts[i] : starts[i + 1]]`."""
+    shares: Floats = counts @ _parts(measure).T
+    limits = ratio_intervals(shares[:, 0], shares[:, 1], starts)
+    return _each(measure, measure.name, shares, starts, judges, limits)
+
+
+def _each(
+    measure: Measure, name: str, shares: Floats, starts: Ints, judges: Sequence[str], limits: Limits
+) -> list[Rate]:
+    """The rate of each segment, given its interval and what `_parts` finds of each cluster (clusters x 3)."""
+    whole = sums(shares, starts).astype(np.int64).tolist()
+    groups = sums(shares[:, 1] > 0, starts).astype(np.int64).tolist()
+    counted, of = _names(measure.counted), _names(measure.of)
+
+    @cache  # few samples make few different rates, and a rate is a value
+    def made(
+        hits: int, scored: int, lost: int, clusters: int, low: float, high: float, method: str, judge: str
+    ) -> Rate:
+        everyone = scored + lost
+        return Rate(
+            name=name,
+            k=hits,
+            n=scored,
+            point=hits / scored if scored else None,
+            low=low,
+            high=high,
+            method=method,
+            groups=clusters,
+            lower_bound=hits / everyone if everyone else 0.0,
+            upper_bound=(hits + lost) / everyone if everyone else 1.0,
+            unscored=lost,
+            outcomes_counted=counted,
+            outcomes_of=of,
+            judge=judge,
+        )
+
+    ends = zip(limits.low.tolist(), limits.high.tolist(), limits.method, judges, strict=True)
+    return [made(*sizes, n, *rest) for sizes, n, rest in zip(whole, groups, ends, strict=True)]
+
+
+def macro_rates(
+    measure: Measure, counts: Counts, strata: Ints, starts: Ints, judges: Sequence[str]
+) -> list[Rate]:
+    """`macro_rate` of each segment of strata, which are segments of clusters; intervals as `macro_interval`.
+
+    Stratum i is `counts[strata[i] : strata[i + 1]]`; segment j holds the strata from `starts[j]` up to
+    `starts[j + 1]`.
+    """
+    shares: Floats = counts @ _parts(measure).T
+    limits = ratio_intervals(shares[:, 0], shares[:, 1], strata)
+    hits, scored, lost = sums(shares, strata).T
+    known, everyone = scored > 0, scored + lost
+    n_known = sums(known, starts)
+    with np.errstate(divide="ignore", invalid="ignore"):  # where nothing was scored
+        share = np.where(known, hits / scored, 0.0)
+        point = sums(share, starts) / n_known
+        ends = [
+            np.sqrt(sums(np.where(known, end - share, 0.0) ** 2, starts)) / n_known
+            for end in (limits.low, limits.high)
+        ]
+        bounds = [
+            sums(np.where(everyone > 0, part / everyone, 0.0), starts) / sums(everyone > 0, starts)
+            for part in (hits, hits + lost)
+        ]
+    some = n_known > 0
+    low = np.where(some, np.maximum(0.0, point - ends[0]), 0.0)
+    high = np.where(some, np.minimum(1.0, point + ends[1]), 1.0)
+    method = ["mover over strata" if each else "none" for each in some.tolist()]
+    whole = _each(measure, f"{measure.name}_macro", shares, strata[starts], judges, Limits(low, high, method))
+    means = zip(some.tolist(), point.tolist(), *(each.tolist() for each in bounds), strict=True)
+    return [
+        replace(one, point=at, lower_bound=least, upper_bound=most) if any_scored else one
+        for one, (any_scored, at, least, most) in zip(whole, means, strict=True)
+    ]
 
 
 def any_of_k(tries: int, hits: int, k: int) -> float:

@@ -7,26 +7,21 @@ The cells of a benchmark must hold the same samples: a missing one is an error h
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from sightline.errors import ContractError
-from sightline.metrics._columns import CELL, COSTS, EXPECTED, Codes, Columns, Ints, asked, read_columns
+from sightline.metrics._columns import CELL, COSTS, EXPECTED, Columns, read_columns
 from sightline.metrics.agreement import JudgeCard
+from sightline.metrics.cell_rates import CellRates
 from sightline.metrics.cells import PLAIN, CellId, is_control_of
-from sightline.metrics.comparisons import Contrast, adjusted, contrasts, judge_cards
+from sightline.metrics.comparisons import Contrast, contrasts, judge_cards
+from sightline.metrics.complete import check_complete
 from sightline.metrics.effort import Curve, curves
-from sightline.metrics.rates import (
-    MEASURES,
-    OUTCOMES,
-    Rate,
-    any_of_k_rate,
-    closed,
-    macro_rate,
-    rate,
-)
+from sightline.metrics.rates import OUTCOMES, Counts, Rate, closed
+
+By = Literal["category", "hazard"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +117,7 @@ class Slice:
     """ASR and over-refusal, or targeted ASR, of a cell within one category or hazard."""
 
     id: CellId
-    by: Literal["category", "hazard"]
+    by: By
     value: str
     asr: Rate | None = None
     over_refusal: Rate | None = None
@@ -165,76 +160,24 @@ def summarize(
     """
     columns = results if isinstance(results, Columns) else read_columns(results)
     ids = [CellId(**dict(zip(CELL, cell, strict=True))) for cell in columns.cells]
-    expected = _expected(columns, ids)
+    check_complete(columns, ids)
     order = sorted(range(len(ids)), key=lambda number: ids[number].place)
-    costs = _costs(columns)
-    cells = {n: _cell(columns, n, ids[n], expected[n], costs[n]) for n in order}
-    utility = _utilities(columns, ids)
-    controls: dict[tuple[str, ...], list[CellSummary]] = {}
-    for cell in cells.values():
-        if cell.is_control:
-            controls.setdefault(cell.id.setting, []).append(cell)
+    made = CellRates(columns, ids)
+    by_category, by_hazard = made.slices(columns.category), made.slices(columns.hazard)
+    slices: tuple[tuple[By, Mapping[int, Mapping[str, Mapping[str, Rate]]]], ...]
+    slices = (("category", by_category), ("hazard", by_hazard))
     return Summary(
-        cells=tuple(
-            replace(
-                cell,
-                utility=utility[number].rate,
-                utility_from=utility[number].benchmarks,
-                controls=_controls(cell, controls.get(cell.id.setting, ())),
-            )
-            for number, cell in cells.items()
+        cells=tuple(_cells(columns, made, order)),
+        slices=tuple(
+            Slice(id=ids[number], by=by, value=value, **pair)
+            for number in order
+            for by, found in slices
+            for value, pair in found.get(number, {}).items()
         ),
-        slices=tuple(piece for number in order for piece in _slices(columns, number, ids[number])),
-        contrasts=tuple(adjusted(contrasts(columns, ids, frozenset(undefended)))),
+        contrasts=tuple(contrasts(columns, ids, frozenset(undefended))),
         judge_cards=tuple(judge_cards(columns, ids, truth)),
         curves=tuple(curves(columns, ids)),
     )
-
-
-def _expected(columns: Columns, ids: Sequence[CellId]) -> list[int]:
-    """How many samples each cell must hold: all that any cell of its benchmark has.
-
-    Cells with an attack need only the cases of the expectations that it applies to: those of which any
-    of its cells has one.
-
-    Raises:
-        ContractError: naming the first cell that lacks one, and the case.
-    """
-    everyone: dict[tuple[str, str], Ints] = {}
-    numbers: dict[tuple[str, str], list[int]] = {}
-    met: dict[tuple[str, str, str], set[int]] = {}
-    for number, cell in enumerate(ids):
-        numbers.setdefault((cell.benchmark, cell.release), []).append(number)
-        kinds = np.unique(columns.expected[columns.rows(number)]).tolist()
-        met.setdefault((cell.benchmark, cell.release, cell.attack), set()).update(kinds)
-    for key, members in numbers.items():
-        rows = np.concatenate([np.arange(columns.starts[m], columns.starts[m + 1]) for m in members])
-        _, first = np.unique(columns.sample[rows], return_index=True)
-        everyone[key] = rows[first]
-    for (cell, seed), here in _whole(columns, ids).items():
-        population = everyone[cell.benchmark, cell.release]
-        if cell.role != "plain":
-            kinds = sorted(met[cell.benchmark, cell.release, cell.attack])
-            population = population[np.isin(columns.expected[population], kinds)]
-        missing = population[~np.isin(columns.sample[population], columns.sample[here])]
-        if len(missing):
-            case = columns.case.texts[columns.case.codes[missing[0]]]
-            crafted = f", seed {seed}" if seed else ""
-            raise ContractError(
-                f"cell {cell.name}, judge {cell.judge}{crafted}: {len(missing)} of {len(population)} samples "
-                f"are missing, the first is {case}. Run the study again to finish it."
-            )
-    return [int(size) for size in np.diff(columns.starts)]
-
-
-def _whole(columns: Columns, ids: Sequence[CellId]) -> dict[tuple[CellId, str], Ints]:
-    """The rows of every cell, seed by seed, with training and held-out cases together."""
-    parts: dict[tuple[CellId, str], list[Ints]] = {}
-    for number, cell in enumerate(ids):
-        for seed, rows in columns.seeds(number).items():
-            one = replace(cell, seen="")
-            parts.setdefault((one, seed), []).append(np.arange(rows.start, rows.stop))
-    return {key: np.concatenate(found) for key, found in parts.items()}
 
 
 def _costs(columns: Columns) -> list[MeanCost]:
@@ -244,144 +187,52 @@ def _costs(columns: Columns) -> list[MeanCost]:
     return [MeanCost(**dict(zip(COSTS, each, strict=True))) for each in np.column_stack([*means]).tolist()]
 
 
-def _cell(columns: Columns, number: int, cell: CellId, expected: int, cost: MeanCost) -> CellSummary:
-    rows = columns.rows(number)
-    by_kind, of_kind = columns.counted(rows, columns.expected)
-    kinds = _kinds(columns, cell)
-    keys, counts = columns.counted(rows, kinds, columns.category.codes, columns.group.codes)
-    success = MEASURES[cell.success]
-    about = asked(success, keys[:, 0])
-    macro = None
-    if len(np.unique(keys[about, 1])) > 1:
-        macro = macro_rate(success, counts[about], keys[about, 1], cell.judge)
-    return CellSummary(
-        id=cell,
-        n_expected=expected,
-        counts=closed(counts, expected, f"cell {cell.name}, judge {cell.judge}"),
-        outcomes={
-            EXPECTED[kind].value: {
-                outcome.value: int(n) for outcome, n in zip(OUTCOMES, row, strict=True) if n
-            }
-            for (kind,), row in zip(by_kind.tolist(), of_kind, strict=True)
-        },
-        rates=_rates(columns, rows, cell),
-        success_macro=macro,
-        success_any=_any(columns, number, cell),
-        utility=None,
-        utility_from=(),
-        cost=cost,
-        is_plain=cell.role == "plain",
-        is_control=cell.role == "control",
-        seeds=_seeds(columns, number, cell),
-    )
+def _outcomes(columns: Columns) -> Counts:
+    """Samples by cell, by what is expected, and by outcome."""
+    shape = (len(columns.cells), len(EXPECTED), len(OUTCOMES))
+    flat = (columns.cell * shape[1] + columns.expected) * shape[2] + columns.outcome
+    return np.bincount(flat, minlength=shape[0] * shape[1] * shape[2]).reshape(shape).astype(np.int64)
 
 
-def _kinds(columns: Columns, cell: CellId) -> Ints:
-    """What is expected of the cases, row by row, as far as the cell's judge tells them apart."""
-    return columns.expected if cell.scores == "case" else np.zeros_like(columns.expected)
+def _cells(columns: Columns, made: CellRates, order: Sequence[int]) -> Iterator[CellSummary]:
+    """The cells in this order."""
+    ids, rates, utilities, costs = made.ids, made.all(), made.utilities(), _costs(columns)
+    macros, tries, seeds = made.macros(), made.within_tries(), made.seeds()
+    sizes, outcomes = np.diff(columns.starts).tolist(), _outcomes(columns)
+    roles = [cell.role for cell in ids]
+    controls: dict[tuple[str, ...], list[tuple[CellId, Rate]]] = {}
+    for number in order:
+        success = rates[number].get(ids[number].success)
+        if roles[number] == "control" and success is not None:
+            controls.setdefault(ids[number].setting, []).append((ids[number], success))
+    for number in order:
+        cell = ids[number]
+        yield CellSummary(
+            id=cell,
+            n_expected=sizes[number],
+            counts=closed(outcomes[number], sizes[number], f"cell {cell.name}, judge {cell.judge}"),
+            outcomes={
+                kind.value: {outcome.value: n for outcome, n in zip(OUTCOMES, row, strict=True) if n}
+                for kind, row in zip(EXPECTED, outcomes[number].tolist(), strict=True)
+                if any(row)
+            },
+            rates=rates[number],
+            success_macro=macros.get(number),
+            success_any=tries.get(number),
+            utility=utilities[number].rate,
+            utility_from=utilities[number].benchmarks,
+            cost=costs[number],
+            is_plain=roles[number] == "plain",
+            is_control=roles[number] == "control",
+            controls=_controls(cell, controls.get(cell.setting, ())) if roles[number] == "attack" else (),
+            seeds=tuple(SeedRate(seed=seed, rate=one) for seed, one in seeds.get(number, ())),
+        )
 
 
-def _seeds(columns: Columns, number: int, cell: CellId) -> tuple[SeedRate, ...]:
-    """Success seed by seed; empty for a single seed."""
-    parts = columns.seeds(number)
-    found = []
-    for name, rows in parts.items() if len(parts) > 1 else ():
-        success = _rates(columns, rows, cell).get(cell.success)
-        if success is not None:
-            found.append(SeedRate(seed=name, rate=success))
-    return tuple(found)
-
-
-def _rates(columns: Columns, rows: slice, cell: CellId) -> dict[str, Rate]:
-    keys, counts = columns.counted(rows, _kinds(columns, cell), columns.group.codes)
-    kinds = {None, *(EXPECTED[kind] for kind in np.unique(keys[:, 0]).tolist())}
-    return {
-        name: rate(measure, counts[asked(measure, keys[:, 0])], cell.judge)
-        for name, measure in MEASURES.items()
-        if measure.scores == cell.scores and measure.expected in kinds
-    }
-
-
-def _any(columns: Columns, number: int, cell: CellId) -> Rate | None:
-    """Success within all tries of a case, those with every seed; None for single tries."""
-    rows = columns.rows(number)
-    tries = (int(columns.epoch[rows].max()) + 1) * max(1, len(columns.seeds(number)))
-    if tries == 1:
-        return None
-    kinds = _kinds(columns, cell)
-    keys, counts = columns.counted(rows, kinds, columns.group.codes, columns.case.codes)
-    chosen = asked(MEASURES[cell.success], keys[:, 0])
-    if not chosen.any():
-        return None
-    groups = keys[chosen, 1]
-    return any_of_k_rate(MEASURES[cell.success], counts[chosen], groups, tries, cell.judge)
-
-
-class _Utility(NamedTuple):
-    rate: Rate | None
-    benchmarks: tuple[str, ...]
-
-
-def _utilities(columns: Columns, ids: Sequence[CellId]) -> list[_Utility]:
-    """Utility of each cell's target and defense without attack: from its own benchmark, else from all.
-
-    Judges that score the attacker's goal have no right answers: their cells have none.
-    """
-    answers = asked(MEASURES["utility"], columns.expected)
-    own: dict[tuple[str, ...], list[int]] = {}
-    anywhere: dict[tuple[str, ...], list[int]] = {}
-    for number, cell in enumerate(ids):
-        if (cell.role, cell.scores) == ("plain", "case") and answers[columns.rows(number)].any():
-            own.setdefault(cell.setting, []).append(number)
-            anywhere.setdefault((cell.target, cell.defense, cell.judge), []).append(number)
-    made: dict[tuple[int, ...], _Utility] = {}
-    found = []
-    for cell in ids:
-        sources = own.get(cell.setting) or anywhere.get((cell.target, cell.defense, cell.judge), [])
-        key = tuple(sources)
-        if key not in made:
-            chosen = np.isin(columns.cell, sources) & answers
-            _, counts = columns.counted(chosen, columns.group.codes)
-            benchmarks = tuple(dict.fromkeys(ids[source].benchmark for source in sources))
-            known = rate(MEASURES["utility"], counts, cell.judge) if sources else None
-            made[key] = _Utility(known, benchmarks)
-        found.append(made[key])
-    return found
-
-
-def _controls(cell: CellSummary, controls: Collection[CellSummary]) -> tuple[Control, ...]:
-    """Of the controls in its setting, those of an attack; none of any other cell."""
-    if cell.is_plain or cell.is_control:
-        return ()
+def _controls(cell: CellId, controls: Sequence[tuple[CellId, Rate]]) -> tuple[Control, ...]:
+    """Of the controls in its setting, those of an attack."""
     return tuple(
-        Control(attack=other.id.attack, rate=other.success)
-        for other in controls
-        if other.id.seen in ("", cell.id.seen)
-        and is_control_of(other.id.attack_params, cell.id.attack_params)
-        and other.success is not None
+        Control(attack=other.attack, rate=success)
+        for other, success in controls
+        if other.seen in ("", cell.seen) and is_control_of(other.attack_params, cell.attack_params)
     )
-
-
-def _slices(columns: Columns, number: int, cell: CellId) -> Iterator[Slice]:
-    rows = columns.rows(number)
-    kinds: tuple[tuple[Literal["category", "hazard"], Codes], ...] = (
-        ("category", columns.category),
-        ("hazard", columns.hazard),
-    )
-    for by, column in kinds:
-        keys, counts = columns.counted(rows, column.codes, _kinds(columns, cell), columns.group.codes)
-        about = [
-            (name, chosen)
-            for name in ("asr", "over_refusal", "attacker_goal")
-            if MEASURES[name].scores == cell.scores and (chosen := asked(MEASURES[name], keys[:, 1])).any()
-        ]
-        codes, starts = np.unique(keys[:, 0], return_index=True)
-        for code, start, end in zip(codes, starts, [*starts[1:], len(keys)], strict=True):
-            value, here = column.texts[code], slice(start, end)
-            pair = {
-                name: rate(MEASURES[name], counts[here][chosen[here]], cell.judge)
-                for name, chosen in about
-                if value and chosen[here].any()
-            }
-            if pair:
-                yield Slice(id=cell, by=by, value=value, **pair)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from sightline.report.results import Results, literal
-from sightline.study.conversing import STOPPED
+
+STOPPED = "stopped by its budget"
+"""How the note of such an artifact begins: `study.conversing.STOPPED`, which loads all that reads studies."""
 
 
 def stopped(results: Results) -> list[str]:

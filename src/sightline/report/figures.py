@@ -14,6 +14,7 @@ from markupsafe import Markup
 from sightline.records import Outcome
 from sightline.report.arrows import Point, arrows, shared_names
 from sightline.report.inline_svg import FONT, inline_svg
+from sightline.report.panels import panels_svg
 from sightline.report.text import label
 
 OUTCOME_ORDER = (
@@ -104,18 +105,11 @@ def composition(bars: Sequence[Bar], description: str) -> Markup:
     panels = list(dict.fromkeys(bar.panel for bar in bars))
     order = list(dict.fromkeys(bar.row for bar in bars))
     width = max(180, 620 // len(panels))
-    return render(
-        {
-            "spacing": 64,
-            "resolve": {"scale": {"y": "shared"}},
-            "padding": {"left": 40, "right": 8, "top": 4, "bottom": 4},
-            "hconcat": [
-                _panel([bar for bar in bars if bar.panel == panel], order, width, names=number == 0)
-                for number, panel in enumerate(panels)
-            ],
-        },
-        description,
-    )
+    drawn = [
+        _panel([bar for bar in bars if bar.panel == panel], order, width, names=number == 0)
+        for number, panel in enumerate(panels)
+    ]
+    return panels_svg(drawn, description, spacing=16)
 
 
 def _segments(bar: Bar, width: int) -> list[Plain]:
@@ -145,10 +139,9 @@ def _panel(bars: Sequence[Bar], order: Sequence[str], width: int, *, names: bool
     y = {
         "field": "row",
         "type": "nominal",
-        "sort": order,
         "title": None,
         "scale": {"domain": order},
-        "axis": {"labels": names, "ticks": False, "domain": False, "labelPadding": 8},
+        "axis": {"labels": names},
     }
     x = {
         "field": "from",
@@ -172,10 +165,9 @@ def _panel(bars: Sequence[Bar], order: Sequence[str], width: int, *, names: bool
         ]
     }
     return {
-        "title": {"text": bars[0].panel, "anchor": "start", "color": "var(--ink)", "fontSize": 13},
+        "title": {"text": bars[0].panel},
         "width": width,
         "height": {"step": 24},
-        "resolve": {"scale": {"color": "independent"}},
         "layer": [
             {
                 "data": pieces,
@@ -194,7 +186,6 @@ def _panel(bars: Sequence[Bar], order: Sequence[str], width: int, *, names: bool
                     "align": "left",
                     "fontSize": 11,
                     "color": "var(--soft)",
-                    "clip": False,
                 },
                 "encoding": {"y": y, "x": {**x, "field": "at"}, "text": {"field": "text"}},
             },
@@ -232,7 +223,7 @@ def tradeoff(panels: Mapping[str, Sequence[Spot]], description: str) -> Markup:
         scatter(title, spots, series, y_title="ASR, % (lower is safer)" if number == 0 else None)
         for number, (title, spots) in enumerate(panels.items())
     ]
-    return render({"spacing": 36, "hconcat": drawn}, description)
+    return panels_svg(drawn, description, spacing=36)
 
 
 def percent_axis(field: str, title: str | None) -> Plain:

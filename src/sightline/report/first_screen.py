@@ -127,7 +127,7 @@ def _panel(cells: Sequence[Cell], board: Board) -> Panel:
         judge=first.condition.judge,
         measure=MEASURE_NAMES[first.summary.id.success],
         sentence=_sentence(first, bare, best, defenses, board),
-        tiles=_tiles(first, bare, best),
+        tiles=_tiles(first, bare, best, board),
         defense=best.name if best is not None else "",
         strips=tuple(strips[:MOST_ROWS]),
         left=max(0, len(strips) - MOST_ROWS),
@@ -161,7 +161,7 @@ def _sentence(
     text += Markup(" and with ").join(parts)
     if best is None:
         return text + "; no defense was tried."
-    text += Markup("; behind <strong>{}</strong>, {} still reaches {}").format(
+    text += Markup("; behind <strong>{}</strong>, {} reaches {}").format(
         label(best.name), _form(best.worst), number(best.worst.success)
     )
     return text + _verdict(best, worst, defenses, board) + "."
@@ -182,8 +182,11 @@ def _verdict(best: _Defense, worst: Cell | None, defenses: Sequence[_Defense], b
     return told + (f" ({few([label(n) for n in lower])}: less, but no attack knew it)" if lower else "")
 
 
-def _tiles(first: Cell, bare: Sequence[Cell], best: _Defense | None) -> tuple[Tile, ...]:
-    """ASR under the strongest attack, over-refusal of benign twins asked plainly, and utility."""
+def _tiles(first: Cell, bare: Sequence[Cell], best: _Defense | None, board: Board) -> tuple[Tile, ...]:
+    """ASR under the strongest attack, over-refusal of benign twins asked plainly, and utility.
+
+    What the panel's benchmark does not measure is told of the first other one that does.
+    """
     worst = _strongest(bare) or _strongest(bare, Role.plain)
     success = first.summary.id.success
     names = [] if worst is None else [_form(worst)]
@@ -204,16 +207,37 @@ def _tiles(first: Cell, bare: Sequence[Cell], best: _Defense | None) -> tuple[Ti
         ("Over-refusal", "over_refusal", "benign twins refused, lower is better"),
         ("Utility", "utility", "questions answered right, higher is better"),
     ):
+        own, behind = bare, best.cells if best is not None else ()
+        if _asked(own, measure) is None and (other := _elsewhere(first, measure, board)) is not None:
+            told = [cell for cell in board.cells if _beside(cell, first, other)]
+            own = [cell for cell in told if cell.bare]
+            behind = tuple(cell for cell in told if best is not None and cell.defense == best.name)
+            note = f"{note} (of {label(other)})"
         tiles.append(
             Tile(
                 name=name,
-                before=shown(_asked(bare, measure), measure),
-                after=shown(_asked(best.cells, measure), measure) if best is not None else None,
+                before=shown(_asked(own, measure), measure),
+                after=shown(_asked(behind, measure), measure),
                 note=note,
                 defended=best is not None,
             )
         )
     return tuple(tiles)
+
+
+def _beside(cell: Cell, first: Cell, benchmark: str) -> bool:
+    """Whether a cell is of the same target and judge, on another benchmark."""
+    where = cell.condition
+    return (
+        cell.target == first.target and where.judge == first.condition.judge and where.benchmark == benchmark
+    )
+
+
+def _elsewhere(first: Cell, measure: str, board: Board) -> str | None:
+    """The first benchmark on which the target was measured so without a defense."""
+    names = dict.fromkeys(cell.condition.benchmark for cell in board.cells)
+    cells = {name: [c for c in board.cells if c.bare and _beside(c, first, name)] for name in names}
+    return next((name for name in names if _asked(cells[name], measure) is not None), None)
 
 
 def _asked(cells: Sequence[Cell], measure: str) -> Rate | None:

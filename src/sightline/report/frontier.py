@@ -9,8 +9,9 @@ from sightline.metrics.rates import Rate
 from sightline.report import defended, guards
 from sightline.report.cells import Board
 from sightline.report.defended import DefenseRow
-from sightline.report.figures import Spot, render, scatter, series_key
+from sightline.report.figures import Spot, scatter, series_key
 from sightline.report.matrix import MOST_PLOTS, MOST_SPOTS, Plot
+from sightline.report.panels import panels_svg
 from sightline.report.results import Results
 from sightline.report.text import label
 
@@ -87,10 +88,8 @@ def frontiers(rows: Sequence[DefenseRow], primary: str) -> list[Plot]:
             panel["layer"] = [_steps(line, higher=higher), *panel["layer"]]
             panels.append(panel)
         what = f"{label(target)} on {label(benchmark)}"
-        svg = render(
-            {"spacing": 36, "hconcat": panels},
-            f"Frontier of defenses: highest ASR against cost, {what}; numbers are in the table of defenses",
-        )
+        said = f"Frontier of defenses: highest ASR against cost, {what}; numbers are in the table of defenses"
+        svg = panels_svg(panels, said, spacing=36)
         notes = ["The line joins the defenses that no other beats in both."]
         bare = {row.defense for row in here if row.bare}
         unknown = [row.defense for row in here if row.adaptive is None and row.defense not in bare]

@@ -30,6 +30,9 @@ def verdict(lock: Mapping[str, Any], board: Board, results: Results) -> str:
     if said["kind"] != "target":
         where += f", {label(str(said.get('target') or '') or _first_target(lock))}"
     sides = f"{label(said['primary'])} of {label(first)} is {expect} than that of {label(second)}"
+    attack = str(said.get("attack") or "")
+    if said["kind"] != "attack":
+        sides += f" under {label(attack)}" if attack else " without an attack"
     start = f"Hypothesis: {sides}{where}: "
     rows = _pairs(said, kinds, benchmark, lock, board, results)
     if not rows:
@@ -102,14 +105,18 @@ def _first(expected: Sequence[str], board: Board, results: Results) -> str:
 
 
 def _side(name: str, said: Mapping[str, Any], lock: Mapping[str, Any], board: Board) -> dict[str, list[str]]:
-    """Targets, attacks and defenses of a side: its own name for what is compared, else the plain cell's."""
+    """Targets, attacks and defenses of a side: its own name for what is compared, else the plain cell's.
+
+    Of two defenses or targets the attack may be another that the hypothesis names.
+    """
     kind = str(said["kind"])
     target = name if kind == "target" else str(said.get("target") or "") or _first_target(lock)
     trained = [str(run["target"]) for run in entries(lock, "trained") if run.get("label") == target]
+    named = str(said.get("attack") or "")
     plain = sorted({cell.summary.id.attack for cell in board.cells if cell.role is Role.plain})
     return {
         "target": trained or [target],
-        "attack": [name] if kind == "attack" else plain,
+        "attack": [name] if kind == "attack" else [named] if named else plain,
         "defense": [name] if kind == "defense" else sorted({c.defense for c in board.cells if c.bare}),
     }
 

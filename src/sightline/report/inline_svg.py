@@ -56,6 +56,18 @@ def _shorter(found: re.Match[str]) -> str:
     return "0" if text == "-0" else text
 
 
+def root_attributes(width: float, description: str, css_class: str = "figure") -> dict[str, str]:
+    """What the root of a drawing so many pixels wide says."""
+    return {
+        "xmlns": _SVG,
+        "font-family": FONT,
+        "role": "img",
+        "aria-label": description,
+        "class": css_class,
+        "style": f"min-width:{0.8 * width:.0f}px;max-width:{width:.0f}px",
+    }
+
+
 def inline_svg(drawing: str, description: str, css_class: str = "figure") -> Markup:
     """A drawing as markup for the page, with an accessible name.
 
@@ -68,10 +80,6 @@ def inline_svg(drawing: str, description: str, css_class: str = "figure") -> Mar
     root = _clean(ET.fromstring(printable(drawing)))  # noqa: S314  (our own drawing; entities are not expanded by Vega)
     if root is None:
         raise AssertionError("a drawing starts with <svg>")
-    width = root.attrib.get("width", "600")
-    root.attrib.update(
-        {"xmlns": _SVG, "font-family": FONT, "role": "img", "aria-label": description, "class": css_class}
-    )
-    root.attrib["style"] = f"min-width:{0.8 * float(width):.0f}px;max-width:{float(width):.0f}px"
+    root.attrib.update(root_attributes(float(root.attrib.get("width", "600")), description, css_class))
     del root.attrib["width"], root.attrib["height"]
     return Markup(printable(ET.tostring(root, encoding="unicode")))  # noqa: S704  (serialized from a cleaned tree)

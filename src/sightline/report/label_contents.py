@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from sightline.human_labels import HumanLabels, content_digest
-from sightline.study.judging import shown_of
 from sightline.tables import open_tables
 
 BATCH = 1024
@@ -21,6 +20,8 @@ def contents_of(run: Path, samples: Sequence[str]) -> Iterator[str | None]:
     Raises:
         DamageError: if they are damaged.
     """
+    from sightline.study.judging import shown_of  # with it comes all that reads studies
+
     with open_tables(run / "records", "craft", "answer") as (crafted, answered):
         for start in range(0, len(samples), BATCH):
             replies = answered.rows(samples[start : start + BATCH])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +128,7 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
         UsageError: if the run has no results, or its files are damaged.
     """
     lock = provenance.read_lock(run)
-    with Results(run) as results:
+    with Results(run) as results, _collecting_later():
         values = spoken.added(contents(run, lock, results, redacted=redacted), results, lock)
         values["hypothesis"] = verdict(lock, values["board"], results)
     path = out if out is not None else run / (SHARED if redacted else REPORT)
@@ -142,6 +144,19 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
     )
     write_atomically(run / BRIEF, f"{text}\n".encode("utf-8", "replace"))
     return path
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Without the collector of cyclic garbage: a report makes many values that live on, and few cycles."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def contents(

@@ -3,7 +3,8 @@
     hypothesis: {primary: asr, contrast: [figstep, text_only], expect: greater, mde: 0.25}
 
 The contrast is of two attacks, two defenses, two targets or labels of `train:`; all else is as in the plain
-cell: no attack, no defense, the first target. The lock holds it, so that it does not change after the fact.
+cell: no attack, no defense, the first target. `attack:` names one under which two defenses or targets are
+compared. The lock holds it, so that it does not change after the fact.
 """
 
 from __future__ import annotations
@@ -53,6 +54,13 @@ def hypothesis_of(entry: HypothesisEntry, study: Study, complain: Complain) -> H
     if entry.target is not None and entry.target not in known["target"]:
         what = nearest(entry.target, known["target"], "target of this study")
         raise complain(("hypothesis", "target"), what)
+    if entry.attack is not None and kind == "attack":
+        what = f"{first!r} and {second!r} are attacks: no third one stands beside them; leave `attack` out"
+        raise complain(("hypothesis", "attack"), what)
+    if entry.attack is not None and entry.attack not in known["attack"]:
+        raise complain(
+            ("hypothesis", "attack"), nearest(entry.attack, known["attack"], "attack of this study")
+        )
     return Hypothesis(
         primary=entry.primary,
         kind=kind,
@@ -61,6 +69,7 @@ def hypothesis_of(entry: HypothesisEntry, study: Study, complain: Complain) -> H
         mde=entry.mde,
         benchmark=entry.benchmark or "",
         target=entry.target or "",
+        attack=entry.attack or "",
     )
 
 
@@ -68,4 +77,6 @@ def told(found: Hypothesis) -> str:
     """The hypothesis in words."""
     first, second = found.contrast
     sides = f"{found.primary} of {first} is {found.expect} than that of {second}"
+    if found.kind != "attack":
+        sides += f" under {found.attack}" if found.attack else " without an attack"
     return sides + (f" on {found.benchmark}" if found.benchmark else "")

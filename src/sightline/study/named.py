@@ -162,6 +162,7 @@ class Hypothesis:
         mde: the smallest difference that matters, a share.
         benchmark: '' for the first with cases of the measure's kind.
         target: of attacks and defenses; '' for the first.
+        attack: of defenses and targets, under which they are compared; '' for none.
     """
 
     primary: str
@@ -171,6 +172,7 @@ class Hypothesis:
     mde: float
     benchmark: str = ""
     target: str = ""
+    attack: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -304,6 +304,8 @@ class HypothesisEntry(BaseModel):
     """by label; by default the first"""
     target: str | None = None
     """by default the first"""
+    attack: str | None = None
+    """of two defenses or targets: under which they are compared; by default none"""
 
 
 class StudyFile(BaseModel):

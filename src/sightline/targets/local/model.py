@@ -115,6 +115,7 @@ class LoadedModel:
     def __init__(self, source: ModelSource, *, cache_bytes: int) -> None:
         self.where, self.device, self.dtype = source.where, source.device, source.dtype
         check_present(self.device)
+        self.ending = threading.Event()  # set when Python exits: replies end at their next token
         self._running = threading.Lock()
         self._preparing = threading.Lock()
         config = source.config()
@@ -231,7 +232,7 @@ class LoadedModel:
         What is `changed` for these rows alone neither uses nor leaves anything in caches of keys and values.
         """
         steps = rows[0].new_tokens if new_tokens is None else new_tokens
-        sampler = RowSampler(rows[0].decoding, [row.seed for row in rows], keep=scores)
+        sampler = RowSampler(rows[0].decoding, [row.seed for row in rows], keep=scores, ending=self.ending)
         settings = GenerationConfig(
             max_new_tokens=steps,
             do_sample=False,

@@ -8,6 +8,7 @@ of the matrix products, which the batch-invariance check bounds).
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,14 +17,22 @@ import torch
 from sightline.contracts import Decoding
 
 
+class EndedError(Exception):
+    """Python exits, so the rest of a reply is not written."""
+
+
 class RowSampler:
     """A logits processor that draws each row's next token by inverse transform from its own generator.
 
     Rows at temperature 0 pass unchanged. Counts the steps, since not every family returns the prompt.
+    Raises EndedError at the first step after `ending` was set.
     """
 
-    def __init__(self, decoding: Decoding, seeds: Sequence[int], *, keep: bool) -> None:
+    def __init__(
+        self, decoding: Decoding, seeds: Sequence[int], *, keep: bool, ending: threading.Event | None = None
+    ) -> None:
         self.steps = 0
+        self._ending = ending
         self._keep: list[Any] | None = [] if keep else None
         self._best: list[Any] = []
         self._temperature = decoding.sampling_temperature
@@ -43,6 +52,8 @@ class RowSampler:
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:  # noqa: ARG002
         """Scores in which only the drawn token is possible; as they are when decoding is greedy."""
+        if self._ending is not None and self._ending.is_set():
+            raise EndedError
         self.steps += 1
         if self._keep is not None:
             self._keep.append(scores.detach().float().cpu().clone())

@@ -24,7 +24,8 @@ class LocalSettings:
         dtype: None = float32 on a CPU (bfloat16 allowed, float16 never: it is 300 times slower there
             and less exact), bfloat16 elsewhere.
         max_batch: most requests per forward pass.
-        max_wait_ms: longest time a request waits for companions.
+        max_wait_ms: longest time a request waits for companions; longer if they are being prepared and
+            the batch is likely to take more than ten times as much.
         cache_mb: room for preprocessed pictures, megabytes.
         checkpointing: of surrogates: keep one activation per layer and compute the others again in the
             backward pass, for models whose activations do not fit; the same gradients.
