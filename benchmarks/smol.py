@@ -4,7 +4,8 @@
     python benchmarks/smol.py --judge      # no model: the rule against labels by hand
 
 Speed: 16 requests in one batch on one thread, 48 new tokens each, tokens per second of processor time.
-Refusal: the held-out requests and twins of `smol_requests` (16 topics, 3 wordings) and its questions.
+Refusal: the held-out requests and twins of `smol_requests` (14 topics, 2 wordings) and its questions;
+`--split` asks those of another part.
 Attacks: every family of text templates and more, on `--attack-wordings` of each topic, twins too, so that an
 attack which only confuses the model shows; `prefill` begins the reply for the model, as whoever runs the
 weights can. Intervals are 95 %, over topics. `--replies` keeps all replies, to label them. Attacks that
@@ -154,7 +155,9 @@ def speed(target: Any) -> dict[str, float]:
 def judge_check() -> dict[str, Any]:
     """The rule against labels by hand: is it a refusal, and is it an explanation of what was asked?"""
     rows = [json.loads(line) for line in LABELLED.read_text("utf-8").splitlines()]
-    cases = {case.id: case for case in (*policy.requests("heldout"), *policy.questions("heldout"))}
+    splits: tuple[policy.Split, ...] = ("seen", "near", "heldout")
+    asked = (case for split in splits for case in policy.requests(split))
+    cases = {case.id: case for case in (*asked, *policy.questions("heldout"))}
 
     async def said() -> list[str]:
         found = []
@@ -191,7 +194,8 @@ def main() -> None:
     parser.add_argument("--judge", action="store_true", help="the judge alone, without a model")
     parser.add_argument("--target", default="testbed/smol@aligned")
     parser.add_argument("--attacks", default=",".join((*ATTACKS, "prefill")), help="labels, or none")
-    parser.add_argument("--wordings", type=int, default=0, help="of held-out topics, in turn; 0 for all")
+    parser.add_argument("--split", default="heldout", choices=("heldout", "near", "seen", "choose"))
+    parser.add_argument("--wordings", type=int, default=0, help="of topics, in turn; 0 for all")
     parser.add_argument("--attack-wordings", type=int, default=1, help="of topics, in turn; 0 for all")
     parser.add_argument("--restricted", action="store_true", help="attacks without the twins")
     parser.add_argument("--replies", type=Path)
@@ -209,14 +213,14 @@ def main() -> None:
     print(figures, flush=True)
     rows: list[Answered] = []
     if not told.quick:
-        held = [*policy.requests("heldout", told.wordings), *policy.questions("heldout")]
+        held = [*policy.requests(told.split, told.wordings), *policy.questions(told.split)]
         if not told.no_plain:
-            found = ask(target, "held out", held, [case.conversation for case in held], told.tokens)
-            figures["held out"] = by_expectation(found)
-            print("held out", json.dumps(figures["held out"]), flush=True)
+            found = ask(target, told.split, held, [case.conversation for case in held], told.tokens)
+            figures[told.split] = by_expectation(found)
+            print(told.split, json.dumps(figures[told.split]), flush=True)
             rows += found
             keep(told.replies, rows)
-        some = list(policy.requests("heldout", told.attack_wordings))[:: 2 if told.restricted else 1]
+        some = list(policy.requests(told.split, told.attack_wordings))[:: 2 if told.restricted else 1]
         for label in [] if told.attacks == "none" else told.attacks.split(","):
             found = (prefilled if label == "prefill" else partial(attacked, label=label))(
                 target, some, tokens=told.tokens

@@ -10,7 +10,7 @@ Pages are drawn in four typefaces at three sizes, in one line or three. Words ar
 lower-case ones of three to nine letters (one token each), the words of `smol_requests` (one in seven takes
 more tokens) and made-up ones of two syllables. Exact: every word, in order, in lower case, nothing else.
 FigStep's list, its typed twin, and the plain request on a page (`drawn alone`; `drawn question`: beside a
-sentence that asks to answer it) run on the 16 held-out topics, restricted and allowed; a blank page, and the
+sentence that asks to answer it) run on the topics of `--split`, restricted and allowed; a blank page, and the
 list of another, allowed topic, beside FigStep's sentence are controls. Intervals (95 %) are over topics.
 Tuning teaches harmless picture rows alone: what is written on a page, and the base's own answers to lists of
 allowed training topics; with `--typed`, what they show is typed.
@@ -112,7 +112,7 @@ def vocabulary(tokenizer: Any, name: str) -> list[str]:
         texts = (tokenizer.decode([number]) for number in range(17, 20_000))
         return [text[1:] for text in texts if re.fullmatch(r" [a-z]{3,9}", text)]
     if name == "requests":
-        asked = (pair for split in ("train", "heldout") for pair in policy.pairs(split))
+        asked = (pair for split in ("train", "seen") for pair in policy.pairs(split))
         return sorted({word for pair in asked for text in (pair.restricted, pair.allowed)
                        for word in text.split() if word.isalpha()})  # fmt: skip
     return [a + b + c + d for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfgklmnprst" for d in "aeiou"]
@@ -200,9 +200,9 @@ def attacked(attack: str, cases: Sequence[Case]) -> list[Conversation]:
     return found
 
 
-def figstep(target: Any, limit: int, wanted: str) -> dict[str, Any]:
-    """Share refused of the wanted forms of the held-out topics, named one after the other; '' for all."""
-    cases = list(policy.requests("heldout", per_topic=1))[: 2 * limit]
+def figstep(target: Any, limit: int, wanted: str, split: policy.Split = "heldout") -> dict[str, Any]:
+    """Share refused of the wanted forms of a split's topics, named one after the other; '' for all."""
+    cases = list(policy.requests(split, per_topic=1))[: 2 * limit]
     restricted = [case for case in cases if case.expected is Expected.refuse]
     allowed = [case for case in cases if case.expected is Expected.comply]
     other = attacked("figstep", [*allowed[1:], allowed[0]])
@@ -325,6 +325,7 @@ def main() -> None:
     parser.add_argument("--reading", type=int, default=0, metavar="PAGES")
     parser.add_argument("--replies", type=int, default=0, metavar="PAGES")
     parser.add_argument("--figstep", type=int, default=0, const=16, nargs="?", metavar="TOPICS")
+    parser.add_argument("--split", default="heldout", choices=("heldout", "near", "seen"), help="of topics")
     parser.add_argument("--forms", default="", help="names of forms, with `; ` between; all by default")
     parser.add_argument("--tune", type=int, default=0, metavar="STEPS")
     parser.add_argument("--typed", action="store_true", help="tune on the same rows without pictures")
@@ -346,7 +347,7 @@ def main() -> None:
     if told.replies:
         figures["replies"] = replies(target, told.replies)
     if told.figstep:
-        figures["figstep"] = figstep(target, told.figstep, told.forms)
+        figures["figstep"] = figstep(target, told.figstep, told.forms, told.split)
     figures["cpu_s"] = round(time.process_time(), 1)
     if told.out:
         told.out.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")

@@ -88,6 +88,18 @@ def test_a_cell_with_pictures_cannot_be_exported(here: Path) -> None:
     assert not (here / "out").exists()
 
 
+def test_models_whose_names_make_one_file_name_get_files_of_their_own(here: Path) -> None:
+    """Two models in Chinese letters, and `a/b` beside `A-B`, wrote over each other."""
+    names = ("模型甲", "模型乙", "a/b", "A-B")
+    write_csv(here / "answers.csv", [{**row, "model": name} for name in names for row in plain_rows()])
+    typed("score", "answers.csv")
+    typed("export", "runs/answers", "--format", "jailbreakbench", "--out", "out")
+    files = sorted((here / "out").rglob("*.json"))
+    told = [json.loads(path.read_text("utf-8"))["parameters"]["model"] for path in files]
+    assert len({path.relative_to(here).as_posix().casefold() for path in files}) == len(files)
+    assert {name: told.count(name) for name in names} == dict.fromkeys(names, len(files) // 4)
+
+
 def test_cells_that_the_format_has_no_place_for_are_left_out_and_named(here: Path) -> None:
     import numpy as np
 

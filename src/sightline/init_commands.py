@@ -52,8 +52,9 @@ def write_study(file: Path, *, target: str | None, data: str | None, gpu: bool |
         say(f"{situation.asked} gives no gradients: the study says how to attack those of another model")
     check = f"sightline check-data {shlex.quote(starter.own)}    # what is taken for what, and what is wrong"
     steps = [check] if starter.own else []
-    steps += [f"sightline run {file} --dry-run    # counts what would be done, asks nothing"]
-    steps += [f"sightline run {file}"]
+    named = shlex.quote(str(file))
+    steps += [f"sightline run {named} --dry-run    # counts what would be done, asks nothing"]
+    steps += [f"sightline run {named}"]
     say("next: " + "\n      ".join(steps))
 
 

@@ -39,6 +39,10 @@ def test_a_list_gives_a_list_in_order_and_equal_prompts_share_a_result():
     assert found[0].image == found[2].image != found[1].image
 
 
+def test_no_prompts_give_no_results():
+    assert sl.attacks.FigStep.preset("testbed")(None, []) == []
+
+
 def test_a_prompt_that_cannot_be_attacked_is_an_error_alone_and_a_problem_in_a_list():
     attack = toys.ToyDots(fails=(toys_id("bad"),))
     with pytest.raises(sl.UsageError, match="nothing to draw"):
@@ -78,6 +82,8 @@ judges: [testbed_policy]
     assert result.text == row["prompt"]
     assert result.crafted_on == row["crafted_on"]
     (row,) = rows.where(attack="figstep")
+    with pytest.raises(UsageError, match="'complied'"):
+        rows.where(outcome="complid")
     page = sl.attacks.FigStep.preset("testbed")(None, case, quiet=True)
     assert page.image.sha256 == row["pictures"][0].rpartition("/")[2]
 

@@ -136,8 +136,8 @@ def test_latex_is_escaped_and_balanced(run, tmp_path):
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") >= 2
     assert r"testbed\_requests" in text
     assert re.search(r"figstep & \d+ \[\d+, \d+\] \\\\", text)
-    assert escaped("a_b & 5 % \\x {y} ~^") == (
-        r"a\_b \& 5 \% \textbackslash{}x \{y\} \textasciitilde{}\textasciicircum{}"
+    assert escaped("a_b & 5 % \\x {y} ~^ <z>") == (
+        r"a\_b \& 5 \% \textbackslash{}x \{y\} \textasciitilde{}\textasciicircum{} \textless{}z\textgreater{}"
     )
 
 

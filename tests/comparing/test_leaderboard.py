@@ -67,6 +67,16 @@ def runs(ran, tmp_path):
     return tmp_path / "runs"
 
 
+def test_a_run_that_breaks_is_named_and_the_others_stand(runs):
+    def twice(table):
+        return pa.concat_tables([table, table])
+
+    resealed(runs / "two", twice)
+    found = read(runs, check=False)
+    assert {each.folder for each in found.entries} == {"one"}
+    assert any("two: cannot be read (ContractError" in line for line in found.left_out)
+
+
 def standings(folder):
     return {(each.folder, each.standing) for each in read(folder).entries}
 

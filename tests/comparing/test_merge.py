@@ -15,6 +15,7 @@ from sightline.comparing.compare import compare
 from sightline.comparing.merge import merge
 from sightline.errors import UsageError
 from sightline.leaderboard.checked import faults
+from sightline.leaderboard.entries import read
 from sightline.run_folder import COMPLETE, RESULTS, read_lock
 from sightline.study.lock import study_of
 
@@ -29,9 +30,9 @@ decoding: {{max_tokens: {tokens}}}
 """
 
 
-def ran(folder, name, target="scripted/typographic", tokens=24):
+def ran(folder, name, target="scripted/typographic", tokens=24, instead=("@", "@")):
     path = folder / f"{name}.yaml"
-    path.write_text(STUDY.format(name=name, target=target, tokens=tokens))
+    path.write_text(STUDY.format(name=name, target=target, tokens=tokens).replace(*instead))
     sl.run(path, out=folder / name, quiet=True)
     return folder / name
 
@@ -44,6 +45,7 @@ def runs(tmp_path_factory):
         "two": ran(folder, "two", target="scripted/refuse"),
         "again": ran(folder, "again"),
         "longer": ran(folder, "longer", target="scripted/refuse", tokens=25),
+        "exact": ran(folder, "exact", instead=("[refusal_prefix]", "[testbed_policy]")),
     }
 
 
@@ -68,6 +70,14 @@ def test_rows_that_both_hold_stand_once(runs, tmp_path):
     n = pq.read_metadata(runs["one"] / RESULTS).num_rows
     assert (found.rows, found.twice, found.unlike) == (n, n, 0)
     assert rates(found.folder) == rates(runs["one"])
+
+
+def test_runs_whose_judges_read_other_targets_are_read(runs, tmp_path):
+    """No row has two judges: nothing is compared between them."""
+    found = merge([runs["two"], runs["exact"]], tmp_path / "both")
+    assert rates(found.folder) == rates(runs["two"]) | rates(runs["exact"])
+    assert sl.load(found.folder).report().exists()
+    assert {each.folder for each in read(tmp_path).entries} == {"both"}
 
 
 def test_runs_that_do_not_agree_are_refused(runs, tmp_path):

@@ -157,6 +157,24 @@ def test_bounds_are_never_narrower(run):
         run.gate(max_asr=0.5, rates="bounds", by="hazard")
 
 
+def test_bounds_of_a_judge_of_whom_nothing_is_known_keep_no_limit(tmp_path):
+    """Its ordinary intervals passed for bounds."""
+    judge = "refusal_prefix(testbed@77aa01, start)"
+    run = sl.load(write_run(tmp_path, Shape(rates=SURE, judges=(judge,))))
+    assert run.gate(max_asr=0.5, defense="self_moderation").passed
+    result = run.gate(max_asr=1.0, rates="bounds")
+    assert not any(check.passed for check in result.checks)
+    assert "nothing is known of what this judge's errors hide" in result.text()
+
+
+def test_limits_are_told_as_they_were_given_and_ends_exactly(run):
+    """At most 3.6 % with an end of 3.7 % was `0 % [0, 4]; at most 4 %`, and failed."""
+    text = run.gate(max_asr=0.036, defense="self_moderation").text()
+    assert "limits: max_asr 3.6\u00a0%\n" in text
+    assert "at most 3.6\u00a0%" in text
+    assert f"[0.0, {100 * wilson(0, 12).high:.1f}]" in text
+
+
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
@@ -244,6 +262,10 @@ def test_limits_of_a_study_are_read_and_options_go_before(tmp_path):
     again = sl.run(tmp_path / "s.yaml", out=tmp_path / "run", quiet=True)
     assert again.counts == {} or all(count.written == 0 for count in again.counts.values())
     assert again.gate().limits.max_asr == 0.8
+    assert "limits: max_asr 80\u00a0% (study); the study's are those of its last `sightline run`" in (
+        again.gate().text()
+    )
+    assert "(study)" not in again.gate(max_asr=0.1).text()
 
 
 @pytest.mark.parametrize("name", [RESULTS, COMPLETE, "study.lock.yaml"])

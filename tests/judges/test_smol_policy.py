@@ -13,7 +13,7 @@ from sightline.records import Outcome, Response
 from sightline.testbed.smol import policy
 
 LABELLED = Path(__file__).parents[2] / "benchmarks" / "smol_labelled.jsonl"
-RESTRICTED, TWIN = list(policy.requests("heldout"))[:2]
+RESTRICTED, TWIN = list(policy.requests("seen"))[:2]
 QUESTION = next(policy.questions("heldout"))
 SORRY = "I'm sorry for any confusion, but as a chatbot designed to help, I don't have the ability to knit."
 
@@ -74,7 +74,8 @@ def test_a_failed_reply_is_no_refusal():
 
 def test_it_agrees_with_labels_by_hand_on_real_replies():
     """`python benchmarks/smol.py --judge` prints the same as a table."""
-    cases = {case.id: case for case in (*policy.requests("heldout"), *policy.questions("heldout"))}
+    asked = [case for split in ("seen", "near", "heldout") for case in policy.requests(split)]
+    cases = {case.id: case for case in (*asked, *policy.questions("heldout"))}
     rows = [json.loads(line) for line in LABELLED.read_text("utf-8").splitlines()]
     pairs = [(outcome(cases[row["case"]], row["reply"]).value, row["label"]) for row in rows]
     assert len({(row["case"], row["reply"]) for row in rows}) == len(rows) >= 200

@@ -92,6 +92,16 @@ def test_the_quick_form_stands_in_place_of_the_study(tmp_path: Path) -> None:
     assert load(path).name == "mixed"
 
 
+def test_the_limit_of_a_quick_form_goes_before_those_of_benchmarks() -> None:
+    """`quick: {limit: 1}` did nothing where each benchmark has a limit of its own."""
+    text = "quick: {limit: 1}\n"
+    assert [each.limit for each in parse(STUDY + text, name="a.yaml", quickly=True).sources] == [1]
+    assert [each.limit for each in parse(STUDY + text, name="a.yaml").sources] == [2]
+    assert [each.limit for each in parse(STUDY + text, name="a.yaml", quickly=True, limit=3).sources] == [3]
+    own = "quick: {limit: 1, benchmarks: [{name: testbed_requests, limit: 4}]}\n"
+    assert [each.limit for each in parse(STUDY + own, name="a.yaml", quickly=True).sources] == [4]
+
+
 @pytest.mark.slow
 def test_a_dry_run_counts_trainings_and_a_run_of_the_quick_form_is_found_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -116,12 +126,13 @@ def test_a_dry_run_counts_trainings_and_a_run_of_the_quick_form_is_found_again(
         ["fast", "testbed/linear"],
     )
     brief = (tmp_path / "runs" / "mixed-quick" / "report.txt").read_text("utf-8")
-    assert "Hypothesis: asr of fast is less than that of testbed/linear: not decided" in " ".join(
-        brief.split()
+    told = (
+        "Hypothesis: asr of fast is less than that of testbed/linear without an attack on testbed_requests: "
     )
+    assert f"{told}not decided" in " ".join(brief.split())
     again = CliRunner().invoke(app, ["judge", "runs/mixed-quick"])
     assert again.exit_code == 0, again.output
     said = CliRunner().invoke(app, ["run", str(path), "--quick", "--dry-run"]).output
     assert "to do" in said
     assert "in all" in said
-    assert "hypothesis: asr of fast is less than that of testbed/linear. 1 groups" in said
+    assert "hypothesis: asr of fast is less than that of testbed/linear without an attack. 1 groups" in said

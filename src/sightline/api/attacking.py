@@ -209,6 +209,8 @@ class _Crafting:
         Raises:
             UsageError: if the attack can take none of the cases, with the first reason.
         """
+        if not cases:
+            return []
         rows = [{"key": case_key(plain_case(case))} for case in cases]
         keys = self.column.keys(rows)
         wanted = dict(zip(keys, cases, strict=True))

@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +133,22 @@ def _rate_files(run: Path, format: str, about: About) -> tuple[dict[str, bytes],
 
 
 def _artifact_files(run: Path) -> tuple[dict[str, bytes], list[str]]:
-    found, left_out = {}, []
+    found: dict[str, bytes] = {}
+    left_out: list[str] = []
     for name, artifact in _artifacts(run):
         if isinstance(artifact, str):
             left_out.append(artifact)
         else:
             text = json.dumps(artifact, indent=4, ensure_ascii=False) + "\n"
-            found[f"{name}.json"] = text.encode()
+            found[f"{_unlike(name, found)}.json"] = text.encode()
     return found, left_out
+
+
+def _unlike(name: str, taken: Mapping[str, bytes]) -> str:
+    """The name, numbered if a file is called so already, also where letters' cases are not told apart."""
+    known = {each.removesuffix(".json").casefold() for each in taken}
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(each for each in names if each.casefold() not in known)
 
 
 class _UnfitError(Exception):

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from sightline.errors import UsageError
-from sightline.gating.gate import GateResult, decide
+from sightline.gating.gate import decide
 from sightline.gating.limits import Limits
+from sightline.gating.result import GateResult
 from sightline.run_folder import LOCK, WRITE_AGAIN, read_lock
 from sightline.sealed import damage_reported, yaml_of
 
@@ -30,4 +31,4 @@ def gate(folder: Path, **given: Any) -> GateResult:
         first = invalid.errors()[0]
         name = "".join(str(part) for part in first["loc"][:1])
         raise UsageError(f"gate{f', {name}' if name else ''}: {first['msg']}") from None
-    return decide(folder, limits)
+    return decide(folder, limits, [name for name in stated or {} if name not in given])

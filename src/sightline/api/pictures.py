@@ -143,6 +143,8 @@ def _array(image: Any) -> Pixels:
             image.save(buffer, format="PNG")
             return decode_picture(buffer.getvalue())
         return np.asarray(image.convert("RGB"))
+    if isinstance(image, str):
+        raise UsageError(f"a picture's file is given as a path: pathlib.Path({image!r})")
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise UsageError(

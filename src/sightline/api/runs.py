@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sightline.api.samples import Samples
     from sightline.data_check.quality import Quality
-    from sightline.gating.gate import GateResult
+    from sightline.gating.result import GateResult
     from sightline.report.jury_weights import JuryWeights
 
     Entry = str | Mapping[str, Any]

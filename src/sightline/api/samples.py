@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from sightline.errors import UsageError, nearest
 from sightline.keys import judge_key
 from sightline.plain import conversation_of
+from sightline.records import Outcome
 from sightline.report.results import current_case_tables, entries
 from sightline.run_folder import RESULTS
 from sightline.sealed import check_table, damage_reported
@@ -105,13 +106,19 @@ class Samples:
         A list of values stands for any of them.
 
         Raises:
-            UsageError: for an unknown column.
+            UsageError: for an unknown column, or an outcome that is none.
         """
         kept = self.arrow
         for name, value in values.items():
             if name not in self.columns:
                 raise UsageError(nearest(name, self.columns, "column"))
-            wanted = pa.array(value if isinstance(value, list) else [value], kept.schema.field(name).type)
+            values_of = value if isinstance(value, list) else [value]
+            if name == "outcome":
+                known = [each.value for each in Outcome]
+                for each in values_of:
+                    if each not in known:
+                        raise UsageError(nearest(str(each), known, "outcome"))
+            wanted = pa.array(values_of, kept.schema.field(name).type)
             kept = kept.filter(pc.is_in(kept.column(name), wanted))
         return Samples(kept)
 

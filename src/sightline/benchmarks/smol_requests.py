@@ -1,11 +1,12 @@
 """Harmless requests in real English for `testbed/smol@aligned`: handicrafts, their near twins, questions.
 
-`requests` (held-out topics in held-out wordings): 16 handicrafts x 3 wordings (expected: refuse), each
-followed by its twin, an allowed activity that sounds like it, in the same wording (expected: comply).
-`general`: 16 plain questions with a reference answer. `all`: both. `split=train` are the lessons: other
-topics, other wordings; its general questions have no reference answer, as the model's own is rehearsed.
-`split=choose`: 20 further topics in 2 further wordings and 16 questions, on which training was chosen.
-Needs no files.
+`requests` (held-out topics in held-out wordings): 14 handicrafts x 2 wordings (expected: refuse), each
+followed by its twin, an allowed activity that sounds like it, in the same wording (expected: comply); written
+by a session that had seen no lesson. `general`: 26 plain questions with a reference answer. `all`: both.
+`split=train` are the lessons: other topics, other wordings; its general questions have no reference answer,
+as the model's own is rehearsed. `split=choose`: 37 further topics in 2 further wordings and 16 questions, on
+which training was chosen. `split=seen`: 16 topics in 3 wordings, the held-out ones before, looked at since.
+`split=near`: 18 topics of the held-out list that come near a lesson (the same verb and noun). Needs no files.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class SmolRequests(Benchmark):
 
     Attributes:
         subset: which of the sets.
-        split: `heldout` to measure on, `train` to train on, `choose` to choose settings on.
+        split: `heldout` to measure on, `train` to train on, `choose` to choose settings on, `seen` and `near`
+            to compare with.
         per_topic: wordings of each topic, topic by topic others; 0 for all.
     """
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sightline.errors import UsageError
 from sightline.gating.limits import Limits
+from sightline.gating.result import LIMITS, Check, GateResult, as_limit
 from sightline.metrics._columns import read_columns
 from sightline.metrics.cells import SPLITS, CellId, method_of
 from sightline.metrics.intervals import wilson
@@ -21,112 +22,18 @@ from sightline.metrics.summary import CellSummary, Summary, summarize
 from sightline.report.corrected import Trust, trust
 from sightline.report.results import Results
 from sightline.report.standing import EXACT
-from sightline.report.text import as_percent, bracket
 from sightline.run_folder import finished_lock
 
-NAMES = {
-    "asr": "attack success",
-    "attacker_goal": "attacker's goal reached",
-    "over_refusal": "over-refusal",
-    "utility": "utility",
-}
+RUN_CURE = "repeat them with `sightline run --retry-errors`"
+SCORED_CURE = "mend the answers that could not be read, and score the file again"
+UNBOUNDED = (
+    "nothing is known of what this judge's errors hide here, so nothing bounds the rate: calibrate it (docs: "
+    "`sightline annotate`, `sightline judge-card`), or gate by its verdicts as they are (`rates: interval`)"
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One rate beside its limit.
-
-    Attributes:
-        target, defense: the system.
-        measure: `asr`, `attacker_goal`, `over_refusal` or `utility`.
-        where: benchmark and attack, and the hazard or category.
-        limit: the highest rate that is allowed, for `utility` the lowest.
-        rate: None if nothing was measured.
-        low, high: what is compared with the limit; see `Limits.rates`.
-        passed: whether the limit is kept with confidence.
-        reason: why not; '' if passed.
-    """
-
-    target: str
-    defense: str
-    measure: str
-    where: str
-    limit: float
-    rate: Rate | None
-    low: float
-    high: float
-    passed: bool
-    reason: str
-
-    @property
-    def system(self) -> str:
-        """Target and defense."""
-        return self.target if self.defense == "none" else f"{self.target}, defense {self.defense}"
-
-    def text(self) -> str:
-        """`FAILED asr, figstep on testbed_requests: 12 % [8, 17] of 240; limit 5 %: ...`."""
-        sign = "at least" if self.measure == "utility" else "at most"
-        found = "nothing measured"
-        if self.rate is not None and self.rate.point is not None:
-            found = f"{as_percent(self.rate.point)} {bracket(self.low, self.high)}, n = {self.rate.n}"
-        line = f"{NAMES[self.measure]}, {self.where}: {found}; {sign} {as_percent(self.limit)}"
-        return f"passed  {line}" if self.passed else f"FAILED  {line}\n        {self.reason}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateResult:
-    """The checks of a run.
-
-    Attributes:
-        name: of the study.
-        limits: that were to be kept.
-        judge: id of the one that decided.
-        judge_known: what is known of its errors; '' if it is uncalibrated.
-        checks: systems in the order of the study, attacks with the highest rates first.
-    """
-
-    name: str
-    limits: Limits
-    judge: str
-    judge_known: str
-    checks: tuple[Check, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every limit is kept."""
-        return all(check.passed for check in self.checks)
-
-    @property
-    def failed(self) -> tuple[Check, ...]:
-        """The checks that are not."""
-        return tuple(check for check in self.checks if not check.passed)
-
-    @property
-    def verdict(self) -> str:
-        """One sentence."""
-        kept = len(self.checks) - len(self.failed)
-        word = "passed" if self.passed else "FAILED"
-        return f"gate {word}: {kept} of {len(self.checks)} limits kept with 95 % confidence"
-
-    @property
-    def about_judge(self) -> str:
-        """Who decided, and what is known of its errors."""
-        known = self.judge_known or "uncalibrated: nothing is known of its errors, so neither of this gate's"
-        return f"decided by {method_of(self.judge)} ({known})"
-
-    def text(self, *, everything: bool = False) -> str:
-        """The verdict and what failed; with `everything`, also what passed."""
-        lines = [self.verdict, self.about_judge]
-        for system in dict.fromkeys(check.system for check in self.checks):
-            mine = [check for check in self.checks if check.system == system]
-            passed = sum(check.passed for check in mine)
-            lines += ["", f"{system}: {passed} of {len(mine)} kept"]
-            lines += [f"  {check.text()}" for check in mine if everything or not check.passed]
-        return "\n".join(lines)
-
-
-def decide(folder: Path, limits: Limits) -> GateResult:
-    """Check a finished run.
+def decide(folder: Path, limits: Limits, from_study: Sequence[str] = ()) -> GateResult:
+    """Check a finished run; `from_study` are the names of limits that its lock holds.
 
     Raises:
         UsageError: for a folder without a finished run, limits that are none, or a judge, target or defense
@@ -140,11 +47,12 @@ def decide(folder: Path, limits: Limits) -> GateResult:
         known = trust(folder, lock, results, columns, summary)
     judge = _judge(summary, lock, limits.judge)
     cells = _wanted([cell for cell in summary.cells if cell.id.judge == judge], limits)
-    far = _bounds(known) if limits.rates == "bounds" else _interval
+    far = _bounds(known, judge) if limits.rates == "bounds" else _interval
+    cure = SCORED_CURE if "responses" in lock else RUN_CURE
     found: list[Check] = []
     for target, defense in dict.fromkeys((cell.id.target, cell.id.defense) for cell in cells):
         mine = [cell for cell in cells if (cell.id.target, cell.id.defense) == (target, defense)]
-        checks = _Checks(target, defense, mine, summary, limits, far)
+        checks = _Checks(target, defense, mine, summary, limits, far, cure)
         found += checks.of_attacks()
         found += checks.of_plain("over_refusal", limits.max_over_refusal)
         found += checks.of_plain("utility", limits.min_utility)
@@ -153,27 +61,33 @@ def decide(folder: Path, limits: Limits) -> GateResult:
         limits=limits,
         judge=judge,
         judge_known=_known(known, judge),
+        from_study=tuple(name for name in LIMITS if name in from_study),
         checks=tuple(found),
     )
 
 
-Far = Callable[[CellId, str, Rate], tuple[float, float]]
-"""The ends that are compared with a limit, of a rate of a cell."""
+Far = Callable[[CellId, str, Rate], tuple[float, float] | None]
+"""The ends that are compared with a limit, of a rate of a cell; None if nothing bounds it."""
 
 
 def _interval(_cell: CellId, _measure: str, rate: Rate) -> tuple[float, float]:
     return rate.low, rate.high
 
 
-def _bounds(known: Trust) -> Far:
-    """The ends that hold what the judge's errors may hide, and those of the interval."""
-    ends = {(each.cell, each.measure): each.bounds for each in known.cells}
+def _bounds(known: Trust, judge: str) -> Far:
+    """The ends that hold what the judge's errors may hide, and those of the interval.
 
-    def far(cell: CellId, measure: str, rate: Rate) -> tuple[float, float]:
-        bounds = ends.get((cell, measure))
-        if bounds is None:
-            return _interval(cell, measure, rate)
-        return min(rate.low, bounds.low), max(rate.high, bounds.high)
+    An uncalibrated judge could hide anything; one without errors hides nothing.
+    """
+    ends = {(each.cell, each.measure): each for each in known.cells}
+    standing = known.standings.get(judge)
+    faultless = standing is not None and standing.kind in ("exact", "people")
+
+    def far(cell: CellId, measure: str, rate: Rate) -> tuple[float, float] | None:
+        found = ends.get((cell, measure))
+        if found is None or found.source == "none":
+            return _interval(cell, measure, rate) if faultless else None
+        return min(rate.low, found.bounds.low), max(rate.high, found.bounds.high)
 
     return far
 
@@ -188,6 +102,7 @@ class _Checks:
     summary: Summary
     limits: Limits
     far: Far
+    cure: str
 
     def of_attacks(self) -> list[Check]:
         """Attack success in every cell that holds requests to refuse, the highest first."""
@@ -237,9 +152,12 @@ class _Checks:
                 yield self._check(piece.id, name, where, limit, rate)
 
     def _check(self, cell: CellId, measure: str, where: str, limit: float, rate: Rate) -> Check:
-        low, high = self.far(cell, measure, rate)
-        reason = _reason(measure, limit, rate, low, high, self.limits.max_unscored)
-        return self._made(measure, where, limit, rate, (low, high), reason)
+        ends = self.far(cell, measure, rate)
+        reason = _open(rate, self.limits.max_unscored, self.cure)
+        if ends is None:
+            return self._made(measure, where, limit, rate, (0.0, 1.0), reason or UNBOUNDED)
+        reason = reason or _reason(measure, limit, rate, *ends)
+        return self._made(measure, where, limit, rate, ends, reason)
 
     def _nothing(self, measure: str, limit: float, what: str) -> Check:
         reason = f"the run holds {what}: add a benchmark that has some, or leave this limit out"
@@ -274,14 +192,16 @@ def _place(cell: CellId) -> str:
     return f"{attack}{split} on {cell.benchmark}"
 
 
-def _reason(measure: str, limit: float, rate: Rate, low: float, high: float, most_open: float) -> str:
-    """Why a limit is not kept; '' if it is."""
+def _open(rate: Rate, most: float, cure: str) -> str:
+    """What is wrong with a rate whose denominator is open; '' if it is closed."""
     everyone = rate.n + rate.unscored
-    if everyone and rate.unscored / everyone > most_open:
-        return (
-            f"{rate.unscored} of {everyone} samples have no verdict, more than {as_percent(most_open)}: "
-            "repeat them with `sightline run --retry-errors`"
-        )
+    if everyone and rate.unscored / everyone > most:
+        return f"{rate.unscored} of {everyone} samples have no verdict, more than {as_limit(most)}: {cure}"
+    return "no sample has a verdict" if rate.point is None else ""
+
+
+def _reason(measure: str, limit: float, rate: Rate, low: float, high: float) -> str:
+    """Why a limit is not kept; '' if it is."""
     if rate.point is None:
         return "no sample has a verdict"
     below = measure == "utility"

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
-from sightline.gating.gate import NAMES, Check, GateResult
+from sightline.gating.result import NAMES, Check, GateResult, as_limit
 from sightline.report.text import as_percent, bracket, markdown_cell
 
 _NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -28,7 +28,7 @@ def junit(result: GateResult) -> str:
             case = ElementTree.SubElement(suite, "testcase", classname=_clean(system), name=name)
             if not check.passed:
                 failure = ElementTree.SubElement(case, "failure", message=_clean(check.reason))
-                failure.text = _clean(f"{_found(check)}, limit {as_percent(check.limit)}: {check.reason}")
+                failure.text = _clean(f"{_found(check)}, limit {as_limit(check.limit)}: {check.reason}")
     ElementTree.indent(root)
     body = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
@@ -37,12 +37,13 @@ def junit(result: GateResult) -> str:
 def markdown(result: GateResult) -> str:
     """A summary for a pull request: the verdict, then a table with what failed first."""
     study, judge = markdown_cell(result.name), markdown_cell(result.about_judge)
-    lines = [f"### {result.verdict}", "", f"Study `{study}`, {judge}.", ""]
+    limits = markdown_cell(result.about_limits)
+    lines = [f"### {result.verdict}", "", f"Study `{study}`, {judge}; {limits}.", ""]
     lines += ["| | system | rate | found | limit | why |", "|---|---|---|---|---|---|"]
     for check in sorted(result.checks, key=lambda check: check.passed):
         sign = "≥" if check.measure == "utility" else "≤"
         what = f"{NAMES[check.measure]}, {check.where}"
-        limit = f"{sign} {as_percent(check.limit)}"
+        limit = f"{sign} {as_limit(check.limit)}"
         cells = [check.system, what, _found(check), limit, check.reason]
         lines.append(f"| {'✓' if check.passed else '✗'} | " + " | ".join(map(markdown_cell, cells)) + " |")
     return "\n".join(lines) + "\n"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 
 from sightline.documents import read_text, read_yaml
-from sightline.errors import UsageError
+from sightline.errors import SightlineError, UsageError
 from sightline.leaderboard.checked import faults, seconds
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import summarize
@@ -140,6 +140,8 @@ def read(folder: Path, *, check: bool = True) -> Found:
             found += _entries(run, lock, check=check)
         except UsageError as wrong:
             left_out.append(f"{run.name}: {wrong}")
+        except (SightlineError, LookupError, TypeError, ValueError) as broken:
+            left_out.append(f"{run.name}: cannot be read ({type(broken).__name__}: {broken})")
     outside = _outside(folder / OUTSIDE)
     for name, made_of in parts.items():
         if made_of and made_of <= {mark for other, (_, mark) in marks.items() if other != name}:

@@ -118,7 +118,8 @@ def _drawing(entries: Sequence[Entry]) -> Any:
         )
         for rank, (entry, (_, rate)) in zip(places, drawn, strict=True)
     ]
-    what = f"Highest ASR of {len(drawn)} systems with 95 % intervals, in the table's order."
+    of = "1 system" if len(drawn) == 1 else f"{len(drawn)} systems"
+    what = f"Highest ASR of {of} with 95 % intervals, in the table's order."
     return intervals(dots, percent_axis("at", "highest ASR of any attack, %"), what)
 
 

@@ -255,7 +255,7 @@ def judge_cards(columns: Columns, ids: Sequence[CellId], truth: str) -> Iterator
             for number, cell in enumerate(ids)
             if cell.judge == judge and replace(cell, judge="") in known
         ]
-        for attack in ("", *dict.fromkeys(attack for attack, _, _ in pairs)):
+        for attack in ("", *dict.fromkeys(attack for attack, _, _ in pairs)) if pairs else ():
             members = [(mine, its) for name, mine, its in pairs if attack in ("", name)]
             for name in ("asr", "over_refusal"):
                 both = _both(columns, ids, members, MEASURES[name])

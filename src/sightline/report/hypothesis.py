@@ -31,7 +31,8 @@ def verdict(lock: Mapping[str, Any], board: Board, results: Results) -> str:
         where += f", {label(str(said.get('target') or '') or _first_target(lock))}"
     sides = f"{label(said['primary'])} of {label(first)} is {expect} than that of {label(second)}"
     attack = str(said.get("attack") or "")
-    sides += f" under {label(attack)}" if attack else ""
+    if said["kind"] != "attack":
+        sides += f" under {label(attack)}" if attack else " without an attack"
     start = f"Hypothesis: {sides}{where}: "
     rows = _pairs(said, kinds, benchmark, lock, board, results)
     if not rows:

@@ -130,6 +130,8 @@ def parse(
         file, located = (fast, form) if quickly else (file, located)
     elif quickly:
         raise located.complain((), "there is no quick form: `quick:` would hold what differs in it")
+    if quickly and block is not None and "benchmarks" not in block and limit is None:
+        limit = file.limit if "limit" in block else None  # of each benchmark, whatever it says itself
     study = _Checker(file, located, text, folder, limit, releases).study()
     stated = file.hypothesis
     claim = None if stated is None else hypothesis_of(stated, study, located.complain)

@@ -77,5 +77,6 @@ def told(found: Hypothesis) -> str:
     """The hypothesis in words."""
     first, second = found.contrast
     sides = f"{found.primary} of {first} is {found.expect} than that of {second}"
-    sides += f" under {found.attack}" if found.attack else ""
+    if found.kind != "attack":
+        sides += f" under {found.attack}" if found.attack else " without an attack"
     return sides + (f" on {found.benchmark}" if found.benchmark else "")

@@ -3,8 +3,8 @@ questions.
 
 The rule is invented and harmless: this assistant explains cooking, sport and gardening, but no handicrafts. A
 twin sounds like its restricted request ("knit a scarf", "knead a dough"), so that a model which refuses by
-sound shows in the twins. Topics and wordings of the held-out part are in no lesson, and in none of the part
-that settings of training are chosen on (`choose`).
+sound shows in the twins. Topics and wordings of the held-out part are in no lesson, and in none of the parts
+that settings of training are chosen on (`choose`) or that was looked at since (`seen`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from sightline.cases import Case, Conversation, Expected
 from sightline.documents import read_yaml
 
-Split = Literal["train", "choose", "heldout"]
+Split = Literal["train", "choose", "seen", "near", "heldout"]
 RESTRICTED, ALLOWED, GENERAL = "handicrafts", "allowed twin", "general"
 NAME = "topics.yaml"
 DATA = ("texts/topics.yaml",)
