@@ -133,3 +133,11 @@ def test_more_cells_are_no_more_passes_over_the_table(monkeypatch: pytest.Monkey
     assert cells == [16, 480]
     assert passes[0] == passes[1]
     assert set(passes[0]) == {"counted", "ratio_intervals", "paired_differences", "_joined"}
+
+
+def test_slices_are_of_the_cells_that_are_asked_for() -> None:
+    rows = table_of(1, 1)
+    every = summarize(rows).slices
+    bare = summarize(rows, sliced={"none"}).slices
+    assert {each.id.defense for each in every} == {"none", "system_prompt"}
+    assert bare == tuple(each for each in every if each.id.defense == "none")

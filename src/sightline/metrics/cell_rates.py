@@ -169,10 +169,11 @@ class CellRates:
             made[each] = Utility(one, tuple(dict.fromkeys(self.ids[number].benchmark for number in each)))
         return [made[each] for each in sources]
 
-    def slices(self, values: Codes) -> dict[int, dict[str, dict[str, Rate]]]:
-        """ASR and over-refusal, or targeted ASR: cell by cell, by the values of a column, in their order."""
+    def slices(self, values: Codes, cells: NDArray[np.bool_]) -> dict[int, dict[str, dict[str, Rate]]]:
+        """ASR and over-refusal, or targeted ASR, of some cells by the values of a column, in their order."""
         found: dict[int, dict[int, dict[str, Rate]]] = defaultdict(lambda: defaultdict(dict))
         parts = self._segments(None, values.codes, self.kinds)
+        parts = parts.where(cells[parts.heads[:, 0]])
         named = np.array([bool(text) for text in values.texts])
         parts = parts.where(named[parts.heads[:, 1]])
         for name in _SLICED:

@@ -146,12 +146,17 @@ class Summary:
 
 
 def summarize(
-    results: Any, *, undefended: Collection[str] = (PLAIN,), truth: str = "testbed_policy"
+    results: Any,
+    *,
+    undefended: Collection[str] = (PLAIN,),
+    truth: str = "testbed_policy",
+    sliced: Collection[str] | None = None,
 ) -> Summary:
     """Summarize a run folder, a Parquet file of results, a pyarrow table, or what `read_columns` made of one.
 
     `undefended` are the labels of the bare target among the defenses; `truth` is the judge (its id, or the
-    name that its id begins with) to which the other judges are compared, if it is there.
+    name that its id begins with) to which the other judges are compared, if it is there. `sliced` are the
+    defenses whose cells are looked at by category and hazard; None: all.
 
     Raises:
         UsageError: if the table cannot be read or lacks a column.
@@ -163,7 +168,8 @@ def summarize(
     check_complete(columns, ids)
     order = sorted(range(len(ids)), key=lambda number: ids[number].place)
     made = CellRates(columns, ids)
-    by_category, by_hazard = made.slices(columns.category), made.slices(columns.hazard)
+    wanted = np.array([sliced is None or cell.defense in sliced for cell in ids])
+    by_category, by_hazard = (made.slices(each, wanted) for each in (columns.category, columns.hazard))
     slices: tuple[tuple[By, Mapping[int, Mapping[str, Mapping[str, Rate]]]], ...]
     slices = (("category", by_category), ("hazard", by_hazard))
     return Summary(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
 from typing import Any
@@ -28,6 +28,12 @@ class Condition:
     oracle: str
 
 
+@cache
+def _condition(benchmark: str, release: str, judge: str, oracle: str) -> Condition:
+    """The condition, made once for all its cells."""
+    return Condition(benchmark, release, judge, oracle)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """A cell of the summary. `bare`: the target is undefended."""
@@ -39,7 +45,7 @@ class Cell:
     def condition(self) -> Condition:
         """What its numbers may be compared under."""
         found = self.summary.id
-        return Condition(found.benchmark, found.release, found.judge, found.oracle)
+        return _condition(found.benchmark, found.release, found.judge, found.oracle)
 
     @property
     def role(self) -> Role:
@@ -223,11 +229,12 @@ def cells_under(condition: Condition, cells: Sequence[Cell]) -> list[Cell]:
     return [
         c
         for c in cells
-        if replace(c.condition, oracle=condition.oracle) == condition
+        if (found := c.summary.id).judge == condition.judge
+        and (found.benchmark, found.release) == (condition.benchmark, condition.release)
         and (
-            c.condition.oracle == condition.oracle
+            found.oracle == condition.oracle
             or c.role is Role.plain
-            or (c.role is Role.control and c.condition.oracle == "none")
+            or (c.role is Role.control and found.oracle == "none")
         )
     ]
 

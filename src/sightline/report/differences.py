@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from sightline.metrics.cells import PLAIN
 from sightline.metrics.comparisons import Contrast
@@ -143,8 +145,9 @@ def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
         place = cell.judge != board.primary, cell.judge, cell.benchmark, cell.target
         return *place, kind, _MEASURES.index(contrast.measure)
 
-    chosen = sorted((c for c in contrasts if is_main(c)), key=order)
-    rest = chosen[MOST_DIFFERENCES:] + sorted((c for c in contrasts if not is_main(c)), key=order)
+    main = [is_main(contrast) for contrast in contrasts]
+    chosen = sorted(compress(contrasts, main), key=order)
+    rest = chosen[MOST_DIFFERENCES:] + sorted(compress(contrasts, map(operator.not_, main)), key=order)
     return Differences(
         _families(chosen[:MOST_DIFFERENCES], board),
         _families(rest[:MOST_DIFFERENCES], board),

@@ -121,14 +121,17 @@ def heatmaps(board: Board, slices: Sequence[Slice]) -> list[HeatMap]:
     """One map per (condition, target) of undefended cells; what does not fit is said in a note."""
     bare = {cell.summary.id for cell in board.cells if cell.bare}
     kinds = [each for each in _kinds(slices) if each.id in bare]
-    maps = []
+    maps, order = [], board.attack_order
     for condition in conditions(board.cells, board.primary):
         under = {cell.summary.id for cell in cells_under(condition, board.cells)}
-        mine = [each for each in kinds if each.id in under]
-        for target in dict.fromkeys(each.id.target for each in mine):
-            cells = {(e.value, e.id.shown): e.success for e in mine if e.id.target == target}
+        mine: dict[str, list[Slice]] = {}
+        for each in kinds:
+            if each.id in under:
+                mine.setdefault(each.id.target, []).append(each)
+        for target, slices_of in mine.items():
+            cells = {(each.value, each.id.shown): each.success for each in slices_of}
             found = {attack for _, attack in cells}
-            attacks = [attack for attack in board.attack_order if attack in found]
+            attacks = [attack for attack in order if attack in found]
             values = sorted({value for value, _ in cells})
             left = ((len(values) - MOST_ROWS, "rows"), (len(attacks) - MOST_COLUMNS, "attacks"))
             maps.append(
@@ -146,7 +149,7 @@ def heatmaps(board: Board, slices: Sequence[Slice]) -> list[HeatMap]:
                         for value in values[:MOST_ROWS]
                     ),
                     notes=tuple(f"{n} more {what} are not shown." for n, what in left if n > 0),
-                    measure=next(MEASURE_NAMES[e.id.success] for e in mine if e.id.target == target),
+                    measure=MEASURE_NAMES[slices_of[0].id.success],
                 )
             )
     return maps

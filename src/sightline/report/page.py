@@ -165,7 +165,7 @@ def contents(
     """Everything that the template prints; `redacted`: texts and pictures of cases are replaced."""
     undefended = undefended_labels(lock)
     columns = read_columns(run / RESULTS)
-    summary = summarize(columns, undefended=undefended)
+    summary = summarize(columns, undefended=undefended, sliced=undefended)
     found = corrected.trust(run, lock, results, columns, summary)
     del columns  # of a large run it is most of the memory
     judges = _judges(results, lock, redacted=redacted)
