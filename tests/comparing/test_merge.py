@@ -97,6 +97,8 @@ def test_a_gate_fails_where_its_judge_did_not_read(runs, tmp_path):
     assert run.gate(max_asr=1, judge="testbed_policy").passed
     assert run.gate(max_asr=1, target="scripted/typographic").passed
     assert not run.gate(max_asr=1, target="scripted/refuse").passed
+    with pytest.warns(UserWarning, match="scripted/refuse, defense none, .*: refusal_prefix read 0 of the 4"):
+        sl.export(run.folder, format="latex", out=tmp_path)
 
 
 def test_one_benchmark_under_two_labels_keeps_the_rows_of_both(runs, tmp_path):

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 
 from sightline.errors import UsageError, nearest
 from sightline.exports import every_eval_ever, hub, tables
-from sightline.exports.rates import rates_of
+from sightline.exports.rates import Rates, rates_of
+from sightline.gating.unread import unread
 from sightline.plain import case_of, conversation_of, response_of
 from sightline.records import SCORED, Outcome
-from sightline.report.results import current_case_tables, entries
+from sightline.report.results import Results, current_case_tables, entries
 from sightline.responses.answers import Answer, user_turn
 from sightline.responses.formats import jailbreakbench
 from sightline.responses.table import NO_PROMPT
@@ -38,6 +39,7 @@ _TABLES = {
     "html": ("rates.html", tables.as_html),
 }
 FORMATS = (*_TABLES, "every-eval-ever", "hf-eval-results", jailbreakbench.NAME)
+_FIRST_JUDGE = frozenset({"latex", "html"})
 IN_CLEAR = frozenset({jailbreakbench.NAME})
 """Formats that hold prompts and responses; the others hold rates alone."""
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -125,11 +127,22 @@ def _rate_files(run: Path, format: str, about: About) -> tuple[dict[str, bytes],
     rates = rates_of(run)
     if format in _TABLES:
         name, written = _TABLES[format]
-        return {name: written(rates)}, []
+        return {name: written(rates)}, _unread(rates) if format in _FIRST_JUDGE else []
     if format == "hf-eval-results":
         return hub.files(rates, about.datasets, about.measure)
     found = every_eval_ever.files(rates, organization=about.organization, relationship=about.relationship)
     return found, []
+
+
+def _unread(rates: Rates) -> list[str]:
+    """Cells that a table by the first judge lacks, in whole or in part, as it did not read them."""
+    judge = rates.judges[rates.primary]
+    with Results(rates.folder) as results:
+        return [
+            f"{each.target}, defense {each.defense}, {each.where}: {judge} read {each.read:,} of the "
+            f"{each.promised:,} samples that the lock promises"
+            for each in unread(rates.lock, results, rates.primary)
+        ]
 
 
 def _artifact_files(run: Path) -> tuple[dict[str, bytes], list[str]]:
