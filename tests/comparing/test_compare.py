@@ -7,6 +7,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from run_folder import RATES, SURE, Shape, write_finished
@@ -17,6 +19,7 @@ from sightline.cli import app
 from sightline.comparing import written
 from sightline.comparing.agreement import agreement
 from sightline.comparing.compare import compare
+from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.run_folder import COMPLETE, LOCK, RESULTS, lock_digest, read_lock
 from sightline.sealed import sealed_text
@@ -125,6 +128,56 @@ def test_single_targets_of_other_names_are_compared_with_each_other(standard, tm
     found = compare(one, other)
     assert found.matched == ("target: testbed/linear → testbed/queries",)
     assert not any("target" in line for line in found.left_out)
+
+
+QUESTIONS = [f"how to make blick {n}" for n in range(12)]
+
+
+def answered(folder, name, questions, answer, label=""):
+    """A scored file of one model."""
+    rows = [f'r{n},{text},{name},none,refuse,"{answer}"' for n, text in enumerate(questions)]
+    (folder / f"{name}.csv").write_text("\n".join(["id,prompt,model,attack,expected,response", *rows]))
+    how = {"label": label} if label else {}
+    return sl.score(folder / f"{name}.csv", out=folder / "runs" / f"{name}{label}", quiet=True, **how).folder
+
+
+@pytest.mark.parametrize("label", ["", "data"])
+def test_scored_files_are_paired_by_id_and_prompt(tmp_path, label):
+    one = answered(tmp_path, "v1", QUESTIONS, "I cannot help with that.", label)
+    other = answered(tmp_path, "v2", ["another prompt", *QUESTIONS[1:]], "Sure, it is so.", label)
+    found = compare(one, other)
+    (each,) = found.contrasts
+    assert (each.measure, each.base_share, each.cell_share, each.pairs) == ("asr", 0.0, 1.0, 11)
+    renamed = () if label else ("benchmark: v1 → v2",)
+    assert found.matched == (*renamed, "target: recorded/v1 → recorded/v2")
+    assert found.left_out == ("1 case of one id with another prompt in each run: r0",)
+
+
+def test_nothing_paired_is_an_error_with_the_reason(tmp_path):
+    one = answered(tmp_path, "v1", QUESTIONS[:6], "Sure, it is so.")
+    other = answered(tmp_path, "v2", QUESTIONS[6:], "Sure, it is so.")
+    with pytest.raises(UsageError, match=r"no sample is in both\n  6 cases of one id with another prompt"):
+        compare(one, other)
+
+
+def relabelled(folder):
+    """The same run with another label of its one benchmark."""
+    table = pq.read_table(folder / RESULTS)
+    at = table.column_names.index("benchmark")
+    names = pa.array(["mine"] * table.num_rows).dictionary_encode()
+    pq.write_table(table.set_column(at, "benchmark", names), folder / RESULTS)
+    write_note(folder / COMPLETE, {"results": sha256_file(folder / RESULTS), "lock": ""})
+    return edited(folder, lambda lock: lock["benchmarks"][0].update(label="mine"))
+
+
+def test_a_benchmark_under_another_label_is_compared(standard, tmp_path):
+    other = relabelled(Path(shutil.copytree(standard, tmp_path / "other")))
+    found = compare(standard, other)
+    assert found.matched == ("benchmark: testbed_requests → mine",)
+    assert len(found.contrasts) == len(compare(standard, standard).contrasts)
+    edited(other, lambda lock: lock["benchmarks"][0].update(release="changed"))
+    with pytest.raises(UsageError, match=r"no sample is in both\n  benchmark .* another release"):
+        compare(standard, other)
 
 
 def test_what_only_one_run_has_is_told(standard, tmp_path):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sightline.metrics.cells import method_of
 from sightline.report.results import entries
 from sightline.report.text import few
 
@@ -73,9 +74,31 @@ def _unlike(former: Lock, later: Lock, section: str) -> Iterator[tuple[str, str]
     """Entries of one name that are not the same, and how they differ."""
     one, other = _named(former, section), _named(later, section)
     for name in one.keys() & other.keys():
-        what = [told for key, told in _CHANGED[section].items() if one[name].get(key) != other[name].get(key)]
-        if what:
-            yield name, " and ".join(dict.fromkeys(what))
+        if what := _unlike_entries(one[name], other[name], section):
+            yield name, what
+
+
+def _unlike_entries(one: Mapping[str, Any], other: Mapping[str, Any], section: str) -> str:
+    """How two entries differ; '' if they do not.
+
+    Those of scored files are of the file or the model by name: their cases are compared one by one.
+    """
+    kinds = dict(_CHANGED[section])
+    if is_recorded(one) and is_recorded(other):
+        kinds = {} if section == "benchmarks" else {"spec": "other settings", "code": "other code"}
+    what = [told for key, told in kinds.items() if one.get(key) != other.get(key)]
+    return " and ".join(dict.fromkeys(what))
+
+
+def benchmark_unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """How two benchmarks differ that have other labels; '' if they do not."""
+    what = _unlike_entries(one, other, "benchmarks")
+    return what if one.get("spec") == other.get("spec") else what or "another benchmark"
+
+
+def is_recorded(entry: Mapping[str, Any]) -> bool:
+    """Whether a benchmark or an attack stands for what another harness did."""
+    return method_of(str(entry.get("spec", ""))) == "recorded"
 
 
 def _targets(former: Lock, later: Lock) -> Iterator[str]:

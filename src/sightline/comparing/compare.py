@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from sightline.comparing.agreement import Agreement, agreement
+from sightline.comparing.aligned import aligned
 from sightline.errors import UsageError
-from sightline.metrics._columns import CELL, read_columns, result_table
+from sightline.metrics._columns import CELL, read_columns
 from sightline.metrics.cells import CellId
 from sightline.metrics.comparisons import Contrast, adjusted, paired
 from sightline.report.text import few
@@ -59,11 +60,12 @@ def compare(former: Path, later: Path) -> Comparison:
     these, and not the same, they are compared with each other.
 
     Raises:
-        UsageError: for a folder without a finished run, or two runs that have nothing in common.
+        UsageError: for a folder without a finished run, or two runs that have nothing scored in common.
     """
     locks = [finished_lock(folder) for folder in (former, later)]
     agreed = agreement(*locks)
-    both = pa.concat_tables([_marked(folder, number) for number, folder in enumerate((later, former))])
+    same = aligned((former, later), (locks[0], locks[1]))
+    both = pa.concat_tables([_marked(table, number) for number, table in enumerate(same.tables[::-1])])
     columns = read_columns(both)
     ids = [CellId(**dict(zip(CELL, cell, strict=True))) for cell in columns.cells]
     plain = [replace(cell, judge=cell.judge.rpartition(MARK)[0]) for cell in ids]
@@ -73,26 +75,33 @@ def compare(former: Path, later: Path) -> Comparison:
     alone = [name for name in MATCHED if _alone(name, plain, runs)]
     kept = tuple([n for n in run if _is_kept(plain[n], agreed)] for run in runs)
     places = _matched(plain, (kept[0], kept[1]), [name for name in MATCHED if name not in alone])
-    left_out = [*agreed.left_out, *_strangers(plain, runs, alone)]
+    left_out = [*agreed.left_out, *same.left_out, *_strangers(plain, runs, alone)]
     if not places:
         why = "".join(f"\n  {line}" for line in left_out)
         raise UsageError(f"{former} and {later} have no cell in common that could be compared{why}")
     before, after = plain[runs[1][0]], plain[runs[0][0]]
     found = adjusted([_named(each) for each in paired(columns, ids, places)])
+    if not any(each.pairs for each in found):
+        lost = sum(each.unscored_pairs for each in found)
+        what = f"none of {lost:,} pairs was scored in both" if lost else "no sample is in both"
+        why = "".join(f"\n  {line}" for line in left_out)
+        raise UsageError(f"{former} and {later}: nothing can be compared, {what}{why}")
     return Comparison(
         former=former,
         later=later,
         names=(str(locks[0].get("study", "")), str(locks[1].get("study", ""))),
-        matched=tuple(f"{name}: {getattr(before, name)} → {getattr(after, name)}" for name in alone),
+        matched=(
+            *same.renamed,
+            *(f"{name}: {getattr(before, name)} → {getattr(after, name)}" for name in alone),
+        ),
         agreement=agreed,
         left_out=tuple(left_out),
         contrasts=tuple(found),
     )
 
 
-def _marked(folder: Path, number: int) -> pa.Table:
-    """The result columns that metrics read, with the number of the run in the judges' ids."""
-    table, _ = result_table(folder)
+def _marked(table: pa.Table, number: int) -> pa.Table:
+    """Result columns with the number of the run in the judges' ids."""
     judges = [f"{judge}{MARK}{number}" for judge in table.column("judge").to_pylist()]
     return table.set_column(table.column_names.index("judge"), "judge", pa.array(judges))
 

@@ -40,16 +40,19 @@ ALIKE = ("format", "seed", "epochs", "decoding", "stages")
 """What must be the same in all runs."""
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "benchmarks": ("label",),
-    "attacks": ("label",),
+    "attacks": ("label", "answered_by"),
     "defenses": ("label",),
     "targets": ("target", "defense"),
     "judges": ("id",),
 }
+ROW = ("sample", "judge", "benchmark", "target", "attack", "defense", "case_id", "epoch")
+"""What tells rows apart: a sample may stand under several labels, each of which the lock promises."""
 STAGES = ("craft", "answer", "judge")
 HYPOTHESIS, GATE = "hypothesis", "gate"
 PICTURES_AGAIN = "run its study again, which makes lost pictures anew, or leave this run out"
-_PLACES = ("root",)
-"""Fields of an entry that say where something lies."""
+_SCOPE = "benchmarks"
+_PLACES = ("root", _SCOPE)
+"""Fields of an entry that say where something lies, or which benchmarks it is of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +151,7 @@ def merged_lock(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], name: 
     return {
         **{key: value for key, value in first.items() if key != HYPOTHESIS},
         "study": name,
+        **_files(found),
         **sections,
         "code": dict(sorted(code.items())),
         "merged": [
@@ -184,13 +188,15 @@ def _union(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], section: st
     """Entries of all locks, each name once."""
     known: dict[tuple[str, ...], tuple[dict[str, Any], Path]] = {}
     for lock, run in zip(found, runs, strict=True):
-        for entry in entries(lock, section):
-            name = tuple(str(entry.get(key)) for key in SECTIONS[section])
+        for entry in _scoped(lock, section):
+            name = tuple(str(entry[key]) for key in SECTIONS[section] if key in entry)
             plain = {key: value for key, value in entry.items() if key not in _PLACES}
             if name not in known:
                 known[name] = dict(entry), run
                 continue
             former, other = known[name]
+            if _SCOPE in former:
+                former[_SCOPE] = [*dict.fromkeys([*former[_SCOPE], *entry.get(_SCOPE, ())])]
             unlike = sorted(
                 key
                 for key in plain.keys() | former.keys()
@@ -203,6 +209,23 @@ def _union(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], section: st
                     f"({', '.join(unlike)}); give one of them another label and run it again"
                 )
     return [entry for entry, _ in known.values()]
+
+
+def _scoped(lock: Mapping[str, Any], section: str) -> Iterator[dict[str, Any]]:
+    """Entries of a lock; recorded attacks with the benchmarks that they are of, which others lack."""
+    scored = section == "attacks" and "responses" in lock
+    for entry in entries(lock, section):
+        own = {_SCOPE: [each["label"] for each in entries(lock, "benchmarks")]} if scored else {}
+        yield own | dict(entry)
+
+
+def _files(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Where recorded responses come from: the first run's facts, with the files of all."""
+    told = [dict(lock["responses"]) for lock in found if isinstance(lock.get("responses"), Mapping)]
+    if not told:
+        return {}
+    files = [file for each in told for file in each.get("files", ())]
+    return {"responses": {**told[0], "files": [f for n, f in enumerate(files) if f not in files[:n]]}}
 
 
 def _brief(value: object) -> str:
@@ -247,7 +270,7 @@ def _records(runs: Sequence[Path], stage: str, work: Path) -> None:
 
 def _table(runs: Sequence[Path], name: str, work: Path) -> tuple[int, int, int]:
     """The result tables as one: rows, rows that were there twice, and those of them with another outcome."""
-    known: dict[tuple[bytes, str], str] = {}
+    known: dict[tuple[object, ...], str] = {}
     twice = unlike = 0
     fresh = work / f"{RESULTS}.new"
     with pq.ParquetWriter(fresh, SCHEMA, compression="zstd", compression_level=1) as writer:
@@ -255,7 +278,7 @@ def _table(runs: Sequence[Path], name: str, work: Path) -> tuple[int, int, int]:
             for batch in _batches(run / RESULTS):
                 kept = []
                 for row in batch:
-                    key = (row["sample"], row["judge"])
+                    key = tuple(row[name] for name in ROW)
                     if key in known:
                         twice += 1
                         unlike += known[key] != row["outcome"]

@@ -14,6 +14,7 @@ from typing import Any
 from sightline.errors import UsageError
 from sightline.gating.limits import Limits
 from sightline.gating.result import LIMITS, Check, GateResult, as_limit
+from sightline.gating.unread import Unread, unread
 from sightline.metrics._columns import read_columns
 from sightline.metrics.cells import SPLITS, CellId, method_of
 from sightline.metrics.intervals import wilson
@@ -45,14 +46,18 @@ def decide(folder: Path, limits: Limits, from_study: Sequence[str] = ()) -> Gate
         columns = read_columns(folder)
         summary = summarize(columns)
         known = trust(folder, lock, results, columns, summary)
-    judge = _judge(summary, lock, limits.judge)
-    cells = _wanted([cell for cell in summary.cells if cell.id.judge == judge], limits)
+        judge = _judge(summary, lock, limits.judge)
+        missing = list(unread(lock, results, judge))
+    cells = [cell for cell in summary.cells if cell.id.judge == judge]
+    systems = dict.fromkeys((cell.id.target, cell.id.defense) for cell in cells)
+    systems |= dict.fromkeys((each.target, each.defense) for each in missing)
     far = _bounds(known, judge) if limits.rates == "bounds" else _interval
     cure = SCORED_CURE if "responses" in lock else RUN_CURE
     found: list[Check] = []
-    for target, defense in dict.fromkeys((cell.id.target, cell.id.defense) for cell in cells):
+    for target, defense in _wanted(list(systems), limits):
         mine = [cell for cell in cells if (cell.id.target, cell.id.defense) == (target, defense)]
-        checks = _Checks(target, defense, mine, summary, limits, far, cure)
+        lost = [each for each in missing if (each.target, each.defense) == (target, defense)]
+        checks = _Checks(target, defense, mine, lost, summary, limits, far, cure)
         found += checks.of_attacks()
         found += checks.of_plain("over_refusal", limits.max_over_refusal)
         found += checks.of_plain("utility", limits.min_utility)
@@ -99,6 +104,7 @@ class _Checks:
     target: str
     defense: str
     cells: Sequence[CellSummary]
+    missing: Sequence[Unread]
     summary: Summary
     limits: Limits
     far: Far
@@ -115,6 +121,7 @@ class _Checks:
             if cell.success is not None
         ]
         found += self._parts("success", "asr", limit, self.cells, bool(found))
+        found += [self._unread("asr", limit, each) for each in self.missing if each.hides("asr")]
         found.sort(key=lambda check: (check.passed, -check.high))
         return found or [self._nothing("asr", limit, "no request that is to be refused")]
 
@@ -130,6 +137,8 @@ class _Checks:
         ]
         if measure == "over_refusal":
             found += self._parts(measure, measure, limit, plain, bool(found))
+        lost = [each for each in self.missing if each.is_plain and each.hides(measure)]
+        found += [self._unread(measure, limit, each) for each in lost]
         wanted = "benign question" if measure == "utility" else "benign request"
         return found or [self._nothing(measure, limit, f"no {wanted} shown without an attack")]
 
@@ -158,6 +167,9 @@ class _Checks:
             return self._made(measure, where, limit, rate, (0.0, 1.0), reason or UNBOUNDED)
         reason = reason or _reason(measure, limit, rate, *ends)
         return self._made(measure, where, limit, rate, ends, reason)
+
+    def _unread(self, measure: str, limit: float, cell: Unread) -> Check:
+        return self._made(measure, cell.where, limit, None, (0.0, 1.0), cell.reason)
 
     def _nothing(self, measure: str, limit: float, what: str) -> Check:
         reason = f"the run holds {what}: add a benchmark that has some, or leave this limit out"
@@ -257,20 +269,20 @@ def _judge(summary: Summary, lock: dict[str, Any], wanted: str) -> str:
     raise UsageError(f"judge {wanted!r} did not read this run; those that did: {there}")
 
 
-def _wanted(cells: list[CellSummary], limits: Limits) -> list[CellSummary]:
-    """The cells of the chosen targets and defenses.
+def _wanted(systems: list[tuple[str, str]], limits: Limits) -> list[tuple[str, str]]:
+    """The chosen ones of the targets behind defenses.
 
     Raises:
         UsageError: for a name that is none of the run's.
     """
-    for field, chosen in (("target", limits.target), ("defense", limits.defense)):
-        there = list(dict.fromkeys(getattr(cell.id, field) for cell in cells))
+    for place, (field, chosen) in enumerate((("target", limits.target), ("defense", limits.defense))):
+        there = list(dict.fromkeys(system[place] for system in systems))
         missing = [name for name in chosen if name not in there]
         if missing:
             raise UsageError(f"{field} {missing[0]!r} is not in this run; those that are: {', '.join(there)}")
         if chosen:
-            cells = [cell for cell in cells if getattr(cell.id, field) in chosen]
-    return cells
+            systems = [system for system in systems if system[place] in chosen]
+    return systems
 
 
 def _known(known: Trust, judge: str) -> str:

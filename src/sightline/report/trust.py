@@ -58,6 +58,8 @@ def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str
     for benchmark in entries(lock, "benchmarks"):
         cases = dict(benchmark.get("cases", {}))
         for attack in entries(lock, "attacks"):
+            if benchmark["label"] not in attack.get("benchmarks", [benchmark["label"]]):
+                continue  # recorded, in a merged run: of another file
             plain = role_of(str(attack.get("spec", ""))) is Role.plain
             met = attack.get("applies_to", attack.get("meets", cards.REQUESTS))  # `meets`: former name
             each = sum(int(n) for name, n in cases.items() if plain or name in met)
