@@ -6,7 +6,7 @@ attack knew has no adaptive rate, and nothing here calls it effective.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from sightline.metrics.cells import Means, means_of, role_of
@@ -149,21 +149,24 @@ def defense_rows(
             places.setdefault(key, []).append(cell)
     with_defense = {key[:4] for key, cells in places.items() if not cells[0].bare}
     ordered = sorted(places.items(), key=lambda each: (each[0][0] != board.primary, each[0][:4]))
+    adapted = _adapted(board.cells)
     return [
-        _row(key, cells, _adapted(board.cells, target=key[3]), spent.get(key[1:]))
+        _row(key, cells, adapted.get(key[3], set()), spent.get(key[1:]))
         for key, cells in ordered
         if everything or key[:4] in with_defense
     ]
 
 
-def _adapted(cells: Iterable[Cell], *, target: str) -> frozenset[str]:
-    """Series of attacks that are made anew for every defense of a target: at the bare one they ask that."""
-    return frozenset(cell.series for cell in cells if cell.target == target and knew(cell))
+def _adapted(cells: Iterable[Cell]) -> dict[str, set[str]]:
+    """By target, series of attacks made anew for each of its defenses: at the bare one they ask that."""
+    found: dict[str, set[str]] = {}
+    for cell in cells:
+        if knew(cell):
+            found.setdefault(cell.target, set()).add(cell.series)
+    return found
 
 
-def _row(
-    key: tuple[str, ...], cells: Sequence[Cell], adapted: frozenset[str], spent: Spent | None
-) -> DefenseRow:
+def _row(key: tuple[str, ...], cells: Sequence[Cell], adapted: Set[str], spent: Spent | None) -> DefenseRow:
     """The row of a place; `adapted` are series that this target's defenses were known to."""
     judge, benchmark, release, target, defense = key
     unattacked = sorted((c for c in cells if c.role is Role.plain), key=lambda cell: not cell.headline)

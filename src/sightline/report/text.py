@@ -83,9 +83,9 @@ def label(text: object, limit: int = 80) -> str:
 
     The result is plain text, still to be escaped by the template or the figure.
     """
-    spelled = "".join(
-        f"‹{code_point(c)}›" if is_unseen(c) else c for c in _SPACES.sub(" ", str(text)[: 4 * limit])
-    )
+    spelled = _SPACES.sub(" ", str(text)[: 4 * limit])
+    if not spelled.isprintable():  # most names are, and a page holds ten thousands of them
+        spelled = "".join(f"‹{code_point(c)}›" if is_unseen(c) else c for c in spelled)
     return spelled if len(spelled) <= limit else spelled[: limit - 1] + "…"
 
 
