@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields, replace
 from sightline.errors import UsageError, require
 from sightline.records import NO_COST, Cost
 
+STOPPED = "stopped by its budget"
+"""How the note of an artifact begins whose search ended so, with the best that it had."""
 Clock = Callable[[], float]
 
 

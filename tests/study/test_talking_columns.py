@@ -15,11 +15,12 @@ import toys  # noqa: F401
 from speakers import World
 
 from sightline.api.runs import finish
+from sightline.budget import STOPPED
 from sightline.cases import Conversation
 from sightline.errors import UsageError
 from sightline.plain import artifact_of
 from sightline.records import Artifact
-from sightline.report.budgets import STOPPED, stopped
+from sightline.report.budgets import stopped
 from sightline.report.results import Results
 from sightline.report.trust import warnings_of
 from sightline.study.config import parse

@@ -165,7 +165,8 @@ class _Checks:
         reason = _open(rate, self.limits.max_unscored, self.cure)
         if ends is None:
             return self._made(measure, where, limit, rate, (0.0, 1.0), reason or UNBOUNDED)
-        reason = reason or _reason(measure, limit, rate, *ends)
+        if not reason and rate.point is not None:
+            reason = _reason(measure, limit, rate, rate.point, *ends)
         return self._made(measure, where, limit, rate, ends, reason)
 
     def _unread(self, measure: str, limit: float, cell: Unread) -> Check:
@@ -205,23 +206,21 @@ def _place(cell: CellId) -> str:
 
 
 def _open(rate: Rate, most: float, cure: str) -> str:
-    """What is wrong with a rate whose denominator is open; '' if it is closed."""
+    """What is wrong with a rate that says too little: an open denominator, or none; '' if nothing is."""
     everyone = rate.n + rate.unscored
     if everyone and rate.unscored / everyone > most:
         return f"{rate.unscored} of {everyone} samples have no verdict, more than {as_limit(most)}: {cure}"
     return "no sample has a verdict" if rate.point is None else ""
 
 
-def _reason(measure: str, limit: float, rate: Rate, low: float, high: float) -> str:
+def _reason(measure: str, limit: float, rate: Rate, point: float, low: float, high: float) -> str:
     """Why a limit is not kept; '' if it is."""
-    if rate.point is None:
-        return "no sample has a verdict"
     below = measure == "utility"
     if (low >= limit) if below else (high <= limit):
         return ""
     if (high < limit) if below else (low > limit):
         return "clearly below the limit" if below else "clearly above the limit"
-    if (rate.point < limit) if below else (rate.point > limit):
+    if (point < limit) if below else (point > limit):
         return "past the limit, though chance could explain it"
     return _too_few(measure, limit, rate)
 

@@ -6,16 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sightline import cards
 from sightline.metrics.cells import method_of
 from sightline.report.cells import Role, role_of
+from sightline.report.promised import expected_rows, found_rows, shown_cases
 from sightline.report.results import Results, entries
 from sightline.report.text import few
-from sightline.report.trust import expected_rows
 
 _OF = {"asr": "refuse", "over_refusal": "comply", "utility": "answer"}
 """What is expected of the cases that a measure is about; of any others it is about all."""
-Cell = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,35 +61,27 @@ class Unread:
 
 def unread(lock: Mapping[str, Any], results: Results, judge: str) -> Iterator[Unread]:
     """Cells that the judge of this id did not read in full, in the order of the lock."""
-    query = "select benchmark, target, attack, defense, judge, count(*) from results group by all"
-    found = {row[:5]: int(row[5]) for row in results.rows(query)}
-    promised = expected_rows(lock)
-    readers: dict[Cell, list[str]] = {}
-    for (*cell, reader), n in promised.items():
-        if found.get((*cell, reader), 0) >= n:
-            readers.setdefault(_cell(cell), []).append(method_of(reader))
-    kinds = {each["label"]: dict(each.get("cases") or {}) for each in entries(lock, "benchmarks")}
+    found, promised = found_rows(results), expected_rows(lock)
+    readers: dict[tuple[str, ...], list[str]] = {}
+    for place, n in promised.items():
+        if found.get(place, 0) >= n:
+            readers.setdefault(place[:4], []).append(method_of(place[4]))
+    benchmarks = {each["label"]: each for each in entries(lock, "benchmarks")}
     attacks = {each["label"]: each for each in entries(lock, "attacks")}
-    for (benchmark, target, attack, defense, reader), n in promised.items():
-        read = found.get((benchmark, target, attack, defense, reader), 0)
+    for place, n in promised.items():
+        benchmark, target, attack, defense, reader = place
+        read = found.get(place, 0)
         if reader != judge or read >= n:
             continue
-        entry = attacks[attack]
-        is_plain = role_of(str(entry.get("spec", ""))) is Role.plain
-        met = entry.get("applies_to", entry.get("meets", cards.REQUESTS))
+        cases = shown_cases(benchmarks[benchmark], attacks[attack])
         yield Unread(
             benchmark=benchmark,
             attack=attack,
             target=target,
             defense=defense,
-            is_plain=is_plain,
-            kinds=frozenset(kind for kind, k in kinds[benchmark].items() if k and (is_plain or kind in met)),
+            is_plain=role_of(str(attacks[attack].get("spec", ""))) is Role.plain,
+            kinds=frozenset(kind for kind, k in cases.items() if k),
             read=read,
             promised=n,
-            others=tuple(dict.fromkeys(readers.get((benchmark, target, attack, defense), ()))),
+            others=tuple(dict.fromkeys(readers.get(place[:4], ()))),
         )
-
-
-def _cell(names: list[str]) -> Cell:
-    benchmark, target, attack, defense = names
-    return benchmark, target, attack, defense

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,18 +13,19 @@ from sightline.metrics.agreement import BothRead, JudgeCard, judge_card
 from sightline.metrics.cells import CellId, is_control_of, means_of
 from sightline.metrics.intervals import ALPHA, bh, holm, smallest_p
 from sightline.metrics.paired_cells import Ask, Compared, Kind, Pairs
-from sightline.metrics.rates import MEASURES, Measure, Rate
+from sightline.metrics.rates import MEASURES, Measure
 
 _OVER_CONTROLS = frozenset({"asr", "disclosure", "utility", "attacker_goal"})
 _OVER_UNAWARE = frozenset({"asr", "disclosure", "attacker_goal"})
 _ONLY = {"control": _OVER_CONTROLS, "unaware": _OVER_UNAWARE}
 _LOWERED = frozenset({"utility", "accuracy"})
+_NUMBERS = tuple(each.name for each in fields(Compared))
 _Rule = Literal["all", "marked", "strongest"]
 """Which of some contrasts are told: all, all with the strongest marked, the strongest alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contrast:
+class Contrast(Compared):
     """A cell minus its base on the same samples.
 
     `attack` is an attack or a control against none, `control` an attack against each of its controls in the
@@ -45,25 +46,10 @@ class Contrast:
     measure: str
     cell: CellId
     base: CellId
-    point: float
-    low: float
-    high: float
-    method: str
-    cell_share: float
-    base_share: float
-    pairs: int
-    unscored_pairs: int
-    groups: int
-    discordant: int
-    only_cell: int
-    only_base: int
-    p: float
-    p_mcnemar: float
     p_holm: float = 1.0
     q: float = 1.0
     comparisons: int = 1
     strongest: bool = False
-    flip_rate: Rate | None = None
 
     @property
     def family(self) -> tuple[object, ...]:
@@ -145,7 +131,7 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
         (ask.kind, strongest, ask.measure, *headings[ask.number][: -1 if ask.kind == "defense" else None])
         for ask, _, strongest in found
     ]
-    p_values = _adjusted([one["p"] for _, one, _ in found], families)
+    p_values = _adjusted([one.p for _, one, _ in found], families)
     return [
         _contrast(ids, ask, one, strongest=strongest, **p._asdict())
         for (ask, one, strongest), p in zip(found, p_values, strict=True)
@@ -193,7 +179,8 @@ def paired(columns: Columns, ids: Sequence[CellId], places: Sequence[tuple[int, 
 
 def _contrast(ids: Sequence[CellId], ask: Ask, found: Compared, **more: Any) -> Contrast:
     kind, measure, number, base = ask
-    return Contrast(kind=kind, measure=measure, cell=ids[number], base=ids[base], **found, **more)
+    numbers = {name: getattr(found, name) for name in _NUMBERS}
+    return Contrast(kind=kind, measure=measure, cell=ids[number], base=ids[base], **numbers, **more)
 
 
 def _strongest(ids: Sequence[CellId], told: Sequence[tuple[Ask, Compared]]) -> set[int]:
@@ -203,9 +190,9 @@ def _strongest(ids: Sequence[CellId], told: Sequence[tuple[Ask, Compared]]) -> s
     """
     best: dict[str, tuple[tuple[float, bool], int]] = {}
     for place, (ask, found) in enumerate(told):
-        reached = -found["base_share"] if ask.measure in _LOWERED else found["base_share"]
+        reached = -found.base_share if ask.measure in _LOWERED else found.base_share
         own = not is_control_of(ids[ask.base].attack_params, "")
-        if found["pairs"] and (ask.measure not in best or (reached, own) > best[ask.measure][0]):
+        if found.pairs and (ask.measure not in best or (reached, own) > best[ask.measure][0]):
             best[ask.measure] = ((reached, own), place)
     return {place for _, place in best.values()}
 

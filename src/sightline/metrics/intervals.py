@@ -242,20 +242,6 @@ def paired_difference(first: ArrayLike, second: ArrayLike, pairs: ArrayLike) -> 
     """
     a, b, n = (np.asarray(value, dtype=np.float64) for value in (first, second, pairs))
     a, b, n = a[n > 0], b[n > 0], n[n > 0]
-    if len(n) > _FEW_GROUPS:
-        return _paired_difference(a, b, n)
-    order = np.lexsort((n, b, a))
-    return _few_paired_difference(np.concatenate([a[order], b[order], n[order]]).tobytes())
-
-
-@lru_cache(maxsize=1 << 13)
-def _few_paired_difference(columns: bytes) -> Difference:
-    """The difference over few clusters, sorted, found once: many pairs of cells have the same counts."""
-    a, b, n = np.frombuffer(columns, dtype=np.float64).reshape(3, -1)
-    return _paired_difference(a, b, n)
-
-
-def _paired_difference(a: Floats, b: Floats, n: Floats) -> Difference:
     if not len(n):
         return Difference(0.0, -1.0, 1.0, 1.0, "none", 0)
     total, groups = float(n.sum()), effective_groups(n)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,8 @@ class Ask(NamedTuple):
     base: int
 
 
-class Compared(TypedDict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
     """What `Contrast` says of two cells in numbers, before p-values are adjusted."""
 
     point: float
@@ -52,7 +54,7 @@ class Compared(TypedDict):
     only_base: int
     p: float
     p_mcnemar: float
-    flip_rate: Rate | None
+    flip_rate: Rate | None = None
 
 
 class _Joined(NamedTuple):

@@ -22,7 +22,6 @@ from sightline.metrics.batches import Ints, Limits, ratio_intervals, sums
 from sightline.metrics.intervals import (
     FEW_GROUPS,
     Floats,
-    Interval,
     cluster_codes,
     cluster_sums,
     ratio_interval,
@@ -158,32 +157,12 @@ def _parts(measure: Measure) -> Floats:
     return np.stack([_ones(part) for part in (measure.counted, measure.of, UNSCORED)])
 
 
-def _made(measure: Measure, shares: Floats, name: str, judge: str, interval: Interval) -> Rate:
-    """The rate over all samples, given what `_parts` finds of each cluster, with `interval` around it."""
-    hits, scored, unscored = map(int, shares.sum(axis=1).tolist())
-    everyone = scored + unscored
-    return Rate(
-        name=name,
-        k=hits,
-        n=scored,
-        point=hits / scored if scored else None,
-        low=interval.low,
-        high=interval.high,
-        method=interval.method,
-        groups=int(np.count_nonzero(shares[1])),
-        lower_bound=hits / everyone if everyone else 0.0,
-        upper_bound=(hits + unscored) / everyone if everyone else 1.0,
-        unscored=unscored,
-        outcomes_counted=_names(measure.counted),
-        outcomes_of=_names(measure.of),
-        judge=judge,
-    )
-
-
 def rate(measure: Measure, counts: Counts, judge: str) -> Rate:
     """The share of a measure over all samples (micro), with its interval clustered by row of `counts`."""
-    shares: Floats = _parts(measure) @ counts.T
-    return _made(measure, shares, measure.name, judge, ratio_interval(shares[0], shares[1]))
+    shares: Floats = counts @ _parts(measure).T
+    low, high, method = ratio_interval(shares[:, 0], shares[:, 1])
+    limits = Limits(np.array([low]), np.array([high]), [method])
+    return _each(measure, measure.name, shares, np.array([0, len(shares)]), [judge], limits)[0]
 
 
 def macro_rate(measure: Measure, counts: Counts, categories: ArrayLike, judge: str) -> Rate:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from sightline.budget import STOPPED
 from sightline.report.results import Results, literal
-
-STOPPED = "stopped by its budget"
-"""How the note of such an artifact begins: `study.conversing.STOPPED`, which loads all that reads studies."""
 
 
 def stopped(results: Results) -> list[str]:

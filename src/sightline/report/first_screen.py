@@ -208,11 +208,10 @@ def _tiles(first: Cell, bare: Sequence[Cell], best: _Defense | None, board: Boar
         ("Utility", "utility", "questions answered right, higher is better"),
     ):
         own, behind = bare, best.cells if best is not None else ()
-        if _asked(own, measure) is None and (other := _elsewhere(first, measure, board)) is not None:
-            told = [cell for cell in board.cells if _beside(cell, first, other)]
-            own = [cell for cell in told if cell.bare]
-            behind = tuple(cell for cell in told if best is not None and cell.defense == best.name)
-            note = f"{note} (of {label(other)})"
+        if _asked(own, measure) is None and (other := _elsewhere(first, measure, board)):
+            own = [cell for cell in other if cell.bare]
+            behind = tuple(cell for cell in other if best is not None and cell.defense == best.name)
+            note = f"{note} (of {label(other[0].condition.benchmark)})"
         tiles.append(
             Tile(
                 name=name,
@@ -225,19 +224,16 @@ def _tiles(first: Cell, bare: Sequence[Cell], best: _Defense | None, board: Boar
     return tuple(tiles)
 
 
-def _beside(cell: Cell, first: Cell, benchmark: str) -> bool:
-    """Whether a cell is of the same target and judge, on another benchmark."""
-    where = cell.condition
-    return (
-        cell.target == first.target and where.judge == first.condition.judge and where.benchmark == benchmark
+def _elsewhere(first: Cell, measure: str, board: Board) -> list[Cell]:
+    """The target's cells by the same judge on the first benchmark that measures this without a defense."""
+    known: dict[str, list[Cell]] = {}
+    for cell in board.cells:
+        if cell.target == first.target and cell.condition.judge == first.condition.judge:
+            known.setdefault(cell.condition.benchmark, []).append(cell)
+    measured = (
+        cells for cells in known.values() if _asked([c for c in cells if c.bare], measure) is not None
     )
-
-
-def _elsewhere(first: Cell, measure: str, board: Board) -> str | None:
-    """The first benchmark on which the target was measured so without a defense."""
-    names = dict.fromkeys(cell.condition.benchmark for cell in board.cells)
-    cells = {name: [c for c in board.cells if c.bare and _beside(c, first, name)] for name in names}
-    return next((name for name in names if _asked(cells[name], measure) is not None), None)
+    return next(measured, [])
 
 
 def _asked(cells: Sequence[Cell], measure: str) -> Rate | None:

@@ -97,7 +97,7 @@ def _panel(panel: Plain) -> _Panel:
     low, high = (0.0, 1.0) if names else map(float, y_axis["scale"]["domain"])
     y = _Scale(low, high, height, True, places, step)
     axis_x, bottom = _x_axis(x_axis, x, height)
-    axis_y, left = _y_axis(y_axis, y, width)
+    axis_y, left = _y_axis(y_axis, y)
     grid = '<g stroke="var(--line)">'
     grid += "".join(f'<path d="M{_n(x.at(v))},0v{_n(height)}"/>' for v in _ticks(x_axis))
     if not names:
@@ -142,9 +142,8 @@ def _x_axis(axis: Plain, scale: _Scale, height: float) -> tuple[str, float]:
     return found, 38.0 if title else 20.0
 
 
-def _y_axis(axis: Plain, scale: _Scale, width: float) -> tuple[str, float]:
+def _y_axis(axis: Plain, scale: _Scale) -> tuple[str, float]:
     """The left axis, and its width."""
-    del width
     if scale.names and not axis["axis"].get("labels", True):
         return "", 0.0
     values = list(scale.names) if scale.names else _ticks(axis)

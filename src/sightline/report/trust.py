@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline import cards, registry, untrusted
+from sightline import registry, untrusted
 from sightline.errors import UsageError
 from sightline.inventory import shared_told
 from sightline.metrics.agreement import JudgeCard, Share, both_read, judge_card
@@ -26,6 +26,7 @@ from sightline.report.defended import unknown_to_attacks
 from sightline.report.languages import foreign_replies
 from sightline.report.loop import stopped_early
 from sightline.report.no_hits import never_above
+from sightline.report.promised import expected_rows, found_rows
 from sightline.report.provenance import errors_of
 from sightline.report.results import Results, entries
 from sightline.report.text import EXPECTATIONS, as_percent, bracket, few, stand_in
@@ -52,41 +53,8 @@ _MEANINGS = {
 }
 
 
-def expected_rows(lock: Mapping[str, Any]) -> dict[tuple[str, str, str, str, str], int]:
-    """Rows that the lock promises, by (benchmark, target, attack, defense, judge id)."""
-    promised = {}
-    for benchmark in entries(lock, "benchmarks"):
-        cases = dict(benchmark.get("cases", {}))
-        for attack in entries(lock, "attacks"):
-            if benchmark["label"] not in attack.get("benchmarks", [benchmark["label"]]):
-                continue  # recorded, in a merged run: of another file
-            plain = role_of(str(attack.get("spec", ""))) is Role.plain
-            met = attack.get("applies_to", attack.get("meets", cards.REQUESTS))  # `meets`: former name
-            each = sum(int(n) for name, n in cases.items() if plain or name in met)
-            only = attack.get("answered_by")
-            for target in entries(lock, "targets"):
-                if only and (only[0] != target["target"] or only[1] not in (None, target["defense"])):
-                    continue
-                for judge in entries(lock, "judges"):
-                    cell = (
-                        benchmark["label"],
-                        target["target"],
-                        attack["label"],
-                        target["defense"],
-                        judge["id"],
-                    )
-                    promised[cell] = each * int(lock.get("epochs", 1))
-    return promised
-
-
 def _missing_rows(lock: Mapping[str, Any], results: Results) -> list[str]:
-    found = {
-        row[:5]: row[5]
-        for row in results.rows(
-            "select benchmark, target, attack, defense, judge, count(*) from results group by all"
-        )
-    }
-    promised = expected_rows(lock)
+    found, promised = found_rows(results), expected_rows(lock)
     short = {cell: n for cell, n in promised.items() if found.get(cell, 0) != n}
     warnings = [
         f"{' | '.join(cell)}: {found.get(cell, 0):,} rows found, {n:,} expected by the lock"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sightline.budget import SpentError
+from sightline.budget import STOPPED, SpentError
 from sightline.cases import Case
 from sightline.contracts import Attack, Craft, converses
 from sightline.errors import ContractError, MethodError, SightlineError, TransientError, UsageError
@@ -26,7 +26,6 @@ from sightline.study.talkers import Talkers
 from sightline.tables import Table
 
 LOG = "craft.calls"
-STOPPED = "stopped by its budget"
 
 
 @dataclass(frozen=True, slots=True)
