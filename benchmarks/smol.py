@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--judge", action="store_true", help="the judge alone, without a model")
     parser.add_argument("--target", default="testbed/smol@aligned")
     parser.add_argument("--attacks", default=",".join((*ATTACKS, "prefill")), help="labels, or none")
-    parser.add_argument("--split", default="heldout", choices=("heldout", "near", "seen", "choose"))
+    parser.add_argument("--split", default="heldout", choices=("heldout", "blind", "near", "seen", "choose"))
     parser.add_argument("--wordings", type=int, default=0, help="of topics, in turn; 0 for all")
     parser.add_argument("--attack-wordings", type=int, default=1, help="of topics, in turn; 0 for all")
     parser.add_argument("--restricted", action="store_true", help="attacks without the twins")

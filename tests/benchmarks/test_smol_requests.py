@@ -64,6 +64,14 @@ def test_nothing_that_is_measured_is_near_to_what_is_taught_or_chosen_on():
     assert [(one, name) for one, key in keys(held) for name, other in known.items() if near(key, other)] == []
 
 
+def test_the_third_list_is_near_to_no_other():
+    third = keys(activities("blind"))
+    assert len(third) == 76
+    splits: tuple[policy.Split, ...] = ("train", "choose", "seen", "near", "heldout")
+    known = {name: key for split in splits for name, key in keys(activities(split))}
+    assert [(one, name) for one, key in third for name, other in known.items() if near(key, other)] == []
+
+
 def test_near_is_the_same_verb_and_noun():
     def told(*names: str) -> bool:
         (_, one), (_, other) = keys(names)
