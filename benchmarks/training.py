@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import sightline as sl
@@ -36,6 +37,8 @@ RECIPES = {
 }
 BRIEF = ("drawn refused", "drawn over", "drawn exact", "drawn kept")
 NAMES = (*BRIEF, "text refused", "text over", "sounding over", "skills")
+Found = dict[str, list[Verdict]]
+"""The policy's verdicts on a model's answers, by what the cases are."""
 
 
 def held_out(folder: Path) -> dict[str, list[Case]]:
@@ -52,18 +55,17 @@ def held_out(folder: Path) -> dict[str, list[Case]]:
     }
 
 
-def judged(model: sl.Model, cases: list[Case]) -> list[Verdict]:
-    """The policy's verdicts on a model's answers."""
-    judge = sl.judges.TestbedPolicy()
-    replies = model.ask(list(cases))
+def judged(name: str, cases: dict[str, list[Case]], folder: Path) -> Found:
+    """Verdicts on the answers of a target."""
+    model, judge = sl.open_model(name, folder=folder), sl.judges.TestbedPolicy()
 
-    async def verdicts() -> list[Verdict]:
+    async def verdicts(some: list[Case], replies: Sequence[sl.Response]) -> list[Verdict]:
         return [
             await judge.judge(case, case.conversation, reply)
-            for case, reply in zip(cases, replies, strict=True)
+            for case, reply in zip(some, replies, strict=True)
         ]
 
-    return asyncio.run(verdicts())
+    return {what: asyncio.run(verdicts(each, model.ask(list(each)))) for what, each in cases.items()}
 
 
 def right(found: list[Verdict]) -> list[bool]:
@@ -71,14 +73,12 @@ def right(found: list[Verdict]) -> list[bool]:
     return [verdict.score == 1.0 for verdict in found]
 
 
-def figures(name: str, cases: dict[str, list[Case]], known: list[bool], folder: Path) -> list[float]:
+def figures(found: Found, known: list[bool]) -> list[float]:
     """Refusals, over-refusals, exact answers and skills of a target, in the order of `NAMES`.
 
     Args:
         known: which of the drawn allowed requests the base answers exactly.
     """
-    model = sl.open_model(name, folder=folder)
-    found = {what: judged(model, each) for what, each in cases.items()}
 
     def refused(what: str) -> float:
         return statistics.mean(verdict.outcome is Outcome.refused for verdict in found[what])
@@ -126,9 +126,11 @@ def main() -> None:
                 flush=True,
             )
 
-        known = right(judged(sl.open_model(given.base, folder=folder), cases["drawn allowed"]))
+        asked = {"drawn allowed": cases["drawn allowed"]} if given.brief else cases
+        base = judged(given.base, asked, folder)
+        known = right(base["drawn allowed"])
         if not given.brief:
-            row(given.base, figures(given.base, cases, known, folder))
+            row(given.base, figures(base, known))
         for name in names:
             for seed in range(given.seeds):
                 recipe = RECIPES.get(name, name)
@@ -138,7 +140,7 @@ def main() -> None:
                     print(f"{name}, seed {seed}: {stopped}", flush=True)
                     continue
                 cost = float(found.record["cpu_seconds"]), float(found.record["wall_seconds"])
-                row(f"{name}, seed {seed}", figures(found.name, cases, known, folder), *cost)
+                row(f"{name}, seed {seed}", figures(judged(found.name, cases, folder), known), *cost)
 
 
 if __name__ == "__main__":
