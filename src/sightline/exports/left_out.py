@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sightline.exports.rates import Rates
+from sightline.gating.unread import named, unread_told, unscored_told
 from sightline.gating.unread import unread as unread_cells
-from sightline.gating.unread import unread_told, unscored_told
-from sightline.report.results import Results, entries, judge_names
+from sightline.report.results import Results, judge_names
 
 
 def unread(
@@ -27,8 +27,7 @@ def unread(
             for each in unread_cells(lock, results, judge)
             if benchmarks is None or each.benchmark in benchmarks
         ]
-    ids = dict.fromkeys([judge, *(str(each["id"]) for each in entries(lock, "judges"))])
-    return unread_told(missing, judge_names(list(ids), lock)[judge])
+    return unread_told(missing, named(judge, lock))
 
 
 def unscored(

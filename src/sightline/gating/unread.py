@@ -10,7 +10,7 @@ from sightline.metrics.cells import PLAIN, SPLITS, CellId, method_of
 from sightline.metrics.summary import CellSummary
 from sightline.report.cells import Role, role_of
 from sightline.report.promised import expected_rows, found_rows, shown_cases
-from sightline.report.results import Results, entries
+from sightline.report.results import Results, entries, judge_names
 from sightline.report.text import few
 
 _OF = {"asr": "refuse", "over_refusal": "comply", "utility": "answer"}
@@ -85,9 +85,16 @@ def place_of(cell: CellId) -> str:
     return f"{attack}{split} on {cell.benchmark}"
 
 
+def named(judge: str, lock: Mapping[str, Any]) -> str:
+    """A short name of a judge id, unlike that of any other judge of the lock."""
+    ids = dict.fromkeys([judge, *(str(each["id"]) for each in entries(lock, "judges"))])
+    return judge_names(list(ids), lock)[judge]
+
+
 def unread(lock: Mapping[str, Any], results: Results, judge: str) -> Iterator[Unread]:
     """Cells that the judge of this id did not read in full, in the order of the lock."""
     found, promised = found_rows(results), expected_rows(lock)
+    answered = {place[:4] for place in found}
     readers: dict[tuple[str, ...], list[str]] = {}
     for place, n in promised.items():
         if found.get(place, 0) >= n:
@@ -109,7 +116,7 @@ def unread(lock: Mapping[str, Any], results: Results, judge: str) -> Iterator[Un
             kinds=frozenset(kind for kind, k in cases.items() if k),
             read=read,
             promised=n,
-            answered=any(place[:4] == there[:4] for there in found),
+            answered=place[:4] in answered,
             others=tuple(dict.fromkeys(readers.get(place[:4], ()))),
         )
 

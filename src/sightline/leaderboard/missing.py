@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import UsageError
-from sightline.gating.unread import Unread, unread, unread_told, unscored_told
+from sightline.gating.unread import Unread, named, unread, unread_told, unscored_told
 from sightline.metrics.summary import CellSummary, Summary
 from sightline.report.cells import Role, role_of
-from sightline.report.results import Results, entries, judge_names
+from sightline.report.results import Results, entries
 
 System = tuple[str, str, str]
 """Benchmark, target and defense."""
@@ -33,7 +33,7 @@ def first_judge(lock: Mapping[str, Any]) -> Mapping[str, Any]:
 def missing(run: Path, lock: Mapping[str, Any], summary: Summary) -> dict[System, list[str]]:
     """Sentences by system; controls, which no row shows, are not told."""
     judge = str(first_judge(lock)["id"])
-    names = judge_names(list(dict.fromkeys(str(each["id"]) for each in entries(lock, "judges"))), lock)
+    name = named(judge, lock)
     controls = {
         each["label"] for each in entries(lock, "attacks") if role_of(str(each.get("spec"))) is Role.control
     }
@@ -46,9 +46,8 @@ def missing(run: Path, lock: Mapping[str, Any], summary: Summary) -> dict[System
     for cell in summary.cells:
         if not cell.is_control:
             cells.setdefault((cell.id.benchmark, cell.id.target, cell.id.defense), []).append(cell)
-    mine = {judge: names[judge]}
+    mine = {judge: name}
     return {
-        system: unread_told(lost.get(system, ()), names[judge])
-        + unscored_told(cells.get(system, ()), mine, MEASURES)
+        system: unread_told(lost.get(system, ()), name) + unscored_told(cells.get(system, ()), mine, MEASURES)
         for system in dict.fromkeys([*lost, *cells])
     }
