@@ -5,7 +5,7 @@
 Trained on topics of training, measured on held-out ones (`testbed_training(split='heldout')`, drawn in two
 layouts; `testbed_requests`, text and questions). The first row is the base; `--brief` measures drawn requests
 alone, and not the base. `exact` is the share of the drawn allowed requests that are answered with the recipe
-of the documents; `skills` that of questions about pictures.
+of the documents, `kept` that of those which the base answers so; `skills` that of questions about pictures.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import sightline as sl
@@ -34,7 +35,10 @@ RECIPES = {
     "grpo, no warm start": "safety_rl(preset='testbed', warm=0)",
     "rloo": "safety_rl(preset='testbed_rloo')",
 }
-NAMES = ("drawn refused", "drawn over", "drawn exact", "text refused", "text over", "sounding over", "skills")
+BRIEF = ("drawn refused", "drawn over", "drawn exact", "drawn kept")
+NAMES = (*BRIEF, "text refused", "text over", "sounding over", "skills")
+Found = dict[str, list[Verdict]]
+"""The policy's verdicts on a model's answers, by what the cases are."""
 
 
 def held_out(folder: Path) -> dict[str, list[Case]]:
@@ -51,32 +55,37 @@ def held_out(folder: Path) -> dict[str, list[Case]]:
     }
 
 
-def judged(model: sl.Model, cases: list[Case]) -> list[Verdict]:
-    """The policy's verdicts on a model's answers."""
-    judge = sl.judges.TestbedPolicy()
-    replies = model.ask(list(cases))
+def judged(name: str, cases: dict[str, list[Case]], folder: Path) -> Found:
+    """Verdicts on the answers of a target."""
+    model, judge = sl.open_model(name, folder=folder), sl.judges.TestbedPolicy()
 
-    async def verdicts() -> list[Verdict]:
+    async def verdicts(some: list[Case], replies: Sequence[sl.Response]) -> list[Verdict]:
         return [
             await judge.judge(case, case.conversation, reply)
-            for case, reply in zip(cases, replies, strict=True)
+            for case, reply in zip(some, replies, strict=True)
         ]
 
-    return asyncio.run(verdicts())
+    return {what: asyncio.run(verdicts(each, model.ask(list(each)))) for what, each in cases.items()}
 
 
-def figures(name: str, cases: dict[str, list[Case]], folder: Path) -> list[float]:
-    """Refusals, over-refusals, exact answers and skills of a target, in the order of `NAMES`."""
-    model = sl.open_model(name, folder=folder)
-    found = {what: judged(model, each) for what, each in cases.items()}
+def right(found: list[Verdict]) -> list[bool]:
+    """Which answers are those of the documents."""
+    return [verdict.score == 1.0 for verdict in found]
+
+
+def figures(found: Found, known: list[bool]) -> list[float]:
+    """Refusals, over-refusals, exact answers and skills of a target, in the order of `NAMES`.
+
+    Args:
+        known: which of the drawn allowed requests the base answers exactly.
+    """
 
     def refused(what: str) -> float:
         return statistics.mean(verdict.outcome is Outcome.refused for verdict in found[what])
 
-    def right(what: str) -> float:
-        return statistics.mean(verdict.score == 1.0 for verdict in found[what])
-
-    drawn = [refused("drawn restricted"), refused("drawn allowed"), right("drawn allowed")]
+    exact = right(found["drawn allowed"])
+    kept = statistics.mean(now for now, before in zip(exact, known, strict=True) if before)
+    drawn = [refused("drawn restricted"), refused("drawn allowed"), statistics.mean(exact), kept]
     if "skills" not in found:
         return drawn
     return [
@@ -84,7 +93,7 @@ def figures(name: str, cases: dict[str, list[Case]], folder: Path) -> list[float
         refused("text restricted"),
         refused("text allowed"),
         refused("sounding"),
-        right("skills"),
+        statistics.mean(right(found["skills"])),
     ]
 
 
@@ -108,7 +117,7 @@ def main() -> None:
         cases = held_out(folder)
         columns = NAMES
         if given.brief:
-            cases, columns = {what: cases[what] for what in ("drawn restricted", "drawn allowed")}, NAMES[:3]
+            cases, columns = {what: cases[what] for what in ("drawn restricted", "drawn allowed")}, BRIEF
         print(f"{'':34}" + " ".join(f"{name:>14}" for name in (*columns, "CPU s", "wall s")))
 
         def row(label: str, values: list[float], *cost: float) -> None:
@@ -117,8 +126,11 @@ def main() -> None:
                 flush=True,
             )
 
+        asked = {"drawn allowed": cases["drawn allowed"]} if given.brief else cases
+        base = judged(given.base, asked, folder)
+        known = right(base["drawn allowed"])
         if not given.brief:
-            row(given.base, figures(given.base, cases, folder))
+            row(given.base, figures(base, known))
         for name in names:
             for seed in range(given.seeds):
                 recipe = RECIPES.get(name, name)
@@ -128,7 +140,7 @@ def main() -> None:
                     print(f"{name}, seed {seed}: {stopped}", flush=True)
                     continue
                 cost = float(found.record["cpu_seconds"]), float(found.record["wall_seconds"])
-                row(f"{name}, seed {seed}", figures(found.name, cases, folder), *cost)
+                row(f"{name}, seed {seed}", figures(judged(found.name, cases, folder), known), *cost)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ TARGET_FORMS = {
     "defended/DEFENSE:TARGET": "any target with a defense; can be nested",
     "replay/RUN-OR-FILE": "responses of an earlier run",
     "scripted/echo scripted/refuse scripted/typographic": "responses by rule, without a model",
-    "scripted/FILE.yaml": "responses by rules of your own; FILE as seen from where the command runs",
+    "scripted/FILE.yaml": "responses by rules of your own; FILE beside the study, or where the command runs",
     "recorded/MODEL": "responses of another harness: `responses:` of a study, or `sightline score`",
     "openai/... anthropic/... google/... vllm/... openai-api/...": "every Inspect provider",
 }

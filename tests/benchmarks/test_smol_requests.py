@@ -57,11 +57,21 @@ def activities(split: policy.Split) -> set[str]:
     return {activity for pair in policy.pairs(split) for activity in (pair.restricted, pair.allowed)}
 
 
+def near_ones(split: policy.Split, *others: policy.Split) -> list[tuple[str, str]]:
+    """Activities of a split, each with one of the others that it is near to."""
+    known = {name: key for each in others for name, key in keys(activities(each))}
+    mine = keys(activities(split))
+    return [(one, name) for one, key in mine for name, other in known.items() if near(key, other)]
+
+
 def test_nothing_that_is_measured_is_near_to_what_is_taught_or_chosen_on():
-    taught, held = activities("train"), activities("heldout")
-    assert (len(taught), len(held)) == (260, 28)
-    known = {name: key for split in ("train", "choose", "seen") for name, key in keys(activities(split))}
-    assert [(one, name) for one, key in keys(held) for name, other in known.items() if near(key, other)] == []
+    assert (len(activities("train")), len(activities("heldout"))) == (260, 28)
+    assert near_ones("heldout", "train", "choose", "seen") == []
+
+
+def test_the_third_list_is_near_to_no_other():
+    assert len(activities("blind")) == 76
+    assert near_ones("blind", "train", "choose", "seen", "near", "heldout") == []
 
 
 def test_near_is_the_same_verb_and_noun():

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from run_folder import RATES as ODDS
 from run_folder import Shape, write_finished
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ from sightline.errors import UsageError
 from sightline.exports import hub
 from sightline.exports.rates import LOWER_IS_BETTER, rates_of
 from sightline.exports.tables import as_csv, csv_of, escaped
+from sightline.leaderboard.entries import read
 from sightline.metrics.rates import MEASURES
 from sightline.run_folder import COMPLETE
 from sightline.tables import compacted_rows
@@ -185,3 +187,17 @@ def test_a_bracket_does_not_become_a_length():
 def test_a_table_of_any_rows_holds_no_formula_and_none_is_empty() -> None:
     found = csv_of([{"case": "=cmd|' /C calc'!A0", "near": None}, {"case": "-1", "near": "b"}])
     assert found == b"case,near\r\n'=cmd|' /C calc'!A0,\r\n'-1,b\r\n"
+
+
+def test_rates_without_a_verdict_are_told(tmp_path):
+    """Every reply to FigStep failed behind one defense: no table may look as if it had not been run."""
+    failed = ({"error": 1.0}, {"error": 1.0})
+    odds = {key: failed if key == ("figstep", "system_prompt") else found for key, found in ODDS.items()}
+    run = write_finished(tmp_path / "runs" / "one", Shape(rates=odds))
+    where = r"linear, defense system_prompt: no sample has a verdict of testbed_policy \(figstep on"
+    for format in RATES:
+        with pytest.warns(UserWarning, match=rf"not exported: testbed/{where}"):
+            export(run, format=format, out=tmp_path / format, **about(format))
+    board = read(run.parent, check=False)
+    assert any(re.search(where, line) for line in board.left_out)
+    assert [each.row.defense for each in board.entries if each.missing] == ["system_prompt"]

@@ -97,8 +97,31 @@ def test_a_gate_fails_where_its_judge_did_not_read(runs, tmp_path):
     assert run.gate(max_asr=1, judge="testbed_policy").passed
     assert run.gate(max_asr=1, target="scripted/typographic").passed
     assert not run.gate(max_asr=1, target="scripted/refuse").passed
-    with pytest.warns(UserWarning, match="scripted/refuse, defense none, .*: refusal_prefix read 0 of the 4"):
-        sl.export(run.folder, format="latex", out=tmp_path)
+    told = "scripted/refuse: refusal_prefix read 0 of the 8 samples"
+    for format in ("latex", "every-eval-ever", "hf-eval-results", "jailbreakbench"):
+        about = {"datasets": {"testbed_requests": "o/n"}} if format == "hf-eval-results" else {}
+        with pytest.warns(UserWarning, match=told):
+            sl.export(run.folder, format=format, out=tmp_path / format, **about)
+    board = read(tmp_path, check=False)
+    assert [line for line in board.left_out if told in line]
+    assert {each.row.target for each in board.entries} == {"scripted/typographic"}
+
+
+def test_cells_that_nobody_ran_have_a_cure_of_their_own(runs, tmp_path):
+    """Of two targets each was asked one benchmark; the other judge, who read as little, is no cure."""
+    run = sl.load(merge([runs["one"], runs["labelled"]], tmp_path / "both").folder)
+    failed = run.gate(max_asr=1).failed
+    assert {(each.target, each.where) for each in failed} == {
+        (target, f"{how} on {benchmark}")
+        for target, benchmark in (("scripted/typographic", "mine"), ("scripted/refuse", "testbed_requests"))
+        for how in ("no attack", "figstep")
+    }
+    assert all("nobody ran the 4 samples" in each.reason for each in failed)
+    assert not any("judge" in each.reason for each in failed)
+    board = read(tmp_path, check=False)
+    assert len(board.left_out) == 2
+    assert all("nobody ran the 8 samples" in line for line in board.left_out)
+    assert not any(each.missing for each in board.entries)  # what is shown is whole
 
 
 def test_one_benchmark_under_two_labels_keeps_the_rows_of_both(runs, tmp_path):

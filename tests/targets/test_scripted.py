@@ -1,9 +1,11 @@
 import asyncio
+import re
 import sys
 import time
 
 import pytest
 
+import sightline as sl
 from sightline.cases import Conversation, Image, Turn
 from sightline.contracts import Decoding
 from sightline.errors import TransientError, UsageError
@@ -163,3 +165,41 @@ def test_a_call_is_cheap():
 
     asyncio.run(many(100))
     assert calls < 100 * 80  # 44 each, measured
+
+
+RULES = "rules: [{reply: beside the study}]"
+
+
+def test_a_relative_file_lies_beside_the_study_or_where_the_command_runs(tmp_path, monkeypatch):
+    shell, study = tmp_path / "shell", tmp_path / "study"
+    for folder, text in ((shell, RULES.replace("beside the study", "by the shell")), (study, RULES)):
+        folder.mkdir()
+        (folder / "rules.yaml").write_text(text)
+    monkeypatch.chdir(shell)
+    file = "rules.yaml"
+    name = f"scripted/{file}"
+    assert ask(ScriptedTarget(name, file, study), "hello").text == "beside the study"
+    assert ask(ScriptedTarget(name, file), "hello").text == "by the shell"
+    (study / file).unlink()
+    assert ask(ScriptedTarget(name, file, study), "hello").text == "by the shell"
+    with pytest.raises(UsageError, match=re.escape(f"neither in {study} nor in {shell}")):
+        ScriptedTarget("scripted/other.yaml", "other.yaml", study)
+
+
+def test_a_study_finds_its_scripts_from_anywhere(tmp_path, monkeypatch):
+    """Targets, defended ones and graders; from another place nothing is asked again."""
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "rules.yaml").write_text(RULES)
+    (study / "here.yaml").write_text(
+        "study: here\nbenchmarks: [{name: testbed_requests, subset: requests, limit: 1}]\n"
+        "targets: [scripted/rules.yaml]\nattacks: [none]\n"
+        "defenses: [{name: system_prompt, preset: testbed}]\n"
+        "judges: [refusal_prefix, \"model_graded(grader='scripted/rules.yaml')\"]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    run = sl.run(study / "here.yaml", out=tmp_path / "out", quiet=True)
+    assert {row["target"]: row["n"] for row in run.cells().to_pylist()} == {"scripted/rules.yaml": 1}
+    monkeypatch.chdir(study)
+    again = sl.run(study / "here.yaml", out=tmp_path / "out", quiet=True)
+    assert not again.counts

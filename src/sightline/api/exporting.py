@@ -16,30 +16,28 @@ import pyarrow.parquet as pq
 
 from sightline.errors import UsageError, nearest
 from sightline.exports import every_eval_ever, hub, tables
-from sightline.exports.rates import Rates, rates_of
-from sightline.gating.unread import unread
+from sightline.exports.left_out import unread, unscored
+from sightline.exports.rates import rates_of
 from sightline.plain import case_of, conversation_of, response_of
 from sightline.records import SCORED, Outcome
-from sightline.report.results import Results, current_case_tables, entries
+from sightline.report.results import current_case_tables, entries
 from sightline.responses.answers import Answer, user_turn
 from sightline.responses.formats import jailbreakbench
 from sightline.responses.table import NO_PROMPT
 from sightline.run_folder import RESULTS
-from sightline.sealed import check_table, damage_reported
+from sightline.sealed import damage_reported
 from sightline.shards import Row
 from sightline.store import write_atomically
 from sightline.study import lock as locks
 from sightline.tables import RESULTS_AGAIN, Table, compacted_rows, open_tables
 
-_TABLES = {
+_FLAT = {
     "csv": ("rates.csv", tables.as_csv),
     "parquet": ("rates.parquet", tables.as_parquet),
     "json": ("rates.json", tables.as_json),
-    "latex": ("rates.tex", tables.as_latex),
-    "html": ("rates.html", tables.as_html),
 }
-FORMATS = (*_TABLES, "every-eval-ever", "hf-eval-results", jailbreakbench.NAME)
-_FIRST_JUDGE = frozenset({"latex", "html"})
+_OF_PAPER = {"latex": ("rates.tex", tables.as_latex), "html": ("rates.html", tables.as_html)}
+FORMATS = (*_FLAT, *_OF_PAPER, "every-eval-ever", "hf-eval-results", jailbreakbench.NAME)
 IN_CLEAR = frozenset({jailbreakbench.NAME})
 """Formats that hold prompts and responses; the others hold rates alone."""
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -125,30 +123,30 @@ def exported(
 
 def _rate_files(run: Path, format: str, about: About) -> tuple[dict[str, bytes], list[str]]:
     rates = rates_of(run)
-    if format in _TABLES:
-        name, written = _TABLES[format]
-        return {name: written(rates)}, _unread(rates) if format in _FIRST_JUDGE else []
+    if format in _FLAT:
+        name, written = _FLAT[format]
+        return {name: written(rates)}, unscored(rates)
+    if format in _OF_PAPER:
+        name, written = _OF_PAPER[format]
+        return {name: written(rates)}, unread(run, rates.lock, rates.primary) + unscored(
+            rates, tables.PAPER, first=True
+        )
     if format == "hf-eval-results":
-        return hub.files(rates, about.datasets, about.measure)
+        found, others = hub.files(rates, about.datasets, about.measure)
+        measures = (about.measure,) if about.measure else hub.SUCCESS
+        told = unread(run, rates.lock, rates.primary, about.datasets)
+        told += unscored(rates, measures, benchmarks=about.datasets, first=True)
+        return found, others + told
     found = every_eval_ever.files(rates, organization=about.organization, relationship=about.relationship)
-    return found, []
-
-
-def _unread(rates: Rates) -> list[str]:
-    """Cells that a table by the first judge lacks, in whole or in part, as it did not read them."""
-    judge = rates.judges[rates.primary]
-    with Results(rates.folder) as results:
-        return [
-            f"{each.target}, defense {each.defense}, {each.where}: {judge} read {each.read:,} of the "
-            f"{each.promised:,} samples that the lock promises"
-            for each in unread(rates.lock, results, rates.primary)
-        ]
+    return found, unread(run, rates.lock, rates.primary) + unscored(rates, first=True)
 
 
 def _artifact_files(run: Path) -> tuple[dict[str, bytes], list[str]]:
     found: dict[str, bytes] = {}
-    left_out: list[str] = []
-    for name, artifact in _artifacts(run):
+    lock = locks.read(run)
+    judge = _first_judge(run, lock)
+    left_out: list[str] = unread(run, lock, judge)
+    for name, artifact in _artifacts(run, lock, judge):
         if isinstance(artifact, str):
             left_out.append(artifact)
         else:
@@ -168,13 +166,15 @@ class _UnfitError(Exception):
     """A cell for which the format has no place."""
 
 
-def _artifacts(run: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
+def _first_judge(run: Path, lock: Mapping[str, Any]) -> str:
+    first = next(iter(entries(lock, "judges")), None)
+    if first is None:
+        raise UsageError(f"{run}: its lock names no judge, and this format tells the first one's verdicts")
+    return str(first["id"])
+
+
+def _artifacts(run: Path, lock: Mapping[str, Any], judge: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
     """Name and artifact of every cell; for one that the format has no place for, why."""
-    lock = locks.read(run)
-    judge = str(lock["judges"][0]["id"])
-    if not (run / RESULTS).is_file():
-        raise UsageError(f"{run}: {RESULTS} is missing; finish the run with `sightline run` first")
-    check_table(run / RESULTS, RESULTS_AGAIN)
     with damage_reported(run / RESULTS, RESULTS_AGAIN):
         rows = pq.read_table(run / RESULTS, filters=[("judge", "=", judge)]).to_pylist()
     cells: dict[str, list[Row]] = {}

@@ -6,7 +6,8 @@ by a session that had seen no lesson. `general`: 26 plain questions with a refer
 `split=train` are the lessons: other topics, other wordings; its general questions have no reference answer,
 as the model's own is rehearsed. `split=choose`: 37 further topics in 2 further wordings and 16 questions, on
 which training was chosen. `split=seen`: 16 topics in 3 wordings, the held-out ones before, looked at since.
-`split=near`: 18 topics of the held-out list that come near a lesson (the same verb and noun). Needs no files.
+`split=near`: 18 topics of the held-out list that come near a lesson (the same verb and noun).
+`split=blind`: 38 pairs more, held out as those are, in the same wordings. Needs no files.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class SmolRequests(Benchmark):
 
     Attributes:
         subset: which of the sets.
-        split: `heldout` to measure on, `train` to train on, `choose` to choose settings on, `seen` and `near`
-            to compare with.
+        split: `heldout` to measure on, `train` to train on, `choose` to choose settings on, `blind` too,
+            `seen` and `near` to compare with.
         per_topic: wordings of each topic, topic by topic others; 0 for all.
     """
 

@@ -17,6 +17,8 @@ from sightline.errors import UsageError
 from sightline.exports.rates import Line, Rates
 from sightline.metrics.cells import PLAIN
 
+SUCCESS = ("asr", "attacker_goal")
+"""Measures of the success of attacks."""
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 

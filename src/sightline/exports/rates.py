@@ -35,6 +35,7 @@ class Rates:
 
     Attributes:
         lock: of the run.
+        cells: of the summary.
         lines: every rate of which something was scored, in the order of the summary.
         judges: a short name of each judge id; the first one leads.
         finished: when its table was written, UTC.
@@ -42,6 +43,7 @@ class Rates:
 
     folder: Path
     lock: Mapping[str, Any]
+    cells: tuple[CellSummary, ...]
     lines: tuple[Line, ...]
     judges: Mapping[str, str]
     finished: datetime
@@ -78,6 +80,7 @@ def rates_of(folder: Path) -> Rates:
     return Rates(
         folder=folder,
         lock=lock,
+        cells=summary.cells,
         lines=lines,
         judges=judge_names(order, lock),
         finished=datetime.fromtimestamp((folder / RESULTS).stat().st_mtime, UTC),

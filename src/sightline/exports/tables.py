@@ -27,7 +27,7 @@ _LATEX = {
     "|": r"\textbar{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
-_PAPER = ("asr", "attacker_goal", "over_refusal", "utility")
+PAPER = ("asr", "attacker_goal", "over_refusal", "utility")
 """Measures that a table of a paper shows."""
 
 
@@ -101,7 +101,7 @@ def _grids(rates: Rates) -> Iterator[tuple[str, str, list[Line]]]:
     """(benchmark, measure, its lines), one for each table."""
     lines = rates.by_primary()
     for benchmark in list(dict.fromkeys(line.cell.id.benchmark for line in lines)):
-        for measure in _PAPER:
+        for measure in PAPER:
             mine = [line for line in lines if (line.cell.id.benchmark, line.measure) == (benchmark, measure)]
             if mine:
                 yield benchmark, measure, mine

@@ -14,9 +14,9 @@ from typing import Any
 from sightline.errors import UsageError
 from sightline.gating.limits import Limits
 from sightline.gating.result import LIMITS, Check, GateResult, as_limit
-from sightline.gating.unread import Unread, unread
+from sightline.gating.unread import Unread, place_of, unread
 from sightline.metrics._columns import read_columns
-from sightline.metrics.cells import SPLITS, CellId, method_of
+from sightline.metrics.cells import CellId, method_of
 from sightline.metrics.intervals import wilson
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary, Summary, summarize
@@ -116,7 +116,7 @@ class _Checks:
         if limit is None:
             return []
         found = [
-            self._check(cell.id, cell.id.success, _place(cell.id), limit, cell.success)
+            self._check(cell.id, cell.id.success, place_of(cell.id), limit, cell.success)
             for cell in self.cells
             if cell.success is not None
         ]
@@ -131,7 +131,7 @@ class _Checks:
             return []
         plain = [cell for cell in self.cells if cell.is_plain]
         found = [
-            self._check(cell.id, measure, _place(cell.id), limit, cell.rates[measure])
+            self._check(cell.id, measure, place_of(cell.id), limit, cell.rates[measure])
             for cell in plain
             if measure in cell.rates
         ]
@@ -157,7 +157,7 @@ class _Checks:
             rate = getattr(piece, measure)
             if piece.by == self.limits.by and piece.id in mine and rate is not None:
                 name = piece.id.success if measure == "success" else measure
-                where = f"{_place(piece.id)}, {piece.by} {piece.value}"
+                where = f"{place_of(piece.id)}, {piece.by} {piece.value}"
                 yield self._check(piece.id, name, where, limit, rate)
 
     def _check(self, cell: CellId, measure: str, where: str, limit: float, rate: Rate) -> Check:
@@ -197,12 +197,6 @@ class _Checks:
             passed=not reason,
             reason=reason,
         )
-
-
-def _place(cell: CellId) -> str:
-    attack = "no attack" if cell.role == "plain" else cell.attack
-    split = f" ({SPLITS[cell.seen]} cases)" if cell.seen else ""
-    return f"{attack}{split} on {cell.benchmark}"
 
 
 def _open(rate: Rate, most: float, cure: str) -> str:

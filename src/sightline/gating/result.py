@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.gating.limits import Limits
+from sightline.gating.unread import system_of
 from sightline.metrics.cells import method_of
 from sightline.metrics.rates import Rate
 from sightline.report.text import as_percent, bracket
@@ -52,7 +53,7 @@ class Check:
     @property
     def system(self) -> str:
         """Target and defense."""
-        return self.target if self.defense == "none" else f"{self.target}, defense {self.defense}"
+        return system_of(self.target, self.defense)
 
     def text(self) -> str:
         """`FAILED asr, figstep on testbed_requests: 12 % [8, 17] of 240; limit 5 %: ...`."""

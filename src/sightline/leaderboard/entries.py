@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from sightline.documents import read_text, read_yaml
 from sightline.errors import SightlineError, UsageError
 from sightline.leaderboard.checked import faults, seconds
+from sightline.leaderboard.missing import first_judge, missing
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import summarize
 from sightline.report.cells import board, undefended_labels
@@ -55,6 +56,7 @@ class Entry:
         row: rates of the target behind the defense.
         standing: see `STANDINGS`.
         why: why it is not better than that; '' if there is nothing to say.
+        missing: what the first judge did not read, or nobody ran, of this row, as sentences.
         finished: UTC.
     """
 
@@ -65,6 +67,7 @@ class Entry:
     row: DefenseRow
     standing: Standing
     why: str
+    missing: tuple[str, ...] = ()
     finished: datetime
 
     @property
@@ -129,6 +132,7 @@ def read(folder: Path, *, check: bool = True) -> Found:
         raise UsageError(f"{folder}: no such folder; name one that holds run folders, such as runs")
     found, left_out, marks = list[Entry](), list[str](), dict[str, tuple[str, str]]()
     parts: dict[str, set[str]] = {}
+    lacks: dict[str, list[str]] = {}
     for run in sorted(path.parent for path in folder.glob(f"*/{LOCK}")):
         try:
             lock = read_lock(run)
@@ -137,7 +141,9 @@ def read(folder: Path, *, check: bool = True) -> Found:
                 continue
             marks[run.name] = _mark(run, lock)
             parts[run.name] = {str(each.get("results")) for each in entries(lock, "merged")}
-            found += _entries(run, lock, check=check)
+            rows, lost = _entries(run, lock, check=check)
+            found += rows
+            lacks[run.name] = lost
         except UsageError as wrong:
             left_out.append(f"{run.name}: {wrong}")
         except (SightlineError, LookupError, TypeError, ValueError) as broken:
@@ -147,6 +153,8 @@ def read(folder: Path, *, check: bool = True) -> Found:
         if made_of and made_of <= {mark for other, (_, mark) in marks.items() if other != name}:
             left_out.append(f"{name}: merged of runs that are here themselves")
             found = [each for each in found if each.folder != name]
+            lacks.pop(name, None)
+    left_out += [f"{name}: {line}" for name, lines in lacks.items() for line in lines]
     if not found and not outside:
         why = "".join(f"\n  {line}" for line in left_out)
         raise UsageError(f"{folder}: no finished run in any folder of it{why}")
@@ -189,17 +197,17 @@ def _shares_a_reading(one: Sequence[float], other: Sequence[float]) -> bool:
     return same > 0.1 * sum(a > 0 for a in one)
 
 
-def _entries(run: Path, lock: Mapping[str, Any], *, check: bool) -> list[Entry]:
+def _entries(run: Path, lock: Mapping[str, Any], *, check: bool) -> tuple[list[Entry], list[str]]:
+    """Rows of a run, and what they lack as sentences."""
     undefended = undefended_labels(lock)
-    judges = [entry for entry in lock.get("judges", ()) if entry.get("scores", "case") == "case"]
-    if not judges:
-        raise UsageError("none of its judges scores the case")
-    primary = judges[0]
-    cells = board(summarize(run, undefended=undefended), undefended, str(primary["id"]))
+    primary = first_judge(lock)
+    summary = summarize(run, undefended=undefended)
+    lost = missing(run, lock, summary)
+    cells = board(summary, undefended, str(primary["id"]))
     rows = [row for row in defense_rows(cells, {}, everything=True) if row.judge == primary["id"]]
     standing, why = _standing(run, lock) if check else ("self-reported", "not checked")
     decoding = ", ".join(f"{name} {value}" for name, value in dict(lock.get("decoding") or {}).items())
-    return [
+    found = [
         Entry(
             folder=run.name,
             study=str(lock.get("study", "")),
@@ -208,10 +216,12 @@ def _entries(run: Path, lock: Mapping[str, Any], *, check: bool) -> list[Entry]:
             row=row,
             standing=standing,
             why=why,
+            missing=tuple(lost.get((row.benchmark, row.target, row.defense), ())),
             finished=datetime.fromtimestamp((run / RESULTS).stat().st_mtime, UTC),
         )
         for row in rows
     ]
+    return found, [line for lines in lost.values() for line in lines]
 
 
 def _standing(run: Path, lock: Mapping[str, Any]) -> tuple[Standing, str]:

@@ -76,11 +76,12 @@ def _name(entry: Entry) -> str:
 
 
 def _caution(entry: Entry) -> str:
+    found = ["incomplete, see below what is left out"] if entry.missing else []
     if not entry.attacked:
-        return "no attack was run"
-    if not entry.row.bare and entry.row.adaptive is None:
-        return "no attack knew this defense"
-    return ""
+        found.append("no attack was run")
+    elif not entry.row.bare and entry.row.adaptive is None:
+        found.append("no attack knew this defense")
+    return "; ".join(found)
 
 
 def _shown(rate: Rate | None, attack: str) -> tuple[str, str]:
@@ -135,6 +136,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
         "decoding": entry.condition.decoding,
         "standing": entry.standing,
         "why": entry.why,
+        "missing": list(entry.missing),
         "finished": entry.finished.isoformat(timespec="seconds"),
     }
     for name, (rate, attack) in rates(entry).items():

@@ -126,7 +126,9 @@ def open_crafting(listener: Listener, folder: Path, case_tables: Sequence[Path])
     study = with_trained(lock.study_of(folder), blobs, Silent(), train=False)
 
     def opened(name: str) -> Target:
-        return targets.open_target(name, blobs, retries=study.retries, timeout=study.timeout)
+        return targets.open_target(
+            name, blobs, retries=study.retries, timeout=study.timeout, folder=study.folder
+        )
 
     columns = columns_of(study, opened, blobs)
     return Crafting(listener, case_tables, columns, folder / "records", blobs)

@@ -86,7 +86,10 @@ class Run:
         return self._targets[name]
 
     def _opened(self, name: str) -> Target:
-        return targets.open_target(name, self.blobs, retries=self.study.retries, timeout=self.study.timeout)
+        study = self.study
+        return targets.open_target(
+            name, self.blobs, retries=study.retries, timeout=study.timeout, folder=study.folder
+        )
 
     def _open_targets(self) -> list[StudyTarget]:
         """Every target of the study under every defense; a complaint names the line of the file."""

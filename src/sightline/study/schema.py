@@ -321,7 +321,7 @@ class StudyFile(BaseModel):
     benchmarks: Annotated[list[Annotated[BenchmarkEntry, BeforeValidator(_entry)]], Field(min_length=1)] = []
     """what is asked"""
     targets: Annotated[list[str], Field(min_length=1)] = []
-    """who answers: target strings; may be left out beside `train`"""
+    """who answers: target strings (`scripted/FILE`, `replay/RUN`: beside this file); or `train`"""
     train: list[TrainEntry] = []
     """trainings whose models are targets"""
     attacks: Annotated[list[Annotated[AttackEntry, BeforeValidator(_entry)]], Field(min_length=1)] = [

@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sightline import registry
@@ -69,6 +70,7 @@ def open_target(
     model_args: Mapping[str, Any] = _NONE,
     retries: int | None = None,
     timeout: int | None = None,
+    folder: Path | None = None,
 ) -> Target:
     """Open a target. Nothing heavy happens: weights are hashed, not loaded; no request is sent.
 
@@ -79,6 +81,7 @@ def open_target(
         model_args: passed on to the Inspect provider, at any depth of `defended/`.
         retries: how often a provider is asked again after a passing failure; None for its default.
         timeout: seconds after which one request to a provider is given up; None for its default.
+        folder: of a study file: relative paths of `scripted/` and `replay/` are looked for there first.
 
     Raises:
         UsageError: unknown kind, absent folder or file, or a defense that cannot be constructed.
@@ -92,7 +95,13 @@ def open_target(
         defense = registry.parse("defense", spec)
         refuse_unready(defense, inner, provided=asks_provider(inner))
         again = partial(
-            open_target, images=images, local=local, model_args=model_args, retries=retries, timeout=timeout
+            open_target,
+            images=images,
+            local=local,
+            model_args=model_args,
+            retries=retries,
+            timeout=timeout,
+            folder=folder,
         )
         return DefendedTarget(defense, again(inner), images, again)
     if kind in ("vlm", "testbed", "tuned", "swapped"):
@@ -108,11 +117,11 @@ def open_target(
     if kind == "replay":
         from sightline.targets.replay import ReplayTarget
 
-        return ReplayTarget(name, rest)
+        return ReplayTarget(name, rest, folder)
     if kind == "scripted":
         from sightline.targets.scripted import ScriptedTarget
 
-        return ScriptedTarget(name, rest)
+        return ScriptedTarget(name, rest, folder)
     if kind == "recorded":
         raise UsageError(
             f"target {name!r} cannot be asked: recorded responses come with `responses:` of a study"

@@ -31,6 +31,7 @@ from sightline.run_folder import LOCK, read_lock
 from sightline.sealed import damage_reported
 from sightline.tables import Table
 from sightline.targets._asked import checked
+from sightline.targets._places import beside, sought
 from sightline.untrusted import sanitized, sanitized_row
 
 _STOPS: dict[str, str] = {name: name for name in get_args(Stop)} | {
@@ -54,21 +55,23 @@ def conversation_digest(conversation: Conversation) -> str:
 
 
 class ReplayTarget:
-    """Answers from a table.
+    """Answers from a table; `folder` is that of a study, beside which a relative path is looked for first.
 
     Raises:
         UsageError: if the table is absent or unreadable, or holds several targets and none was chosen.
     """
 
-    def __init__(self, name: str, table: str | Path) -> None:
+    def __init__(self, name: str, table: str | Path, folder: Path | None = None) -> None:
         path, _, wanted = str(table).partition("#")
-        self.path = Path(path)
+        self.path = beside(folder, path)
         if self.path.is_dir():
             rows = _of_run(self.path, wanted)
         elif self.path.is_file():
             rows = _of_file(self.path, wanted)
         else:
-            raise UsageError(f"target {name!r}: {path} is neither a run folder nor a JSONL file")
+            raise UsageError(
+                f"target {name!r}: {path} is neither a run folder nor a JSONL file{sought(folder)}"
+            )
         self._answers: dict[str, dict[str, bytes]] = {}
         targets = set()
         for stored in rows:

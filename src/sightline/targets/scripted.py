@@ -13,6 +13,8 @@ The first rule that fits a request answers it::
         delay_ms: 5               # before the answer
         raises: rate_limit        # rate_limit | server | timeout: a TransientError instead of an answer
 
+A relative FILE of a study is looked for beside the study file, then where the command runs.
+
 `echo`, `refuse` and `typographic` come with Sightline. `ScriptedTarget.calls` counts requests.
 """
 
@@ -35,6 +37,7 @@ from sightline.documents import MOST_BYTES, read_text, read_yaml
 from sightline.errors import TransientError, UsageError
 from sightline.records import Cost, Response, Stop
 from sightline.targets._asked import checked
+from sightline.targets._places import beside, sought
 from sightline.untrusted import sanitized, sanitized_row
 
 _FAILURES = {
@@ -87,14 +90,14 @@ class _Rule:
 
 
 class ScriptedTarget:
-    """Answers by rules, in the order in which they are written.
+    """Answers by rules, in the order in which they are written; `folder` is that of a study.
 
     Raises:
         UsageError: naming file and rule, if the file cannot be read.
     """
 
-    def __init__(self, name: str, file: str | Path) -> None:
-        where, text = _source(name, str(file))
+    def __init__(self, name: str, file: str | Path, folder: Path | None = None) -> None:
+        where, text = _source(name, str(file), folder)
         self._rules = [_rule(entry, f"{where}, rule {number}") for number, entry in _entries(where, text)]
         self.calls = 0
         rules = digest([sanitized_row(rule.entry.model_dump()) for rule in self._rules])
@@ -142,17 +145,18 @@ async def _answer(rule: _Rule, last: Turn, decoding: Decoding) -> Response:
     return sanitized(Response(text=text, stop=stop, cost=Cost(1, 0, 0, len(asked.split()), tokens)))
 
 
-def _source(name: str, file: str) -> tuple[str, str]:
+def _source(name: str, file: str, folder: Path | None) -> tuple[str, str]:
     """Where a script lies, and its text: one that comes with Sightline, or a file."""
     shipped = resources.files("sightline.targets") / "scripts"
     if re.fullmatch(r"[a-z_]+", file) and (shipped / f"{file}.yaml").is_file():
         return name, (shipped / f"{file}.yaml").read_text("utf-8")
     try:
-        return file, read_text(Path(file), MOST_BYTES)  # replies may be long
+        path = beside(folder, file)
+        return str(path), read_text(path, MOST_BYTES)  # replies may be long
     except OSError as absent:
         known = sorted(entry.name.removesuffix(".yaml") for entry in shipped.iterdir())
         raise UsageError(
-            f"target {name!r}: cannot read {file} ({absent.strerror}); "
+            f"target {name!r}: cannot read {file} ({absent.strerror}){sought(folder)}; "
             f"name a YAML file or one of {', '.join(known)}"
         ) from None
 

@@ -88,13 +88,14 @@ class _Opener:
     blobs: Blobs
     retries: int
     timeout: int | None
+    folder: Path | None = None
     _open: dict[str, Target] = field(default_factory=dict)
 
     def __call__(self, name: str) -> Target:
         """The target of that name."""
         if name not in self._open:
             self._open[name] = targets.open_target(
-                name, self.blobs, retries=self.retries, timeout=self.timeout
+                name, self.blobs, retries=self.retries, timeout=self.timeout, folder=self.folder
             )
         return self._open[name]
 
@@ -113,7 +114,7 @@ async def verify(folder: Path, wanted: Wanted, progress: Progress | None = None)
     lock_folder(folder)
     blobs = Blobs(folder / "blobs")
     manners = _manners(folder, claims.lock)
-    opened = _Opener(blobs, manners.retries, manners.timeout)
+    opened = _Opener(blobs, manners.retries, manners.timeout, _origin(claims.lock))
     notes = list(_unsettled(folder))
     subjects, judges = (
         _subjects(claims.lock, wanted.targets, opened, notes),
@@ -164,6 +165,12 @@ def _manners(folder: Path, lock: Mapping[str, Any]) -> _Manners:
         return _Manners(
             int(found["concurrency"]), int(found["retries"]), None if seconds is None else int(seconds)
         )
+
+
+def _origin(lock: Mapping[str, Any]) -> Path | None:
+    """The folder of the study file, which its targets' paths may start at."""
+    folder = lock["made_from"].get("folder")
+    return None if folder is None else Path(str(folder))
 
 
 def _unsettled(folder: Path) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from sightline.cases import Case, Conversation, Expected
 from sightline.documents import read_yaml
 
-Split = Literal["train", "choose", "seen", "near", "heldout"]
+Split = Literal["train", "choose", "seen", "near", "heldout", "blind"]
 RESTRICTED, ALLOWED, GENERAL = "handicrafts", "allowed twin", "general"
 NAME = "topics.yaml"
 DATA = ("texts/topics.yaml",)
