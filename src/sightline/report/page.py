@@ -90,12 +90,15 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     """A page's template, with autoescape on and every name required."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from sightline.report.compiled import CompiledTemplates
+
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=CompiledTemplates(),
     )
     environment.filters["visible"] = visible
     environment.filters["label"] = label
@@ -128,20 +131,21 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
         UsageError: if the run has no results, or its files are damaged.
     """
     lock = provenance.read_lock(run)
-    with Results(run) as results, _collecting_later():
-        values = spoken.added(contents(run, lock, results, redacted=redacted), results, lock)
-        values["hypothesis"] = verdict(lock, values["board"], results)
     path = out if out is not None else run / (SHARED if redacted else REPORT)
-    write_atomically(path, render(values).encode("utf-8", "replace"))
-    text = brief(
-        values["board"],
-        values["headlines"],
-        values["warnings"],
-        values["asked"],
-        values["trusted"],
-        values["training"],
-        values["hypothesis"],
-    )
+    with _collecting_later():
+        with Results(run) as results:
+            values = spoken.added(contents(run, lock, results, redacted=redacted), results, lock)
+            values["hypothesis"] = verdict(lock, values["board"], results)
+        write_atomically(path, render(values).encode("utf-8", "replace"))
+        text = brief(
+            values["board"],
+            values["headlines"],
+            values["warnings"],
+            values["asked"],
+            values["trusted"],
+            values["training"],
+            values["hypothesis"],
+        )
     write_atomically(run / BRIEF, f"{text}\n".encode("utf-8", "replace"))
     return path
 
