@@ -15,7 +15,7 @@ from markupsafe import Markup
 from sightline import __version__
 from sightline.metrics._columns import read_columns
 from sightline.metrics.cells import method_of
-from sightline.metrics.summary import summarize
+from sightline.metrics.summary import Summary, summarize
 from sightline.report import (
     corrected,
     costs,
@@ -123,7 +123,7 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
     """Write the report of a run folder and return its path.
 
     It is `RUN/report.html`, or `RUN/report.redacted.html`, unless `out` is given; `RUN/report.txt` is its
-    summary as plain text.
+    summary as plain text. `redacted`: texts and pictures of cases are replaced.
 
     Raises:
         UsageError: if the run has no results, or its files are damaged.
@@ -166,16 +166,10 @@ def _collecting_later() -> Iterator[None]:
 def contents(
     run: Path, kept: Mapping[str, Any], results: Results, names: ShownNames, *, redacted: bool = False
 ) -> dict[str, Any]:
-    """Everything that the template prints; `redacted`: texts and pictures of cases are replaced.
-
-    `kept` is the lock as it stands; `results` answer with the `names` of trained targets, as all else here.
-    """
+    """Everything that the template prints; `kept` is the lock as it stands; `redacted`: see `write`."""
     lock = names.lock(kept)
     undefended = undefended_labels(lock)
-    columns = names.columns(read_columns(run / RESULTS))
-    summary = names.ordered(summarize(columns, undefended=undefended, sliced=undefended))
-    found = corrected.trust(run, lock, results, columns, summary)
-    del columns  # of a large run it is most of the memory
+    summary, found = _measured(run, lock, results, names)
     judges = _judges(results, lock, redacted=redacted)
     study = str(dict(lock.get("made_from", {})).get("text", ""))
     shown_lock = provenance.without_settings(kept) if redacted and lock else kept
@@ -247,6 +241,16 @@ def contents(
         "judge_names": named,
         "n_rows": results.rows("select count(*) from results")[0][0],
     }
+
+
+def _measured(
+    run: Path, lock: Mapping[str, Any], results: Results, names: ShownNames
+) -> tuple[Summary, corrected.Trust]:
+    """The summary, and how far it can be trusted; the columns, most of the memory, are freed."""
+    undefended = undefended_labels(lock)
+    columns = names.columns(read_columns(run / RESULTS))
+    summary = names.ordered(summarize(columns, undefended=undefended, sliced=undefended))
+    return summary, corrected.trust(run, lock, results, columns, summary)
 
 
 def _judges(results: Results, lock: Mapping[str, Any], *, redacted: bool) -> list[dict[str, Any]]:
