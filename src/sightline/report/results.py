@@ -47,6 +47,13 @@ _LATER = {
     **dict.fromkeys(("craft_tokens_in", "craft_tokens_out"), "0"),
 }
 """Values of columns that tables of earlier versions lack."""
+_FILLED = ("cell", "sample", "judge", "attack_params", "craft_seed")
+"""Columns without which a row says nothing."""
+_NOT_FILLED = (
+    f"select count(*) filter (where {' or '.join(f'{name} is null' for name in _FILLED)}),"  # noqa: S608
+    " count(response_hash), count(score), count(flags), count(error) from results"
+)
+"""Rows that lack one of them; it names, too, what else queries read and `_LATER` does not add."""
 MOST_SETTINGS = 3
 _SETTINGS_OF = re.compile(r"[,()]\s*")
 _LONG_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b")
@@ -91,6 +98,8 @@ class Results:
                 "create view results as select * replace (lower(hex(sample)) as sample,"
                 " lower(hex(artifact)) as artifact) from raw"
             )
+            if self.rows(_NOT_FILLED)[0][0]:
+                raise ValueError(f"a row lacks one of {', '.join(_FILLED)}")
 
     def __enter__(self) -> Results:
         return self
