@@ -47,6 +47,13 @@ _LATER = {
     **dict.fromkeys(("craft_tokens_in", "craft_tokens_out"), "0"),
 }
 """Values of columns that tables of earlier versions lack."""
+_FILLED = ("cell", "sample", "judge", "attack_params", "craft_seed")
+"""Columns without which a row says nothing."""
+_NOT_FILLED = (
+    f"select count(*) filter (where {' or '.join(f'{name} is null' for name in _FILLED)}),"  # noqa: S608
+    " count(response_hash), count(score), count(flags), count(error) from results"
+)
+"""Rows that lack one of them; it names, too, what else queries read and `_LATER` does not add."""
 MOST_SETTINGS = 3
 _SETTINGS_OF = re.compile(r"[,()]\s*")
 _LONG_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b")
@@ -88,6 +95,8 @@ class Results:
             absent = (f"{value} as {name}" for name, value in later.items() if name not in found.columns)
             found.project(", ".join(["*", *absent])).create_view("stored")
             self._view("select * from stored")
+            if self.rows(_NOT_FILLED)[0][0]:
+                raise ValueError(f"a row lacks one of {', '.join(_FILLED)}")
 
     def _view(self, query: str) -> None:
         self._db.execute(f"create or replace view raw as {query}")
