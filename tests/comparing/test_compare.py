@@ -224,3 +224,13 @@ def test_hostile_names_stay_text(runs, tmp_path):
 def test_the_shape_of_rates_is_what_the_test_says():
     assert set(SAFER) == set(RATES)
     assert RESULTS == "results.parquet"
+
+
+def test_a_table_without_rows_is_an_error_with_the_reason(standard, tmp_path):
+    empty = tmp_path / "empty"
+    shutil.copytree(standard, empty)
+    pq.write_table(pq.read_table(empty / RESULTS).slice(0, 0), empty / RESULTS)
+    lock = lock_digest(read_lock(empty))
+    write_note(empty / COMPLETE, {"results": sha256_file(empty / RESULTS), "lock": lock})
+    with pytest.raises(UsageError, match="no cell in common"):
+        compare(standard, empty)

@@ -16,8 +16,9 @@ from sightline.comparing.merge import merge
 from sightline.errors import UsageError
 from sightline.leaderboard.checked import faults
 from sightline.leaderboard.entries import read
-from sightline.run_folder import COMPLETE, RESULTS, read_lock
-from sightline.study.lock import study_of
+from sightline.run_folder import COMPLETE, LOCK, RESULTS, read_lock
+from sightline.sealed import sealed_text
+from sightline.study.lock import dump, study_of
 
 STUDY = """
 study: {name}
@@ -162,6 +163,66 @@ def test_runs_that_do_not_agree_are_refused(runs, tmp_path):
     with pytest.raises(UsageError, match="decoding differs"):
         merge([runs["one"], runs["longer"]], tmp_path / "both")
     assert not list(tmp_path.iterdir())
+
+
+def a_training(label, digest, *, base="testbed/linear", seed=0, checkpoints=()):
+    return {
+        "label": label,
+        "base": base,
+        "seed": seed,
+        "target": f"tuned/sft@{digest * 12}:{base}",
+        "steps": 40,
+        "checkpoints": [[step, f"tuned/sft@{digest * 12}/step-{step}:{base}"] for step in checkpoints],
+    }
+
+
+def with_trained(run, folder, *trained):
+    """A copy of a run that says what it trained."""
+    shutil.copytree(run, folder)
+    (folder / LOCK).write_text(sealed_text(dump(read_lock(run) | {"trained": list(trained)})))
+    return folder
+
+
+def merged_trainings(runs, folder, *of_runs):
+    copies = [with_trained(runs[name], folder / name, *of_runs[at]) for at, name in enumerate(("one", "two"))]
+    return read_lock(merge(copies, folder / "both").folder).get("trained")
+
+
+SFT = a_training("sft", "a", checkpoints=(20,))
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "both"),
+    [
+        ([SFT], [], [SFT]),
+        ([], [SFT], [SFT]),
+        ([SFT], [SFT], [SFT]),
+        ([SFT], [a_training("dpo", "b")], [SFT, a_training("dpo", "b")]),
+        ([SFT], [SFT, a_training("sft", "c", seed=1)], [SFT, a_training("sft", "c", seed=1)]),
+        (
+            [SFT],
+            [a_training("sft", "a", checkpoints=(10, 20))],
+            [a_training("sft", "a", checkpoints=(10, 20))],
+        ),
+    ],
+)
+def test_what_any_run_trained_is_kept_once(runs, tmp_path, one, two, both):
+    assert merged_trainings(runs, tmp_path, one, two) == both
+
+
+@pytest.mark.parametrize(
+    ("two", "told"),
+    [
+        (a_training("sft", "b"), "tuned/sft@bbbbbbbbbbbb:testbed/linear"),
+        (a_training("sft", "b", base="testbed/queries"), "on testbed/queries"),
+        (a_training("sft", "b", seed=1), "seed 1"),
+    ],
+)
+def test_one_label_for_two_trainings_is_refused_with_both_runs(runs, tmp_path, two, told):
+    with pytest.raises(UsageError, match=r"one and .*two cannot be merged: training sft") as wrong:
+        merged_trainings(runs, tmp_path, [SFT], [two])
+    assert SFT["target"] in str(wrong.value)
+    assert told in str(wrong.value)
 
 
 def test_a_merged_run_is_not_run_again(runs, tmp_path):

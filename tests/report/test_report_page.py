@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from itertools import takewhile
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from run_folder import HOSTILE, NOUNS, SURE, Shape, write_run
 from sightline import report
 from sightline.errors import UsageError
 from sightline.report.text import as_percent, is_unseen
+from sightline.run_folder import COMPLETE, RESULTS
 
 VOID = {"meta", "link", "img", "input", "br", "wbr"}
 
@@ -506,4 +508,31 @@ def test_damaged_lock_is_one_clear_message(tmp_path):
     run = write_run(tmp_path, Shape(prompts=1, utility=6))
     (run / "study.lock.yaml").write_text("a: [")
     with pytest.raises(UsageError, match=r"study\.lock\.yaml: damaged"):
+        report.write(run)
+
+
+def without_column(table, name):
+    return table.drop_columns([name])
+
+
+def with_nulls(table, name):
+    place = table.schema.get_field_index(name)
+    return table.set_column(place, name, pa.nulls(table.num_rows, table.schema.field(place).type))
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "told"),
+    [
+        *((without_column, name, name) for name in ("cell", "response_hash", "score", "flags", "error")),
+        *(
+            (with_nulls, name, "a row lacks one of")
+            for name in ("sample", "judge", "attack_params", "craft_seed")
+        ),
+    ],
+)
+def test_a_foreign_table_without_what_a_report_reads_is_one_clear_message(tmp_path, change, name, told):
+    run = write_run(tmp_path, Shape(prompts=1, utility=6))
+    pq.write_table(change(pq.read_table(run / RESULTS), name), run / RESULTS)
+    (run / COMPLETE).unlink(missing_ok=True)
+    with pytest.raises(UsageError, match=rf"results\.parquet: damaged \(.*{told}"):
         report.write(run)

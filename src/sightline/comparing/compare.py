@@ -103,7 +103,7 @@ def compare(former: Path, later: Path) -> Comparison:
 def _marked(table: pa.Table, number: int) -> pa.Table:
     """Result columns with the number of the run in the judges' ids."""
     judges = [f"{judge}{MARK}{number}" for judge in table.column("judge").to_pylist()]
-    return table.set_column(table.column_names.index("judge"), "judge", pa.array(judges))
+    return table.set_column(table.column_names.index("judge"), "judge", pa.array(judges, pa.string()))
 
 
 def _is_kept(cell: CellId, agreed: Agreement) -> bool:

@@ -145,6 +145,7 @@ def merged_lock(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], name: 
                     f"{_brief(lock.get(part))}; run one again like the other, or use `sightline compare`"
                 )
     sections = {section: _union(found, runs, section) for section in SECTIONS}
+    trained = _trained(found, runs)
     code: dict[str, Any] = {}
     for lock in found:
         code = {**dict(lock.get("code") or {}), **code}
@@ -153,6 +154,7 @@ def merged_lock(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], name: 
         "study": name,
         **_files(found),
         **sections,
+        **({"trained": trained} if trained else {}),
         "code": dict(sorted(code.items())),
         "merged": [
             {
@@ -209,6 +211,41 @@ def _union(found: Sequence[Mapping[str, Any]], runs: Sequence[Path], section: st
                     f"({', '.join(unlike)}); give one of them another label and run it again"
                 )
     return [entry for entry, _ in known.values()]
+
+
+def _trained(found: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> list[dict[str, Any]]:
+    """What the runs trained, each seed of a label on a base once, with the checkpoints of all.
+
+    Two runs that have one label share a training of it, and those that they share are the same.
+    """
+    known: dict[str, dict[tuple[str, str], tuple[dict[str, Any], Path]]] = {}
+    for lock, run in zip(found, runs, strict=True):
+        fresh: dict[str, dict[tuple[str, str], tuple[dict[str, Any], Path]]] = {}
+        for entry in entries(lock, "trained"):
+            place = str(entry["seed"]), str(entry["base"])
+            fresh.setdefault(str(entry["label"]), {})[place] = dict(entry), run
+        for label, mine in fresh.items():
+            former = known.setdefault(label, {})
+            shared = former.keys() & mine.keys()
+            if former and not shared:
+                raise _another(label, next(iter(former.values())), next(iter(mine.values())))
+            for place in shared:
+                if former[place][0]["target"] != mine[place][0]["target"]:
+                    raise _another(label, former[place], mine[place])
+                both = [*former[place][0]["checkpoints"], *mine[place][0]["checkpoints"]]
+                former[place][0]["checkpoints"] = [list(each) for each in sorted({tuple(c) for c in both})]
+            known[label] = former | {place: one for place, one in mine.items() if place not in shared}
+    return [entry for made in known.values() for entry, _ in made.values()]
+
+
+def _another(label: str, *two: tuple[Mapping[str, Any], Path]) -> UsageError:
+    """Two runs trained other things under one label."""
+    (_, one), (_, other) = two
+    told = " and ".join(f"{entry['target']} (seed {entry['seed']}, on {entry['base']})" for entry, _ in two)
+    return UsageError(
+        f"{one} and {other} cannot be merged: training {label} is not the same in both, {told}; give one of "
+        "them another label and run it again"
+    )
 
 
 def _scoped(lock: Mapping[str, Any], section: str) -> Iterator[dict[str, Any]]:

@@ -27,7 +27,7 @@ from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, chec
     role="defense",
     paper="Zhang et al., CVPR 2025",
     source="EchoseChen/SPA-VL-RLHF",
-    presets={"testbed": {"refusal": TESTBED_REFUSAL, "rate": 2e-4, "ratio": 0.75}},
+    presets={"testbed": {"refusal": TESTBED_REFUSAL, "rate": 2.5e-5, "ratio": 0.75}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetyDPO(Recipe):

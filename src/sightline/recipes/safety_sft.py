@@ -30,7 +30,7 @@ from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, chec
     role="defense",
     paper="Zong et al., ICML 2024",
     source="ys-zong/VLGuard",
-    presets={"testbed": {"refusal": TESTBED_REFUSAL, "rate": 2e-4, "ratio": 0.75}},
+    presets={"testbed": {"refusal": TESTBED_REFUSAL, "rate": 2.5e-5, "ratio": 0.75}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetySFT(Recipe):

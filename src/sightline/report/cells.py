@@ -106,7 +106,7 @@ class Board:
     """All cells of a run.
 
     `primary` is the judge that headline, figures and gallery follow; of the errors of those that are
-    `uncalibrated` nothing is known.
+    `uncalibrated` nothing is known. `trained` are trained targets in the order of training.
     """
 
     cells: tuple[Cell, ...]
@@ -114,6 +114,7 @@ class Board:
     contrasts: tuple[Contrast, ...] = ()
     judge_names: Mapping[str, str] = field(default_factory=dict)
     uncalibrated: frozenset[str] = frozenset()
+    trained: tuple[str, ...] = ()
     _between: dict[tuple[object, ...], Contrast] = field(init=False, repr=False, compare=False)
     _strongest: dict[tuple[object, ...], Contrast] = field(init=False, repr=False, compare=False)
 
@@ -126,6 +127,10 @@ class Board:
                 strongest.setdefault((each.kind, each.measure, each.cell), each)
         object.__setattr__(self, "_between", pairs)
         object.__setattr__(self, "_strongest", strongest)
+
+    def place(self, target: str) -> tuple[int, str]:
+        """For sorting: trained targets behind the others, in the order of training."""
+        return self.trained.index(target) + 1 if target in self.trained else 0, target
 
     def judge_name(self, judge: str) -> str:
         """The short name of a judge."""
@@ -193,6 +198,7 @@ def board(
     primary: str,
     judge_names: Mapping[str, str] | None = None,
     uncalibrated: Collection[str] = (),
+    trained: Collection[str] = (),
 ) -> Board:
     """The cells of a run, in the order of its summary."""
     cells = tuple(Cell(summary=cell, bare=cell.id.defense in undefended) for cell in summary.cells)
@@ -202,6 +208,7 @@ def board(
         contrasts=summary.contrasts,
         judge_names=judge_names or {},
         uncalibrated=frozenset(uncalibrated),
+        trained=tuple(trained),
     )
 
 

@@ -148,7 +148,9 @@ def defense_rows(
             key = (where.judge, where.benchmark, where.release, cell.target, cell.defense)
             places.setdefault(key, []).append(cell)
     with_defense = {key[:4] for key, cells in places.items() if not cells[0].bare}
-    ordered = sorted(places.items(), key=lambda each: (each[0][0] != board.primary, each[0][:4]))
+    ordered = sorted(
+        places.items(), key=lambda each: (each[0][0] != board.primary, each[0][:3], board.place(each[0][3]))
+    )
     adapted = _adapted(board.cells)
     return [
         _row(key, cells, adapted.get(key[3], set()), spent.get(key[1:]))

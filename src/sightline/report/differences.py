@@ -142,7 +142,7 @@ def differences(contrasts: Sequence[Contrast], board: Board) -> Differences:
         cell = contrast.cell
         kinds = ("attack", "control", "unaware", "defense")
         kind = 0 if contrast.strongest and contrast.kind == "control" else 1 + kinds.index(contrast.kind)
-        place = cell.judge != board.primary, cell.judge, cell.benchmark, cell.target
+        place = cell.judge != board.primary, cell.judge, cell.benchmark, board.place(cell.target)
         return *place, kind, _MEASURES.index(contrast.measure)
 
     main = [is_main(contrast) for contrast in contrasts]

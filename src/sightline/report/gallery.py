@@ -23,6 +23,7 @@ from sightline.report.cells import Role, role_of
 from sightline.report.figures import OUTCOME_ORDER
 from sightline.report.making import Making, making
 from sightline.report.results import Pick, Results, recorded_cases, recorded_verdicts
+from sightline.report.shown_names import ShownNames
 from sightline.report.text import stand_in
 from sightline.shards import Row
 from sightline.store import Blobs
@@ -246,8 +247,10 @@ def cards(
     lock: Mapping[str, Any],
     judge: str,
     undefended: Collection[str],
+    names: ShownNames | None = None,
 ) -> tuple[list[Card], int]:
-    """The gallery of one judge's results, and how many samples it was chosen from."""
+    """The gallery of one judge's results, and how many samples it was chosen from; see `ShownNames`."""
+    shown = names if names is not None else ShownNames()
     every = results.picks(judge, PER_KIND)
     columns = _shown(results)
     picks = [pick for pick in every if pick.attack in columns]
@@ -295,7 +298,12 @@ def cards(
                 calls=response.calls if response else (),
                 crafting=artifact.calls if artifact else (),
                 problem=sample["error"] or "",
-                making=making(artifact, pick.attack_params, sample["budget"] or "", sample["craft_seed"])
+                making=making(
+                    replace(artifact, crafted_on=shown.within(artifact.crafted_on or "") or None),
+                    pick.attack_params,
+                    sample["budget"] or "",
+                    sample["craft_seed"],
+                )
                 if attacked and artifact is not None
                 else None,
             )

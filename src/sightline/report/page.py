@@ -15,7 +15,7 @@ from markupsafe import Markup
 from sightline import __version__
 from sightline.metrics._columns import read_columns
 from sightline.metrics.cells import method_of
-from sightline.metrics.summary import summarize
+from sightline.metrics.summary import Summary, summarize
 from sightline.report import (
     corrected,
     costs,
@@ -47,6 +47,7 @@ from sightline.report.figures import OUTCOME_ORDER
 from sightline.report.hypothesis import verdict
 from sightline.report.matrix import MOST_MAPS, heatmaps
 from sightline.report.results import Results, judge_names
+from sightline.report.shown_names import ShownNames
 from sightline.report.tables import definitions, tables
 from sightline.report.text import EXPECTATIONS, breakable, label, stand_in, visible
 from sightline.report.training import training_of
@@ -125,17 +126,20 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
     """Write the report of a run folder and return its path.
 
     It is `RUN/report.html`, or `RUN/report.redacted.html`, unless `out` is given; `RUN/report.txt` is its
-    summary as plain text.
+    summary as plain text. `redacted`: texts and pictures of cases are replaced.
 
     Raises:
         UsageError: if the run has no results, or its files are damaged.
     """
     lock = provenance.read_lock(run)
+    names = ShownNames.of(lock)
     path = out if out is not None else run / (SHARED if redacted else REPORT)
     with _collecting_later():
         with Results(run) as results:
-            values = spoken.added(contents(run, lock, results, redacted=redacted), results, lock)
-            values["hypothesis"] = verdict(lock, values["board"], results)
+            names.rename(results)
+            shown = names.lock(lock)
+            values = spoken.added(contents(run, lock, results, names, redacted=redacted), results, shown)
+            values["hypothesis"] = verdict(shown, values["board"], results)
         write_atomically(path, render(values).encode("utf-8", "replace"))
         text = brief(
             values["board"],
@@ -164,31 +168,29 @@ def _collecting_later() -> Iterator[None]:
 
 
 def contents(
-    run: Path, lock: Mapping[str, Any], results: Results, *, redacted: bool = False
+    run: Path, kept: Mapping[str, Any], results: Results, names: ShownNames, *, redacted: bool = False
 ) -> dict[str, Any]:
-    """Everything that the template prints; `redacted`: texts and pictures of cases are replaced."""
+    """Everything that the template prints; `kept` is the lock as it stands; `redacted`: see `write`."""
+    lock = names.lock(kept)
     undefended = undefended_labels(lock)
-    columns = read_columns(run / RESULTS)
-    summary = summarize(columns, undefended=undefended, sliced=undefended)
-    found = corrected.trust(run, lock, results, columns, summary)
-    del columns  # of a large run it is most of the memory
+    summary, found = _measured(run, lock, results, names)
     judges = _judges(results, lock, redacted=redacted)
     study = str(dict(lock.get("made_from", {})).get("text", ""))
-    shown_lock = provenance.without_settings(lock) if redacted and lock else lock
+    shown_lock = provenance.without_settings(kept) if redacted and lock else kept
     primary = judges[0]["id"] if judges else "none"
-    names = judge_names([judge["id"] for judge in judges], lock)
-    cells = board(summary, undefended, primary, names, found.uncalibrated)
+    named = judge_names([judge["id"] for judge in judges], lock)
+    cells = board(summary, undefended, primary, named, found.uncalibrated, names.of_string.values())
     maps = heatmaps(cells, summary.slices)
     tries = int(lock.get("epochs", 1))
     made = curves.optimizations(cells, results.crafting(requests=False), results)
     trusted, result_tables = trust_section.trust_view(found, cells), tables(cells)
-    trained = training_of(lock, cells, results)
+    trained = training_of(lock, cells, results, names)
     added = mechanism.section(cells) | transfer.section(cells) | coverage.section(results, primary)
     parts = {"hazards": maps, "cost": made, "training": trained, "mechanism": added["mechanisms"]}
     parts |= {"transfer": added["transfers"], "coverage": added["covered_hazards"]}
     absent = {name for name, shown in parts.items() if not shown}
     leveled = results.rows("select count(distinct attack) > count(distinct series) from results")[0][0]
-    cards, n_samples = gallery.cards(results, lock, primary, undefended)
+    cards, n_samples = gallery.cards(results, lock, primary, undefended, names)
     targeted = [judge["id"] for judge in judges if judge["scores"] == "attacker_goal"]
     return {
         "title": str(lock.get("study") or run.resolve().name),
@@ -240,9 +242,19 @@ def contents(
         "study_text": stand_in(study, "study file") if redacted else study,
         "redacted": redacted,
         "board": cells,
-        "judge_names": names,
+        "judge_names": named,
         "n_rows": results.rows("select count(*) from results")[0][0],
     }
+
+
+def _measured(
+    run: Path, lock: Mapping[str, Any], results: Results, names: ShownNames
+) -> tuple[Summary, corrected.Trust]:
+    """The summary, and how far it can be trusted; the columns, most of the memory, are freed."""
+    undefended = undefended_labels(lock)
+    columns = names.columns(read_columns(run / RESULTS))
+    summary = names.ordered(summarize(columns, undefended=undefended, sliced=undefended))
+    return summary, corrected.trust(run, lock, results, columns, summary)
 
 
 def _judges(results: Results, lock: Mapping[str, Any], *, redacted: bool) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,13 @@ _LATER = {
     **dict.fromkeys(("craft_tokens_in", "craft_tokens_out"), "0"),
 }
 """Values of columns that tables of earlier versions lack."""
+_FILLED = ("cell", "sample", "judge", "attack_params", "craft_seed")
+"""Columns without which a row says nothing."""
+_NOT_FILLED = (
+    f"select count(*) filter (where {' or '.join(f'{name} is null' for name in _FILLED)}),"  # noqa: S608
+    " count(response_hash), count(score), count(flags), count(error) from results"
+)
+"""Rows that lack one of them; it names, too, what else queries read and `_LATER` does not add."""
 MOST_SETTINGS = 3
 _SETTINGS_OF = re.compile(r"[,()]\s*")
 _LONG_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{8,}\b")
@@ -86,11 +93,32 @@ class Results:
             found = self._db.read_parquet(literal(path))
             later = {**_LATER, "scores": _FORMER_SCORES} if "reads" in found.columns else _LATER
             absent = (f"{value} as {name}" for name, value in later.items() if name not in found.columns)
-            found.project(", ".join(["*", *absent])).create_view("raw")
-            self._db.execute(
-                "create view results as select * replace (lower(hex(sample)) as sample,"
-                " lower(hex(artifact)) as artifact) from raw"
-            )
+            found.project(", ".join(["*", *absent])).create_view("stored")
+            self._view("select * from stored")
+            if self.rows(_NOT_FILLED)[0][0]:
+                raise ValueError(f"a row lacks one of {', '.join(_FILLED)}")
+
+    def _view(self, query: str) -> None:
+        self._db.execute(f"create or replace view raw as {query}")
+        self._db.execute(
+            "create or replace view results as select * replace (lower(hex(sample)) as sample,"
+            " lower(hex(artifact)) as artifact) from raw"
+        )
+
+    def show(self, renamed: Callable[[str], str], columns: Sequence[str]) -> None:
+        """Let all queries find other texts in these columns than are stored there."""
+        self._db.execute("create or replace temp table renamed (former varchar, latter varchar)")
+        for column in columns:
+            texts = self.rows(f"select distinct {column} from stored where {column} is not null")  # noqa: S608
+            changed = [(text, renamed(text)) for (text,) in texts if renamed(text) != text]
+            if changed:
+                self._db.executemany("insert into renamed values (?, ?)", changed)
+        names = "(select distinct former, latter from renamed)"
+        shown = ", ".join(f"coalesce({column}_names.latter, {column}) as {column}" for column in columns)
+        joined = " ".join(
+            f"left join {names} {column}_names on {column} = {column}_names.former" for column in columns
+        )
+        self._view(f"select stored.* replace ({shown}) from stored {joined}")  # noqa: S608  (columns)
 
     def __enter__(self) -> Results:
         return self

@@ -216,10 +216,10 @@ def _line(cell: Cell, board: Board) -> Line:
 
 
 def _place(cell: Cell) -> tuple[object, ...]:
-    """Which band of a table a cell stands in: one target, one role; attacks of one origin and one budget."""
+    """Which band of its target's a cell stands in: one role; attacks of one origin and one budget."""
     origin = {True: 0, False: 1, None: 2}[cell.summary.id.own]
     budget = limits_of(cell.summary.id.budget)
-    return cell.target, cell.role, *((origin, budget) if cell.role is Role.attack else ())
+    return cell.role, *((origin, budget) if cell.role is Role.attack else ())
 
 
 def _band_title(cell: Cell) -> str:
@@ -232,7 +232,11 @@ def _band_title(cell: Cell) -> str:
 
 def table(condition: Condition, board: Board) -> TableView:
     """The table of a condition; rows that do not fit are counted in a note."""
-    chosen = sorted(cells_under(condition, board.cells), key=_place)
+
+    def place(cell: Cell) -> tuple[object, ...]:
+        return board.place(cell.target), *_place(cell)
+
+    chosen = sorted(cells_under(condition, board.cells), key=place)
     bands = [
         Band(
             group[0].target,
@@ -240,7 +244,7 @@ def table(condition: Condition, board: Board) -> TableView:
             group[0].role is Role.control,
             tuple(_line(cell, board) for cell in group),
         )
-        for _, each in groupby(chosen[:MOST_LINES], key=_place)
+        for _, each in groupby(chosen[:MOST_LINES], key=place)
         for group in [list(each)]
     ]
     notes = []

@@ -94,7 +94,7 @@ def injections(board: Board) -> Injections | None:
     rows = [cell for cell in chosen if first[cell.condition.benchmark] == cell.condition.judge]
     if not rows:
         return None
-    rows.sort(key=lambda cell: (cell.condition.benchmark, cell.target, cell.role, not cell.bare))
+    rows.sort(key=lambda cell: (cell.condition.benchmark, board.place(cell.target), cell.role, not cell.bare))
     honest = {_replies(cell.summary.id): cell for cell in reversed(_answers(board))}
     groups = tuple(
         Group(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from sightline.report.cells import Board, Role
 from sightline.report.results import Results, entries
+from sightline.report.shown_names import ShownNames
 from sightline.report.text import amount, as_percent, label
 
 PLAIN_SERIES = "no attack"
@@ -23,6 +24,7 @@ MEASURES = {
     "right": "benign requests answered right",
 }
 MOST_ROWS = 80
+STRINGS = "names of these targets in exports and on the command line"
 NOTES = (
     "Means over the runs of a row, with the lowest and the highest of them. Step 0 is what was trained.",
     "Answered right: complied with, and exact where the judge tells (score 1). Skills: questions answered "
@@ -107,11 +109,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """All steps of all labels, in the order of the study; `conditions` are those with any share."""
+    """All steps of all labels, in the order of the study; `conditions` are those with any share.
+
+    `names` are what targets are called here, with the strings behind them.
+    """
 
     steps: tuple[Step, ...]
     conditions: tuple[Condition, ...]
     categories: tuple[str, ...]
+    names: ShownNames = field(default_factory=ShownNames)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -125,8 +131,13 @@ class Training:
         return tuple(name for name in self.labels if trained.count(name) > 1)
 
 
-def training_of(lock: Mapping[str, Any], board: Board, results: Results) -> Training | None:
-    """What a study's trainings changed; None for a study without any."""
+def training_of(
+    lock: Mapping[str, Any], board: Board, results: Results, names: ShownNames | None = None
+) -> Training | None:
+    """What a study's trainings changed; None for a study without any.
+
+    Targets have the same names in `lock`, `board` and `results`: their strings, or those of `names`.
+    """
     runs = entries(lock, "trained")
     if not runs:
         return None
@@ -143,6 +154,7 @@ def training_of(lock: Mapping[str, Any], board: Board, results: Results) -> Trai
         steps=tuple(steps),
         conditions=tuple(condition for condition in order if condition in found),
         categories=tuple(categories),
+        names=names if names is not None else ShownNames(),
     )
 
 
@@ -325,12 +337,12 @@ def views(found: Training) -> list[View]:
     kept = "skills kept and lost, and what training cost" if found.categories else "what training cost"
     tables.append(_view(kept, heads, rows))
     named = [
-        (label(each.label), f"{each.step:,}", label(target, 200))
+        (label(target, 200), f"{each.step:,}", label(found.names.string(target), 200))
         for each in found.steps
         for target in each.targets
         if each.step
     ]
-    tables.append(_view("names of these targets in the other tables", ("", "step", "target"), named))
+    tables.append(_view(STRINGS, ("", "step", "target"), named))
     return tables
 
 

@@ -137,8 +137,8 @@ def trust_view(found: Trust, board: Board) -> TrustView:
         matrix=tuple(tuple(_beside(pairs.get((one, other))) for other in names[1:]) for one in names[:-1]),
         rankings=tuple(_ranked(each) for each in rankings[:MOST_RANKINGS]),
         rankings_left=max(0, len(rankings) - MOST_RANKINGS),
-        main=tuple(_bands(main, found)),
-        rest=tuple(_bands(sorted(rest, key=lambda c: _ROLES.index(c.cell.role))[:MOST_LINES], found)),
+        main=tuple(_bands(main, found, board)),
+        rest=tuple(_bands(sorted(rest, key=lambda c: _ROLES.index(c.cell.role))[:MOST_LINES], found, board)),
         n_rest=len(rest),
         left=max(0, len(rest) - MOST_LINES),
         odd=found.odd,
@@ -277,11 +277,11 @@ def _ranked(found: Ranking) -> RankLine:
     )
 
 
-def _bands(cells: Sequence[CellTrust], run: Trust) -> Iterator[RateBand]:
-    def place(found: CellTrust) -> tuple[str, ...]:
-        return found.cell.judge, found.measure, found.cell.target, found.cell.benchmark
+def _bands(cells: Sequence[CellTrust], run: Trust, board: Board) -> Iterator[RateBand]:
+    def place(found: CellTrust) -> tuple[str, str, tuple[int, str], str]:
+        return found.cell.judge, found.measure, board.place(found.cell.target), found.cell.benchmark
 
-    for (judge, measure, target, benchmark), members in groupby(sorted(cells, key=place), key=place):
+    for (judge, measure, (_, target), benchmark), members in groupby(sorted(cells, key=place), key=place):
         title = f"{NAMES[measure]} · {target} · {benchmark}"
         yield RateBand(title, judge, tuple(_rate(each, run) for each in members))
 
