@@ -35,6 +35,7 @@ LOOKS: dict[str, Callable[[PilImage.Image, np.random.Generator], PilImage.Image]
     "colors": colored,
     "gray 150 on 200": lambda sheet, _: ImageOps.colorize(sheet.convert("L"), (150,) * 3, (200,) * 3),
     "noise of 16 levels": lambda sheet, rng: noisy(sheet, rng, 16),
+    "noise of 32 levels": lambda sheet, rng: noisy(sheet, rng, 32),
     "noise of 64 levels": lambda sheet, rng: noisy(sheet, rng, 64),
     "JPEG 10": lambda sheet, _: squeezed(sheet, 10),
     "blur of 2 pixels": lambda sheet, _: sheet.filter(ImageFilter.GaussianBlur(2)),
