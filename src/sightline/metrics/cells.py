@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
+from operator import attrgetter
 from typing import Literal
 
 from sightline import cards, registry
@@ -126,6 +127,12 @@ class CellId:
         return (self.benchmark, self.release, self.target, self.defense, self.judge)
 
     @property
+    def condition(self) -> tuple[str, ...]:
+        """Everything but the judge."""
+        found: tuple[str, ...] = _CONDITION(self)
+        return found
+
+    @property
     def place(self) -> tuple[object, ...]:
         """For sorting: judge, benchmark, target; the bare target first, plain requests and controls first."""
         return (
@@ -164,12 +171,15 @@ class CellId:
     @property
     def knew_defense(self) -> bool:
         """Whether an attack was made in asking the defended target, as far as the table says."""
-        return self.role == "attack" and self.oracle == "defended" and self.own is not False
+        return self.oracle == "defended" and self.role == "attack" and self.own is not False
 
     @property
     def adaptive(self) -> bool:
         """Whether the attack was made in talking to the defended target that answers."""
         return self.oracle == "defended" and self.own is True
+
+
+_CONDITION = attrgetter(*(each.name for each in fields(CellId) if each.name != "judge"))
 
 
 def models_of(crafted_on: str) -> tuple[str, ...]:

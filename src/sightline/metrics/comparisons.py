@@ -238,14 +238,14 @@ def judge_cards(columns: Columns, ids: Sequence[CellId], truth: str) -> Iterator
     true = next((judge for judge in judges if judge == truth or judge.partition("(")[0] == truth), None)
     if true is None:
         return
-    known = {replace(cell, judge=""): number for number, cell in enumerate(ids) if cell.judge == true}
+    known = {cell.condition: number for number, cell in enumerate(ids) if cell.judge == true}
     for judge in judges:
         if judge == true:
             continue
         pairs = [
-            (cell.attack, number, known[replace(cell, judge="")])
+            (cell.attack, number, known[cell.condition])
             for number, cell in enumerate(ids)
-            if cell.judge == judge and replace(cell, judge="") in known
+            if cell.judge == judge and cell.condition in known
         ]
         for attack in ("", *dict.fromkeys(attack for attack, _, _ in pairs)) if pairs else ():
             members = [(mine, its) for name, mine, its in pairs if attack in ("", name)]

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
 from typing import NamedTuple
@@ -244,16 +244,16 @@ def side_by_side(
     draws: int = DRAWS,
 ) -> SideBySide:
     """All pairs of `judges` on the answers of a result table that the measure is about."""
-    places: dict[str, dict[CellId, int]] = {judge: {} for judge in judges}
+    places: dict[str, dict[tuple[str, ...], int]] = {judge: {} for judge in judges}
     for number, cell in enumerate(ids):
         if cell.judge in places and cell.scores == "case":
-            places[cell.judge][replace(cell, judge="")] = number
+            places[cell.judge][cell.condition] = number
     agreements, rankings = [], []
     for first, second in combinations(judges, 2):
         both = [
-            (cell, number, places[second][cell])
-            for cell, number in places[first].items()
-            if cell in places[second]
+            (ids[number], number, places[second][condition])
+            for condition, number in places[first].items()
+            if condition in places[second]
         ]
         found = list(_read(columns, both, measure))
         if not found:

@@ -166,7 +166,7 @@ def trust(run: Path, lock: Mapping[str, Any], results: Results, columns: Columns
     standing = standings(judges, lock, cards, said, beside_truth)
     numbers = {cell: number for number, cell in enumerate(ids)}
     exact = {
-        replace(cell.id, judge=""): cell
+        cell.id.condition: cell
         for cell in summary.cells
         if cell.id.scores == "case" and method_of(cell.id.judge) in EXACT
     }
@@ -201,7 +201,7 @@ def _cell(
     columns: Columns,
     found: Labelled | None,
     standing: Standing,
-    exact: Mapping[CellId, CellSummary],
+    exact: Mapping[tuple[str, ...], CellSummary],
 ) -> CellTrust | None:
     """One rate three ways; None if the cell has no case of its kind."""
     raw = cell.rates.get(measure)
@@ -216,7 +216,7 @@ def _cell(
         source = "labels"
     elif standing.kind == "people":
         source = "exact"
-    elif (truth := exact.get(replace(cell.id, judge=""))) is not None and measure in truth.rates:
+    elif (truth := exact.get(cell.id.condition)) is not None and measure in truth.rates:
         source, corrected = "truth", _as_truth(truth.rates[measure], truth.id.judge)
     elif card is not None:
         source, corrected = "card", _by_card(cell, measure, card)
@@ -227,7 +227,7 @@ def _cell(
     if source == "labels" and corrected is not None and corrected.point is not None:
         limits = Bounds(min(limits.low, corrected.low), max(limits.high, corrected.high))
     if source == "truth":
-        known = exact[replace(cell.id, judge="")].rates[measure]
+        known = exact[cell.id.condition].rates[measure]
         limits = Bounds(known.lower_bound, known.upper_bound)
     return CellTrust(
         cell=cell.id,

@@ -87,6 +87,7 @@ class Results:
         self.run = run
         self.path = path
         self._crafted: dict[bool, dict[Made, Crafted]] = {}
+        self._flags: list[tuple[str, str, str, int]] | None = None
         self._db = duckdb.connect(config=_SETTINGS)
         self._db.execute("set enable_progress_bar = false")  # it writes into what a script prints
         with damage_reported(path, RESULTS_AGAIN):
@@ -212,6 +213,8 @@ class Results:
 
         What stands behind a colon in a flag is of one response only, and is left out.
         """
+        if self._flags is not None:
+            return self._flags
         found: list[tuple[str, str, str, int]] = []
         for path in self.compacted("answer"):
             found += self.rows(
@@ -224,6 +227,7 @@ class Results:
                 " group by all order by n desc, flag, target, defense",
                 [literal(path)],
             )
+        self._flags = found
         return found
 
     def reasons(self, said: str) -> list[tuple[str, int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 from markupsafe import Markup
@@ -93,7 +94,7 @@ class Band:
     lines: tuple[Line, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TableView:
     """One table: everything in it shares benchmark, judge and oracle.
 
@@ -109,12 +110,12 @@ class TableView:
     success: str = "ASR"
     targeted: bool = False
 
-    @property
+    @cached_property  # every row asks
     def under_attack(self) -> bool:
         """Whether it has a column for utility under attack."""
         return any(line.robust_utility is not None for band in self.bands for line in band.lines)
 
-    @property
+    @cached_property  # every row asks
     def controlled(self) -> bool:
         """Whether it has a column for differences to the strongest control."""
         return any(line.over is not None for band in self.bands for line in band.lines)
@@ -124,7 +125,7 @@ class TableView:
         """Its number of columns."""
         return self.controlled + (6 if self.targeted else 8 + self.under_attack + self.classifies)
 
-    @property
+    @cached_property  # every row asks
     def classifies(self) -> bool:
         """Whether it has a column for accuracy."""
         return any(line.accuracy is not None for band in self.bands for line in band.lines)
