@@ -166,6 +166,11 @@ def write(folder, *columns, answers=()):
         shown = digest(seed)
         table.append(
             {
+                "cell": "",
+                "craft_seed": 0,
+                "response_hash": None,
+                "score": None,
+                "error": None,
                 "flags": "",
                 "made_on_target": None,
                 **each,
