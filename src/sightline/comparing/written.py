@@ -13,7 +13,7 @@ from sightline.metrics.comparisons import Contrast
 from sightline.report.differences import interval_text, p_text
 from sightline.report.figures import Dot, Plain, intervals
 from sightline.report.page import render as render_page
-from sightline.report.text import MEASURE_NAMES, as_percent, few, label, markdown_cell, points
+from sightline.report.text import MEASURE_NAMES, as_percent, few, label, markdown_cell, plural, points, verb
 from sightline.store import write_atomically
 
 MOST_DRAWN = 60
@@ -43,14 +43,15 @@ def figures(contrast: Contrast) -> str:
     return (
         f"{as_percent(contrast.base_share)} → {as_percent(contrast.cell_share)}, {points(contrast.point)} "
         f"{interval_text(contrast)} points, {f'p {p}' if p.startswith(('<', '0', '1')) else p}, "
-        f"{contrast.pairs:,} pairs{lost}"
+        f"{plural(contrast.pairs, 'pair')}{lost}"
     )
 
 
 def heading(found: Comparison) -> str:
     """One sentence."""
-    clear, pairs = len(found.clear), len(found.contrasts)
-    return f"{found.former} → {found.later}: {clear} of {pairs} rates differ clearly on the samples of both"
+    clear, pairs = len(found.clear), plural(len(found.contrasts), "rate")
+    differ = f"{clear} of {pairs} {verb(clear, 'differ')} clearly"
+    return f"{found.former} → {found.later}: {differ} on the samples of both"
 
 
 def notes(found: Comparison) -> Iterator[tuple[str, str]]:
@@ -74,7 +75,7 @@ def text(found: Comparison, *, everything: bool = False) -> str:
         lines += [f"  {what(each)}: {figures(each)}" for each in shown if place(each) == where]
     left = len(found.contrasts) - len(shown)
     if left:
-        lines += ["", f"{left} rates without a clear difference (--all shows them)"]
+        lines += ["", f"{plural(left, 'rate')} without a clear difference (--all shows them)"]
     return "\n".join(lines)
 
 
@@ -160,5 +161,5 @@ def _drawing(found: Comparison, drawn: Sequence[Contrast]) -> Any:
     ]
     title = "later run minus former run, percentage points"
     x: Plain = {"field": "at", "type": "quantitative", "title": title, "scale": {"domain": [-100, 100]}}
-    what_is_drawn = f"Differences of {len(drawn)} rates with 95 % intervals. {heading(found)}"
+    what_is_drawn = f"Differences of {plural(len(drawn), 'rate')} with 95 % intervals. {heading(found)}"
     return intervals(dots, x, what_is_drawn, zero=True)
