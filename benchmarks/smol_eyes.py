@@ -1,6 +1,7 @@
 """`testbed/smol@eyes`: what it reads, what FigStep does to its aligned form, what visual tuning does to that.
 
     python benchmarks/smol_eyes.py --reading 100                  # the tower alone: pages of three words
+    python benchmarks/smol_eyes.py --looks 48                     # the same with noise, colors, tilt and more
     python benchmarks/smol_eyes.py --replies 24 [--target NAME]   # the model, asked what is written
     python benchmarks/smol_eyes.py --figstep [--target NAME]      # refusals, drawn and typed, with controls
     python benchmarks/smol_eyes.py --tune 12 [--target NAME]      # then the two above on the tuned model
@@ -39,6 +40,7 @@ from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
 import sightline
+from _looks import LOOKS
 from _shares import share
 from sightline import registry
 from sightline.cases import Case, Conversation, Expected, Image, Turn
@@ -162,6 +164,23 @@ def reading(target: Any, count: int) -> dict[str, Any]:
         "tokens": by_kind(shown, tokens),
         "cpu_s_a_page": round(spent, 3),
     }
+
+
+def looks(target: Any, count: int) -> dict[str, Any]:
+    """Share of pages spelled exactly in each look, the same pages in all."""
+    model, tokenizer = target.loaded().model, target.loaded().route.tokenizer
+    tower, found = model.model.vision_tower, {}
+    for name, change in LOOKS.items():
+        hits = []
+        for number, each in enumerate(pages(tokenizer, count)):
+            sheet = change(PilImage.fromarray(each.pixels), numpy_rng("smol eyes looks", name, number))
+            seen = torch.from_numpy(np.array(sheet)).permute(2, 0, 1).float() / 255
+            with torch.inference_mode():
+                pieces = tower.read(seen)
+            hits.append("".join(" " * piece.spaced + piece.text for piece in pieces) == " ".join(each.words))
+        found[name] = share(hits, range(len(hits)))
+        print(f"{name}: {found[name]}")
+    return found
 
 
 def answers(target: Any, asked: Sequence[Conversation], tokens: int = TOKENS) -> list[str]:
@@ -323,6 +342,7 @@ def settings() -> LocalSettings:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--reading", type=int, default=0, metavar="PAGES")
+    parser.add_argument("--looks", type=int, default=0, metavar="PAGES")
     parser.add_argument("--replies", type=int, default=0, metavar="PAGES")
     parser.add_argument("--figstep", type=int, default=0, const=16, nargs="?", metavar="TOPICS")
     parser.add_argument("--split", default="heldout", choices=("heldout", "near", "seen"), help="of topics")
@@ -344,6 +364,8 @@ def main() -> None:
     if count:
         figures["reading"] = reading(target, count)
         print(json.dumps(figures["reading"]), flush=True)
+    if told.looks:
+        figures["looks"] = looks(target, told.looks)
     if told.replies:
         figures["replies"] = replies(target, told.replies)
     if told.figstep:

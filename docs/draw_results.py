@@ -154,7 +154,15 @@ def transfer(path: Path) -> dict[str, Any]:
     """Restricted requests obeyed beside each picture: made on the rows' models, answered by the columns'."""
     rows = [row for row in table(path) if row["expected"] == "refuse"]
     values = [{**row, "share": 100 * int(row["complied"]) / int(row["n"])} for row in rows]
-    order = ["none", "noise_image", "on linear", "on queries", "on two"]
+    order = [
+        "none",
+        "unrelated_image",
+        "noise_image",
+        "on linear",
+        "on queries",
+        "on two",
+        "on cross_attention",
+    ]
     place = {
         "x": {"field": "target", "type": "nominal", "title": "answers", "axis": {"labelAngle": 0}},
         "y": {"field": "picture", "type": "nominal", "title": "picture", "sort": order},
@@ -164,7 +172,7 @@ def transfer(path: Path) -> dict[str, Any]:
     text = {"field": "share", "type": "quantitative", "format": ".0f"}
     return {
         "background": "white",
-        "width": 420,
+        "width": 640,
         "data": {"values": values},
         "layer": [
             {"mark": "rect", "encoding": {**place, "color": color}},
@@ -173,14 +181,42 @@ def transfer(path: Path) -> dict[str, Any]:
     }
 
 
+def frontier(path: Path) -> dict[str, Any]:
+    """Restricted requests obeyed after each step: a point for each seed, a line through their means."""
+    rows = [row for row in table(path) if row["expected"] == "refuse" and row["attack"] == "none"]
+    base = [row for row in rows if row["trained"] == "base"]
+    starts = [{**row, "trained": name} for name in ("sft", "dpo") for row in base]
+    values = [
+        {**row, "step": int(row["step"]), "share": 100 * int(row["complied"]) / int(row["n"])}
+        for row in [*(row for row in rows if row["trained"] != "base"), *starts]
+    ]
+    x = {"field": "step", "type": "quantitative", "title": "steps", "axis": {"values": [0, 20, 40, 60]}}
+    y = {"field": "share", "type": "quantitative", "title": "restricted requests obeyed, %"}
+    color = {"field": "benchmark", "type": "nominal", "title": "requests"}
+    place = {"x": x, "color": color, "shape": color}
+    return {
+        "background": "white",
+        "data": {"values": values},
+        "facet": {"column": {"field": "trained", "type": "nominal", "title": None, "sort": ["sft", "dpo"]}},
+        "spec": {
+            "width": 260,
+            "layer": [
+                {"mark": "line", "encoding": {"x": x, "color": color, "y": {**y, "aggregate": "mean"}}},
+                {"mark": "point", "encoding": {**place, "y": y}},
+            ],
+        },
+    }
+
+
 DRAWN = {
     "data_mix_quick": data_mix,
+    "frontier": frontier,
     "judges_quick": judges,
     "quality_items": items,
     "safety_mix_quick": safety_mix,
     "sensitivity_quick": sensitivity,
     "sensitivity_sampled_quick": sensitivity,
-    "transfer_quick": transfer,
+    "transfer": transfer,
 }
 
 

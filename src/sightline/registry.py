@@ -43,9 +43,9 @@ T = TypeVar("T")
 M = TypeVar("M")
 _UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
 """What `ast` raises for text that is no literal."""
-
-
 _cards: dict[tuple[Kind, str], Card] = {}
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+"""What checks the settings of a method's class; made once, as that takes longer than to use it."""
 
 
 @cache
@@ -253,7 +253,7 @@ def make(kind: Kind, name: str, /, *, preset: str | None = None, **params: Any) 
         if key not in known:
             raise UsageError(nearest(key, known, f"setting of {kind} {name!r}"))
     try:
-        made = TypeAdapter(found.factory).validate_python(settings)
+        made = _adapter(found.factory).validate_python(settings)
     except ValidationError as invalid:
         raise _unfit(found, invalid) from None
     promised(made)
@@ -276,7 +276,7 @@ def checked(method: M) -> M:
     card: Card = method.card  # type: ignore[attr-defined]
     given = settings(method)
     try:
-        fit = TypeAdapter(type(method)).validate_python(given)
+        fit = _adapter(type(method)).validate_python(given)
     except ValidationError as invalid:
         if invalid.errors()[0]["type"] == "missing":  # a value that is no setting
             return method

@@ -213,7 +213,8 @@ def test_the_command_prints_and_writes(runs, tmp_path):
 
 def test_hostile_names_stay_text(runs, tmp_path):
     found = compare(runs / "former", runs / "later")
-    hostile = replace(found.contrasts[0], cell=replace(found.contrasts[0].cell, attack="<script>|x"))
+    first = found.contrasts[0]
+    hostile = first._replace(cell=replace(first.cell, attack="<script>|x"))
     found = replace(found, contrasts=(hostile,))
     written.write_page([found], tmp_path / "page.html")
     assert "<script>" not in (tmp_path / "page.html").read_text("utf-8")

@@ -217,6 +217,27 @@ def test_drawn_words_are_read(text):
     assert "".join(" " * piece.spaced + piece.text for piece in found) == " ".join(text.split())
 
 
+class Counting(torch.nn.Module):
+    """A recognizer that reads nothing and counts the lines it is shown."""
+
+    lines = 0
+
+    def forward(self, line: torch.Tensor) -> torch.Tensor:
+        self.lines += len(line)
+        return scores("____")[None]
+
+
+def test_a_page_full_of_specks_costs_no_more_lines_than_there_are_places():
+    page = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    for row in range(0, SIDE - 6, 6):
+        page[row : row + 4, ::64] = 0
+    tower = recognizer_alone()
+    tower.recognizer = Counting()
+    assert len(lines.find(seen(page))) > 2 * TOKENS
+    assert tower.read(seen(page)) == []
+    assert tower.recognizer.lines == TOKENS
+
+
 def recognizer_alone() -> ReaderTower:
     from sightline.testbed.smol.eyes.tower import ReaderConfig
 

@@ -151,7 +151,7 @@ def _named(contrast: Contrast) -> Contrast:
     cell, base = (
         replace(cell, judge=cell.judge.rpartition(MARK)[0]) for cell in (contrast.cell, contrast.base)
     )
-    return replace(contrast, cell=cell, base=base)
+    return contrast._replace(cell=cell, base=base)
 
 
 def difference_row(contrast: Contrast) -> dict[str, Any]:

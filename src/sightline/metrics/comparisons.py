@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, NamedTuple
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -13,20 +13,18 @@ from sightline.metrics.agreement import BothRead, JudgeCard, judge_card
 from sightline.metrics.cells import CellId, is_control_of, means_of
 from sightline.metrics.intervals import ALPHA, bh, holm, smallest_p
 from sightline.metrics.paired_cells import Ask, Compared, Kind, Pairs
-from sightline.metrics.rates import MEASURES, Measure
+from sightline.metrics.rates import MEASURES, Measure, Rate
 
 _OVER_CONTROLS = frozenset({"asr", "disclosure", "utility", "attacker_goal"})
 _OVER_UNAWARE = frozenset({"asr", "disclosure", "attacker_goal"})
 _ONLY = {"control": _OVER_CONTROLS, "unaware": _OVER_UNAWARE}
 _LOWERED = frozenset({"utility", "accuracy"})
-_NUMBERS = tuple(each.name for each in fields(Compared))
 _Rule = Literal["all", "marked", "strongest"]
 """Which of some contrasts are told: all, all with the strongest marked, the strongest alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contrast(Compared):
-    """A cell minus its base on the same samples.
+class Contrast(NamedTuple):
+    """A cell minus its base on the same samples; from `point` to `flip_rate` as `Compared` says it.
 
     `attack` is an attack or a control against none, `control` an attack against each of its controls in the
     same setting (success, utility), `unaware` an attack that knew the defense against the one that reached
@@ -46,6 +44,21 @@ class Contrast(Compared):
     measure: str
     cell: CellId
     base: CellId
+    point: float
+    low: float
+    high: float
+    method: str
+    cell_share: float
+    base_share: float
+    pairs: int
+    unscored_pairs: int
+    groups: int
+    discordant: int
+    only_cell: int
+    only_base: int
+    p: float
+    p_mcnemar: float
+    flip_rate: Rate | None = None
     p_holm: float = 1.0
     q: float = 1.0
     comparisons: int = 1
@@ -85,13 +98,10 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
             controls.setdefault(ids[number].setting, []).append(number)
     pairs = Pairs(columns, ids)
 
-    def asked_of(kind: Kind, number: int, base: int | None) -> list[Ask]:
+    def asked_of(kind: Kind, number: int, bases: Iterable[int | None]) -> list[Ask]:
         only = _ONLY.get(kind)
-        return [
-            Ask(kind, name, number, base)
-            for name in (pairs.measures(number) if base is not None else ())
-            if base is not None and (only is None or name in only)
-        ]
+        names = [name for name in pairs.measures(number) if only is None or name in only]
+        return [Ask(kind, name, number, base) for base in bases if base is not None for name in names]
 
     asks: list[tuple[_Rule, list[Ask]]] = []
     for number in order:
@@ -99,23 +109,20 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
         if cell.role != "plain":
             # of a defense that learned, plain requests too are training or held-out cases
             own = plain.get((cell.setting, cell.seen))
-            asks.append(
-                ("all", asked_of("attack", number, plain.get((cell.setting, "")) if own is None else own))
-            )
+            base = plain.get((cell.setting, "")) if own is None else own
+            asks.append(("all", asked_of("attack", number, [base])))
         if cell.role == "attack":
-            over_controls = [
-                ask
+            over = [
+                control
                 for control in controls.get(cell.setting, ())
                 if is_control_of(ids[control].attack_params, cell.attack_params)
-                for ask in asked_of("control", number, control)
             ]
-            asks.append(("marked", over_controls))
-        others = [ask for base in unaware.get(number, ()) for ask in asked_of("unaware", number, base)]
-        asks.append(("strongest", others))
+            asks.append(("marked", asked_of("control", number, over)))
+        asks.append(("strongest", asked_of("unaware", number, unaware.get(number, ()))))
         if cell.defense not in undefended:
             own = bare.get(_undefended(cell))
-            everyone = bare.get(_undefended(replace(cell, seen="")))
-            asks.append(("all", asked_of("defense", number, everyone if own is None else own)))
+            base = bare.get(_undefended(replace(cell, seen=""))) if own is None else own
+            asks.append(("all", asked_of("defense", number, [base])))
     made = iter(pairs.compared([ask for _, each in asks for ask in each]))
     found: list[tuple[Ask, Compared, bool]] = []
     for rule, each in asks:
@@ -133,7 +140,7 @@ def contrasts(columns: Columns, ids: Sequence[CellId], undefended: frozenset[str
     ]
     p_values = _adjusted([one.p for _, one, _ in found], families)
     return [
-        _contrast(ids, ask, one, strongest=strongest, **p._asdict())
+        Contrast(ask.kind, ask.measure, ids[ask.number], ids[ask.base], *one, *p, strongest)
         for (ask, one, strongest), p in zip(found, p_values, strict=True)
     ]
 
@@ -174,13 +181,11 @@ def paired(columns: Columns, ids: Sequence[CellId], places: Sequence[tuple[int, 
     pairs = Pairs(columns, ids)
     asks = [Ask("run", name, number, base) for number, base in places for name in pairs.measures(number)]
     made = zip(asks, pairs.compared(asks), strict=True)
-    return [_contrast(ids, ask, found) for ask, found in made if found is not None]
-
-
-def _contrast(ids: Sequence[CellId], ask: Ask, found: Compared, **more: Any) -> Contrast:
-    kind, measure, number, base = ask
-    numbers = {name: getattr(found, name) for name in _NUMBERS}
-    return Contrast(kind=kind, measure=measure, cell=ids[number], base=ids[base], **numbers, **more)
+    return [
+        Contrast(ask.kind, ask.measure, ids[ask.number], ids[ask.base], *found)
+        for ask, found in made
+        if found is not None
+    ]
 
 
 def _strongest(ids: Sequence[CellId], told: Sequence[tuple[Ask, Compared]]) -> set[int]:
@@ -221,7 +226,7 @@ def _adjusted(p_values: Sequence[float], families: Sequence[Hashable]) -> list[_
 def adjusted(contrasts: Sequence[Contrast]) -> list[Contrast]:
     """The contrasts with p-values adjusted within their families."""
     found = _adjusted([each.p for each in contrasts], [each.family for each in contrasts])
-    return [replace(each, **p._asdict()) for each, p in zip(contrasts, found, strict=True)]
+    return [each._replace(**p._asdict()) for each, p in zip(contrasts, found, strict=True)]
 
 
 def judge_cards(columns: Columns, ids: Sequence[CellId], truth: str) -> Iterator[JudgeCard]:

@@ -86,12 +86,15 @@ def render(values: Mapping[str, Any], template: str = "page.html.j2") -> str:
     """A page's template, with autoescape on and every name required."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from sightline.report.compiled import CompiledTemplates
+
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=CompiledTemplates(),
     )
     environment.filters["visible"] = visible
     environment.filters["label"] = label
@@ -125,22 +128,23 @@ def write(run: Path, out: Path | None = None, *, redacted: bool = False) -> Path
     """
     lock = provenance.read_lock(run)
     names = ShownNames.of(lock)
-    with Results(run) as results, _collecting_later():
-        names.rename(results)
-        shown = names.lock(lock)
-        values = spoken.added(contents(run, lock, results, names, redacted=redacted), results, shown)
-        values["hypothesis"] = verdict(shown, values["board"], results)
     path = out if out is not None else run / (SHARED if redacted else REPORT)
-    write_atomically(path, render(values).encode("utf-8", "replace"))
-    text = brief(
-        values["board"],
-        values["headlines"],
-        values["warnings"],
-        values["asked"],
-        values["trusted"],
-        values["training"],
-        values["hypothesis"],
-    )
+    with _collecting_later():
+        with Results(run) as results:
+            names.rename(results)
+            shown = names.lock(lock)
+            values = spoken.added(contents(run, lock, results, names, redacted=redacted), results, shown)
+            values["hypothesis"] = verdict(shown, values["board"], results)
+        write_atomically(path, render(values).encode("utf-8", "replace"))
+        text = brief(
+            values["board"],
+            values["headlines"],
+            values["warnings"],
+            values["asked"],
+            values["trusted"],
+            values["training"],
+            values["hypothesis"],
+        )
     write_atomically(run / BRIEF, f"{text}\n".encode("utf-8", "replace"))
     return path
 
