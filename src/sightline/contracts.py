@@ -18,7 +18,7 @@ from sightline.craft import Images as Images
 from sightline.craft import Surrogate as Surrogate
 from sightline.defending import Defending as Defending
 from sightline.errors import ContractError
-from sightline.records import Draft, Pixels, Response, Verdict
+from sightline.records import Cost, Draft, Pixels, Response, Verdict
 from sightline.rows import Row
 
 MOST_TOKENS = 512
@@ -208,6 +208,15 @@ class ConversingAttack(AttackCall, Protocol):
 def converses(attack: Any) -> TypeGuard[ConversingAttack]:
     """Whether an attack asks models while it crafts, so that it is run by `converse`."""
     return hasattr(attack, "converse")
+
+
+@runtime_checkable
+class KnowsFirstStep(Protocol):
+    """An attack on gradients whose settings say what its first step takes at least, checks included."""
+
+    def first_step(self, models: int) -> Cost:
+        """Passes through so many models together; none for a control that takes no step."""
+        ...
 
 
 TARGET = "target"

@@ -234,3 +234,29 @@ def test_a_table_without_rows_is_an_error_with_the_reason(standard, tmp_path):
     write_note(empty / COMPLETE, {"results": sha256_file(empty / RESULTS), "lock": lock})
     with pytest.raises(UsageError, match="no cell in common"):
         compare(standard, empty)
+
+
+def test_trained_targets_are_named_by_label_where_a_comparison_is_read(tmp_path):
+    name = "tuned/sft@aaaaaaaaaaaa:testbed/linear"
+    entry = {
+        "label": "safer",
+        "base": "testbed/linear",
+        "seed": 0,
+        "target": name,
+        "steps": 9,
+        "checkpoints": [],
+    }
+    shape = Shape(targets=("testbed/linear", name), prompts=1, utility=1)
+    for each in ("former", "later"):
+        write_finished(tmp_path / each, shape)
+    edited(tmp_path / "later", lambda lock: lock.update(trained=[entry]))
+    found = compare(tmp_path / "former", tmp_path / "later")
+    told = written.text(found, everything=True)
+    assert f"target: safer: {name}" in told
+    assert "ASR, figstep, defense none, target safer: " in told
+    assert told.count(name) == 1
+    assert "| ASR, figstep, defense none, target safer |" in written.markdown([found])
+    assert {row["target"] for row in written.plain(found)["differences"]} == {"testbed/linear", name}
+    edited(tmp_path / "former", lambda lock: lock.update(trained=[{**entry, "target": f"{name}@seed2"}]))
+    other = compare(tmp_path / "former", tmp_path / "later")
+    assert "target safer" not in written.text(other, everything=True)  # another model has that label there

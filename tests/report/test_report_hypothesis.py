@@ -22,6 +22,15 @@ judges: [testbed_policy]
 hypothesis: {primary: asr, contrast: [figstep, text_only], expect: greater, mde: 0.25}
 """
 LOCK = {"targets": [{"target": "m", "defense": "none"}]}
+NOT_ASKED = {
+    "cell": "c",
+    "craft_seed": 0,
+    "response_hash": bytes(16),
+    "score": None,
+    "flags": None,
+    "error": None,
+}
+"""Columns that a report reads of every table, and these queries of none."""
 
 
 def test_the_smallest_difference_that_24_groups_can_show() -> None:
@@ -87,7 +96,10 @@ def rows(attack, obeyed, target="m", defense="none"):
 
 def said(folder, *columns, lock=None, **claim):
     made = [each for column in columns for each in column]
-    table = [{**each, "sample": n.to_bytes(16, "big"), "artifact": bytes(16)} for n, each in enumerate(made)]
+    table = [
+        {**each, "sample": n.to_bytes(16, "big"), "artifact": bytes(16), **NOT_ASKED}
+        for n, each in enumerate(made)
+    ]
     pq.write_table(pa.Table.from_pylist(table), folder / "results.parquet")
     stated = {
         "primary": "asr",
@@ -132,7 +144,9 @@ def test_two_defenses_are_compared_under_the_attack_that_is_named(tmp_path):
 
 def test_a_study_without_a_hypothesis_says_nothing(tmp_path):
     pq.write_table(
-        pa.Table.from_pylist([{**rows("none", 1)[0], "sample": bytes(16), "artifact": bytes(16)}]),
+        pa.Table.from_pylist(
+            [{**rows("none", 1)[0], "sample": bytes(16), "artifact": bytes(16), **NOT_ASKED}]
+        ),
         tmp_path / "results.parquet",
     )
     with Results(tmp_path) as results:

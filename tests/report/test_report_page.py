@@ -479,7 +479,7 @@ def test_warnings_come_from_the_records(tmp_path):
         "figstep: no typed control (figstep_typed with its settings was",
         "defense self_moderation: a moderation turn was unparsable and was ignored (",
         "row 7: an odd <picture>",
-        "the study was changed 1 time(s) in this folder",
+        "the study was changed 1 time in this folder",
     ):
         assert part in warnings
 

@@ -18,6 +18,8 @@ from sightline.report.training_figures import curves, doses, frontier
 
 BASE = "testbed/linear"
 DRAWN = Condition("drawn", "no attack")
+NOT_ASKED = {"cell": "c", "craft_seed": 0, "response_hash": bytes(16), "flags": None, "error": None}
+"""Columns that a report reads of every table, and these queries of none."""
 
 
 def names(seed):
@@ -81,7 +83,7 @@ def measured():
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     table = [
-        {**each, "sample": number.to_bytes(16, "big"), "artifact": bytes(16)}
+        {**each, "sample": number.to_bytes(16, "big"), "artifact": bytes(16), **NOT_ASKED}
         for number, each in enumerate(measured())
     ]
     pq.write_table(pa.Table.from_pylist(table), folder / "results.parquet")

@@ -30,6 +30,7 @@ from sightline.records import Artifact, Call, Cost, Pixels
 from sightline.study.artifact_builder import ArtifactBuilder, failed, length
 from sightline.study.config import NamedAttack
 from sightline.study.grid import Column, chunks
+from sightline.study.limits import useless
 from sightline.study.progress import Progress, Silent
 from sightline.study.schema import BudgetEntry
 from sightline.study.surrogates import adapts
@@ -109,11 +110,15 @@ def attack(
     """The `Result` of an attack on one prompt, or a list of them for a list; see `Attack.__call__`."""
     several = isinstance(prompts, list)
     models = [] if model is None else list(model) if isinstance(model, list | tuple) else [model]
+    chosen = registry.checked(method if target is None else aimed(method, target))
+    limits = budget_of(budget)
+    if (wrong := useless(chosen, limits, max(1, len(models)))) is not None:
+        raise UsageError(f"budget, {wrong.limit!r}: {wrong.told}")
     crafting = _Crafting(
-        registry.checked(method if target is None else aimed(method, target)),
+        chosen,
         [opened(each) for each in models],
         {} if roles is None else roles,
-        budget_of(budget),
+        limits,
         seed,
         folder,
     )

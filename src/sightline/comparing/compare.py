@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sightline.errors import UsageError
 from sightline.metrics._columns import CELL, read_columns
 from sightline.metrics.cells import CellId
 from sightline.metrics.comparisons import Contrast, adjusted, paired
+from sightline.report.shown_names import ShownNames
 from sightline.report.text import few
 from sightline.run_folder import finished_lock
 
@@ -36,6 +37,7 @@ class Comparison:
         agreement: what the locks say.
         left_out: all that is not compared, as sentences.
         contrasts: `cell` is of the later run, `base` of the former; p-values are adjusted.
+        shown: what trained targets are called where this is read, and not where it is kept.
     """
 
     former: Path
@@ -45,6 +47,7 @@ class Comparison:
     agreement: Agreement
     left_out: tuple[str, ...]
     contrasts: tuple[Contrast, ...]
+    shown: ShownNames = field(default_factory=ShownNames)
 
     @property
     def clear(self) -> tuple[Contrast, ...]:
@@ -97,6 +100,7 @@ def compare(former: Path, later: Path) -> Comparison:
         agreement=agreed,
         left_out=tuple(left_out),
         contrasts=tuple(found),
+        shown=ShownNames.together(locks),
     )
 
 

@@ -13,18 +13,19 @@ from sightline.metrics.comparisons import Contrast
 from sightline.report.differences import interval_text, p_text
 from sightline.report.figures import Dot, Plain, intervals
 from sightline.report.page import render as render_page
-from sightline.report.text import MEASURE_NAMES, as_percent, few, label, markdown_cell, points
+from sightline.report.shown_names import ShownNames
+from sightline.report.text import MEASURE_NAMES, as_percent, few, label, markdown_cell, plural, points, verb
 from sightline.store import write_atomically
 
 MOST_DRAWN = 60
 
 
-def what(contrast: Contrast, leave_out: frozenset[str] = frozenset()) -> str:
+def what(contrast: Contrast, shown: ShownNames, leave_out: frozenset[str] = frozenset()) -> str:
     """`ASR, figstep, defense none, target testbed/linear`: a cell, and what it is compared with."""
     cell, base = contrast.cell, contrast.base
     named = [MEASURE_NAMES.get(contrast.measure, contrast.measure.replace("_", "-")), cell.shown]
     for name in (each for each in ("defense", "target") if each not in leave_out):
-        one, other = getattr(base, name), getattr(cell, name)
+        one, other = (shown.within(getattr(each, name)) for each in (base, cell))
         named.append(f"{name} {other}" if one == other else f"{name} {one} → {other}")
     return ", ".join(named)
 
@@ -43,26 +44,37 @@ def figures(contrast: Contrast) -> str:
     return (
         f"{as_percent(contrast.base_share)} → {as_percent(contrast.cell_share)}, {points(contrast.point)} "
         f"{interval_text(contrast)} points, {f'p {p}' if p.startswith(('<', '0', '1')) else p}, "
-        f"{contrast.pairs:,} pairs{lost}"
+        f"{plural(contrast.pairs, 'pair')}{lost}"
     )
 
 
 def heading(found: Comparison) -> str:
     """One sentence."""
-    clear, pairs = len(found.clear), len(found.contrasts)
-    return f"{found.former} → {found.later}: {clear} of {pairs} rates differ clearly on the samples of both"
+    clear, pairs = len(found.clear), plural(len(found.contrasts), "rate")
+    differ = f"{clear} of {pairs} {verb(clear, 'differ')} clearly"
+    return f"{found.former} → {found.later}: {differ} on the samples of both"
 
 
 def notes(found: Comparison) -> Iterator[tuple[str, str]]:
     """(kind, sentence) of what is compared, what to be careful about, and what was left out."""
+    for name, string in _strings(found):
+        yield "target", f"{name}: {string}"
     for line in found.matched:
-        yield "compared", line
+        yield "compared", found.shown.within(line)
     for line in found.agreement.changed:
         yield "changed", line
     for line in found.agreement.cautions:
         yield "caution", line
     for line in found.left_out:
-        yield "left out", line
+        yield "left out", found.shown.within(line)
+
+
+def _strings(found: Comparison) -> Iterator[tuple[str, str]]:
+    """The names of trained targets that are compared, with their strings."""
+    met = {cell.target for each in found.contrasts for cell in (each.cell, each.base)}
+    for string, name in found.shown.of_string.items():
+        if string in met and name != string:
+            yield name, string
 
 
 def text(found: Comparison, *, everything: bool = False) -> str:
@@ -71,10 +83,10 @@ def text(found: Comparison, *, everything: bool = False) -> str:
     shown = _sorted(found) if everything else found.clear
     for where in dict.fromkeys(map(place, shown)):
         lines += ["", where]
-        lines += [f"  {what(each)}: {figures(each)}" for each in shown if place(each) == where]
+        lines += [f"  {what(each, found.shown)}: {figures(each)}" for each in shown if place(each) == where]
     left = len(found.contrasts) - len(shown)
     if left:
-        lines += ["", f"{left} rates without a clear difference (--all shows them)"]
+        lines += ["", f"{plural(left, 'rate')} without a clear difference (--all shows them)"]
     return "\n".join(lines)
 
 
@@ -86,7 +98,7 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
         lines += [f"- {kind}: {markdown_cell(line)}" for kind, line in notes(found)]
         lines += ["", "| rate | where | former → later, difference [95 %] | clear |", "|---|---|---|---|"]
         for each in _sorted(found):
-            cells = (what(each), place(each), figures(each), "yes" if each.is_clear else "")
+            cells = (what(each, found.shown), place(each), figures(each), "yes" if each.is_clear else "")
             lines.append(f"| {' | '.join(map(markdown_cell, cells))} |")
         lines.append("")
     return "\n".join(lines)
@@ -118,7 +130,9 @@ def write_page(comparisons: Sequence[Comparison], path: Path) -> None:
                 "notes": list(notes(found)),
                 "figure": _drawing(found, drawn[:MOST_DRAWN]),
                 "undrawn": max(0, len(drawn) - MOST_DRAWN),
-                "lines": [(what(each), place(each), *_numbers(each), each.is_clear) for each in ordered],
+                "lines": [
+                    (what(each, found.shown), place(each), *_numbers(each), each.is_clear) for each in ordered
+                ],
             }
         )
     names = few([found.later.name for found in comparisons])
@@ -153,12 +167,12 @@ def _drawing(found: Comparison, drawn: Sequence[Contrast]) -> Any:
         for name in ("defense", "target")
         if len({(getattr(each.base, name), getattr(each.cell, name)) for each in drawn}) == 1
     )
-    told = [what(each, alike) + (f", {place(each)}" if several else "") for each in drawn]
+    told = [what(each, found.shown, alike) + (f", {place(each)}" if several else "") for each in drawn]
     dots = [
         Dot(label(f"{number}. {name}", 56), 100 * each.point, 100 * each.low, 100 * each.high)
         for number, (name, each) in enumerate(zip(told, drawn, strict=True), 1)
     ]
     title = "later run minus former run, percentage points"
     x: Plain = {"field": "at", "type": "quantitative", "title": title, "scale": {"domain": [-100, 100]}}
-    what_is_drawn = f"Differences of {len(drawn)} rates with 95 % intervals. {heading(found)}"
+    what_is_drawn = f"Differences of {plural(len(drawn), 'rate')} with 95 % intervals. {heading(found)}"
     return intervals(dots, x, what_is_drawn, zero=True)

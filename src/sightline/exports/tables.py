@@ -15,7 +15,7 @@ from sightline.characters import printable
 from sightline.exports.rates import Line, Rates, row
 from sightline.metrics.rates import Rate
 from sightline.report.page import render as render_page
-from sightline.report.text import MEASURE_NAMES, as_percent, bracket
+from sightline.report.text import MEASURE_NAMES, as_percent, bracket, plural, verb
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _LATEX = {
@@ -148,7 +148,11 @@ def _latex(rates: Rates, benchmark: str, measure: str, lines: Sequence[Line]) ->
     sizes = sorted({line.rate.n for line in lines})
     n = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     unscored = sum(line.rate.unscored for line in lines)
-    lost = f"; {unscored} samples without a verdict are left out" if unscored else ""
+    lost = (
+        f"; {plural(unscored, 'sample')} without a verdict {verb(unscored, 'are')} left out"
+        if unscored
+        else ""
+    )
     caption = (
         f"{_measure(measure)} (%) on {benchmark} by judge {rates.judges[rates.primary]}, with 95 % intervals "
         f"clustered by behavior; n = {n} in each cell{lost}."

@@ -13,7 +13,7 @@ from sightline.report.cells import Board, Cell, Condition, Role, cells_under, co
 from sightline.report.headline import Headline
 from sightline.report.judge_rows import judge_rows
 from sightline.report.tables import shown
-from sightline.report.text import label, oracle_text
+from sightline.report.text import label, oracle_text, plural
 from sightline.report.training import Training
 from sightline.report.training import text_rows as training_rows
 from sightline.report.trust_section import TrustView
@@ -100,7 +100,7 @@ def _table(condition: Condition, board: Board) -> Iterator[str]:
         heads = ["", *(label(name, LONGEST) for name in some), "n"]
         yield from aligned([heads, *rows[:MOST_ROWS]])
         if len(rows) > MOST_ROWS:
-            yield f"  and {len(rows) - MOST_ROWS:,} more rows in report.html"
+            yield f"  and {plural(len(rows) - MOST_ROWS, 'more row')} in report.html"
 
 
 def _rows(cells: Sequence[Cell], targets: Sequence[str]) -> Iterator[list[str]]:

@@ -6,6 +6,7 @@ from collections import Counter
 
 from sightline.budget import STOPPED
 from sightline.report.results import Results, literal
+from sightline.report.text import plural, verb
 
 
 def stopped(results: Results) -> list[str]:
@@ -21,9 +22,11 @@ def stopped(results: Results) -> list[str]:
         if not ended or (levels[series] > 1 and not unasked):
             continue
         early = f", {unasked:,} of them before the target was asked" if unasked else ""
+        counts = "it counts as an attempt" if ended == 1 else "they count as attempts"
         told.append(
-            f"{attack}: {ended:,} of {artifacts:,} artifacts were stopped by their budget{early}; they count "
-            "as attempts: raise the budget, or read the rate as that of an attack cut short"
+            f"{attack}: {ended:,} of {plural(artifacts, 'artifact')} {verb(ended, 'were')} stopped by "
+            f"{'its' if ended == 1 else 'their'} budget{early}; {counts}: raise the budget, or read the rate "
+            "as that of an attack cut short"
         )
     return told
 

@@ -37,6 +37,7 @@ from sightline.report.standing import (
     standings,
     strangers,
 )
+from sightline.report.text import plural, verb
 
 MEASURED = ("asr", "over_refusal")
 MOST_JUDGES = 8
@@ -267,7 +268,7 @@ def _by_people(
     half = int((truth[kept] == 0.5).sum())
     notes = [made.note] if made.note else []
     if half:
-        notes.append(f"{half} labels without a decision count as half")
+        notes.append(f"{plural(half, 'label')} without a decision {verb(half, 'count')} as half")
     if (lost & ~kept).any() and not by_people:
         notes.append("no unscored row was labelled: they are in the bounds alone")
     return replace(made, note="; ".join(notes)), int((kept & known).sum())

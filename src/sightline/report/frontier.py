@@ -13,7 +13,7 @@ from sightline.report.figures import Spot, scatter, series_key
 from sightline.report.matrix import MOST_PLOTS, MOST_SPOTS, Plot
 from sightline.report.panels import panels_svg
 from sightline.report.results import Results
-from sightline.report.text import label
+from sightline.report.text import label, plural
 
 UNAWARE, ADAPTIVE = "attacks that did not know the defense", "attacks that knew it (adaptive)"
 HIGHEST = "highest ASR, % (lower is safer)"
@@ -96,7 +96,7 @@ def frontiers(rows: Sequence[DefenseRow], primary: str) -> list[Plot]:
         if unknown:
             notes.append(f"{len(unknown)} of {len(here) - len(bare)} defenses: no attack knew it.")
         left = max(len(spots) - MOST_SPOTS for spots in measured.values())
-        notes += [f"{left} more points are in the table."] if left > 0 else []
+        notes += [f"{plural(left, 'more point', 'are')} in the table."] if left > 0 else []
         found.append(Plot(what, svg, tuple(series_key(series)), tuple(notes)))
         if len(found) == MOST_PLOTS:
             break

@@ -23,7 +23,7 @@ from sightline.report.cells import (
 )
 from sightline.report.defended import caution
 from sightline.report.tables import number, seeds_text, shown
-from sightline.report.text import MEASURE_NAMES, few, label, oracle_about, points
+from sightline.report.text import MEASURE_NAMES, few, label, oracle_about, plural, points, verb
 
 MAX_HEADLINES = 4
 _CONTROLS = {
@@ -373,8 +373,9 @@ def headlines_of(board: Board) -> list[Headline]:
         )
         headlines.append(Headline(about, text, more, condition.judge))
     if len(found) > MAX_HEADLINES:
-        rest = Markup("{} more combinations of benchmark and target are in the tables.").format(
-            len(found) - MAX_HEADLINES
+        left = len(found) - MAX_HEADLINES
+        rest = Markup("{} of benchmark and target {} in the tables.").format(
+            plural(left, "more combination"), verb(left, "are")
         )
         headlines.append(Headline("", rest, ()))
     return headlines

@@ -13,7 +13,7 @@ from sightline.metrics.power import USUAL, minimal_difference
 from sightline.metrics.rates import MEASURES
 from sightline.report.cells import Board, Role
 from sightline.report.results import Results, entries
-from sightline.report.text import label, points
+from sightline.report.text import label, plural, points
 
 
 def verdict(lock: Mapping[str, Any], board: Board, results: Results) -> str:
@@ -50,8 +50,8 @@ def verdict(lock: Mapping[str, Any], board: Board, results: Results) -> str:
     p = "<0.001" if found.p < 0.001 else f"= {found.p:.3f}"
     return (
         f"{start}{result}, {points(found.point)} points [{points(found.low)}, {points(found.high)}], p {p}. "
-        f"Planned for {100 * mde:.0f} points; {len(rows)} groups show differences from {100 * usual:.0f} "
-        f"points if {USUAL:.0%} of them differ, as the plan assumes; {could}."
+        f"Planned for {100 * mde:.0f} points; {plural(len(rows), 'group', 'show')} differences from "
+        f"{100 * usual:.0f} points if {USUAL:.0%} of them differ, as the plan assumes; {could}."
     )
 
 

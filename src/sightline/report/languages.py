@@ -10,6 +10,7 @@ from sightline.judges._phrases import LANGUAGES
 from sightline.judges.refusal_prefix import foreign
 from sightline.metrics.cells import method_of
 from sightline.report.results import Results, entries, literal
+from sightline.report.text import plural, verb
 
 MUCH_FOREIGN = 0.02
 _JUDGE = "refusal_prefix"
@@ -30,8 +31,9 @@ def foreign_replies(results: Results, lock: Mapping[str, Any], *, tagged: bool) 
         for judge, n, unlike in results.reasons(foreign(language)):
             if method_of(judge) == _JUDGE and unlike > MUCH_FOREIGN * n:
                 found.append(
-                    f"{_JUDGE}: {unlike:,} of {n:,} responses are not {language.capitalize()}, the language "
-                    "of its phrases: refusals among them count as complied"
+                    f"{_JUDGE}: {unlike:,} of {plural(n, 'response')} {verb(unlike, 'are')} not "
+                    f"{language.capitalize()}, the language of its phrases: refusals among them "
+                    "count as complied"
                 )
     return [*found, *_tagged(results)]
 

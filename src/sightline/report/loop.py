@@ -9,6 +9,7 @@ from typing import Any
 from sightline.metrics.cells import models_of
 from sightline.report.cells import undefended_labels
 from sightline.report.results import Results, literal
+from sightline.report.text import plural
 
 MUCH_APART = 1 / 3
 
@@ -32,7 +33,7 @@ def stopped_early(
             said[attack] += n
             agreed[attack] += obeyed
     return [
-        f"{attack}: the in-loop judge said complied of {n:,} artifacts; the scoring judge of "
+        f"{attack}: the in-loop judge said complied of {plural(n, 'artifact')}; the scoring judge of "
         f"{agreed[attack]:,} of them (so the loop may have stopped early)"
         for attack, n in said.items()
         if n - agreed[attack] > MUCH_APART * n

@@ -13,7 +13,7 @@ from sightline.metrics.rates import Rate
 from sightline.metrics.summary import Slice
 from sightline.report.cells import Board, Cell, Role, cells_under, conditions
 from sightline.report.figures import Bar, Spot, composition, series_key, tradeoff
-from sightline.report.text import MEASURE_NAMES, as_percent, bracket, label, oracle_text
+from sightline.report.text import MEASURE_NAMES, as_percent, bracket, label, oracle_text, plural
 
 MOST_ROWS = 40
 MOST_COLUMNS = 16
@@ -223,7 +223,7 @@ def tradeoffs(board: Board) -> list[Plot]:
                         f"{cost.replace('_', '-').capitalize()} was not measured; its panel is left out."
                     )
                 if len(spots) > MOST_SPOTS:
-                    notes.append(f"{len(spots) - MOST_SPOTS} more points are in the table.")
+                    notes.append(f"{plural(len(spots) - MOST_SPOTS, 'more point', 'are')} in the table.")
             if not panels:
                 continue
             names = list(dict.fromkeys(spot.series for spots in panels.values() for spot in spots))
@@ -259,7 +259,7 @@ def compositions(board: Board) -> list[Plot]:
         ]
         notes = []
         if len(mine) > MOST_BARS:
-            notes.append(f"{len(mine) - MOST_BARS} more cells are in results.parquet.")
+            notes.append(f"{plural(len(mine) - MOST_BARS, 'more cell', 'are')} in results.parquet.")
         if bars:
             what = f"{target} on {benchmark}"
             found.append(Plot(what, composition(bars, f"Outcomes of every cell, {what}"), (), tuple(notes)))

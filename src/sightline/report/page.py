@@ -49,7 +49,7 @@ from sightline.report.matrix import MOST_MAPS, heatmaps
 from sightline.report.results import Results, judge_names
 from sightline.report.shown_names import ShownNames
 from sightline.report.tables import definitions, tables
-from sightline.report.text import EXPECTATIONS, breakable, label, stand_in, visible
+from sightline.report.text import EXPECTATIONS, breakable, label, plural, stand_in, visible
 from sightline.report.training import training_of
 from sightline.report.trust import agreements, judge_facts
 from sightline.run_folder import RESULTS
@@ -75,11 +75,6 @@ CONTENTS = (
 
 STYLES = ("page.css", "first_screen.css")
 SCRIPTS = ("page.js", "tables.js")
-
-
-def plural(count: int, what: str) -> str:
-    """`1 case`, `1,240 cases`."""
-    return f"{count:,} {what}" + "s" * (count != 1)
 
 
 def script_hash(script: str) -> str:
@@ -227,7 +222,7 @@ def contents(
         "cards": cards,
         "piles": piles.piles([gallery.without_texts(c) for c in cards] if redacted else cards, cells),
         "cases_of_rows": piles.cases_of_rows(cards, cells),
-        "gallery_note": f"{len(cards)} of {n_samples:,} samples, selected by key"
+        "gallery_note": f"{len(cards)} of {plural(n_samples, 'sample')}, selected by key"
         + (", for each series at its largest budget and first seed." if leveled else "."),
         "primary_judge": primary,
         "expectations": EXPECTATIONS,

@@ -13,7 +13,7 @@ from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.metrics.cells import method_of
 from sightline.report.results import Results, entries
-from sightline.report.text import EXPECTATIONS, stand_in
+from sightline.report.text import EXPECTATIONS, plural, stand_in
 from sightline.run_folder import LOCK
 
 MOST_FLAGS = 40
@@ -126,7 +126,7 @@ def _recorded(lock: Mapping[str, Any]) -> list[Block]:
     if columns:
         rows.insert(1, ("Columns", ", ".join(f"{what} = {name}" for what, name in columns)))
     if len(files) > MOST_FILES:
-        rows.append(("…", f"{len(files) - MOST_FILES:,} more files are in the lock"))
+        rows.append(("…", f"{plural(len(files) - MOST_FILES, 'more file', 'are')} in the lock"))
     return [Block("Recorded responses", tuple(rows))]
 
 
@@ -183,11 +183,11 @@ def _flags(results: Results) -> list[Block]:
     """What targets and defenses noted on their responses, if anything; the commonest if it is much."""
     noted = results.flags()
     found = [
-        (flag, f"{count:,} responses of {target}, defense {defense}")
+        (flag, f"{plural(count, 'response')} of {target}, defense {defense}")
         for flag, target, defense, count in noted[:MOST_FLAGS]
     ]
     if len(noted) > MOST_FLAGS:
-        found.append(("…", f"{len(noted) - MOST_FLAGS:,} less frequent ones are in the records"))
+        found.append(("…", f"{plural(len(noted) - MOST_FLAGS, 'less frequent one', 'are')} in the records"))
     return [Block("Flags on responses", tuple(found))] if found else []
 
 

@@ -44,6 +44,18 @@ class ShownNames:
         )
         return found if len(set(map(found.within, others))) == len(others) else cls()
 
+    @classmethod
+    def together(cls, locks: Sequence[Mapping[str, Any]]) -> ShownNames:
+        """Names in what is said of several runs; one that means different targets in them is none."""
+        trained: dict[str, dict[str, Any]] = {}
+        for lock in locks:
+            for run in entries(lock, "trained"):
+                known = trained.setdefault(str(run["target"]), {**run, "checkpoints": []})
+                fresh = (each for each in run["checkpoints"] if each not in known["checkpoints"])
+                known["checkpoints"] = sorted([*known["checkpoints"], *fresh])
+        targets = [entry for lock in locks for entry in entries(lock, "targets")]
+        return cls.of({"targets": targets, "trained": list(trained.values())})
+
     def string(self, name: str) -> str:
         """The target string behind a name."""
         return next((string for string, own in self.of_string.items() if own == name), name)

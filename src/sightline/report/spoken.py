@@ -20,7 +20,7 @@ from sightline.metrics.cells import method_of
 from sightline.metrics.rates import MEASURES, Rate, outcome_counts, rate
 from sightline.records import Outcome
 from sightline.report.results import Results, entries, judge_names
-from sightline.report.text import as_percent, bracket
+from sightline.report.text import as_percent, bracket, plural
 from sightline.testbed.tokenizer import vocabulary
 from sightline.testbed.world import nouns
 
@@ -227,7 +227,7 @@ def sentence(found: ByLanguage) -> str:
     """How many replies are in which language, and of how many that was read."""
     told = ", ".join(f"{code} {n:,}" for code, n in list(found.languages.items())[:12])
     of = "" if found.tagged == found.answers else f", drawn at random of {found.answers:,}"
-    return f"Languages of {found.tagged:,} responses{of} (ISO 639; {UND}: undetermined): {told}."
+    return f"Languages of {plural(found.tagged, 'response')}{of} (ISO 639; {UND}: undetermined): {told}."
 
 
 def added(values: Mapping[str, Any], results: Results, lock: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sightline.metrics.rates import MEASURES, Rate
 from sightline.records import SCORED, Outcome
 from sightline.report.cells import Board, Cell, Condition, Role, access_text, cells_under, conditions
 from sightline.report.differences import interval_text
-from sightline.report.text import MEASURE_NAMES, as_percent, bracket, limits, oracle_text, points
+from sightline.report.text import MEASURE_NAMES, as_percent, bracket, limits, oracle_text, plural, points
 
 MOST_LINES = 400
 EXACT_FROM = 1000
@@ -254,7 +254,7 @@ def table(condition: Condition, board: Board) -> TableView:
             "Training cases are those that the attack was optimized on; the headline counts held-out cases."
         )
     if len(chosen) > MOST_LINES:
-        notes.append(f"{len(chosen) - MOST_LINES:,} more rows are in results.parquet.")
+        notes.append(f"{plural(len(chosen) - MOST_LINES, 'more row', 'are')} in results.parquet.")
     elsewhere = {name for c in chosen for name in c.summary.utility_from} - {condition.benchmark}
     if any(shown(c.summary.utility) for c in chosen):
         asked = f" (questions of {', '.join(sorted(elsewhere))})" if elsewhere else ""

@@ -18,6 +18,7 @@ from sightline.digests import sha256_bytes
 
 _COMBINING = {"Mn", "Me"}
 _MARKS_KEPT = 3
+_OF_ONE = {"are": "is", "were": "was", "have": "has", "match": "matches"}
 _SPACES = re.compile(r"\s+")
 _LONG, _PIECE = 16, 12  # letters without a joint in a name, and the pieces that they may be broken into
 _JOINTS = re.compile(r"(?<=[_/@+.:-])")
@@ -59,7 +60,7 @@ def visible(text: str, limit: int = 1500) -> Markup:
             pieces.append(Markup('<span class="unseen">{}</span>').format(named))
     pieces.append(escape("".join(plain)))
     if left:
-        pieces.append(Markup(' <span class="cut">… {} more characters</span>').format(f"{left:,}"))
+        pieces.append(Markup(' <span class="cut">… {}</span>').format(plural(left, "more character")))
     return Markup("").join(pieces)
 
 
@@ -150,6 +151,17 @@ def as_percent(share: float, *, exact: bool = False) -> str:
     if 99.95 <= value < 100:
         return ">99.9\u00a0%"
     return f"{rounded(value, 1)}\u00a0%"
+
+
+def verb(count: int, many: str) -> str:
+    """A verb, given as of several, as it goes with a count: `are` or `is`, `show` or `shows`."""
+    return many if count != 1 else _OF_ONE.get(many, f"{many}s")
+
+
+def plural(count: int, what: str, does: str = "") -> str:
+    """`1 case`, `1,240 cases`; with a verb as of several, `1 case is`, `2 cases are`."""
+    said = f"{count:,} {what}" + "s" * (count != 1)
+    return f"{said} {verb(count, does)}" if does else said
 
 
 def few(names: Sequence[str]) -> str:

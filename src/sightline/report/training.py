@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sightline.report.cells import Board, Role
 from sightline.report.results import Results, entries
 from sightline.report.shown_names import ShownNames
-from sightline.report.text import amount, as_percent, label
+from sightline.report.text import amount, as_percent, label, plural
 
 PLAIN_SERIES = "no attack"
 MEASURES = {
@@ -363,7 +363,7 @@ def text_rows(found: Training) -> list[tuple[str, list[list[str]]]]:
     return [
         (
             f"What training changed: {view.title}"
-            + (f"; {view.left} more rows are not shown" if view.left else ""),
+            + (f"; {plural(view.left, 'more row', 'are')} not shown" if view.left else ""),
             [list(view.heads), *map(list, view.rows)],
         )
         for view in views(found)

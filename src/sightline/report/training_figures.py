@@ -17,7 +17,7 @@ from sightline.report.figures import (
     series_key,
 )
 from sightline.report.matrix import Plot, color_of, css
-from sightline.report.text import label
+from sightline.report.text import label, plural
 from sightline.report.training import NOTES, PLAIN_SERIES, Condition, Step, Training, views
 
 MOST_LINES = 6
@@ -61,7 +61,7 @@ def curves(found: Training) -> list[Plot]:
             panels.append(_panel(points, names, SKILLS))
         if panels:
             what = f"By steps of training, {condition}; the numbers are in the table"
-            notes = [f"{left} more trainings are in the table."] if left > 0 else []
+            notes = [f"{plural(left, 'more training', 'are')} in the table."] if left > 0 else []
             svg = render({"spacing": 30, "hconcat": panels}, what)
             plots.append(Plot(str(condition), svg, tuple(series_key(names)), tuple(notes)))
     return plots[:MOST_PLOTS]
@@ -183,7 +183,7 @@ def frontier(found: Training) -> list[Plot]:
         "named. Bars are the range over its runs."
     ]
     if len(found.labels) > len(names):
-        notes.append(f"{len(found.labels) - len(names)} more trainings are in the tables.")
+        notes.append(f"{plural(len(found.labels) - len(names), 'more training', 'are')} in the tables.")
     return [Plot("1 − ASR against 1 − over-refusal, over checkpoints", svg, key, tuple(notes))]
 
 

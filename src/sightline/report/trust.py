@@ -29,7 +29,7 @@ from sightline.report.no_hits import never_above
 from sightline.report.promised import expected_rows, found_rows
 from sightline.report.provenance import errors_of
 from sightline.report.results import Results, entries
-from sightline.report.text import EXPECTATIONS, as_percent, bracket, few, stand_in
+from sightline.report.text import EXPECTATIONS, as_percent, bracket, few, plural, stand_in, verb
 from sightline.run_folder import LOCK
 from sightline.sealed import read_note
 
@@ -57,14 +57,19 @@ def _missing_rows(lock: Mapping[str, Any], results: Results) -> list[str]:
     found, promised = found_rows(results), expected_rows(lock)
     short = {cell: n for cell, n in promised.items() if found.get(cell, 0) != n}
     warnings = [
-        f"{' | '.join(cell)}: {found.get(cell, 0):,} rows found, {n:,} expected by the lock"
+        f"{' | '.join(cell)}: {plural(found.get(cell, 0), 'row')} found, {n:,} expected by the lock"
         for cell, n in list(short.items())[:5]
     ]
     if len(short) > len(warnings):
-        warnings.append(f"… and {len(short) - len(warnings)} more cells with an unexpected number of rows")
+        warnings.append(
+            f"… and {plural(len(short) - len(warnings), 'more cell')} with an unexpected number of rows"
+        )
     unknown = len(set(found) - set(promised)) if promised else 0
     if unknown:
-        warnings.append(f"{unknown} cells of the result table are not in the lock of this study")
+        warnings.append(
+            f"{plural(unknown, 'cell')} of the result table {verb(unknown, 'are')} not in the lock of this "
+            "study"
+        )
     return warnings
 
 
@@ -77,7 +82,7 @@ def _few_groups(results: Results) -> list[str]:
     return [
         f"{benchmark}: only "
         + ", ".join(
-            f"{groups} group{'s' * (groups != 1)} of {EXPECTATIONS.get(expected, expected)}s"
+            f"{plural(groups, 'group')} of {EXPECTATIONS.get(expected, expected)}s"
             for _, expected, groups in members
         )
         + f" (fewer than {FEW_GROUPS}): intervals are wide and may not generalize to other groups"
@@ -97,7 +102,7 @@ def _unscored(results: Results) -> list[str]:
         return []
     cell, share, judge = found[0]
     return [
-        f"{len(found):,} of {len(rows):,} cells {'has' if len(found) == 1 else 'have'} more than "
+        f"{len(found):,} of {plural(len(rows), 'cell')} {verb(len(found), 'have')} more than "
         f"{MUCH_UNSCORED:.0%} unscored samples by a judge (worst: {cell}, {share:.0%} by "
         f"{method_of(judge)}); use the bounds, not the point estimate"
     ]
@@ -114,9 +119,14 @@ def _fonts(results: Results, lock: Mapping[str, Any]) -> list[str]:
         if font is not None and wanted and font not in wanted:
             missing = " or ".join(sorted(wanted))
             found.append(
-                f"{attack}: {count:,} pages were drawn with {font}, because {missing} is not installed"
+                f"{attack}: {plural(count, 'page', 'were')} drawn with {font}, because {missing} is not "
+                "installed"
             )
-    found += [f"{attack}: {n:,} pages have text cut off at the edge" for attack, n in clipped.items() if n]
+    found += [
+        f"{attack}: {plural(n, 'page', 'have')} text cut off at the edge"
+        for attack, n in clipped.items()
+        if n
+    ]
     return found
 
 
@@ -193,7 +203,7 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results, *, redacte
     found += _missing_rows(lock, results) if lock else []
     found += _unscored(results)
     found += [
-        f"{target}, defense {defense}: {_MEANINGS[flag]} ({count:,} responses)"
+        f"{target}, defense {defense}: {_MEANINGS[flag]} ({plural(count, 'response')})"
         for flag, target, defense, count in results.flags()
         if flag in _MEANINGS
     ]
@@ -205,7 +215,9 @@ def warnings_of(run: Path, lock: Mapping[str, Any], results: Results, *, redacte
     found += shared_told(method_of(str(entry.get("spec", ""))) for entry in entries(lock, "benchmarks"))
     older = len(list(run.glob("study.lock.*.yaml")))
     if older:
-        found.append(f"the study was changed {older} time(s) in this folder (older locks: study.lock.N.yaml)")
+        found.append(
+            f"the study was changed {plural(older, 'time')} in this folder (older locks: study.lock.N.yaml)"
+        )
     releases = {entry.get("release") for entry in entries(lock, "benchmarks")}
     for memo in sorted((run / "records").glob("cases-*.json")):
         facts = read_note(memo, "`sightline run` reads the release again")

@@ -18,7 +18,7 @@ from sightline.report.corrected import CellTrust, Trust
 from sightline.report.headline import Headline
 from sightline.report.standing import EXACT, Standing
 from sightline.report.tables import EXACT_FROM
-from sightline.report.text import as_percent, bracket, few, label
+from sightline.report.text import as_percent, bracket, few, label, plural
 
 SHOWN = 12
 """Rates that stand open on the page and in report.txt; the others are folded."""
@@ -179,7 +179,8 @@ def _lead(found: Trust, board: Board) -> Iterator[str]:
             f"run, and no card that holds for it, so how often it errs is unknown. {_HOW}."
         )
     if found.labelled:
-        text = f"{len(found.raters)} people labelled {found.labelled:,} samples"
+        who = "1 person" if len(found.raters) == 1 else f"{len(found.raters)} people"
+        text = f"{who} labelled {plural(found.labelled, 'sample')}"
         if found.undecided:
             text += f", {found.undecided:,} of them without a decision"
         if found.ceiling is not None:
@@ -324,7 +325,7 @@ def _how(found: CellTrust, run: Trust) -> str:
             if found.cell.judge in run.uncalibrated
             else "neither labels nor a card are of this"
         )
-    many = f", {found.labelled:,} labels" if found.source == "labels" else ""
+    many = f", {plural(found.labelled, 'label')}" if found.source == "labels" else ""
     method = made.method.replace("ppi++", "PPI++").replace("rogan-gladen", "Rogan-Gladen")
     return f"{method}{many}" + (f"; {made.note}" if made.note else "")
 
@@ -387,5 +388,5 @@ def trust_lines(view: TrustView, board: Board) -> tuple[list[str], list[list[str
             for line in band.lines
         ]
     if view.main and view.n_rest:
-        rows.append([f"  and {view.n_rest:,} more rates in report.html", "", "", "", ""])
+        rows.append([f"  and {plural(view.n_rest, 'more rate')} in report.html", "", "", "", ""])
     return sentences, rows

@@ -22,7 +22,7 @@ from sightline.report.figures import POINT, RULE, SERIES, SHAPES, Plain, by_seri
 from sightline.report.page import render as render_page
 from sightline.report.results import judge_names
 from sightline.report.tables import EXACT_FROM
-from sightline.report.text import EXPECTATIONS, as_percent, bracket, label, points
+from sightline.report.text import EXPECTATIONS, as_percent, bracket, label, plural, points, verb
 from sightline.sealed import check_table, damage_reported
 from sightline.store import write_atomically
 from sightline.study.verify.integrity import AttackFiles, Inspected
@@ -126,10 +126,12 @@ def files_told(inspected: Inspected) -> str:
     total = sum(each.artifacts for each in inspected.attacks.values())
     bad = sum(each.faults for each in inspected.attacks.values())
     if bad:
-        return f"{bad:,} of {total:,} artifacts differ from what the run recorded."
+        those = f"{bad:,} of {plural(total, 'artifact')}"
+        return f"{those} {verb(bad, 'differ')} from what the run recorded."
     measured = sum(each.measured for each in inspected.attacks.values())
     norms = f"; norms of {measured:,} were measured again and match" if measured else ""
-    return f"All {total:,} artifacts match what the run recorded{norms}."
+    everything = "The one artifact" if total == 1 else f"All {total:,} artifacts"
+    return f"{everything} {verb(total, 'match')} what the run recorded{norms}."
 
 
 def attack_lines(inspected: Inspected) -> list[tuple[str, ...]]:

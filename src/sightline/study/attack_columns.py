@@ -10,6 +10,7 @@ from typing import Any
 from sightline.budget import UNLIMITED
 from sightline.contracts import TARGET, Attack
 from sightline.errors import UsageError, nearest
+from sightline.study.limits import useless
 from sightline.study.named import NamedAttack, NamedDefense, NamedTraining
 from sightline.study.roles import calls_of, missing_role, oracle_of, refuse_strangers, refuse_target
 from sightline.study.schema import AttackEntry, StudyFile
@@ -68,9 +69,12 @@ class AttackColumns:
         """One column for each level of the budget and each seed."""
         try:
             budgets = entry.budget.budgets() if entry.budget else [UNLIMITED]
-        except UsageError as wrong:
-            raise self.complain(("attacks", index, "budget"), str(wrong)) from None
+        except UsageError as problem:
+            raise self.complain(("attacks", index, "budget"), str(problem)) from None
+        models = max(1, len(entry.surrogate))
         for budget in budgets:
+            if (wrong := useless(attack, budget, models)) is not None:
+                raise self.complain(("attacks", index, "budget", wrong.limit), wrong.told)
             for seed_index in range(entry.seeds):
                 marks = [str(budget)] if len(budgets) > 1 else []
                 marks += [f"seed {self.file.seed + seed_index}"] if entry.seeds > 1 else []

@@ -34,7 +34,7 @@ from sightline.cards import Presets, Renamed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
-from sightline.records import Draft
+from sightline.records import NO_COST, Cost, Draft
 from sightline.registry import attack
 from sightline.rng import seed_of
 
@@ -88,6 +88,10 @@ class GCG(Attack):
         require(1 <= self.candidates <= 1_000_000, "candidates", self.candidates, "1 to 1,000,000")
         require(self.topk >= 1, "topk", self.topk, "at least 1")
         require(self.check_every >= 1, "check_every", self.check_every, "at least 1 step")
+
+    def first_step(self, models: int) -> Cost:
+        """The candidates, where the step begins, and the text alone, as written and as read back."""
+        return NO_COST if self.baseline else Cost(forwards=models * (self.candidates + 4), backwards=models)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """A suffix of its own for every case."""

@@ -35,7 +35,7 @@ from sightline.cards import Renamed
 from sightline.cases import Case, Conversation, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import UsageError, require
-from sightline.records import Draft
+from sightline.records import NO_COST, Cost, Draft
 from sightline.registry import attack
 
 
@@ -95,6 +95,10 @@ class QiText(Attack):
     def resolved(self) -> Mapping[str, str]:
         """The contents of the corpus."""
         return corpora.resolved(self.corpus)
+
+    def first_step(self, models: int) -> Cost:
+        """The candidates, where the step begins, and the text alone, as written and as read back."""
+        return NO_COST if self.baseline else Cost(forwards=models * (self.candidates + 4), backwards=models)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same words for every case."""

@@ -33,7 +33,7 @@ from sightline.cards import Presets, Renamed
 from sightline.cases import Case, ThreatModel
 from sightline.contracts import Attack, Craft
 from sightline.errors import require
-from sightline.records import Draft
+from sightline.records import NO_COST, Cost, Draft
 from sightline.registry import attack
 from sightline.rng import seed_of
 
@@ -103,6 +103,10 @@ class TPGD(Attack):
             self.min_similarity,
             "-1 to `max_similarity`, which is at most 1",
         )
+
+    def first_step(self, models: int) -> Cost:
+        """A step of the distributions, and the text that it writes."""
+        return NO_COST if self.baseline else Cost(forwards=3, backwards=1)
 
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """A rewording of its own for every case."""

@@ -123,6 +123,10 @@ class Bard(Attack):
         """See `whitebox.through.LooksAtTower`: for every goal but a text."""
         return self.goal != "description"
 
+    def first_step(self, models: int) -> Cost:
+        """Every spectrum, and three checks."""
+        return Cost(forwards=models * (self.spectra + 3), backwards=models * self.spectra)
+
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """Each case's own picture, perturbed."""
         if self.goal == "description" and not self.target:

@@ -149,6 +149,12 @@ class ImageHijack(Attack):
         """The contents of the corpus."""
         return corpora.resolved(self.corpus)
 
+    def first_step(self, models: int) -> Cost:
+        """Every place of a moving patch, and where it is judged: twice, with a look at the start."""
+        moving = self.bound == "moving_patch"
+        places, judged = (self.places_per_step, self.judged_places) if moving else (1, 1)
+        return Cost(forwards=models * (places + 2 * judged + 1), backwards=models * places)
+
     def craft(self, cases: Sequence[Case], ctx: Craft) -> Iterator[Draft]:
         """The same picture for every case; a moving patch is at another place in each."""
         spec = self._spec()
