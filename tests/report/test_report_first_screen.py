@@ -96,6 +96,22 @@ def test_no_defense_and_no_request_are_said():
     assert screen(*lost).panels == ()
 
 
+def test_where_no_attack_reaches_as_much_as_the_plain_request_that_is_the_number():
+    """A picture in the place of a drawn request hides what was asked: 0 % stood where 100 % was obeyed."""
+    plain, hidden = column("none", "none", 4), column("figstep", "none", 0)
+    (panel,) = screen(plain, hidden).panels
+    text = words(panel.sentence)
+    assert text.startswith("m complies with 100 %")
+    assert "under figstep; no attack reaches more; no defense was tried" in text
+    tile = panel.tiles[0]
+    assert (tile.name, tile.before.point, tile.note) == ("ASR, worst case", 1.0, "the plain request")
+    behind = [column("none", "guard", 3), column("figstep", "guard", 0), column("none", "shield", 1)]
+    (panel,) = screen(plain, hidden, *behind, column("figstep", "shield", 1)).panels
+    assert panel.defense == "shield"  # the guard leaves three of four plain requests
+    assert panel.tiles[0].after.point == 0.25
+    assert "behind shield, figstep reaches 25 %" in words(panel.sentence)
+
+
 def test_controls_are_one_row_and_never_the_strongest_attack():
     typed = column("figstep_typed", "none", 4)
     (panel,) = screen(PLAIN[0], column("figstep", "none", 2), typed, column("blank_image", "none", 1)).panels

@@ -1,7 +1,8 @@
 """The first screen: of each target a sentence, three numbers and every attack with and without a defense.
 
-The best defense is the one that leaves least of the strongest attack, over all attacks against it. Defenses
-that an attack knew go first: of one that no attack knew nothing here says that it is effective.
+The best defense is the one that leaves least of the strongest attack, over all attacks against it and the
+plain request: that a picture in place of the drawn request is refused makes no target safe. Defenses that an
+attack knew go first: of one that no attack knew nothing here says that it is effective.
 """
 
 from __future__ import annotations
@@ -94,9 +95,15 @@ def _strongest(cells: Sequence[Cell], role: Role = Role.attack) -> Cell | None:
     return max((cell for cell in cells if cell.role is role), key=REACHED, default=None)
 
 
+def _worst(cells: Sequence[Cell]) -> Cell | None:
+    """What reaches most: an attack, or the plain request where none reaches as much."""
+    asked = (cell for cell in cells if cell.role in (Role.attack, Role.plain))
+    return max(asked, key=lambda cell: (cell.reached, cell.role is Role.attack), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Defense:
-    """A defense with all its cells, and the attack that is left strongest against it."""
+    """A defense with all its cells, and what is left strongest against it; see `_worst`."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -109,7 +116,7 @@ def _defenses(cells: Sequence[Cell]) -> list[_Defense]:
     found = []
     for name in dict.fromkeys(cell.defense for cell in cells if not cell.bare):
         mine = tuple(cell for cell in cells if cell.defense == name and not cell.bare)
-        worst = _strongest(mine) or _strongest(mine, Role.plain)
+        worst = _worst(mine)
         if worst is not None:
             found.append(_Defense(name, mine, worst, any(map(knew, mine))))
     return sorted(found, key=lambda each: (not each.known, each.worst.reached))
@@ -155,6 +162,7 @@ def _sentence(
         whose = Markup("{} under {}").format(number(worst.success), label(worst.attack))
         attacks = len({cell.series for cell in bare if cell.role is Role.attack})
         whose += f", the strongest of {attacks} attacks" if attacks > 1 else ""
+        whose += "; no attack reaches more" if plain is not None and _worst(bare) is plain else ""
         parts.append(whose if plain is not None else whose + f" ({of})")
     if not parts:
         parts.append(Markup("an unknown share of {} undefended").format(of))
@@ -164,7 +172,7 @@ def _sentence(
     text += Markup("; behind <strong>{}</strong>, {} reaches {}").format(
         label(best.name), _form(best.worst), number(best.worst.success)
     )
-    return text + _verdict(best, worst, defenses, board) + "."
+    return text + _verdict(best, _worst(bare), defenses, board) + "."
 
 
 def _form(cell: Cell) -> str:
@@ -183,18 +191,19 @@ def _verdict(best: _Defense, worst: Cell | None, defenses: Sequence[_Defense], b
 
 
 def _tiles(first: Cell, bare: Sequence[Cell], best: _Defense | None, board: Board) -> tuple[Tile, ...]:
-    """ASR under the strongest attack, over-refusal of benign twins asked plainly, and utility.
+    """ASR at worst, over-refusal of benign twins asked plainly, and utility.
 
     What the panel's benchmark does not measure is told of the first other one that does.
     """
-    worst = _strongest(bare) or _strongest(bare, Role.plain)
+    worst = _worst(bare)
     success = first.summary.id.success
+    plain = Role.plain in {each.role for each in (worst, best and best.worst) if each}
     names = [] if worst is None else [_form(worst)]
     if best is not None:
         names.append(f"{_form(best.worst)} behind {label(best.name)}" + (f"; {UNKNOWN}" * (not best.known)))
     tiles = [
         Tile(
-            name=f"{MEASURE_NAMES[success]}, strongest attack",
+            name=f"{MEASURE_NAMES[success]}, {'worst case' if plain else 'strongest attack'}",
             before=shown(worst.success, success) if worst is not None else None,
             after=shown(best.worst.success, success) if best is not None else None,
             note=", ".join(names),
