@@ -162,8 +162,9 @@ def test_hazards_are_counted_by_what_the_attacks_change(hostile) -> None:
 
 def test_a_hazard_of_the_taxonomy_is_covered_with_the_one_it_is_part_of(tmp_path: Path) -> None:
     asked = [*rows("none", 0, nouns=2, hazard="spc_lgl"), *rows("none", 0, nouns=2, benign=2, hazard="x.cyb")]
+    unread = {"cell": "c", "craft_seed": 0, **dict.fromkeys(("response_hash", "score", "flags", "error"))}
     asked = [
-        {**each, "case_id": f"{each['hazard']}/{each['case_id']}", "sample": b"s", "artifact": b"a"}
+        {**unread, **each, "case_id": f"{each['hazard']}/{each['case_id']}", "sample": b"s", "artifact": b"a"}
         for each in asked
     ]
     pq.write_table(pa.Table.from_pylist(asked), tmp_path / "results.parquet")
