@@ -9,7 +9,7 @@ from result_rows import Row, row, summary
 from scipy.stats import ttest_1samp
 
 from sightline.metrics.cells import is_control_of
-from sightline.metrics.comparisons import Contrast
+from sightline.metrics.contrast import Contrast
 from sightline.metrics.summary import Summary
 
 NOUNS = 24

@@ -15,7 +15,8 @@ from sightline.comparing.aligned import aligned
 from sightline.errors import UsageError
 from sightline.metrics._columns import CELL, read_columns
 from sightline.metrics.cells import CellId
-from sightline.metrics.comparisons import Contrast, adjusted, paired
+from sightline.metrics.comparisons import adjusted, paired
+from sightline.metrics.contrast import Contrast
 from sightline.report.shown_names import ShownNames
 from sightline.report.text import few
 from sightline.run_folder import finished_lock

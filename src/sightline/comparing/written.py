@@ -9,7 +9,7 @@ from typing import Any
 from sightline import __version__
 from sightline.comparing.compare import Comparison, difference_row
 from sightline.metrics.cells import method_of
-from sightline.metrics.comparisons import Contrast
+from sightline.metrics.contrast import Contrast
 from sightline.report.differences import interval_text, p_text
 from sightline.report.figures import Dot, Plain, intervals
 from sightline.report.page import render as render_page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sightline.metrics._columns import Columns, Ints, asked, combine
 from sightline.metrics.batches import Differences, paired_differences, ranges
 from sightline.metrics.cells import CellId
+from sightline.metrics.contrast import Contrast, Kind
 from sightline.metrics.intervals import mcnemar
 from sightline.metrics.rates import FLIP_RATE, MEASURES, OUTCOMES, Measure, Rate, rates
 from sightline.records import WITHHELD
 
-Kind = Literal["attack", "control", "unaware", "defense", "run"]
 _BY_CASE = ("asr", "disclosure", "over_refusal", "utility", "accuracy")
 _BY_ATTACKER = ("attacker_goal",)
 _FLIPPED = frozenset({"asr", "disclosure"})
@@ -33,26 +33,6 @@ class Ask(NamedTuple):
     measure: str
     number: int
     base: int
-
-
-class Compared(NamedTuple):
-    """What `Contrast` says of two cells in numbers, before p-values are adjusted."""
-
-    point: float
-    low: float
-    high: float
-    method: str
-    cell_share: float
-    base_share: float
-    pairs: int
-    unscored_pairs: int
-    groups: int
-    discordant: int
-    only_cell: int
-    only_base: int
-    p: float
-    p_mcnemar: float
-    flip_rate: Rate | None = None
 
 
 class _Joined(NamedTuple):
@@ -85,9 +65,9 @@ class Pairs:
         known = _BY_ATTACKER if self.ids[cell].scores == "attacker_goal" else _BY_CASE
         return [name for name in known if self._sizes[name][cell]]
 
-    def compared(self, asks: Sequence[Ask]) -> list[Compared | None]:
-        """The differences, in the order of `asks`; None for two cells that share no case of the kind."""
-        found: list[Compared | None] = [None] * len(asks)
+    def compared(self, asks: Sequence[Ask]) -> list[Contrast | None]:
+        """The differences, p not adjusted, in the order of `asks`; None for two cells that share no case."""
+        found: list[Contrast | None] = [None] * len(asks)
         places: dict[str, list[int]] = defaultdict(list)
         for place, ask in enumerate(asks):
             places[ask.measure].append(place)
@@ -137,7 +117,7 @@ class Pairs:
         here, there = here[met], there[place[met]]
         return _Joined(owner[met], columns.group.codes[here], columns.outcome[here], columns.outcome[there])
 
-    def _differences(self, measure: Measure, asks: Sequence[Ask]) -> list[Compared | None]:
+    def _differences(self, measure: Measure, asks: Sequence[Ask]) -> list[Contrast | None]:
         mine, base = np.array([(ask.number, ask.base) for ask in asks], dtype=np.int64).T
         joined, n = self._joined(measure, mine, base), len(asks)
         counted, of = _sets(measure)
@@ -154,7 +134,8 @@ class Pairs:
             np.bincount(each, minlength=n).tolist()
             for each in (joined.owner, owner, owner[a], owner[b], owner[a & ~b], owner[b & ~a])
         )
-        return _told(difference, np.diff(starts), [*tallies], self._flips(measure, asks, joined))
+        cells = [(ask.kind, ask.measure, self.ids[ask.number], self.ids[ask.base]) for ask in asks]
+        return _told(cells, difference, np.diff(starts), [*tallies], self._flips(measure, asks, joined))
 
     def _flips(self, measure: Measure, asks: Sequence[Ask], joined: _Joined) -> list[Rate | None]:
         """Of what the base withheld, the share that is given now: of attacks, by ASR and disclosure."""
@@ -184,13 +165,21 @@ def _sets(measure: Measure) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def _told(
-    difference: Differences, groups: Ints, tallies: Sequence[list[int]], flips: Sequence[Rate | None]
-) -> list[Compared | None]:
+    cells: Sequence[tuple[Kind, str, CellId, CellId]],
+    difference: Differences,
+    groups: Ints,
+    tallies: Sequence[list[int]],
+    flips: Sequence[Rate | None],
+) -> list[Contrast | None]:
     """The numbers of each pair of cells; None if they share no row."""
     numbers = (each.tolist() for each in (difference.point, difference.low, difference.high, difference.p))
     rest = (difference.method, difference.discordant.tolist(), groups.tolist(), flips)
     return [
-        Compared(
+        Contrast(
+            kind=kind,
+            measure=measure,
+            cell=cell,
+            base=base,
             point=point,
             low=low,
             high=high,
@@ -209,8 +198,12 @@ def _told(
         )
         if shared
         else None
-        for point, low, high, p, method, discordant, clusters, flip, shared, scored, hits, base_hits, *(
+        for (kind, measure, cell, base), point, low, high, p, method, discordant, clusters, flip, *(
+            shared,
+            scored,
+            hits,
+            base_hits,
             only_cell,
             only_base,
-        ) in zip(*numbers, *rest, *tallies, strict=True)
+        ) in zip(cells, *numbers, *rest, *tallies, strict=True)
     ]

@@ -16,8 +16,9 @@ from sightline.metrics._columns import CELL, COSTS, EXPECTED, Columns, read_colu
 from sightline.metrics.agreement import JudgeCard
 from sightline.metrics.cell_rates import CellRates
 from sightline.metrics.cells import PLAIN, CellId, is_control_of
-from sightline.metrics.comparisons import Contrast, contrasts, judge_cards
+from sightline.metrics.comparisons import contrasts, judge_cards
 from sightline.metrics.complete import check_complete
+from sightline.metrics.contrast import Contrast
 from sightline.metrics.effort import Curve, curves
 from sightline.metrics.rates import OUTCOMES, Counts, Rate, closed
 

@@ -12,7 +12,7 @@ from sightline import registry
 from sightline.errors import UsageError
 from sightline.metrics import cells
 from sightline.metrics.cells import PLAIN, CellId, method_of
-from sightline.metrics.comparisons import Contrast
+from sightline.metrics.contrast import Contrast
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import CellSummary, Summary
 from sightline.report.text import ACCESS

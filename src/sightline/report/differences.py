@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import compress
 
 from sightline.metrics.cells import PLAIN
-from sightline.metrics.comparisons import Contrast
+from sightline.metrics.contrast import Contrast
 from sightline.report.cells import Board, Role
 from sightline.report.text import MEASURE_NAMES, points
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from sightline.metrics.cells import method_of
-from sightline.metrics.comparisons import Contrast
+from sightline.metrics.contrast import Contrast
 from sightline.metrics.rates import Rate
 from sightline.report.adaptive import adaptive_result
 from sightline.report.cells import (

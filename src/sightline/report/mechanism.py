@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sightline import registry
 from sightline.errors import UsageError
 from sightline.metrics.cells import CellId, method_of
-from sightline.metrics.comparisons import Contrast
+from sightline.metrics.contrast import Contrast
 from sightline.report.cells import Board, Cell, Role, is_typed_twin
 from sightline.report.differences import interval_text
 from sightline.report.tables import Shown, shown

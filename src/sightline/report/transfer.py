@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sightline.metrics.cells import CellId, limits_of, method_of, models_of
-from sightline.metrics.comparisons import Contrast
+from sightline.metrics.contrast import Contrast
 from sightline.report.cells import Board, Cell
 from sightline.report.differences import interval_text
 from sightline.report.matrix import HeatCell, heat_cell
