@@ -110,6 +110,8 @@ def test_where_no_attack_reaches_as_much_as_the_plain_request_that_is_the_number
     assert panel.defense == "shield"  # the guard leaves three of four plain requests
     assert panel.tiles[0].after.point == 0.25
     assert "behind shield, figstep reaches 25 %" in words(panel.sentence)
+    ((name, rate, what),) = panel.others
+    assert (name, rate.point, what) == ("guard", 0.75, "the plain request; no attack knew it")
 
 
 def test_controls_are_one_row_and_never_the_strongest_attack():

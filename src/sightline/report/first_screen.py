@@ -139,7 +139,7 @@ def _panel(cells: Sequence[Cell], board: Board) -> Panel:
         strips=tuple(strips[:MOST_ROWS]),
         left=max(0, len(strips) - MOST_ROWS),
         others=tuple(
-            (each.name, rate, label(each.worst.attack) + ("" if each.known else "; no attack knew it"))
+            (each.name, rate, _form(each.worst) + ("" if each.known else "; no attack knew it"))
             for each in defenses[1:]
             if (rate := shown(each.worst.success, first.summary.id.success)) is not None
         ),
@@ -197,7 +197,8 @@ def _tiles(first: Cell, bare: Sequence[Cell], best: _Defense | None, board: Boar
     """
     worst = _worst(bare)
     success = first.summary.id.success
-    plain = Role.plain in {each.role for each in (worst, best and best.worst) if each}
+    told = [each for each in (worst, best.worst if best is not None else None) if each is not None]
+    plain = any(each.role is Role.plain for each in told)
     names = [] if worst is None else [_form(worst)]
     if best is not None:
         names.append(f"{_form(best.worst)} behind {label(best.name)}" + (f"; {UNKNOWN}" * (not best.known)))
