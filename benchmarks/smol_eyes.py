@@ -141,6 +141,17 @@ def by_kind(shown: Sequence[Page], hits: Sequence[bool]) -> dict[str, Any]:
     return found
 
 
+def levels(pixels: Pixels) -> torch.Tensor:
+    """A page (3, h, w) in [0, 1]."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+
+
+def spelling(tower: Any, page: torch.Tensor) -> str:
+    """What the tower reads on a page, as text."""
+    with torch.inference_mode():
+        return "".join(" " * piece.spaced + piece.text for piece in tower.read(page))
+
+
 def reading(target: Any, count: int) -> dict[str, Any]:
     """Whether the tower spells the words, and whether its vectors are nearest to their tokens."""
     model, tokenizer = target.loaded().model, target.loaded().route.tokenizer
@@ -148,15 +159,13 @@ def reading(target: Any, count: int) -> dict[str, Any]:
     shown, spelled, tokens = pages(tokenizer, count), [], []
     before = time.process_time()
     for each in shown:
-        seen = torch.from_numpy(each.pixels.copy()).permute(2, 0, 1).float() / 255
+        seen = levels(each.pixels)
+        spelled.append(spelling(tower, seen) == " ".join(each.words))
         with torch.inference_mode():
-            pieces = tower.read(seen)
             vectors = tower(seen[None]).last_hidden_state
             vectors = model.model.multi_modal_projector(vectors)[0]
-        text = "".join(" " * piece.spaced + piece.text for piece in pieces)
         wanted = tokenizer(" ".join(each.words), add_special_tokens=False)["input_ids"]
         nearest = torch.cdist(vectors[: len(wanted)], table).argmin(1).tolist()
-        spelled.append(text == " ".join(each.words))
         tokens.append(nearest == wanted)
     spent = (time.process_time() - before) / count / 2
     return {
@@ -169,15 +178,12 @@ def reading(target: Any, count: int) -> dict[str, Any]:
 def looks(target: Any, count: int) -> dict[str, Any]:
     """Share of pages spelled exactly in each look, the same pages in all."""
     model, tokenizer = target.loaded().model, target.loaded().route.tokenizer
-    tower, found = model.model.vision_tower, {}
+    tower, shown, found = model.model.vision_tower, pages(tokenizer, count), {}
     for name, change in LOOKS.items():
         hits = []
-        for number, each in enumerate(pages(tokenizer, count)):
+        for number, each in enumerate(shown):
             sheet = change(PilImage.fromarray(each.pixels), numpy_rng("smol eyes looks", name, number))
-            seen = torch.from_numpy(np.array(sheet)).permute(2, 0, 1).float() / 255
-            with torch.inference_mode():
-                pieces = tower.read(seen)
-            hits.append("".join(" " * piece.spaced + piece.text for piece in pieces) == " ".join(each.words))
+            hits.append(spelling(tower, levels(np.array(sheet))) == " ".join(each.words))
         found[name] = share(hits, range(len(hits)))
         print(f"{name}: {found[name]}")
     return found
