@@ -50,3 +50,5 @@ LOOKS: dict[str, Callable[[PilImage.Image, np.random.Generator], PilImage.Image]
     ),
 }
 """What is done to a page before it is read."""
+MOVED = ("tilt of 3 degrees", "tilt of 8 degrees")
+"""Looks in which words stand elsewhere than they were drawn."""
