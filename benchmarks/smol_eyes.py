@@ -149,7 +149,7 @@ def levels(pixels: Pixels) -> torch.Tensor:
 
 
 def spelling(tower: Any, page: torch.Tensor, boxes: Sequence[lines.Box] | None = None) -> str:
-    """What the tower reads on a page, as text; with `boxes` in these lines, without its own search for them."""
+    """What the tower reads on a page, as text; in `boxes` if they are given, not in lines it finds itself."""
     with torch.inference_mode():
         if boxes is None:
             found = tower.read(page)
