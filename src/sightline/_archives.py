@@ -113,7 +113,9 @@ class ArchiveTree(ABC):
     def _tell_refused(self) -> None:
         if self._refused:
             count, first = len(self._refused), self._refused[0]
-            self.warnings.append(f"{self.label}: left out {count} unsafe member(s), first {first!r}")
+            self.warnings.append(
+                f"{self.label}: left out {count} unsafe member{'s' if count > 1 else ''}, first {first!r}"
+            )
 
     def find(self, parts: Parts) -> Member | None:
         """The file whose path ends with `parts`; the one nearest to the top, if there are several."""

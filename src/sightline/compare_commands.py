@@ -88,12 +88,13 @@ def leaderboard_command(
     """
     from sightline.leaderboard import site
     from sightline.leaderboard.entries import boards, read
+    from sightline.report.text import plural
     from sightline.terminal import say
 
     found = read(folder, check=check)
     paths = site.write(found, out if out is not None else folder / "leaderboard")
     for condition, entries in boards(found).items():
-        say(f"{condition.benchmark}, judge {entries[0].judge}: {len(entries)} systems")
+        say(f"{condition.benchmark}, judge {entries[0].judge}: {plural(len(entries), 'system')}")
     for line in found.left_out:
         say(f"left out: {line}")
     for path in paths:

@@ -74,13 +74,14 @@ def show_verification(found: Verified) -> None:
         UsageError: at the end, if an artifact is not what the run recorded.
     """
     from sightline.report import verification
+    from sightline.report.text import plural, verb
 
     console.print(literal(verification.files_told(found.inspected)), highlight=False)
     for damage in verification.damages(found.inspected):
-        shown = f"{damage.artifacts} artifact{'s' if damage.artifacts > 1 else ''}, such as {damage.example}"
+        shown = f"{plural(damage.artifacts, 'artifact')}, such as {damage.example}"
         told = f"{damage.fault}: {damage.file}: {damage.what} ({shown}). {damage.cure}"
         console.print(literal(told), highlight=False, soft_wrap=True)
-    boards = verification.boards(found.table)
+    boards = verification.boards(found)
     for board in (board for board in boards if board.judge == boards[0].judge):
         title = f"{board.title}: {board.measure}"
         table = Table(
@@ -100,7 +101,8 @@ def show_verification(found: Verified) -> None:
     )
     damaged = sum(held.faults for held in found.inspected.attacks.values())
     if damaged:
-        raise UsageError(f"{found.folder}: {damaged} artifacts differ from what the run recorded; see above")
+        those = f"{plural(damaged, 'artifact')} {verb(damaged, 'differ')}"
+        raise UsageError(f"{found.folder}: {those} from what the run recorded; see above")
 
 
 def show_plan(

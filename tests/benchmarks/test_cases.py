@@ -472,7 +472,7 @@ def test_pictures_that_no_row_of_a_sidecar_names_are_told(tmp_path, read, below)
         assert len(read(root)) == 3
         (warning,) = read.warnings
         there = where if root != sidecar else ""
-        assert f"metadata.jsonl: no row names 2 picture(s) there: {there}3.png, {there}more/4.png" in warning
+        assert f"metadata.jsonl: no row names 2 pictures there: {there}3.png, {there}more/4.png" in warning
     with sidecar.open("a") as file:
         file.writelines(f"\n{json.dumps({'file_name': name, 'prompt': 'b'})}" for name in names[3:])
     assert len(read(tmp_path / "mine")) == 5
@@ -546,7 +546,7 @@ def test_blank_lines_at_the_end_are_no_rows_and_are_counted(folder, read):
     assert "line 3: 'prompt' is empty" in str(told.value)
     path.write_text("prompt;image\r\na;\r\nb;\r\n;\r\n;\r\n")
     assert len(read(path)) == 2
-    assert any("line 4: from here on 2 blank line(s)" in warning for warning in read.warnings)
+    assert any("line 4: from here on 2 blank lines" in warning for warning in read.warnings)
 
 
 @pytest.mark.parametrize("again", ["prompt,label", "prompt, label ", "\ufeffprompt,label"])

@@ -16,9 +16,10 @@ from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.leaderboard import site
 from sightline.leaderboard.entries import boards, ranks, read
-from sightline.run_folder import COMPLETE, LOCK, RESULTS
-from sightline.sealed import read_note
+from sightline.run_folder import COMPLETE, LOCK, RESULTS, read_lock
+from sightline.sealed import read_note, sealed_text
 from sightline.store import write_note
+from sightline.study.lock import dump
 from sightline.study.results import results_digest
 
 STUDY = """
@@ -222,3 +223,17 @@ def test_a_pipe_is_not_waited_for(runs):
     os.mkfifo(runs / "external.yaml")
     with pytest.raises(UsageError, match="no regular file"):
         read(runs, check=False)
+
+
+def test_trained_targets_are_named_by_label_on_the_page_and_by_string_in_its_rows(runs):
+    target = "scripted/typographic"
+    trained = {"label": "safer", "base": "testbed/linear", "seed": 0, "target": target, "steps": 9}
+    for run in (runs / "one", runs / "two"):
+        lock = read_lock(run) | {"trained": [trained | {"checkpoints": [[3, "tuned/a@b:c"]]}]}
+        (run / LOCK).write_text(sealed_text(dump(lock)), "utf-8")
+    site.write(read(runs, check=False), runs / "site")
+    page = (runs / "site" / "index.html").read_text("utf-8")
+    assert "1. safer step 9, defense" in page
+    assert target not in page
+    rows = json.loads((runs / "site" / "leaderboard.json").read_text("utf-8"))["rows"]
+    assert {row["target"] for row in rows} == {target}

@@ -313,7 +313,7 @@ def test_unsafe_members_of_a_zip_are_left_out_with_a_warning(tmp_path, blobs):
     assert release.text("good.txt") == "good"
     for name in ("climb.txt", "absolute.txt", "a/link.txt", "link.txt"):
         assert not release.exists(name)
-    assert release.warnings == [f"{tmp_path}/x.zip: left out 3 unsafe member(s), first '../climb.txt'"]
+    assert release.warnings == [f"{tmp_path}/x.zip: left out 3 unsafe members, first '../climb.txt'"]
 
 
 def test_two_releases_in_one_zip_are_ambiguous_but_the_upper_one_wins(tmp_path, blobs):

@@ -172,7 +172,7 @@ def test_curve_and_cost_per_success_follow_the_judge_of_the_wish(page: Tree) -> 
 
 def test_verify_measures_steered_replies(folder: Path) -> None:
     verified = asyncio.run(verify(folder, Wanted(qualities=(), factors=(), attacks=(BEST,))))
-    boards = {board.judge.partition("(")[0]: board for board in verification.boards(verified.table)}
+    boards = {board.judge.partition("(")[0]: board for board in verification.boards(verified)}
     assert boards["target_string"].measure == "replies that reach the attacker's goal"
     assert boards["testbed_policy"].measure == "benign questions answered correctly"
 

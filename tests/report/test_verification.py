@@ -13,6 +13,9 @@ from run_folder import HOSTILE
 
 from sightline.cases import Eps
 from sightline.report import verification
+from sightline.run_folder import FORMAT, LOCK
+from sightline.sealed import sealed_text
+from sightline.study.lock import dump
 from sightline.study.verify.claims import Claim
 from sightline.study.verify.integrity import AttackFiles, Fault, Finding, Inspected
 from sightline.study.verify.table import SCHEMA
@@ -80,7 +83,7 @@ def whole() -> Inspected:
 
 def test_the_table_says_what_survives(tmp_path: Path) -> None:
     rows = [*cells(), *cells(judge="j2"), *cells(role="control", series="noise", attack="noise")]
-    shown = verification.boards(verified(tmp_path, rows, whole()).table)
+    shown = verification.boards(verified(tmp_path, rows, whole()))
     assert [(board.judge, len(board.lines)) for board in shown] == [("j1", 2), ("j2", 1)]
     line = shown[0].lines[0]
     assert [form for form, _ in line.shown] == list(FORMS)
@@ -96,11 +99,23 @@ def test_the_table_says_what_survives(tmp_path: Path) -> None:
 
 def test_names_tell_the_model_and_the_cases(tmp_path: Path) -> None:
     rows = cells(crafted_on="m#1", made_on_target=True, seen=False)
-    (board,) = verification.boards(verified(tmp_path, rows, whole()).table)
+    (board,) = verification.boards(verified(tmp_path, rows, whole()))
     assert board.lines[0].name == "qi (crafted on the target, held-out cases)"
     other = cells(crafted_on="m#1", made_on_target=False)
-    (board,) = verification.boards(verified(tmp_path, other, whole()).table)
+    (board,) = verification.boards(verified(tmp_path, other, whole()))
     assert board.lines[0].name == "qi (transfer)"
+
+
+def test_a_trained_target_has_the_name_of_its_row(tmp_path: Path) -> None:
+    string = "tuned/safety_sft@aaaaaaaaaaaa:toy/a"
+    trained = {"label": "safer", "base": "toy/a", "seed": 0, "target": string, "steps": 9, "checkpoints": []}
+    lock = {"format": FORMAT, "targets": [{"target": "toy/a"}], "trained": [trained]}
+    (tmp_path / LOCK).write_text(sealed_text(dump(lock)), "utf-8")
+    found = verified(tmp_path, [*cells(), *cells(target=string)], whole())
+    assert {board.target for board in verification.boards(found)} == {"toy/a", "safer"}
+    page = verification.write(found).read_text("utf-8")
+    assert "<b>safer on b</b>" in page
+    assert string not in page
 
 
 def test_a_file_that_many_artifacts_show_is_told_once() -> None:
@@ -162,7 +177,7 @@ def test_names_of_a_hostile_study_are_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("columns", [3, verification.MOST_SERIES + 3])
 def test_a_figure_draws_what_can_be_told_apart(tmp_path: Path, columns: int) -> None:
     rows = [one for number in range(columns) for one in cells(series=f"attack {number}")]
-    (board,) = verification.boards(verified(tmp_path, rows, whole()).table, drawn=True)
+    (board,) = verification.boards(verified(tmp_path, rows, whole()), drawn=True)
     assert len(board.key) == min(columns, verification.MOST_SERIES)
     assert board.undrawn == max(0, columns - verification.MOST_SERIES)
     assert board.figure is not None
@@ -171,6 +186,6 @@ def test_a_figure_draws_what_can_be_told_apart(tmp_path: Path, columns: int) -> 
 
 def test_where_nothing_was_scored_there_is_one_row(tmp_path: Path) -> None:
     failed = [row(case, form, "error", series="pair", attack="pair") for form in FORMS for case in range(4)]
-    (board,) = verification.boards(verified(tmp_path, [*cells(), *failed], whole()).table)
+    (board,) = verification.boards(verified(tmp_path, [*cells(), *failed], whole()))
     shown = {line.name: [form for form, _ in line.shown] for line in board.lines}
     assert shown == {"qi": list(FORMS), "pair": ["as written"]}

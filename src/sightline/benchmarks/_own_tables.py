@@ -61,7 +61,8 @@ class OwnTable:
         names = [name for folded, name in others.items() if folded not in self.shown]
         if names:
             listed = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-            release.warn(f"{', '.join(self.files)}: no row names {len(names):,} picture(s) there: {listed}")
+            some = "1 picture" if len(names) == 1 else f"{len(names):,} pictures"
+            release.warn(f"{', '.join(self.files)}: no row names {some} there: {listed}")
 
 
 class OwnRow(Row):

@@ -162,7 +162,12 @@ class Cases(TableBenchmark):
             blank.clear()
             yield row
         if blank:
-            release.warn(f"{blank[0].where}: from here on {len(blank):,} blank line(s), which are no rows")
+            some = (
+                "1 blank line, which is no row"
+                if len(blank) == 1
+                else f"{len(blank):,} blank lines, which are no rows"
+            )
+            release.warn(f"{blank[0].where}: from here on {some}")
 
     def columns_in(self, row: OwnRow) -> Columns:
         """Which column of the row's table is what."""

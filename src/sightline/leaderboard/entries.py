@@ -20,6 +20,7 @@ from sightline.metrics.summary import summarize
 from sightline.report.cells import board, undefended_labels
 from sightline.report.defended import MEANS, DefenseRow, defense_rows
 from sightline.report.results import entries, judge_names
+from sightline.report.shown_names import ShownNames
 from sightline.run_folder import COMPLETE, LOCK, RESULTS, lock_digest, read_lock
 from sightline.sealed import read_note
 from sightline.tables import RESULTS_AGAIN
@@ -112,11 +113,12 @@ class Outside(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a folder of runs holds; `left_out` are sentences."""
+    """What a folder of runs holds; `left_out` are sentences, `shown` names of trained targets."""
 
     entries: tuple[Entry, ...]
     outside: tuple[Outside, ...]
     left_out: tuple[str, ...] = field(default=())
+    shown: ShownNames = field(default_factory=ShownNames)
 
 
 def read(folder: Path, *, check: bool = True) -> Found:
@@ -133,6 +135,7 @@ def read(folder: Path, *, check: bool = True) -> Found:
     found, left_out, marks = list[Entry](), list[str](), dict[str, tuple[str, str]]()
     parts: dict[str, set[str]] = {}
     lacks: dict[str, list[str]] = {}
+    locks = list[Mapping[str, Any]]()
     for run in sorted(path.parent for path in folder.glob(f"*/{LOCK}")):
         try:
             lock = read_lock(run)
@@ -143,6 +146,7 @@ def read(folder: Path, *, check: bool = True) -> Found:
             parts[run.name] = {str(each.get("results")) for each in entries(lock, "merged")}
             rows, lost = _entries(run, lock, check=check)
             found += rows
+            locks.append(lock)
             lacks[run.name] = lost
         except UsageError as wrong:
             left_out.append(f"{run.name}: {wrong}")
@@ -158,7 +162,8 @@ def read(folder: Path, *, check: bool = True) -> Found:
     if not found and not outside:
         why = "".join(f"\n  {line}" for line in left_out)
         raise UsageError(f"{folder}: no finished run in any folder of it{why}")
-    return Found(tuple(_reproduced(found, marks, folder)), outside, tuple(left_out))
+    shown = ShownNames.together(locks)
+    return Found(tuple(_reproduced(found, marks, folder)), outside, tuple(left_out), shown)
 
 
 def _mark(run: Path, lock: Mapping[str, Any]) -> tuple[str, str]:

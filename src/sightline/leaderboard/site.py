@@ -12,6 +12,7 @@ from sightline.leaderboard.entries import RATES, STANDINGS, Condition, Entry, Fo
 from sightline.metrics.rates import Rate
 from sightline.report.figures import Dot, intervals, percent_axis
 from sightline.report.page import render as render_page
+from sightline.report.shown_names import ShownNames
 from sightline.report.text import MEASURE_NAMES, as_percent, bracket, label
 from sightline.store import write_atomically
 
@@ -28,14 +29,14 @@ MOST_DRAWN = 60
 
 
 def write(found: Found, out: Path) -> list[Path]:
-    """Write `index.html` and `leaderboard.json` below `out`."""
+    """Write `index.html`, with trained targets by label, and `leaderboard.json` below `out`."""
     apart = boards(found)
     values = {
         "version": __version__,
         "standings": STANDINGS,
-        "boards": [_board(condition, entries) for condition, entries in apart.items()],
+        "boards": [_board(condition, entries, found.shown) for condition, entries in apart.items()],
         "outside": [_outside(each) for each in found.outside],
-        "left_out": list(found.left_out),
+        "left_out": [found.shown.within(line) for line in found.left_out],
     }
     page = render_page(values, "leaderboard.html.j2").encode("utf-8", "replace")
     rows = [_plain(entry) for entries in apart.values() for entry in entries]
@@ -47,7 +48,7 @@ def write(found: Found, out: Path) -> list[Path]:
     return [out / "index.html", out / "leaderboard.json"]
 
 
-def _board(condition: Condition, entries: Sequence[Entry]) -> dict[str, Any]:
+def _board(condition: Condition, entries: Sequence[Entry], shown: ShownNames) -> dict[str, Any]:
     found = [rates(entry) for entry in entries]
     measured = [name for name in RATES if any(each[name][0] is not None for each in found)]
     return {
@@ -57,7 +58,7 @@ def _board(condition: Condition, entries: Sequence[Entry]) -> dict[str, Any]:
         "rows": [
             {
                 "rank": rank,
-                "name": _name(entry),
+                "name": _name(entry, shown),
                 "rates": [_shown(*each[name]) for name in measured],
                 "standing": entry.standing,
                 "why": entry.why,
@@ -67,12 +68,13 @@ def _board(condition: Condition, entries: Sequence[Entry]) -> dict[str, Any]:
             }
             for rank, entry, each in zip(ranks(entries), entries, found, strict=True)
         ],
-        "figure": _drawing(entries),
+        "figure": _drawing(entries, shown),
     }
 
 
-def _name(entry: Entry) -> str:
-    return entry.row.target if entry.row.bare else f"{entry.row.target}, defense {entry.row.defense}"
+def _name(entry: Entry, shown: ShownNames) -> str:
+    target = shown.within(entry.row.target)
+    return target if entry.row.bare else f"{target}, defense {entry.row.defense}"
 
 
 def _caution(entry: Entry) -> str:
@@ -104,7 +106,7 @@ def _outside(each: Any) -> dict[str, str]:
     }
 
 
-def _drawing(entries: Sequence[Entry]) -> Any:
+def _drawing(entries: Sequence[Entry], shown: ShownNames) -> Any:
     """The highest ASR of each row (x) with its 95 % interval, in the order of the table."""
     drawn = [(entry, worst) for entry in entries[:MOST_DRAWN] if (worst := entry.worst) is not None]
     if not drawn:
@@ -112,7 +114,7 @@ def _drawing(entries: Sequence[Entry]) -> Any:
     places = ranks([entry for entry, _ in drawn])
     dots = [
         Dot(
-            label(f"{rank}. {_name(entry)}, {entry.folder}", 56),
+            label(f"{rank}. {_name(entry, shown)}, {entry.folder}", 56),
             100 * (rate.point or 0),
             100 * rate.low,
             100 * rate.high,

@@ -20,7 +20,9 @@ from sightline.metrics.intervals import FEW_GROUPS, Difference
 from sightline.metrics.survival import OF_KIND, Column, Survival, survival
 from sightline.report.figures import POINT, RULE, SERIES, SHAPES, Plain, by_series, percent_axis, render
 from sightline.report.page import render as render_page
+from sightline.report.provenance import read_lock
 from sightline.report.results import judge_names
+from sightline.report.shown_names import ShownNames
 from sightline.report.tables import EXACT_FROM
 from sightline.report.text import EXPECTATIONS, as_percent, bracket, label, plural, points, verb
 from sightline.sealed import check_table, damage_reported
@@ -148,12 +150,16 @@ def attack_lines(inspected: Inspected) -> list[tuple[str, ...]]:
     return [line(each) for each in inspected.attacks.values()]
 
 
-def boards(table: Path, *, drawn: bool = False) -> list[Board]:
-    """The tables of `verify.parquet`, those of its first judge first; with figures if `drawn`."""
-    cells = survival(_rows(table))
+def boards(verified: Verified, *, drawn: bool = False) -> list[Board]:
+    """The tables of `verify.parquet`, those of its first judge first; with figures if `drawn`.
+
+    Targets that the run trained have the names of its report.
+    """
+    names = ShownNames.of(read_lock(verified.folder))
+    cells = survival(_rows(verified.table))
     found: list[Board] = []
     for place, members in groupby(cells, key=lambda cell: cell.column.place):
-        found.append(_board(place, list(members), drawn=drawn and len(found) < MOST_PLOTS))
+        found.append(_board(place, list(members), names, drawn=drawn and len(found) < MOST_PLOTS))
     judges = list(dict.fromkeys(board.judge for board in found))
     return sorted(found, key=lambda board: judges.index(board.judge))
 
@@ -170,8 +176,9 @@ def _rows(table: Path) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
-def _board(place: tuple[str, ...], cells: Sequence[Survival], *, drawn: bool) -> Board:
-    judge, benchmark, expected, target, defense = place
+def _board(place: tuple[str, ...], cells: Sequence[Survival], shown: ShownNames, *, drawn: bool) -> Board:
+    judge, benchmark, expected, string, defense = place
+    target = shown.within(string)
     forms = tuple(dict.fromkeys(cell.form for cell in cells))
     by_column: dict[Column, dict[str, Survival]] = {}
     for cell in cells:
@@ -276,7 +283,7 @@ def _drawing(cells: Sequence[Survival], forms: Sequence[str], description: str) 
 
 def write(verified: Verified, *, folder: Path | None = None) -> Path:
     """Write `verify.html` into the run's folder (or `folder`) and return its path."""
-    shown = boards(verified.table, drawn=True)
+    shown = boards(verified, drawn=True)
     found = damages(verified.inspected)
     judges = list(dict.fromkeys(board.judge for board in shown))
     values = {
