@@ -25,7 +25,7 @@ from sightline.tuning import Example, Lesson, Part, Plan, Recipe, Schedule, chec
     role="defense",
     paper="Ethayarajh et al., ICML 2024",
     source="ContextualAI/HALOs",
-    presets={"testbed": {"refusal": TESTBED_REFUSAL, "rate": 2e-4, "ratio": 0.75}},
+    presets={"testbed": {"refusal": TESTBED_REFUSAL, "rate": 2.5e-5, "ratio": 0.75}},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetyKTO(Recipe):

@@ -42,15 +42,15 @@ from sightline.tuning import (
     presets={  # whose refusals open with what is refused, which `refusal_prefix` does not read
         "testbed": {
             "refusal": TESTBED_REFUSAL,
-            "warm_rate": 2e-4,
-            "rate": 1e-4,
-            "reward": "testbed_policy",
+            "warm_rate": 2.5e-5,
+            "rate": 2.5e-5,
+            "reward": "refusal_prefix(phrases='testbed')",
         },
         "testbed_rloo": {
             "refusal": TESTBED_REFUSAL,
-            "warm_rate": 2e-4,
-            "rate": 1e-4,
-            "reward": "testbed_policy",
+            "warm_rate": 2.5e-5,
+            "rate": 2.5e-5,
+            "reward": "refusal_prefix(phrases='testbed')",
             "loss": "rloo",
         },
     },
