@@ -72,6 +72,21 @@ def test_methods_page_is_what_the_code_says() -> None:
     assert written == script("write_methods").text(), "run `make docs-write`"
 
 
+def test_a_trained_target_is_counted_by_label_seed_and_step():
+    runs = [
+        {"label": "sft", "base": "b", "seed": 1, "steps": 9, "target": "t9", "checkpoints": [[3, "t3"]]},
+        {"label": "more", "base": "t9", "seed": 0, "steps": 2, "target": "u", "checkpoints": []},
+    ]
+    assert script("count_results").places({"trained": runs}) == {
+        "b": ("base", "", "0"),
+        "t3": ("sft", "1", "3"),
+        "t9": ("sft", "1", "9"),
+        "u": ("more", "0", "2"),
+    }
+    assert script("count_results").places({}) == {}
+
+
+
 def test_taxonomy_page_is_what_the_crosswalk_says() -> None:
     written = (ROOT / "docs" / "taxonomy.md").read_text(encoding="utf-8")
     assert written == script("write_taxonomy").text(), "run `make docs-write`"

@@ -9,8 +9,9 @@ plain likelihood, on the answer alone:
 
 c is a system turn; the trained target carries the best one in its chat template, so that it is always
 measured conditioned. y0 is the base's own answer (for a benign request also a refusal), y1 the refusal, or
-the base's own answer. Controls: `feedback=rating` leaves the critique out, `shuffled` gives every answer the
-feedback on another one (the effect must go), `none` trains on the good answers alone, without condition.
+what the row answers its benign twin, else the base's own answer. Controls: `feedback=rating` leaves the
+critique out, `shuffled` gives every answer the feedback on another one (the effect must go), `none` trains on
+the good answers alone, without condition.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sightline.digests import sha256_bytes
 from sightline.errors import UsageError
 from sightline.judges._phrases import phrases
 from sightline.recipes._feedback import GOOD, Feedback, Wording, best, feedback_on, line_of
-from sightline.recipes._mixing import REFUSAL, batches, refusal_of, sorted_out
+from sightline.recipes._mixing import REFUSAL, batches, benign_answer, refusal_of, sorted_out
 from sightline.registry import recipe
 from sightline.rng import numpy_rng
 from sightline.testbed.wordings import REFUSAL as TESTBED_REFUSAL
@@ -55,6 +56,7 @@ class Criticized(NamedTuple):
             "refusal": TESTBED_REFUSAL,
             "rate": 2e-4,
             "ratio": 0.75,
+            "steps": 240,
         }
     },
 )
@@ -144,6 +146,8 @@ class ConditionalNlf(Recipe):
         """All answers to a lesson, bad and good, without repeats."""
         refusal = refusal_of(lesson, "considered", self.refusal)
         answers = [lesson.response, lesson.own]
+        if lesson.label == "comply":  # as its row says, so that twins of new topics are answered in one form
+            answers[1] = benign_answer(lesson)
         if lesson.label == "refuse" or (lesson.label == "comply" and self.careful):
             answers.append(refusal)
         if lesson.label != "refuse" and lesson.response:
