@@ -86,7 +86,6 @@ def test_a_trained_target_is_counted_by_label_seed_and_step():
     assert script("count_results").places({}) == {}
 
 
-
 def test_taxonomy_page_is_what_the_crosswalk_says() -> None:
     written = (ROOT / "docs" / "taxonomy.md").read_text(encoding="utf-8")
     assert written == script("write_taxonomy").text(), "run `make docs-write`"
