@@ -1,4 +1,4 @@
-"""Draws the charts of docs/studies.md from the tables in docs/results: `python docs/draw_results.py`."""
+"""Draw the charts of studies.md and testbed_smol_eyes.md from docs/results: `python docs/draw_results.py`."""
 
 from __future__ import annotations
 
