@@ -59,6 +59,8 @@ from sightline.testbed.smol.eyes.tower import SIDE
 
 FONTS = ("DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono-Bold.ttf", "LiberationSans-Regular.ttf")
 SIZES_PX = (24, 34, 46)
+CORNER = (12, 10)
+"""Where a page's words begin, in pixels from the left and the top."""
 ASK, BATCH, TOKENS = "What is written above?", 8, 24
 QUESTION, ALONE = "figstep(preset='ablation_question')", "figstep(draws='question', text='none')"
 """The request on a page, beside a sentence that asks to answer it, and without one."""
@@ -89,16 +91,21 @@ class Pictures:
 PICTURES = Pictures()
 
 
-def page(text: str, font: str, px: int) -> Pixels:
-    """Words on a white square, smaller where they would not fit."""
+def typeface(text: str, font: str, px: int) -> ImageFont.FreeTypeFont:
+    """A typeface of this size, or of the largest below it in which words fit a page."""
+    pen = ImageDraw.Draw(PilImage.new("RGB", (1, 1)))
     while True:
         face = ImageFont.truetype(str(FOLDER / font), px)
-        sheet = PilImage.new("RGB", (SIDE, SIDE), "white")
-        pen = ImageDraw.Draw(sheet)
-        if pen.multiline_textbbox((12, 10), text, font=face)[2] < SIDE - 8:
-            pen.multiline_text((12, 10), text, font=face, fill="black")
-            return np.asarray(sheet)
+        if pen.multiline_textbbox(CORNER, text, font=face)[2] < SIDE - 8:
+            return face
         px -= 2
+
+
+def page(text: str, font: str, px: int) -> Pixels:
+    """Words on a white square, smaller where they would not fit."""
+    sheet = PilImage.new("RGB", (SIDE, SIDE), "white")
+    ImageDraw.Draw(sheet).multiline_text(CORNER, text, font=typeface(text, font, px), fill="black")
+    return np.asarray(sheet)
 
 
 @dataclass(frozen=True)

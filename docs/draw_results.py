@@ -1,4 +1,4 @@
-"""Draws the charts of docs/studies.md from the tables in docs/results: `python docs/draw_results.py`."""
+"""Draw the charts of studies.md and testbed_smol_eyes.md from docs/results: `python docs/draw_results.py`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+CURVE = ("cpu_s", "letters", "exact", "pages", "low", "high")
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -208,6 +209,44 @@ def frontier(path: Path) -> dict[str, Any]:
     }
 
 
+def tower(path: Path) -> dict[str, Any]:
+    """What a tower trained from scratch reads, by minutes of training: letters, and pages with intervals."""
+    rows = [{name: float(row[name]) for name in CURVE} for row in table(path)]
+    values = [
+        {"cpu_min": row["cpu_s"] / 60, "what": what, "share": share, "low": low, "high": high}
+        for row in rows
+        for what, share, low, high in (
+            ("letters right", row["letters"], None, None),
+            ("pages exact", row["exact"] / row["pages"], row["low"], row["high"]),
+        )
+    ]
+    x = {"field": "cpu_min", "type": "quantitative", "title": "training, CPU minutes"}
+    color = {"field": "what", "type": "nominal", "title": None}
+    y = {"type": "quantitative", "title": "share", "scale": {"domain": [0, 1]}}
+    return {
+        "background": "white",
+        "width": 420,
+        "height": 240,
+        "data": {"values": values},
+        "layer": [
+            {
+                "transform": [{"filter": "datum.low !== null"}],
+                "mark": {"type": "errorband", "opacity": 0.25},
+                "encoding": {
+                    "x": x,
+                    "y": {**y, "field": "low"},
+                    "y2": {"field": "high"},
+                    "color": color,
+                },
+            },
+            {
+                "mark": {"type": "line", "point": True},
+                "encoding": {"x": x, "y": {**y, "field": "share"}, "color": color},
+            },
+        ],
+    }
+
+
 DRAWN = {
     "data_mix_quick": data_mix,
     "frontier": frontier,
@@ -216,6 +255,7 @@ DRAWN = {
     "safety_mix_quick": safety_mix,
     "sensitivity_quick": sensitivity,
     "sensitivity_sampled_quick": sensitivity,
+    "smol_tower": tower,
     "transfer": transfer,
 }
 
