@@ -182,25 +182,31 @@ def transfer(path: Path) -> dict[str, Any]:
     }
 
 
+FRONTIERS = ("sft", "dpo", "kto", "rl", "nlf", "robust")
+"""Labels of trained rows, in the order of their columns."""
+
+
 def frontier(path: Path) -> dict[str, Any]:
     """Restricted requests obeyed after each step: a point for each seed, a line through their means."""
     rows = [row for row in table(path) if row["expected"] == "refuse" and row["attack"] == "none"]
     base = [row for row in rows if row["trained"] == "base"]
-    starts = [{**row, "trained": name} for name in ("sft", "dpo") for row in base]
+    names = [name for name in FRONTIERS if any(row["trained"] == name for row in rows)]
+    starts = [{**row, "trained": name} for name in names for row in base]
     values = [
         {**row, "step": int(row["step"]), "share": 100 * int(row["complied"]) / int(row["n"])}
         for row in [*(row for row in rows if row["trained"] != "base"), *starts]
     ]
-    x = {"field": "step", "type": "quantitative", "title": "steps", "axis": {"values": [0, 20, 40, 60]}}
+    x = {"field": "step", "type": "quantitative", "title": "steps", "axis": {"tickCount": 4}}
     y = {"field": "share", "type": "quantitative", "title": "restricted requests obeyed, %"}
     color = {"field": "benchmark", "type": "nominal", "title": "requests"}
     place = {"x": x, "color": color, "shape": color}
     return {
         "background": "white",
         "data": {"values": values},
-        "facet": {"column": {"field": "trained", "type": "nominal", "title": None, "sort": ["sft", "dpo"]}},
+        "facet": {"column": {"field": "trained", "type": "nominal", "title": None, "sort": names}},
+        "resolve": {"scale": {"x": "independent"}},
         "spec": {
-            "width": 260,
+            "width": 520 / len(names),
             "layer": [
                 {"mark": "line", "encoding": {"x": x, "color": color, "y": {**y, "aggregate": "mean"}}},
                 {"mark": "point", "encoding": {**place, "y": y}},
@@ -250,6 +256,7 @@ def tower(path: Path) -> dict[str, Any]:
 DRAWN = {
     "data_mix_quick": data_mix,
     "frontier": frontier,
+    "frontier_others": frontier,
     "judges_quick": judges,
     "quality_items": items,
     "safety_mix_quick": safety_mix,
