@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 
+from sightline.errors import UsageError
 from sightline.run_folder import RESULTS, read_lock
 
 COUNTS = """
@@ -42,7 +43,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path)
     run = parser.parse_args().run
-    lock = read_lock(run)
+    try:
+        lock = read_lock(run)
+    except UsageError as wrong:
+        raise SystemExit(f"error: {wrong}") from None
     judge = next(each["id"] for each in lock["judges"] if each.get("scores", "case") == "case")
     known = places(lock)
     counted = duckdb.execute(COUNTS, {"table": str(run / RESULTS), "judge": judge}).fetchall()
