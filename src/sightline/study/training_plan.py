@@ -127,8 +127,14 @@ def _one(each: NamedTraining, root: str, lessons: Sequence[Lesson], images: Imag
 
 
 def _plan(recipe: Recipe, lessons: Sequence[Lesson]) -> Plan:
-    known = [replace(each, own=PLACEHOLDER) if recipe.wants_own(each) else each for each in lessons]
+    known = [replace(each, own=_assumed(each)) if recipe.wants_own(each) else each for each in lessons]
     return recipe.plan(known, 0)
+
+
+def _assumed(lesson: Lesson) -> str:
+    """What the base may answer before it is asked: what is right, if the row says that and wants it done."""
+    right = lesson.label != "refuse" and (lesson.asked or lesson.given)
+    return f"{right} ." if right else PLACEHOLDER
 
 
 def _tokens_per_row(plan: Plan, target: VlmTarget, images: Images) -> float:
