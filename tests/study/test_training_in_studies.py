@@ -20,6 +20,7 @@ from sightline.study.training import expanded
 pytestmark = pytest.mark.skipif(
     find_spec("torch") is None or find_spec("transformers") is None, reason="needs the extra `local`"
 )
+ROWS = "testbed_training(style='considered')"
 STUDY = """
 study: trained
 train:
@@ -182,7 +183,7 @@ def test_attacks_that_ask_or_adapt_meet_each_trained_target() -> None:
 @pytest.mark.parametrize("feedback", ["critique", "none"])
 def test_a_dry_run_counts_what_needs_answers_of_the_base_that_are_right(tmp_path, feedback):
     recipe = f"conditional_nlf(preset='testbed', steps=4, every=0, feedback='{feedback}')"
-    row = {"label": "nlf", "recipe": recipe, "base": "testbed/linear", "rows": "testbed_training"}
+    row = {"label": "nlf", "recipe": recipe, "base": "testbed/linear", "rows": ROWS}
     study = {"benchmarks": [{"name": "testbed_requests", "limit": 2}], "judges": ["testbed_policy"]}
     dry, _ = prepared(tmp_path, yaml.safe_dump({"study": "dry", "train": [row], **study}), train=False)
     assert [(each.label, each.steps, each.rows) for each in dry.untrained] == [("nlf", 4, 4 * 16)]
