@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ def main() -> None:
         raise SystemExit(f"error: {wrong}") from None
     judge = next(each["id"] for each in lock["judges"] if each.get("scores", "case") == "case")
     known = places(lock)
+    if not (run / RESULTS).is_file():
+        raise SystemExit(f"error: {run}: not finished, {RESULTS} is missing; `sightline run` finishes it")
     counted = duckdb.execute(COUNTS, {"table": str(run / RESULTS), "judge": judge}).fetchall()
     rows = [
         (benchmark, *known.get(target, (target, "", "")), *others) for benchmark, target, *others in counted
@@ -66,8 +69,9 @@ def main() -> None:
         "right",
         "n",
     )
-    writer.writerow(names)
-    writer.writerows(sorted(rows, key=lambda row: (row[:3], int(row[3] or 0), *row[4:6])))
+    with suppress(BrokenPipeError):
+        writer.writerow(names)
+        writer.writerows(sorted(rows, key=lambda row: (row[:3], int(row[3] or 0), *row[4:6])))
 
 
 if __name__ == "__main__":

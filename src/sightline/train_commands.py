@@ -102,10 +102,16 @@ def say_spent(found: Trained) -> None:
 
 
 def told(every: int) -> Callable[[Progress], None]:
-    """Prints the loss of the first step, of each `every`-th and of the last."""
+    """Prints the loss of the first step, each `every`-th and the last, and where a killed one goes on."""
     from sightline.terminal import say
 
+    begun = False
+
     def report(progress: Progress) -> None:
+        nonlocal begun
+        if not begun and progress.step > 1:
+            say(f"goes on at step {progress.step} of {progress.steps}", err=True)
+        begun = True
         if progress.step == 1 or progress.step % every == 0 or progress.step == progress.steps:
             say(f"step {progress.step} of {progress.steps}: loss {progress.loss:.3f}", err=True)
 

@@ -113,6 +113,14 @@ def said(folder, *columns, lock=None, **claim):
         return verdict(full, board(summary(*columns), ("none",), "j"), results)
 
 
+def test_four_groups_that_all_differ_decide_nothing(tmp_path):
+    """The sign-flip test of four groups has p = 2 / 2**4 at best."""
+    few = said(tmp_path, rows("none", 0)[:4], rows("figstep", 4)[:4])
+    assert ": not decided, +100 points [" in few
+    assert "p = 0.125" in few
+    assert ": as expected, +100 points [" in said(tmp_path, rows("none", 0)[:6], rows("figstep", 6)[:6])
+
+
 def test_as_expected_opposite_and_not_decided(tmp_path):
     plain, drawn = rows("none", 1), rows("figstep", 11)
     held = said(tmp_path, plain, drawn)

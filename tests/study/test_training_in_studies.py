@@ -76,7 +76,9 @@ def test_trained_targets_are_targets_and_are_trained_once(
     assert tampered.startswith("tuned/ft_attack@")
     assert tampered.endswith(f":{final}")
     assert [note.split(",")[0] for note in notes] == [
+        "training sft on testbed/linear",
         "trained sft on testbed/linear",
+        f"training tampered on {final}",
         f"trained tampered on {final}",
     ]
     assert run.study.decoding.max_tokens == 128

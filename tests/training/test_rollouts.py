@@ -92,7 +92,10 @@ def test_no_signal_is_told_and_high_rewards_are_no_complaint() -> None:
         rollouts.check_signal(plan, low)
     rollouts.check_signal(plan, replace(low, rewards=[1.0] * 3))  # all is learned
     rollouts.check_signal(plan, replace(low, silent=[1.0, 0.4, 1.0]))
-    rollouts.check_signal(plan, replace(low, silent=[1.0, 1.0], rewards=[0.0, 0.0]))  # too early to tell
+    short = replace(low, silent=[1.0, 1.0], rewards=[0.0, 0.0])
+    rollouts.check_signal(plan, short)  # too early to tell
+    with pytest.raises(UsageError, match=r"over 2 steps.*or name a `reward`"):
+        rollouts.check_signal(plan, replace(short, step=plan.steps))
 
 
 @pytest.mark.parametrize(

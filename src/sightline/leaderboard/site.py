@@ -57,8 +57,7 @@ def _board(condition: Condition, entries: Sequence[Entry], shown: ShownNames) ->
         "heads": [HEADS[name] for name in measured],
         "rows": [
             {
-                "rank": rank,
-                "name": _name(entry, shown),
+                "name": _placed(rank, entry, shown),
                 "rates": [_shown(*each[name]) for name in measured],
                 "standing": entry.standing,
                 "why": entry.why,
@@ -75,6 +74,11 @@ def _board(condition: Condition, entries: Sequence[Entry], shown: ShownNames) ->
 def _name(entry: Entry, shown: ShownNames) -> str:
     target = shown.within(entry.row.target)
     return target if entry.row.bare else f"{target}, defense {entry.row.defense}"
+
+
+def _placed(rank: int, entry: Entry, shown: ShownNames) -> str:
+    """The name behind its place; systems that nothing attacked have none."""
+    return f"{rank}. {_name(entry, shown)}" if entry.attacked else _name(entry, shown)
 
 
 def _caution(entry: Entry) -> str:
@@ -114,7 +118,7 @@ def _drawing(entries: Sequence[Entry], shown: ShownNames) -> Any:
     places = ranks([entry for entry, _ in drawn])
     dots = [
         Dot(
-            label(f"{rank}. {_name(entry, shown)}, {entry.folder}", 56),
+            label(f"{_placed(rank, entry, shown)}, {entry.folder}", 56),
             100 * (rate.point or 0),
             100 * rate.low,
             100 * rate.high,

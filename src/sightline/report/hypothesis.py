@@ -15,6 +15,8 @@ from sightline.report.cells import Board, Role
 from sightline.report.results import Results, entries
 from sightline.report.text import label, plural, points
 
+ALPHA = 0.05
+
 
 def verdict(lock: Mapping[str, Any], board: Board, results: Results) -> str:
     """A sentence on the hypothesis of the lock; '' if the study has none."""
@@ -41,7 +43,8 @@ def verdict(lock: Mapping[str, Any], board: Board, results: Results) -> str:
     found = paired_difference(a, b, n)
     sign = (found.low > 0) - (found.high < 0)
     wanted = 1 if expect == "greater" else -1
-    result = "not decided" if not sign else "as expected" if sign == wanted else "opposite"
+    decided = sign and found.p < ALPHA  # fewer than six groups cannot
+    result = "not decided" if not decided else "as expected" if sign == wanted else "opposite"
     usual = minimal_difference(len(rows))
     could = "no group tells the two apart"
     if found.discordant:

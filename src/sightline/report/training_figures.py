@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sightline.report.figures import (
@@ -64,7 +65,17 @@ def curves(found: Training) -> list[Plot]:
             notes = [f"{plural(left, 'more training', 'are')} in the table."] if left > 0 else []
             svg = render({"spacing": 30, "hconcat": panels}, what)
             plots.append(Plot(str(condition), svg, tuple(series_key(names)), tuple(notes)))
-    return plots[:MOST_PLOTS]
+    return _first(plots)
+
+
+def _first(plots: list[Plot]) -> list[Plot]:
+    """As many as the page shows; the last of them says how many there are besides."""
+    left = len(plots) - MOST_PLOTS
+    if left <= 0:
+        return plots
+    last = plots[MOST_PLOTS - 1]
+    note = f"{plural(left, 'more condition', 'are')} in the table."
+    return [*plots[: MOST_PLOTS - 1], replace(last, notes=(*last.notes, note))]
 
 
 def _points(found: Training, names: Sequence[str], condition: Condition, measure: str) -> list[Plain]:
@@ -125,7 +136,7 @@ def doses(found: Training) -> list[Plot]:
             what = f"By {axis}, {rest}: {condition}"
             svg = render({"spacing": 30, "hconcat": panels}, f"{what}; the numbers are in the table")
             plots.append(Plot(what, svg, tuple(series_key(names))))
-    return plots[:MOST_PLOTS]
+    return _first(plots)
 
 
 def _number(text: str) -> float | None:
@@ -184,6 +195,8 @@ def frontier(found: Training) -> list[Plot]:
     ]
     if len(found.labels) > len(names):
         notes.append(f"{plural(len(found.labels) - len(names), 'more training', 'are')} in the tables.")
+    if len(panels) > MOST_PLOTS:
+        notes.append(f"{plural(len(panels) - MOST_PLOTS, 'more condition', 'are')} in the tables.")
     return [Plot("1 − ASR against 1 − over-refusal, over checkpoints", svg, key, tuple(notes))]
 
 

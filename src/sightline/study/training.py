@@ -250,6 +250,8 @@ def _trained(
             known = work.lookup(each.recipe, base, lessons, rows.images, **more)
             if known is None and not train:
                 raise UsageError(f"{each.label} is not trained yet: `sightline run` on the study does that")
+            if known is None:
+                progress.note(f"training {each.label} on {base}, seed {seed}")
             one = known or work.train(each.recipe, base, lessons, rows.images, leaked=shared, **more)
             if one.fresh:
                 curve, cost = one.record["loss_curve"], one.record["cpu_seconds"]

@@ -217,12 +217,13 @@ def check_signal(plan: Plan, spent: Spent) -> None:
     """Make sure that rewards of a group differ often enough to learn from.
 
     Raises:
-        UsageError: if in the last steps nearly all groups had equal rewards, and low ones.
+        UsageError: if in the last steps, or in all where there are fewer, nearly all groups had equal
+            rewards, and low ones.
     """
     assert plan.sampling is not None
     last = slice(-plan.sampling.window, None)
     silent, rewards = spent.silent[last], spent.rewards[last]
-    if len(silent) < plan.sampling.window:
+    if len(silent) < plan.sampling.window and spent.step < plan.steps:
         return
     share, mean = sum(silent) / len(silent), sum(rewards) / len(rewards)
     if share > plan.sampling.silent and mean < LOW:
@@ -231,7 +232,8 @@ def check_signal(plan: Plan, spent: Spent) -> None:
             f"{share:.0%} of the groups had {plan.sampling.generations} samples of equal reward (mean reward "
             f"{mean:.2f}), and equal rewards teach nothing. Start from a model that refuses now and then: "
             f"raise `warm` (now {plan.warm}), the steps of fine-tuning before; or raise `generations` or "
-            f"`temperature`. Nothing of it was kept as a target"
+            f"`temperature`; or name a `reward` that reads these refusals (now {plan.sampling.reward}). "
+            f"Nothing of it was kept as a target"
         )
 
 
