@@ -3,7 +3,8 @@
     python docs/count_results.py runs/frontier > docs/results/frontier.csv
 
 A trained target stands by the label of its row, its seed and its step, what was trained first as `base`.
-Counts are of the first judge of the case, without a defense; `right` are replies with the whole score.
+What was trained on several bases has a row for each of them. Counts are of the first judge of the case,
+without a defense; `right` are replies with the whole score.
 """
 
 from __future__ import annotations
