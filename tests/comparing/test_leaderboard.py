@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -237,3 +239,15 @@ def test_trained_targets_are_named_by_label_on_the_page_and_by_string_in_its_row
     assert target not in page
     rows = json.loads((runs / "site" / "leaderboard.json").read_text("utf-8"))["rows"]
     assert {row["target"] for row in rows} == {target}
+
+
+def test_what_nothing_attacked_has_no_place(runs):
+    found = read(runs, check=False)
+    bare = replace(found.entries[0].row, by_means={}, adaptive=None)
+    site.write(
+        replace(found, entries=(replace(found.entries[0], row=bare), *found.entries[1:])), runs / "site"
+    )
+    page = (runs / "site" / "index.html").read_text("utf-8")
+    (quiet,) = (line for line in page.splitlines() if "no attack was run<" in line)
+    assert not re.search(r">\d+\. ", quiet)
+    assert page.index(quiet) > page.rindex('<th scope="row">1. ')

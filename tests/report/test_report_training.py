@@ -116,6 +116,15 @@ def test_skills_are_held_against_the_model_that_all_began_with(found):
     assert str(at["sft", 20]["reading"]).replace("\u00a0", " ") == "25 % (−1.5)"
 
 
+def test_figures_say_how_many_conditions_are_in_the_table_alone(found):
+    nine = replace(found, conditions=(DRAWN,) * 9)
+    shown = curves(nine)
+    assert len(shown) == 8
+    assert shown[-1].notes == ("1 more condition is in the table.",)
+    assert not shown[0].notes
+    assert frontier(nine)[0].notes[-1] == "1 more condition is in the tables."
+
+
 def test_without_utility_questions_nothing_is_called_skills(found):
     steps = tuple(replace(each, skills={}) for each in found.steps)
     bare = replace(found, steps=steps, categories=())
