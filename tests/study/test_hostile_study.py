@@ -22,6 +22,7 @@ from sightline.api.runs import finish
 from sightline.errors import UsageError
 from sightline.records import Outcome
 from sightline.report import page
+from sightline.report.text import visible
 from sightline.study.config import parse
 from sightline.study.run import Run
 
@@ -227,9 +228,12 @@ def test_every_denominator_closes_over_hostile_replies_and_pictures(tmp_path: Pa
     graded = {row["outcome"] for row in rows if row["judge"].startswith("model_graded")}
     assert "complied" not in graded  # a grader that copies the reply is believed nothing
     report = page.write(run.folder).read_text("utf-8")
-    assert re.search(r"<[a-z/!][^>]*alert\(1\)|<script[^>]*>\s*alert", report) is None  # only as escaped text
-    assert "&lt;" in report
+    live = re.compile(r"<[a-z/!][^>]*alert\(1\)|<script[^>]*>\s*alert")
+    assert live.search(report) is None  # only as escaped text; which replies it shows hangs on their keys
     assert "\x1b" not in report
+    shown = [visible(text) for each in REPLIES if isinstance(text := each.get("reply"), str)]
+    assert not any(map(live.search, shown))
+    assert sum("&lt;" in each for each in shown) > 10
 
 
 @pytest.mark.parametrize("number", range(len(TABLES)))
