@@ -19,7 +19,8 @@ from typing import Any
 import duckdb
 
 from sightline.errors import UsageError
-from sightline.run_folder import RESULTS, read_lock
+from sightline.leaderboard.missing import first_judge
+from sightline.run_folder import RESULTS, finished_lock
 
 COUNTS = """
     select benchmark, target, attack, expected, count(*) filter (outcome = 'complied') as complied,
@@ -46,13 +47,11 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     run = parser.parse_args().run
     try:
-        lock = read_lock(run)
+        lock = finished_lock(run)
+        judge = first_judge(lock)["id"]
     except UsageError as wrong:
         raise SystemExit(f"error: {wrong}") from None
-    judge = next(each["id"] for each in lock["judges"] if each.get("scores", "case") == "case")
     known = places(lock)
-    if not (run / RESULTS).is_file():
-        raise SystemExit(f"error: {run}: not finished, {RESULTS} is missing; `sightline run` finishes it")
     counted = duckdb.execute(COUNTS, {"table": str(run / RESULTS), "judge": judge}).fetchall()
     rows = [
         (benchmark, *known.get(target, (target, "", "")), *others) for benchmark, target, *others in counted

@@ -28,6 +28,7 @@ LAYERS = [
         "encodings",
         "documents",
         "characters",
+        "counting",
         "cases",
         "goals",
         "records",

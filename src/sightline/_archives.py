@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from sightline._trees import READ_ERRORS, Endings, Member, Opened, Parts, Stamp, fold, member_parts
+from sightline.counting import plural
 from sightline.errors import UsageError
 from sightline.store import refuse_pointer
 
@@ -113,9 +114,7 @@ class ArchiveTree(ABC):
     def _tell_refused(self) -> None:
         if self._refused:
             count, first = len(self._refused), self._refused[0]
-            self.warnings.append(
-                f"{self.label}: left out {count} unsafe member{'s' if count > 1 else ''}, first {first!r}"
-            )
+            self.warnings.append(f"{self.label}: left out {plural(count, 'unsafe member')}, first {first!r}")
 
     def find(self, parts: Parts) -> Member | None:
         """The file whose path ends with `parts`; the one nearest to the top, if there are several."""

@@ -86,9 +86,9 @@ def leaderboard_command(
 
     Example: `sightline leaderboard runs --out site`
     """
+    from sightline.counting import plural
     from sightline.leaderboard import site
     from sightline.leaderboard.entries import boards, read
-    from sightline.report.text import plural
     from sightline.terminal import say
 
     found = read(folder, check=check)

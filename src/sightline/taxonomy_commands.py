@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sightline import taxonomy
 from sightline.console import SafeConsole, literal
+from sightline.counting import plural
 from sightline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _table(found: Coverage) -> Table | None:
 def _number(covered: Covered, code: str) -> str:
     number = covered.counts[code]
     if covered.how == "listed":
-        return f"({number} label{'s' if number > 1 else ''})"
+        return f"({plural(number, 'label')})"
     return f"{number:,}" if covered.how == "read" else f"({number:,})"
 
 

@@ -73,8 +73,8 @@ def show_verification(found: Verified) -> None:
     Raises:
         UsageError: at the end, if an artifact is not what the run recorded.
     """
+    from sightline.counting import plural, verb
     from sightline.report import verification
-    from sightline.report.text import plural, verb
 
     console.print(literal(verification.files_told(found.inspected)), highlight=False)
     for damage in verification.damages(found.inspected):

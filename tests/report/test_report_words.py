@@ -7,8 +7,9 @@ import yaml
 from run_folder import Shape, write_run
 
 from sightline import report
+from sightline.counting import plural, verb
 from sightline.report.results import Results
-from sightline.report.text import as_percent, bracket, plural, points, verb
+from sightline.report.text import as_percent, bracket, points
 
 
 @pytest.mark.parametrize(

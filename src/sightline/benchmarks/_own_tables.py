@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from sightline._trees import fold
 from sightline.benchmarks._columns import Columns
 from sightline.contracts import Release
+from sightline.counting import plural
 from sightline.errors import UsageError, nearest
 from sightline.release_files import PICTURE_SUFFIXES, TABLE_SUFFIXES, refuse_spreadsheet
 from sightline.rows import Row
@@ -61,7 +62,7 @@ class OwnTable:
         names = [name for folded, name in others.items() if folded not in self.shown]
         if names:
             listed = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-            some = "1 picture" if len(names) == 1 else f"{len(names):,} pictures"
+            some = plural(len(names), "picture")
             release.warn(f"{', '.join(self.files)}: no row names {some} there: {listed}")
 
 

@@ -34,6 +34,7 @@ from sightline.benchmarks._own_tables import PICTURES, OwnRow, OwnTable, rows_of
 from sightline.cards import ReleaseFacts
 from sightline.cases import Case, Conversation, Expected, Image
 from sightline.contracts import Release
+from sightline.counting import plural
 from sightline.errors import UsageError, nearest
 from sightline.readers import TableBenchmark
 from sightline.registry import benchmark
@@ -162,12 +163,8 @@ class Cases(TableBenchmark):
             blank.clear()
             yield row
         if blank:
-            some = (
-                "1 blank line, which is no row"
-                if len(blank) == 1
-                else f"{len(blank):,} blank lines, which are no rows"
-            )
-            release.warn(f"{blank[0].where}: from here on {some}")
+            what = "which is no row" if len(blank) == 1 else "which are no rows"
+            release.warn(f"{blank[0].where}: from here on {plural(len(blank), 'blank line')}, {what}")
 
     def columns_in(self, row: OwnRow) -> Columns:
         """Which column of the row's table is what."""

@@ -8,13 +8,14 @@ from typing import Any
 
 from sightline import __version__
 from sightline.comparing.compare import Comparison, difference_row
+from sightline.counting import plural, verb
 from sightline.metrics.cells import method_of
 from sightline.metrics.contrast import Contrast
 from sightline.report.differences import interval_text, p_text
 from sightline.report.figures import Dot, Plain, intervals
 from sightline.report.page import render as render_page
 from sightline.report.shown_names import ShownNames
-from sightline.report.text import MEASURE_NAMES, as_percent, few, label, markdown_cell, plural, points, verb
+from sightline.report.text import MEASURE_NAMES, as_percent, few, label, markdown_cell, points
 from sightline.store import write_atomically
 
 MOST_DRAWN = 60

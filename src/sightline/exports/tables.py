@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 
 from sightline import __version__
 from sightline.characters import printable
+from sightline.counting import plural, verb
 from sightline.exports.rates import Line, Rates, row
 from sightline.metrics.rates import Rate
 from sightline.report.page import render as render_page
-from sightline.report.text import MEASURE_NAMES, as_percent, bracket, plural, verb
+from sightline.report.text import MEASURE_NAMES, as_percent, bracket
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _LATEX = {

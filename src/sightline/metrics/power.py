@@ -9,7 +9,9 @@ from __future__ import annotations
 from math import sqrt
 from statistics import NormalDist
 
-ALPHA, POWER = 0.05, 0.8
+from sightline.metrics.intervals import ALPHA
+
+POWER = 0.8
 USUAL = 0.2
 """Discordance that is assumed before anything was measured."""
 

@@ -145,9 +145,7 @@ class ConditionalNlf(Recipe):
     def _said(self, number: int, lesson: Lesson) -> list[Criticized]:
         """All answers to a lesson, bad and good, without repeats."""
         refusal = refusal_of(lesson, "considered", self.refusal)
-        answers = [lesson.response, lesson.own]
-        if lesson.label == "comply":  # as its row says, so that twins of new topics are answered in one form
-            answers[1] = benign_answer(lesson)
+        answers = [lesson.response, benign_answer(lesson)]
         if lesson.label == "refuse" or (lesson.label == "comply" and self.careful):
             answers.append(refusal)
         if lesson.label != "refuse" and lesson.response:

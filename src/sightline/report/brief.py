@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
+from sightline.counting import plural
 from sightline.metrics.cells import SPLITS
 from sightline.metrics.rates import Rate
 from sightline.report import third_party, trust_section
@@ -13,7 +14,7 @@ from sightline.report.cells import Board, Cell, Condition, Role, cells_under, co
 from sightline.report.headline import Headline
 from sightline.report.judge_rows import judge_rows
 from sightline.report.tables import shown
-from sightline.report.text import label, oracle_text, plural
+from sightline.report.text import label, oracle_text
 from sightline.report.training import Training
 from sightline.report.training import text_rows as training_rows
 from sightline.report.trust_section import TrustView

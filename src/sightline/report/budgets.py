@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from sightline.budget import STOPPED
+from sightline.counting import plural, verb
 from sightline.report.results import Results, literal
-from sightline.report.text import plural, verb
 
 
 def stopped(results: Results) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from sightline.counting import plural, verb
 from sightline.judge_check.card import HumanCard
 from sightline.metrics._columns import CELL, Columns, asked, read_columns
 from sightline.metrics.agreement import Share
@@ -37,7 +38,6 @@ from sightline.report.standing import (
     standings,
     strangers,
 )
-from sightline.report.text import plural, verb
 
 MEASURED = ("asr", "over_refusal")
 MOST_JUDGES = 8

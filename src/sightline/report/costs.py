@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
+from sightline.counting import plural
 from sightline.metrics.effort import Price
 from sightline.report.cells import Board, Cell, Role, access_text, origin_text
 from sightline.report.crafted import Crafted, Made
@@ -152,7 +153,7 @@ def asked_text(results: Results) -> list[str]:
     """What each attack asked models while it was crafted, a line each; all targets, seeds and failures."""
     found = results.asked()
     lines = [
-        f"{label(attack)}: {_calls(price)} for {artifacts:,} artifact{'s' if artifacts > 1 else ''}"
+        f"{label(attack)}: {_calls(price)} for {plural(artifacts, 'artifact')}"
         for attack, artifacts, price in found[:MOST_ASKERS]
     ]
     left = len(found) - MOST_ASKERS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sightline.counting import plural
 from sightline.metrics.rates import Rate
 from sightline.report import defended, guards
 from sightline.report.cells import Board
@@ -13,7 +14,7 @@ from sightline.report.figures import Spot, scatter, series_key
 from sightline.report.matrix import MOST_PLOTS, MOST_SPOTS, Plot
 from sightline.report.panels import panels_svg
 from sightline.report.results import Results
-from sightline.report.text import label, plural
+from sightline.report.text import label
 
 UNAWARE, ADAPTIVE = "attacks that did not know the defense", "attacks that knew it (adaptive)"
 HIGHEST = "highest ASR, % (lower is safer)"

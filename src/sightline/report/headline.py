@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from sightline.counting import plural, verb
 from sightline.metrics.cells import method_of
 from sightline.metrics.contrast import Contrast
 from sightline.metrics.rates import Rate
@@ -23,7 +24,7 @@ from sightline.report.cells import (
 )
 from sightline.report.defended import caution
 from sightline.report.tables import number, seeds_text, shown
-from sightline.report.text import MEASURE_NAMES, few, label, oracle_about, plural, points, verb
+from sightline.report.text import MEASURE_NAMES, few, label, oracle_about, points
 
 MAX_HEADLINES = 4
 _CONTROLS = {

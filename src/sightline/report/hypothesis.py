@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from sightline.cases import Expected
-from sightline.metrics.intervals import paired_difference
+from sightline.counting import plural
+from sightline.metrics.intervals import ALPHA, paired_difference
 from sightline.metrics.power import USUAL, minimal_difference
 from sightline.metrics.rates import MEASURES
 from sightline.report.cells import Board, Role
 from sightline.report.results import Results, entries
-from sightline.report.text import label, plural, points
-
-ALPHA = 0.05
+from sightline.report.text import label, points
 
 
 def verdict(lock: Mapping[str, Any], board: Board, results: Results) -> str:

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from sightline.counting import plural, verb
 from sightline.judges._phrases import LANGUAGES
 from sightline.judges.refusal_prefix import foreign
 from sightline.metrics.cells import method_of
 from sightline.report.results import Results, entries, literal
-from sightline.report.text import plural, verb
 
 MUCH_FOREIGN = 0.02
 _JUDGE = "refusal_prefix"

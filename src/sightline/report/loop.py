@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sightline.counting import plural
 from sightline.metrics.cells import models_of
 from sightline.report.cells import undefended_labels
 from sightline.report.results import Results, literal
-from sightline.report.text import plural
 
 MUCH_APART = 1 / 3
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from sightline import taxonomy
+from sightline.counting import plural
 from sightline.metrics.rates import Rate
 from sightline.metrics.summary import Slice
 from sightline.report.cells import Board, Cell, Role, cells_under, conditions
 from sightline.report.figures import Bar, Spot, composition, series_key, tradeoff
-from sightline.report.text import MEASURE_NAMES, as_percent, bracket, label, oracle_text, plural
+from sightline.report.text import MEASURE_NAMES, as_percent, bracket, label, oracle_text
 
 MOST_ROWS = 40
 MOST_COLUMNS = 16

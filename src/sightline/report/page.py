@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from sightline import __version__
+from sightline.counting import plural
 from sightline.metrics._columns import read_columns
 from sightline.metrics.cells import method_of
 from sightline.metrics.summary import Summary, summarize
@@ -49,7 +50,7 @@ from sightline.report.matrix import MOST_MAPS, heatmaps
 from sightline.report.results import Results, judge_names
 from sightline.report.shown_names import ShownNames
 from sightline.report.tables import definitions, tables
-from sightline.report.text import EXPECTATIONS, breakable, label, plural, stand_in, visible
+from sightline.report.text import EXPECTATIONS, breakable, label, stand_in, visible
 from sightline.report.training import training_of
 from sightline.report.trust import agreements, judge_facts
 from sightline.run_folder import RESULTS

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sightline import cards, registry, run_folder
+from sightline.counting import plural
 from sightline.digests import sha256_file
 from sightline.errors import UsageError
 from sightline.metrics.cells import method_of
 from sightline.report.results import Results, entries
-from sightline.report.text import EXPECTATIONS, plural, stand_in
+from sightline.report.text import EXPECTATIONS, stand_in
 from sightline.run_folder import LOCK
 
 MOST_FLAGS = 40

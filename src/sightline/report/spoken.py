@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+from sightline.counting import plural
 from sightline.judges._phrases import LANGUAGES
 from sightline.judges._tags import UND, Tag, tag
 from sightline.metrics.cells import method_of
 from sightline.metrics.rates import MEASURES, Rate, outcome_counts, rate
 from sightline.records import Outcome
 from sightline.report.results import Results, entries, judge_names
-from sightline.report.text import as_percent, bracket, plural
+from sightline.report.text import as_percent, bracket
 from sightline.testbed.tokenizer import vocabulary
 from sightline.testbed.world import nouns
 

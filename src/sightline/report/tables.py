@@ -9,13 +9,14 @@ from itertools import groupby
 
 from markupsafe import Markup
 
+from sightline.counting import plural
 from sightline.metrics.cells import limits_of
 from sightline.metrics.intervals import SPARSE_GROUPS
 from sightline.metrics.rates import MEASURES, Rate
 from sightline.records import SCORED, Outcome
 from sightline.report.cells import Board, Cell, Condition, Role, access_text, cells_under, conditions
 from sightline.report.differences import interval_text
-from sightline.report.text import MEASURE_NAMES, as_percent, bracket, limits, oracle_text, plural, points
+from sightline.report.text import MEASURE_NAMES, as_percent, bracket, limits, oracle_text, points
 
 MOST_LINES = 400
 EXACT_FROM = 1000

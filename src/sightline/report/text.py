@@ -14,11 +14,11 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup, escape
 
 from sightline.characters import is_unseen, printable
+from sightline.counting import plural
 from sightline.digests import sha256_bytes
 
 _COMBINING = {"Mn", "Me"}
 _MARKS_KEPT = 3
-_OF_ONE = {"are": "is", "were": "was", "have": "has", "match": "matches"}
 _SPACES = re.compile(r"\s+")
 _LONG, _PIECE = 16, 12  # letters without a joint in a name, and the pieces that they may be broken into
 _JOINTS = re.compile(r"(?<=[_/@+.:-])")
@@ -151,17 +151,6 @@ def as_percent(share: float, *, exact: bool = False) -> str:
     if 99.95 <= value < 100:
         return ">99.9\u00a0%"
     return f"{rounded(value, 1)}\u00a0%"
-
-
-def verb(count: int, many: str) -> str:
-    """A verb, given as of several, as it goes with a count: `are` or `is`, `show` or `shows`."""
-    return many if count != 1 else _OF_ONE.get(many, f"{many}s")
-
-
-def plural(count: int, what: str, does: str = "") -> str:
-    """`1 case`, `1,240 cases`; with a verb as of several, `1 case is`, `2 cases are`."""
-    said = f"{count:,} {what}" + "s" * (count != 1)
-    return f"{said} {verb(count, does)}" if does else said
 
 
 def few(names: Sequence[str]) -> str:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from sightline.counting import plural
 from sightline.report.cells import Board, Role
 from sightline.report.results import Results, entries
 from sightline.report.shown_names import ShownNames
-from sightline.report.text import amount, as_percent, label, plural
+from sightline.report.text import amount, as_percent, label
 
 PLAIN_SERIES = "no attack"
 MEASURES = {

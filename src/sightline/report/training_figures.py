@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from sightline.counting import plural
 from sightline.report.figures import (
     POINT,
     RULE,
@@ -18,7 +19,7 @@ from sightline.report.figures import (
     series_key,
 )
 from sightline.report.matrix import Plot, color_of, css
-from sightline.report.text import label, plural
+from sightline.report.text import label
 from sightline.report.training import NOTES, PLAIN_SERIES, Condition, Step, Training, views
 
 MOST_LINES = 6

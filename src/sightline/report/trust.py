@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sightline import registry, untrusted
+from sightline.counting import plural, verb
 from sightline.errors import UsageError
 from sightline.inventory import shared_told
 from sightline.metrics.agreement import JudgeCard, Share, both_read, judge_card
@@ -29,7 +30,7 @@ from sightline.report.no_hits import never_above
 from sightline.report.promised import expected_rows, found_rows
 from sightline.report.provenance import errors_of
 from sightline.report.results import Results, entries
-from sightline.report.text import EXPECTATIONS, as_percent, bracket, few, plural, stand_in, verb
+from sightline.report.text import EXPECTATIONS, as_percent, bracket, few, stand_in
 from sightline.run_folder import LOCK
 from sightline.sealed import read_note
 

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 
+from sightline.counting import plural
 from sightline.metrics.agreement import Share
 from sightline.metrics.calibration import TOO_FEW, Corrected
 from sightline.metrics.cells import method_of
@@ -18,7 +19,7 @@ from sightline.report.corrected import CellTrust, Trust
 from sightline.report.headline import Headline
 from sightline.report.standing import EXACT, Standing
 from sightline.report.tables import EXACT_FROM
-from sightline.report.text import as_percent, bracket, few, label, plural
+from sightline.report.text import as_percent, bracket, few, label
 
 SHOWN = 12
 """Rates that stand open on the page and in report.txt; the others are folded."""

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from sightline import __version__
 from sightline.cards import Role
+from sightline.counting import plural, verb
 from sightline.metrics.intervals import FEW_GROUPS, Difference
 from sightline.metrics.survival import OF_KIND, Column, Survival, survival
 from sightline.report.figures import POINT, RULE, SERIES, SHAPES, Plain, by_series, percent_axis, render
@@ -24,7 +25,7 @@ from sightline.report.provenance import read_lock
 from sightline.report.results import judge_names
 from sightline.report.shown_names import ShownNames
 from sightline.report.tables import EXACT_FROM
-from sightline.report.text import EXPECTATIONS, as_percent, bracket, label, plural, points, verb
+from sightline.report.text import EXPECTATIONS, as_percent, bracket, label, points
 from sightline.sealed import check_table, damage_reported
 from sightline.store import write_atomically
 from sightline.study.verify.integrity import AttackFiles, Inspected
